@@ -1,0 +1,106 @@
+"""The only reader of `pulumi.Config`: collects this project's keys, checks them, and keeps the secrets apart.
+
+Secrets are flat top-level keys, because a secret inside an object ends up in clear in the state file.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
+
+from settings.problems import Problem, nearest
+from settings.schema import StackSettings
+from settings.validate import validate
+
+MASTER_KEY = "gatewayMasterKey"
+HUB_TOKEN = "huggingFaceToken"  # noqa: S105 - the name of the key, not its value
+SECRET_KEYS = (MASTER_KEY, HUB_TOKEN)
+OBJECT_KEYS = tuple(field.alias or name for name, field in StackSettings.model_fields.items())
+
+
+class ConfigError(pulumi.RunError):
+    """The configuration is refused: every problem on a line of its own, path first, and no traceback."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        super().__init__("\n".join([f"{count} in the stack configuration:", *(f"  {p}" for p in self.problems)]))
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Secret values, each a secret `Output[str]`, or None where an existing Kubernetes Secret is named instead."""
+
+    gateway_master_key: pulumi.Output[str] | None
+    hugging_face_token: pulumi.Output[str] | None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was read. `settings` is None when nothing sensible is left beside `problems`."""
+
+    settings: StackSettings | None
+    secrets: Secrets
+    problems: tuple[Problem, ...]
+
+
+def load() -> Loaded:
+    """Reads the configuration of the running stack; every problem in it is returned, none is raised."""
+    config = pulumi.Config()
+    prefix = f"{config.name}:"
+    keys = [key.removeprefix(prefix) for key in (CONFIG.get() or get_config_env()) if key.startswith(prefix)]
+    known = (*OBJECT_KEYS, *SECRET_KEYS)
+    problems = [Problem(key, f"unknown key{nearest(key, known)}") for key in keys if key not in known]
+    values: dict[str, Any] = {}
+    for key in (key for key in keys if key in OBJECT_KEYS):
+        if is_config_secret(prefix + key):
+            problems.append(Problem(key, f"holds a secret; secrets are the top-level keys {' and '.join(SECRET_KEYS)}"))
+        values[key] = _plain(config, key, problems)
+    settings, found = validate({key: value for key, value in values.items() if value is not None and value != {}})
+    problems += found
+    secrets = Secrets(_secret(config, MASTER_KEY, problems), _secret(config, HUB_TOKEN, problems))
+    problems += _keys_problems(settings, secrets)
+    return Loaded(settings, secrets, tuple(problems))
+
+
+def _plain(config: pulumi.Config, key: str, problems: list[Problem]) -> Any:
+    """The value of an object key, whether the engine hands it over as JSON or a test as a plain value."""
+    text = config.get(key)
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        problems.append(Problem(key, "must be a mapping of keys"))
+        return None
+
+
+def _secret(config: pulumi.Config, key: str, problems: list[Problem]) -> pulumi.Output[str] | None:
+    if not config.get(key):
+        return None
+    if not is_config_secret(f"{config.name}:{key}"):
+        problems.append(Problem(key, f"is stored in clear; run: pulumi config set --secret {key}"))
+    return config.require_secret(key)
+
+
+def _keys_problems(settings: StackSettings | None, secrets: Secrets) -> list[Problem]:
+    """Keys come from exactly one place: the secret configuration, or a Secret that exists."""
+    if settings is None:
+        return []
+    problems = []
+    if settings.gateway.existing_secret is None and secrets.gateway_master_key is None:
+        problems.append(
+            Problem(
+                MASTER_KEY,
+                f'is missing; run: pulumi config set --secret {MASTER_KEY} "sk-$(openssl rand -hex 24)", '
+                "or name a Secret in gateway.existingSecret",
+            )
+        )
+    if settings.gateway.existing_secret is not None and secrets.gateway_master_key is not None:
+        problems.append(Problem(MASTER_KEY, "must be left out when gateway.existingSecret names a Secret"))
+    if settings.weights.hub.token_secret is not None and secrets.hugging_face_token is not None:
+        problems.append(Problem(HUB_TOKEN, "must be left out when weights.hub.tokenSecret names a Secret"))
+    return problems

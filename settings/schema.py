@@ -1,0 +1,445 @@
+"""The stack configuration as typed models: every key a user may write, what it means, and what is well formed.
+
+Owns the shape of `Pulumi.<stack>.yaml` and nothing else: whether a model fits a pool, or exists at all, is `planning`.
+All models are frozen and closed (an unknown key is an error), camelCase in YAML, with a description on every field.
+"""
+
+from typing import Annotated, Literal, Self
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+# RFC 1123 label, short enough that every name derived from it stays below 63 characters.
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")]
+CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of every part of the configuration: frozen, closed, camelCase in YAML."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, hide_input_in_errors=True
+    )
+
+
+class ClusterSettings(Section):
+    """Which cluster, and what kind of cluster it is."""
+
+    context: str = Field(min_length=1, description="kubeconfig context to deploy to; never the ambient one")
+    identifier: str = Field(
+        min_length=1, description="stable identity of the cluster; only a change of it replaces the resources"
+    )
+    platform: Literal["generic", "eks", "gke", "aks", "ack"] = Field(
+        default="generic", description="who runs the nodes: decides driver and toolkit switches of the GPU Operator"
+    )
+    kubernetes: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = Field(
+        default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"'
+    )
+    namespace: ObjectName = Field(default="llm-serving", description="namespace of models, weights and gateway")
+
+
+class LabelledNodes(Section):
+    """Nodes found by the label GPU feature discovery sets; nothing on them is changed."""
+
+    kind: Literal["labelled"] = Field(description="nodes are found by label")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="further node labels to require, e.g. a node group's name"
+    )
+
+
+class ExistingNodes(Section):
+    """Named nodes that get `node-role=gpu-inference`, `gpu-type` and the GPU taint."""
+
+    kind: Literal["existing"] = Field(description="named nodes are labelled and tainted")
+    node_names: list[DnsName] = Field(min_length=1, description="names of the nodes, one entry per node")
+
+    @field_validator("node_names")
+    @classmethod
+    def unique(cls, names: list[str]) -> list[str]:
+        """Refuses a node named twice."""
+        if len(set(names)) != len(names):
+            raise ValueError("names a node twice")
+        return names
+
+
+class KarpenterNodes(Section):
+    """Nodes Karpenter creates on AWS: one NodePool and, unless one is named, its EC2NodeClass."""
+
+    kind: Literal["karpenter"] = Field(description="Karpenter creates the nodes")
+    instance_types: list[str] = Field(min_length=1, description="EC2 instance types, in order of preference")
+    capacity_types: list[Literal["on-demand", "reserved", "spot"]] = Field(
+        default=["on-demand"], min_length=1, description="capacity types Karpenter may buy"
+    )
+    node_class: ObjectName | None = Field(
+        default=None, description="an existing EC2NodeClass to use; the keys below are then not needed"
+    )
+    role: str | None = Field(default=None, description="IAM role of the nodes; default KarpenterNodeRole-<identifier>")
+    discovery_tag: str | None = Field(
+        default=None, description="value of the karpenter.sh/discovery tag on subnets and security groups"
+    )
+    ami_alias: str = Field(
+        default="al2023@latest", pattern=r"^[a-z0-9]+@\S+$", description="AMI alias with version, e.g. al2023@v20261101"
+    )
+    disk_gib: PositiveInt = Field(default=300, description="root volume size; images and caches live there")
+
+
+class ComputeClassNodes(Section):
+    """Nodes GKE creates through a custom ComputeClass."""
+
+    kind: Literal["computeClass"] = Field(description="GKE creates the nodes")
+    machine_types: list[str] = Field(min_length=1, description="GCE machine types, in order of preference")
+    spot: bool = Field(default=False, description="use spot capacity")
+    reservation: str | None = Field(default=None, description="name of a specific reservation to consume first")
+
+
+class PoolSettings(Section):
+    """One homogeneous group of nodes."""
+
+    gpu: str = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or none for CPU nodes")
+    nodes: PositiveInt = Field(description="how many nodes the pool has, or may grow to")
+    gpus_per_node: PositiveInt | None = Field(default=None, description="GPUs on each node; required with a GPU")
+    cpus_per_node: PositiveInt | None = Field(default=None, description="CPU cores of each node; required without GPU")
+    memory_gib_per_node: PositiveInt | None = Field(
+        default=None, description="memory of each node; required without GPU"
+    )
+    price_per_node_hour_usd: PositiveFloat | None = Field(
+        default=None, description="price of one node; default: the instance type's on-demand price when known"
+    )
+    interconnect: Literal["auto", "nvlink", "pcie"] = Field(
+        default="auto", description="link between the GPUs of a node; auto: what the GPU type has"
+    )
+    provisioning: LabelledNodes | ExistingNodes | KarpenterNodes | ComputeClassNodes = Field(
+        default=LabelledNodes(kind="labelled"),
+        discriminator="kind",
+        description="where the nodes come from: labelled, existing, karpenter or computeClass",
+    )
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        """A GPU pool says how many GPUs a node has; a CPU pool says how many cores and how much memory."""
+        if self.gpu == "none":
+            if self.gpus_per_node is not None:
+                raise ValueError("gpusPerNode must be left out when gpu is none")
+            missing = [
+                key
+                for key, value in (("cpusPerNode", self.cpus_per_node), ("memoryGibPerNode", self.memory_gib_per_node))
+                if value is None
+            ]
+            if missing:
+                raise ValueError(f"a CPU pool needs {' and '.join(missing)}")
+        elif self.gpus_per_node is None:
+            raise ValueError("a GPU pool needs gpusPerNode")
+        if isinstance(self.provisioning, ExistingNodes) and len(self.provisioning.node_names) != self.nodes:
+            raise ValueError(
+                f"provisioning.nodeNames names {len(self.provisioning.node_names)} nodes, nodes says {self.nodes}"
+            )
+        return self
+
+
+class HubSettings(Section):
+    """Where weights are downloaded from."""
+
+    kind: Literal["huggingface", "modelscope"] = Field(default="huggingface", description="protocol of the hub")
+    endpoint: Url | None = Field(default=None, description="mirror of the hub, e.g. https://hf-mirror.com")
+    token_secret: ObjectName | None = Field(
+        default=None, description="existing Secret with the key `token`, instead of the config secret huggingFaceToken"
+    )
+
+
+class WeightsSettings(Section):
+    """How model weights reach the pods: one ReadWriteMany claim, filled once, read by every replica."""
+
+    kind: Literal["sharedClaim"] = Field(default="sharedClaim", description="a ReadWriteMany claim shared by all pods")
+    storage_class: DnsName = Field(description="storage class that offers ReadWriteMany, e.g. nfs-storage")
+    size_gib: PositiveInt | None = Field(
+        default=None, description="size of the claim; default: all checkpoints, twice the largest, plus a tenth"
+    )
+    hub: HubSettings = Field(default=HubSettings(), description="where to download from")
+    download_mib_per_s: PositiveInt = Field(default=100, description="download rate to plan with, MiB/s")
+    read_mib_per_s: PositiveInt = Field(default=500, description="read rate of one pod from the claim, MiB/s")
+    prewarm: bool = Field(default=True, description="read the weights into the page cache before vLLM starts")
+
+
+class ReplicaSettings(Section):
+    """How many copies of a server run."""
+
+    min: NonNegativeInt = Field(default=1, description="fewest replicas in hours of use; 0: scale to zero when idle")
+    max: PositiveInt = Field(default=1, description="most replicas")
+
+    @model_validator(mode="after")
+    def ordered(self) -> Self:
+        """Refuses min > max."""
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) must not exceed max ({self.max})")
+        return self
+
+
+class OffPeakSettings(Section):
+    """Hours in which a server may go down to zero replicas; outside of them `replicas.min` is the floor."""
+
+    timezone: str = Field(default="UTC", description="IANA time zone of the two schedules")
+    start: Cron = Field(description="cron schedule at which off-peak begins, e.g. 0 20 * * 1-5")
+    end: Cron = Field(description="cron schedule at which off-peak ends, e.g. 0 8 * * 1-5")
+
+    @field_validator("timezone")
+    @classmethod
+    def known(cls, name: str) -> str:
+        """Refuses a zone that is not in the IANA database (where this machine has one)."""
+        zones = available_timezones()
+        if zones and name not in zones:
+            raise ValueError("is not an IANA time zone")
+        return name
+
+
+class ScalingSettings(Section):
+    """When replicas are added and removed; the defaults are tried values for GPU nodes."""
+
+    target_waiting: PositiveInt = Field(default=10, description="waiting requests per replica that add a replica")
+    scale_up_after_s: NonNegativeInt = Field(default=60, description="how long the queue must stand, seconds")
+    scale_up_period_s: PositiveInt = Field(default=120, description="at most one more replica in this time, seconds")
+    scale_down_after_s: PositiveInt = Field(default=300, description="how long it must be quiet, seconds")
+    off_peak: OffPeakSettings | None = Field(default=None, description="hours in which zero replicas are allowed")
+
+
+class CanarySettings(Section):
+    """A second server behind the same public name with a share of its traffic."""
+
+    weight: Annotated[int, Field(ge=1, le=100)] = Field(description="percent of requests; 100 sends all of them")
+    replicas: PositiveInt = Field(default=1, description="replicas of the second server; it is not autoscaled")
+    model: str | None = Field(default=None, description="another checkpoint, e.g. a quantised one")
+    revision: CommitSha | None = Field(default=None, description="another revision of the weights")
+    image: str | None = Field(default=None, description="another vLLM image, repository:version or @sha256:…")
+    context_tokens: PositiveInt | None = Field(default=None, description="another context length")
+    max_num_seqs: PositiveInt | None = Field(default=None, description="another number of concurrent sequences")
+    args: list[str] = Field(default_factory=list, description="further vLLM arguments of the second server only")
+
+    @model_validator(mode="after")
+    def different(self) -> Self:
+        """Refuses a canary that changes nothing."""
+        changed = (self.model, self.revision, self.image, self.context_tokens, self.max_num_seqs, self.args or None)
+        if all(value is None for value in changed):
+            raise ValueError("changes nothing: give model, revision, image, contextTokens, maxNumSeqs or args")
+        return self
+
+
+class ModelSettings(Section):
+    """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
+
+    model: str = Field(min_length=3, description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B")
+    pool: str = Field(description="name of the gpuPools entry it runs on")
+    revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")
+    context_tokens: PositiveInt | None = Field(
+        default=None, description="longest prompt plus answer in tokens; default: the longest that fits"
+    )
+    replicas: ReplicaSettings = Field(default=ReplicaSettings(), description="how many copies")
+    scaling: ScalingSettings = Field(default=ScalingSettings(), description="when copies are added and removed")
+    tensor_parallel: PositiveInt | None = Field(default=None, description="GPUs that share each layer")
+    pipeline_parallel: PositiveInt | None = Field(default=None, description="groups of layers over GPUs or nodes")
+    data_parallel: PositiveInt | None = Field(default=None, description="copies of the attention in one server")
+    expert_parallel: bool | None = Field(default=None, description="spread whole experts instead of slicing them")
+    max_num_seqs: PositiveInt | None = Field(default=None, description="sequences served at once by one replica")
+    max_num_batched_tokens: PositiveInt | None = Field(default=None, description="tokens of one engine step")
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="share of GPU memory vLLM may use; default 0.92"
+    )
+    kv_cache_dtype: str | None = Field(default=None, description="dtype of the KV cache, e.g. fp8")
+    image: str | None = Field(default=None, description="vLLM image of this model, repository:version or @sha256:…")
+    args: list[str] = Field(default_factory=list, description="further vLLM arguments, checked against its parser")
+    env: dict[str, str] = Field(default_factory=dict, description="further environment variables; never secrets")
+    cpus: PositiveInt | None = Field(default=None, description="CPU cores requested by one pod")
+    memory_gib: PositiveInt | None = Field(default=None, description="memory requested by one pod, GiB")
+    max_output_tokens: PositiveInt | None = Field(default=None, description="longest answer to plan timeouts with")
+    drain_timeout_s: PositiveInt | None = Field(default=None, description="time running requests get at shutdown")
+    fallbacks: list[str] = Field(default_factory=list, description="models asked when this one fails, in order")
+    requests_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
+    tokens_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
+    canary: CanarySettings | None = Field(default=None, description="a second server with a share of the traffic")
+
+    @model_validator(mode="after")
+    def idle_needs_a_floor(self) -> Self:
+        """Off-peak hours make sense only with a floor to leave."""
+        if self.scaling.off_peak is not None and self.replicas.min == 0:
+            raise ValueError("scaling.offPeak needs replicas.min >= 1: the floor that holds outside off-peak hours")
+        return self
+
+
+class GatewayApiExposure(Section):
+    """An HTTPRoute on an existing Gateway."""
+
+    kind: Literal["gatewayApi"] = Field(description="expose by an HTTPRoute")
+    gateway_name: DnsName = Field(description="name of the Gateway")
+    gateway_namespace: ObjectName | None = Field(default=None, description="namespace of the Gateway, if another")
+    section_name: DnsName | None = Field(default=None, description="listener of the Gateway to attach to")
+
+
+class IngressExposure(Section):
+    """An Ingress of any controller; timeouts are written for ingress-nginx, which other controllers ignore."""
+
+    kind: Literal["ingress"] = Field(description="expose by an Ingress")
+    class_name: DnsName = Field(description="IngressClass")
+    tls_secret: DnsName | None = Field(default=None, description="existing TLS Secret; without it no TLS is declared")
+    controller_namespace: ObjectName = Field(
+        default="ingress-nginx", description="namespace of the controller, allowed through the network policy"
+    )
+    annotations: dict[str, str] = Field(default_factory=dict, description="further annotations for the controller")
+
+
+class ClusterOnly(Section):
+    """Not exposed outside the cluster."""
+
+    kind: Literal["none"] = Field(description="reachable inside the cluster only")
+
+
+class BundledRedis(Section):
+    """A small Redis of our own: counters and limits only, nothing that must survive."""
+
+    kind: Literal["bundled"] = Field(description="run one Redis pod beside the gateway")
+
+
+class ExistingRedis(Section):
+    """A Redis somebody else runs; its password is the key `redis-password` of the keys Secret."""
+
+    kind: Literal["existing"] = Field(description="use a Redis that exists")
+    host: DnsName = Field(description="host name of the Redis")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=6379, description="port of the Redis")
+
+
+class DatabaseSettings(Section):
+    """Postgres for virtual keys, budgets and spend; its URL is the key `database-url` of an existing Secret."""
+
+    existing_secret: ObjectName = Field(description="existing Secret with the key `database-url`")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=5432, description="port the gateway may reach it on")
+
+
+class GatewaySettings(Section):
+    """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
+
+    host: DnsName | None = Field(default=None, description="public host name; required when exposed")
+    expose: GatewayApiExposure | IngressExposure | ClusterOnly = Field(
+        default=ClusterOnly(kind="none"),
+        discriminator="kind",
+        description="how it is reached: gatewayApi, ingress, none",
+    )
+    replicas: PositiveInt = Field(default=2, description="gateway pods")
+    existing_secret: ObjectName | None = Field(
+        default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
+    )
+    redis: BundledRedis | ExistingRedis = Field(
+        default=BundledRedis(kind="bundled"), discriminator="kind", description="where limits are counted"
+    )
+    database: DatabaseSettings | None = Field(default=None, description="Postgres, for virtual keys and budgets")
+    routing_strategy: Literal["least-busy", "simple-shuffle", "latency-based-routing"] = Field(
+        default="least-busy", description="how LiteLLM picks among the servers of one name"
+    )
+    request_timeout_s: PositiveInt | None = Field(
+        default=None, description="longest request; default 600, or more where a model's longest answer needs it"
+    )
+    retries: NonNegativeInt = Field(default=2, description="how often a failed request is tried again")
+
+    @model_validator(mode="after")
+    def exposed_needs_a_host(self) -> Self:
+        """An endpoint without a host name would take every request that reaches its Gateway."""
+        if not isinstance(self.expose, ClusterOnly) and self.host is None:
+            raise ValueError(f"expose.kind {self.expose.kind} needs host")
+        return self
+
+
+class AutoscalingSettings(Section):
+    """Which autoscaler reads the queue."""
+
+    driver: Literal["keda", "hpa"] = Field(default="keda", description="KEDA, or HPA with prometheus-adapter")
+    install: bool = Field(default=True, description="install its operator (KEDA or prometheus-adapter) by Helm")
+
+
+class GpuOperatorSettings(Section):
+    """The NVIDIA GPU Operator."""
+
+    install: bool = Field(default=True, description="install it by Helm")
+    driver: bool | None = Field(default=None, description="let it install the driver; default by platform")
+    toolkit: bool | None = Field(default=None, description="let it install the container toolkit; default by platform")
+    verify_nodes: bool = Field(default=True, description="prove by a Job that the nodes offer the GPUs promised")
+
+
+class AlertSettings(Section):
+    """Thresholds of the alerts."""
+
+    waiting_requests: PositiveInt = Field(default=20, description="requests waiting per model")
+    time_to_first_token_s: PositiveFloat = Field(default=5, description="95th percentile, seconds; a histogram edge")
+    kv_cache_usage: Annotated[float, Field(gt=0, le=1)] = Field(default=0.85, description="share of the KV cache used")
+
+
+class ObservabilitySettings(Section):
+    """Prometheus, Grafana and alerts."""
+
+    install: bool = Field(default=True, description="install kube-prometheus-stack by Helm")
+    release: ObjectName = Field(
+        default="kube-prometheus-stack", description="release label its Prometheus selects monitors and rules by"
+    )
+    namespace: ObjectName = Field(default="monitoring", description="namespace of Prometheus and Grafana")
+    prometheus_url: Url | None = Field(default=None, description="Prometheus for autoscaling; default: the release's")
+    alerts: AlertSettings = Field(default=AlertSettings(), description="thresholds of the alerts")
+
+
+class LeaderWorkerSetSettings(Section):
+    """The LeaderWorkerSet operator, needed only when one replica spans nodes."""
+
+    install: bool = Field(default=True, description="install it by Helm when a model spans nodes")
+
+
+class ImageOverride(Section):
+    """Another version of one image."""
+
+    repository: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/:-]*$")] | None = Field(
+        default=None, description="repository without a tag"
+    )
+    version: str | None = Field(default=None, min_length=1, description="exact version; never a floating tag")
+    digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
+
+
+class ImagesSettings(Section):
+    """Where images come from and how strictly they are pinned."""
+
+    mirror: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/:-]*$")] | None = Field(
+        default=None, description="registry prefix that replaces docker.io, ghcr.io … in every image"
+    )
+    require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
+    overrides: dict[Literal["vllm", "vllm-cpu", "litellm", "redis", "python"], ImageOverride] = Field(
+        default_factory=dict, description="other versions of single images"
+    )
+
+
+class ChartOverride(Section):
+    """Another source or version of one chart."""
+
+    chart: str | None = Field(default=None, description="chart name, oci:// reference or path")
+    repository: str | None = Field(default=None, description="repository URL; empty with oci:// or a path")
+    version: str | None = Field(default=None, description="exact version")
+
+
+ChartName = Literal["gpu-operator", "keda", "kube-prometheus-stack", "prometheus-adapter", "lws"]
+
+
+class StackSettings(Section):
+    """The whole configuration of one stack."""
+
+    cluster: ClusterSettings = Field(description="which cluster")
+    gpu_pools: dict[ObjectName, PoolSettings] = Field(min_length=1, description="groups of nodes, by name")
+    weights: WeightsSettings = Field(description="how model weights reach the pods")
+    models: dict[ObjectName, ModelSettings] = Field(min_length=1, description="what is served, by public name")
+    gateway: GatewaySettings = Field(default=GatewaySettings(), description="the OpenAI-compatible endpoint")
+    autoscaling: AutoscalingSettings = Field(default=AutoscalingSettings(), description="who scales servers")
+    gpu_operator: GpuOperatorSettings = Field(default=GpuOperatorSettings(), description="drivers and device plugin")
+    leader_worker_set: LeaderWorkerSetSettings = Field(
+        default=LeaderWorkerSetSettings(), description="operator for models that span nodes"
+    )
+    observability: ObservabilitySettings = Field(default=ObservabilitySettings(), description="metrics and alerts")
+    images: ImagesSettings = Field(default=ImagesSettings(), description="image versions and mirror")
+    charts: dict[ChartName, ChartOverride] = Field(default_factory=dict, description="chart versions and mirror")

@@ -1,0 +1,165 @@
+"""From raw configuration values to `StackSettings`, or to a list of everything that is wrong with them.
+
+Pure: knows neither Pulumi nor files. What can still be understood is validated again without its broken parts, so that
+a misspelt key and a model that does not fit are reported together.
+"""
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from settings.problems import Problem, nearest
+from settings.schema import StackSettings
+
+Path = tuple[str | int, ...]
+
+
+def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem]]:
+    """Checks `raw` (top-level key → plain value, camelCase).
+
+    Returns the settings and no problems; or the problems, with the settings of what is left when unknown keys and
+    broken models are taken away (None when nothing sensible is left).
+    """
+    values = deepcopy(dict(raw))
+    try:
+        return StackSettings.model_validate(values), []
+    except ValidationError as error:
+        details = error.errors()
+        problems = [_problem(detail, values) for detail in details]
+    for detail in details:
+        _take_away(values, _plain(detail["loc"], values), unknown=detail["type"] == "extra_forbidden")
+    try:
+        return StackSettings.model_validate(values), problems
+    except ValidationError:
+        return None, problems
+
+
+def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
+    """Removes an unknown key, or else the whole model or pool entry that holds the broken value."""
+    doomed = path if unknown else path[:2] if path[0] in ("models", "gpuPools") else ()
+    if not doomed:
+        return
+    holder: Any = values
+    for key in doomed[:-1]:
+        holder = holder.get(key) if isinstance(holder, dict) else None
+    if isinstance(holder, dict):
+        holder.pop(doomed[-1], None)
+
+
+def _plain(loc: Path, values: Any) -> Path:
+    """The path as the user wrote it: pydantic puts the tag of a union (`existing`) into its location."""
+    path: list[str | int] = []
+    here = values
+    for step in loc:
+        if isinstance(here, dict) and step not in here and here.get("kind") == step:
+            continue
+        if step == "[key]":
+            continue
+        path.append(step)
+        here = here.get(step) if isinstance(here, dict) else _item(here, step)
+    return tuple(path)
+
+
+def _item(here: Any, step: str | int) -> Any:
+    return here[step] if isinstance(here, list) and isinstance(step, int) and step < len(here) else None
+
+
+def _problem(detail: Any, values: Mapping[str, Any]) -> Problem:
+    path = _plain(detail["loc"], values)
+    return Problem(".".join(str(step) for step in path), _message(detail, path, values))
+
+
+def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    shown = _shown(value)
+    match kind:
+        case "extra_forbidden":
+            section = _section(path[:-1], values)
+            known = [field.alias or name for name, field in section.model_fields.items()] if section else []
+            return f"unknown key{nearest(str(path[-1]), known)}"
+        case "missing":
+            section = _section(path[:-1], values)
+            fields = {field.alias or name: field for name, field in section.model_fields.items()} if section else {}
+            described = fields.get(str(path[-1]))
+            return f"is missing: {described.description}" if described else "is missing"
+        case "literal_error":
+            words = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
+            return f"{shown} is not one of {', '.join(words)}{_only_guess(str(value), words)}"
+        case "union_tag_invalid":
+            words = [word.strip("' ") for word in context["expected_tags"].split(",")]
+            return f"kind '{context['tag']}' is not one of {', '.join(words)}{_only_guess(context['tag'], words)}"
+        case "union_tag_not_found":
+            return "needs a kind"
+        case "greater_than_equal":
+            return f"{shown} must be at least {context['ge']}"
+        case "greater_than":
+            return f"{shown} must be greater than {context['gt']}"
+        case "less_than_equal":
+            return f"{shown} must be at most {context['le']}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"{shown} must be a whole number"
+        case "float_parsing" | "float_type":
+            return f"{shown} must be a number"
+        case "bool_parsing" | "bool_type":
+            return f"{shown} must be true or false"
+        case "string_type":
+            return f"{shown} must be text; put it in quotes"
+        case "string_pattern_mismatch":
+            return f"{shown} is not well formed; it must match {context['pattern']}"
+        case "string_too_long":
+            return f"{shown} must have at most {context['max_length']} characters"
+        case "too_short":
+            return f"must have at least {context['min_length']} entry"
+        case "value_error":
+            return str(context["error"])
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"{shown} must be a mapping of keys"
+        case _:
+            return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float, bool)) else type(value).__name__
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _only_guess(word: str, known: list[str]) -> str:
+    guess = nearest(word, known)
+    return guess if guess.startswith("; did") else ""
+
+
+def _section(path: Path, values: Any) -> type[BaseModel] | None:
+    """The settings class that describes the mapping at `path`; None when there is none."""
+    kind: Any = StackSettings
+    here: Any = values
+    for step in path:
+        here = here.get(step) if isinstance(here, dict) else None
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = next((f for name, f in kind.model_fields.items() if (f.alias or name) == step), None)
+            if field is None:
+                return None
+            kind = field.annotation
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        kind = _chosen(kind, here)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _chosen(kind: Any, here: Any) -> Any:
+    """Of a union, the member whose `kind` the data names (or the only mapping-like one)."""
+    if get_origin(kind) not in (UnionType, Union):
+        return kind
+    members = [member for member in get_args(kind) if member is not type(None)]
+    if len(members) == 1:
+        return members[0]
+    tag = here.get("kind") if isinstance(here, dict) else None
+    for member in members:
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            literal = member.model_fields["kind"].annotation if "kind" in member.model_fields else None
+            if get_origin(literal) is Literal and tag in get_args(literal):
+                return member
+    return None
