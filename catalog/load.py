@@ -1,0 +1,249 @@
+"""Reads the catalogue: the YAML files beside this module become one frozen `Catalog`, or an error naming file and key.
+
+Nothing is decided here. The only thing done to the data is inheritance between models (`like`), described in the head
+of `models.yaml`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from catalog.schema import Chart, Gpu, Image, Instance, KnownBad, Metric, Model
+
+try:
+    from yaml import CSafeLoader as FastLoader
+except ImportError:  # PyYAML built without libyaml: slower, same result
+    from yaml import SafeLoader as FastLoader
+
+Shape = TypeVar("Shape")
+
+ENGINES = ("vllm", "litellm", "dcgm-exporter", "kubernetes")
+# They belong to one repository: a sibling that inherited them would claim somebody else's commit.
+NEVER_INHERITED = frozenset({"revision", "note", "sources"})
+# Byte counts are those of the files, so a sibling in another format may not mix its own with them.
+REPLACED_WHOLE = frozenset({"checkpoint"})
+
+
+class CatalogError(ValueError):
+    """The catalogue is not well formed; the message has one line `file: key: what is wrong` per fault."""
+
+
+class ExportedMetric(Metric):
+    """A metric of an engine file, which may say more: when it appears, its unit, the values its labels take.
+
+    `multiprocess_labels` are there only when several worker processes share one port (LiteLLM).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    multiprocess_labels: list[str] = Field(default_factory=list)
+
+
+class Engine(BaseModel):
+    """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
+
+    Files have what their program has, so every field but the first two may be empty, and further keys are kept as
+    attributes. `options`: long name → kind, type, choices, aliases. `removed_options`: name → what to use instead.
+    `metrics`: by scraped name. `gone_metrics`: name → successor or None.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    engine: str
+    version: str
+    source: Mapping[str, object] = {}
+    options: Mapping[str, Mapping[str, object]] = {}
+    removed_options: Mapping[str, str] = {}
+    reasoning_parsers: list[str] = []
+    tool_call_parsers: list[str] = []
+    load_formats: list[str] = []
+    kv_cache_dtypes: list[str] = []
+    tokenizer_modes: list[str] = []
+    metrics: Mapping[str, ExportedMetric] = {}
+    gone_metrics: Mapping[str, str | None] = {}
+    router_settings: list[str] = []
+    general_settings: list[str] = []
+    litellm_settings: list[str] = []
+    litellm_params: list[str] = []
+    routing_strategies: list[str] = []
+    defaults: Mapping[str, object] = {}
+    health: Mapping[str, object] = {}
+    environment: Mapping[str, object] = {}
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics_by_name(cls, value: object) -> object:
+        return _by_name(value)
+
+    @field_validator("removed_options", mode="before")
+    @classmethod
+    def _successor_by_name(cls, value: object) -> object:
+        named = _by_name(value)
+        if not isinstance(value, list) or not isinstance(named, dict):
+            return named
+        return {name: item.get("use") for name, item in named.items()}
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything known, by id: Hugging Face repository, GPU id, machine type, image name, chart name, engine name.
+
+    Shapes and units are those of `catalog.schema`; sources are in the entries.
+    """
+
+    models: Mapping[str, Model]
+    gpus: Mapping[str, Gpu]
+    instances: Mapping[str, Instance]
+    images: Mapping[str, Image]
+    known_bad: tuple[KnownBad, ...]
+    charts: Mapping[str, Chart]
+    engines: Mapping[str, Engine]
+
+
+class _Loader(FastLoader):  # pyright: ignore[reportGeneralTypeIssues] - one of two loaders with the same methods
+    """The fast safe loader, except that a key given twice is an error and not a silent replacement."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:  # noqa: FBT002 - PyYAML's own signature
+        seen = set()
+        for key, _ in node.value:
+            if (name := str(key.value)) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{name}' is given twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep=deep)
+
+
+@cache
+def load_catalog() -> Catalog:
+    """Return the catalogue of this package, read once per process (some 50 ms). Raises CatalogError."""
+    return read_catalog(Path(__file__).parent)
+
+
+def read_catalog(folder: Path) -> Catalog:
+    """Read a folder with models, gpus, images and charts as YAML files and one file per engine below `engines/`.
+
+    Raises CatalogError for a missing file, text that is no YAML, a missing or unknown section, and entries that do not
+    have the shape of `catalog.schema`.
+    """
+    models, gpus, images, charts = (folder / f"{name}.yaml" for name in ("models", "gpus", "images", "charts"))
+    hardware, software = _sections(gpus, "gpus", "instances"), _sections(images, "images", "knownBad")
+    return Catalog(
+        models=_entries(
+            models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
+        ),
+        gpus=_entries(gpus, TypeAdapter(dict[str, Gpu]), hardware["gpus"]),
+        instances=_entries(gpus, TypeAdapter(dict[str, Instance]), hardware["instances"]),
+        images=_entries(images, TypeAdapter(dict[str, Image]), software["images"]),
+        known_bad=tuple(_validated(images, TypeAdapter(list[KnownBad]), software["knownBad"], "knownBad")),
+        charts=_entries(charts, TypeAdapter(dict[str, Chart]), _sections(charts, "charts")["charts"]),
+        engines=_engines(folder / "engines"),
+    )
+
+
+def inherit(file: str, entries: object) -> dict[str, object]:
+    """Resolve `like` of every model: the other entry, changed by this one.
+
+    `entries`: repository id → raw entry; `file` is for messages. Raises CatalogError for an unknown base and a circle.
+    """
+    if not isinstance(entries, dict):
+        raise CatalogError(f"{file}: models: must be a mapping from repository id to entry")
+    resolved: dict[str, object] = {}
+
+    def resolve(name: str, chain: tuple[str, ...]) -> object:
+        if name in chain:
+            raise CatalogError(f"{file}: {name}: like: goes in a circle: {' → '.join((*chain, name))}")
+        if name not in resolved:
+            entry = entries[name]
+            base_name = entry.get("like") if isinstance(entry, dict) else None
+            if base_name is None:
+                resolved[name] = entry
+                return entry
+            if not isinstance(base_name, str) or base_name not in entries:
+                raise CatalogError(f"{file}: {name}: like: there is no entry '{base_name}'")
+            base = resolve(base_name, (*chain, name))
+            if not isinstance(base, dict):
+                raise CatalogError(f"{file}: {base_name}: must be a mapping")
+            passed_on = {key: value for key, value in base.items() if key not in NEVER_INHERITED}
+            resolved[name] = _merged(passed_on, {key: value for key, value in entry.items() if key != "like"})
+        return resolved[name]
+
+    return {name: resolve(name, ()) for name in entries}
+
+
+def _merged(base: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:
+    merged = dict(base)
+    for key, value in change.items():
+        below = merged.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and key not in REPLACED_WHOLE:
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _by_name(value: object) -> object:
+    """Turn a list of mappings with `name`, as the engine files have them, into a mapping by that name."""
+    if not isinstance(value, list):
+        return value
+    named = {item["name"]: item for item in value if isinstance(item, dict) and "name" in item}
+    if len(named) != len(value):
+        raise ValueError("every item needs a name, and each name once")
+    return named
+
+
+def _engines(folder: Path) -> Mapping[str, Engine]:
+    engines: dict[str, Engine] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        engine = _validated(path, TypeAdapter(Engine), _parsed(path))
+        if engine.engine in engines:
+            raise CatalogError(f"{_label(path)}: engine: a second file for '{engine.engine}'")
+        engines[engine.engine] = engine
+    missing = [name for name in ENGINES if name not in engines]
+    if missing:
+        raise CatalogError(f"{folder.parent.name}/{folder.name}: no file for {', '.join(missing)}")
+    return MappingProxyType(engines)
+
+
+def _label(path: Path) -> str:
+    """Name a file from the catalogue's folder on, so that messages are the same on every machine."""
+    return "/".join(path.parts[-3 if path.parent.name == "engines" else -2 :])
+
+
+def _parsed(path: Path) -> object:
+    try:
+        return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - _Loader is a safe loader
+    except OSError as error:
+        raise CatalogError(f"{_label(path)}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{_label(path)}: {' '.join(str(error).split())}") from error
+
+
+def _sections(path: Path, *names: str) -> dict[str, object]:
+    """Return the top level of a file, which must have exactly these sections."""
+    content = _parsed(path)
+    found = set(content) if isinstance(content, dict) else set()
+    if not isinstance(content, dict) or found != set(names):
+        has = ", ".join(sorted(map(str, found))) or "nothing"
+        raise CatalogError(f"{_label(path)}: must have {' and '.join(names)}, has {has}")
+    return content
+
+
+def _entries(path: Path, adapter: TypeAdapter[dict[str, Shape]], raw: object) -> Mapping[str, Shape]:
+    return MappingProxyType(_validated(path, adapter, raw))
+
+
+def _validated(path: Path, adapter: TypeAdapter[Shape], raw: object, key: str = "") -> Shape:
+    try:
+        return adapter.validate_python(raw)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_url=False):
+            first, *rest = [key, *fault["loc"]] if key else [*fault["loc"]] or ["top level"]
+            where = ": ".join([str(first), ".".join(map(str, rest))] if rest else [str(first)])
+            lines.append(f"{_label(path)}: {where}: {fault['msg']}")
+        raise CatalogError("\n".join(lines)) from error

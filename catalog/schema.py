@@ -1,0 +1,213 @@
+"""The shape of a catalogue entry: what is known about models, GPUs, instances, images and charts.
+
+Owns the types only. The facts are data in the YAML files beside this module, each with its source; reading them is
+`catalog.load`; deciding anything from them is `planning`.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Entry(BaseModel):
+    """Base of every catalogue entry: frozen, closed, camelCase in YAML."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class KvProfile(StrEnum):
+    """How a model's KV cache grows; `unknown` means: never computed, only measured."""
+
+    GQA = "gqa"
+    MLA = "mla"
+    HYBRID = "hybrid"
+    UNKNOWN = "unknown"
+
+
+class WeightFormat(StrEnum):
+    """How the linear weights of a checkpoint are stored; embeddings, norms and routers stay bf16 in all of them."""
+
+    BF16 = "bf16"
+    FP8_BLOCK128 = "fp8-block128"
+    FP8_CHANNEL = "fp8-channel"
+    AWQ_INT4 = "awq-int4"
+    GPTQ_INT4 = "gptq-int4"
+    NVFP4 = "nvfp4"
+    MIXED = "mixed"
+
+
+class MixtureOfExperts(Entry):
+    """Routed experts of the layers after the first `dense_layers`."""
+
+    experts: Count
+    experts_per_token: Count
+    intermediate_size: Count
+    shared_intermediate_size: Annotated[int, Field(ge=0)] = 0
+    dense_layers: Annotated[int, Field(ge=0)] = 0
+
+
+class LatentAttention(Entry):
+    """DeepSeek's multi-head latent attention (MLA); ranks and head dimensions in elements."""
+
+    q_lora_rank: Annotated[int, Field(ge=0)]
+    kv_lora_rank: Count
+    rope_head_dim: Count
+    nope_head_dim: Count
+    value_head_dim: Count
+    indexer_head_dim: Annotated[int, Field(ge=0)] = 0
+    indexer_heads: Annotated[int, Field(ge=0)] = 0
+
+
+class LinearAttention(Entry):
+    """Gated DeltaNet layers of a hybrid model: a fixed state per sequence instead of KV per token."""
+
+    layers: Count
+    key_heads: Count
+    value_heads: Count
+    key_head_dim: Count
+    value_head_dim: Count
+    conv_kernel: Count = 4
+    state_bytes_per_element: Count = 4
+
+
+class Architecture(Entry):
+    """What `config.json` of the checkpoint says, in elements; enough to count parameters and KV bytes."""
+
+    layers: Count
+    hidden_size: Count
+    attention_heads: Count
+    kv_heads: Count
+    head_dim: Count
+    intermediate_size: Annotated[int, Field(ge=0)]
+    vocab_size: Count
+    tied_embeddings: bool = False
+    qkv_bias: bool = False
+    gated_attention: bool = False
+    moe: MixtureOfExperts | None = None
+    mla: LatentAttention | None = None
+    linear_attention: LinearAttention | None = None
+
+
+class Context(Entry):
+    """Context lengths in tokens. `config_tokens` is what vLLM derives and refuses to exceed without an override."""
+
+    native_tokens: Count
+    config_tokens: Count
+    yarn_tokens: Count | None = None
+
+
+class Checkpoint(Entry):
+    """The files. `loaded_bytes` is what vLLM puts on the GPUs in all (no MTP layers); None: counted from the shape."""
+
+    format: WeightFormat
+    group_size: Count | None = None
+    loaded_bytes: Count | None = None
+    disk_bytes: Count | None = None
+
+
+class Serving(Entry):
+    """Names vLLM's own registries know; checked against the engine file."""
+
+    reasoning_parser: str | None = None
+    tool_call_parser: str | None = None
+    tokenizer_mode: str | None = None
+    kv_cache_dtype: str | None = None
+    chat_template: str | None = None
+    language_model_only: bool = False
+
+
+class Model(Entry):
+    """One Hugging Face checkpoint; the key in `models.yaml` is its repository id."""
+
+    family: str
+    license: str
+    kv_profile: KvProfile
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    gated: bool = False
+    parameters: Count | None = None
+    active_parameters: Count | None = None
+    architecture: Architecture | None = None
+    context: Context
+    checkpoint: Checkpoint
+    serving: Serving = Serving()
+    min_vllm: str | None = None
+    note: str | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Gpu(Entry):
+    """One accelerator type; the key in `gpus.yaml` is its id, e.g. `nvidia-a10`.
+
+    `memory_mib` is NVML's total (the label GPU feature discovery sets); `cuda_gib` is what vLLM sees and multiplies by
+    its utilisation; None: not measured anywhere we know of, and then derived with the margin seen on its kin.
+    """
+
+    name: str
+    product_labels: Annotated[list[str], Field(min_length=1)]
+    memory_mib: Count
+    cuda_gib: float | None = None
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
+    memory_gb_per_s: Count | None = None
+    bf16_tflops: float | None = None
+    fp8_tflops: float | None = None
+    fp4_tflops: float | None = None
+    nvlink_gb_per_s: Annotated[int, Field(ge=0)] = 0
+    gke_accelerator: str | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Instance(Entry):
+    """One cloud machine type; `usd_per_hour` is on demand, in the region its source names."""
+
+    cloud: str
+    gpu: str
+    gpus: Count
+    vcpus: Count | None = None
+    memory_gib: Count | None = None
+    local_disk_gb: Annotated[int, Field(ge=0)] = 0
+    usd_per_hour: float | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Image(Entry):
+    """One container image: repository without a tag, exact version, digest when somebody has read it."""
+
+    repository: str
+    version: str
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    uid: Annotated[int, Field(ge=1)]
+    gid: Annotated[int, Field(ge=0)]
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class KnownBad(Entry):
+    """A version that must never be deployed; `versions` are exact (`1.82.7`) or a whole line (`1.107.*`)."""
+
+    image: str
+    versions: Annotated[list[str], Field(min_length=1)]
+    reason: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Chart(Entry):
+    """One Helm chart: repository URL (or an `oci://` reference in `chart`), exact version, its namespace."""
+
+    chart: str
+    repository: str | None = None
+    version: str
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    namespace: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Metric(Entry):
+    """One exported time series family: `name` as scraped (histograms without their suffix), its labels and edges."""
+
+    name: str
+    type: str
+    labels: list[str]
+    buckets: list[float] | str | None = None
