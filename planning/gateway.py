@@ -1,0 +1,185 @@
+"""The gateway: one route per served model, limits shared over replicas, timeouts that do not cut an answer."""
+
+from collections.abc import Mapping, Sequence
+
+from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
+from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, SHUTDOWN_MARGIN_S
+from settings.problems import Problem, nearest
+from settings.schema import ExistingRedis, ModelSettings, StackSettings
+
+NAME = "litellm"
+REDIS_NAME = "litellm-redis"
+PORT = 4000
+METRICS_PORT = 4002
+REDIS_PORT = 6379
+# About one CPU and 4 GiB per worker at steady state; less ends in OOM kills (LiteLLM docs, proxy/prod, 2026-10).
+CPUS = 1
+MEMORY_GIB = 4
+# What least-busy does not read: shares of traffic. Only this strategy honours `weight`.
+WEIGHTED_STRATEGY = "simple-shuffle"
+
+
+def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
+    """One route per server that gets traffic; a weight only where two servers share a name."""
+    shared = {server.model_name: server.weight for server in servers if server.canary}
+    found = []
+    for server in servers:
+        if server.weight == 0:
+            continue
+        model = models[server.model_name]
+        cost = server.cost
+        found.append(
+            Route(
+                model_name=server.model_name,
+                server=server.name,
+                weight=server.weight if 0 < shared.get(server.model_name, 0) < 100 else None,
+                context_tokens=server.memory.context_tokens,
+                requests_per_minute=_share(model.requests_per_minute, server.weight),
+                tokens_per_minute=_share(model.tokens_per_minute, server.weight),
+                input_cost_per_token=cost.usd_per_input_token if cost else 0.0,
+                output_cost_per_token=cost.usd_per_output_token if cost else 0.0,
+                timeout_s=server.timing.longest_request_s,
+            )
+        )
+    return tuple(found)
+
+
+def _share(limit: int | None, weight: int) -> int | None:
+    """A server's part of its model's limit, at least 1."""
+    return None if limit is None else max(1, limit * weight // 100)
+
+
+def gateway(
+    settings: StackSettings,
+    servers: Sequence[ServerPlan],
+    images: Mapping[str, ImagePlan],
+    problems: list[Problem],
+) -> GatewayPlan:
+    """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
+    wanted = settings.gateway
+    fallbacks = _fallbacks(settings, problems)
+    longest = max((server.timing.longest_request_s for server in servers), default=0)
+    timeout = wanted.request_timeout_s or max(DEFAULT_REQUEST_TIMEOUT_S, longest)
+    reasons = {
+        "requestTimeoutS": "given"
+        if wanted.request_timeout_s
+        else f"the longest answer takes {longest} s at the slowest accepted speed; at least {DEFAULT_REQUEST_TIMEOUT_S}"
+    }
+    if timeout < longest:
+        slowest = max(servers, key=lambda server: server.timing.longest_request_s)
+        problems.append(
+            Problem(
+                "gateway.requestTimeoutS",
+                f"{timeout} s would cut the longest answer of {slowest.model_name} ({longest} s); use at least "
+                f"{longest}, or a smaller models.{slowest.model_name}.maxOutputTokens",
+            )
+        )
+    strategy = wanted.routing_strategy
+    if any(server.canary and server.weight < 100 for server in servers) and strategy != WEIGHTED_STRATEGY:
+        reasons["routingStrategy"] = f"{WEIGHTED_STRATEGY} while a canary runs: {strategy} does not read weights"
+        strategy = WEIGHTED_STRATEGY
+    redis = wanted.redis
+    if isinstance(redis, ExistingRedis):
+        redis_plan = RedisPlan(redis.host, redis.port, None)
+    else:
+        redis_plan = RedisPlan(f"{REDIS_NAME}.{settings.cluster.namespace}.svc", REDIS_PORT, images["redis"])
+    database = wanted.database
+    return GatewayPlan(
+        name=NAME,
+        image=images["litellm"],
+        replicas=wanted.replicas,
+        routes=routes(servers, settings.models),
+        fallbacks=fallbacks,
+        routing_strategy=strategy,
+        request_timeout_s=timeout,
+        retries=wanted.retries,
+        redis=redis_plan,
+        database=DatabasePlan(database.existing_secret, database.port) if database else None,
+        existing_secret=wanted.existing_secret,
+        exposure=wanted.expose.model_dump(exclude_none=True),
+        host=wanted.host,
+        cpus=CPUS,
+        memory_gib=MEMORY_GIB,
+        pre_stop_s=PRE_STOP_S,
+        drain_s=timeout,
+        termination_grace_s=PRE_STOP_S + timeout + SHUTDOWN_MARGIN_S,
+        reasons=reasons,
+    )
+
+
+def _fallbacks(settings: StackSettings, problems: list[Problem]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found = []
+    for name, model in settings.models.items():
+        for position, other in enumerate(model.fallbacks):
+            path = f"models.{name}.fallbacks[{position}]"
+            if other == name:
+                problems.append(Problem(path, "a model cannot be its own fallback"))
+            elif other not in settings.models:
+                problems.append(Problem(path, f"no model '{other}' is served{nearest(other, settings.models)}"))
+        if model.fallbacks:
+            found.append((name, tuple(model.fallbacks)))
+    return tuple(found)
+
+
+def key_variable(server: str) -> str:
+    """Name of the environment variable that holds a server's API key in the gateway."""
+    return f"KEY_{server.upper().replace('-', '_')}"
+
+
+def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[str, object]:
+    """LiteLLM's configuration file as data; secrets appear as `os.environ/NAME` only. `urls`: server → base URL."""
+    model_list = []
+    for route in gateway_plan.routes:
+        params: dict[str, object] = {
+            "model": f"hosted_vllm/{route.model_name}",
+            "api_base": f"{urls[route.server]}/v1",
+            "api_key": f"os.environ/{key_variable(route.server)}",
+            "timeout": gateway_plan.request_timeout_s,
+            "stream_timeout": gateway_plan.request_timeout_s,
+        }
+        optional = {"weight": route.weight, "rpm": route.requests_per_minute, "tpm": route.tokens_per_minute}
+        params |= {key: value for key, value in optional.items() if value is not None}
+        model_list.append(
+            {
+                "model_name": route.model_name,
+                "litellm_params": params,
+                "model_info": {
+                    "id": route.server,
+                    "mode": "chat",
+                    "max_input_tokens": route.context_tokens,
+                    "input_cost_per_token": route.input_cost_per_token,
+                    "output_cost_per_token": route.output_cost_per_token,
+                },
+            }
+        )
+    general: dict[str, object] = {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+    if gateway_plan.database:
+        general |= {
+            "database_url": "os.environ/DATABASE_URL",
+            "database_connection_pool_limit": 10,
+            "allow_requests_on_db_unavailable": True,
+            "proxy_batch_write_at": 60,
+        }
+    return {
+        "model_list": model_list,
+        "router_settings": {
+            "routing_strategy": gateway_plan.routing_strategy,
+            "num_retries": gateway_plan.retries,
+            "timeout": gateway_plan.request_timeout_s,
+            "allowed_fails": 3,
+            "cooldown_time": 10,
+            "enable_pre_call_checks": True,
+            "fallbacks": [{name: list(others)} for name, others in gateway_plan.fallbacks],
+            "redis_host": "os.environ/REDIS_HOST",
+            "redis_port": "os.environ/REDIS_PORT",
+            "redis_password": "os.environ/REDIS_PASSWORD",
+        },
+        "litellm_settings": {
+            "callbacks": ["prometheus"],
+            "drop_params": True,
+            "json_logs": True,
+            "request_timeout": gateway_plan.request_timeout_s,
+            "set_verbose": False,
+        },
+        "general_settings": general,
+    }

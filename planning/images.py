@@ -1,0 +1,97 @@
+"""Which exact image runs: overrides, mirror, and the refusal of floating tags and known-bad versions."""
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from catalog.load import Catalog
+from planning.plan import ImagePlan
+from settings.problems import Problem
+from settings.schema import ImagesSettings
+
+# A tag that names a line of development, not a version: it means something else tomorrow.
+FLOATING = re.compile(
+    r"^(latest|stable|main|master|nightly|edge|dev|lts|release)\b|[-.](latest|stable|nightly)$|^v?\d+$"
+)
+REFERENCE = re.compile(r"^(?P<repository>[^@\s]+?)(:(?P<version>[\w][\w.-]*))?(@(?P<digest>sha256:[0-9a-f]{64}))?$")
+
+
+def floating(version: str) -> bool:
+    """Whether a tag may point to another image tomorrow: a word such as latest, or a bare major version."""
+    return bool(FLOATING.search(version)) or not re.search(r"\d", version)
+
+
+def mirrored(repository: str, mirror: str | None) -> str:
+    """`repository` below the mirror's prefix: its registry host (docker.io, ghcr.io …) is replaced."""
+    if mirror is None:
+        return repository
+    host, _, path = repository.partition("/")
+    is_host = "." in host or ":" in host or host == "localhost"
+    return f"{mirror.rstrip('/')}/{path if is_host else repository}"
+
+
+def resolve_images(settings: ImagesSettings, catalog: Catalog, problems: list[Problem]) -> dict[str, ImagePlan]:
+    """Every catalogue image as it will be pulled; refusals go to `problems`."""
+    plans = {}
+    for name, image in catalog.images.items():
+        override = settings.overrides.get(name)  # pyright: ignore[reportArgumentType] - catalogue names are str
+        version, digest, repository = image.version, image.digest, image.repository
+        if override is not None:
+            if override.version is not None:
+                version, digest = override.version, None
+            digest = override.digest or digest
+            repository = override.repository or repository
+        _check(f"images.overrides.{name}", name, version, digest, settings, catalog, problems)
+        plans[name] = _plan(name, mirrored(repository, settings.mirror), version, digest, (image.uid, image.gid))
+    return plans
+
+
+def custom_image(
+    reference: str, like: ImagePlan, path: str, settings: ImagesSettings, catalog: Catalog, problems: list[Problem]
+) -> ImagePlan:
+    """The image a user names for one model, as `repository:version` or `repository[:version]@sha256:…`."""
+    match = REFERENCE.match(reference)
+    if match is None or not (match["version"] or match["digest"]):
+        problems.append(Problem(path, f'"{reference}" must be repository:version or repository@sha256:…'))
+        return like
+    version = match["version"] or ""
+    _check(path, like.name, version or like.version, match["digest"], settings, catalog, problems)
+    return _plan(
+        like.name, mirrored(match["repository"], settings.mirror), version, match["digest"], (like.uid, like.gid)
+    )
+
+
+def _plan(name: str, repository: str, version: str, digest: str | None, owner: tuple[int, int]) -> ImagePlan:
+    reference = repository + (f":{version}" if version else "") + (f"@{digest}" if digest else "")
+    return ImagePlan(name, reference, version or "by digest", owner[0], owner[1], digest is not None)
+
+
+def _check(
+    path: str,
+    name: str,
+    version: str,
+    digest: str | None,
+    settings: ImagesSettings,
+    catalog: Catalog,
+    problems: list[Problem],
+) -> None:
+    if floating(version):
+        problems.append(Problem(path, f'"{version}" is a floating tag; name an exact version'))
+    problems += [
+        Problem(path, f"{name} {version} must not be deployed: {bad.reason}")
+        for bad in catalog.known_bad
+        if bad.image == name and any(fnmatchcase(version.removeprefix("v"), pattern) for pattern in bad.versions)
+    ]
+    if settings.require_digests and digest is None:
+        problems.append(
+            Problem(
+                path,
+                f"images.requireDigests is true and the digest of {name} {version} is not known; "
+                f"give images.overrides.{name}.digest",
+            )
+        )
+
+
+def unpinned(images: Mapping[str, ImagePlan]) -> list[str]:
+    """References without a digest, for the preview."""
+    return sorted({image.reference for image in images.values() if not image.pinned})

@@ -1,0 +1,178 @@
+"""How one replica is spread over GPUs: what vLLM would refuse, what fits, and the cheapest that does.
+
+TP stays inside a node and, over NVLink, fills it before a second node is asked. Between GPUs without NVLink, TP stops
+at 2 (one exchange per layer over PCIe is bearable, more is not) and pipeline stages go on from there; between nodes
+only pipeline stages.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from catalog.schema import Gpu, KvProfile, Model, WeightFormat
+from planning.memory import Workload, budget
+from planning.plan import MemoryBudget, Parallelism
+
+MAX_PCIE_TENSOR_PARALLEL = 2
+FP8_BLOCK = 128
+# Stands in a reason for the name of the place, which only the caller knows.
+PLACE = "<place>"
+# A context chosen for the user is not cut below this, nor below what the checkpoint has.
+SMALLEST_AUTO_CONTEXT = 8192
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The GPUs one replica may use. `nvlink`: the link between the GPUs of a node."""
+
+    gpu: Gpu
+    gpus_per_node: int
+    nodes: int
+    nvlink: bool
+
+    @property
+    def gpus(self) -> int:
+        """All of them."""
+        return self.gpus_per_node * self.nodes
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One way to run the model here: `reasons` is empty when it fits."""
+
+    parallelism: Parallelism
+    memory: MemoryBudget | None
+    reasons: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether vLLM would start and serve the wanted context."""
+        return not self.reasons
+
+
+def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> list[str]:
+    """What vLLM refuses whatever the memory: divisibility, quantisation blocks, compute capability, context length."""
+    shape, tp = model.architecture, parallelism.tensor
+    problems: list[str] = []
+    if shape is not None:
+        if shape.attention_heads % tp:
+            problems.append(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}")
+        if shape.linear_attention and shape.linear_attention.key_heads % tp:
+            heads = shape.linear_attention.key_heads
+            problems.append(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}")
+        if parallelism.pipeline > shape.layers:
+            problems.append(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers")
+        problems += _quantisation_problems(model, parallelism)
+        if parallelism.expert and shape.moe is None:
+            problems.append("expertParallel needs a mixture-of-experts model")
+    if workload.context_tokens > model.context.config_tokens:
+        problems.append(_context_problem(model, workload.context_tokens))
+    if gpu is not None and workload.kv_cache_dtype.startswith("fp8") and _capability(gpu) < 89:
+        problems.append(f"kvCacheDtype {workload.kv_cache_dtype} needs compute capability 8.9, {gpu.name} has "
+                        f"{gpu.compute_capability}")  # fmt: skip
+    return problems
+
+
+def _capability(gpu: Gpu) -> int:
+    return int(gpu.compute_capability.replace(".", ""))
+
+
+def _quantisation_problems(model: Model, parallelism: Parallelism) -> list[str]:
+    """Slices of a quantised matrix must be whole blocks: 128 rows for block-fp8, one group for int4."""
+    shape, kind, tp = model.architecture, model.checkpoint.format, parallelism.tensor
+    if shape is None or kind not in (WeightFormat.FP8_BLOCK128, WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4):
+        return []
+    block = FP8_BLOCK if kind is WeightFormat.FP8_BLOCK128 else model.checkpoint.group_size or FP8_BLOCK
+    cut = {"intermediate size": shape.intermediate_size} if shape.intermediate_size else {}
+    if shape.moe:
+        cut = {"intermediate size": shape.intermediate_size} if shape.moe.dense_layers else {}
+        if not parallelism.expert:
+            cut["expert intermediate size"] = shape.moe.intermediate_size
+    return [
+        f"{name} {size} / tensorParallel {tp} = {size / tp:g} is not a multiple of the quantisation block {block}"
+        + ("; use a smaller tensorParallel or expertParallel: true" if name.startswith("expert") else "")
+        for name, size in cut.items()
+        if size % (tp * block)
+    ]
+
+
+def _context_problem(model: Model, context_tokens: int) -> str:
+    limit, native, yarn = model.context.config_tokens, model.context.native_tokens, model.context.yarn_tokens
+    said = f"contextTokens {context_tokens} exceeds the {limit} of the checkpoint"
+    if yarn is None or context_tokens > yarn:
+        return f"{said}; use at most {limit}"
+    factor = -(-context_tokens // native)
+    override = (
+        f'{{"max_position_embeddings":{context_tokens},"rope_parameters":{{"rope_type":"yarn",'
+        f'"factor":{factor:.1f},"original_max_position_embeddings":{native}}}}}'
+    )
+    return f"{said}; use at most {limit}, or add args: ['--hf-overrides', '{override}']"
+
+
+def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:
+    """Checks one parallelism; every reason against it is given, memory included."""
+    reasons = rule_problems(model, hardware.gpu, parallelism, workload)
+    if parallelism.gpus > hardware.gpus:
+        reasons.append(f"{parallelism} needs {parallelism.gpus} GPUs, there are {hardware.gpus}")
+    if model.kv_profile is KvProfile.UNKNOWN or model.architecture is None:
+        reasons.append("its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it")
+        return Fit(parallelism, None, tuple(reasons))
+    memory = budget(model, hardware.gpu, parallelism, workload)
+    gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
+    if memory.weights_gib > memory.budget_gib:
+        reasons.append(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {PLACE} gives {gives}")
+    elif memory.kv_cache_gib <= 0:
+        used = memory.budget_gib - memory.kv_cache_gib
+        reasons.append(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}")
+    elif memory.max_concurrency < parallelism.data:
+        need = memory.kv_cache_gib / (memory.max_concurrency / parallelism.data)
+        reasons.append(
+            f"needs {need:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE} leaves "
+            f"{memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
+        )
+    return Fit(parallelism, memory, tuple(reasons))
+
+
+def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Iterator[Parallelism]:
+    """Ways to spread one replica, cheapest first: fewest GPUs, then fewest nodes, then the preferred split."""
+    heads = model.architecture.attention_heads if model.architecture else 1
+    per_node = hardware.gpus_per_node
+    widest = per_node if hardware.nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL)
+    found = []
+    for tensor in (tp for tp in range(1, widest + 1) if per_node % tp == 0 and heads % tp == 0):
+        for pipeline in range(1, hardware.gpus // tensor + 1):
+            gpus = tensor * pipeline
+            nodes = -(-gpus // per_node)
+            # over NVLink a stage is a whole node; over PCIe a replica is part of a node, or whole nodes
+            sound = pipeline == 1 or tensor == per_node if hardware.nvlink else nodes == 1 or gpus % per_node == 0
+            if sound and pipeline <= (model.architecture.layers if model.architecture else 1):
+                found.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
+    yield from (parallelism for _, parallelism in sorted(found, key=lambda pair: pair[0]))
+
+
+def choose(
+    model: Model, hardware: Hardware, workload: Workload, *, auto_context: bool = False, expert: bool = False
+) -> Fit:
+    """The cheapest candidate that fits; if none does, the one that came nearest, with its reasons.
+
+    `auto_context`: the context is ours to choose, so a candidate is good when it holds a useful one.
+    """
+    nearest: Fit | None = None
+    for parallelism in candidates(model, hardware, expert=expert):
+        asked = workload
+        if auto_context:
+            asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
+        fit = try_fit(model, hardware, parallelism, asked)
+        if fit.fits:
+            return fit if not auto_context else with_longest_context(model, hardware, parallelism, workload)
+        if nearest is None or (fit.memory and nearest.memory and fit.memory.kv_cache_gib > nearest.memory.kv_cache_gib):
+            nearest = fit
+    return nearest or try_fit(model, hardware, Parallelism(), workload)
+
+
+def with_longest_context(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:
+    """The same parallelism with the longest context it can hold, in whole thousands (1,024) of tokens."""
+    fit = try_fit(model, hardware, parallelism, replace(workload, context_tokens=model.context.config_tokens))
+    if fit.fits or fit.memory is None:
+        return fit
+    longest = max(fit.memory.max_context_tokens // 1024 * 1024, 1)
+    return try_fit(model, hardware, parallelism, replace(workload, context_tokens=longest))

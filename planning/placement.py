@@ -1,0 +1,231 @@
+"""Where one server goes on its pool: parallelism and memory on GPUs, memory on CPUs, and refusals that help.
+
+A refusal names the nearest changes that fit, and each of them has been tried before it is named.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import ceil, floor
+
+from catalog.load import Catalog
+from catalog.schema import Gpu, KvProfile, Model, WeightFormat
+from planning import memory
+from planning.memory import DEFAULT_UTILIZATION, GIB, Workload
+from planning.parallelism import PLACE, Fit, Hardware, choose, rule_problems, try_fit, with_longest_context
+from planning.plan import ImagePlan, MemoryBudget, Parallelism, PoolPlan
+from settings.problems import Problem, nearest
+from settings.schema import ModelSettings, StackSettings
+
+# What vLLM takes by itself on small GPUs; its 1,024 on large ones costs 5–6 GiB for the sampler's trial run.
+DEFAULT_MAX_NUM_SEQS = 256
+# A CPU serves few at a time: 128 is vLLM's default per rank, which only queues inside the engine.
+CPU_MAX_NUM_SEQS = 16
+# KV cache of a CPU server: this many sequences of the wanted context, in whole GiB.
+CPU_CONCURRENT_CONTEXTS = 4
+# A context chosen for a CPU server: longer prompts take minutes there.
+CPU_AUTO_CONTEXT = 8192
+# Tokens of one engine step on a CPU, vLLM's default per rank (vllm/engine/arg_utils.py, 0.33.0).
+CPU_BATCHED_TOKENS = 2048
+# Share of a node's memory its servers may plan with; the rest is the system's.
+NODE_MEMORY_SHARE = 0.9
+CPU_FORMATS = (WeightFormat.BF16, WeightFormat.AWQ_INT4)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every server is planned with."""
+
+    settings: StackSettings
+    catalog: Catalog
+    pools: Mapping[str, PoolPlan]
+    images: Mapping[str, ImagePlan]
+    problems: list[Problem]
+
+    def refuse(self, path: str, message: str) -> None:
+        """Adds a problem."""
+        self.problems.append(Problem(path, message))
+
+
+Fitted = tuple[Parallelism, MemoryBudget, Workload, dict[str, str], int | None]
+
+
+def default_batch(catalog: Catalog, gpu: Gpu) -> tuple[int, int]:
+    """VLLM's own (max_num_seqs, max_num_batched_tokens) on this GPU, by the rules of the engine file."""
+    rules = catalog.engines["vllm"].defaults["batch"]
+    memory_gib = gpu.memory_mib / 1024
+    for rule in rules if isinstance(rules, list) else []:
+        excluded = rule.get("except", {})
+        named = any(word in label.lower() for word in excluded.get("device_name_contains", [])
+                    for label in gpu.product_labels)  # fmt: skip
+        if memory_gib >= rule["min_gpu_memory_gib"] and not named:
+            if gpu.compute_capability in excluded.get("compute_capability", []):
+                continue
+            return rule["max_num_seqs"], rule["max_num_batched_tokens"]
+    raise LookupError("the engine file has no batch rule for this GPU")
+
+
+def on_gpus(
+    context: Context, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan
+) -> Fitted | None:
+    """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
+    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
+    kv_cache_dtype = wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
+    known = context.catalog.engines["vllm"].kv_cache_dtypes
+    if kv_cache_dtype not in known:
+        context.refuse(
+            f"{path}.kvCacheDtype", f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
+        )
+        return None
+    workload = Workload(
+        context_tokens=wanted.context_tokens or model.context.config_tokens,
+        max_num_seqs=wanted.max_num_seqs or DEFAULT_MAX_NUM_SEQS,
+        max_num_batched_tokens=wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1],
+        kv_cache_dtype=kv_cache_dtype,
+        utilization=wanted.gpu_memory_utilization or DEFAULT_UTILIZATION,
+        eager="--enforce-eager" in wanted.args,
+    )
+    stretched = _stretched(model, wanted)
+    fit = _fit(stretched, hardware, wanted, workload)
+    if not fit.fits or fit.memory is None:
+        fixes = _fixes(context, wanted, stretched, hardware, workload, fit)
+        for reason in fit.reasons:
+            context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (f"; use {fixes}" if fixes else ""))
+        return None
+    reasons = _parallelism_reasons(model, hardware, wanted, fit)
+    reasons |= _context_reasons(wanted, model, fit.memory)
+    if wanted.max_num_seqs is None:
+        reasons["maxNumSeqs"] = f"{DEFAULT_MAX_NUM_SEQS}: vLLM's own default may spend GiBs on its sampler's trial run"
+    if wanted.gpu_memory_utilization is None:
+        reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
+    return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
+
+
+def _stretched(model: Model, wanted: ModelSettings) -> Model:
+    """The model with the longer context that an `--hf-overrides` of the user gives it."""
+    overridden = any(argument.partition("=")[0] in ("--hf-overrides", "--rope-parameters") for argument in wanted.args)
+    if not overridden or wanted.context_tokens is None or wanted.context_tokens <= model.context.config_tokens:
+        return model
+    longer = model.context.model_copy(update={"config_tokens": wanted.context_tokens})
+    return model.model_copy(update={"context": longer})
+
+
+def _nvlink(context: Context, pool: PoolPlan, gpu: Gpu) -> bool:
+    wanted = context.settings.gpu_pools[pool.name].interconnect
+    return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
+
+
+def _explicit(wanted: ModelSettings) -> Parallelism | None:
+    """What the user wrote; what is left out beside it is 1, as in vLLM. None: all of it is ours to choose."""
+    parts = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    if all(part is None for part in parts):
+        return None
+    tensor, pipeline, data = (part or 1 for part in parts)
+    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel))
+
+
+def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload) -> Fit:
+    explicit, auto = _explicit(wanted), wanted.context_tokens is None
+    if explicit is None:
+        return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+    if explicit.tensor > hardware.gpus_per_node:
+        reason = f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
+        return Fit(explicit, None, (reason,))
+    if auto:
+        return with_longest_context(model, hardware, explicit, workload)
+    return try_fit(model, hardware, explicit, workload)
+
+
+def _fixes(
+    context: Context, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+) -> str:
+    """The nearest changes that fit, each tried: parallelism here, a shorter context, a sibling checkpoint, a pool."""
+    fixes = []
+    auto = wanted.context_tokens is None
+    other = choose(model, hardware, workload, auto_context=auto)
+    if other.fits and other.parallelism != failed.parallelism:
+        fixes.append(_as_settings(other.parallelism))
+    if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
+        longest = failed.memory.max_context_tokens // 1024 * 1024
+        if (
+            0 < longest < workload.context_tokens
+            and try_fit(model, hardware, failed.parallelism, replace(workload, context_tokens=longest)).fits
+        ):
+            fixes.append(f"contextTokens: {longest}")
+    for repository, sibling in context.catalog.models.items():
+        if repository != wanted.model and repository.startswith(wanted.model + "-"):
+            fit = _fit(sibling, hardware, wanted, workload)
+            if fit.fits and sibling.family == model.family and sibling.parameters == model.parameters:
+                fixes.append(repository)
+    for pool in context.pools.values():
+        gpu = context.catalog.gpus.get(pool.gpu)
+        if pool.name != wanted.pool and gpu is not None:
+            there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
+            if _fit(model, there, wanted, workload).fits:
+                fixes.append(f"pool '{pool.name}'")
+    return ", or ".join(fixes)
+
+
+def _as_settings(parallelism: Parallelism) -> str:
+    parts = [f"tensorParallel: {parallelism.tensor}"]
+    parts += [f"pipelineParallel: {parallelism.pipeline}"] if parallelism.pipeline > 1 else []
+    return " with ".join(parts)
+
+
+def _parallelism_reasons(model: Model, hardware: Hardware, wanted: ModelSettings, fit: Fit) -> dict[str, str]:
+    if _explicit(wanted) is not None:
+        return {"tensorParallel": "given"}
+    if fit.parallelism.gpus == 1:
+        return {"tensorParallel": "1: one GPU is enough"}
+    alone = try_fit(
+        model,
+        hardware,
+        Parallelism(),
+        Workload(fit.memory.context_tokens if fit.memory else 1, wanted.max_num_seqs or DEFAULT_MAX_NUM_SEQS, 2048),
+    )
+    why = alone.reasons[0].replace(PLACE, "one") if alone.reasons else "fewer GPUs hold too little KV cache"
+    return {"tensorParallel": f"{fit.parallelism}: {why}"}
+
+
+def _context_reasons(wanted: ModelSettings, model: Model, budget: MemoryBudget) -> dict[str, str]:
+    if wanted.context_tokens is not None:
+        return {}
+    if budget.context_tokens == model.context.config_tokens:
+        return {"contextTokens": f"{budget.context_tokens}: all the checkpoint has"}
+    return {"contextTokens": f"{budget.context_tokens}: the longest that fits"}
+
+
+def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Fitted | None:
+    """Memory of a CPU server: weights and KV cache in the node's memory."""
+    gpu_only = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel, wanted.gpu_memory_utilization)
+    if any(value not in (None, 1) for value in gpu_only):
+        context.refuse(path, f"pool '{pool.name}' has no GPUs: leave parallelism and gpuMemoryUtilization out")
+    if model.checkpoint.format not in CPU_FORMATS:
+        formats = " or ".join(CPU_FORMATS)
+        context.refuse(path, f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint")
+        return None
+    shape, node_gib = model.architecture, pool.memory_gib_per_node or 0
+    if shape is None or model.kv_profile is KvProfile.UNKNOWN:
+        context.refuse(path, "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically")
+        return None
+    tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
+    workload = Workload(
+        tokens, wanted.max_num_seqs or CPU_MAX_NUM_SEQS, CPU_BATCHED_TOKENS, utilization=NODE_MEMORY_SHARE
+    )
+    for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
+        context.refuse(path, problem)
+    per_context = memory.needed_bytes(shape, Parallelism(), workload, tokens)
+    weights_gib = memory.weight_bytes(model, Parallelism())[0] / GIB
+    room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
+    kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
+    if kv_gib < per_context / GIB:
+        context.refuse(
+            path,
+            f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache, a node of pool "
+            f"'{pool.name}' gives {node_gib * NODE_MEMORY_SHARE:.1f} GiB ({node_gib} × {NODE_MEMORY_SHARE:g})",
+        )
+        return None
+    budget = memory.cpu_budget(model, node_gib, kv_gib, workload)
+    reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"}
+    if wanted.context_tokens is None:
+        reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
+    return Parallelism(), budget, workload, reasons, kv_gib

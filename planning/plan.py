@@ -1,0 +1,361 @@
+"""What follows from a configuration: one frozen `Plan`, complete enough that components only declare it.
+
+Owns the types. Units are in the names; every derived value that a reader may wonder about has its sentence in
+`reasons` of the part it belongs to (key: the name of the setting that would override it).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """One container image. `reference` is complete; `pinned` says whether it carries a digest."""
+
+    name: str
+    reference: str
+    version: str
+    uid: int
+    gid: int
+    pinned: bool
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """One node pool: how pods find its nodes and what must be declared for it."""
+
+    name: str
+    gpu: str
+    gpu_name: str
+    nodes: int
+    gpus_per_node: int
+    cpus_per_node: int | None
+    memory_gib_per_node: int | None
+    resource_name: str | None
+    node_selector: Mapping[str, str]
+    node_affinity: tuple[tuple[str, str, tuple[str, ...]], ...]
+    tolerations: tuple[Mapping[str, str], ...]
+    node_labels: Mapping[str, str]
+    provisioning: Mapping[str, object]
+    expected_gpu_memory_mib: int | None
+    verify: bool
+    verify_timeout_s: int
+    usd_per_node_hour: float | None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the whole pool."""
+        return self.nodes * self.gpus_per_node
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """GPU memory of the fullest GPU of one replica, GiB, and what its KV cache holds. For CPU: of one process."""
+
+    visible_gib: float
+    utilization: float
+    weights_gib: float
+    activation_gib: float
+    cuda_graphs_gib: float
+    non_torch_gib: float
+    kv_cache_gib: float
+    kv_cache_tokens: int
+    context_tokens: int
+    max_context_tokens: int
+    max_concurrency: float
+
+    @property
+    def budget_gib(self) -> float:
+        """What vLLM may use: visible memory times utilisation."""
+        return self.visible_gib * self.utilization
+
+
+@dataclass(frozen=True)
+class Parallelism:
+    """How one replica is spread over GPUs."""
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert: bool = False
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one replica."""
+        return self.tensor * self.pipeline * self.data
+
+    def __str__(self) -> str:
+        parts = [f"TP {self.tensor}"]
+        parts += [f"PP {self.pipeline}"] if self.pipeline > 1 else []
+        parts += [f"DP {self.data}"] if self.data > 1 else []
+        parts += ["EP"] if self.expert else []
+        return " × ".join(parts)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The timing chain of one server, seconds; the inequalities between its members are tested.
+
+    startup_budget_s < progress_deadline_s < await_timeout_s, and
+    pre_stop_s + drain_s < termination_grace_s, and longest_request_s <= the gateway's request timeout.
+    """
+
+    prewarm_s: int
+    expected_start_s: int
+    startup_budget_s: int
+    startup_period_s: int
+    startup_failures: int
+    progress_deadline_s: int
+    await_timeout_s: int
+    cold_start_s: int
+    scale_to_zero_cooldown_s: int
+    longest_request_s: int
+    pre_stop_s: int
+    drain_s: int
+    termination_grace_s: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How an update replaces pods, from the GPUs that are really spare; `gap_s` > 0: users will notice."""
+
+    max_surge: int | str
+    max_unavailable: int | str
+    gap_s: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CronFloor:
+    """Hours in which at least `replicas` run; outside of them zero is allowed."""
+
+    timezone: str
+    start: str
+    end: str
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """When replicas are added and removed. Queries are PromQL, built from the metric catalogue."""
+
+    driver: str
+    min_replicas: int
+    max_replicas: int
+    target_waiting: int
+    waiting_query: str
+    wake_query: str | None
+    floor: CronFloor | None
+    scale_up_after_s: int
+    scale_up_period_s: int
+    scale_down_after_s: int
+    cooldown_s: int
+    prometheus_url: str
+
+
+@dataclass(frozen=True)
+class PodResources:
+    """What one pod asks for."""
+
+    cpus: int
+    memory_gib: int
+    memory_limit_gib: int
+    gpus: int
+    shm_gib: int
+    cache_gib: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one replica. Token prices follow from the roofline of its GPUs, not from a measurement.
+
+    `usd_per_million_tokens` is (busy, alone) for generated tokens; the two per-token prices are what the gateway
+    charges, 0 where no throughput can be estimated.
+    """
+
+    usd_per_hour: float
+    usd_per_million_tokens: tuple[float, float] | None
+    usd_per_input_token: float
+    usd_per_output_token: float
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """One checkpoint to fetch; servers that share it share the files.
+
+    `disk_bytes` is what to plan with, `least_bytes` what a complete download surely has.
+    """
+
+    name: str
+    model: str
+    revision: str
+    pinned: bool
+    directory: str
+    disk_bytes: int
+    least_bytes: int
+    download_s: int
+    await_timeout_s: int
+
+
+@dataclass(frozen=True)
+class WeightsPlan:
+    """The claim and what is put on it."""
+
+    claim_name: str
+    storage_class: str
+    size_gib: int
+    mount_path: str
+    prewarm: bool
+    hub_kind: str
+    hub_endpoint: str | None
+    hub_is_private: bool
+    hub_port: int
+    token_secret: str | None
+    image: ImagePlan
+    checkpoints: tuple[CheckpointPlan, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerPlan:
+    """One vLLM server: a model, or its canary twin."""
+
+    name: str
+    model_name: str
+    model: str
+    pool: str
+    canary: bool
+    weight: int
+    image: ImagePlan
+    cpu: bool
+    nodes_per_replica: int
+    parallelism: Parallelism
+    memory: MemoryBudget
+    max_num_seqs: int
+    checkpoint: CheckpointPlan
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    resources: PodResources
+    timing: Timing
+    rollout: Rollout
+    replicas: int
+    max_replicas: int
+    scaling: Scaling | None
+    cost: Cost | None
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One LiteLLM deployment: a public model name served by one server."""
+
+    model_name: str
+    server: str
+    weight: int | None
+    context_tokens: int
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    input_cost_per_token: float
+    output_cost_per_token: float
+    timeout_s: int
+
+
+@dataclass(frozen=True)
+class RedisPlan:
+    """Where limits are counted; `image` is None when somebody else runs it."""
+
+    host: str
+    port: int
+    image: ImagePlan | None
+
+
+@dataclass(frozen=True)
+class DatabasePlan:
+    """Postgres of the gateway."""
+
+    secret: str
+    port: int
+
+
+@dataclass(frozen=True)
+class GatewayPlan:
+    """The OpenAI-compatible endpoint."""
+
+    name: str
+    image: ImagePlan
+    replicas: int
+    routes: tuple[Route, ...]
+    fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
+    routing_strategy: str
+    request_timeout_s: int
+    retries: int
+    redis: RedisPlan
+    database: DatabasePlan | None
+    existing_secret: str | None
+    exposure: Mapping[str, object]
+    host: str | None
+    cpus: int
+    memory_gib: int
+    pre_stop_s: int
+    drain_s: int
+    termination_grace_s: int
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One alert; its runbook is the section of the same name in docs/runbook.md."""
+
+    alert: str
+    expr: str
+    for_s: int
+    labels: Mapping[str, str]
+    summary: str
+    description: str
+
+
+@dataclass(frozen=True)
+class ObservabilityPlan:
+    """Monitors, alerts and dashboards."""
+
+    release: str
+    namespace: str
+    prometheus_url: str
+    scrape_interval_s: int
+    alerts: tuple[Rule, ...]
+    dashboard: Mapping[str, object]
+    adapter_rules: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """One Helm release of an operator."""
+
+    name: str
+    chart: str
+    repository: str | None
+    version: str
+    namespace: str
+    values: Mapping[str, object]
+    privileged: bool
+    timeout_s: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a stack declares, and what its reader should know."""
+
+    context: str
+    cluster_identifier: str
+    kubernetes: str
+    namespace: str
+    pools: Mapping[str, PoolPlan]
+    weights: WeightsPlan
+    servers: tuple[ServerPlan, ...]
+    gateway: GatewayPlan
+    observability: ObservabilityPlan
+    releases: Mapping[str, ReleasePlan]
+    images: tuple[ImagePlan, ...]
+    unpinned: tuple[str, ...]
+    warnings: tuple[str, ...]

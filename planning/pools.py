@@ -1,0 +1,126 @@
+"""Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
+
+from collections.abc import Mapping
+
+from catalog.load import Catalog
+from catalog.schema import Gpu
+from planning.plan import PoolPlan
+from planning.timing import NODE_START_S
+from settings.problems import Problem, nearest
+from settings.schema import (
+    ComputeClassNodes,
+    ExistingNodes,
+    KarpenterNodes,
+    LabelledNodes,
+    PoolSettings,
+    StackSettings,
+)
+
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
+GPU_TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
+POOL_LABEL = "llm-stack.io/pool"
+# Time the verification Job gives nodes that are being labelled by GPU feature discovery.
+VERIFY_TIMEOUT_S = 600
+Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def resolve_pools(settings: StackSettings, catalog: Catalog, problems: list[Problem]) -> dict[str, PoolPlan]:
+    """Every pool that can be understood; an unknown GPU or a GPU that its machine type does not have is a problem."""
+    pools = {}
+    for name, pool in settings.gpu_pools.items():
+        gpu = catalog.gpus.get(pool.gpu)
+        if gpu is None and pool.gpu != "none":
+            hint = nearest(pool.gpu, [*catalog.gpus, "none"])
+            problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
+            continue
+        pools[name] = _pool(name, pool, gpu, settings, catalog, problems)
+    return pools
+
+
+def _pool(
+    name: str,
+    pool: PoolSettings,
+    gpu: Gpu | None,
+    settings: StackSettings,
+    catalog: Catalog,
+    problems: list[Problem],
+) -> PoolPlan:
+    provisioning = pool.provisioning
+    selector, affinity = _selection(name, pool, gpu)
+    machine, price, reasons = _machine(name, pool, catalog, problems)
+    bought = isinstance(provisioning, (KarpenterNodes, ComputeClassNodes))
+    labels = {"node-role": "gpu-inference" if gpu else "cpu-inference"}
+    labels |= {"gpu-type": pool.gpu.removeprefix("nvidia-")} if gpu else {}
+    declared: dict[str, object] = provisioning.model_dump(exclude_none=True)
+    if isinstance(provisioning, KarpenterNodes):
+        declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
+        declared["discovery_tag"] = provisioning.discovery_tag or settings.cluster.identifier
+    return PoolPlan(
+        name=name,
+        gpu=pool.gpu,
+        gpu_name=gpu.name if gpu else "CPU",
+        nodes=pool.nodes,
+        gpus_per_node=pool.gpus_per_node or 0,
+        cpus_per_node=pool.cpus_per_node or machine[0],
+        memory_gib_per_node=pool.memory_gib_per_node or machine[1],
+        resource_name=GPU_RESOURCE if gpu else None,
+        node_selector=selector,
+        node_affinity=affinity,
+        tolerations=(GPU_TOLERATION,) if gpu else (),
+        node_labels=labels,
+        provisioning=declared,
+        expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
+        verify=settings.gpu_operator.verify_nodes and not bought,
+        verify_timeout_s=VERIFY_TIMEOUT_S + (NODE_START_S if bought else 0),
+        usd_per_node_hour=price,
+        reasons=reasons,
+    )
+
+
+def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], Affinity]:  # noqa: PLR0911
+    """Node selector and affinity (key, operator, values) that find exactly this pool's nodes: one row per kind."""
+    match pool.provisioning:
+        case ExistingNodes():
+            if gpu is None:
+                return {POOL_LABEL: name, "node-role": "cpu-inference"}, ()
+            return {"node-role": "gpu-inference", "gpu-type": pool.gpu.removeprefix("nvidia-")}, ()
+        case KarpenterNodes():
+            return {POOL_LABEL: name}, ()
+        case ComputeClassNodes():
+            return {"cloud.google.com/compute-class": name}, ()
+        case LabelledNodes(labels=labels):
+            if gpu is None:
+                return labels, () if labels else ((f"{GPU_RESOURCE}.present", "NotIn", ("true",)),)
+            if len(gpu.product_labels) == 1:
+                return {f"{GPU_RESOURCE}.product": gpu.product_labels[0], **labels}, ()
+            return labels, ((f"{GPU_RESOURCE}.product", "In", tuple(gpu.product_labels)),)
+
+
+def _machine(
+    name: str, pool: PoolSettings, catalog: Catalog, problems: list[Problem]
+) -> tuple[tuple[int | None, int | None], float | None, Mapping[str, str]]:
+    """(vCPUs, memory GiB) of a node and its price per hour, from the first machine type the catalogue knows."""
+    match pool.provisioning:
+        case KarpenterNodes(instance_types=types) | ComputeClassNodes(machine_types=types):
+            pass
+        case _:
+            types = []
+    known = [(kind, catalog.instances[kind]) for kind in types if kind in catalog.instances]
+    for kind, instance in known:
+        if pool.gpu != "none" and (instance.gpu, instance.gpus) != (pool.gpu, pool.gpus_per_node):
+            problems.append(
+                Problem(
+                    f"gpuPools.{name}",
+                    f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
+                )
+            )
+    if pool.price_per_node_hour_usd is not None:
+        reasons = {"pricePerNodeHourUsd": "given"}
+    elif known and known[0][1].usd_per_hour is not None:
+        reasons = {"pricePerNodeHourUsd": f"on-demand price of {known[0][0]}"}
+    else:
+        reasons = {"pricePerNodeHourUsd": "not known: give it to see costs"}
+    first = known[0][1] if known else None
+    price = pool.price_per_node_hour_usd or (first.usd_per_hour if first else None)
+    return (first.vcpus, first.memory_gib) if first else (None, None), price, reasons

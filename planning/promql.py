@@ -1,0 +1,52 @@
+"""PromQL against the metric catalogue: a query can only name metrics, labels and histogram edges that are exported.
+
+Every query of the product (scaling, alerts, dashboards) is put together here, so that a renamed metric is an error when
+the plan is made and not a silent dashboard.
+"""
+
+from collections.abc import Mapping
+
+from catalog.schema import Metric
+
+# Labels Prometheus and the operator's monitors add to every scraped series, whatever the target exports.
+TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "node", "endpoint"})
+
+
+class UnknownMetric(LookupError):
+    """A query names a metric, label or histogram edge that the pinned version does not export."""
+
+
+def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", offset: str = "", **labels: str) -> str:
+    """A selector such as `vllm:num_requests_waiting{model_name="x"}`.
+
+    `suffix` is `_bucket`, `_sum` or `_count` of a histogram, `offset` a range such as `[5m]`. A label value that starts
+    with `~` is a regular expression. Raises UnknownMetric.
+    """
+    metric = metrics.get(name)
+    if metric is None:
+        raise UnknownMetric(f"metric {name} is not exported")
+    if bool(suffix) != (metric.type == "histogram"):
+        raise UnknownMetric(f"{name} is a {metric.type}; suffix {suffix or 'none'} does not exist")
+    unknown = set(labels) - set(metric.labels) - TARGET_LABELS
+    if unknown:
+        raise UnknownMetric(f"{name} has no label {', '.join(sorted(unknown))}")
+    matchers = ",".join(
+        f'{label}=~"{value[1:]}"' if value.startswith("~") else f'{label}="{value}"'
+        for label, value in sorted(labels.items())
+    )
+    return f"{name}{suffix}{{{matchers}}}{offset}" if matchers else f"{name}{suffix}{offset}"
+
+
+def edge(metrics: Mapping[str, Metric], name: str, value: float) -> float:
+    """Returns `value` when it is a bucket edge of the histogram; raises UnknownMetric with the edges otherwise."""
+    buckets = metrics[name].buckets if name in metrics else None
+    if not isinstance(buckets, list) or value not in buckets:
+        raise UnknownMetric(f"{value:g} is no bucket edge of {name}; edges: {buckets}")
+    return value
+
+
+def quantile(metrics: Mapping[str, Metric], q: float, name: str, window: str, by: str = "", **labels: str) -> str:
+    """`histogram_quantile` over summed rates, which is the only order that is right across pods."""
+    grouping = f"le, {by}" if by else "le"
+    buckets = series(metrics, name, suffix="_bucket", offset=f"[{window}]", **labels)
+    return f"histogram_quantile({q:g}, sum by ({grouping}) (rate({buckets})))"

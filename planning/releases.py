@@ -1,0 +1,127 @@
+"""Helm releases of the operators a stack relies on; each can be switched off where the cluster has it already."""
+
+from collections.abc import Mapping, Sequence
+
+from catalog.load import Catalog
+from planning.plan import PoolPlan, ReleasePlan, ServerPlan
+from planning.scaling import adapter_rules
+from settings.problems import Problem
+from settings.schema import StackSettings
+
+RELEASE_TIMEOUT_S = 900
+# Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
+PLATFORM_HAS_DRIVER = frozenset({"eks", "gke", "aks", "ack"})
+PLATFORM_VALUES: Mapping[str, Mapping[str, object]] = {
+    "gke": {
+        "hostPaths": {"driverInstallDir": "/home/kubernetes/bin/nvidia"},
+        "toolkit": {"installDir": "/home/kubernetes/bin/nvidia"},
+    },
+    "aks": {"operator": {"runtimeClass": "nvidia-container-runtime"}},
+    "ack": {"devicePlugin": {"enabled": False}},
+}
+
+
+def prometheus_url(settings: StackSettings) -> str:
+    """Address of the Prometheus of the release, by the naming rule of the chart (26 characters at most)."""
+    if settings.observability.prometheus_url:
+        return settings.observability.prometheus_url
+    release, chart = settings.observability.release, "kube-prometheus-stack"
+    full = release if chart in release else f"{release}-{chart}"
+    return f"http://{full[:26].rstrip('-')}-prometheus.{settings.observability.namespace}.svc:9090"
+
+
+def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
+    """Values of the GPU Operator: driver and toolkit by platform, DCGM metrics on, GPUs never shared."""
+    platform = settings.cluster.platform
+    own = platform not in PLATFORM_HAS_DRIVER
+    driver, toolkit = settings.gpu_operator.driver, settings.gpu_operator.toolkit
+    values: dict[str, object] = {
+        "driver": {"enabled": own if driver is None else driver},
+        "toolkit": {"enabled": own if toolkit is None else toolkit},
+        "dcgmExporter": {
+            "serviceMonitor": {
+                "enabled": True,
+                "interval": "15s",
+                "additionalLabels": {"release": settings.observability.release},
+            }
+        },
+        "mig": {"strategy": "single"},
+    }
+    for key, extra in PLATFORM_VALUES.get(platform, {}).items():
+        current = values.get(key)
+        values[key] = {**current, **extra} if isinstance(current, dict) and isinstance(extra, Mapping) else extra
+    return values
+
+
+def releases(
+    settings: StackSettings,
+    catalog: Catalog,
+    pools: Sequence[PoolPlan],
+    servers: Sequence[ServerPlan],
+    problems: list[Problem],
+) -> dict[str, ReleasePlan]:
+    """Chart name → release, for every operator that is needed and not switched off."""
+    wanted: dict[str, tuple[str, Mapping[str, object], bool]] = {}
+    if settings.gpu_operator.install and any(pool.resource_name for pool in pools):
+        wanted["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings), True)
+    if settings.observability.install:
+        labels = {f"{kind}SelectorNilUsesHelmValues": True for kind in ("podMonitor", "rule", "serviceMonitor")}
+        wanted["kube-prometheus-stack"] = (
+            settings.observability.release,
+            {
+                "prometheus": {"prometheusSpec": labels},
+                "grafana": {"sidecar": {"dashboards": {"enabled": True, "searchNamespace": "ALL"}}},
+            },
+            True,
+        )
+    if settings.autoscaling.install and any(server.scaling for server in servers):
+        if settings.autoscaling.driver == "keda":
+            wanted["keda"] = ("keda", {}, False)
+        else:
+            host, _, port = prometheus_url(settings).rpartition(":")
+            wanted["prometheus-adapter"] = (
+                "prometheus-adapter",
+                {
+                    "prometheus": {"url": host, "port": int(port)},
+                    "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(catalog)]},
+                },
+                False,
+            )
+    if settings.leader_worker_set.install and any(server.nodes_per_replica > 1 for server in servers):
+        wanted["lws"] = ("lws", {}, False)
+    return {
+        chart: _release(chart, *parts, settings=settings, catalog=catalog, problems=problems)
+        for chart, parts in wanted.items()
+    }
+
+
+def _release(
+    chart: str,
+    name: str,
+    values: Mapping[str, object],
+    privileged: bool,
+    *,
+    settings: StackSettings,
+    catalog: Catalog,
+    problems: list[Problem],
+) -> ReleasePlan:
+    known = catalog.charts[chart]
+    override = settings.charts.get(chart)  # pyright: ignore[reportArgumentType, reportCallIssue] - catalogue names are str
+    version = (override.version if override else None) or known.version
+    if not any(character.isdigit() for character in version) or version.startswith(("^", "~", ">", "<", "*")):
+        problems.append(Problem(f"charts.{chart}.version", f'"{version}" is not an exact version'))
+    source = (override.chart if override else None) or known.chart
+    repository = known.repository
+    if override is not None and (override.repository is not None or override.chart is not None):
+        repository = override.repository or None
+    namespace = settings.observability.namespace if chart in ("kube-prometheus-stack", "prometheus-adapter") else None
+    return ReleasePlan(
+        name=name,
+        chart=source,
+        repository=repository,
+        version=version,
+        namespace=namespace or known.namespace,
+        values=values,
+        privileged=privileged,
+        timeout_s=RELEASE_TIMEOUT_S,
+    )

@@ -1,0 +1,237 @@
+"""`resolve(settings, catalog) -> Plan`: all that follows from a configuration, or every reason why nothing does."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from catalog.load import Catalog
+from planning.alerts import alerts
+from planning.dashboard import dashboard
+from planning.gateway import gateway
+from planning.images import resolve_images, unpinned
+from planning.placement import Context
+from planning.plan import ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan
+from planning.pools import resolve_pools
+from planning.releases import prometheus_url, releases
+from planning.resources import NODE_RESERVED_CPUS
+from planning.rollout import rollout
+from planning.scaling import adapter_rules, scaling
+from planning.servers import Draft, draft
+from planning.weights import weights
+from settings.problems import Problem, Refused
+from settings.schema import IngressExposure, StackSettings
+
+SCRAPE_INTERVAL_S = 15
+
+
+def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence[Problem] = ()) -> Plan:
+    """Plans a whole stack.
+
+    `problems` are those already found in the settings; they are reported together with what planning finds. Raises
+    `settings.Refused` with all of them, so the plan that is returned can be deployed.
+    """
+    found = list(problems)
+    if settings is None:
+        raise Refused(found)
+    images = resolve_images(settings.images, catalog, found)
+    pools = resolve_pools(settings, catalog, found)
+    context = Context(settings, catalog, pools, images, found)
+    drafts = [server for name, model in settings.models.items() for server in draft(context, name, model)]
+    _check_capacity(context, drafts)
+    url = prometheus_url(settings)
+    servers = tuple(_server(context, item, drafts, url) for item in drafts)
+    planned_gateway = gateway(settings, servers, images, found)
+    rules = alerts(settings, catalog, servers, found)
+    planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
+    if found:
+        raise Refused(found)
+    used = {image.reference: image for image in _images(servers, planned_gateway.image, images, pools)}
+    if planned_gateway.redis.image:
+        used[planned_gateway.redis.image.reference] = planned_gateway.redis.image
+    return Plan(
+        context=settings.cluster.context,
+        cluster_identifier=settings.cluster.identifier,
+        kubernetes=settings.cluster.kubernetes,
+        namespace=settings.cluster.namespace,
+        pools=pools,
+        weights=weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"]),
+        servers=servers,
+        gateway=planned_gateway,
+        observability=ObservabilityPlan(
+            release=settings.observability.release,
+            namespace=settings.observability.namespace,
+            prometheus_url=url,
+            scrape_interval_s=SCRAPE_INTERVAL_S,
+            alerts=rules,
+            dashboard=dashboard(catalog, settings.cluster.namespace),
+            adapter_rules=adapter_rules(catalog) if settings.autoscaling.driver == "hpa" else (),
+        ),
+        releases=planned_releases,
+        images=tuple(used.values()),
+        unpinned=tuple(unpinned(used) + _unpinned_weights(servers)),
+        warnings=tuple(_warnings(settings, catalog, pools, servers)),
+    )
+
+
+def _images(
+    servers: Sequence[ServerPlan],
+    gateway_image: ImagePlan,
+    images: Mapping[str, ImagePlan],
+    pools: Mapping[str, PoolPlan],
+) -> Iterator[ImagePlan]:
+    yield from (server.image for server in servers)
+    yield from (gateway_image, images["vllm-cpu"])
+    if any(pool.verify for pool in pools.values()):
+        yield images["python"]
+
+
+def _unpinned_weights(servers: Sequence[ServerPlan]) -> list[str]:
+    return sorted({f"{s.checkpoint.model}@{s.checkpoint.revision}" for s in servers if not s.checkpoint.pinned})
+
+
+def _units(server: Draft) -> int:
+    """What one replica takes from its pool: GPUs, or CPU cores where there are none."""
+    return server.gpus or server.resources.cpus
+
+
+def _pool_units(pool: PoolPlan) -> int:
+    return pool.gpus or pool.nodes * max(0, (pool.cpus_per_node or 0) - NODE_RESERVED_CPUS)
+
+
+def _floor(server: Draft) -> int:
+    replicas = server.settings.replicas
+    return server.settings.canary.replicas if server.canary and server.settings.canary else max(1, replicas.min)
+
+
+def _ceiling(server: Draft) -> int:
+    return _floor(server) if server.canary else server.settings.replicas.max
+
+
+def _slots(server: Draft) -> int:
+    """Replicas of this server that the empty pool holds; GPUs of one pod must be on one node."""
+    pool = server.pool
+    if not server.gpus:
+        return _pool_units(pool) // _units(server)
+    if server.nodes_per_replica > 1:
+        return pool.nodes // server.nodes_per_replica
+    return pool.nodes * (pool.gpus_per_node // server.gpus)
+
+
+def _check_capacity(context: Context, drafts: Sequence[Draft]) -> None:
+    """Refuses replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
+    for server in drafts:
+        slots, most = _slots(server), _ceiling(server)
+        if most > slots:
+            where = "canary.replicas" if server.canary else "replicas.max"
+            unit = "GPUs" if server.gpus else "CPU cores"
+            context.refuse(
+                f"models.{server.model_name}.{where}",
+                f"{most} replicas of {_units(server)} {unit} do not fit pool '{server.pool.name}' "
+                f"({_pool_units(server.pool)} {unit}, room for {slots}); use at most {slots}, or more nodes",
+            )
+    for name, pool in context.pools.items():
+        inside = [server for server in drafts if server.pool.name == name]
+        needed = sum(_floor(server) * _units(server) for server in inside)
+        if len(inside) > 1 and needed > _pool_units(pool):
+            unit = "GPUs" if pool.gpus else "CPU cores"
+            parts = ", ".join(f"{server.name} {_floor(server)} × {_units(server)}" for server in inside)
+            context.refuse(
+                f"gpuPools.{name}.nodes",
+                f"{needed} {unit} are needed at least ({parts}), {pool.nodes} nodes give {_pool_units(pool)}",
+            )
+
+
+def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) -> ServerPlan:
+    others = [other for other in drafts if other.pool.name == item.pool.name and other is not item]
+    free = _pool_units(item.pool) - sum(_ceiling(other) * _units(other) for other in others)
+    own = _ceiling(item) * _units(item)
+    plan = _rollout(item, max(free, own))
+    scaled = None
+    if not item.canary:
+        scaled = scaling(
+            item.model_name, item.settings, context.settings, context.catalog, item.timing, url, context.problems
+        )
+    return ServerPlan(
+        name=item.name,
+        model_name=item.model_name,
+        model=item.model,
+        pool=item.pool.name,
+        canary=item.canary,
+        weight=item.weight,
+        image=item.image,
+        cpu=item.pool.resource_name is None,
+        nodes_per_replica=item.nodes_per_replica,
+        parallelism=item.parallelism,
+        memory=item.memory,
+        max_num_seqs=item.max_num_seqs,
+        checkpoint=item.checkpoint,
+        args=item.args,
+        env=item.env,
+        resources=item.resources,
+        timing=item.timing,
+        rollout=plan,
+        replicas=_floor(item),
+        max_replicas=_ceiling(item),
+        scaling=scaled,
+        cost=item.cost,
+        reasons={**item.reasons, "rollout": plan.reason},
+    )
+
+
+def _rollout(item: Draft, free: int) -> Rollout:
+    load_s = item.timing.prewarm_s + item.timing.expected_start_s
+    if item.nodes_per_replica > 1:
+        surge = rollout(gpus_per_replica=item.gpus, max_replicas=_ceiling(item), gpus_free=free, load_s=load_s)
+        if surge.max_surge == 0 or surge.max_unavailable == 0:
+            return surge
+        # a LeaderWorkerSet knows no rounding that would serve both a full and a roomy pool
+        gap_s = load_s if _ceiling(item) == 1 else 0
+        return Rollout(0, 1, gap_s, "a group of nodes is replaced in place, one at a time")
+    if item.gpus:
+        whole = min(free // item.gpus, _slots(item)) * item.gpus
+        return rollout(gpus_per_replica=item.gpus, max_replicas=_ceiling(item), gpus_free=whole, load_s=load_s)
+    return rollout(
+        gpus_per_replica=0,
+        max_replicas=_ceiling(item),
+        gpus_free=0,
+        load_s=load_s,
+        cpu_slots=free // item.resources.cpus,
+    )
+
+
+def _warnings(
+    settings: StackSettings, catalog: Catalog, pools: dict[str, PoolPlan], servers: Sequence[ServerPlan]
+) -> list[str]:
+    """What works, but a reviewer should know."""
+    said = [line for server in servers for line in _server_warnings(server, catalog.engines["vllm"].version)]
+    for name, pool in pools.items():
+        inside = [server for server in servers if server.pool == name]
+        most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
+        if pool.gpus and most > pool.gpus:
+            said.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
+        if str(pool.provisioning.get("ami_alias", "")).endswith("@latest"):
+            said.append(f"pool {name}: provisioning.amiAlias {pool.provisioning['ami_alias']} moves; name a version")
+    if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
+        said.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
+    return list(dict.fromkeys(said))
+
+
+def _server_warnings(server: ServerPlan, engine: str) -> Iterator[str]:
+    """The same for one server; `engine` is the vLLM version its arguments were checked against."""
+    name = server.name
+    if server.rollout.gap_s:
+        yield f"{name}: an update stops it for about {_minutes(server.rollout.gap_s)} ({server.rollout.reason})"
+    if server.scaling and server.scaling.min_replicas == 0:
+        yield (
+            f"{name}: a request that finds it at zero fails until it is loaded, about "
+            f"{_minutes(server.timing.cold_start_s)} later; clients must retry, or give it fallbacks"
+        )
+    if server.nodes_per_replica > 1:
+        yield f"{name}: one replica spans {server.nodes_per_replica} nodes; it stops when one of them does"
+    version = server.image.version.removeprefix("v").partition("-")[0]
+    if version != engine:
+        yield f"{name}: its arguments were checked against vLLM {engine}, the image is {version}"
+    if server.cost is None:
+        yield f"{name}: the price of pool {server.pool} is not known, so tokens are charged at zero"
+
+
+def _minutes(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"

@@ -1,0 +1,50 @@
+"""What one pod asks for: CPU cores, memory with room for the page cache, shared memory, cache space."""
+
+from math import ceil, floor
+
+from catalog.schema import Model
+from planning import memory
+from planning.memory import GIB
+from planning.placement import NODE_MEMORY_SHARE
+from planning.plan import Parallelism, PodResources, PoolPlan
+from settings.schema import ModelSettings
+
+# Cores of a CPU node left to the kubelet and daemons.
+NODE_RESERVED_CPUS = 2
+# Compiled kernels and graphs of one model; CPU servers compile little.
+GPU_CACHE_GIB, CPU_CACHE_GIB = 20, 10
+
+
+def pod_resources(
+    wanted: ModelSettings,
+    model: Model,
+    pool: PoolPlan,
+    parallelism: Parallelism,
+    nodes: int,
+    cpu_kv_gib: int | None,
+) -> tuple[PodResources, dict[str, str]]:
+    """CPU and memory of one pod; `nodes`: pods of one replica."""
+    weights_gib = memory.weight_bytes(model, parallelism)[0] / GIB
+    if cpu_kv_gib is not None:
+        cpus = wanted.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
+        needed = wanted.memory_gib or ceil(weights_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
+        limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
+        return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
+            "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"
+        }
+    gpus = parallelism.gpus // nodes
+    # vLLM wants 2 + N cores for N GPUs (docs/configuration/optimization.md, 0.33.0)
+    cpus = wanted.cpus or 2 + gpus
+    # NCCL and the workers exchange through /dev/shm: 2 GiB suffice for one GPU, 8 for a few, 16 for a full node
+    shm = 2 if gpus == 1 else 8 if gpus <= 4 else 16
+    needed = wanted.memory_gib or 8 + 2 * gpus + shm
+    # the limit leaves room for the weights in the page cache, which is charged to the pod and given back at need
+    limit = needed + ceil(weights_gib / nodes * 1.1)
+    if pool.memory_gib_per_node is not None:
+        pods = max(1, pool.gpus_per_node // gpus)
+        limit = max(needed, min(limit, floor(pool.memory_gib_per_node * NODE_MEMORY_SHARE / pods)))
+    reasons = {
+        "cpus": f"{cpus}: 2 + one per GPU",
+        "memoryGib": f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm; up to {limit} with weights in page cache",
+    }
+    return PodResources(cpus, needed, limit, gpus, shm, GPU_CACHE_GIB), reasons

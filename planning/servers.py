@@ -1,0 +1,152 @@
+"""One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from planning import cost
+from planning.arguments import check_args, check_env, server_args, server_env
+from planning.images import custom_image
+from planning.placement import Context, on_cpu, on_gpus
+from planning.plan import CheckpointPlan, Cost, ImagePlan, MemoryBudget, Parallelism, PodResources, PoolPlan, Timing
+from planning.resources import pod_resources
+from planning.timing import Load, longest_request_s, timing
+from planning.weights import checkpoint
+from settings.problems import nearest
+from settings.schema import ModelSettings
+
+CACHE_ROOT = "/cache"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A server before the others are known: everything but rollout and scaling."""
+
+    name: str
+    model_name: str
+    model: str
+    settings: ModelSettings
+    pool: PoolPlan
+    canary: bool
+    weight: int
+    image: ImagePlan
+    nodes_per_replica: int
+    parallelism: Parallelism
+    memory: MemoryBudget
+    max_num_seqs: int
+    checkpoint: CheckpointPlan
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    resources: PodResources
+    timing: Timing
+    cost: Cost | None
+    reasons: Mapping[str, str]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one replica, over all its nodes."""
+        return self.parallelism.gpus if self.pool.resource_name else 0
+
+
+def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
+    """The server of one model, and its canary twin; empty when something is wrong (and then said)."""
+    path = f"models.{name}"
+    pool = context.pools.get(wanted.pool)
+    if pool is None:
+        if wanted.pool not in context.settings.gpu_pools:
+            hint = nearest(wanted.pool, context.settings.gpu_pools)
+            context.refuse(f"{path}.pool", f"no pool '{wanted.pool}'{hint}")
+        if wanted.model not in context.catalog.models:
+            context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
+        return []
+    canary = wanted.canary
+    primary = _server(context, path, name, wanted, pool, canary=False, weight=100 - canary.weight if canary else 100)
+    if canary is None:
+        return [primary] if primary else []
+    changes = {
+        field: value
+        for field in ("model", "revision", "image", "context_tokens", "max_num_seqs")
+        if (value := getattr(canary, field)) is not None
+    }
+    if canary.model is not None and canary.revision is None:
+        changes["revision"] = None
+    twin_settings = wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
+    twin = _server(context, f"{path}.canary", name, twin_settings, pool, canary=True, weight=canary.weight)
+    return [server for server in (primary, twin) if server]
+
+
+def _unknown_model(context: Context, model: str) -> str:
+    return f"'{model}' is not in the catalogue{nearest(model, context.catalog.models)}"
+
+
+def _server(
+    context: Context, path: str, name: str, wanted: ModelSettings, pool: PoolPlan, *, canary: bool, weight: int
+) -> Draft | None:
+    model = context.catalog.models.get(wanted.model)
+    if model is None:
+        context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
+        return None
+    gpu = context.catalog.gpus.get(pool.gpu)
+    before = len(context.problems)
+    fitted = on_gpus(context, path, wanted, model, gpu, pool) if gpu else on_cpu(context, path, wanted, model, pool)
+    image = context.images["vllm" if gpu else "vllm-cpu"]
+    if wanted.image is not None:
+        settings = context.settings.images
+        image = custom_image(wanted.image, image, f"{path}.image", settings, context.catalog, context.problems)
+    files = checkpoint(wanted.model, model, wanted.revision, context.settings.weights)
+    if context.settings.images.require_digests and not files.pinned:
+        context.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
+    engine = context.catalog.engines["vllm"]
+    context.problems.extend(check_args(wanted.args, engine, f"{path}.args"))
+    if fitted is None or len(context.problems) > before:
+        return None
+    parallelism, budget, workload, reasons, cpu_kv_gib = fitted
+    times = timing(
+        Load(
+            weight_bytes=files.disk_bytes,
+            read_mib_per_s=context.settings.weights.read_mib_per_s,
+            prewarm=context.settings.weights.prewarm,
+            starts_nodes=pool.provisioning["kind"] in ("karpenter", "computeClass"),
+            cpu=gpu is None,
+        ),
+        longest_request=longest_request_s(workload.context_tokens, wanted.max_output_tokens),
+        drain_timeout_s=wanted.drain_timeout_s,
+        scale_down_after_s=wanted.scaling.scale_down_after_s,
+    )
+    env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
+    context.problems.extend(check_env(wanted.env, env, f"{path}.env"))
+    nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
+    resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib)
+    return Draft(
+        name=f"vllm-{name}-canary" if canary else f"vllm-{name}",
+        model_name=name,
+        model=wanted.model,
+        settings=wanted,
+        pool=pool,
+        canary=canary,
+        weight=weight,
+        image=image,
+        nodes_per_replica=nodes,
+        parallelism=parallelism,
+        memory=budget,
+        max_num_seqs=workload.max_num_seqs,
+        checkpoint=files,
+        args=server_args(
+            model,
+            directory=files.directory,
+            served_name=name,
+            parallelism=parallelism,
+            context_tokens=workload.context_tokens,
+            max_num_seqs=workload.max_num_seqs,
+            max_num_batched_tokens=wanted.max_num_batched_tokens,
+            utilization=workload.utilization if gpu else None,
+            kv_cache_dtype=workload.kv_cache_dtype,
+            drain_s=times.drain_s,
+            extra=wanted.args,
+        ),
+        env={**env, **wanted.env},
+        resources=resources,
+        timing=times,
+        cost=cost.cost(model, gpu, pool, parallelism, budget, workload.max_num_seqs),
+        reasons={**reasons, **resource_reasons},
+    )

@@ -1,0 +1,86 @@
+"""The timing chain: one load budget drives every wait, so that no probe, deadline or timeout can undercut another.
+
+Pure arithmetic in seconds. The inequalities are stated on `planning.plan.Timing` and tested as an invariant.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from planning.plan import Timing
+
+MIB = 2**20
+# Pulling the 10 GB vLLM image took 101 s, compiling 195 s, on the cold start published in kaito-project/kaito#2325.
+IMAGE_PULL_S = 600
+COMPILE_S = 240
+ENGINE_START_S = 60
+# A node bought on demand was there after 284 s in the same report; large GPU types take longer.
+NODE_START_S = 900
+# Copying weights from the page cache to the GPU; far below PCIe 4 ×16, because one reader thread does it.
+CACHED_READ_MIB_PER_S = 2048
+# The budget is what is expected, times this: storage and hubs have bad days, and a killed load starts from zero.
+SAFETY = 2
+PROBE_PERIOD_S = 10
+# Endpoints are gone from kube-proxy and gateways well within this; a request after SIGTERM would get HTTP 500.
+PRE_STOP_S = 15
+# vLLM needs up to 5 s to end its workers (VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS) after the drain.
+SHUTDOWN_MARGIN_S = 15
+# Slowest decode a person still accepts, tokens/s; turns the longest answer into the longest request.
+SLOWEST_TOKENS_PER_S = 20
+DEFAULT_LONGEST_ANSWER_TOKENS = 8192
+DEFAULT_REQUEST_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a pod must do before it serves. Rates in MiB/s; `starts_nodes`: its node may have to be bought first."""
+
+    weight_bytes: int
+    read_mib_per_s: int
+    prewarm: bool
+    starts_nodes: bool
+    cpu: bool
+
+
+def longest_request_s(context_tokens: int, max_output_tokens: int | None) -> int:
+    """Seconds the longest answer takes at the slowest accepted speed."""
+    answer = max_output_tokens or min(context_tokens, DEFAULT_LONGEST_ANSWER_TOKENS)
+    return ceil(answer / SLOWEST_TOKENS_PER_S)
+
+
+def timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, scale_down_after_s: int) -> Timing:
+    """The whole chain for one server. `longest_request` in seconds; `drain_timeout_s` None: drain the longest one."""
+    read_s = ceil(load.weight_bytes / MIB / load.read_mib_per_s)
+    cached_s = ceil(load.weight_bytes / MIB / CACHED_READ_MIB_PER_S)
+    prewarm_s = read_s if load.prewarm else 0
+    expected = (cached_s if load.prewarm else read_s) + COMPILE_S + ENGINE_START_S
+    failures = ceil(SAFETY * expected / PROBE_PERIOD_S)
+    startup_budget = failures * PROBE_PERIOD_S
+    node_s = NODE_START_S if load.starts_nodes else 0
+    progress = node_s + IMAGE_PULL_S + SAFETY * prewarm_s + startup_budget + 60
+    drain = drain_timeout_s or longest_request
+    cold_start = node_s + (IMAGE_PULL_S if node_s else 0) + prewarm_s + expected
+    return Timing(
+        prewarm_s=prewarm_s,
+        expected_start_s=expected,
+        startup_budget_s=startup_budget,
+        startup_period_s=PROBE_PERIOD_S,
+        startup_failures=failures,
+        progress_deadline_s=progress,
+        await_timeout_s=progress + drain + PRE_STOP_S + SHUTDOWN_MARGIN_S + 120,
+        cold_start_s=cold_start,
+        scale_to_zero_cooldown_s=max(scale_down_after_s, cold_start),
+        longest_request_s=longest_request,
+        pre_stop_s=PRE_STOP_S,
+        drain_s=drain,
+        termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
+    )
+
+
+def download_s(disk_bytes: int, download_mib_per_s: int) -> int:
+    """Expected seconds to fetch a checkpoint and hash it."""
+    return ceil(disk_bytes / MIB / download_mib_per_s * 1.2)
+
+
+def download_timeout_s(expected_s: int) -> int:
+    """How long the engine waits for the download Job: the image, the download with its safety, and retries."""
+    return IMAGE_PULL_S + SAFETY * expected_s + 300
