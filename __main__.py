@@ -1,0 +1,49 @@
+"""The program: configuration → plan → provider → five components → outputs."""
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from catalog import load_catalog
+from components import GpuNodePool, LlmGateway, ModelWeights, Observability, VllmServer, wiring
+from components.operators import install
+from components.serving_namespace import serving_namespace
+from planning import resolve
+from settings import Refused
+from settings.load import ConfigError, load
+
+config = load()
+try:
+    plan = resolve(config.settings, load_catalog(), config.problems)
+except Refused as refused:
+    raise ConfigError(refused.problems) from None
+secrets = config.secrets
+
+provider = k8s.Provider("cluster", context=plan.context, cluster_identifier=plan.cluster_identifier)
+# what must outlive the stack is adopted when it exists already; nothing else ever is
+kept = k8s.Provider(
+    "kept", context=plan.context, cluster_identifier=plan.cluster_identifier, upsert_existing_objects=True
+)
+opts = pulumi.ResourceOptions(provider=provider)
+
+operators = install(wiring.release_args(plan), opts)
+namespace = serving_namespace(plan.namespace, kept, provider)
+pools = {name: GpuNodePool(name, wiring.pool_args(plan, name, namespace, operators), opts) for name in plan.pools}
+weights = ModelWeights("weights", wiring.weights_args(plan, namespace, kept, secrets.hugging_face_token), opts)
+servers = {
+    server.name: VllmServer(
+        server.name,
+        wiring.server_args(plan, server, namespace, pools, weights, operators, secrets.gateway_master_key),
+        opts,
+    )
+    for server in plan.servers
+}
+gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, secrets.gateway_master_key), opts)
+observability = Observability(
+    "observability", wiring.observability_args(plan, namespace, gateway.metrics_selector, operators), opts
+)
+
+pulumi.export("endpoint", gateway.endpoint)
+pulumi.export("adminUrl", gateway.admin_url)
+pulumi.export("models", {server.model_name: server.model for server in plan.servers if not server.canary})
+pulumi.export("dashboards", observability.dashboards)
+pulumi.export("alerts", observability.alert_names)

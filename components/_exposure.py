@@ -1,0 +1,89 @@
+"""How the gateway is reached from outside: an HTTPRoute or an Ingress that lets streams live, for the API only."""
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import _k8s
+from planning.gateway import PORT
+from planning.plan import GatewayPlan
+
+# Everything else of LiteLLM (keys, users, configuration, metrics) stays inside the cluster.
+PREFIX = "/v1"
+HEALTH = ("/health/liveliness", "/health/readiness")
+
+
+def expose(
+    name: str, metadata: Any, plan: GatewayPlan, service: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> str | None:
+    """Declare the route the plan asks for; returns the public URL, None inside the cluster only."""
+    match plan.exposure["kind"]:
+        case "gatewayApi":
+            _http_route(name, metadata, plan, service, opts)
+            return f"https://{plan.host}{PREFIX}"
+        case "ingress":
+            _ingress(name, metadata, plan, service, opts)
+            scheme = "https" if plan.exposure.get("tls_secret") else "http"
+            return f"{scheme}://{plan.host}{PREFIX}"
+        case _:
+            return None
+
+
+def _http_route(
+    name: str, metadata: Any, plan: GatewayPlan, service: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> None:
+    parent: dict[str, Any] = {
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "name": plan.exposure["gateway_name"],
+    }
+    if plan.exposure.get("gateway_namespace"):
+        parent["namespace"] = plan.exposure["gateway_namespace"]
+    if plan.exposure.get("section_name"):
+        parent["sectionName"] = plan.exposure["section_name"]
+    paths = [{"path": {"type": "PathPrefix", "value": PREFIX}}]
+    paths += [{"path": {"type": "Exact", "value": path}} for path in HEALTH]
+    rule = {
+        "matches": paths,
+        "backendRefs": [{"group": "", "kind": "Service", "name": service, "port": PORT, "weight": 1}],
+        # some gateways cut every exchange after 15 s unless told otherwise
+        "timeouts": {"request": f"{plan.request_timeout_s}s", "backendRequest": f"{plan.request_timeout_s}s"},
+    }
+    k8s.apiextensions.CustomResource(
+        f"{name}-route",
+        api_version="gateway.networking.k8s.io/v1",
+        kind="HTTPRoute",
+        metadata=metadata,
+        spec={"parentRefs": [parent], "hostnames": [plan.host], "rules": [rule]},
+        opts=opts,
+    )
+
+
+def _ingress(
+    name: str, metadata: Any, plan: GatewayPlan, service: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> None:
+    timeout = str(plan.request_timeout_s)
+    prefix = "nginx.ingress.kubernetes.io"
+    extra: Any = plan.exposure.get("annotations", {})
+    annotations = {
+        f"{prefix}/proxy-body-size": "64m",
+        f"{prefix}/proxy-buffering": "off",
+        f"{prefix}/proxy-next-upstream": "off",
+        f"{prefix}/proxy-read-timeout": timeout,
+        f"{prefix}/proxy-request-buffering": "off",
+        f"{prefix}/proxy-send-timeout": timeout,
+        # an Ingress may wait for an address for ever; the gateway's own readiness is what counts
+        "pulumi.com/skipAwait": "true",
+        **extra,
+    }
+    backend = {"service": {"name": service, "port": {"name": "http"}}}
+    paths = [{"path": PREFIX, "pathType": "Prefix", "backend": backend}]
+    paths += [{"path": path, "pathType": "Exact", "backend": backend} for path in HEALTH]
+    spec: Any = {
+        "ingressClassName": plan.exposure["class_name"],
+        "rules": [{"host": plan.host, "http": {"paths": paths}}],
+    }
+    if plan.exposure.get("tls_secret"):
+        spec["tls"] = [{"hosts": [plan.host], "secretName": plan.exposure["tls_secret"]}]
+    k8s.networking.v1.Ingress(f"{name}-route", metadata=_k8s.annotated(metadata, annotations), spec=spec, opts=opts)

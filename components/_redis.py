@@ -1,0 +1,82 @@
+"""A small Redis for counters and limits: nothing in it must survive, so it has no volume."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import _k8s
+from planning.gateway import REDIS_NAME
+from planning.plan import RedisPlan
+
+APP = "redis"
+# The password reaches the server through its standard input: neither arguments nor files carry it.
+COMMAND = (
+    "printf '%s\\n' \"requirepass $REDIS_PASSWORD\" 'save \"\"' 'appendonly no' 'maxmemory 200mb' "
+    "'maxmemory-policy allkeys-lru' 'dir /tmp' | exec redis-server -"
+)
+
+
+def redis(
+    name: str,
+    namespace: pulumi.Input[str],
+    plan: RedisPlan,
+    password: dict[str, Any],
+    clients: Mapping[str, str],
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Resource:
+    """Declare Redis with its Service and network rule; returns the Deployment."""
+    assert plan.image is not None, "only called for a Redis of our own"
+    match = _k8s.selector(APP, REDIS_NAME)
+    labels = _k8s.labels(APP, "limits", REDIS_NAME)
+    metadata: Any = {"namespace": namespace, "name": REDIS_NAME, "labels": labels}
+    account = k8s.core.v1.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    port = {"tcpSocket": {"port": "redis"}}
+    spec: Any = {
+        "replicas": 1,
+        "selector": {"matchLabels": match},
+        "revisionHistoryLimit": 3,
+        "strategy": {"type": "Recreate"},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {
+                "serviceAccountName": account.metadata.name,
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "affinity": _k8s.off_gpu_nodes(),
+                "securityContext": _k8s.pod_security(plan.image.uid, plan.image.gid),
+                "containers": [
+                    {
+                        "name": "redis",
+                        "image": plan.image.reference,
+                        "command": ["sh", "-c", COMMAND],
+                        "env": [password],
+                        "ports": [{"name": "redis", "containerPort": plan.port, "protocol": "TCP"}],
+                        "resources": {
+                            "requests": {"cpu": "100m", "memory": "128Mi"},
+                            "limits": {"memory": "256Mi"},
+                        },
+                        "securityContext": _k8s.DROP_ALL,
+                        "readinessProbe": {**port, "periodSeconds": 5},
+                        "livenessProbe": {**port, "periodSeconds": 20},
+                        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir
+                    }
+                ],
+                "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+            },
+        },
+    }
+    deployment = k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
+    k8s.core.v1.Service(
+        name,
+        metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
+        spec={
+            "selector": match,
+            "ports": [{"name": "redis", "port": plan.port, "target_port": "redis", "protocol": "TCP"}],
+        },
+        opts=opts,
+    )
+    allowed: Any = _k8s.network_policy(match, ingress=[{"from": [_k8s.pods(clients)], "ports": _k8s.tcp(plan.port)}])
+    k8s.networking.v1.NetworkPolicy(name, metadata=metadata, spec=allowed, opts=opts)
+    return deployment

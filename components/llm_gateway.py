@@ -1,0 +1,199 @@
+"""`LlmGateway`: one OpenAI-compatible endpoint (LiteLLM) in front of all servers.
+
+Owns the proxy, its configuration, keys, Redis, exposure and network rules. The configuration holds names of environment
+variables only; every key comes from a Secret.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pulumi_kubernetes as k8s
+import yaml
+
+from components import _exposure, _k8s
+from components._litellm_pod import CONFIG_PATH, MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
+from components._redis import redis
+from planning.gateway import METRICS_PORT, PORT, litellm_config
+from planning.plan import GatewayPlan
+
+APP = "litellm"
+AWAIT_TIMEOUT = "15m"
+
+
+class LlmGatewayArgs(TypedDict):
+    """The gateway and what is behind it."""
+
+    namespace: pulumi.Input[str]
+    """Namespace of the gateway."""
+    plan: GatewayPlan
+    """Routes, limits, timeouts and sizes."""
+    servers: Mapping[str, ServerRef]
+    """Servers by name; every route names one of them."""
+    monitoring: Mapping[str, Any]
+    """Network peer that may read metrics."""
+    server_port: int
+    """Port of the servers."""
+    master_key: NotRequired[pulumi.Output[str] | None]
+    """Secret master key; None when the plan names an existing Secret."""
+
+
+class LlmGateway(pulumi.ComponentResource):
+    """The public endpoint; `endpoint` is its URL for clients, `admin_url` the address inside the cluster."""
+
+    endpoint: pulumi.Output[str]
+    admin_url: pulumi.Output[str]
+    metrics_selector: pulumi.Output[Mapping[str, str]]
+
+    def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llm-stack:index:LlmGateway", name, None, opts)
+        plan, child = args["plan"], pulumi.ResourceOptions(parent=self)
+        match = _k8s.selector(APP, plan.name)
+        labels = _k8s.labels(APP, "gateway", plan.name)
+        metadata: Any = {"namespace": args["namespace"], "labels": labels}
+        named: Any = {**metadata, "name": plan.name}
+        keys = self._keys(name, args, metadata)
+        after: list[pulumi.Resource] = []
+        if plan.redis.image:
+            password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
+            after.append(redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child))
+        policy = k8s.networking.v1.NetworkPolicy(
+            name,
+            metadata=named,
+            spec=_network(args, match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+            opts=child,
+        )
+        account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
+        urls = pulumi.Output.all(**{server: ref["url"] for server, ref in args["servers"].items()})
+        config = k8s.core.v1.ConfigMap(
+            f"{name}-config",
+            metadata=metadata,
+            immutable=True,
+            data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known)))},
+            opts=child,
+        )
+        proxy = container(args["plan"], args["servers"], keys)
+        pod = pod_spec(plan, proxy, account.metadata.name, config.metadata.name, match)
+        after.append(policy)
+        if plan.database:
+            after.append(self._migration(name, metadata, pod, [policy]))
+        deployment_spec: Any = {
+            "replicas": plan.replicas,
+            "selector": {"matchLabels": match},
+            "revisionHistoryLimit": 3,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        }
+        k8s.apps.v1.Deployment(
+            name,
+            metadata=named,
+            spec=deployment_spec,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=after,
+                custom_timeouts=pulumi.CustomTimeouts(create=AWAIT_TIMEOUT, update=AWAIT_TIMEOUT),
+            ),
+        )
+        service = k8s.core.v1.Service(
+            name,
+            metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
+            spec={
+                "selector": match,
+                "ports": [{"name": "http", "port": PORT, "target_port": "http", "protocol": "TCP"}],
+            },
+            opts=child,
+        )
+        k8s.policy.v1.PodDisruptionBudget(
+            name,
+            metadata=named,
+            spec={
+                "max_unavailable": 1,
+                "unhealthy_pod_eviction_policy": "AlwaysAllow",
+                "selector": {"match_labels": match},
+            },
+            opts=child,
+        )
+        exposed = _exposure.expose(name, named, plan, service.metadata.name, child)
+        self.admin_url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
+        self.endpoint = pulumi.Output.from_input(exposed) if exposed else pulumi.Output.concat(self.admin_url, "/v1")
+        self.metrics_selector = pulumi.Output.from_input(match)
+        self.register_outputs(
+            {"endpoint": self.endpoint, "admin_url": self.admin_url, "metrics_selector": self.metrics_selector}
+        )
+
+    def _keys(self, name: str, args: LlmGatewayArgs, metadata: Any) -> pulumi.Input[str]:
+        """Name of the Secret with the gateway's own keys: one that exists, or ours."""
+        if args["plan"].existing_secret:
+            return args["plan"].existing_secret
+        master = args.get("master_key")
+        assert master is not None, "settings demand one of the two"
+        secret = k8s.core.v1.Secret(
+            f"{name}-keys",
+            metadata=metadata,
+            string_data={
+                MASTER_ENTRY: pulumi.Output.secret(master.apply(_strong)),
+                REDIS_ENTRY: _k8s.derived_key(master, "redis"),
+                SALT_ENTRY: _k8s.derived_key(master, "salt"),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return secret.metadata.name
+
+    def _migration(
+        self, name: str, metadata: Any, pod: dict[str, Any], after: Sequence[pulumi.Resource]
+    ) -> pulumi.Resource:
+        """Brings the schema up to the image before any pod of it serves."""
+        probes = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
+        container = {key: value for key, value in pod["containers"][0].items() if key not in probes}
+        container["args"] = ["--config", CONFIG_PATH, "--skip_server_startup"]
+        container["env"] = [
+            {**item, "value": "false"} if item["name"] == "DISABLE_SCHEMA_UPDATE" else item for item in container["env"]
+        ]
+        job_pod = {key: value for key, value in pod.items() if key != "topologySpreadConstraints"}
+        spec: Any = {
+            "backoffLimit": 4,
+            "template": {
+                "metadata": {"labels": metadata["labels"]},
+                "spec": {**job_pod, "restartPolicy": "Never", "containers": [container]},
+            },
+        }
+        return k8s.batch.v1.Job(
+            f"{name}-migrate",
+            metadata=metadata,
+            spec=spec,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=after,
+                custom_timeouts=pulumi.CustomTimeouts(create=AWAIT_TIMEOUT, update=AWAIT_TIMEOUT),
+            ),
+        )
+
+
+def _strong(key: str) -> str:
+    """Refuses a master key that LiteLLM would refuse, before anything is deployed."""
+    if not key.startswith("sk-") or len(key) < 20:
+        raise pulumi.RunError(
+            "gatewayMasterKey: must start with sk- and have at least 20 characters; run: pulumi config set --secret "
+            'gatewayMasterKey "sk-$(openssl rand -hex 24)"'
+        )
+    return key
+
+
+def _yaml(data: Mapping[str, object]) -> str:
+    return yaml.safe_dump(data, sort_keys=False, width=120)
+
+
+def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, Any]:
+    """Anybody may ask (every request needs a key); the gateway itself reaches servers, Redis and Postgres only."""
+    plan = args["plan"]
+    egress: list[dict[str, Any]] = [
+        {"to": [_k8s.pods(ref["pods"]) for ref in args["servers"].values()], "ports": _k8s.tcp(args["server_port"])}
+    ]
+    if plan.redis.image:
+        egress.append({"to": [_k8s.pods(_k8s.selector("redis", "litellm-redis"))], "ports": _k8s.tcp(plan.redis.port)})
+    else:
+        egress.append({"ports": _k8s.tcp(plan.redis.port)})
+    if plan.database:
+        egress.append({"ports": _k8s.tcp(plan.database.port)})
+    ingress = [{"ports": _k8s.tcp(PORT)}, {"from": [dict(args["monitoring"])], "ports": _k8s.tcp(METRICS_PORT)}]
+    return _k8s.network_policy(match, ingress=ingress, egress=egress)

@@ -1,0 +1,128 @@
+"""`Observability`: what is scraped, what wakes somebody, and what they look at.
+
+Owns monitors, alert rules, the dashboard and the rules of prometheus-adapter. Holds no thresholds: they are planned.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pulumi_kubernetes as k8s
+import yaml
+
+from components import _k8s
+
+RUNBOOK = "https://github.com/llm-stack/llm-stack/blob/main/docs/runbook.md"
+APP = "observability"
+
+
+class AlertArgs(TypedDict):
+    """One alert."""
+
+    alert: str
+    """Name; also its section in the runbook."""
+    expr: str
+    """PromQL."""
+    for_s: int
+    """How long it must hold, seconds."""
+    labels: Mapping[str, str]
+    """Labels, severity among them."""
+    summary: str
+    """One line."""
+    description: str
+    """What is wrong, with values."""
+
+
+class ObservabilityArgs(TypedDict):
+    """What to watch."""
+
+    namespace: pulumi.Input[str]
+    """Namespace of what is watched; the objects are put there too."""
+    release: str
+    """Release label the Prometheus selects by."""
+    scrape_interval_s: int
+    """Seconds between two scrapes."""
+    servers: pulumi.Input[Mapping[str, str]]
+    """Labels of all server pods."""
+    gateway: pulumi.Input[Mapping[str, str]]
+    """Labels of the gateway pods."""
+    alerts: Sequence[AlertArgs]
+    """Alert rules."""
+    dashboard: Mapping[str, Any]
+    """Grafana dashboard."""
+    adapter_rules: Sequence[Mapping[str, Any]]
+    """Rules of prometheus-adapter; empty: it is not used."""
+    after: NotRequired[Sequence[pulumi.Resource]]
+    """What must exist first: the release that brings the CRDs."""
+
+
+class Observability(pulumi.ComponentResource):
+    """Monitoring of the stack; `dashboards` and `alert_names` say what there is."""
+
+    dashboards: pulumi.Output[Sequence[str]]
+    alert_names: pulumi.Output[Sequence[str]]
+
+    def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("llm-stack:index:Observability", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self, depends_on=list(args.get("after", [])))
+        labels = {**_k8s.labels(APP, "monitoring", name), "release": args["release"]}
+
+        def metadata(object_name: str, **extra: str) -> Any:
+            return {"namespace": args["namespace"], "name": object_name, "labels": {**labels, **extra}}
+
+        endpoint = {"interval": f"{args['scrape_interval_s']}s"}
+        for monitored, match, port, path in (
+            ("vllm", args["servers"], "http", "/metrics"),
+            ("litellm", args["gateway"], "metrics", "/metrics/"),
+        ):
+            k8s.apiextensions.CustomResource(
+                f"{name}-{monitored}",
+                api_version="monitoring.coreos.com/v1",
+                kind="PodMonitor",
+                metadata=metadata(monitored),
+                spec={
+                    "jobLabel": "app.kubernetes.io/name",
+                    "selector": {"matchLabels": match},
+                    "podMetricsEndpoints": [{"port": port, "path": path, **endpoint}],
+                },
+                opts=child,
+            )
+        k8s.apiextensions.CustomResource(
+            f"{name}-alerts",
+            api_version="monitoring.coreos.com/v1",
+            kind="PrometheusRule",
+            metadata=metadata("llm-serving"),
+            spec={"groups": [{"name": "llm-serving", "rules": [_rule(alert) for alert in args["alerts"]]}]},
+            opts=child,
+        )
+        k8s.core.v1.ConfigMap(
+            f"{name}-dashboard",
+            metadata=metadata("llm-serving-dashboard", grafana_dashboard="1"),
+            data={"llm-serving.json": json.dumps(args["dashboard"], indent=1, sort_keys=True)},
+            opts=child,
+        )
+        if args["adapter_rules"]:
+            k8s.core.v1.ConfigMap(
+                f"{name}-adapter",
+                metadata=metadata("prometheus-adapter-rules"),
+                data={"config.yaml": yaml.safe_dump({"rules": [dict(rule) for rule in args["adapter_rules"]]})},
+                opts=child,
+            )
+        self.dashboards = pulumi.Output.from_input([str(args["dashboard"]["title"])])
+        self.alert_names = pulumi.Output.from_input(list(dict.fromkeys(alert["alert"] for alert in args["alerts"])))
+        self.register_outputs({"dashboards": self.dashboards, "alert_names": self.alert_names})
+
+
+def _rule(alert: AlertArgs) -> dict[str, Any]:
+    return {
+        "alert": alert["alert"],
+        "expr": alert["expr"],
+        "for": f"{alert['for_s']}s",
+        "labels": dict(alert["labels"]),
+        "annotations": {
+            "summary": alert["summary"],
+            "description": alert["description"],
+            "runbook_url": f"{RUNBOOK}#{alert['alert'].lower()}",
+        },
+    }

@@ -1,0 +1,17 @@
+"""Scripts that run inside pods, kept as plain Python files so that they can be read, linted and tested.
+
+Owns their text only. Components put `source(name)` into a ConfigMap and run `python /scripts/<name>.py` in a pinned
+image; every script is configured by its environment alone, uses only the standard library and imports nothing from
+here.
+"""
+
+from importlib.resources import files
+
+NAMES = ("fetch_weights", "prewarm_weights", "verify_nodes")
+
+
+def source(name: str) -> str:
+    """Return the text of one script, by its name without `.py`."""
+    if name not in NAMES:
+        raise ValueError(f"no pod script {name!r}; there are {', '.join(NAMES)}")
+    return files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")

@@ -1,0 +1,44 @@
+"""The namespace everything is served from: restricted pods, nothing allowed on the network, kept on destroy."""
+
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import _k8s
+
+RESTRICTED = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/warn": "restricted",
+    "pod-security.kubernetes.io/audit": "restricted",
+}
+
+
+def serving_namespace(
+    name: str, kept: pulumi.ProviderResource, provider: pulumi.ProviderResource
+) -> pulumi.Output[str]:
+    """Declare the namespace and its default-deny policies; returns its name.
+
+    `kept` is the provider that adopts what exists: the namespace stays on destroy, because deleting it would delete
+    the weights in it, and is taken over by the next `up`.
+    """
+    namespace = k8s.core.v1.Namespace(
+        name,
+        metadata={"name": name, "labels": {"app.kubernetes.io/part-of": _k8s.PART_OF, **RESTRICTED}},
+        opts=pulumi.ResourceOptions(provider=kept, retain_on_delete=True),
+    )
+    dns: dict[str, Any] = {
+        "to": [_k8s.namespace_pods("kube-system")],
+        "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+    }
+    for policy, spec in (
+        ("default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+        ("allow-dns", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [dns]}),
+    ):
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-{policy}",
+            metadata={"name": policy, "namespace": namespace.metadata.name},
+            spec=spec,  # pyright: ignore[reportArgumentType] - Kubernetes spelling, checked against its schema in tests
+            opts=pulumi.ResourceOptions(provider=provider),
+        )
+    return namespace.metadata.name
