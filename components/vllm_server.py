@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s, _scaling
+from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, PodArgs, ScriptRef, pod_spec
 from planning.arguments import PORT
 
@@ -170,7 +171,7 @@ class VllmServer(pulumi.ComponentResource):
         )
         template: Any = {"metadata": {"labels": labels, "annotations": UNDISTURBED}, "spec": pod}
         if args["nodes_per_replica"] > 1:
-            return self._leader_worker_set(name, args, metadata, template, opts)
+            return leader_worker_set(name, args, metadata, template, opts)
         spec: Any = {
             "replicas": args["replicas"],
             "selector": {"matchLabels": match},
@@ -184,61 +185,12 @@ class VllmServer(pulumi.ComponentResource):
         }
         return k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
 
-    def _leader_worker_set(
-        self, name: str, args: VllmServerArgs, metadata: Any, template: Any, opts: pulumi.ResourceOptions
-    ) -> pulumi.Resource:
-        """A group of pods, one per node; when one of them dies the whole group starts again."""
-        group = [
-            f"--nnodes={args['nodes_per_replica']}",
-            "--node-rank=$(LWS_WORKER_INDEX)",
-            "--master-addr=$(LWS_LEADER_ADDRESS)",
-        ]
-        leader = _with_args(template, [*args["args"], *group])
-        worker = _with_args(template, [*args["args"], *group, "--headless"], probes=False)
-        spec: Any = {
-            "replicas": args["replicas"],
-            "rolloutStrategy": {
-                "type": "RollingUpdate",
-                "rollingUpdateConfiguration": {
-                    "maxSurge": args["max_surge"],
-                    "maxUnavailable": args["max_unavailable"],
-                },
-            },
-            "leaderWorkerTemplate": {
-                "size": args["nodes_per_replica"],
-                "restartPolicy": "RecreateGroupOnPodRestart",
-                "leaderTemplate": leader,
-                "workerTemplate": worker,
-            },
-        }
-        waits = {
-            "pulumi.com/waitFor": "condition=Available",
-            "pulumi.com/timeoutSeconds": str(args["await_timeout_s"]),
-        }
-        return k8s.apiextensions.CustomResource(
-            name,
-            api_version="leaderworkerset.x-k8s.io/v1",
-            kind="LeaderWorkerSet",
-            metadata=_k8s.annotated(metadata, waits),
-            spec=spec,
-            opts=opts,
-        )
-
 
 # A pod that takes minutes to load is not moved to pack nodes better.
 UNDISTURBED = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
-
-
-def _with_args(template: Any, arguments: list[str], *, probes: bool = True) -> Any:
-    """The pod template with other arguments of its first container; a headless worker answers no probes."""
-    first, *others = template["spec"]["containers"]
-    container = {**first, "args": arguments}
-    if not probes:
-        container = {key: value for key, value in container.items() if not key.endswith("Probe") and key != "ports"}
-    return {**template, "spec": {**template["spec"], "containers": [container, *others]}}
 
 
 def _service_selector(name: str, args: VllmServerArgs, match: Mapping[str, str]) -> dict[str, str]:

@@ -169,6 +169,7 @@ def run_client(job: Job, tick: Callable[[], None], *arguments: str) -> tuple[int
                 tick()
         except BaseException:
             child.terminate()
+            child.wait()  # the lock is not free before it is gone
             raise
     for token in filter(None, map(job.environ.get, TOKENS)):
         output = output.replace(token, "***")

@@ -1,0 +1,59 @@
+"""A server whose replicas span nodes: one group of pods each, started and replaced together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import _k8s
+
+
+def leader_worker_set(
+    name: str, args: Mapping[str, Any], metadata: Any, template: Any, opts: pulumi.ResourceOptions
+) -> pulumi.Resource:
+    """A group of pods, one per node; when one of them dies the whole group starts again."""
+    group = [
+        f"--nnodes={args['nodes_per_replica']}",
+        "--node-rank=$(LWS_WORKER_INDEX)",
+        "--master-addr=$(LWS_LEADER_ADDRESS)",
+    ]
+    leader = _with_args(template, [*args["args"], *group])
+    worker = _with_args(template, [*args["args"], *group, "--headless"], probes=False)
+    spec: Any = {
+        "replicas": args["replicas"],
+        "rolloutStrategy": {
+            "type": "RollingUpdate",
+            "rollingUpdateConfiguration": {
+                "maxSurge": args["max_surge"],
+                "maxUnavailable": args["max_unavailable"],
+            },
+        },
+        "leaderWorkerTemplate": {
+            "size": args["nodes_per_replica"],
+            "restartPolicy": "RecreateGroupOnPodRestart",
+            "leaderTemplate": leader,
+            "workerTemplate": worker,
+        },
+    }
+    waits = {
+        "pulumi.com/waitFor": "condition=Available",
+        "pulumi.com/timeoutSeconds": str(args["await_timeout_s"]),
+    }
+    return k8s.apiextensions.CustomResource(
+        name,
+        api_version="leaderworkerset.x-k8s.io/v1",
+        kind="LeaderWorkerSet",
+        metadata=_k8s.annotated(metadata, waits),
+        spec=spec,
+        opts=opts,
+    )
+
+
+def _with_args(template: Any, arguments: list[str], *, probes: bool = True) -> Any:
+    """The pod template with other arguments of its first container; a headless worker answers no probes."""
+    first, *others = template["spec"]["containers"]
+    container = {**first, "args": arguments}
+    if not probes:
+        container = {key: value for key, value in container.items() if not key.endswith("Probe") and key != "ports"}
+    return {**template, "spec": {**template["spec"], "containers": [container, *others]}}

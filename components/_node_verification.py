@@ -1,0 +1,113 @@
+"""The proof that a pool's nodes are there and offer the GPUs that were promised."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import _k8s
+from components.pod_scripts import source
+
+
+def verification(
+    name: str, args: Mapping[str, Any], after: list[pulumi.Resource], parent: pulumi.Resource
+) -> k8s.batch.v1.Job:
+    """A Job that asks the API server what the nodes offer; it holds no GPU, so it also runs on a full pool.
+
+    `args` are those of `GpuNodePool`, `parent` is the pool.
+    """
+    child = pulumi.ResourceOptions(parent=parent)
+    labels = _k8s.labels("verify-nodes", "nodes", name)
+    match = _k8s.selector("verify-nodes", name)
+    metadata: Any = {"namespace": args["namespace"], "labels": labels}
+    full_name = pulumi.Output.concat(args["namespace"], "-verify-nodes-", name)
+    account = k8s.core.v1.ServiceAccount(
+        f"{name}-verify",
+        metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
+        automount_service_account_token=False,
+        opts=child,
+    )
+    role = k8s.rbac.v1.ClusterRole(
+        f"{name}-verify",
+        metadata={"name": full_name, "labels": labels},
+        rules=[{"api_groups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}],
+        opts=child,
+    )
+    binding = k8s.rbac.v1.ClusterRoleBinding(
+        f"{name}-verify",
+        metadata={"name": full_name, "labels": labels},
+        role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata.name},
+        subjects=[
+            {"kind": "ServiceAccount", "name": f"verify-nodes-{name}", "namespace": args["namespace"]},
+        ],
+        opts=child,
+    )
+    script = k8s.core.v1.ConfigMap(
+        f"{name}-verify",
+        metadata=metadata,
+        immutable=True,
+        data={"verify_nodes.py": source("verify_nodes")},
+        opts=child,
+    )
+    policy = k8s.networking.v1.NetworkPolicy(
+        f"{name}-verify",
+        metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
+        # the API server has no label to select it by
+        spec=_k8s.network_policy(match, egress=[{"ports": _k8s.tcp(443, 6443)}]),  # pyright: ignore[reportArgumentType]
+        opts=child,
+    )
+    pod: Any = {
+        "serviceAccountName": account.metadata.name,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "affinity": _k8s.off_gpu_nodes(),
+        "restartPolicy": "Never",
+        "securityContext": _k8s.pod_security(args["uid"], args["uid"]),
+        "containers": [
+            {
+                "name": "verify",
+                "image": args["image"],
+                "command": ["python", "/scripts/verify_nodes.py"],
+                "env": _k8s.env(_environment(name, args)),
+                "securityContext": _k8s.DROP_ALL,
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "resources": {
+                    "requests": {"cpu": "50m", "memory": "64Mi"},
+                    "limits": {"cpu": "500m", "memory": "256Mi"},
+                },
+                "volumeMounts": [{"name": "scripts", "mountPath": "/scripts", "readOnly": True}],
+            }
+        ],
+        "volumes": [{"name": "scripts", "configMap": {"name": script.metadata.name}}],
+    }
+    spec: Any = {
+        "backoffLimit": 2,
+        "activeDeadlineSeconds": 3 * args["verify_timeout_s"],
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    timeout = f"{3 * args['verify_timeout_s'] + 120}s"
+    return k8s.batch.v1.Job(
+        f"{name}-verify",
+        metadata=metadata,
+        spec=spec,
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[*after, binding, policy],
+            custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+        ),
+    )
+
+
+def _environment(name: str, args: Mapping[str, Any]) -> dict[str, str]:
+    """What verify_nodes.py reads."""
+    memory = args["expected_gpu_memory_mib"]
+    return {
+        "POOL_NAME": name,
+        "NODE_SELECTOR": ",".join(f"{key}={value}" for key, value in sorted(args["node_selector"].items())),
+        "EXPECTED_NODES": str(args["nodes"]),
+        "RESOURCE_NAME": args["resource_name"] or "",
+        "GPUS_PER_NODE": str(args["gpus_per_node"]),
+        "EXPECTED_GPU_MEMORY_MIB": str(memory) if memory else "",
+        "TIMEOUT_S": str(args["verify_timeout_s"]),
+    }
