@@ -31,6 +31,11 @@ def cost(
     return Cost(
         usd_per_hour=per_hour,
         usd_per_million_tokens=(per_second / busy * 1e6, per_second / alone * 1e6),
-        usd_per_input_token=per_second / max(compute, busy),
-        usd_per_output_token=per_second / busy,
+        usd_per_input_token=_short(per_second / max(compute, busy)),
+        usd_per_output_token=_short(per_second / busy),
     )
+
+
+def _short(price: float) -> float:
+    """Four digits: an estimate has no more, and a configuration file is read by people."""
+    return float(f"{price:.4g}")

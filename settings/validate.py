@@ -16,6 +16,8 @@ from settings.problems import Problem, nearest
 from settings.schema import StackSettings
 
 Path = tuple[str | int, ...]
+# Mappings from names to things. The engine hands them over sorted, a stack file as written: both must plan the same.
+NAMED = ("gpuPools", "models")
 
 
 def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem]]:
@@ -24,7 +26,7 @@ def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem
     Returns the settings and no problems; or the problems, with the settings of what is left when unknown keys and
     broken models are taken away (None when nothing sensible is left).
     """
-    values = deepcopy(dict(raw))
+    values = {key: _sorted(value) if key in NAMED else value for key, value in deepcopy(dict(raw)).items()}
     try:
         return StackSettings.model_validate(values), []
     except ValidationError as error:
@@ -36,6 +38,10 @@ def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem
         return StackSettings.model_validate(values), problems
     except ValidationError:
         return None, problems
+
+
+def _sorted(value: Any) -> Any:
+    return dict(sorted(value.items(), key=lambda item: str(item[0]))) if isinstance(value, dict) else value
 
 
 def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
