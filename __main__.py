@@ -18,7 +18,13 @@ except Refused as refused:
     raise ConfigError(refused.problems) from None
 secrets = config.secrets
 
-provider = k8s.Provider("cluster", context=plan.context, cluster_identifier=plan.cluster_identifier)
+provider = k8s.Provider(
+    "cluster",
+    context=plan.context,
+    cluster_identifier=plan.cluster_identifier,
+    # the dashboard keeps its name, so it is updated in place; content that must roll its pods is marked immutable
+    enable_config_map_mutable=True,
+)
 # what must outlive the stack is adopted when it exists already; nothing else ever is
 kept = k8s.Provider(
     "kept", context=plan.context, cluster_identifier=plan.cluster_identifier, upsert_existing_objects=True

@@ -48,7 +48,7 @@ def _http_route(
         "matches": paths,
         "backendRefs": [{"group": "", "kind": "Service", "name": service, "port": PORT, "weight": 1}],
         # some gateways cut every exchange after 15 s unless told otherwise
-        "timeouts": {"request": f"{plan.request_timeout_s}s", "backendRequest": f"{plan.request_timeout_s}s"},
+        "timeouts": {"request": f"{plan.route_timeout_s}s", "backendRequest": f"{plan.route_timeout_s}s"},
     }
     k8s.apiextensions.CustomResource(
         f"{name}-route",
@@ -63,7 +63,7 @@ def _http_route(
 def _ingress(
     name: str, metadata: Any, plan: GatewayPlan, service: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> None:
-    timeout = str(plan.request_timeout_s)
+    timeout = str(plan.route_timeout_s)
     prefix = "nginx.ingress.kubernetes.io"
     extra: Any = plan.exposure.get("annotations", {})
     annotations = {

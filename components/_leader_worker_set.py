@@ -8,6 +8,9 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 
+# vLLM's processes find each other by it; a pod with several networks would guess.
+POD_ADDRESS = {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+
 
 def leader_worker_set(
     name: str, args: Mapping[str, Any], metadata: Any, template: Any, opts: pulumi.ResourceOptions
@@ -53,7 +56,7 @@ def leader_worker_set(
 def _with_args(template: Any, arguments: list[str], *, probes: bool = True) -> Any:
     """The pod template with other arguments of its first container; a headless worker answers no probes."""
     first, *others = template["spec"]["containers"]
-    container = {**first, "args": arguments}
+    container = {**first, "args": arguments, "env": [*first["env"], POD_ADDRESS]}
     if not probes:
         container = {key: value for key, value in container.items() if not key.endswith("Probe") and key != "ports"}
     return {**template, "spec": {**template["spec"], "containers": [container, *others]}}

@@ -9,6 +9,9 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from components.pod_scripts import source
 
+# Ports distributions give the API server, which has no label to select it by.
+API_SERVER_PORTS = (443, 6443, 8443, 16443)
+
 
 def verification(
     name: str, args: Mapping[str, Any], after: list[pulumi.Resource], parent: pulumi.Resource
@@ -53,8 +56,7 @@ def verification(
     policy = k8s.networking.v1.NetworkPolicy(
         f"{name}-verify",
         metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
-        # the API server has no label to select it by
-        spec=_k8s.network_policy(match, egress=[{"ports": _k8s.tcp(443, 6443)}]),  # pyright: ignore[reportArgumentType]
+        spec=_k8s.network_policy(match, egress=[{"ports": _k8s.tcp(*API_SERVER_PORTS)}]),  # pyright: ignore[reportArgumentType]
         opts=child,
     )
     pod: Any = {

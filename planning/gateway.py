@@ -15,6 +15,8 @@ REDIS_PORT = 6379
 # About one CPU and 4 GiB per worker at steady state; less ends in OOM kills (LiteLLM docs, proxy/prod, 2026-10).
 CPUS = 1
 MEMORY_GIB = 4
+# What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
+ROUTE_MARGIN_S = 30
 # What least-busy does not read: shares of traffic. Only this strategy honours `weight`.
 WEIGHTED_STRATEGY = "simple-shuffle"
 
@@ -92,6 +94,7 @@ def gateway(
         fallbacks=fallbacks,
         routing_strategy=strategy,
         request_timeout_s=timeout,
+        route_timeout_s=timeout + ROUTE_MARGIN_S,
         retries=wanted.retries,
         redis=redis_plan,
         database=DatabasePlan(database.existing_secret, database.port) if database else None,

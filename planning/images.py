@@ -1,7 +1,7 @@
 """Which exact image runs: overrides, mirror, and the refusal of floating tags and known-bad versions."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from catalog.load import Catalog
@@ -41,7 +41,7 @@ def resolve_images(settings: ImagesSettings, catalog: Catalog, problems: list[Pr
                 version, digest = override.version, None
             digest = override.digest or digest
             repository = override.repository or repository
-        _check(f"images.overrides.{name}", name, version, digest, settings, catalog, problems)
+        _check(f"images.overrides.{name}", name, version, catalog, problems)
         plans[name] = _plan(name, mirrored(repository, settings.mirror), version, digest, (image.uid, image.gid))
     return plans
 
@@ -55,7 +55,7 @@ def custom_image(
         problems.append(Problem(path, f'"{reference}" must be repository:version or repository@sha256:…'))
         return like
     version = match["version"] or ""
-    _check(path, like.name, version or like.version, match["digest"], settings, catalog, problems)
+    _check(path, like.name, version or like.version, catalog, problems)
     return _plan(
         like.name, mirrored(match["repository"], settings.mirror), version, match["digest"], (like.uid, like.gid)
     )
@@ -66,15 +66,7 @@ def _plan(name: str, repository: str, version: str, digest: str | None, owner: t
     return ImagePlan(name, reference, version or "by digest", owner[0], owner[1], digest is not None)
 
 
-def _check(
-    path: str,
-    name: str,
-    version: str,
-    digest: str | None,
-    settings: ImagesSettings,
-    catalog: Catalog,
-    problems: list[Problem],
-) -> None:
+def _check(path: str, name: str, version: str, catalog: Catalog, problems: list[Problem]) -> None:
     if floating(version):
         problems.append(Problem(path, f'"{version}" is a floating tag; name an exact version'))
     problems += [
@@ -82,16 +74,16 @@ def _check(
         for bad in catalog.known_bad
         if bad.image == name and any(fnmatchcase(version.removeprefix("v"), pattern) for pattern in bad.versions)
     ]
-    if settings.require_digests and digest is None:
-        problems.append(
-            Problem(
-                path,
-                f"images.requireDigests is true and the digest of {name} {version} is not known; "
-                f"give images.overrides.{name}.digest",
-            )
+
+
+def undigested(images: Iterable[ImagePlan]) -> list[Problem]:
+    """What is wrong with these images when a stack demands digests."""
+    return [
+        Problem(
+            "images.requireDigests",
+            f"the digest of {image.reference} is not known; give images.overrides.{image.name}.digest, or "
+            "write the image of a model as repository@sha256:…",
         )
-
-
-def unpinned(images: Mapping[str, ImagePlan]) -> list[str]:
-    """References without a digest, for the preview."""
-    return sorted({image.reference for image in images.values() if not image.pinned})
+        for image in images
+        if not image.pinned
+    ]

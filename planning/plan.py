@@ -280,7 +280,7 @@ class DatabasePlan:
 
 @dataclass(frozen=True)
 class GatewayPlan:
-    """The OpenAI-compatible endpoint."""
+    """The OpenAI-compatible endpoint. `route_timeout_s` > `request_timeout_s`: the gateway, not the route, gives up."""
 
     name: str
     image: ImagePlan
@@ -289,6 +289,7 @@ class GatewayPlan:
     fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
     routing_strategy: str
     request_timeout_s: int
+    route_timeout_s: int
     retries: int
     redis: RedisPlan
     database: DatabasePlan | None

@@ -6,9 +6,9 @@ from catalog.load import Catalog
 from planning.alerts import alerts
 from planning.dashboard import dashboard
 from planning.gateway import gateway
-from planning.images import resolve_images, unpinned
+from planning.images import resolve_images, undigested
 from planning.placement import Context
-from planning.plan import ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan
+from planning.plan import GatewayPlan, ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan
 from planning.pools import resolve_pools
 from planning.releases import prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
@@ -41,11 +41,12 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
     planned_gateway = gateway(settings, servers, images, found)
     rules = alerts(settings, catalog, servers, found)
     planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
+    used = {image.reference: image for image in _images(servers, planned_gateway, images, pools)}
+    if settings.images.require_digests:
+        found += undigested(used.values())
     if found:
         raise Refused(found)
-    used = {image.reference: image for image in _images(servers, planned_gateway.image, images, pools)}
-    if planned_gateway.redis.image:
-        used[planned_gateway.redis.image.reference] = planned_gateway.redis.image
+    unpinned = sorted(image.reference for image in used.values() if not image.pinned)
     return Plan(
         context=settings.cluster.context,
         cluster_identifier=settings.cluster.identifier,
@@ -66,19 +67,22 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
         ),
         releases=planned_releases,
         images=tuple(used.values()),
-        unpinned=tuple(unpinned(used) + _unpinned_weights(servers)),
+        unpinned=tuple(unpinned + _unpinned_weights(servers)),
         warnings=tuple(_warnings(settings, catalog, pools, servers)),
     )
 
 
 def _images(
     servers: Sequence[ServerPlan],
-    gateway_image: ImagePlan,
+    planned_gateway: GatewayPlan,
     images: Mapping[str, ImagePlan],
     pools: Mapping[str, PoolPlan],
 ) -> Iterator[ImagePlan]:
+    """The images that are really pulled."""
     yield from (server.image for server in servers)
-    yield from (gateway_image, images["vllm-cpu"])
+    yield from (planned_gateway.image, images["vllm-cpu"])
+    if planned_gateway.redis.image:
+        yield planned_gateway.redis.image
     if any(pool.verify for pool in pools.values()):
         yield images["python"]
 
