@@ -99,13 +99,13 @@ def _context_problem(model: Model, context_tokens: int) -> str:
     limit, native, yarn = model.context.config_tokens, model.context.native_tokens, model.context.yarn_tokens
     said = f"contextTokens {context_tokens} exceeds the {limit} of the checkpoint"
     if yarn is None or context_tokens > yarn:
-        return f"{said}; use at most {limit}"
+        return said
     factor = -(-context_tokens // native)
     override = (
         f'{{"max_position_embeddings":{context_tokens},"rope_parameters":{{"rope_type":"yarn",'
         f'"factor":{factor:.1f},"original_max_position_embeddings":{native}}}}}'
     )
-    return f"{said}; use at most {limit}, or add args: ['--hf-overrides', '{override}']"
+    return f"{said}, unless args: ['--hf-overrides', '{override}'] stretches it"
 
 
 def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:

@@ -3,7 +3,7 @@
 A refusal names the nearest changes that fit, and each of them has been tried before it is named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
@@ -28,6 +28,8 @@ CPU_AUTO_CONTEXT = 8192
 CPU_BATCHED_TOKENS = 2048
 # Share of a node's memory its servers may plan with; the rest is the system's.
 NODE_MEMORY_SHARE = 0.9
+# A refusal looks for up to this many times the nodes of a pool.
+MOST_MORE_NODES = 4
 CPU_FORMATS = (WeightFormat.BF16, WeightFormat.AWQ_INT4)
 
 
@@ -138,31 +140,57 @@ def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Work
 def _fixes(
     context: Context, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> str:
-    """The nearest changes that fit, each tried: parallelism here, a shorter context, a sibling checkpoint, a pool."""
-    fixes = []
+    """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
+    fixes = [
+        *_changes_here(wanted, model, hardware, workload, failed),
+        *_more_nodes(wanted, model, hardware, workload),
+        *(
+            repository
+            for repository, sibling in context.catalog.models.items()
+            if repository.startswith(f"{wanted.model}-")
+            and (sibling.family, sibling.parameters) == (model.family, model.parameters)
+            and _fit(sibling, hardware, wanted, workload).fits
+        ),
+        *(
+            f"pool '{pool.name}'"
+            for pool in context.pools.values()
+            if pool.name != wanted.pool and _fits_pool(context, pool, wanted, model, workload)
+        ),
+    ]
+    return ", or ".join(fixes)
+
+
+def _changes_here(
+    wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+) -> Iterator[str]:
+    """Another parallelism on the same pool, or a shorter context with the same one."""
     auto = wanted.context_tokens is None
-    other = choose(model, hardware, workload, auto_context=auto)
+    other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
     if other.fits and other.parallelism != failed.parallelism:
-        fixes.append(_as_settings(other.parallelism))
+        yield _as_settings(other.parallelism)
     if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
         longest = failed.memory.max_context_tokens // 1024 * 1024
-        if (
-            0 < longest < workload.context_tokens
-            and try_fit(model, hardware, failed.parallelism, replace(workload, context_tokens=longest)).fits
-        ):
-            fixes.append(f"contextTokens: {longest}")
-    for repository, sibling in context.catalog.models.items():
-        if repository != wanted.model and repository.startswith(wanted.model + "-"):
-            fit = _fit(sibling, hardware, wanted, workload)
-            if fit.fits and sibling.family == model.family and sibling.parameters == model.parameters:
-                fixes.append(repository)
-    for pool in context.pools.values():
-        gpu = context.catalog.gpus.get(pool.gpu)
-        if pool.name != wanted.pool and gpu is not None:
-            there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
-            if _fit(model, there, wanted, workload).fits:
-                fixes.append(f"pool '{pool.name}'")
-    return ", or ".join(fixes)
+        shorter = replace(workload, context_tokens=longest)
+        if 0 < longest < workload.context_tokens and try_fit(model, hardware, failed.parallelism, shorter).fits:
+            yield f"contextTokens: {longest}"
+
+
+def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
+    """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
+    if _explicit(wanted) is not None:
+        return
+    for nodes in range(hardware.nodes + 1, hardware.nodes * MOST_MORE_NODES + 1):
+        if _fit(model, replace(hardware, nodes=nodes), wanted, workload).fits:
+            yield f"gpuPools.{wanted.pool}.nodes: {nodes}"
+            return
+
+
+def _fits_pool(context: Context, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
+    gpu = context.catalog.gpus.get(pool.gpu)
+    if gpu is None:
+        return False
+    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
+    return _fit(model, there, wanted, workload).fits
 
 
 def _as_settings(parallelism: Parallelism) -> str:

@@ -54,6 +54,21 @@ def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
         holder = holder.get(key) if isinstance(holder, dict) else None
     if isinstance(holder, dict):
         holder.pop(doomed[-1], None)
+    if not unknown:
+        _take_away_references(values, *doomed)
+
+
+def _take_away_references(values: dict[str, Any], section: str | int, name: str | int) -> None:
+    """Removes what points to a broken pool or model: that it is gone is our doing, not the user's mistake."""
+    models = values.get("models")
+    if not isinstance(models, dict):
+        return
+    for other, model in [(key, value) for key, value in models.items() if isinstance(value, dict)]:
+        if section == "gpuPools" and model.get("pool") == name:
+            models.pop(other)
+            _take_away_references(values, "models", other)
+        elif section == "models" and isinstance(model.get("fallbacks"), list):
+            model["fallbacks"] = [fallback for fallback in model["fallbacks"] if fallback != name]
 
 
 def _plain(loc: Path, values: Any) -> Path:
