@@ -11,6 +11,8 @@ from components.pod_scripts import source
 
 # Ports distributions give the API server, which has no label to select it by.
 API_SERVER_PORTS = (443, 6443, 8443, 16443)
+# How verify_nodes.py writes the operators of a node affinity.
+SIGNS = {"In": "=", "NotIn": "!="}
 
 
 def verification(
@@ -104,9 +106,11 @@ def verification(
 def _environment(name: str, args: Mapping[str, Any]) -> dict[str, str]:
     """What verify_nodes.py reads."""
     memory = args["expected_gpu_memory_mib"]
+    labels = [f"{key}={value}" for key, value in sorted(args["node_selector"].items())]
+    rules = [f"{rule['key']}{SIGNS[rule['operator']]}{'|'.join(rule['values'])}" for rule in args["node_affinity"]]
     return {
         "POOL_NAME": name,
-        "NODE_SELECTOR": ",".join(f"{key}={value}" for key, value in sorted(args["node_selector"].items())),
+        "NODE_SELECTOR": ",".join([*labels, *rules]),
         "EXPECTED_NODES": str(args["nodes"]),
         "RESOURCE_NAME": args["resource_name"] or "",
         "GPUS_PER_NODE": str(args["gpus_per_node"]),

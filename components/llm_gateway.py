@@ -4,7 +4,7 @@ Owns the proxy, its configuration, keys, Redis, exposure and network rules. The 
 variables only; every key comes from a Secret.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -17,8 +17,10 @@ from components._redis import redis
 from planning.gateway import METRICS_PORT, PORT, litellm_config
 from planning.plan import GatewayPlan
 
-APP = "litellm"
+APP, MIGRATION_APP = "litellm", "litellm-migration"
 AWAIT_TIMEOUT = "15m"
+# It gives up, and says why, before the engine does.
+MIGRATION_DEADLINE_S = 780
 
 
 class LlmGatewayArgs(TypedDict):
@@ -76,7 +78,7 @@ class LlmGateway(pulumi.ComponentResource):
         pod = pod_spec(plan, proxy, account.metadata.name, config.metadata.name, match)
         after.append(policy)
         if plan.database:
-            after.append(self._migration(name, metadata, pod, [policy]))
+            after.append(self._migration(name, args, pod))
         deployment_spec: Any = {
             "replicas": plan.replicas,
             "selector": {"matchLabels": match},
@@ -139,10 +141,23 @@ class LlmGateway(pulumi.ComponentResource):
         )
         return secret.metadata.name
 
-    def _migration(
-        self, name: str, metadata: Any, pod: dict[str, Any], after: Sequence[pulumi.Resource]
-    ) -> pulumi.Resource:
-        """Brings the schema up to the image before any pod of it serves."""
+    def _migration(self, name: str, args: LlmGatewayArgs, pod: dict[str, Any]) -> pulumi.Resource:
+        """Brings the schema up to the image before any pod of it serves.
+
+        Its pods are not the gateway's: neither Service nor disruption budget may count them.
+        """
+        plan = args["plan"]
+        assert plan.database is not None, "only called with a database"
+        labels = _k8s.labels(MIGRATION_APP, "gateway", plan.name)
+        metadata: Any = {"namespace": args["namespace"], "labels": labels}
+        policy = k8s.networking.v1.NetworkPolicy(
+            f"{name}-migrate",
+            metadata=_k8s.named(metadata, f"{plan.name}-migration"),
+            spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+                _k8s.selector(MIGRATION_APP, plan.name), egress=[{"ports": _k8s.tcp(plan.database.port)}]
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         probes = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
         container = {key: value for key, value in pod["containers"][0].items() if key not in probes}
         container["args"] = ["--config", CONFIG_PATH, "--skip_server_startup"]
@@ -152,8 +167,9 @@ class LlmGateway(pulumi.ComponentResource):
         job_pod = {key: value for key, value in pod.items() if key != "topologySpreadConstraints"}
         spec: Any = {
             "backoffLimit": 4,
+            "activeDeadlineSeconds": MIGRATION_DEADLINE_S,
             "template": {
-                "metadata": {"labels": metadata["labels"]},
+                "metadata": {"labels": labels},
                 "spec": {**job_pod, "restartPolicy": "Never", "containers": [container]},
             },
         }
@@ -163,7 +179,7 @@ class LlmGateway(pulumi.ComponentResource):
             spec=spec,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=after,
+                depends_on=[policy],
                 custom_timeouts=pulumi.CustomTimeouts(create=AWAIT_TIMEOUT, update=AWAIT_TIMEOUT),
             ),
         )

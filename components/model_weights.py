@@ -1,9 +1,9 @@
-"""`ModelWeights`: the shared claim, and one Job per checkpoint that fetches, verifies and publishes it.
+"""`ModelWeights`: per checkpoint a shared claim, and a Job that fetches, verifies and publishes it there.
 
-Owns what is on the claim. The claim outlives `pulumi destroy`, renames and failed updates; servers mount it read-only.
+Owns what is on the claims. They outlive `pulumi destroy`, renames and failed updates; servers mount them read-only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -27,6 +27,10 @@ class CheckpointArgs(TypedDict):
     """Commit, or the branch when nobody has pinned one."""
     directory: str
     """Where it is published, below the mount path."""
+    claim_name: str
+    """Name of its claim."""
+    claim_gib: int
+    """Size of its claim, GiB."""
     least_bytes: int
     """Fewer safetensors bytes than this are refused as incomplete."""
     await_timeout_s: int
@@ -34,20 +38,16 @@ class CheckpointArgs(TypedDict):
 
 
 class ModelWeightsArgs(TypedDict):
-    """The claim and what is put on it."""
+    """The claims and what is put on them."""
 
     namespace: pulumi.Input[str]
-    """Namespace of claim and Jobs."""
+    """Namespace of claims and Jobs."""
     kept: pulumi.ProviderResource
-    """Provider that adopts an existing claim."""
-    claim_name: str
-    """Name of the claim."""
+    """Provider that adopts existing claims."""
     storage_class: str
     """Storage class that offers ReadWriteMany."""
-    size_gib: int
-    """Size of the claim, GiB."""
     mount_path: str
-    """Where pods mount it."""
+    """Where pods mount a claim."""
     hub_kind: str
     """huggingface or modelscope."""
     hub_endpoint: str | None
@@ -71,9 +71,9 @@ class ModelWeightsArgs(TypedDict):
 
 
 class ModelWeights(pulumi.ComponentResource):
-    """Weights on a shared claim; `claim_name` and `mount_path` mount it, `ready` waits until all is published."""
+    """Weights on shared claims; `claim_names` and `mount_path` mount them, `ready` waits until all is published."""
 
-    claim_name: pulumi.Output[str]
+    claim_names: pulumi.Output[Mapping[str, str]]
     mount_path: pulumi.Output[str]
     ready: pulumi.Output[bool]
 
@@ -82,17 +82,6 @@ class ModelWeights(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
-        claim = k8s.core.v1.PersistentVolumeClaim(
-            name,
-            # a claim may wait for its first pod, so waiting for it here could wait for ever; the Jobs are the gate
-            metadata=_k8s.annotated(_k8s.named(metadata, args["claim_name"]), _k8s.SKIP_AWAIT),
-            spec={
-                "access_modes": ["ReadWriteMany"],
-                "storage_class_name": args["storage_class"],
-                "resources": {"requests": {"storage": f"{args['size_gib']}Gi"}},
-            },
-            opts=pulumi.ResourceOptions(parent=self, provider=args["kept"], retain_on_delete=True),
-        )
         account = k8s.core.v1.ServiceAccount(
             name, metadata=_k8s.named(metadata, APP), automount_service_account_token=False, opts=child
         )
@@ -115,16 +104,39 @@ class ModelWeights(pulumi.ComponentResource):
             opts=child,
         )
         token = self._token(name, args, metadata)
-        mounts = {"claim": claim.metadata.name, "account": account.metadata.name, "script": script.metadata.name}
-        self.jobs = {
-            checkpoint["directory"]: self._fetch(name, args, checkpoint, mounts, token, [policy])
-            for checkpoint in args["checkpoints"]
-        }
+        self.claims: dict[str, pulumi.Output[str]] = {}
+        """Published directory → the claim it is on."""
+        self.jobs: dict[str, pulumi.Resource] = {}
         """Published directory → the Job that publishes it, to depend on."""
-        self.claim_name = claim.metadata.name
+        published: list[pulumi.Output[Any]] = []
+        for checkpoint in args["checkpoints"]:
+            claim = self._claim(name, args, checkpoint, labels)
+            mounts = {"claim": claim, "account": account.metadata.name, "script": script.metadata.name}
+            job = self._fetch(name, args, checkpoint, mounts, token, [policy])
+            self.claims[checkpoint["directory"]], self.jobs[checkpoint["directory"]] = claim, job
+            published.append(job.status)
+        self.claim_names = pulumi.Output.all(**self.claims)
         self.mount_path = pulumi.Output.from_input(args["mount_path"])
-        self.ready = pulumi.Output.all(*[job.status for job in self.jobs.values()]).apply(lambda _: True)
-        self.register_outputs({"claim_name": self.claim_name, "mount_path": self.mount_path, "ready": self.ready})
+        self.ready = pulumi.Output.all(*published).apply(lambda _: True)
+        self.register_outputs({"claim_names": self.claim_names, "mount_path": self.mount_path, "ready": self.ready})
+
+    def _claim(
+        self, name: str, args: ModelWeightsArgs, checkpoint: CheckpointArgs, labels: Mapping[str, str]
+    ) -> pulumi.Output[str]:
+        """The claim of one checkpoint: kept on destroy, and taken over by the next `up`."""
+        metadata = {"namespace": args["namespace"], "name": checkpoint["claim_name"], "labels": labels}
+        claim = k8s.core.v1.PersistentVolumeClaim(
+            f"{name}-{checkpoint['name']}",
+            # a claim may wait for its first pod, so waiting for it here could wait for ever; the Job is the gate
+            metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
+            spec={
+                "access_modes": ["ReadWriteMany"],
+                "storage_class_name": args["storage_class"],
+                "resources": {"requests": {"storage": f"{checkpoint['claim_gib']}Gi"}},
+            },
+            opts=pulumi.ResourceOptions(parent=self, provider=args["kept"], retain_on_delete=True),
+        )
+        return claim.metadata.name
 
     def _token(self, name: str, args: ModelWeightsArgs, metadata: Any) -> dict[str, Any] | None:
         """The hub token as an environment variable, from our Secret or from one that exists."""
@@ -164,7 +176,7 @@ class ModelWeights(pulumi.ComponentResource):
             "TARGET_DIR": checkpoint["directory"],
         }
         if args["hub_endpoint"]:
-            variable = "HF_ENDPOINT" if args["hub_kind"] == "huggingface" else "MODELSCOPE_DOMAIN"
+            variable = "HF_ENDPOINT" if args["hub_kind"] == "huggingface" else "MODELSCOPE_ENDPOINT"
             environment[variable] = args["hub_endpoint"]
         pod: Any = {
             "serviceAccountName": mounts["account"],

@@ -58,14 +58,12 @@ def pool_args(
 def weights_args(
     plan: Plan, namespace: pulumi.Input[str], kept: pulumi.ProviderResource, token: pulumi.Output[str] | None
 ) -> ModelWeightsArgs:
-    """The claim and its checkpoints."""
+    """The checkpoints and their claims."""
     weights = plan.weights
     return {
         "namespace": namespace,
         "kept": kept,
-        "claim_name": weights.claim_name,
         "storage_class": weights.storage_class,
-        "size_gib": weights.size_gib,
         "mount_path": weights.mount_path,
         "hub_kind": weights.hub_kind,
         "hub_endpoint": weights.hub_endpoint,
@@ -114,7 +112,7 @@ def server_args(
         "memory_limit_gib": resources.memory_limit_gib,
         "shm_gib": resources.shm_gib,
         "cache_gib": resources.cache_gib,
-        "claim_name": weights.claim_name,
+        "claim_name": weights.claims[server.checkpoint.directory],
         "mount_path": plan.weights.mount_path,
         "prewarm": plan.weights.prewarm,
         "node_selector": pool.node_selector,

@@ -182,7 +182,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class CheckpointPlan:
-    """One checkpoint to fetch; servers that share it share the files.
+    """One checkpoint to fetch, on a claim of its own; servers that share it share the files.
 
     `disk_bytes` is what to plan with, `least_bytes` what a complete download surely has.
     """
@@ -192,6 +192,8 @@ class CheckpointPlan:
     revision: str
     pinned: bool
     directory: str
+    claim_name: str
+    claim_gib: int
     disk_bytes: int
     least_bytes: int
     download_s: int
@@ -200,11 +202,9 @@ class CheckpointPlan:
 
 @dataclass(frozen=True)
 class WeightsPlan:
-    """The claim and what is put on it."""
+    """The claims and what is put on them."""
 
-    claim_name: str
     storage_class: str
-    size_gib: int
     mount_path: str
     prewarm: bool
     hub_kind: str
@@ -214,7 +214,6 @@ class WeightsPlan:
     token_secret: str | None
     image: ImagePlan
     checkpoints: tuple[CheckpointPlan, ...]
-    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,12 @@
-"""Which checkpoints are fetched, where each lies on the claim, and how large the claim must be."""
+"""Which checkpoints are fetched, and the claim of each.
 
+One claim per checkpoint, its size decided by the checkpoint alone: a claim can never shrink, and often cannot grow, so
+one that is shared by a changing set of models would sooner or later be refused by the API server.
+"""
+
+import hashlib
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil
 from urllib.parse import urlsplit
 
@@ -12,9 +17,12 @@ from planning.timing import download_s, download_timeout_s
 from settings.schema import HubSettings, WeightsSettings
 
 MOUNT_PATH = "/models"
-CLAIM_NAME = "model-weights"
+# Filesystem overhead, and room for one more copy of the largest single file while it is checked.
+CLAIM_MARGIN = 1.15
 # What a revision is called when nobody has pinned one; the Job records the commit it got.
 UNPINNED_REVISION = {"huggingface": "main", "modelscope": "master"}
+# A Job's name is a label of its pods, 63 characters at most; "weights-" and Pulumi's ending take 17 of them.
+JOB_NAME_LIMIT = 46
 PRIVATE_SUFFIXES = (".svc", ".local", ".internal", ".lan", ".corp", ".intra")
 
 
@@ -32,17 +40,19 @@ def _least_bytes(model: Model) -> int:
 
 
 def checkpoint(repository: str, model: Model, revision: str | None, settings: WeightsSettings) -> CheckpointPlan:
-    """The checkpoint of one server; its directory is decided by repository and revision alone."""
+    """The checkpoint of one server; directory and claim are decided by repository and revision alone."""
     pinned = revision or model.revision
     chosen = pinned or UNPINNED_REVISION[settings.hub.kind]
     expected = download_s(disk_bytes(model), settings.download_mib_per_s)
     slug = repository.replace("/", "--")
     return CheckpointPlan(
-        name=f"{slug.lower().replace('.', '-').replace('_', '-')}-{chosen[:8]}",
+        name=_name(slug, chosen),
         model=repository,
         revision=chosen,
         pinned=pinned is not None,
         directory=f"{MOUNT_PATH}/{slug}/{chosen}",
+        claim_name=f"weights-{_name(slug, chosen)}",
+        claim_gib=_step(disk_bytes(model) * CLAIM_MARGIN / GIB),
         disk_bytes=disk_bytes(model),
         least_bytes=_least_bytes(model),
         download_s=expected,
@@ -50,26 +60,21 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
     )
 
 
+def _name(slug: str, revision: str) -> str:
+    """Short unique name; one that would be too long keeps its start and ends in a hash."""
+    name = f"{slug.lower().replace('.', '-').replace('_', '-')}-{revision[:8]}"
+    if len(name) <= JOB_NAME_LIMIT:
+        return name
+    digest = hashlib.sha256(f"{slug}@{revision}".encode()).hexdigest()[:8]
+    return f"{name[: JOB_NAME_LIMIT - 9].rstrip('-')}-{digest}"
+
+
 def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], image: ImagePlan) -> WeightsPlan:
-    """The claim and its Jobs; servers that use the same revision share one download."""
+    """The claims and their Jobs; servers that use the same revision share one."""
     distinct = {item.directory: item for item in checkpoints}
-    total = sum(item.disk_bytes for item in distinct.values())
-    # a new revision is staged beside the old ones before it is published: room for the largest once more
-    staging = max((item.disk_bytes for item in distinct.values()), default=0)
-    derived = _step((total + staging) * 1.1 / GIB)
-    reasons: Mapping[str, str] = (
-        {"sizeGib": "given"}
-        if settings.size_gib
-        else {
-            "sizeGib": f"{total / GIB:.0f} GiB of checkpoints + {staging / GIB:.0f} GiB to stage the largest again + "
-            "a tenth, in steps that a removed model rarely undoes"
-        }
-    )
     private, port = _endpoint(settings.hub)
     return WeightsPlan(
-        claim_name=CLAIM_NAME,
         storage_class=settings.storage_class,
-        size_gib=settings.size_gib or derived,
         mount_path=MOUNT_PATH,
         prewarm=settings.prewarm,
         hub_kind=settings.hub.kind,
@@ -79,12 +84,11 @@ def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], im
         token_secret=settings.hub.token_secret,
         image=image,
         checkpoints=tuple(distinct.values()),
-        reasons=reasons,
     )
 
 
 def _step(gib: float) -> int:
-    """The next of 2, 3, 4, 6, 8 … GiB: a claim can grow but never shrink, so it must not follow every change."""
+    """The next of 2, 3, 4, 6, 8 … GiB, so that a better figure in the catalogue rarely asks for another size."""
     size = 2
     while size < gib:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3

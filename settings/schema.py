@@ -155,13 +155,12 @@ class HubSettings(Section):
 
 
 class WeightsSettings(Section):
-    """How model weights reach the pods: one ReadWriteMany claim, filled once, read by every replica."""
+    """How model weights reach the pods: a ReadWriteMany claim per checkpoint, filled once, read by every replica."""
 
-    kind: Literal["sharedClaim"] = Field(default="sharedClaim", description="a ReadWriteMany claim shared by all pods")
-    storage_class: DnsName = Field(description="storage class that offers ReadWriteMany, e.g. nfs-storage")
-    size_gib: PositiveInt | None = Field(
-        default=None, description="size of the claim; default: all checkpoints, twice the largest, plus a tenth"
+    kind: Literal["sharedClaim"] = Field(
+        default="sharedClaim", description="a ReadWriteMany claim per checkpoint, shared by all pods that serve it"
     )
+    storage_class: DnsName = Field(description="storage class that offers ReadWriteMany, e.g. nfs-storage")
     hub: HubSettings = Field(default=HubSettings(), description="where to download from")
     download_mib_per_s: PositiveInt = Field(default=100, description="download rate to plan with, MiB/s")
     read_mib_per_s: PositiveInt = Field(default=500, description="read rate of one pod from the claim, MiB/s")

@@ -3,7 +3,7 @@
 Runs as a Job whose ServiceAccount may list nodes, configured by its environment alone:
 
     POOL_NAME                how messages call the pool
-    NODE_SELECTOR            k=v,k=v: the labels that make a node one of the pool
+    NODE_SELECTOR            k=v,k=v|w,k!=v: the labels that make a node one of the pool; | is or
     EXPECTED_NODES           how many nodes were promised
     RESOURCE_NAME            e.g. nvidia.com/gpu; empty for a CPU pool
     GPUS_PER_NODE            how many of them every node offers
@@ -78,11 +78,15 @@ def judge(nodes: list[dict], expectation: Expectation) -> list[str]:
 def selector_faults(node: dict, selector: Mapping[str, str]) -> list[str]:
     """Return why a node is not one of the pool."""
     labels = node["metadata"].get("labels", {})
-    return [
-        f"its {key} is '{labels[key]}'" if key in labels else f"it has no label {key}"
-        for key, value in selector.items()
-        if labels.get(key) != value
-    ]
+    return [fault for key, value in selector.items() if (fault := label_fault(labels, key, value))]
+
+
+def label_fault(labels: Mapping[str, str], key: str, value: str) -> str:
+    """Return why labels do not meet `key=value`; of `key!=value` the exclamation mark is part of the key."""
+    name = key.removesuffix("!")
+    if (labels.get(name) in value.split("|")) != key.endswith("!"):
+        return ""
+    return f"its {name} is '{labels[name]}'" if name in labels else f"it has no label {name}"
 
 
 def nearest(nodes: list[dict], selector: Mapping[str, str]) -> str:
