@@ -93,7 +93,16 @@ class GpuNodePool(pulumi.ComponentResource):
                 return []
 
     def _named_node(self, name: str, node: str, args: GpuNodePoolArgs, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """Labels (and the GPU taint) of one node; on delete only these fields are given up."""
+        """Labels (and the GPU taint) of one node; on delete only these fields are given up.
+
+        The node is looked up first: a patch of a node that does not exist would create it.
+        """
+        found = k8s.core.v1.Node.get(f"{name}-{node}", node, opts=opts)
         spec: Any = {"taints": [TAINT]} if args["gpus_per_node"] else None
         labels = {**args["node_labels"], _k8s.POOL_LABEL: name}
-        return k8s.core.v1.NodePatch(f"{name}-{node}", metadata={"name": node, "labels": labels}, spec=spec, opts=opts)
+        return k8s.core.v1.NodePatch(
+            f"{name}-{node}",
+            metadata={"name": node, "labels": labels},
+            spec=spec,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[found]),
+        )
