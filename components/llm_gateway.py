@@ -4,7 +4,7 @@ Owns the proxy, its configuration, keys, Redis, exposure and network rules. The 
 variables only; every key comes from a Secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -36,6 +36,8 @@ class LlmGatewayArgs(TypedDict):
     """Network peer that may read metrics."""
     server_port: int
     """Port of the servers."""
+    after: NotRequired[Sequence[pulumi.Resource]]
+    """What must serve before it gets traffic: canaries."""
     master_key: NotRequired[pulumi.Output[str] | None]
     """Secret master key; None when the plan names an existing Secret."""
 
@@ -55,7 +57,7 @@ class LlmGateway(pulumi.ComponentResource):
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
         named: Any = {**metadata, "name": plan.name}
         keys = self._keys(name, args, metadata)
-        after: list[pulumi.Resource] = []
+        after: list[pulumi.Resource] = [*args.get("after", [])]
         if plan.redis.image:
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after.append(redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child))

@@ -13,7 +13,6 @@ import yaml
 
 from components import _k8s
 
-RUNBOOK = "https://github.com/llm-stack/llm-stack/blob/main/docs/runbook.md"
 APP = "observability"
 
 
@@ -43,6 +42,8 @@ class ObservabilityArgs(TypedDict):
     """Release label the Prometheus selects by."""
     scrape_interval_s: int
     """Seconds between two scrapes."""
+    runbook_url: str
+    """Page the alerts link to."""
     servers: pulumi.Input[Mapping[str, str]]
     """Labels of all server pods."""
     gateway: pulumi.Input[Mapping[str, str]]
@@ -93,7 +94,11 @@ class Observability(pulumi.ComponentResource):
             api_version="monitoring.coreos.com/v1",
             kind="PrometheusRule",
             metadata=metadata("llm-serving"),
-            spec={"groups": [{"name": "llm-serving", "rules": [_rule(alert) for alert in args["alerts"]]}]},
+            spec={
+                "groups": [
+                    {"name": "llm-serving", "rules": [_rule(alert, args["runbook_url"]) for alert in args["alerts"]]}
+                ]
+            },
             opts=child,
         )
         k8s.core.v1.ConfigMap(
@@ -114,7 +119,7 @@ class Observability(pulumi.ComponentResource):
         self.register_outputs({"dashboards": self.dashboards, "alert_names": self.alert_names})
 
 
-def _rule(alert: AlertArgs) -> dict[str, Any]:
+def _rule(alert: AlertArgs, runbook_url: str) -> dict[str, Any]:
     return {
         "alert": alert["alert"],
         "expr": alert["expr"],
@@ -123,6 +128,6 @@ def _rule(alert: AlertArgs) -> dict[str, Any]:
         "annotations": {
             "summary": alert["summary"],
             "description": alert["description"],
-            "runbook_url": f"{RUNBOOK}#{alert['alert'].lower()}",
+            "runbook_url": f"{runbook_url}#{alert['alert'].lower()}",
         },
     }

@@ -13,6 +13,9 @@ RESTRICTED = {
     "pod-security.kubernetes.io/audit": "restricted",
 }
 
+# Address NodeLocal DNSCache listens on where it is used (Kubernetes documentation, nodelocaldns).
+NODE_LOCAL_DNS = "169.254.20.10/32"
+
 
 def serving_namespace(
     name: str, kept: pulumi.ProviderResource, provider: pulumi.ProviderResource
@@ -28,7 +31,7 @@ def serving_namespace(
         opts=pulumi.ResourceOptions(provider=kept, retain_on_delete=True),
     )
     dns: dict[str, Any] = {
-        "to": [_k8s.namespace_pods("kube-system")],
+        "to": [_k8s.namespace_pods("kube-system"), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}],
         "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
     }
     for policy, spec in (

@@ -100,7 +100,8 @@ class VllmServer(pulumi.ComponentResource):
         )
         key = _k8s.secret_env("VLLM_API_KEY", key_secret, key_entry)
         pod = pod_spec(args, account.metadata.name, script.config_map, key, match)
-        workload = self._workload(name, args, named, labels, match, pod, [*args.get("after", []), policy])
+        self.workload = self._workload(name, args, named, labels, match, pod, [*args.get("after", []), policy])
+        """What serves, to depend on."""
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
@@ -123,7 +124,7 @@ class VllmServer(pulumi.ComponentResource):
         )
         if args["scaling"]:
             target = _scaling.Target(name, "LeaderWorkerSet" if args["nodes_per_replica"] > 1 else "Deployment")
-            after = [*args.get("after", []), workload]
+            after = [*args.get("after", []), self.workload]
             _scaling.autoscaler(target, named, args["scaling"], pulumi.ResourceOptions(parent=self, depends_on=after))
         self.url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
         self.model_name = pulumi.Output.from_input(args["model_name"])

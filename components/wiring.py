@@ -162,6 +162,7 @@ def gateway_args(
         "servers": refs,
         "monitoring": _k8s.namespace_pods(plan.observability.namespace),
         "server_port": PORT,
+        "after": [servers[server.name].workload for server in plan.servers if server.canary],
         "master_key": master_key,
     }
 
@@ -181,6 +182,7 @@ def observability_args(
         "namespace": namespace,
         "release": watched.release,
         "scrape_interval_s": watched.scrape_interval_s,
+        "runbook_url": watched.runbook_url,
         "servers": {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF},
         "gateway": gateway_selector,
         "alerts": [cast("AlertArgs", asdict(alert)) for alert in watched.alerts],

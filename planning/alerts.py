@@ -53,11 +53,7 @@ def alerts(
             f"{limits.kv_cache_usage:.0%} for 5 minutes: requests will be preempted.",
         ),
     ]
-    rules += [
-        _server_down(server, catalog, namespace)
-        for server in servers
-        if server.scaling is None or server.scaling.min_replicas > 0
-    ]
+    rules += [_server_down(server, catalog, namespace) for server in servers]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
         names = "|".join(sorted(server.name for server in servers if server.pool == pool))
         waiting = series(kubernetes, "kube_pod_status_unschedulable", namespace=namespace, pod=f"~({names})-.+")
@@ -76,20 +72,24 @@ def alerts(
 
 
 def _server_down(server: ServerPlan, catalog: Catalog, namespace: str) -> Rule:
-    """No ready replica for longer than a cold start takes."""
+    """No ready replica for longer than a cold start takes; of a server that may be at zero, while one is wanted."""
     kubernetes = catalog.engines["kubernetes"].metrics
     if server.nodes_per_replica == 1:
-        ready = series(
-            kubernetes, "kube_deployment_status_replicas_available", namespace=namespace, deployment=server.name
-        )
+        which = {"namespace": namespace, "deployment": server.name}
+        ready = series(kubernetes, "kube_deployment_status_replicas_available", **which)
+        wanted = series(kubernetes, "kube_deployment_spec_replicas", **which)
     else:
-        leaders = f"~{server.name}-[0-9]+"
-        ready = series(kubernetes, "kube_pod_status_ready", namespace=namespace, pod=leaders, condition="true")
+        which = {"namespace": namespace, "pod": f"~{server.name}-[0-9]+"}
+        ready = series(kubernetes, "kube_pod_status_ready", condition="true", **which)
+        wanted = series(kubernetes, "kube_pod_info", **which)
+    down = f"(sum({ready}) or vector(0)) < 1"
+    if server.scaling and server.scaling.min_replicas == 0:
+        down += f" and sum({wanted}) > 0"
     return Rule(
         "LLMServerDown",
-        f"(sum({ready}) or vector(0)) < 1",
+        down,
         max(300, server.timing.cold_start_s),
-        {"severity": "critical", "model_name": server.model_name},
+        {"severity": "critical", "model_name": server.model_name, "server": server.name},
         f"No replica of {server.name} is ready",
         f"{server.model_name} has had no ready pod ({server.name}) for longer than its cold start of "
         f"{server.timing.cold_start_s} s.",

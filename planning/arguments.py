@@ -1,7 +1,9 @@
 """Command line and environment of a vLLM server, and the check of what a user adds to them."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from catalog.load import Engine
 from catalog.schema import KvProfile, Model
@@ -13,8 +15,6 @@ PORT = 8000
 MANAGED = {
     "--model": "model",
     "--served-model-name": "the name of the model",
-    "--host": "nothing: the server listens on all addresses",
-    "--port": "nothing: the port is fixed",
     "--tensor-parallel-size": "tensorParallel",
     "--pipeline-parallel-size": "pipelineParallel",
     "--data-parallel-size": "dataParallel",
@@ -26,13 +26,33 @@ MANAGED = {
     "--kv-cache-dtype": "kvCacheDtype",
     "--shutdown-timeout": "drainTimeoutS",
     "--revision": "revision",
-    "--api-key": "nothing: the key comes from a Secret",
     "--nnodes": "pipelineParallel",
     "--node-rank": "pipelineParallel",
     "--master-addr": "pipelineParallel",
     "--headless": "pipelineParallel",
 }
-SECRET_NAME = re.compile(r"(TOKEN|PASSWORD|SECRET|(API|ACCESS|PRIVATE)_?KEY)", re.IGNORECASE)
+# Options nothing decides, because probes, gateway, monitor and network rules rely on what they would change.
+FIXED = {
+    "--host": "the server listens on all addresses",
+    "--port": "the port is fixed",
+    "--uds": "the server is reached by its port",
+    "--ssl-keyfile": "probes and the gateway speak plain HTTP inside the cluster",
+    "--ssl-certfile": "probes and the gateway speak plain HTTP inside the cluster",
+    "--root-path": "probes and the gateway know the paths",
+    "--api-key": "the key comes from a Secret",
+    "--hf-token": "the server has no internet; the download reads its token from a Secret",
+}
+# HF_TOKEN, but not TOKENIZERS_PARALLELISM.
+SECRET_NAME = re.compile(r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY)", re.IGNORECASE)
+# What the API server takes for the name of a variable.
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+# Options whose values the parser takes as they come and the engine refuses later, and the list it looks them up in.
+REGISTRIES = {
+    "--load-format": "load_formats",
+    "--reasoning-parser": "reasoning_parsers",
+    "--tokenizer-mode": "tokenizer_modes",
+    "--tool-call-parser": "tool_call_parsers",
+}
 
 
 def server_args(
@@ -120,62 +140,110 @@ def server_env(*, startup_budget_s: int, cache_root: str, cpu_kv_cache_gib: int 
 def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
     """Checks arguments a user adds against the options of the pinned vLLM version."""
     spellings = _spellings(engine)
+    plugins = any("-parser-plugin" in argument for argument in args)
     problems = []
+    takes = 0.0  # values that may still follow the last option
     for position, argument in enumerate(args):
         where = f"{path}[{position}]"
-        if not argument.startswith("-"):
-            if position == 0 or not args[position - 1].startswith("-") or "=" in args[position - 1]:
-                problems.append(Problem(where, f'"{argument}" is not an option; options start with --'))
+        if not _is_option(argument):
+            if takes < 1:
+                problems.append(Problem(where, f'"{argument}" is not an option and belongs to none'))
+            takes -= 1
             continue
         name, has_value, value = argument.partition("=")
-        option = spellings.get(name)
+        takes = 0 if has_value else inf
+        option = _option(name, spellings, engine)
         if name in engine.removed_options:
-            problems.append(Problem(where, f"{name} was removed from vLLM {engine.version}: "
-                                           f"{engine.removed_options[name]}"))  # fmt: skip
+            removed = f"{name} was removed from vLLM {engine.version}: {engine.removed_options[name]}"
+            problems.append(Problem(where, removed))
         elif option is None:
             problems.append(Problem(where, f"vLLM {engine.version} has no option {name}{nearest(name, spellings)}"))
         elif option in MANAGED:
             problems.append(Problem(where, f"{name} is decided by {MANAGED[option]}"))
+        elif option in FIXED:
+            problems.append(Problem(where, f"{name} must be left out: {FIXED[option]}"))
         else:
-            given = value if has_value else args[position + 1] if position + 1 < len(args) else ""
-            problems += _value_problems(
-                engine.options[option], name, given if has_value or given[:2] != "--" else "", where
-            )
+            known = engine.options[option]
+            takes = 0 if has_value or known.get("kind") == "flag" else inf if known.get("nargs") == "+" else 1
+            follows = args[position + 1] if position + 1 < len(args) and not _is_option(args[position + 1]) else ""
+            given = value if has_value else follows
+            if known.get("kind") == "flag" and has_value:
+                problems.append(Problem(where, f"{name} takes no value"))
+            elif "." not in name and not (plugins and option.endswith("-parser")):
+                problems += [Problem(where, text) for text in _value_problems(engine, option, name, given)]
     return problems
+
+
+def _is_option(argument: str) -> bool:
+    """Whether this is an option and no value; -1 is a value."""
+    return argument.startswith("-") and not re.fullmatch(r"-\d+(\.\d+)?", argument)
+
+
+def _option(name: str, spellings: Mapping[str, str], engine: Engine) -> str | None:
+    """The long name of an option as vLLM reads it: underscores are dashes, -O3 a level, --json.key a part of --json."""
+    base, dot, _ = name.partition(".")
+    option = spellings.get(base.replace("_", "-") if base.startswith("--") else base)
+    if re.fullmatch(r"-O\d", base):
+        option = None if dot else spellings.get("-O")
+    if dot and option and not str(engine.options[option].get("type")).startswith("json"):
+        return None
+    return option
 
 
 def _spellings(engine: Engine) -> dict[str, str]:
     """Every spelling of every option → its long name."""
     spellings = {}
     for name, option in engine.options.items():
-        aliases = option.get("aliases")
-        negative = option.get("negative")
-        spellings[name] = name
-        spellings |= {str(alias): name for alias in aliases} if isinstance(aliases, list) else {}
-        spellings |= {str(negative): name} if negative else {}
+        aliases, hidden, negative = (option.get(key) or [] for key in ("aliases", "hidden", "negative"))
+        others = [*(aliases if isinstance(aliases, list) else []), *(hidden if isinstance(hidden, list) else [])]
+        spellings |= {str(other): name for other in (name, *others, *([negative] if negative else []))}
     return spellings
 
 
-def _value_problems(option: Mapping[str, object], name: str, value: str, where: str) -> list[Problem]:
-    if option.get("kind") != "value":
+def _value_problems(engine: Engine, option: str, name: str, value: str) -> list[str]:
+    """What is wrong with the value of an option, as the parser or, for registered names, the starting engine says."""
+    known = engine.options[option]
+    if known.get("kind") != "value" or re.fullmatch(r"-O\d", name):
         return []
     if not value:
-        return [Problem(where, f"{name} needs a value; write {name}=VALUE")]
-    choices = option.get("choices")
+        return [f"{name} needs a value; write {name}=VALUE"]
+    choices = known.get("choices")
     if isinstance(choices, list) and choices and value not in [str(choice) for choice in choices]:
-        return [Problem(where, f"{name} {value}: not one of {', '.join(str(choice) for choice in choices)}")]
-    if option.get("type") == "int" and not re.fullmatch(r"-?\d+", value):
-        return [Problem(where, f"{name} {value}: must be a whole number")]
-    if option.get("type") == "float" and not re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", value, re.IGNORECASE):
-        return [Problem(where, f"{name} {value}: must be a number")]
-    return []
+        return [f"{name} {value}: not one of {', '.join(str(choice) for choice in choices)}"]
+    registered = getattr(engine, REGISTRIES[option]) if option in REGISTRIES else [value]
+    if value not in registered and (option, value) != ("--reasoning-parser", "none"):
+        return [f"{name} {value}: vLLM {engine.version} has none of that name{nearest(value, registered)}"]
+    well_formed, said = FORMS.get(str(known.get("type")), (_anything, ""))
+    return [] if well_formed(value) else [f"{name} {value}: must be {said}"]
+
+
+def _anything(_: str) -> bool:
+    return True
+
+
+def _json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+FORMS = {
+    "int": (re.compile(r"-?\d+").fullmatch, "a whole number"),
+    "float": (re.compile(r"-?\d*\.?\d+(e-?\d+)?", re.IGNORECASE).fullmatch, "a number"),
+    "size": (re.compile(r"\d+(\.\d+)?[kmgt]?", re.IGNORECASE).fullmatch, "a number, with k, M, G or T at most"),
+    "json": (_json, "JSON"),
+}
 
 
 def check_env(env: Mapping[str, str], managed: Mapping[str, str], path: str) -> list[Problem]:
     """Environment variables a user adds: never a secret, never one the plan decides."""
     problems = []
     for name in env:
-        if name in managed:
+        if not VARIABLE_NAME.fullmatch(name):
+            problems.append(Problem(f"{path}.{name}", f'"{name}" is not the name of an environment variable'))
+        elif name in managed:
             problems.append(Problem(f"{path}.{name}", "is decided by the plan"))
         elif SECRET_NAME.search(name):
             problems.append(

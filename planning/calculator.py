@@ -93,16 +93,25 @@ def _fixes(
         if try_fit(model, here, failed.parallelism, replace(workload, context_tokens=longest)).fits:
             yield f"--context {longest}"
     if question.parallelism is not None:
-        other = choose(model, here, workload)
+        other = choose(model, here, workload, expert=question.expert_parallel)
         if other.fits:
-            yield f"--tensor-parallel {other.parallelism.tensor}" + (
-                f" --pipeline-parallel {other.parallelism.pipeline}" if other.parallelism.pipeline > 1 else ""
-            )
+            yield _as_options(other.parallelism, question.parallelism)
     for gpus in (1, 2, 4, 8, 16, 24, 32):
-        if question.parallelism is None and gpus > question.gpus and choose(model, hardware(gpu, gpus), workload).fits:
+        more = hardware(gpu, gpus)
+        if question.parallelism is None and gpus > question.gpus and _fit(model, more, workload, question).fits:
             yield f"--gpus {gpus}"
             break
     for repository, sibling in catalog.models.items():
-        same = sibling.family == model.family and sibling.parameters == model.parameters
+        same = (sibling.family, sibling.parameters, sibling.context) == (model.family, model.parameters, model.context)
         if same and repository.startswith(f"{question.model}-") and _fit(sibling, here, workload, question).fits:
             yield repository
+
+
+def _as_options(parallelism: Parallelism, asked: Parallelism) -> str:
+    """What to write for it: the tensor-parallel size, and what differs from 1 here or in the question."""
+    parts = [f"--tensor-parallel {parallelism.tensor}"]
+    if {parallelism.pipeline, asked.pipeline} != {1}:
+        parts.append(f"--pipeline-parallel {parallelism.pipeline}")
+    if {parallelism.data, asked.data} != {1}:
+        parts.append(f"--data-parallel {parallelism.data}")
+    return " ".join(parts)

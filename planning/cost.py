@@ -9,6 +9,8 @@ BANDWIDTH_SHARE = 0.6
 FLOPS_SHARE = 0.4
 # Sequences that decode together when a replica is busy but not full.
 BUSY_SEQUENCES = 32
+# Tokens such a sequence holds on average; few requests use a whole context.
+TYPICAL_SEQUENCE_TOKENS = 4096
 
 
 def cost(
@@ -25,7 +27,7 @@ def cost(
     active = model.active_parameters or parameters
     alone = BANDWIDTH_SHARE * gpu.memory_gb_per_s * 1e9 * parallelism.gpus / (total * active / parameters)
     compute = FLOPS_SHARE * gpu.bf16_tflops * 1e12 * parallelism.gpus / (2 * active)
-    together = max(1.0, min(BUSY_SEQUENCES, max_num_seqs, memory.max_concurrency))
+    together = max(1.0, min(BUSY_SEQUENCES, max_num_seqs, memory.kv_cache_tokens / TYPICAL_SEQUENCE_TOKENS))
     busy = max(alone, min(alone * together, compute))
     per_second = per_hour / 3600
     return Cost(

@@ -56,12 +56,15 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
     if shape is not None:
         if shape.attention_heads % tp:
             problems.append(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}")
+        elif shape.mla is None and shape.kv_heads % tp and tp % shape.kv_heads:
+            # vLLM cuts KV heads evenly or copies each equally often (models/qwen2.py, llama.py: assert in __init__)
+            problems.append(f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}")
         if shape.linear_attention and shape.linear_attention.key_heads % tp:
             heads = shape.linear_attention.key_heads
             problems.append(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}")
         if parallelism.pipeline > shape.layers:
             problems.append(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers")
-        problems += _quantisation_problems(model, parallelism)
+        problems += _slice_problems(model, parallelism)
         if parallelism.expert and shape.moe is None:
             problems.append("expertParallel needs a mixture-of-experts model")
     if workload.context_tokens > model.context.config_tokens:
@@ -76,12 +79,14 @@ def _capability(gpu: Gpu) -> int:
     return int(gpu.compute_capability.replace(".", ""))
 
 
-def _quantisation_problems(model: Model, parallelism: Parallelism) -> list[str]:
-    """Slices of a quantised matrix must be whole blocks: 128 rows for block-fp8, one group for int4."""
+def _slice_problems(model: Model, parallelism: Parallelism) -> list[str]:
+    """Slices of a matrix must be whole, of a quantised one whole blocks: 128 rows for block-fp8, a group for int4."""
     shape, kind, tp = model.architecture, model.checkpoint.format, parallelism.tensor
-    if shape is None or kind not in (WeightFormat.FP8_BLOCK128, WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4):
+    if shape is None:
         return []
-    block = FP8_BLOCK if kind is WeightFormat.FP8_BLOCK128 else model.checkpoint.group_size or FP8_BLOCK
+    block = 1
+    if kind in (WeightFormat.FP8_BLOCK128, WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4):
+        block = FP8_BLOCK if kind is WeightFormat.FP8_BLOCK128 else model.checkpoint.group_size or FP8_BLOCK
     cut = {"intermediate size": shape.intermediate_size} if shape.intermediate_size else {}
     if shape.moe:
         cut = {"intermediate size": shape.intermediate_size} if shape.moe.dense_layers else {}
@@ -90,6 +95,8 @@ def _quantisation_problems(model: Model, parallelism: Parallelism) -> list[str]:
     return [
         f"{name} {size} / tensorParallel {tp} = {size / tp:g} is not a multiple of the quantisation block {block}"
         + ("; use a smaller tensorParallel or expertParallel: true" if name.startswith("expert") else "")
+        if block > 1
+        else f"{name} {size} cannot be divided by tensorParallel {tp}"
         for name, size in cut.items()
         if size % (tp * block)
     ]
@@ -134,17 +141,17 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
 
 def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Iterator[Parallelism]:
     """Ways to spread one replica, cheapest first: fewest GPUs, then fewest nodes, then the preferred split."""
-    heads = model.architecture.attention_heads if model.architecture else 1
+    heads, layers = (shape.attention_heads, shape.layers) if (shape := model.architecture) else (1, 1)
     per_node = hardware.gpus_per_node
-    widest = per_node if hardware.nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL)
+    widest = min(heads, per_node if hardware.nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL))
     found = []
     for tensor in (tp for tp in range(1, widest + 1) if per_node % tp == 0 and heads % tp == 0):
-        for pipeline in range(1, hardware.gpus // tensor + 1):
+        for pipeline in range(1, min(layers, hardware.gpus // tensor) + 1):
             gpus = tensor * pipeline
             nodes = -(-gpus // per_node)
             # over NVLink a stage is a whole node; over PCIe a replica is part of a node, or whole nodes
             sound = pipeline == 1 or tensor == per_node if hardware.nvlink else nodes == 1 or gpus % per_node == 0
-            if sound and pipeline <= (model.architecture.layers if model.architecture else 1):
+            if sound:
                 found.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
     yield from (parallelism for _, parallelism in sorted(found, key=lambda pair: pair[0]))
 

@@ -3,6 +3,7 @@
 A refusal names the nearest changes that fit, and each of them has been tried before it is named.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
@@ -91,7 +92,8 @@ def on_gpus(
     if not fit.fits or fit.memory is None:
         fixes = _fixes(context, wanted, stretched, hardware, workload, fit)
         for reason in fit.reasons:
-            context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (f"; use {fixes}" if fixes else ""))
+            joint = ", or " if "; use " in reason else "; use "
+            context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (joint + fixes if fixes else ""))
         return None
     reasons = _parallelism_reasons(model, hardware, wanted, fit)
     reasons |= _context_reasons(wanted, model, fit.memory)
@@ -104,11 +106,21 @@ def on_gpus(
 
 def _stretched(model: Model, wanted: ModelSettings) -> Model:
     """The model with the longer context that an `--hf-overrides` of the user gives it."""
-    overridden = any(argument.partition("=")[0] in ("--hf-overrides", "--rope-parameters") for argument in wanted.args)
-    if not overridden or wanted.context_tokens is None or wanted.context_tokens <= model.context.config_tokens:
+    length = max((_overridden_length(argument) for argument in wanted.args), default=0)
+    if wanted.context_tokens is None or not model.context.config_tokens < wanted.context_tokens <= length:
         return model
-    longer = model.context.model_copy(update={"config_tokens": wanted.context_tokens})
-    return model.model_copy(update={"context": longer})
+    return model.model_copy(update={"context": model.context.model_copy(update={"config_tokens": length})})
+
+
+def _overridden_length(argument: str) -> int:
+    """The `max_position_embeddings` in a JSON argument; a RoPE factor alone does not lengthen what vLLM allows."""
+    try:
+        values = json.loads(argument.removeprefix("--hf-overrides="))
+    except ValueError:
+        return 0
+    parts = [values, values.get("text_config")] if isinstance(values, dict) else []
+    lengths = [part.get("max_position_embeddings") for part in parts if isinstance(part, dict)]
+    return max((length for length in lengths if isinstance(length, int)), default=0)
 
 
 def _nvlink(context: Context, pool: PoolPlan, gpu: Gpu) -> bool:
@@ -132,6 +144,10 @@ def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Work
     if explicit.tensor > hardware.gpus_per_node:
         reason = f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
         return Fit(explicit, None, (reason,))
+    cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor
+    if explicit.gpus > hardware.gpus_per_node and cut:
+        reason = f"{explicit} ({explicit.gpus} GPUs) does not divide into whole nodes of {hardware.gpus_per_node} GPUs"
+        return Fit(explicit, None, (reason,))
     if auto:
         return with_longest_context(model, hardware, explicit, workload)
     return try_fit(model, hardware, explicit, workload)
@@ -141,6 +157,7 @@ def _fixes(
     context: Context, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> str:
     """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
+    known = context.catalog.models[wanted.model]
     fixes = [
         *_changes_here(wanted, model, hardware, workload, failed),
         *_more_nodes(wanted, model, hardware, workload),
@@ -148,8 +165,8 @@ def _fixes(
             repository
             for repository, sibling in context.catalog.models.items()
             if repository.startswith(f"{wanted.model}-")
-            and (sibling.family, sibling.parameters) == (model.family, model.parameters)
-            and _fit(sibling, hardware, wanted, workload).fits
+            and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
+            and _fit(_stretched(sibling, wanted), hardware, wanted, workload).fits
         ),
         *(
             f"pool '{pool.name}'"
@@ -167,7 +184,7 @@ def _changes_here(
     auto = wanted.context_tokens is None
     other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
     if other.fits and other.parallelism != failed.parallelism:
-        yield _as_settings(other.parallelism)
+        yield _as_settings(other.parallelism, wanted)
     if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
         longest = failed.memory.max_context_tokens // 1024 * 1024
         shorter = replace(workload, context_tokens=longest)
@@ -179,7 +196,9 @@ def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workloa
     """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
     if _explicit(wanted) is not None:
         return
-    for nodes in range(hardware.nodes + 1, hardware.nodes * MOST_MORE_NODES + 1):
+    # more stages than layers are no use, so neither are more nodes
+    layers = model.architecture.layers if model.architecture else 0
+    for nodes in range(hardware.nodes + 1, min(hardware.nodes * MOST_MORE_NODES, layers) + 1):
         if _fit(model, replace(hardware, nodes=nodes), wanted, workload).fits:
             yield f"gpuPools.{wanted.pool}.nodes: {nodes}"
             return
@@ -190,12 +209,17 @@ def _fits_pool(context: Context, pool: PoolPlan, wanted: ModelSettings, model: M
     if gpu is None:
         return False
     there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
-    return _fit(model, there, wanted, workload).fits
+    tokens = wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1]
+    return _fit(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
 
 
-def _as_settings(parallelism: Parallelism) -> str:
+def _as_settings(parallelism: Parallelism, wanted: ModelSettings) -> str:
+    """What to write for it: tensorParallel, and what differs from 1 here or in the settings."""
     parts = [f"tensorParallel: {parallelism.tensor}"]
-    parts += [f"pipelineParallel: {parallelism.pipeline}"] if parallelism.pipeline > 1 else []
+    if {parallelism.pipeline, wanted.pipeline_parallel} - {None, 1}:
+        parts.append(f"pipelineParallel: {parallelism.pipeline}")
+    if {parallelism.data, wanted.data_parallel} - {None, 1}:
+        parts.append(f"dataParallel: {parallelism.data}")
     return " with ".join(parts)
 
 
@@ -224,9 +248,15 @@ def _context_reasons(wanted: ModelSettings, model: Model, budget: MemoryBudget) 
 
 def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Fitted | None:
     """Memory of a CPU server: weights and KV cache in the node's memory."""
-    gpu_only = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel, wanted.gpu_memory_utilization)
-    if any(value not in (None, 1) for value in gpu_only):
-        context.refuse(path, f"pool '{pool.name}' has no GPUs: leave parallelism and gpuMemoryUtilization out")
+    parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    if any(value not in (None, 1) for value in parallel) or wanted.expert_parallel:
+        context.refuse(path, f"pool '{pool.name}' has no GPUs; leave parallelism out")
+    for key, value in (
+        ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
+        ("kvCacheDtype", wanted.kv_cache_dtype),
+    ):
+        if value is not None:
+            context.refuse(f"{path}.{key}", f"pool '{pool.name}' has no GPUs; leave it out")
     if model.checkpoint.format not in CPU_FORMATS:
         formats = " or ".join(CPU_FORMATS)
         context.refuse(path, f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint")

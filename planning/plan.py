@@ -323,6 +323,7 @@ class ObservabilityPlan:
     namespace: str
     prometheus_url: str
     scrape_interval_s: int
+    runbook_url: str
     alerts: tuple[Rule, ...]
     dashboard: Mapping[str, object]
     adapter_rules: tuple[Mapping[str, object], ...]

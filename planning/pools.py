@@ -50,8 +50,6 @@ def _pool(
     selector, affinity = _selection(name, pool, gpu)
     machine, price, reasons = _machine(name, pool, catalog, problems)
     bought = isinstance(provisioning, (KarpenterNodes, ComputeClassNodes))
-    labels = {"node-role": "gpu-inference" if gpu else "cpu-inference"}
-    labels |= {"gpu-type": pool.gpu.removeprefix("nvidia-")} if gpu else {}
     declared: dict[str, object] = provisioning.model_dump(exclude_none=True)
     if isinstance(provisioning, KarpenterNodes):
         declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
@@ -68,7 +66,7 @@ def _pool(
         node_selector=selector,
         node_affinity=affinity,
         tolerations=(GPU_TOLERATION,) if gpu else (),
-        node_labels=labels,
+        node_labels=_role(pool),
         provisioning=declared,
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
         verify=settings.gpu_operator.verify_nodes and not bought,
@@ -78,13 +76,18 @@ def _pool(
     )
 
 
-def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], Affinity]:  # noqa: PLR0911
+def _role(pool: PoolSettings) -> dict[str, str]:
+    """Labels that named and bought nodes get."""
+    if pool.gpu == "none":
+        return {"node-role": "cpu-inference"}
+    return {"node-role": "gpu-inference", "gpu-type": pool.gpu.removeprefix("nvidia-")}
+
+
+def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], Affinity]:
     """Node selector and affinity (key, operator, values) that find exactly this pool's nodes: one row per kind."""
     match pool.provisioning:
         case ExistingNodes():
-            if gpu is None:
-                return {POOL_LABEL: name, "node-role": "cpu-inference"}, ()
-            return {"node-role": "gpu-inference", "gpu-type": pool.gpu.removeprefix("nvidia-")}, ()
+            return {POOL_LABEL: name, **_role(pool)}, ()
         case KarpenterNodes():
             return {POOL_LABEL: name}, ()
         case ComputeClassNodes():

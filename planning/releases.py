@@ -1,6 +1,8 @@
 """Helm releases of the operators a stack relies on; each can be switched off where the cluster has it already."""
 
+import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 from catalog.load import Catalog
 from planning.plan import PoolPlan, ReleasePlan, ServerPlan
@@ -9,6 +11,8 @@ from settings.problems import Problem
 from settings.schema import StackSettings
 
 RELEASE_TIMEOUT_S = 900
+# Three numbers: Helm takes 2.20 for any 2.20.x.
+EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 # Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
 PLATFORM_HAS_DRIVER = frozenset({"eks", "gke", "aks", "ack"})
 PLATFORM_VALUES: Mapping[str, Mapping[str, object]] = {
@@ -78,11 +82,13 @@ def releases(
         if settings.autoscaling.driver == "keda":
             wanted["keda"] = ("keda", {}, False)
         else:
-            host, _, port = prometheus_url(settings).rpartition(":")
+            url = urlsplit(prometheus_url(settings))
+            port = url.port or (443 if url.scheme == "https" else 80)
+            host = f"{url.scheme}://{url.netloc.removesuffix(f':{port}')}"
             wanted["prometheus-adapter"] = (
                 "prometheus-adapter",
                 {
-                    "prometheus": {"url": host, "port": int(port)},
+                    "prometheus": {"url": host, "port": port, "path": url.path},
                     "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(catalog)]},
                 },
                 False,
@@ -108,7 +114,7 @@ def _release(
     known = catalog.charts[chart]
     override = settings.charts.get(chart)  # pyright: ignore[reportArgumentType, reportCallIssue] - catalogue names are str
     version = (override.version if override else None) or known.version
-    if not any(character.isdigit() for character in version) or version.startswith(("^", "~", ">", "<", "*")):
+    if not EXACT_VERSION.fullmatch(version):
         problems.append(Problem(f"charts.{chart}.version", f'"{version}" is not an exact version'))
     source = (override.chart if override else None) or known.chart
     repository = known.repository

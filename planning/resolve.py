@@ -61,6 +61,7 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
             namespace=settings.observability.namespace,
             prometheus_url=url,
             scrape_interval_s=SCRAPE_INTERVAL_S,
+            runbook_url=settings.observability.runbook_url,
             alerts=rules,
             dashboard=dashboard(catalog, settings.cluster.namespace),
             adapter_rules=adapter_rules(catalog) if settings.autoscaling.driver == "hpa" else (),
@@ -97,7 +98,7 @@ def _units(server: Draft) -> int:
 
 
 def _pool_units(pool: PoolPlan) -> int:
-    return pool.gpus or pool.nodes * max(0, (pool.cpus_per_node or 0) - NODE_RESERVED_CPUS)
+    return pool.gpus or pool.nodes * _node_cpus(pool)
 
 
 def _floor(server: Draft) -> int:
@@ -110,20 +111,41 @@ def _ceiling(server: Draft) -> int:
 
 
 def _slots(server: Draft) -> int:
-    """Replicas of this server that the empty pool holds; GPUs of one pod must be on one node."""
-    pool = server.pool
-    if not server.gpus:
-        return _pool_units(pool) // _units(server)
-    if server.nodes_per_replica > 1:
-        return pool.nodes // server.nodes_per_replica
-    return pool.nodes * (pool.gpus_per_node // server.gpus)
+    """Replicas of this server that the empty pool holds; what one pod asks for must be on one node."""
+    pool, pod = server.pool, server.resources
+    per_node = pool.gpus_per_node // pod.gpus if pod.gpus else _node_cpus(pool) // pod.cpus
+    if pool.cpus_per_node is not None:
+        per_node = min(per_node, _node_cpus(pool) // pod.cpus)
+    if pool.memory_gib_per_node is not None:
+        per_node = min(per_node, pool.memory_gib_per_node // pod.memory_gib)
+    return pool.nodes * per_node // server.nodes_per_replica
+
+
+def _node_cpus(pool: PoolPlan) -> int:
+    """Cores of a node that pods may have; what the system of a GPU node takes is less than one of its many."""
+    return max(0, (pool.cpus_per_node or 0) - (0 if pool.gpus else NODE_RESERVED_CPUS))
+
+
+def _node(pool: PoolPlan) -> str:
+    """What a node of the pool offers, as far as it is known."""
+    parts = [f"{pool.gpus_per_node} GPUs"] if pool.gpus else []
+    parts += [f"{_node_cpus(pool)} CPU cores"] if pool.cpus_per_node is not None else []
+    parts += [f"{pool.memory_gib_per_node} GiB"] if pool.memory_gib_per_node is not None else []
+    return ", ".join(parts)
 
 
 def _check_capacity(context: Context, drafts: Sequence[Draft]) -> None:
     """Refuses replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
     for server in drafts:
-        slots, most = _slots(server), _ceiling(server)
-        if most > slots:
+        slots, most, pod = _slots(server), _ceiling(server), server.resources
+        if slots == 0:
+            gpus = f"{pod.gpus} GPUs, " if pod.gpus else ""
+            context.refuse(
+                f"models.{server.model_name}{'.canary' if server.canary else ''}",
+                f"a pod of {gpus}{pod.cpus} CPU cores, {pod.memory_gib} GiB does not fit a node of pool "
+                f"'{server.pool.name}' ({_node(server.pool)})",
+            )
+        elif most > slots:
             where = "canary.replicas" if server.canary else "replicas.max"
             unit = "GPUs" if server.gpus else "CPU cores"
             context.refuse(
@@ -187,7 +209,7 @@ def _rollout(item: Draft, free: int) -> Rollout:
         if surge.max_surge == 0 or surge.max_unavailable == 0:
             return surge
         # a LeaderWorkerSet knows no rounding that would serve both a full and a roomy pool
-        gap_s = load_s if _ceiling(item) == 1 else 0
+        gap_s = load_s if _floor(item) == 1 else 0
         return Rollout(0, 1, gap_s, "a group of nodes is replaced in place, one at a time")
     if item.gpus:
         whole = min(free // item.gpus, _slots(item)) * item.gpus
@@ -197,7 +219,7 @@ def _rollout(item: Draft, free: int) -> Rollout:
         max_replicas=_ceiling(item),
         gpus_free=0,
         load_s=load_s,
-        cpu_slots=free // item.resources.cpus,
+        cpu_slots=min(free // item.resources.cpus, _slots(item)),
     )
 
 
@@ -205,7 +227,12 @@ def _warnings(
     settings: StackSettings, catalog: Catalog, pools: dict[str, PoolPlan], servers: Sequence[ServerPlan]
 ) -> list[str]:
     """What works, but a reviewer should know."""
-    said = [line for server in servers for line in _server_warnings(server, catalog.engines["vllm"].version)]
+    engine = catalog.engines["vllm"].version
+    said = [
+        line
+        for server in servers
+        for line in _server_warnings(server, engine, settings.models[server.model_name].fallbacks)
+    ]
     for name, pool in pools.items():
         inside = [server for server in servers if server.pool == name]
         most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
@@ -218,16 +245,17 @@ def _warnings(
     return list(dict.fromkeys(said))
 
 
-def _server_warnings(server: ServerPlan, engine: str) -> Iterator[str]:
-    """The same for one server; `engine` is the vLLM version its arguments were checked against."""
+def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:
+    """The same for one server; `engine`: the vLLM version its arguments were checked for; `fallbacks`: who answers."""
     name = server.name
     if server.rollout.gap_s:
         yield f"{name}: an update stops it for about {_minutes(server.rollout.gap_s)} ({server.rollout.reason})"
     if server.scaling and server.scaling.min_replicas == 0:
-        yield (
-            f"{name}: a request that finds it at zero fails until it is loaded, about "
-            f"{_minutes(server.timing.cold_start_s)} later; clients must retry, or give it fallbacks"
-        )
+        until = f"until it is loaded, about {_minutes(server.timing.cold_start_s)} later"
+        if fallbacks:
+            yield f"{name}: a request that finds it at zero is answered by {' or '.join(fallbacks)} {until}"
+        else:
+            yield f"{name}: a request that finds it at zero fails {until}; clients must retry, or give it fallbacks"
     if server.nodes_per_replica > 1:
         yield f"{name}: one replica spans {server.nodes_per_replica} nodes; it stops when one of them does"
     version = server.image.version.removeprefix("v").partition("-")[0]

@@ -12,7 +12,7 @@ from planning.plan import CheckpointPlan, Cost, ImagePlan, MemoryBudget, Paralle
 from planning.resources import pod_resources
 from planning.timing import Load, longest_request_s, timing
 from planning.weights import checkpoint
-from settings.problems import nearest
+from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
 
 CACHE_ROOT = "/cache"
@@ -71,8 +71,22 @@ def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
     if canary.model is not None and canary.revision is None:
         changes["revision"] = None
     twin_settings = wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
+    said = {problem.message for problem in context.problems}
+    before = len(context.problems)
     twin = _server(context, f"{path}.canary", name, twin_settings, pool, canary=True, weight=canary.weight)
+    context.problems[before:] = [
+        problem
+        for problem in context.problems[before:]
+        if problem.message not in said or _key(problem, f"{path}.canary.") in canary.model_fields_set
+    ]
+    if f"{name}-canary" in context.settings.models:
+        context.refuse(f"{path}.canary", f"its server would have the name of models.{name}-canary; rename that model")
     return [server for server in (primary, twin) if server]
+
+
+def _key(problem: Problem, prefix: str) -> str:
+    """The key below `prefix` a problem is about; what a canary did not write itself is said of its model already."""
+    return problem.path.removeprefix(prefix).partition("[")[0]
 
 
 def _unknown_model(context: Context, model: str) -> str:
@@ -97,7 +111,10 @@ def _server(
     if context.settings.images.require_digests and not files.pinned:
         context.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
     engine = context.catalog.engines["vllm"]
-    context.problems.extend(check_args(wanted.args, engine, f"{path}.args"))
+    inherited = len(wanted.args) - len(wanted.canary.args) if canary and wanted.canary else 0
+    context.problems.extend(check_args(wanted.args[inherited:], engine, f"{path}.args"))
+    decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=None if gpu else 0)
+    context.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
     if fitted is None or len(context.problems) > before:
         return None
     parallelism, budget, workload, reasons, cpu_kv_gib = fitted
@@ -114,7 +131,6 @@ def _server(
         scale_down_after_s=wanted.scaling.scale_down_after_s,
     )
     env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
-    context.problems.extend(check_env(wanted.env, env, f"{path}.env"))
     nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib)
     return Draft(

@@ -19,8 +19,8 @@ from settings.schema import HubSettings, WeightsSettings
 MOUNT_PATH = "/models"
 # Filesystem overhead, and room for one more copy of the largest single file while it is checked.
 CLAIM_MARGIN = 1.15
-# What a revision is called when nobody has pinned one; the Job records the commit it got.
-UNPINNED_REVISION = {"huggingface": "main", "modelscope": "master"}
+# What a revision is called when nobody has pinned one: the hub's newest, whatever branch the hub calls so.
+UNPINNED_REVISION = "main"
 # A Job's name is a label of its pods, 63 characters at most; "weights-" and Pulumi's ending take 17 of them.
 JOB_NAME_LIMIT = 46
 PRIVATE_SUFFIXES = (".svc", ".local", ".internal", ".lan", ".corp", ".intra")
@@ -41,8 +41,9 @@ def _least_bytes(model: Model) -> int:
 
 def checkpoint(repository: str, model: Model, revision: str | None, settings: WeightsSettings) -> CheckpointPlan:
     """The checkpoint of one server; directory and claim are decided by repository and revision alone."""
-    pinned = revision or model.revision
-    chosen = pinned or UNPINNED_REVISION[settings.hub.kind]
+    # the catalogue's commits are Hugging Face's; ModelScope has others
+    pinned = revision or (model.revision if settings.hub.kind == "huggingface" else None)
+    chosen = pinned or UNPINNED_REVISION
     expected = download_s(disk_bytes(model), settings.download_mib_per_s)
     slug = repository.replace("/", "--")
     return CheckpointPlan(

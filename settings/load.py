@@ -58,7 +58,7 @@ def load() -> Loaded:
     for key in (key for key in keys if key in OBJECT_KEYS):
         if is_config_secret(prefix + key):
             problems.append(Problem(key, f"holds a secret; secrets are the top-level keys {' and '.join(SECRET_KEYS)}"))
-        values[key] = _plain(config, key, problems)
+        values[key] = _plain(config, key)
     settings, found = validate({key: value for key, value in values.items() if value is not None and value != {}})
     problems += found
     secrets = Secrets(_secret(config, MASTER_KEY, problems), _secret(config, HUB_TOKEN, problems))
@@ -66,16 +66,18 @@ def load() -> Loaded:
     return Loaded(settings, secrets, tuple(problems))
 
 
-def _plain(config: pulumi.Config, key: str, problems: list[Problem]) -> Any:
-    """The value of an object key, whether the engine hands it over as JSON or a test as a plain value."""
+def _plain(config: pulumi.Config, key: str) -> Any:
+    """The value of an object key, whether the engine hands it over as JSON or a test as a plain value.
+
+    Other text stays as it is, and is refused as no mapping; that of a secret is left out, because refusals show values.
+    """
     text = config.get(key)
     if not isinstance(text, str):
         return text
     try:
         return json.loads(text)
     except ValueError:
-        problems.append(Problem(key, "must be a mapping of keys"))
-        return None
+        return None if is_config_secret(f"{config.name}:{key}") else text
 
 
 def _secret(config: pulumi.Config, key: str, problems: list[Problem]) -> pulumi.Output[str] | None:

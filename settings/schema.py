@@ -10,23 +10,35 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-# RFC 1123 label, short enough that every name derived from it stays below 63 characters.
-ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
-DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
-Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")]
-CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+from settings.problems import nearest
+from settings.scalars import (
+    CommitSha,
+    Cron,
+    DnsName,
+    NonNegativeInt,
+    ObjectName,
+    Percent,
+    Port,
+    PositiveFloat,
+    PositiveInt,
+    RegistryPrefix,
+    Repository,
+    Sha256,
+    Share,
+    Url,
+)
 
 
 class Section(BaseModel):
     """Base of every part of the configuration: frozen, closed, camelCase in YAML."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=False,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
 
@@ -194,8 +206,16 @@ class OffPeakSettings(Section):
         """Refuses a zone that is not in the IANA database (where this machine has one)."""
         zones = available_timezones()
         if zones and name not in zones:
-            raise ValueError("is not an IANA time zone")
+            guess = nearest(name, zones)
+            raise ValueError(f'"{name}" is not an IANA time zone{guess if guess.startswith("; did") else ""}')
         return name
+
+    @model_validator(mode="after")
+    def lasts(self) -> Self:
+        """Refuses hours that begin when they end; KEDA does too, but only in the cluster."""
+        if self.start == self.end:
+            raise ValueError(f'start and end are both "{self.start}"')
+        return self
 
 
 class ScalingSettings(Section):
@@ -211,7 +231,7 @@ class ScalingSettings(Section):
 class CanarySettings(Section):
     """A second server behind the same public name with a share of its traffic."""
 
-    weight: Annotated[int, Field(ge=1, le=100)] = Field(description="percent of requests; 100 sends all of them")
+    weight: Percent = Field(description="percent of requests; 100 sends all of them")
     replicas: PositiveInt = Field(default=1, description="replicas of the second server; it is not autoscaled")
     model: str | None = Field(default=None, description="another checkpoint, e.g. a quantised one")
     revision: CommitSha | None = Field(default=None, description="another revision of the weights")
@@ -246,7 +266,7 @@ class ModelSettings(Section):
     expert_parallel: bool | None = Field(default=None, description="spread whole experts instead of slicing them")
     max_num_seqs: PositiveInt | None = Field(default=None, description="sequences served at once by one replica")
     max_num_batched_tokens: PositiveInt | None = Field(default=None, description="tokens of one engine step")
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = Field(
+    gpu_memory_utilization: Share | None = Field(
         default=None, description="share of GPU memory vLLM may use; default 0.92"
     )
     kv_cache_dtype: str | None = Field(default=None, description="dtype of the KV cache, e.g. fp8")
@@ -285,9 +305,6 @@ class IngressExposure(Section):
     kind: Literal["ingress"] = Field(description="expose by an Ingress")
     class_name: DnsName = Field(description="IngressClass")
     tls_secret: DnsName | None = Field(default=None, description="existing TLS Secret; without it no TLS is declared")
-    controller_namespace: ObjectName = Field(
-        default="ingress-nginx", description="namespace of the controller, allowed through the network policy"
-    )
     annotations: dict[str, str] = Field(default_factory=dict, description="further annotations for the controller")
 
 
@@ -308,14 +325,14 @@ class ExistingRedis(Section):
 
     kind: Literal["existing"] = Field(description="use a Redis that exists")
     host: DnsName = Field(description="host name of the Redis")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=6379, description="port of the Redis")
+    port: Port = Field(default=6379, description="port of the Redis")
 
 
 class DatabaseSettings(Section):
     """Postgres for virtual keys, budgets and spend; its URL is the key `database-url` of an existing Secret."""
 
     existing_secret: ObjectName = Field(description="existing Secret with the key `database-url`")
-    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=5432, description="port the gateway may reach it on")
+    port: Port = Field(default=5432, description="port the gateway may reach it on")
 
 
 class GatewaySettings(Section):
@@ -372,7 +389,7 @@ class AlertSettings(Section):
 
     waiting_requests: PositiveInt = Field(default=20, description="requests waiting per model")
     time_to_first_token_s: PositiveFloat = Field(default=5, description="95th percentile, seconds; a histogram edge")
-    kv_cache_usage: Annotated[float, Field(gt=0, le=1)] = Field(default=0.85, description="share of the KV cache used")
+    kv_cache_usage: Share = Field(default=0.85, description="share of the KV cache used")
 
 
 class ObservabilitySettings(Section):
@@ -384,6 +401,10 @@ class ObservabilitySettings(Section):
     )
     namespace: ObjectName = Field(default="monitoring", description="namespace of Prometheus and Grafana")
     prometheus_url: Url | None = Field(default=None, description="Prometheus for autoscaling; default: the release's")
+    runbook_url: Url = Field(
+        default="https://github.com/llm-stack/llm-stack/blob/main/docs/runbook.md",
+        description="page the alerts link to; each alert has a section of its name",
+    )
     alerts: AlertSettings = Field(default=AlertSettings(), description="thresholds of the alerts")
 
 
@@ -396,9 +417,7 @@ class LeaderWorkerSetSettings(Section):
 class ImageOverride(Section):
     """Another version of one image."""
 
-    repository: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/:-]*$")] | None = Field(
-        default=None, description="repository without a tag"
-    )
+    repository: Repository | None = Field(default=None, description="repository without a tag")
     version: str | None = Field(default=None, min_length=1, description="exact version; never a floating tag")
     digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
 
@@ -406,7 +425,7 @@ class ImageOverride(Section):
 class ImagesSettings(Section):
     """Where images come from and how strictly they are pinned."""
 
-    mirror: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/:-]*$")] | None = Field(
+    mirror: RegistryPrefix | None = Field(
         default=None, description="registry prefix that replaces docker.io, ghcr.io … in every image"
     )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")

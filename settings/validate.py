@@ -54,7 +54,7 @@ def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
         holder = holder.get(key) if isinstance(holder, dict) else None
     if isinstance(holder, dict):
         holder.pop(doomed[-1], None)
-    if not unknown:
+    if not unknown and len(doomed) == 2:
         _take_away_references(values, *doomed)
 
 
@@ -91,12 +91,23 @@ def _item(here: Any, step: str | int) -> Any:
 
 def _problem(detail: Any, values: Mapping[str, Any]) -> Problem:
     path = _plain(detail["loc"], values)
-    return Problem(".".join(str(step) for step in path), _message(detail, path, values))
+    return Problem(_written(path, values), _message(detail, path, values))
+
+
+def _written(path: Path, values: Any) -> str:
+    """The path as the reader of a refusal sees it: dots between keys, brackets around positions of a list."""
+    text, here = "", values
+    for step in path:
+        text += f"[{step}]" if isinstance(here, list) else f".{step}" if text else str(step) or '""'
+        here = here.get(step) if isinstance(here, dict) else _item(here, step)
+    return text
 
 
 def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
     shown = _shown(value)
+    if value is None and kind not in ("extra_forbidden", "missing", "invalid_key"):
+        return "is empty; give a value, or leave the key out"
     match kind:
         case "extra_forbidden":
             section = _section(path[:-1], values)
@@ -139,12 +150,20 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
             return str(context["error"])
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"{shown} must be a mapping of keys"
+        case "invalid_key":
+            return "the key must be text; put it in quotes"
+        case "list_type":
+            return f"{shown} must be a list"
+        case "finite_number":
+            return f"{shown} must be a finite number"
         case _:
             return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float, bool)) else type(value).__name__
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else type(value).__name__
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 

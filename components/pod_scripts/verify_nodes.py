@@ -132,7 +132,7 @@ def list_nodes(environ: Mapping[str, str]) -> list[dict]:
     opener, nodes, token = urllib.request.build_opener(*handlers), [], ""
     while True:
         query = urllib.parse.urlencode({"limit": PAGE, "continue": token} if token else {"limit": PAGE})
-        request = urllib.request.Request(f"{server}/api/v1/nodes?{query}", headers=headers)  # noqa: S310 - our own address
+        request = urllib.request.Request(f"{server}/api/v1/nodes?{query}", headers=headers)  # noqa: S310 - our own
         with opener.open(request, timeout=10) as response:
             page = json.load(response)
         nodes += page["items"]

@@ -1,0 +1,66 @@
+"""The kinds of single values a stack file may hold: names, addresses, schedules, hashes, numbers."""
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+
+# Fields of a cron expression with their limits; weekday 7 is Sunday to some crons only.
+CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
+# One item of a field: `*`, a number or name, or a range of them, with an optional step.
+CRON_ITEM = re.compile(r"(\*|(?P<first>\w+)(-(?P<last>\w+))?)(/[1-9]\d*)?")
+
+
+def _number(value: Any) -> Any:
+    """Refuses `yes` and `true` where a number is meant: Python would count them as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} must be a number")  # noqa: TRY004 - pydantic reports ValueError only
+    return value
+
+
+def _url(text: str) -> str:
+    """Refuses what no client could open: a port that is no number, half an IPv6 address."""
+    try:
+        urlsplit(text).port  # noqa: B018 - reading it is the check
+    except ValueError as error:
+        raise ValueError(f'"{text}" is not a URL: {error}') from None
+    return text
+
+
+def _cron(text: str) -> str:
+    """Refuses a schedule that KEDA would refuse, but only in the cluster."""
+    for field, (name, least, most) in zip(text.split(), CRON_FIELDS, strict=True):
+        for item in field.split(","):
+            found = CRON_ITEM.fullmatch(item)
+            words = [word for word in found.group("first", "last") if word] if found else [item]
+            if not all(_cron_word(word, name, least, most) for word in words):
+                raise ValueError(f'"{text}" is not a cron expression: {name} {item} is not within {least}-{most}')
+    return text
+
+
+def _cron_word(word: str, name: str, least: int, most: int) -> bool:
+    if word.isdecimal():
+        return least <= int(word) <= most
+    return name in ("month", "weekday") and re.fullmatch(r"[A-Za-z]{3}", word) is not None
+
+
+# RFC 1123 label, short enough that every name derived from it stays below 63 characters.
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+DnsName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253),
+]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(_url)]
+Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$"), AfterValidator(_cron)]
+CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+# An image repository without a tag, and a registry prefix: neither has a scheme, and only a host has a port.
+Repository = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*$")]
+RegistryPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$")]
+PositiveInt = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+NonNegativeInt = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
+Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)]
+PositiveFloat = Annotated[float, BeforeValidator(_number), Field(gt=0)]
+Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]
