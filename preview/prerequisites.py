@@ -1,0 +1,155 @@
+"""What a stack expects to find on the cluster: named by its objects, declared by none of them.
+
+Read from the rendered objects alone, so nothing can be forgotten when a component changes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preview.manifests import Category, Manifest
+
+# API groups whose definitions a chart brings along; every other group outside Kubernetes must be served already.
+GROUPS_OF_CHART = {
+    "gpu-operator": ("nvidia.com", "nfd.k8s-sigs.io"),
+    "keda": ("keda.sh",),
+    "kube-prometheus-stack": ("monitoring.coreos.com",),
+    "lws": ("leaderworkerset.x-k8s.io",),
+}
+# Namespaces every cluster has.
+BORN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+# Keys whose value somebody else decides; all others are drawn at random.
+PLACEHOLDERS = {"database-url": "<URL>", "token": "<TOKEN>"}
+RANDOM = "$(openssl rand -hex 24)"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One thing that must exist; `keys` of a Secret, `command` that creates it where one command can."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+    keys: tuple[str, ...] = ()
+    note: str = ""
+    command: str = ""
+
+    def __str__(self) -> str:
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.kind} {self.name}{where}{f': {self.note}' if self.note else ''}"
+
+
+def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
+    """Secrets, storage classes, Gateways, nodes, namespaces and API groups that must be there before `pulumi up`."""
+    secrets = tuple(_secrets(found))
+    return (
+        *_namespaces(found, {secret.namespace for secret in secrets}),
+        *secrets,
+        *_storage_classes(found),
+        *_gateways(found),
+        *_nodes(found),
+        *_api_groups(found),
+    )
+
+
+def _namespaces(found: Sequence[Manifest], early: set[str]) -> Iterator[Expected]:
+    """`early`: where Secrets must exist; the stack declares such a namespace, but somebody has to come first."""
+    adopted = {manifest.name for manifest in found if manifest.kind == "Namespace" and manifest.adopts}
+    for name in sorted(early & adopted):
+        note = "for the Secrets below; the stack takes it over"
+        yield Expected("Namespace", name, note=note, command=f"kubectl create namespace {name}")
+    declared = {manifest.name for manifest in found if manifest.kind == "Namespace"}
+    created = {m.namespace for m in found if m.category is Category.RELEASE and m.body.get("createNamespace")}
+    used = {manifest.namespace for manifest in found if manifest.namespace}
+    for name in sorted(used - declared - created - BORN_NAMESPACES):
+        yield Expected("Namespace", name, command=f"kubectl create namespace {name}")
+
+
+def _secrets(found: Sequence[Manifest]) -> Iterator[Expected]:
+    declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "Secret"}
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for manifest in found:
+        for name, keys in _secret_references(manifest.body):
+            wanted.setdefault((manifest.namespace, name), set()).update(keys)
+    for (namespace, name), keys in sorted(wanted.items()):
+        if (namespace, name) in declared:
+            continue
+        if keys == {"tls.crt", "tls.key"}:
+            command = f"kubectl create secret tls {name} -n {namespace} --cert=<FILE> --key=<FILE>"
+        else:
+            literals = "".join(f' --from-literal={key}="{_value(key)}"' for key in sorted(keys))
+            command = f"kubectl create secret generic {name} -n {namespace}{literals}"
+        yield Expected("Secret", name, namespace, tuple(sorted(keys)), "", command)
+
+
+def _value(key: str) -> str:
+    return PLACEHOLDERS.get(key) or (f"sk-{RANDOM}" if "master" in key else RANDOM)
+
+
+def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
+    """(name, keys) of every Secret that `value` needs, wherever it names one."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _secret_references(item)
+    if not isinstance(value, Mapping):
+        return
+    for field, here in value.items():
+        match field, here:
+            case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
+                yield name, {key}
+            case "secretRef", {"name": str(name)} if not here.get("optional"):
+                yield name, set()
+            case "secret", {"secretName": str(name)} | {"name": str(name)} if not here.get("optional"):
+                yield name, {item["key"] for item in here.get("items", [])}
+            case "tls", [*entries]:
+                names = [entry.get("secretName") for entry in entries if isinstance(entry, Mapping)]
+                yield from ((name, {"tls.crt", "tls.key"}) for name in names if name)
+            case "imagePullSecrets", [*entries]:
+                yield from ((entry["name"], {".dockerconfigjson"}) for entry in entries if "name" in entry)
+            case _:
+                yield from _secret_references(here)
+
+
+def _storage_classes(found: Sequence[Manifest]) -> Iterator[Expected]:
+    modes: dict[str, set[str]] = {}
+    for manifest in found:
+        if manifest.kind == "PersistentVolumeClaim":
+            spec = manifest.body.get("spec", {})
+            if spec.get("storageClassName"):
+                modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
+    for name, wanted in sorted(modes.items()):
+        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(wanted))}")
+
+
+def _gateways(found: Sequence[Manifest]) -> Iterator[Expected]:
+    for manifest in found:
+        spec = manifest.body.get("spec", {})
+        if manifest.kind == "HTTPRoute":
+            for parent in spec.get("parentRefs", []):
+                listener = f"with the listener {parent['sectionName']}" if "sectionName" in parent else ""
+                yield Expected("Gateway", parent["name"], parent.get("namespace", manifest.namespace), note=listener)
+        elif manifest.kind == "Ingress" and spec.get("ingressClassName"):
+            yield Expected("IngressClass", spec["ingressClassName"])
+
+
+def _nodes(found: Sequence[Manifest]) -> Iterator[Expected]:
+    names = [manifest.name for manifest in found if manifest.category is Category.PATCH and manifest.kind == "Node"]
+    if names:
+        yield Expected("Nodes", ", ".join(names), note="get labels and taints")
+
+
+def _api_groups(found: Sequence[Manifest]) -> Iterator[Expected]:
+    charts = {str(m.body.get("chart", "")).rpartition("/")[2] for m in found if m.category is Category.RELEASE}
+    brought = {group for chart in charts for group in GROUPS_OF_CHART.get(chart, ())}
+    declared = {m.body.get("spec", {}).get("group") for m in found if m.kind == "CustomResourceDefinition"}
+    kinds: dict[str, set[str]] = {}
+    for manifest in found:
+        group = manifest.api_version.rpartition("/")[0]
+        if manifest.category is Category.OBJECT and not _built_in(group) and group not in brought | declared:
+            kinds.setdefault(manifest.api_version, set()).add(manifest.kind)
+    for version, names in sorted(kinds.items()):
+        yield Expected("API", version, note=f"for {', '.join(sorted(names))}")
+
+
+def _built_in(group: str) -> bool:
+    return "." not in group or (group.endswith(".k8s.io") and group != "gateway.networking.k8s.io")

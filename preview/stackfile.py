@@ -1,0 +1,184 @@
+"""Reads `Pulumi.yaml` and `Pulumi.<stack>.yaml` the way the engine does, without the engine.
+
+Owns the path from files to the configuration a program is handed: defaults, namespaces, objects as JSON, secrets.
+Whether the configuration makes sense is `settings`' business.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from settings.problems import Problem, Refused
+
+PROJECT_FILE = "Pulumi.yaml"
+# Stands for every encrypted value, because the real ones need the stack's key; long enough to pass for a master key.
+PLACEHOLDER = "sk-placeholder-000000000000"
+
+
+class UsageError(Exception):
+    """The command line asks for something that is not there; exit code 64, unlike a refusal."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """One `Pulumi.yaml`: where it lies, the program it runs, and the configuration it declares."""
+
+    directory: Path
+    name: str
+    program: Path
+    declared: Mapping[str, Any]
+
+    def stacks(self) -> tuple[str, ...]:
+        """Names of all stacks that have a file."""
+        files = sorted(self.directory.glob("Pulumi.*.yaml"))
+        return tuple(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)
+
+    def chosen(self, stack: str | None) -> tuple[str, ...]:
+        """The stack asked for, or all of them. Raises `UsageError` when there is none, or none of that name."""
+        stacks = self.stacks()
+        if not stacks:
+            raise UsageError(f"no stack file Pulumi.<stack>.yaml beside {PROJECT_FILE}")
+        if stack is not None and stack not in stacks:
+            raise UsageError(f"no stack '{stack}'; stacks: {', '.join(stacks)}")
+        return stacks if stack is None else (stack,)
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """What the engine hands to the program: full keys → strings, and which of them are secret."""
+
+    values: Mapping[str, str]
+    secret_keys: tuple[str, ...]
+
+
+def find_project(directory: Path | None = None) -> Path:
+    """The directory that holds `Pulumi.yaml`: the given one, else the working directory or one above, else ours."""
+    if directory is not None:
+        return directory
+    here = Path.cwd()
+    ours = Path(__file__).resolve().parent.parent
+    return next((place for place in (here, *here.parents) if (place / PROJECT_FILE).is_file()), ours)
+
+
+def read_project(directory: Path) -> Project:
+    """Reads `Pulumi.yaml`. Raises `Refused` when it is missing or malformed, or names no program that exists."""
+    content = _read(directory / PROJECT_FILE)
+    name, main, declared = content.get("name"), content.get("main") or ".", content.get("config") or {}
+    if not isinstance(name, str):
+        raise Refused([Problem(PROJECT_FILE, "name is missing")])
+    if not isinstance(declared, dict):
+        raise Refused([Problem(PROJECT_FILE, "config must be a mapping of keys")])
+    program = (directory / str(main)).resolve()
+    program = program / "__main__.py" if program.is_dir() else program
+    if not program.is_file():
+        raise Refused([Problem(PROJECT_FILE, f"main: there is no program at {main}")])
+    return Project(directory, name, program, declared)
+
+
+def read_stack(project: Project, stack: str) -> StackConfig:
+    """The configuration of one stack. Raises `Refused` when its file cannot be read; a missing key is no problem here.
+
+    Keys that the project requires and the stack lacks are left out: `settings` says what they are for.
+    """
+    file = project.directory / f"Pulumi.{stack}.yaml"
+    given = _read(file).get("config")
+    if given is not None and not isinstance(given, dict):
+        raise Refused([Problem(file.name, "config must be a mapping of keys")])
+    values: dict[str, str] = {}
+    secret_keys: list[str] = []
+    merged = _defaults(project) | {_full(project, key): value for key, value in (given or {}).items()}
+    for key, value in merged.items():
+        if value is None:
+            continue
+        try:
+            shown, secret = _without_ciphers(value)
+            values[key] = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, sort_keys=True)
+        except RecursionError:
+            raise Refused([Problem(file.name, f"{key} contains itself")]) from None
+        if secret:
+            secret_keys.append(key)
+    return StackConfig(values, tuple(secret_keys))
+
+
+def _defaults(project: Project) -> dict[str, Any]:
+    """What `Pulumi.yaml` gives every stack: `default` or `value` of an entry, or the entry itself (`aws:region: x`)."""
+    defaults = {}
+    for key, entry in project.declared.items():
+        if not isinstance(entry, dict):
+            # `replicas: integer` only states a type, unless the key has a namespace
+            if ":" in str(key):
+                defaults[str(key)] = entry
+        elif (value := entry.get("value", entry.get("default"))) is not None:
+            defaults[_full(project, key)] = value
+    return defaults
+
+
+def _full(project: Project, key: object) -> str:
+    return str(key) if ":" in str(key) else f"{project.name}:{key}"
+
+
+def _without_ciphers(value: Any) -> tuple[Any, bool]:
+    """`value` with the placeholder for every `{secure: …}`, and whether there was one."""
+    if isinstance(value, dict):
+        if set(value) == {"secure"}:
+            return PLACEHOLDER, True
+        parts = {str(key): _without_ciphers(item) for key, item in value.items()}
+        return {key: item for key, (item, _) in parts.items()}, any(secret for _, secret in parts.values())
+    if isinstance(value, list):
+        items = [_without_ciphers(item) for item in value]
+        return [item for item, _ in items], any(secret for _, secret in items)
+    return value, False
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as the engine's Go library reads it: `no` and `2026-11-01` are text, a key given twice is an error."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002 - PyYAML's signature
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' is given twice", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep=deep)
+
+
+_SCALARS = {
+    "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    "tag:yaml.org,2002:int": (r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)$", "-+0123456789"),
+}
+_Loader.yaml_implicit_resolvers = {
+    first: [entry for entry in entries if entry[0] not in (*_SCALARS, "tag:yaml.org,2002:timestamp")]
+    for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def _read(file: Path) -> dict[Any, Any]:
+    """A YAML mapping; an empty file is an empty one."""
+    try:
+        content = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - a safe loader
+    except OSError as error:
+        raise Refused([Problem(file.name, f"cannot be read: {(error.strerror or 'unknown error').lower()}")]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise Refused([Problem(file.name, f"{place}{error.problem or error.context}")]) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # ValueError: a number or a character that YAML allows and Python does not
+        raise Refused([Problem(file.name, "is not readable YAML")]) from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise Refused([Problem(file.name, "must be a mapping of keys")])
+    return content
