@@ -1,0 +1,138 @@
+"""The documentation agrees with the code: generated pages, links, alerts, languages, the project files.
+
+Does not prove that a sentence is true, nor that links to other sites lead anywhere.
+"""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from catalog import load_catalog
+from docs.generate import BLOCK, PRINTED, READMES, TARGET, configuration, renewed
+from planning import resolve
+from settings import validate
+from settings.load import SECRET_KEYS
+from settings.schema import StackSettings
+from tests.harness import ROOT, VARIANTS, rendered, stack_names
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+YAML_BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^(#{1,6}) (.+)$", re.MULTILINE)
+LINK = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+
+
+def prose(page: Path) -> str:
+    """The page without its code blocks, where # is a comment and brackets are syntax."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors GitHub gives the headings of a page."""
+    headings = [title for _, title in HEADING.findall(prose(page))]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+def declared(project: Path) -> dict:
+    """The configuration a Pulumi.yaml declares."""
+    return yaml.safe_load(project.read_text(encoding="utf-8"))["config"]
+
+
+def test_the_reference_is_generated_from_the_settings():
+    """`make docs` would write what is there."""
+    assert TARGET.read_text(encoding="utf-8") == configuration()
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
+def test_what_a_readme_says_is_printed_is_what_is_printed(page: Path):
+    """`make docs` would leave the page as it is, and every recording we know is on it."""
+    text = page.read_text(encoding="utf-8")
+    assert sorted(found[2] for found in BLOCK.finditer(text)) == sorted(PRINTED)
+    assert text == renewed(text)
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
+def test_every_example_of_a_readme_can_be_deployed(page: Path):
+    """The stack file, and the models that other sections show in its place, are planned without a refusal."""
+    whole, *models = (yaml.safe_load(block) for block in YAML_BLOCK.findall(page.read_text(encoding="utf-8")))
+    config = {key.removeprefix("llm-stack:"): value for key, value in whole["config"].items() if "llm-stack:" in key}
+    assert len(models) >= 2
+    for changed in [config["models"], *models]:
+        settings, problems = validate({**config, "models": changed})
+        assert set(resolve(settings, load_catalog(), problems).pools) == {"a10"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_leads_to_something(page: Path):
+    """Files exist, and so do the headings that links name."""
+    dead = []
+    for link in LINK.findall(prose(page)):
+        parts = urlsplit(link)
+        if parts.scheme:
+            continue
+        target = (page.parent / parts.path).resolve() if parts.path else page
+        if not target.exists() or (parts.fragment and parts.fragment not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_no_page_names_an_absolute_path_of_a_machine():
+    """The documentation is true wherever the project lies."""
+    homes = re.compile(r"(?<![\w.:/])/(?:home|root|Users)/")
+    assert [page.name for page in PAGES if homes.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_every_alert_has_its_section_in_the_runbook_and_every_section_its_alert():
+    """Whoever is on call lands where the alert sends them."""
+    plans = [rendered(name).plan for name in stack_names()]
+    for variant in VARIANTS.values():
+        settings, problems = validate({key: value for key, value in variant.items() if key not in SECRET_KEYS})
+        plans.append(resolve(settings, load_catalog(), problems))
+    alerts = {alert.alert for plan in plans for alert in plan.observability.alerts}
+    sections = {title for level, title in HEADING.findall(prose(ROOT / "docs" / "runbook.md")) if level == "##"}
+    assert sections == alerts
+
+
+def test_alerts_link_to_the_sections_of_the_runbook():
+    """The anchor in `runbook_url` is one the page has."""
+    page = anchors(ROOT / "docs" / "runbook.md")
+    rules = rendered("prod").objects("PrometheusRule")[0]["spec"]["groups"][0]["rules"]
+    assert {rule["annotations"]["runbook_url"].partition("#")[2] for rule in rules} <= page
+
+
+def test_both_readmes_have_the_same_headings():
+    """The translation leaves no section out: as many headings, of the same levels, in the same order."""
+    english, chinese = (HEADING.findall(prose(ROOT / name)) for name in ("README.md", "README.zh-CN.md"))
+    assert [level for level, _ in english] == [level for level, _ in chinese]
+
+
+def test_both_readmes_quote_the_same_commands():
+    """The code blocks are the same in both languages, comments aside."""
+    blocks = [
+        [re.sub(r"\s*#.*", "", block) for block in FENCE.findall((ROOT / name).read_text(encoding="utf-8"))]
+        for name in ("README.md", "README.zh-CN.md")
+    ]
+    assert blocks[0] == blocks[1]
+
+
+def test_the_project_file_declares_every_key_and_says_what_it_is_for():
+    """`Pulumi.yaml` has the settings' top-level keys and the two secrets, no other, each with a description."""
+    keys = [field.alias or name for name, field in StackSettings.model_fields.items()]
+    found = declared(ROOT / "Pulumi.yaml")
+    assert set(found) == {*keys, *SECRET_KEYS}
+    assert [key for key, entry in found.items() if not entry.get("description")] == []
+
+
+def test_the_example_declares_what_the_project_declares():
+    """The example runs the same program, so its configuration has the same shape."""
+    assert declared(ROOT / "examples" / "minimal" / "Pulumi.yaml") == declared(ROOT / "Pulumi.yaml")
+
+
+def test_every_decision_is_listed():
+    """The list of decisions has every file but the template."""
+    folder = ROOT / "docs" / "adr"
+    listed = {link for link in LINK.findall((folder / "README.md").read_text(encoding="utf-8")) if link[:4] != "0000"}
+    assert listed == {page.name for page in folder.glob("[0-9]*.md")} - {"0000-template.md"}
