@@ -63,7 +63,8 @@ if words[0] == "download":
     if "thief" in plan:
         (local.parent / f".lock-{pathlib.Path(os.environ['TARGET_DIR']).name}" / "owner").write_text(plan["thief"])
     if "fifo" in plan:
-        pathlib.Path(plan["fifo"]).write_text("started")
+        stream = open(plan["fifo"], "w")
+        print("started", file=stream, flush=True)
         signal.pause()
     status = plan.get("status", status)
 elif plan.get("verify"):
@@ -82,8 +83,11 @@ sys.exit(status)
 
 
 def safetensors(payload: bytes) -> bytes:
-    """Return a file with one tensor of bytes."""
-    header = json.dumps({"w": {"dtype": "U8", "shape": [len(payload)], "data_offsets": [0, len(payload)]}}).encode()
+    """Return a file with two tensors of bytes."""
+    size = len(payload)
+    tensors = {"w": [2, size], "v": [0, 2]}  # the header need not list them in the order of the data
+    layout = {n: {"dtype": "U8", "shape": [b - a], "data_offsets": [a, b]} for n, (a, b) in tensors.items()}
+    header = json.dumps({"__metadata__": {"format": "pt"}} | layout).encode()
     return len(header).to_bytes(8, "little") + header + payload
 
 
@@ -263,6 +267,11 @@ class TestFetchWeights:
         failed = f"failed, a retry may help: the download of {NAME} did not finish; what is staged stays"
         assert lines(capsys)[1:] == [warning, failed]
 
+    def test_what_a_successful_client_mentions_is_no_refusal(self, hub: Hub) -> None:
+        """Only a client that failed is searched for the reasons that no retry changes."""
+        hub.plan(say=["Warning: 'generation_config.json' not found."])
+        assert hub.run() == 0
+
     def test_a_gated_repository_is_refused(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
         """What no retry changes ends with the hub's own sentence and status 2."""
         hub.plan(status=1, say=["Error: Access denied. Model 'acme/tiny' requires approval.", "Hint: set HF_DEBUG=1"])
@@ -273,8 +282,8 @@ class TestFetchWeights:
     @pytest.mark.parametrize(
         ("content", "fault"),
         [
-            (safetensors(b"one" * 100)[:-1], "it has 371 bytes, its header says 372"),
-            (safetensors(b"one" * 100) + b"x", "it has 373 bytes, its header says 372"),
+            (safetensors(b"one" * 100)[:-1], "it has 465 bytes, its header says 466"),
+            (safetensors(b"one" * 100) + b"x", "it has 467 bytes, its header says 466"),
             (b"\x80\x04not safetensors at all", "its header does not parse"),
             (b"", "its header does not parse"),
         ],
@@ -353,12 +362,12 @@ class TestFetchWeights:
         promised = f"refused: {NAME} has 0 bytes of safetensors, at least 1 were promised"
         assert lines(capsys)[-1] == promised
 
-    @pytest.mark.parametrize(("expected", "status"), [(1065, 0), (1066, 2)])
+    @pytest.mark.parametrize(("expected", "status"), [(1257, 0), (1258, 2)])
     def test_fewer_bytes_than_expected_are_refused_beyond_the_slack(self, hub: Hub, capsys, expected, status) -> None:
-        """The 1044 bytes of safetensors satisfy a promise of up to 2 % more."""
-        assert len(hub.files[FIRST]) + len(hub.files[SECOND]) == 1044
+        """The 1232 bytes of safetensors satisfy a promise of up to 2 % more."""
+        assert len(hub.files[FIRST]) + len(hub.files[SECOND]) == 1232
         assert hub.run(EXPECTED_BYTES=str(expected)) == status
-        refused = f"refused: {NAME} has 1044 bytes of safetensors, at least 1066 were promised"
+        refused = f"refused: {NAME} has 1232 bytes of safetensors, at least 1258 were promised"
         assert lines(capsys)[-1] == (refused if status else f"published {NAME} at {hub.target}")
 
     def test_progress_counts_what_this_attempt_brought(self) -> None:
@@ -378,9 +387,9 @@ class TestFetchWeights:
         """The free space asked for is what is still to come."""
         hub.staging.mkdir(parents=True)
         (hub.staging / FIRST).write_bytes(hub.files[FIRST])
-        free = int(1044 * 1.02) - len(hub.files[FIRST])
+        free = int(1232 * 1.02) - len(hub.files[FIRST])
         monkeypatch.setattr(fetch_weights.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-        assert hub.run(EXPECTED_BYTES="1044") == 0
+        assert hub.run(EXPECTED_BYTES="1232") == 0
 
     def test_the_token_is_never_printed(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
         """A client that prints the token is printed without it, and its arguments do not carry it."""
@@ -529,6 +538,8 @@ class TestFetchWeights:
         assert select.select([fifo], [], [], 30)[0] == [fifo]
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=30)[0].splitlines()
+        assert os.read(fifo, 100) == b"started\n"
+        assert os.read(fifo, 100) == b""  # the end: the client is gone
         os.close(fifo)
         assert (process.returncode, said) == (1, ["failed, a retry may help: stopped"])
         assert names(hub.volume) == [f".incoming-{REVISION}"]
@@ -573,19 +584,22 @@ class TestPrewarmWeights:
         """Prewarming reads all slices of all safetensors in order and says how fast."""
         monkeypatch.setattr(prewarm_weights, "SLICE_BYTES", 500)
         assert self.run(volume, PREWARM="true", READ_THREADS="2") == 0
-        rate = f"{1044 / 2**30:.2f} GiB in 1 s, {1044 / 2**20:.1f} MiB/s"
+        rate = f"{1232 / 2**30:.2f} GiB in 1 s, {1232 / 2**20:.1f} MiB/s"
         assert lines(capsys) == [self.ready(volume), f"prewarmed {rate}"]
         paths = [volume / FIRST, volume / SECOND]
-        expected = [(volume / FIRST, 0, 372), (volume / SECOND, 0, 500), (volume / SECOND, 500, 172)]
+        expected = [(volume / FIRST, 0, 466), (volume / SECOND, 0, 500), (volume / SECOND, 500, 266)]
         assert prewarm_weights.slices(paths, 10_000) == expected
-        assert [prewarm_weights.read(part) for part in expected] == [372, 500, 172]
+        assert [prewarm_weights.read(part) for part in expected] == [466, 500, 266]
+        assert prewarm_weights.read((volume / SECOND, 700, 500)) == 66
 
-    def test_stops_before_the_available_memory_is_used_up(self, volume: Path) -> None:
-        """With 1000 bytes available, 900 are read and the log says why the rest was not."""
+    def test_stops_before_the_available_memory_is_used_up(self, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With 1000 units available, 900 are read and the log says why the rest was not."""
+        monkeypatch.setattr(prewarm_weights, "GIB", 1)
+        monkeypatch.setattr(prewarm_weights, "MIB", 1)
         said = prewarm_weights.prewarm([volume / FIRST, volume / SECOND], 2, 1000, itertools.count().__next__)
-        rate = f"{900 / 2**30:.2f} GiB in 1 s, {900 / 2**20:.1f} MiB/s"
-        assert said == f"prewarmed {rate}; stopped before 0.00 GiB: 0.00 GiB of memory available"
-        parts = [(volume / FIRST, 0, 372), (volume / SECOND, 0, 528)]
+        rate = "900.00 GiB in 1 s, 900.0 MiB/s"
+        assert said == f"prewarmed {rate}; stopped before 1232.00 GiB: 1000.00 GiB of memory available"
+        parts = [(volume / FIRST, 0, 466), (volume / SECOND, 0, 434)]
         assert prewarm_weights.slices([volume / FIRST, volume / SECOND], 900) == parts
 
     @pytest.mark.parametrize(
@@ -625,7 +639,7 @@ class TestPrewarmWeights:
         (volume / "config.json").unlink()
         (volume / SECOND).write_bytes(b"cut")
         assert self.run(volume) == 1
-        faults = f"config.json is missing, {SECOND} has 3 bytes instead of 672"
+        faults = f"config.json is missing, {SECOND} has 3 bytes instead of 766"
         remedy = f"run the weights Job of {NAME} to its end, then restart this pod"
         assert lines(capsys) == [f"not ready: {volume} is not complete: {faults}; {remedy}"]
 
@@ -737,6 +751,21 @@ class TestVerifyNodes:
         """Return the environment of the Job."""
         base = {"POOL_NAME": "h200", "NODE_SELECTOR": "pool=h200,zone=a", "EXPECTED_NODES": "1", "TIMEOUT_S": "20"}
         return base | {"RESOURCE_NAME": "nvidia.com/gpu", "GPUS_PER_NODE": "8", "TERMINATION_LOG": "/none"} | extra
+
+    @pytest.mark.parametrize(
+        ("selector", "messages"),
+        [
+            ("pool=h100|h200,zone!=b", []),
+            ("pool=h100|h20,zone=a", ["0 of 1 nodes match pool=h100|h20,zone=a, nearest: a (its pool is 'h200')"]),
+            ("pool=h200,zone!=a", ["0 of 1 nodes match pool=h200,zone!=a, nearest: a (its zone is 'a')"]),
+            ("pool=h200,spot!=true", []),
+            ("spot=true|", ["0 of 1 nodes match spot=true|, nearest: a (it has no label spot)"]),
+        ],
+    )
+    def test_selects_by_alternatives_and_exclusions(self, selector: str, messages: list[str]) -> None:
+        """`|` separates values of which one must be there, and `!=` holds where the label is absent too."""
+        expectation = verify_nodes.expectation_from(self.environ(NODE_SELECTOR=selector))
+        assert verify_nodes.judge([node("a", zone="a")], expectation) == [f"pool 'h200': {text}" for text in messages]
 
     def test_polls_until_the_promise_is_kept(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A device plugin that needs a while is waited for, 15 s at a time."""

@@ -1,0 +1,337 @@
+"""`GpuNodePool` on small stacks: what each way to get nodes declares, in which order, and how pods find the nodes.
+
+Mocks answer for the cluster: that the API server, Karpenter or GKE accept the objects, and that the verification Job
+judges real nodes rightly, is not proved here.
+"""
+
+from typing import Any
+
+import pytest
+
+from catalog import load_catalog
+from components.pod_scripts import verify_nodes
+from tests.harness import Config, Deployed, container_of, environment, merged, minimal, on_cpu, stack
+
+TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+VERIFICATION = [
+    ("ServiceAccount", "l4-verify", "verify-nodes-l4"),
+    ("ClusterRole", "l4-verify", "llm-serving-verify-nodes-l4"),
+    ("ClusterRoleBinding", "l4-verify", "llm-serving-verify-nodes-l4"),
+    ("ConfigMap", "l4-verify", "l4-verify-auto"),
+    ("NetworkPolicy", "l4-verify", "verify-nodes-l4"),
+    ("Job", "l4-verify", "l4-verify-auto"),
+]
+
+
+def provisioned(**provisioning: Any) -> Config:
+    """`minimal` with its two nodes from elsewhere."""
+    return minimal(gpuPools={"l4": {"provisioning": provisioning}})
+
+
+def placement(deployed: Deployed, server: str) -> dict[str, Any]:
+    """What puts a server's pods on nodes."""
+    spec = deployed.object("Deployment", server)["spec"]["template"]["spec"]
+    return {key: spec[key] for key in ("nodeSelector", "affinity", "tolerations") if key in spec}
+
+
+def verification(deployed: Deployed, pool: str) -> dict[str, str]:
+    """What a pool's verification Job is told."""
+    return environment(container_of(deployed.object("Job", f"{pool}-verify-auto")))
+
+
+# --- nodes found by label ---------------------------------------------------------------------------------------------
+
+
+def test_labelled_nodes_are_verified_and_left_as_they_are():
+    """Nodes found by label get no label and no taint from us; only the verification is declared."""
+    deployed = stack(minimal())
+    assert deployed.children("l4") == VERIFICATION
+    assert placement(deployed, "vllm-small") == {
+        "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+        "tolerations": [TOLERATION],
+    }
+
+
+def test_further_labels_narrow_the_nodes():
+    """Labels of the pool are required beside the GPU's own."""
+    deployed = stack(provisioned(kind="labelled", labels={"team": "search"}))
+    selector = {"nvidia.com/gpu.product": "NVIDIA-L4", "team": "search"}
+    assert placement(deployed, "vllm-small")["nodeSelector"] == selector
+    assert verification(deployed, "l4")["NODE_SELECTOR"] == "nvidia.com/gpu.product=NVIDIA-L4,team=search"
+
+
+def test_a_gpu_with_several_product_labels_is_found_by_any_of_them():
+    """Pods ask for one of the labels by affinity, and the verification counts the same nodes."""
+    catalog = load_catalog()
+    gpu = catalog.gpus["nvidia-l4"].model_copy(update={"product_labels": ["NVIDIA-L4", "NVIDIA-L4-SHARED"]})
+    changed = catalog.__class__(**{**vars(catalog), "gpus": {**catalog.gpus, "nvidia-l4": gpu}})
+    deployed = stack(minimal(), changed)
+    rule = {"key": "nvidia.com/gpu.product", "operator": "In", "values": ["NVIDIA-L4", "NVIDIA-L4-SHARED"]}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}
+    assert placement(deployed, "vllm-small") == {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+        "tolerations": [TOLERATION],
+    }
+    assert verification(deployed, "l4")["NODE_SELECTOR"] == "nvidia.com/gpu.product=NVIDIA-L4|NVIDIA-L4-SHARED"
+
+
+# --- named nodes ------------------------------------------------------------------------------------------------------
+
+
+def test_named_nodes_are_labelled_and_tainted():
+    """Each named node gets role, type and pool as labels and the GPU taint, before it is verified."""
+    deployed = stack(provisioned(kind="existing", nodeNames=["n1", "n2"]))
+    patches = [("NodePatch", "l4-n1", "n1"), ("NodePatch", "l4-n2", "n2")]
+    assert deployed.children("l4") == [*patches, *VERIFICATION]
+    assert deployed.object("Node", "n1") == {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "n1",
+            "labels": {"node-role": "gpu-inference", "gpu-type": "l4", "llm-stack.io/pool": "l4"},
+        },
+        "spec": {"taints": [TAINT]},
+    }
+    assert {"NodePatch/l4-n1", "NodePatch/l4-n2"} < deployed.depends_on("Job", "l4-verify")
+    labels = {"node-role": "gpu-inference", "gpu-type": "l4", "llm-stack.io/pool": "l4"}
+    assert placement(deployed, "vllm-small")["nodeSelector"] == labels
+
+
+def test_a_named_node_is_looked_up_before_it_is_patched():
+    """The patch waits for the node to be found, and that for the GPU Operator."""
+    deployed = stack(provisioned(kind="existing", nodeNames=["n1", "n2"]))
+    assert deployed.depends_on("NodePatch", "l4-n1") == {"Node/l4-n1"}
+
+
+def test_named_cpu_nodes_get_labels_and_no_taint():
+    """A CPU node keeps taking other pods; the pool's label finds it."""
+    nodes = {"nodes": 1, "provisioning": {"kind": "existing", "nodeNames": ["c1"]}}
+    deployed = stack(on_cpu(gpuPools={"cpu": nodes}))
+    body = deployed.object("Node", "c1")
+    assert body["metadata"]["labels"] == {"node-role": "cpu-inference", "llm-stack.io/pool": "cpu"}
+    assert "spec" not in body
+    assert placement(deployed, "vllm-tiny") == {
+        "nodeSelector": {"llm-stack.io/pool": "cpu", "node-role": "cpu-inference"}
+    }
+
+
+# --- nodes that are bought --------------------------------------------------------------------------------------------
+
+
+def test_karpenter_gets_a_node_pool_and_a_class():
+    """The pool may buy the given types up to its number of GPUs, tainted and never moved while busy."""
+    deployed = stack(provisioned(kind="karpenter", instanceTypes=["g6.xlarge", "g6.2xlarge"], capacityTypes=["spot"]))
+    assert deployed.children("l4") == [("EC2NodeClass", "l4-class", "l4"), ("NodePool", "l4-nodes", "l4")]
+    spec = deployed.object("NodePool", "l4")["spec"]
+    assert spec == {
+        "template": {
+            "metadata": {"labels": {"node-role": "gpu-inference", "gpu-type": "l4", "llm-stack.io/pool": "l4"}},
+            "spec": {
+                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "l4"},
+                "requirements": [
+                    {
+                        "key": "node.kubernetes.io/instance-type",
+                        "operator": "In",
+                        "values": ["g6.xlarge", "g6.2xlarge"],
+                    },
+                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]},
+                ],
+                "expireAfter": "Never",
+                "taints": [TAINT],
+            },
+        },
+        "limits": {"nvidia.com/gpu": "2"},
+        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "10m"},
+    }
+    assert placement(deployed, "vllm-small")["nodeSelector"] == {"llm-stack.io/pool": "l4"}
+
+
+def test_the_class_takes_role_and_networks_from_the_cluster_unless_told():
+    """Role and discovery tag follow the cluster's identifier; image, disk and both names can be given."""
+    by_default = stack(provisioned(kind="karpenter", instanceTypes=["g6.xlarge"])).object("EC2NodeClass", "l4")["spec"]
+    told = stack(
+        provisioned(
+            kind="karpenter",
+            instanceTypes=["g6.xlarge"],
+            role="Nodes",
+            discoveryTag="mine",
+            amiAlias="al2023@v20261101",
+            diskGib=500,
+        )
+    ).object("EC2NodeClass", "l4")["spec"]
+
+    def chosen(spec: Any) -> tuple[Any, ...]:
+        assert spec["subnetSelectorTerms"] == spec["securityGroupSelectorTerms"]
+        disk = spec["blockDeviceMappings"][0]["ebs"]
+        tags = spec["subnetSelectorTerms"][0]["tags"]
+        return spec["role"], tags, spec["amiSelectorTerms"], disk["volumeSize"], disk["encrypted"]
+
+    assert chosen(by_default) == (
+        "KarpenterNodeRole-test-1",
+        {"karpenter.sh/discovery": "test-1"},
+        [{"alias": "al2023@latest"}],
+        "300Gi",
+        True,
+    )
+    tag = {"karpenter.sh/discovery": "mine"}
+    assert chosen(told) == ("Nodes", tag, [{"alias": "al2023@v20261101"}], "500Gi", True)
+    assert by_default["metadataOptions"] == {"httpTokens": "required", "httpPutResponseHopLimit": 1}
+
+
+def test_an_existing_class_is_used_and_not_declared():
+    """With nodeClass given only the NodePool is ours."""
+    deployed = stack(provisioned(kind="karpenter", instanceTypes=["g6.xlarge"], nodeClass="shared"))
+    assert deployed.children("l4") == [("NodePool", "l4-nodes", "l4")]
+    reference = deployed.object("NodePool", "l4")["spec"]["template"]["spec"]["nodeClassRef"]
+    assert reference == {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "shared"}
+
+
+def test_bought_cpu_nodes_are_limited_by_their_number():
+    """Without GPUs to count, the number of nodes is the limit, and there is no taint."""
+    nodes = {"provisioning": {"kind": "karpenter", "instanceTypes": ["m7i.4xlarge"]}}
+    spec = stack(on_cpu(gpuPools={"cpu": nodes})).object("NodePool", "cpu")["spec"]
+    assert (spec["limits"], "taints" in spec["template"]["spec"]) == ({"nodes": "2"}, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "priorities"),
+    [
+        ({}, [{"machineType": "g2-standard-8"}, {"machineType": "g2-standard-4"}]),
+        (
+            {"spot": True, "machineTypes": ["g2-standard-8"]},
+            [{"machineType": "g2-standard-8", "spot": True}],
+        ),
+        (
+            {"reservation": "mine", "machineTypes": ["g2-standard-8"]},
+            [
+                {
+                    "machineType": "g2-standard-8",
+                    "reservations": {"affinity": "Specific", "specific": [{"name": "mine"}]},
+                },
+                {"machineType": "g2-standard-8"},
+            ],
+        ),
+    ],
+)
+def test_gke_gets_a_compute_class(given: dict[str, Any], priorities: list[Any]):
+    """Machine types in order, a reservation before what is bought beside it, spot only where it is asked for."""
+    how = {"kind": "computeClass", "machineTypes": ["g2-standard-8", "g2-standard-4"], **given}
+    deployed = stack(merged(provisioned(**how), {"cluster": {"platform": "gke"}}))
+    assert deployed.children("l4") == [("ComputeClass", "l4-class", "l4")]
+    assert deployed.object("ComputeClass", "l4")["spec"] == {
+        "nodePoolAutoCreation": {"enabled": True},
+        "activeMigration": {"optimizeRulePriority": False},
+        "whenUnsatisfiable": "DoNotScaleUp",
+        "priorities": priorities,
+    }
+    assert placement(deployed, "vllm-small")["nodeSelector"] == {"cloud.google.com/compute-class": "l4"}
+
+
+def test_bought_nodes_are_declared_before_the_server_that_needs_them():
+    """Without a verification the server waits for the NodePool itself."""
+    deployed = stack(provisioned(kind="karpenter", instanceTypes=["g6.xlarge"]))
+    assert {"EC2NodeClass/l4-class", "NodePool/l4-nodes"} < deployed.depends_on("Deployment", "vllm-small")
+
+
+# --- verification -----------------------------------------------------------------------------------------------------
+
+
+def test_the_verification_is_told_what_was_promised():
+    """Nodes, GPUs per node, their memory, and how long nodes may take to offer them."""
+    assert verification(stack(minimal()), "l4") == {
+        "POOL_NAME": "l4",
+        "NODE_SELECTOR": "nvidia.com/gpu.product=NVIDIA-L4",
+        "EXPECTED_NODES": "2",
+        "RESOURCE_NAME": "nvidia.com/gpu",
+        "GPUS_PER_NODE": "1",
+        "EXPECTED_GPU_MEMORY_MIB": "23034",
+        "TIMEOUT_S": "600",
+    }
+
+
+def test_the_verification_may_read_nodes_and_nothing_else():
+    """Its ServiceAccount is bound to a role with get and list on nodes; the token is mounted into its pod only."""
+    deployed = stack(minimal())
+    name = "llm-serving-verify-nodes-l4"
+    rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+    assert deployed.object("ClusterRole", name)["rules"] == rules
+    binding = deployed.object("ClusterRoleBinding", name)
+    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    account = {"kind": "ServiceAccount", "name": "verify-nodes-l4", "namespace": "llm-serving"}
+    assert binding["subjects"] == [account]
+    spec = deployed.object("Job", "l4-verify-auto")["spec"]["template"]["spec"]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("verify-nodes-l4", True)
+    assert deployed.object("ServiceAccount", "verify-nodes-l4")["automountServiceAccountToken"] is False
+
+
+def test_the_verification_comes_after_the_operator_and_before_the_server():
+    """Drivers first, then the proof, then the pods; and the Job's own rights before the Job."""
+    deployed = stack(minimal())
+    assert deployed.depends_on("Job", "l4-verify") == {
+        "ClusterRoleBinding/l4-verify",
+        "ConfigMap/l4-verify",
+        "Namespace/llm-serving",
+        "NetworkPolicy/l4-verify",
+        "Release/gpu-operator",
+        "ServiceAccount/l4-verify",
+    }
+    assert "Job/l4-verify" in deployed.depends_on("Deployment", "vllm-small")
+
+
+def test_the_verification_gives_up_before_the_engine_does():
+    """Script 600 s, three tries 1,800 s, engine 1,920 s."""
+    manifest = stack(minimal()).manifest("Job", "l4-verify-auto")
+    assert (manifest.body["spec"]["activeDeadlineSeconds"], manifest.body["spec"]["backoffLimit"]) == (1800, 2)
+    assert manifest.options.timeouts == {"create": "1920s", "update": "1920s"}
+
+
+def test_a_cpu_pool_waits_for_no_gpu_operator():
+    """CPU nodes promise no device and need no driver."""
+    deployed = stack(on_cpu())
+    assert [item.name for item in deployed.manifests if item.kind == "Release"] == ["kube-prometheus-stack"]
+    values = verification(deployed, "cpu")
+    assert (values["RESOURCE_NAME"], values["GPUS_PER_NODE"], values["EXPECTED_GPU_MEMORY_MIB"]) == ("", "0", "")
+    assert "Release/gpu-operator" not in deployed.depends_on("Job", "cpu-verify")
+
+
+def test_gpu_nodes_do_not_count_as_cpu_nodes():
+    """The rendered selector of a CPU pool leaves out nodes that have GPUs, as the scheduler does for its pods."""
+    expectation = verify_nodes.expectation_from(verification(stack(on_cpu()), "cpu"))
+
+    def node(name: str, labels: dict[str, str]) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name, "labels": labels},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        }
+
+    with_gpus = [node(f"g{index}", {"nvidia.com/gpu.present": "true"}) for index in range(3)]
+    without = [node("c1", {}), node("c2", {"nvidia.com/gpu.present": "false"})]
+    assert verify_nodes.judge([*with_gpus, *without], expectation) == []
+    assert verify_nodes.judge([*with_gpus, without[0]], expectation) == [
+        (
+            "pool 'cpu': 1 of 2 nodes match nvidia.com/gpu.present!=true, "
+            "nearest: g0 (its nvidia.com/gpu.present is 'true')"
+        )
+    ]
+
+
+def test_without_verification_the_pool_declares_nothing():
+    """With verifyNodes: false labelled nodes bring no object, and the server waits for weights only."""
+    deployed = stack(minimal(gpuOperator={"verifyNodes": False}))
+    assert deployed.children("l4") == []
+    assert not [name for name in deployed.depends_on("Deployment", "vllm-small") if "verify" in name]
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pool_hands_on_how_to_get_there():
+    """Selector, tolerations and resource are the outputs; `ready` is true once the Job is done."""
+    assert stack(minimal()).registered("l4") == {
+        "node_selector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+        "tolerations": [TOLERATION],
+        "resource_name": "nvidia.com/gpu",
+        "ready": True,
+    }
+    assert stack(on_cpu()).registered("cpu")["tolerations"] == []

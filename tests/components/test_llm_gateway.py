@@ -1,0 +1,413 @@
+"""`LlmGateway` on small stacks: proxy, keys, Redis, database migration, exposure, network rules.
+
+LiteLLM itself does not run here: that it accepts the configuration and routes by it is proved where it is started.
+"""
+
+from typing import Any
+
+import pytest
+
+from tests.harness import (
+    MASTER_KEY,
+    Deployed,
+    container_of,
+    environment,
+    gateway_config,
+    merged,
+    minimal,
+    own_keys,
+    refusals,
+    stack,
+)
+
+MATCH = {"app.kubernetes.io/name": "litellm", "app.kubernetes.io/instance": "litellm"}
+REDIS = {"app.kubernetes.io/name": "redis", "app.kubernetes.io/instance": "litellm-redis"}
+EXPOSED = {"host": "llm.example.com", "expose": {"kind": "gatewayApi", "gatewayName": "public"}}
+DATABASE = {"database": {"existingSecret": "llm-database"}}
+API_PATHS = [("/v1", "prefix"), ("/health/liveliness", "exact"), ("/health/readiness", "exact")]
+
+
+def proxy(deployed: Deployed) -> Any:
+    """The gateway's Deployment."""
+    return deployed.object("Deployment", "litellm")
+
+
+# --- what there is ----------------------------------------------------------------------------------------------------
+
+
+def test_the_gateway_has_these_children():
+    """Redis with all it needs, and the proxy with its configuration, Service and budget."""
+    assert stack(minimal()).children("gateway") == [
+        ("ServiceAccount", "gateway-redis", "litellm-redis"),
+        ("Deployment", "gateway-redis", "litellm-redis"),
+        ("Service", "gateway-redis", "litellm-redis"),
+        ("NetworkPolicy", "gateway-redis", "litellm-redis"),
+        ("NetworkPolicy", "gateway", "litellm"),
+        ("ServiceAccount", "gateway", "litellm"),
+        ("ConfigMap", "gateway-config", "gateway-config-auto"),
+        ("Deployment", "gateway", "litellm"),
+        ("Service", "gateway", "litellm"),
+        ("PodDisruptionBudget", "gateway", "litellm"),
+    ]
+
+
+def test_the_proxy_is_replaced_without_a_gap():
+    """Two replicas by default, a new pod before an old one goes, after Redis and the network rule."""
+    deployed = stack(minimal())
+    spec = proxy(deployed)["spec"]
+    assert {key: value for key, value in spec.items() if key != "template"} == {
+        "replicas": 2,
+        "selector": {"matchLabels": MATCH},
+        "revisionHistoryLimit": 3,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    }
+    assert deployed.depends_on("Deployment", "gateway") == {
+        "ConfigMap/gateway-config",
+        "Deployment/gateway-redis",
+        "Namespace/llm-serving",
+        "NetworkPolicy/gateway",
+        "ServiceAccount/gateway",
+    }
+    assert deployed.manifest("Deployment", "litellm").options.timeouts == {"create": "15m", "update": "15m"}
+
+
+def test_the_proxy_container_is_closed_and_drained():
+    """No admin pages, metrics on a port of their own, keys from the Secret, writable folders in memory or scratch."""
+    deployed = stack(minimal())
+    container = container_of(proxy(deployed))
+    assert container["args"] == [
+        "--config",
+        "/etc/litellm/config.yaml",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "4000",
+        "--num_workers",
+        "1",
+    ]
+    assert environment(container) == {
+        "DISABLE_ADMIN_UI": "True",
+        "DISABLE_SCHEMA_UPDATE": "true",
+        "GRACEFUL_SHUTDOWN_TIMEOUT": "600",
+        "HOME": "/tmp",
+        "KEY_VLLM_SMALL": "secret:llm-keys/vllm-small",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_MASTER_KEY": "secret:llm-keys/master-key",
+        "LITELLM_MIGRATION_DIR": "/tmp/migrations",
+        "LITELLM_MODE": "PRODUCTION",
+        "NO_DOCS": "True",
+        "NO_OPENAPI": "True",
+        "NO_REDOC": "True",
+        "PROMETHEUS_METRICS_PORT": "4002",
+        "PROMETHEUS_MULTIPROC_DIR": "/tmp/prometheus",
+        "REDIS_HOST": "litellm-redis.llm-serving.svc",
+        "REDIS_PASSWORD": "secret:llm-keys/redis-password",
+        "REDIS_PORT": "6379",
+        "XDG_CACHE_HOME": "/tmp/cache",
+    }
+    assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("http", 4000), ("metrics", 4002)]
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
+    assert proxy(deployed)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 15 + 600 + 15
+
+
+def test_probes_ask_the_health_paths_that_need_no_key():
+    """Started and ready by readiness, alive by liveliness."""
+    container = container_of(proxy(stack(minimal())))
+    assert {name: container[name]["httpGet"]["path"] for name in container if name.endswith("Probe")} == {
+        "startupProbe": "/health/readiness",
+        "readinessProbe": "/health/readiness",
+        "livenessProbe": "/health/liveliness",
+    }
+
+
+def test_the_configuration_follows_the_plan():
+    """Strategy, retries and timeout of the stack, and one complete route."""
+    config = gateway_config(
+        stack(minimal(gateway={"retries": 5, "requestTimeoutS": 900, "routingStrategy": "simple-shuffle"}))
+    )
+    assert config["model_list"] == [
+        {
+            "model_name": "small",
+            "litellm_params": {
+                "model": "hosted_vllm/small",
+                "api_base": "http://vllm-small.llm-serving.svc:8000/v1",
+                "api_key": "os.environ/KEY_VLLM_SMALL",
+                "timeout": 900,
+                "stream_timeout": 900,
+            },
+            "model_info": {
+                "id": "vllm-small",
+                "mode": "chat",
+                "max_input_tokens": 8192,
+                "input_cost_per_token": 0,
+                "output_cost_per_token": 0,
+            },
+        }
+    ]
+    router = config["router_settings"]
+    assert (router["routing_strategy"], router["num_retries"], router["timeout"]) == ("simple-shuffle", 5, 900)
+    assert config["litellm_settings"]["request_timeout"] == 900
+
+
+def test_a_changed_configuration_rolls_the_pods():
+    """The configuration is an immutable ConfigMap with a drawn name, so that pods follow it and can go back."""
+    deployed = stack(minimal())
+    assert "name" not in deployed.raw[deployed.record("ConfigMap", "gateway-config").urn]["metadata"]
+    assert deployed.object("ConfigMap", "gateway-config-auto")["immutable"] is True
+
+
+def test_prices_of_a_pool_reach_the_routes():
+    """With a price per node the gateway can charge for tokens."""
+    config = gateway_config(stack(minimal(gpuPools={"l4": {"pricePerNodeHourUsd": 0.8}})))
+    info = config["model_list"][0]["model_info"]
+    assert 0 < info["input_cost_per_token"] < info["output_cost_per_token"] < 1e-4
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_with_an_existing_secret_the_gateway_makes_none():
+    """Master key and Redis password are entries of the Secret that is named; Redis reads the same one."""
+    deployed = stack(minimal())
+    assert deployed.objects("Secret") == []
+    redis = container_of(deployed.object("Deployment", "litellm-redis"))
+    assert environment(redis) == {"REDIS_PASSWORD": "secret:llm-keys/redis-password"}
+
+
+def test_a_master_key_makes_a_secret_with_all_the_gateway_needs():
+    """Master key as given; Redis password and salt derived, different from it and from each other, and stable."""
+    one, again = stack(own_keys()), stack(own_keys(gateway={"replicas": 3}))
+    secret = one.secret("gateway-keys")
+    assert set(secret) == {"master-key", "redis-password", "salt-key"}
+    assert secret["master-key"] == MASTER_KEY
+    assert len(set(secret.values())) == 3
+    assert again.secret("gateway-keys") == secret
+    assert environment(container_of(proxy(one)))["LITELLM_MASTER_KEY"] == "secret:gateway-keys-auto/master-key"
+
+
+def test_derived_values_are_secret_too():
+    """What is derived from the master key is marked secret in the Secret it is put into."""
+    deployed = stack(own_keys(gateway=DATABASE))
+    paths = {record.name: record.secret_paths for record in deployed.records if record.secret_paths}
+    assert paths == {"gateway-keys": ("stringData",), "vllm-small-key": ("stringData",)}
+
+
+@pytest.mark.parametrize("key", ["sk-short", "no-prefix-but-long-enough"])
+def test_a_weak_master_key_is_refused(key: str):
+    """A key LiteLLM would refuse is refused here, with the command that makes a good one, and is not repeated."""
+    (refusal,) = refusals(own_keys(gatewayMasterKey=key))
+    assert refusal.startswith("gatewayMasterKey: must start with sk- and have at least 20 characters; run: ")
+    assert key not in refusal
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_bundled_redis_keeps_nothing_and_hides_its_password():
+    """One pod, replaced by stopping first, without a volume; the password goes in through standard input."""
+    body = stack(minimal()).object("Deployment", "litellm-redis")
+    assert (body["spec"]["replicas"], body["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    container = container_of(body)
+    assert container["command"][:2] == ["sh", "-c"]
+    assert 'requirepass $REDIS_PASSWORD"' in container["command"][2]
+    assert container["command"][2].endswith("| exec redis-server -")
+    assert body["spec"]["template"]["spec"]["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}]
+
+
+def test_only_the_gateway_reaches_the_bundled_redis():
+    """Its network rule lets the gateway's pods in, on its port."""
+    assert stack(minimal()).object("NetworkPolicy", "litellm-redis")["spec"] == {
+        "podSelector": {"matchLabels": REDIS},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {"matchLabels": MATCH}}], "ports": [{"port": 6379, "protocol": "TCP"}]}],
+    }
+
+
+def test_an_existing_redis_is_used_and_none_is_run():
+    """Host and port are the given ones, its port is opened, and no Redis is declared."""
+    deployed = stack(minimal(gateway={"redis": {"kind": "existing", "host": "redis.example.com", "port": 6380}}))
+    values = environment(container_of(proxy(deployed)))
+    assert (values["REDIS_HOST"], values["REDIS_PORT"]) == ("redis.example.com", "6380")
+    assert values["REDIS_PASSWORD"] == "secret:llm-keys/redis-password"
+    assert [name for _, name, _ in deployed.children("gateway") if "redis" in name] == []
+    assert {"ports": [{"port": 6380, "protocol": "TCP"}]} in deployed.object("NetworkPolicy", "litellm")["spec"][
+        "egress"
+    ]
+
+
+# --- database ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_database_nothing_is_migrated():
+    """No Job, no URL, no salt."""
+    deployed = stack(minimal())
+    assert [kind for kind, *_ in deployed.children("gateway") if kind == "Job"] == []
+    assert {"DATABASE_URL", "LITELLM_SALT_KEY"} & set(environment(container_of(proxy(deployed)))) == set()
+
+
+def test_a_database_is_migrated_before_the_proxy_starts():
+    """A Job with the proxy's image and configuration updates the schema and stops; the proxy itself never does."""
+    deployed = stack(minimal(gateway=DATABASE))
+    job = deployed.object("Job", "gateway-migrate-auto")
+    migration, serving = container_of(job), container_of(proxy(deployed))
+    assert migration["image"] == serving["image"]
+    assert migration["args"] == ["--config", "/etc/litellm/config.yaml", "--skip_server_startup"]
+    changed = {
+        name: (environment(migration)[name], value)
+        for name, value in environment(serving).items()
+        if environment(migration)[name] != value
+    }
+    assert changed == {"DISABLE_SCHEMA_UPDATE": ("false", "true")}
+    assert environment(serving)["DATABASE_URL"] == "secret:llm-database/database-url"
+    assert environment(serving)["LITELLM_SALT_KEY"] == "secret:llm-keys/salt-key"
+    assert set(serving) - set(migration) == {"startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports"}
+    assert (job["spec"]["backoffLimit"], job["spec"]["template"]["spec"]["restartPolicy"]) == (4, "Never")
+    assert "Job/gateway-migrate" in deployed.depends_on("Deployment", "gateway")
+
+
+def test_migration_pods_are_not_the_gateways():
+    """They carry another name, so Service, budget and monitor pass them by, and their rule opens the database only."""
+    deployed = stack(minimal(gateway=merged(DATABASE, {"database": {"port": 6432}})))
+    labels = deployed.object("Job", "gateway-migrate-auto")["spec"]["template"]["metadata"]["labels"]
+    assert not MATCH.items() <= labels.items()
+    assert deployed.object("NetworkPolicy", "litellm-migration")["spec"] == {
+        "podSelector": {"matchLabels": {**MATCH, "app.kubernetes.io/name": "litellm-migration"}},
+        "policyTypes": ["Egress"],
+        "egress": [{"ports": [{"port": 6432, "protocol": "TCP"}]}],
+    }
+    assert "NetworkPolicy/gateway-migrate" in deployed.depends_on("Job", "gateway-migrate")
+
+
+# --- exposure ---------------------------------------------------------------------------------------------------------
+
+
+def test_inside_the_cluster_only():
+    """Without exposure there is no route, and clients use the Service."""
+    deployed = stack(minimal())
+    assert (deployed.objects("HTTPRoute"), deployed.objects("Ingress")) == ([], [])
+    assert deployed.registered("gateway") == {
+        "endpoint": "http://litellm.llm-serving.svc:4000/v1",
+        "admin_url": "http://litellm.llm-serving.svc:4000",
+        "metrics_selector": MATCH,
+    }
+
+
+def test_gateway_api():
+    """An HTTPRoute for the API paths and health only, with timeouts above the gateway's own."""
+    deployed = stack(minimal(gateway=EXPOSED))
+    (matches,) = (
+        [(match["path"]["value"], match["path"]["type"]) for match in rule["matches"]]
+        for rule in deployed.object("HTTPRoute", "litellm")["spec"]["rules"]
+    )
+    assert [(path, kind.removeprefix("Path").lower()) for path, kind in matches] == API_PATHS
+    spec = deployed.object("HTTPRoute", "litellm")["spec"]
+    timeout = f"{deployed.plan.gateway.route_timeout_s}s"
+    assert spec["rules"][0]["timeouts"] == {"request": timeout, "backendRequest": timeout}
+    assert spec["rules"][0]["backendRefs"] == [
+        {"group": "", "kind": "Service", "name": "litellm", "port": 4000, "weight": 1}
+    ]
+    assert spec["hostnames"] == ["llm.example.com"]
+    assert spec["parentRefs"] == [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public"}]
+    assert deployed.registered("gateway")["endpoint"] == "https://llm.example.com/v1"
+    assert deployed.registered("gateway")["admin_url"] == "http://litellm.llm-serving.svc:4000"
+
+
+def test_a_gateway_of_another_namespace_and_a_listener_are_named():
+    """Namespace and section reach the parent reference."""
+    expose = {"expose": {"gatewayNamespace": "edge", "sectionName": "https"}}
+    (parent,) = stack(minimal(gateway=merged(EXPOSED, expose))).object("HTTPRoute", "litellm")["spec"]["parentRefs"]
+    assert (parent["name"], parent["namespace"], parent["sectionName"]) == ("public", "edge", "https")
+
+
+@pytest.mark.parametrize(
+    ("tls", "spec_tls", "endpoint"),
+    [
+        ("llm-tls", [{"hosts": ["llm.example.com"], "secretName": "llm-tls"}], "https://llm.example.com/v1"),
+        (None, None, "http://llm.example.com/v1"),
+    ],
+)
+def test_ingress(tls: str | None, spec_tls: Any, endpoint: str):
+    """The same paths, streams unbuffered, no retries behind the client's back, TLS where a Secret is named."""
+    expose = {"kind": "ingress", "className": "nginx", "annotations": {"example.com/a": "b"}}
+    deployed = stack(
+        minimal(gateway={"host": "llm.example.com", "expose": {**expose, **({"tlsSecret": tls} if tls else {})}})
+    )
+    body = deployed.object("Ingress", "litellm")
+    (rule,) = body["spec"]["rules"]
+    assert rule["host"] == "llm.example.com"
+    assert [(path["path"], path["pathType"].lower()) for path in rule["http"]["paths"]] == API_PATHS
+    backend = {"service": {"name": "litellm", "port": {"name": "http"}}}
+    assert [path["backend"] for path in rule["http"]["paths"]] == [backend] * 3
+    assert (body["spec"]["ingressClassName"], body["spec"].get("tls")) == ("nginx", spec_tls)
+    timeout = str(deployed.plan.gateway.route_timeout_s)
+    nginx = "nginx.ingress.kubernetes.io"
+    assert body["metadata"]["annotations"] == {
+        f"{nginx}/proxy-body-size": "64m",
+        f"{nginx}/proxy-buffering": "off",
+        f"{nginx}/proxy-next-upstream": "off",
+        f"{nginx}/proxy-read-timeout": timeout,
+        f"{nginx}/proxy-request-buffering": "off",
+        f"{nginx}/proxy-send-timeout": timeout,
+        "pulumi.com/skipAwait": "true",
+        "example.com/a": "b",
+    }
+    assert deployed.registered("gateway")["endpoint"] == endpoint
+
+
+# --- network ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_gateway_reaches_what_it_needs():
+    """Anybody may ask, only Prometheus may read metrics; out to servers, Redis and the database, nowhere else."""
+    spec = stack(minimal(gateway=DATABASE)).object("NetworkPolicy", "litellm")["spec"]
+    servers = {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": "vllm-small"}
+    assert spec == {
+        "podSelector": {"matchLabels": MATCH},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"ports": [{"port": 4000, "protocol": "TCP"}]},
+            {
+                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+                "ports": [{"port": 4002, "protocol": "TCP"}],
+            },
+        ],
+        "egress": [
+            {"to": [{"podSelector": {"matchLabels": servers}}], "ports": [{"port": 8000, "protocol": "TCP"}]},
+            {"to": [{"podSelector": {"matchLabels": REDIS}}], "ports": [{"port": 6379, "protocol": "TCP"}]},
+            {"ports": [{"port": 5432, "protocol": "TCP"}]},
+        ],
+    }
+
+
+# --- canaries ---------------------------------------------------------------------------------------------------------
+
+
+def canary(weight: int) -> Deployed:
+    """`minimal` with limits and a twin that gets so many percent."""
+    model = {"requestsPerMinute": 100, "canary": {"weight": weight, "contextTokens": 4096}}
+    return stack(minimal(models={"small": model}))
+
+
+def routes(deployed: Deployed) -> list[tuple[str, int | None, int | None]]:
+    """(server, weight, requests per minute) of every route."""
+    return [
+        (entry["model_info"]["id"], entry["litellm_params"].get("weight"), entry["litellm_params"].get("rpm"))
+        for entry in gateway_config(deployed)["model_list"]
+    ]
+
+
+def test_a_canary_shares_traffic_and_limits_by_weight():
+    """90 and 10 of 100, under a strategy that reads weights, whatever strategy is configured."""
+    deployed = canary(10)
+    assert routes(deployed) == [("vllm-small", 90, 90), ("vllm-small-canary", 10, 10)]
+    assert gateway_config(deployed)["router_settings"]["routing_strategy"] == "simple-shuffle"
+
+
+def test_a_full_canary_gets_everything():
+    """At 100 only the twin is routed and reached, without a weight, and the configured strategy is back."""
+    deployed = canary(100)
+    assert routes(deployed) == [("vllm-small-canary", None, 100)]
+    assert gateway_config(deployed)["router_settings"]["routing_strategy"] == "least-busy"
+    first = deployed.object("NetworkPolicy", "litellm")["spec"]["egress"][0]["to"]
+    assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] for peer in first] == ["vllm-small-canary"]

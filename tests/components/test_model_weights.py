@@ -1,0 +1,232 @@
+"""`ModelWeights` on small stacks: one kept claim and one download Job per checkpoint, and what the Job may reach.
+
+That the script really fetches, verifies and publishes is proved by the tests of the pod scripts; that a storage class
+offers the claim, by no test.
+"""
+
+from typing import Any
+
+import pytest
+
+from catalog import load_catalog
+from tests.harness import HUB_TOKEN, Deployed, container_of, environment, minimal, stack
+
+REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"
+APP = "model-weights"
+LOGICAL = "weights-qwen--qwen3-0-6b-c1899de2"
+DIRECTORY = f"/models/Qwen--Qwen3-0.6B/{REVISION}"
+
+
+def job(deployed: Deployed) -> Any:
+    """The one download Job."""
+    (body,) = (body for body in deployed.objects("Job") if body["metadata"]["labels"]["app.kubernetes.io/name"] == APP)
+    return body
+
+
+def fetch(deployed: Deployed) -> dict[str, str]:
+    """What the download is told."""
+    return environment(container_of(job(deployed)))
+
+
+def hub_rule(deployed: Deployed) -> Any:
+    """Where the download may connect to."""
+    (rule,) = deployed.object("NetworkPolicy", "model-weights-fetch")["spec"]["egress"]
+    return rule
+
+
+def test_a_checkpoint_has_a_claim_and_a_job():
+    """Beside what all downloads share, each checkpoint brings two children."""
+    assert stack(minimal()).children("weights") == [
+        ("ServiceAccount", "weights", "model-weights"),
+        ("ConfigMap", "weights-fetch", "weights-fetch-auto"),
+        ("NetworkPolicy", "weights-fetch", "model-weights-fetch"),
+        ("PersistentVolumeClaim", LOGICAL, LOGICAL),
+        ("Job", LOGICAL, f"{LOGICAL}-auto"),
+    ]
+
+
+def test_the_claim_is_shared_and_kept():
+    """ReadWriteMany of the given class, never awaited, left on destroy and adopted by the next `up`."""
+    deployed = stack(minimal())
+    manifest = deployed.manifest("PersistentVolumeClaim", LOGICAL)
+    assert manifest.body["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "rwx",
+        "resources": {"requests": {"storage": "2Gi"}},
+    }
+    assert manifest.body["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert manifest.options.retain_on_delete is True
+    assert manifest.options.provider.endswith("::kept")
+
+
+def test_a_claim_holds_its_checkpoint():
+    """Every claim is larger than the files of its checkpoint, and less than twice as large."""
+    deployed = stack(minimal(models={"large": {"model": "Qwen/Qwen3-4B", "pool": "l4", "contextTokens": 4096}}))
+    sizes = {
+        body["metadata"]["name"]: int(body["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
+        for body in deployed.objects("PersistentVolumeClaim")
+    }
+    needed = {plan.claim_name: plan.disk_bytes / 2**30 for plan in deployed.plan.weights.checkpoints}
+    assert sizes.keys() == needed.keys()
+    assert {name: needed[name] < size < 2 * max(needed[name], 1) for name, size in sizes.items()} == dict.fromkeys(
+        sizes, True
+    )
+
+
+def test_the_job_is_told_what_to_fetch():
+    """Repository, pinned revision, target and least size; caches are on its own volume."""
+    assert fetch(stack(minimal())) == {
+        "EXPECTED_BYTES": "1192099840",
+        "HF_HOME": "/tmp/huggingface",
+        "HF_XET_HIGH_PERFORMANCE": "1",
+        "HOME": "/tmp",
+        "HUB_KIND": "huggingface",
+        "MODEL_REPO": "Qwen/Qwen3-0.6B",
+        "MODEL_REVISION": REVISION,
+        "TARGET_DIR": DIRECTORY,
+    }
+
+
+def test_the_job_writes_and_servers_read():
+    """The same claim is mounted for writing by the Job and read-only by the server, at the same place."""
+    deployed = stack(minimal())
+    writer, reader = job(deployed)["spec"]["template"]["spec"], deployed.object("Deployment", "vllm-small")["spec"]
+    assert writer["volumes"][0] == {"name": "models", "persistentVolumeClaim": {"claimName": LOGICAL}}
+    assert writer["containers"][0]["volumeMounts"][0] == {"name": "models", "mountPath": "/models"}
+    assert reader["template"]["spec"]["volumes"][0] == {
+        "name": "models",
+        "persistentVolumeClaim": {"claimName": LOGICAL, "readOnly": True},
+    }
+    assert container_of(deployed.object("Deployment", "vllm-small"))["args"][0] == DIRECTORY
+
+
+def test_the_job_ends_by_itself_and_a_refusal_is_not_retried():
+    """Four retries within the deadline, none after exit status 2, and the engine waits two minutes longer."""
+    deployed = stack(minimal())
+    (plan,) = deployed.plan.weights.checkpoints
+    spec = job(deployed)["spec"]
+    assert {key: spec[key] for key in spec if key != "template"} == {
+        "backoffLimit": 4,
+        "activeDeadlineSeconds": plan.await_timeout_s,
+        "podFailurePolicy": {
+            "rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]
+        },
+    }
+    timeout = f"{plan.await_timeout_s + 120}s"
+    assert deployed.manifest("Job", f"{LOGICAL}-auto").options.timeouts == {"create": timeout, "update": timeout}
+
+
+def test_the_job_waits_for_its_network_rule_and_the_server_for_the_job():
+    """Nothing is fetched before the rule that allows it, and no server starts before its weights are there."""
+    deployed = stack(minimal())
+    assert deployed.depends_on("Job", LOGICAL) == {
+        "ConfigMap/weights-fetch",
+        "Namespace/llm-serving",
+        "NetworkPolicy/weights-fetch",
+        f"PersistentVolumeClaim/{LOGICAL}",
+        "ServiceAccount/weights",
+    }
+    assert f"Job/{LOGICAL}" in deployed.depends_on("Deployment", "vllm-small")
+
+
+def test_servers_of_one_checkpoint_share_its_download():
+    """Two models of the same revision have one claim and one Job; another revision has its own."""
+    other = "0" * 40
+    deployed = stack(
+        minimal(
+            models={
+                "again": {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 4096},
+                "older": {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 4096, "revision": other},
+            },
+            gpuPools={"l4": {"nodes": 3}},
+        )
+    )
+    targets = [
+        environment(container_of(body))["TARGET_DIR"]
+        for body in deployed.objects("Job")
+        if "weights" in body["metadata"]["name"]
+    ]
+    assert sorted(targets) == sorted([DIRECTORY, f"/models/Qwen--Qwen3-0.6B/{other}"])
+    assert f"Job/{LOGICAL}" in deployed.depends_on("Deployment", "vllm-again")
+    assert f"Job/{LOGICAL}" not in deployed.depends_on("Deployment", "vllm-older")
+
+
+def test_a_model_without_a_commit_is_fetched_by_branch_and_said_to_be_unpinned():
+    """The hub's newest, on ModelScope for every model, whose commits the catalogue does not have; the plan says so."""
+    name = next(
+        name for name, model in sorted(load_catalog().models.items()) if not model.revision and "Qwen3-0.6B" in name
+    )
+    unpinned = stack(minimal(models={"small": {"model": name}}))
+    elsewhere = stack(minimal(weights={"hub": {"kind": "modelscope"}}))
+    found = [(fetch(deployed)["MODEL_REVISION"], deployed.plan.unpinned[-1]) for deployed in (unpinned, elsewhere)]
+    assert found == [("main", f"{name}@main"), ("main", "Qwen/Qwen3-0.6B@main")]
+
+
+# --- hubs and mirrors -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hub", "variable"),
+    [
+        ({"kind": "huggingface", "endpoint": "https://hf-mirror.com"}, "HF_ENDPOINT"),
+        ({"kind": "modelscope", "endpoint": "https://hf-mirror.com"}, "MODELSCOPE_ENDPOINT"),
+    ],
+)
+def test_a_mirror_is_named_to_the_client_of_its_hub(hub: dict[str, str], variable: str):
+    """Each client learns the mirror by the variable it reads."""
+    values = fetch(stack(minimal(weights={"hub": hub})))
+    assert (values["HUB_KIND"], values[variable]) == (hub["kind"], "https://hf-mirror.com")
+
+
+PUBLIC = ["169.254.169.254/32", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "ports", "closed"),
+    [
+        (None, [443], PUBLIC),
+        ("https://hf-mirror.com", [443], PUBLIC),
+        ("http://hf-mirror.com", [80, 443], PUBLIC),
+        ("http://models.corp:8080", [443, 8080], PUBLIC[:1]),
+        ("https://10.1.2.3", [443], PUBLIC[:1]),
+        ("http://mirror.hub.svc", [80, 443], PUBLIC[:1]),
+    ],
+)
+def test_the_download_reaches_its_hub_and_no_other_network(endpoint: str | None, ports: list[int], closed: list[str]):
+    """The internet without private networks; a private mirror opens those; cloud metadata stays shut."""
+    hub = {"hub": {"endpoint": endpoint}} if endpoint else {}
+    assert hub_rule(stack(minimal(weights=hub))) == {
+        "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": closed}}],
+        "ports": [{"port": port, "protocol": "TCP"} for port in ports],
+    }
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_hub_token_of_the_configuration_is_in_a_secret():
+    """The token reaches the Job from a Secret of the component, under the name its client reads."""
+    deployed = stack(minimal(huggingFaceToken=HUB_TOKEN))
+    assert ("Secret", "weights-hub", "weights-hub-auto") in deployed.children("weights")
+    assert fetch(deployed)["HF_TOKEN"] == "secret:weights-hub-auto/token"
+    assert deployed.secret("weights-hub") == {"token": HUB_TOKEN}
+
+
+def test_a_hub_token_can_come_from_a_secret_that_exists():
+    """With tokenSecret named no Secret is declared, and ModelScope's client gets its own variable."""
+    hub = {"kind": "modelscope", "tokenSecret": "hub"}
+    deployed = stack(minimal(weights={"hub": hub}))
+    assert fetch(deployed)["MODELSCOPE_API_TOKEN"] == "secret:hub/token"
+    assert deployed.objects("Secret") == []
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_hand_on_where_they_are():
+    """Claim by published directory, mount path, and `ready` once all Jobs are done."""
+    assert stack(minimal()).registered("weights") == {
+        "claim_names": {DIRECTORY: LOGICAL},
+        "mount_path": "/models",
+        "ready": True,
+    }

@@ -1,0 +1,522 @@
+"""The program under test: stacks and components run under mocks, with helpers to look at what they declared.
+
+Everything goes through `preview.recorder`, so a test sees what the engine would be asked for. What stands here proves
+nothing by itself, and mocks never prove that Kubernetes accepts an object.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pulumi
+import yaml
+from pulumi.runtime import rpc
+
+from catalog import load_catalog
+from catalog.load import Catalog
+from catalog.schema import KvProfile
+from planning import resolve
+from planning.plan import Plan
+from preview import recorder
+from preview.manifests import Category, Manifest, manifests
+from preview.recorder import Run
+from preview.records import Record, plain
+from preview.stackfile import read_project, read_stack
+from settings import Refused, validate
+
+ROOT = Path(__file__).parents[1]
+CRDS = ROOT.parent / "shared" / "crds"
+PROJECT = "llm-stack"
+SECRET_KEYS = ("gatewayMasterKey", "huggingFaceToken")
+# Values that must never be seen outside a Secret.
+MASTER_KEY = "sk-marker-7d41c2aa90e35b66f1"
+HUB_TOKEN = "hf_marker_51c0ffee9ad2"
+# Projects whose stacks are rendered by the stack tests: folder below the repository → golden folder of each stack.
+PROJECTS = {".": "{stack}", "examples/minimal": "minimal"}
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What a program declared.
+
+    `raw` has the inputs of every resource with secrets in clear, and `secrets` every secret value found in them, so
+    that a test can look for leaks; `records` and `manifests` show `<secret>`. `outputs` has what components registered.
+    """
+
+    records: tuple[Record, ...]
+    manifests: tuple[Manifest, ...]
+    exports: Mapping[str, Any]
+    secret_exports: frozenset[str]
+    raw: Mapping[str, Any]
+    secrets: frozenset[str]
+    outputs: Mapping[str, Mapping[str, Any]]
+    plan: Plan
+
+    def record(self, kind: str, name: str) -> Record:
+        """The one resource of this kind and logical name."""
+        return _one([record for record in self.records if (kind_of(record), record.name) == (kind, name)], kind, name)
+
+    def manifest(self, kind: str, name: str) -> Manifest:
+        """The one object, patch or release of this kind and Kubernetes name."""
+        return _one([item for item in self.manifests if (item.kind, item.name) == (kind, name)], kind, name)
+
+    def object(self, kind: str, name: str) -> Any:
+        """Its body."""
+        return self.manifest(kind, name).body
+
+    def objects(self, kind: str) -> list[Any]:
+        """The bodies of all objects of a kind."""
+        return [item.body for item in self.manifests if item.kind == kind]
+
+    def component(self, name: str) -> Record:
+        """The one component of this name."""
+        return _one([record for record in self.records if not record.custom and record.name == name], "component", name)
+
+    def children(self, name: str) -> list[tuple[str, str, str]]:
+        """(kind, logical name, Kubernetes name) of everything a component owns; `-auto` ends a name Pulumi draws."""
+        urn = self.component(name).urn
+        shown = {manifest.urn: manifest.name for manifest in self.manifests}
+        return [(kind_of(record), record.name, shown[record.urn]) for record in self.records if record.parent == urn]
+
+    def depends_on(self, kind: str, name: str) -> set[str]:
+        """`Kind/logical name` of everything a resource waits for, named explicitly or used as an input."""
+        return {f"{kind_in(urn)}/{urn.rpartition('::')[2]}" for urn in self.record(kind, name).options.depends_on}
+
+    def secret(self, logical_name: str) -> Mapping[str, str]:
+        """The entries of a Secret, in clear."""
+        return self.raw[self.record("Secret", logical_name).urn]["stringData"]
+
+    def registered(self, name: str) -> Mapping[str, Any]:
+        """What a component registered as its outputs."""
+        return self.outputs[self.component(name).urn]
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod template of a workload; `labels` are those its pods really carry, `owner` is `Kind name`."""
+
+    owner: str
+    kind: str
+    namespace: str
+    labels: Mapping[str, str]
+    spec: Mapping[str, Any]
+
+    @property
+    def containers(self) -> list[Any]:
+        """Containers and init containers."""
+        return [*self.spec.get("initContainers", []), *self.spec["containers"]]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Named ports that clients can reach."""
+        return {
+            port["name"]: port["containerPort"] for item in self.spec["containers"] for port in item.get("ports", [])
+        }
+
+
+def kind_of(record: Record) -> str:
+    """`Deployment` of `kubernetes:apps/v1:Deployment`."""
+    return record.type.rpartition(":")[2]
+
+
+def kind_in(urn: str) -> str:
+    """The same from a URN."""
+    return urn.split("::")[2].rpartition("$")[2].rpartition(":")[2]
+
+
+def _one(found: Sequence[Any], kind: str, name: str) -> Any:
+    assert len(found) == 1, f"{len(found)} × {kind} {name}"
+    return found[0]
+
+
+class _Keeping(recorder.Recorder):
+    """A Recorder that also keeps what the masked records leave out: secret values and component outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw: dict[str, Any] = {}
+        self.secrets: set[str] = set()
+        self.outputs: dict[str, Any] = {}
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
+        response = super().RegisterResource(request)
+        self.raw[response.urn] = self._clear(rpc.deserialize_properties(request.object), secret=False)
+        return response
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
+        self.outputs[request.urn] = plain(rpc.deserialize_properties(request.outputs))[0]
+        return super().RegisterResourceOutputs(request)
+
+    def _clear(self, value: Any, *, secret: bool) -> Any:
+        if rpc.is_rpc_secret(value):
+            return self._clear(value["value"], secret=True)
+        if isinstance(value, dict):
+            return {key: self._clear(item, secret=secret) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._clear(item, secret=secret) for item in value]
+        if secret and isinstance(value, str):
+            self.secrets.add(value)
+        return value
+
+
+def _deployed(keeping: _Keeping, done: Run, plan: Any) -> Deployed:
+    return Deployed(
+        records=done.records,
+        manifests=manifests(done.records),
+        exports=done.exports,
+        secret_exports=done.secret_exports,
+        raw=keeping.raw,
+        secrets=frozenset(keeping.secrets),
+        outputs=keeping.outputs,
+        plan=plan,
+    )
+
+
+def deploy(build: Callable[[], Any], config: Mapping[str, Any] | None = None) -> Deployed:
+    """Runs `build` as a Pulumi program of its own, for components that are put together by hand; it has no plan."""
+    keeping = _Keeping()
+    with patch.object(recorder, "Recorder", lambda: keeping):
+        done = recorder.run(build, dict(config or {}))
+    return _deployed(keeping, done, None)
+
+
+def _run_program(
+    path: Path, values: Mapping[str, Any], secret_keys: Sequence[str], name: str, project: str
+) -> Deployed:
+    keeping = _Keeping()
+    with patch.object(recorder, "Recorder", lambda: keeping):
+        done, names = recorder.run_program(path, values, secret_keys, name, project)
+    return _deployed(keeping, done, names["plan"])
+
+
+def stack(config: Config, catalog: Catalog | None = None) -> Deployed:
+    """The whole program on a configuration (top-level key → value, as in a stack file, secrets in clear)."""
+    if catalog is not None:
+        with patch("catalog.load_catalog", lambda: catalog):
+            return _from_text.__wrapped__(json.dumps(config))
+    return _from_text(json.dumps(config))
+
+
+@cache
+def _from_text(text: str) -> Deployed:
+    config = json.loads(text)
+    values = {
+        f"{PROJECT}:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+    }
+    secret_keys = [f"{PROJECT}:{key}" for key in SECRET_KEYS if key in config]
+    return _run_program(ROOT / "__main__.py", values, secret_keys, "test", PROJECT)
+
+
+def stack_names() -> list[str]:
+    """Every stack of the repository by the name of its golden folder; an example that is not there is left out."""
+    names = []
+    for folder, golden in PROJECTS.items():
+        if (ROOT / folder / "Pulumi.yaml").is_file():
+            names += [golden.format(stack=stack) for stack in read_project(ROOT / folder).stacks()]
+    return names
+
+
+@cache
+def stack_file(name: str) -> Deployed:
+    """The whole program on a stack file of the repository, by the name of its golden folder."""
+    folder, stack_name = next(
+        (folder, stack)
+        for folder, golden in PROJECTS.items()
+        if (ROOT / folder / "Pulumi.yaml").is_file()
+        for stack in read_project(ROOT / folder).stacks()
+        if golden.format(stack=stack) == name
+    )
+    project = read_project(ROOT / folder)
+    config = read_stack(project, stack_name)
+    return _run_program(project.program, config.values, config.secret_keys, stack_name, project.name)
+
+
+def refusals(config: Config) -> list[str]:
+    """Every reason why a configuration is refused, as its reader sees it; empty when it is not."""
+    try:
+        stack(config)
+    except Refused as error:
+        return [str(problem) for problem in error.problems]
+    except pulumi.RunError as error:
+        return [str(problem) for problem in getattr(error, "problems", [error])]
+    return []
+
+
+def minimal(**changes: Any) -> Config:
+    """A small valid configuration: one model on one L4, keys in an existing Secret; `changes` are merged into it.
+
+    Mappings are merged key by key; a None takes a key away.
+    """
+    config = {
+        "cluster": {"context": "test", "identifier": "test-1"},
+        "gpuPools": {"l4": {"gpu": "nvidia-l4", "nodes": 2, "gpusPerNode": 1}},
+        "weights": {"storageClass": "rwx"},
+        "models": {"small": {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 8192}},
+        "gateway": {"existingSecret": "llm-keys"},
+    }
+    return merged(config, changes)
+
+
+def merged(config: Config, changes: Mapping[str, Any]) -> Config:
+    """`config` with `changes`, as `minimal` takes them."""
+    result = deepcopy(config)
+    for key, value in changes.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = deepcopy(value)
+    return result
+
+
+def own_keys(**changes: Any) -> Config:
+    """`minimal` with a master key of its own instead of an existing Secret."""
+    return merged(minimal(gateway={"existingSecret": None}, gatewayMasterKey=MASTER_KEY), changes)
+
+
+def two_nodes(**changes: Any) -> Config:
+    """DeepSeek-R1 on two nodes of eight H100, which is one replica."""
+    config = minimal(
+        gpuPools={"l4": None, "h100": {"gpu": "nvidia-h100", "nodes": 2, "gpusPerNode": 8}},
+        models={"small": None, "r1": {"model": "deepseek-ai/DeepSeek-R1", "pool": "h100"}},
+    )
+    return merged(config, changes)
+
+
+def on_cpu(**changes: Any) -> Config:
+    """One model on a CPU pool and no GPU at all."""
+    config = minimal(
+        gpuPools={"l4": None, "cpu": {"gpu": "none", "nodes": 2, "cpusPerNode": 16, "memoryGibPerNode": 64}},
+        models={"small": None, "tiny": {"model": "Qwen/Qwen3-0.6B", "pool": "cpu"}},
+    )
+    return merged(config, changes)
+
+
+def serving(models: Mapping[str, str]) -> Config:
+    """These models (public name → repository) on a cluster that has room for any of them."""
+    return minimal(
+        gpuPools={"l4": None, "h200": {"gpu": "nvidia-h200", "nodes": 200, "gpusPerNode": 8}},
+        models={"small": None, **{name: {"model": model, "pool": "h200"} for name, model in models.items()}},
+    )
+
+
+def computable() -> dict[str, str]:
+    """Every model of the catalogue whose KV cache can be computed, under a public name."""
+    found = sorted(name for name, model in load_catalog().models.items() if model.kv_profile is not KvProfile.UNKNOWN)
+    return {f"m{position}": name for position, name in enumerate(found)}
+
+
+@cache
+def whole_catalog_plan() -> Plan:
+    """The plan that serves all of `computable` at once; planning is quick, so nothing is left out."""
+    settings, problems = validate(serving(computable()))
+    return resolve(settings, load_catalog(), problems)
+
+
+def one_per_dialect() -> dict[str, str]:
+    """One model for every way in which arguments differ: parsers, tokenizer, kind of KV cache."""
+    dialects: dict[tuple[object, ...], tuple[str, str]] = {}
+    for public, name in computable().items():
+        model = load_catalog().models[name]
+        how = model.serving
+        key = (
+            how.reasoning_parser,
+            how.tool_call_parser,
+            how.tokenizer_mode,
+            how.language_model_only,
+            model.kv_profile,
+        )
+        dialects.setdefault(key, (public, name))
+    return dict(dialects.values())
+
+
+# One configuration per way to deploy; together they reach every branch of the components.
+VARIANTS: dict[str, Config] = {
+    "minimal": minimal(),
+    "own-keys": own_keys(
+        huggingFaceToken=HUB_TOKEN,
+        gpuPools={"cpu": {"gpu": "none", "nodes": 2, "cpusPerNode": 16, "memoryGibPerNode": 64}},
+        models={
+            "small": {
+                "replicas": {"min": 1, "max": 2},
+                "fallbacks": ["spare"],
+                "requestsPerMinute": 60,
+                "tokensPerMinute": 90000,
+                "env": {"VLLM_LOGGING_LEVEL": "WARNING"},
+                "args": ["--enable-log-requests"],
+            },
+            "spare": {"model": "Qwen/Qwen3-0.6B", "pool": "cpu", "contextTokens": 4096},
+        },
+        gateway={
+            "host": "llm.example.com",
+            "expose": {"kind": "ingress", "className": "nginx", "tlsSecret": "llm-tls"},
+            "database": {"existingSecret": "llm-database"},
+        },
+    ),
+    "hpa-canary": minimal(
+        gpuPools={"l4": {"nodes": 4, "provisioning": {"kind": "labelled", "labels": {"team": "search"}}}},
+        models={
+            "small": {
+                "replicas": {"min": 1, "max": 2},
+                "canary": {"weight": 10, "model": "Qwen/Qwen3-0.6B-FP8"},
+            }
+        },
+        autoscaling={"driver": "hpa"},
+        gateway={
+            "host": "llm.example.com",
+            "expose": {
+                "kind": "gatewayApi",
+                "gatewayName": "public",
+                "gatewayNamespace": "edge",
+                "sectionName": "https",
+            },
+            "redis": {"kind": "existing", "host": "redis.example.com", "port": 6380},
+        },
+    ),
+    "own-keys-canary-100": own_keys(models={"small": {"canary": {"weight": 100, "contextTokens": 4096}}}),
+    "two-nodes": two_nodes(
+        gpuPools={"h100": {"nodes": 4, "provisioning": {"kind": "karpenter", "instanceTypes": ["p5.48xlarge"]}}},
+        models={"r1": {"replicas": {"min": 1, "max": 2}}},
+        cluster={"platform": "eks"},
+    ),
+    "to-zero": minimal(
+        cluster={"platform": "gke", "namespace": "idle"},
+        gpuPools={
+            "l4": {
+                "provisioning": {
+                    "kind": "computeClass",
+                    "machineTypes": ["g2-standard-8"],
+                    "spot": True,
+                    "reservation": "mine",
+                }
+            }
+        },
+        models={"small": {"replicas": {"min": 0, "max": 2}}},
+        weights={"hub": {"kind": "modelscope", "endpoint": "http://models.corp:8080", "tokenSecret": "hub"}},
+    ),
+    "named-nodes": minimal(
+        gpuPools={
+            "l4": {"provisioning": {"kind": "existing", "nodeNames": ["n1", "n2"]}},
+            "cpu": {
+                "gpu": "none",
+                "nodes": 1,
+                "cpusPerNode": 16,
+                "memoryGibPerNode": 64,
+                "provisioning": {"kind": "existing", "nodeNames": ["n3"]},
+            },
+        },
+        models={
+            "small": {"scaling": {"offPeak": {"start": "0 20 * * *", "end": "0 8 * * *"}}, "replicas": {"max": 2}},
+            "tiny": {"model": "Qwen/Qwen3-0.6B", "pool": "cpu", "contextTokens": 4096},
+        },
+        images={"mirror": "registry.example.com/mirror"},
+    ),
+    "on-cpu": on_cpu(),
+    "nothing-installed": minimal(
+        gpuOperator={"install": False, "verifyNodes": False},
+        observability={"install": False, "prometheusUrl": "http://prometheus.example.com:9090"},
+        autoscaling={"install": False},
+        models={"small": {"replicas": {"max": 2}}},
+        weights={"prewarm": False},
+    ),
+    "every-dialect": serving(one_per_dialect()),
+}  # fmt: skip
+
+
+def every_stack() -> list[str]:
+    """Names for `rendered`: the repository's stacks and the variants."""
+    return [*stack_names(), *(f"variant:{name}" for name in VARIANTS)]
+
+
+def rendered(name: str) -> Deployed:
+    """One of `every_stack`, rendered once per process."""
+    kind, _, variant = name.rpartition(":")
+    return stack(VARIANTS[variant]) if kind else stack_file(name)
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of plain data with its path; keys of mappings are leaves too."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield f"{path}.{key}", key
+            yield from walk(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from walk(item, f"{path}[{position}]")
+    else:
+        yield path, value
+
+
+def pods(deployed: Deployed) -> list[Pod]:
+    """Every pod template the stack declares, with the labels its controller adds to selectors we use."""
+    found = []
+    for manifest in deployed.manifests:
+        spec, owner = manifest.body.get("spec", {}), f"{manifest.kind} {manifest.name}"
+        if manifest.kind in ("Deployment", "Job"):
+            found.append(_pod(owner, manifest, spec["template"], {}))
+        elif manifest.kind == "LeaderWorkerSet":
+            group = {"leaderworkerset.sigs.k8s.io/name": manifest.name}
+            index = "leaderworkerset.sigs.k8s.io/worker-index"
+            templates = spec["leaderWorkerTemplate"]
+            found.append(_pod(owner, manifest, templates["leaderTemplate"], {**group, index: "0"}))
+            found.append(_pod(owner, manifest, templates["workerTemplate"], {**group, index: "1"}))
+    return found
+
+
+def _pod(owner: str, manifest: Manifest, template: Any, added: Mapping[str, str]) -> Pod:
+    return Pod(owner, manifest.kind, manifest.namespace, {**template["metadata"]["labels"], **added}, template["spec"])
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a label selector (`matchLabels` only, which is all we use) selects these labels."""
+    assert set(selector) <= {"matchLabels"}, selector
+    return selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def environment(container: Mapping[str, Any]) -> dict[str, str]:
+    """Environment of a container; a value from elsewhere reads `secret:NAME/KEY` or `field:PATH`."""
+    values = {}
+    for item in container.get("env", []):
+        match item:
+            case {"valueFrom": {"secretKeyRef": {"name": name, "key": key}}}:
+                values[item["name"]] = f"secret:{name}/{key}"
+            case {"valueFrom": {"fieldRef": {"fieldPath": path}}}:
+                values[item["name"]] = f"field:{path}"
+            case _:
+                values[item["name"]] = item["value"]
+    return values
+
+
+def container_of(body: Any) -> Any:
+    """The first container of a workload."""
+    return body["spec"]["template"]["spec"]["containers"][0]
+
+
+def gateway_config(deployed: Deployed) -> dict[str, Any]:
+    """LiteLLM's configuration, read back from the ConfigMap its pods mount."""
+    volumes = deployed.object("Deployment", "litellm")["spec"]["template"]["spec"]["volumes"]
+    name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "config")
+    return yaml.safe_load(deployed.object("ConfigMap", name)["data"]["config.yaml"])
+
+
+def faulty(found: Mapping[str, Sequence[Any] | set[Any]]) -> dict[str, Any]:
+    """Of `place → what is wrong there`, the places where something is; an empty `found` is a test of nothing."""
+    assert found
+    return {place: faults for place, faults in found.items() if faults}
+
+
+def seconds(text: str) -> int:
+    """Seconds of `45m`, `600s` or `1h`."""
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600}[text[-1]]
+
+
+def patches_and_releases(deployed: Deployed) -> list[Manifest]:
+    """What is no object of its own: changed fields of existing objects, and Helm releases."""
+    return [item for item in deployed.manifests if item.category is not Category.OBJECT]

@@ -1,0 +1,117 @@
+"""What Kubernetes itself would say about pods and network rules, written down for tests.
+
+`restricted` follows the Pod Security Standards, level restricted, and `reaches` the semantics of NetworkPolicies; both
+only for fields that this product writes, and they raise for the rest. A real API server and a real network plug-in are
+not replaced.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tests.harness import Pod, selects
+
+RESTRICTED_VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
+HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC")
+SECCOMP = ("RuntimeDefault", "Localhost")
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+
+
+def restricted(spec: Mapping[str, Any]) -> list[str]:
+    """Everything about a pod that the *restricted* level refuses, and a user that is not a number above 0."""
+    found = [f"{field} is set" for field in HOST_FIELDS if spec.get(field)]
+    for volume in spec.get("volumes", []):
+        found += [f"volume type {kind}" for kind in sorted(set(volume) - {"name"} - RESTRICTED_VOLUMES)]
+    for container in [*spec.get("initContainers", []), *spec["containers"], *spec.get("ephemeralContainers", [])]:
+        merged = {**spec.get("securityContext", {}), **container.get("securityContext", {})}
+        found += [f"{container['name']}: {fault}" for fault in _faults(merged)]
+        found += [f"{container['name']}: hostPort" for port in container.get("ports", []) if port.get("hostPort")]
+    return found
+
+
+def _faults(context: Mapping[str, Any]) -> list[str]:
+    """The same of one container; `context` is its own security context over that of its pod."""
+    user, capabilities = context.get("runAsUser"), context.get("capabilities", {})
+    checks = {
+        "runAsNonRoot": context.get("runAsNonRoot") is True,
+        f"runAsUser {user}": isinstance(user, int) and user > 0,
+        "seccompProfile": context.get("seccompProfile", {}).get("type") in SECCOMP,
+        "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+        "capabilities not dropped": "ALL" in capabilities.get("drop", []),
+        "capabilities added": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+        "privileged": not context.get("privileged"),
+        "procMount": context.get("procMount", "Default") == "Default",
+    }
+    return [fault for fault, fine in checks.items() if not fine]
+
+
+def reaches(policies: Iterable[Any], source: Pod, target: Pod, port: int) -> bool:
+    """Whether a TCP connection from one pod of a namespace to another is allowed by the policies of that namespace."""
+    policies = list(policies)
+    return _allowed(policies, "Egress", source, target, port) and _allowed(policies, "Ingress", target, source, port)
+
+
+def reachable_from(policies: Iterable[Any], namespace: str, target: Pod, port: int) -> bool:
+    """Whether the ingress rules let every pod of another namespace connect."""
+    return any(
+        _port(rule, port) and any(_namespace(peer) == namespace for peer in rule.get("from", []))
+        for rule in _rules(policies, "Ingress", target)
+    )
+
+
+def leaves(policies: Iterable[Any], source: Pod) -> set[tuple[str, str]]:
+    """(destination, ports) of every egress rule that is not about pods of the own namespace."""
+    found = set()
+    for rule in _rules(policies, "Egress", source):
+        ports = ",".join(f"{port['protocol']}/{port['port']}" for port in rule.get("ports", [])) or "all"
+        for peer in rule.get("to", [{}]):
+            if "podSelector" not in peer:
+                block = peer.get("ipBlock", {}).get("cidr")
+                found.add((block or _namespace(peer) or "anywhere", ports))
+    return found
+
+
+def _rules(policies: Iterable[Any], direction: str, pod: Pod) -> list[Any]:
+    return [
+        rule
+        for policy in policies
+        if direction in policy["spec"]["policyTypes"] and selects(policy["spec"]["podSelector"], pod.labels)
+        for rule in policy["spec"].get(direction.lower(), [])
+    ]
+
+
+def _allowed(policies: list[Any], direction: str, pod: Pod, other: Pod, port: int) -> bool:
+    isolated = any(
+        direction in policy["spec"]["policyTypes"] and selects(policy["spec"]["podSelector"], pod.labels)
+        for policy in policies
+    )
+    if not isolated:
+        return True
+    key = "to" if direction == "Egress" else "from"
+    return any(
+        _port(rule, port) and (key not in rule or any(_peer(peer, other) for peer in rule[key]))
+        for rule in _rules(policies, direction, pod)
+    )
+
+
+def _port(rule: Any, port: int) -> bool:
+    return "ports" not in rule or any(item["port"] == port and item["protocol"] == "TCP" for item in rule["ports"])
+
+
+def _peer(peer: Any, pod: Pod) -> bool:
+    """An ipBlock is never about pods: their addresses belong to the cluster."""
+    assert len(peer) == 1, peer
+    return "podSelector" in peer and selects(peer["podSelector"], pod.labels)
+
+
+def _namespace(peer: Any) -> str | None:
+    return peer.get("namespaceSelector", {}).get("matchLabels", {}).get(NAMESPACE_LABEL)

@@ -1,0 +1,173 @@
+"""The direction of imports and the size of files, read from the source without running it.
+
+Imports by name at run time (`importlib`, `runpy`) are not seen.
+"""
+
+import ast
+import io
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tests.harness import ROOT
+
+# Which of our packages each may import; a package may always import itself.
+ALLOWED = {
+    "catalog": set(),
+    "settings": set(),
+    "planning": {"catalog", "settings"},
+    "components": {"planning"},
+    "__main__": {"catalog", "settings", "planning", "components"},
+    "preview": {"catalog", "settings", "planning"},
+}
+OURS = {*ALLOWED, "policy", "local", "simcluster", "tests"}
+# What a package may not import from elsewhere.
+FORBIDDEN = {
+    "planning": {"pulumi", "pulumi_kubernetes", "yaml", "pathlib", "os", "subprocess"},
+    "catalog": {"pulumi", "pulumi_kubernetes"},
+    "components": {"pathlib", "os", "subprocess"},
+}
+# Scripts that run inside pods belong to no package of the program.
+POD_SCRIPTS = ROOT / "components" / "pod_scripts"
+LONGEST_COMPONENT = 300
+LONGEST_PROGRAM = 60
+
+
+def sources(package: str) -> list[Path]:
+    """Python files of a package, pod scripts left out."""
+    if package == "__main__":
+        return [ROOT / "__main__.py"]
+    return [file for file in sorted((ROOT / package).rglob("*.py")) if POD_SCRIPTS not in file.parents]
+
+
+def imports(text: str) -> set[str]:
+    """Full names of everything a source imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or ""))
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def tops(text: str) -> set[str]:
+    """Top-level packages a source imports."""
+    return {name.partition(".")[0] for name in imports(text)}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_go_one_way(package: str):
+    """A package imports only what stands before it in the flow of data."""
+    allowed = {package, *ALLOWED[package]}
+    wrong = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources(package)
+        for name in tops(file.read_text(encoding="utf-8")) & OURS - allowed
+    }
+    assert wrong == set()
+    assert sources(package)
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_pure_packages_stay_pure(package: str):
+    """Planning knows neither Pulumi nor files, the catalogue no Pulumi, components no files."""
+    wrong = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources(package)
+        for name in tops(file.read_text(encoding="utf-8")) & FORBIDDEN[package]
+        # the command line of the planner is at the border, and only there
+        if file.name != "__main__.py" or name.startswith("pulumi")
+    }
+    assert wrong == set()
+
+
+def test_only_one_place_reads_the_configuration():
+    """`pulumi.Config` and the runtime's configuration are touched by settings/load.py alone."""
+    readers = {
+        str(file.relative_to(ROOT))
+        for package in ("__main__", "catalog", "settings", "planning", "components")
+        for file in sources(package)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Attribute) and node.attr in ("Config", "get_stack"))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pulumi.runtime"))
+    }
+    assert readers == {"settings/load.py"}
+
+
+def test_pydantic_and_the_loader_stop_at_the_border_of_the_components():
+    """Components get plain data: they import neither settings, nor the catalogue's loader, nor pydantic."""
+    wrong = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in sources("components")
+        for name in imports(file.read_text(encoding="utf-8"))
+        if name.partition(".")[0] in ("settings", "catalog", "pydantic")
+    }
+    assert wrong == set()
+
+
+def test_pod_scripts_use_the_standard_library_only():
+    """What runs in other people's images imports nothing that is not in Python itself."""
+    scripts = [file for file in sorted(POD_SCRIPTS.glob("*.py")) if file.name != "__init__.py"]
+    wrong = {
+        f"{file.name}: {name}"
+        for file in scripts
+        for name in tops(file.read_text())
+        if name not in sys.stdlib_module_names
+    }
+    assert (wrong, len(scripts)) == (set(), 3)
+
+
+def code_lines(text: str) -> int:
+    """Lines that hold code: no blank lines, comments or docstrings."""
+    layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    strings = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    lines = {line for token in tokens if token.type not in layout for line in range(token.start[0], token.end[0] + 1)}
+    return len(lines - strings)
+
+
+def test_the_program_is_short():
+    """__main__.py has at most 60 lines of code and no condition on the stack's name."""
+    text = (ROOT / "__main__.py").read_text(encoding="utf-8")
+    assert code_lines(text) <= LONGEST_PROGRAM
+    assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.If, ast.IfExp))]
+
+
+def test_no_component_file_is_long():
+    """A component file has at most 300 lines; beyond, something belongs in planning or a helper."""
+    lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in sources("components")}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_COMPONENT} == {}
+    assert len(lengths) > 5
+
+
+@pytest.mark.parametrize("file", sources("components"), ids=lambda file: file.name)
+def test_a_component_can_be_hosted_for_other_languages(file: Path):
+    """No component module postpones its annotations, which Pulumi's analyser cannot read."""
+    assert "__future__.annotations" not in imports(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import yaml", {"yaml"}),
+        ("from planning.plan import Plan", {"planning"}),
+        ("def f():\n    import settings.load", {"settings"}),
+    ],
+)
+def test_imports_are_really_found(text: str, expected: set[str]):
+    """Plain, from- and inner imports are all seen."""
+    assert tops(text) == expected
+
+
+def test_code_lines_are_counted_as_promised():
+    """Docstrings, comments and blank lines do not count; every line of a statement does."""
+    assert code_lines('"""Doc\n\nstring."""\n\n# comment\nx = (\n    1\n)\n') == 3

@@ -1,0 +1,707 @@
+"""What must hold for every stack, whatever its configuration: secrecy, images, pods, networks, names, times, queries.
+
+Runs over the repository's stacks and one configuration per way to deploy, one of which serves every dialect. Reads the
+objects as data; does not prove that a cluster accepts them, that a network plug-in enforces them, or that metrics have
+values.
+"""
+
+import base64
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from catalog import load_catalog
+from planning.scaling import adapter_rules
+from planning.weights import checkpoint
+from settings.schema import WeightsSettings
+from tests import kubernetes_rules, promql
+from tests.harness import (
+    HUB_TOKEN,
+    MASTER_KEY,
+    VARIANTS,
+    Deployed,
+    Pod,
+    computable,
+    container_of,
+    environment,
+    every_stack,
+    faulty,
+    gateway_config,
+    kind_of,
+    minimal,
+    own_keys,
+    pods,
+    refusals,
+    rendered,
+    seconds,
+    selects,
+    stack,
+    stack_names,
+    walk,
+)
+
+CATALOG = load_catalog()
+EVERY = pytest.mark.parametrize("name", every_stack())
+EXACT_IMAGE = re.compile(r"^[a-z0-9][a-z0-9._/:-]*:v?\d+\.\d+\.\d+[a-z0-9.-]*(@sha256:[0-9a-f]{64})?$")
+# What Pulumi adds to a logical name where an object has no metadata.name: a dash and eight characters.
+AUTONAME = 9
+LONGEST_NAME = 63
+# Cluster-wide roles are never used as a label or a host name.
+LONG_NAMES_ALLOWED = {"ClusterRole", "ClusterRoleBinding"}
+TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "endpoint", "node"})
+METRICS = {name: metric for engine in CATALOG.engines.values() for name, metric in engine.metrics.items()}
+
+
+def workloads(deployed: Deployed) -> list[Any]:
+    """Everything that keeps pods running."""
+    return [body for kind in ("Deployment", "LeaderWorkerSet") for body in deployed.objects(kind)]
+
+
+def scalers(deployed: Deployed) -> list[Any]:
+    """Everything that changes a number of replicas."""
+    return [*deployed.objects("ScaledObject"), *deployed.objects("HorizontalPodAutoscaler")]
+
+
+def network_policies(deployed: Deployed) -> list[Any]:
+    """The policies of the serving namespace."""
+    return deployed.objects("NetworkPolicy")
+
+
+# --- the lists above mean something -----------------------------------------------------------------------------------
+
+
+def test_dev_and_prod_are_among_the_stacks():
+    """The stacks of the repository are found, so the tests below cannot pass for want of them."""
+    assert {"dev", "prod"} <= set(stack_names())
+
+
+def test_every_dialect_of_the_catalogue_is_served():
+    """One model per parser, tokenizer and kind of KV cache is rendered below; what cannot be computed is refused."""
+    served = {server.model for server in rendered("variant:every-dialect").plan.servers}
+    parsers = {CATALOG.models[name].serving.tool_call_parser for name in served}
+    assert {"hermes", "deepseek_v3", "qwen3_coder", "llama3_json", None} <= parsers
+    rest = sorted(set(CATALOG.models) - set(computable().values()))
+    config = minimal(gpuPools={"l4": {"gpu": "nvidia-h200", "gpusPerNode": 8}}, models={"small": {"model": rest[0]}})
+    assert len(refusals(config)) == 1
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_no_secret_is_seen_outside_a_secret(name: str):
+    """No secret value, nor its base64, is in any input, registered output or export but the data of a Secret."""
+    deployed = rendered(name)
+    wanted = {*deployed.secrets} | {base64.b64encode(secret.encode()).decode() for secret in deployed.secrets}
+    places: dict[str, Any] = {record.urn: deployed.raw[record.urn] for record in deployed.records}
+    for record in deployed.records:
+        if kind_of(record) == "Secret":
+            places[record.urn] = {key: value for key, value in places[record.urn].items() if key != "stringData"}
+    places |= {f"outputs of {urn}": values for urn, values in deployed.outputs.items()}
+    places["exports"] = dict(deployed.exports)
+    leaks = [
+        f"{place}{path}"
+        for place, value in places.items()
+        for path, leaf in walk(value)
+        if isinstance(leaf, str) and any(secret in leaf for secret in wanted)
+    ]
+    assert leaks == []
+
+
+@EVERY
+def test_only_secrets_hold_secret_values(name: str):
+    """A value marked secret is an input of a Secret and of nothing else, and no export is secret."""
+    deployed = rendered(name)
+    assert {kind_of(record) for record in deployed.records if record.secret_paths} <= {"Secret"}
+    assert deployed.secret_exports == frozenset()
+
+
+def test_the_markers_are_really_in_the_secrets():
+    """Master key and hub token reach their Secrets, so the search for them above searches for something."""
+    deployed = stack(VARIANTS["own-keys"])
+    assert {MASTER_KEY, HUB_TOKEN} < deployed.secrets
+    assert (deployed.secret("gateway-keys")["master-key"], deployed.secret("weights-hub")["token"]) == (
+        MASTER_KEY,
+        HUB_TOKEN,
+    )
+
+
+@pytest.mark.parametrize("name", ["dev", "prod"])
+def test_the_stacks_of_the_repository_hold_no_secret_at_all(name: str):
+    """Both name a Secret that exists, so no secret passes through the program and its state."""
+    deployed = rendered(name)
+    assert (deployed.secrets, deployed.objects("Secret")) == (frozenset(), [])
+
+
+# --- pods -------------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_every_pod_passes_the_restricted_level(name: str):
+    """Nothing the Pod Security level *restricted* refuses, and a numeric user that is not root."""
+    found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(rendered(name))}
+    assert faulty(found) == {}
+    assert len(found) > 3
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"hostNetwork": True}, "hostNetwork is set"),
+        ({"hostPID": True}, "hostPID is set"),
+        ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "volume type hostPath"),
+        ({"securityContext": {"runAsNonRoot": None}}, "c: runAsNonRoot"),
+        ({"securityContext": {"runAsUser": 0}}, "c: runAsUser 0"),
+        ({"securityContext": {"runAsUser": None}}, "c: runAsUser None"),
+        ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, "c: seccompProfile"),
+        ({"container": {"allowPrivilegeEscalation": None}}, "c: allowPrivilegeEscalation"),
+        ({"container": {"capabilities": {}}}, "c: capabilities not dropped"),
+        ({"container": {"capabilities": {"drop": ["ALL"], "add": ["IPC_LOCK"]}}}, "c: capabilities added"),
+        ({"container": {"privileged": True}}, "c: privileged"),
+    ],
+)
+def test_the_restricted_level_is_really_checked(change: dict[str, Any], fault: str):
+    """Each thing the level forbids is found in a pod that has it."""
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, **change.get("container", {})}
+    security = {"runAsNonRoot": True, "runAsUser": 2000, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {
+        "containers": [{"name": "c", "securityContext": own}],
+        "securityContext": {**security, **change.get("securityContext", {})},
+        **{key: value for key, value in change.items() if key not in ("container", "securityContext")},
+    }
+    assert kubernetes_rules.restricted(spec) == [fault]
+
+
+@EVERY
+def test_every_container_is_closed(name: str):
+    """Every container has a read-only root file system, a memory limit and a CPU request."""
+    found = {
+        f"{pod.owner}/{container['name']}": (
+            container["securityContext"].get("readOnlyRootFilesystem"),
+            "memory" in container["resources"]["limits"],
+            "cpu" in container["resources"]["requests"],
+        )
+        for pod in pods(rendered(name))
+        for container in pod.containers
+    }
+    assert found == dict.fromkeys(found, (True, True, True))
+    assert found
+
+
+@EVERY
+def test_pods_are_told_nothing_they_do_not_need(name: str):
+    """No service links, an own ServiceAccount, and a token only where nodes are verified."""
+    found = {
+        pod.owner: (
+            pod.spec["enableServiceLinks"],
+            pod.spec["automountServiceAccountToken"],
+            pod.spec["serviceAccountName"] != "default",
+        )
+        for pod in pods(rendered(name))
+    }
+    assert found == {owner: (False, owner.endswith("-verify-auto"), True) for owner in found}
+    assert {body["automountServiceAccountToken"] for body in rendered(name).objects("ServiceAccount")} == {False}
+
+
+@EVERY
+def test_every_image_is_an_exact_version(name: str):
+    """Every container image has a full version, and every chart an exact one: nothing moves by itself."""
+    deployed = rendered(name)
+    images = {container["image"] for pod in pods(deployed) for container in pod.containers}
+    assert [image for image in images if not EXACT_IMAGE.match(image)] == []
+    charts = [manifest.body["version"] for manifest in deployed.manifests if manifest.kind == "Release"]
+    assert [version for version in charts if not re.fullmatch(r"v?\d+\.\d+\.\d+", version)] == []
+    assert images
+
+
+@pytest.mark.parametrize("image", ["vllm/vllm-openai", "vllm/vllm-openai:latest", "redis:8", "redis:8.2", "a:main-1"])
+def test_a_moving_image_is_really_noticed(image: str):
+    """What may be another image tomorrow does not count as an exact version."""
+    assert EXACT_IMAGE.match(image) is None
+
+
+@EVERY
+def test_what_a_pod_refers_to_is_there(name: str):
+    """Volumes, mounts, ConfigMaps, claims and ServiceAccounts of a pod exist, and no volume is left over."""
+    deployed = rendered(name)
+    there = {kind: {body["metadata"].get("name") for body in deployed.objects(kind)} for kind in
+             ("ConfigMap", "PersistentVolumeClaim", "ServiceAccount")}  # fmt: skip
+    faults = []
+    for pod in pods(deployed):
+        volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
+        mounted = {mount["name"] for container in pod.containers for mount in container.get("volumeMounts", [])}
+        if set(volumes) != mounted:
+            faults.append(f"{pod.owner}: volumes {sorted(volumes)}, mounts {sorted(mounted)}")
+        for volume in volumes.values():
+            if "configMap" in volume and volume["configMap"]["name"] not in there["ConfigMap"]:
+                faults.append(f"{pod.owner}: ConfigMap {volume['configMap']['name']}")
+            claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+            if claim and claim not in there["PersistentVolumeClaim"]:
+                faults.append(f"{pod.owner}: claim {claim}")
+        if pod.spec["serviceAccountName"] not in there["ServiceAccount"]:
+            faults.append(f"{pod.owner}: ServiceAccount {pod.spec['serviceAccountName']}")
+    assert faults == []
+
+
+@EVERY
+def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name: str):
+    """A key comes from a Secret of the stack, with that entry, or from one the configuration names."""
+    deployed = rendered(name)
+    declared = {body["metadata"]["name"]: set(body["stringData"]) for body in deployed.objects("Secret")}
+    plan = deployed.plan
+    database = plan.gateway.database.secret if plan.gateway.database else None
+    named = {plan.gateway.existing_secret, plan.weights.token_secret, database} - {None}
+    read = {
+        (secret, entry)
+        for pod in pods(deployed)
+        for container in pod.containers
+        for value in environment(container).values()
+        if value.startswith("secret:")
+        for secret, _, entry in [value.removeprefix("secret:").partition("/")]
+    }
+    assert read
+    assert {
+        (secret, entry) for secret, entry in read if entry not in declared.get(secret, ()) and secret not in named
+    } == (set())
+
+
+@EVERY
+def test_gpus_are_asked_for_where_nodes_have_them(name: str):
+    """A GPU pod asks for as many GPUs as its limit, no more than a node has; a CPU pod for none."""
+    deployed = rendered(name)
+    found, expected = {}, {}
+    for server in deployed.plan.servers:
+        pool = deployed.plan.pools[server.pool]
+        for pod in pods(deployed):
+            if pod.owner in (f"Deployment {server.name}", f"LeaderWorkerSet {server.name}"):
+                resources = pod.spec["containers"][0]["resources"]
+                asked = [int(resources[part].get("nvidia.com/gpu", 0)) for part in ("requests", "limits")]
+                found[pod.owner] = (asked, asked[0] <= pool.gpus_per_node, bool(pod.spec.get("tolerations")))
+                gpus = 0 if server.cpu else server.parallelism.gpus // server.nodes_per_replica
+                expected[pod.owner] = ([gpus, gpus], True, not server.cpu)
+    assert found == expected
+    assert found
+
+
+# --- who may talk to whom ---------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_every_pod_has_a_network_policy_of_its_own(name: str):
+    """Beside the default deny of the namespace, some policy names the pods of each workload."""
+    deployed = rendered(name)
+    specific = [body for body in network_policies(deployed) if body["spec"]["podSelector"]]
+    found = {
+        pod.owner: any(selects(body["spec"]["podSelector"], pod.labels) for body in specific) for pod in pods(deployed)
+    }
+    assert found == dict.fromkeys(found, True)
+    denied = [body["spec"] for body in network_policies(deployed) if body["metadata"]["name"] == "default-deny"]
+    assert denied == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
+
+
+@EVERY
+def test_only_the_gateway_reaches_servers_and_redis(name: str):
+    """Of all connections between pods exactly these are allowed: gateway → routed servers, gateway → own Redis."""
+    deployed = rendered(name)
+    policies = network_policies(deployed)
+    listening = {pod.owner: (pod, port) for pod in pods(deployed) for port in pod.ports.values() if port != 4002}
+    found = {
+        (source.owner, owner)
+        for source in pods(deployed)
+        for owner, (target, port) in listening.items()
+        if source.owner != owner and kubernetes_rules.reaches(policies, source, target, port)
+    }
+    kinds = {server.name: "LeaderWorkerSet" if server.nodes_per_replica > 1 else "Deployment" for server in
+             deployed.plan.servers}  # fmt: skip
+    expected = {
+        ("Deployment litellm", f"{kinds[route.server]} {route.server}") for route in deployed.plan.gateway.routes
+    }
+    if deployed.plan.gateway.redis.image:
+        expected.add(("Deployment litellm", "Deployment litellm-redis"))
+    assert found == expected
+
+
+def test_the_pods_of_a_group_reach_each_other_and_nobody_else_joins():
+    """Leader and worker of a replica over two nodes may use any port between them; the gateway may not."""
+    deployed = stack(VARIANTS["two-nodes"])
+    policies = network_policies(deployed)
+    leader, worker = (pod for pod in pods(deployed) if pod.kind == "LeaderWorkerSet")
+    gateway = next(pod for pod in pods(deployed) if pod.owner == "Deployment litellm")
+    port = 29500
+    assert (
+        kubernetes_rules.reaches(policies, leader, worker, port),
+        kubernetes_rules.reaches(policies, worker, leader, port),
+        kubernetes_rules.reaches(policies, gateway, leader, port),
+    ) == (True, True, False)
+
+
+@EVERY
+def test_nothing_but_the_download_leaves_for_the_internet(name: str):
+    """DNS for all, the hub for downloads, the API server for verification, what is foreign for the gateway."""
+    deployed = rendered(name)
+    plan = deployed.plan
+    dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
+    hub = ",".join(f"TCP/{port}" for port in sorted({443, plan.weights.hub_port}))
+    gateway = set()
+    if not plan.gateway.redis.image:
+        gateway.add(("anywhere", f"TCP/{plan.gateway.redis.port}"))
+    if plan.gateway.database:
+        gateway.add(("anywhere", f"TCP/{plan.gateway.database.port}"))
+    expected = {}
+    for pod in pods(deployed):
+        extra: set[tuple[str, str]] = set()
+        if pod.labels["app.kubernetes.io/name"] == "model-weights":
+            extra = {("0.0.0.0/0", hub)}
+        elif pod.labels["app.kubernetes.io/name"] == "verify-nodes":
+            extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
+        elif pod.owner == "Deployment litellm":
+            extra = gateway
+        elif pod.labels["app.kubernetes.io/name"] == "litellm-migration":
+            extra = {("anywhere", "TCP/5432")}
+        expected[pod.owner] = {*dns, *extra}
+    policies = network_policies(deployed)
+    assert {pod.owner: kubernetes_rules.leaves(policies, pod) for pod in pods(deployed)} == expected
+
+
+@EVERY
+def test_no_address_of_the_cloud_metadata_service_is_reachable(name: str):
+    """Every rule for the open internet leaves out the address that hands out credentials; DNS has one of its own."""
+    blocks = [
+        peer["ipBlock"]
+        for body in network_policies(rendered(name))
+        for rule in body["spec"].get("egress", [])
+        for peer in rule.get("to", [])
+        if "ipBlock" in peer
+    ]
+    closed = [block for block in blocks if "169.254.169.254/32" not in block.get("except", [])]
+    assert (len(blocks) > len(closed), closed) == (True, [{"cidr": "169.254.20.10/32"}])
+
+
+# --- selectors --------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_a_service_selects_one_workload_and_names_its_port(name: str):
+    """Every Service selects the pods of exactly one workload, which have the port it names."""
+    deployed = rendered(name)
+    found, expected = {}, {}
+    for body in deployed.objects("Service"):
+        chosen = [pod for pod in pods(deployed) if selects({"matchLabels": body["spec"]["selector"]}, pod.labels)]
+        ports = [pod.ports.get(port["targetPort"]) for pod in chosen for port in body["spec"]["ports"]]
+        service = body["metadata"]["name"]
+        found[service] = ({pod.owner.partition(" ")[2] for pod in chosen}, ports)
+        expected[service] = ({service}, [port["port"] for port in body["spec"]["ports"]])
+    assert found == expected
+    assert found
+
+
+@EVERY
+def test_no_service_makes_vllm_read_its_address_as_a_port(name: str):
+    """No Service is called vllm: its VLLM_PORT=tcp://… variable would break every server of the namespace."""
+    assert [body for body in rendered(name).objects("Service") if body["metadata"]["name"] == "vllm"] == []
+
+
+@EVERY
+def test_a_disruption_budget_covers_one_workload(name: str):
+    """Every budget selects the pods of exactly one workload, and every server and the gateway have one."""
+    deployed = rendered(name)
+    found = {}
+    for body in deployed.objects("PodDisruptionBudget"):
+        chosen = {pod.owner for pod in pods(deployed) if selects(body["spec"]["selector"], pod.labels)}
+        found[body["metadata"]["name"]] = chosen
+    kinds = {body["metadata"]["name"]: body["kind"] for body in workloads(deployed)}
+    wanted = {"litellm", *(server.name for server in deployed.plan.servers)}
+    assert found == {workload: {f"{kinds[workload]} {workload}"} for workload in wanted}
+
+
+@EVERY
+def test_a_workload_selects_its_own_pods_only(name: str):
+    """The selector of every Deployment selects its template and no pod of another workload."""
+    deployed = rendered(name)
+    found = {
+        body["metadata"]["name"]: [pod.owner for pod in pods(deployed) if selects(body["spec"]["selector"], pod.labels)]
+        for body in deployed.objects("Deployment")
+    }
+    assert found == {workload: [f"Deployment {workload}"] for workload in found}
+
+
+@EVERY
+def test_monitors_find_pods_and_ports(name: str):
+    """The PodMonitors scrape every server and the gateway, on ports that exist and that Prometheus reaches."""
+    deployed = rendered(name)
+    policies = network_policies(deployed)
+    scraped = []
+    for body in deployed.objects("PodMonitor"):
+        for pod in pods(deployed):
+            if selects(body["spec"]["selector"], pod.labels):
+                for endpoint in body["spec"]["podMetricsEndpoints"]:
+                    port = pod.ports.get(endpoint["port"])
+                    reachable = port is not None and kubernetes_rules.reachable_from(
+                        policies, deployed.plan.observability.namespace, pod, port
+                    )
+                    scraped += [(pod.owner.partition(" ")[2], port, reachable)] if port else []
+    servers = [(server.name, 8000, True) for server in deployed.plan.servers]
+    assert sorted(scraped) == sorted([*servers, ("litellm", 4002, True)])
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_names_are_unique(name: str):
+    """No two objects of a kind have the same name in the same namespace."""
+    counted = Counter((item.api_version, item.kind, item.namespace, item.name) for item in rendered(name).manifests)
+    assert [key for key, count in counted.items() if count > 1] == []
+
+
+@EVERY
+def test_names_and_label_values_are_short_enough(name: str):
+    """Names, drawn endings included, and label values have at most 63 characters, as labels and DNS demand."""
+    deployed = rendered(name)
+    named: dict[str, str] = {}
+    for item in deployed.manifests:
+        drawn = "name" not in deployed.raw[item.urn].get("metadata", {"name": ""})
+        named[f"{item.kind} {item.name}"] = f"{item.logical_name}{'x' * AUTONAME}" if drawn else item.name
+    too_long = [
+        key for key, text in named.items() if len(text) > LONGEST_NAME and key.split()[0] not in LONG_NAMES_ALLOWED
+    ]
+    values = [
+        value for item in deployed.manifests for value in (item.body.get("metadata") or {}).get("labels", {}).values()
+    ]
+    assert (too_long, [value for value in values if len(value) > LONGEST_NAME]) == ([], [])
+
+
+def test_every_model_of_the_catalogue_has_a_download_job_of_its_own():
+    """Names of download Jobs are short enough with Pulumi's ending, well formed, and differ between checkpoints."""
+    settings = WeightsSettings.model_validate({"storageClass": "rwx"})
+    names = {name: checkpoint(name, model, None, settings).name for name, model in CATALOG.models.items()}
+    longest = LONGEST_NAME - len("weights-") - AUTONAME
+    assert [
+        name for name in names.values() if len(name) > longest or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)
+    ] == []
+    assert len(set(names.values())) == len(names)
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_no_wait_undercuts_another_one(name: str):
+    """Of every server: load budget < progress deadline < the engine's patience, and the server waits as long itself."""
+    deployed = rendered(name)
+    checked = 0
+    for body in workloads(deployed):
+        if body["metadata"]["labels"]["app.kubernetes.io/name"] != "vllm":
+            continue
+        workload = body["metadata"]["name"]
+        group = body["spec"].get("leaderWorkerTemplate")
+        container = group["leaderTemplate"]["spec"]["containers"][0] if group else container_of(body)
+        budget = container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"]
+        patience = seconds(deployed.manifest(body["kind"], workload).options.timeouts["create"])
+        deadline = body["spec"].get("progressDeadlineSeconds")
+        if group:
+            deadline = budget + 1
+            assert body["metadata"]["annotations"]["pulumi.com/timeoutSeconds"] == str(patience)
+        assert budget < deadline < patience, workload
+        assert environment(container)["VLLM_ENGINE_READY_TIMEOUT_S"] == str(budget)
+        checked += 1
+    assert checked == len(deployed.plan.servers)
+
+
+@EVERY
+def test_a_stopping_pod_has_time_to_finish(name: str):
+    """Pause + drain < grace period, for servers by --shutdown-timeout and for the gateway by its own variable."""
+    found = {}
+    for pod in pods(rendered(name)):
+        container = pod.spec["containers"][0]
+        if "lifecycle" not in container:
+            continue
+        given = [
+            argument.partition("=")[2] for argument in container["args"] if argument.startswith("--shutdown-timeout=")
+        ]
+        drain = int(given[0] if given else environment(container)["GRACEFUL_SHUTDOWN_TIMEOUT"])
+        pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        found[pod.owner] = pause >= 10 and drain > 0 and pause + drain < pod.spec["terminationGracePeriodSeconds"]
+    assert found == dict.fromkeys(found, True)
+    assert len(found) == 1 + len(rendered(name).plan.servers)
+
+
+@EVERY
+def test_jobs_end_before_the_engine_loses_patience(name: str):
+    """Every Job has a deadline of its own, or retries that end, below the engine's timeout for it."""
+    deployed = rendered(name)
+    found = {}
+    for item in deployed.manifests:
+        if item.kind == "Job":
+            patience = seconds(item.options.timeouts["create"])
+            deadline = item.body["spec"].get("activeDeadlineSeconds")
+            found[item.logical_name] = deadline is not None and deadline < patience == seconds(
+                item.options.timeouts["update"]
+            )
+    assert found == dict.fromkeys(found, True)
+    assert found
+
+
+@EVERY
+def test_no_timeout_cuts_an_answer(name: str):
+    """Route > gateway ≥ the longest answer of every server, so that the gateway says what is wrong."""
+    deployed = rendered(name)
+    limit = gateway_config(deployed)["litellm_settings"]["request_timeout"]
+    outer = []
+    for body in deployed.objects("HTTPRoute"):
+        for rule in body["spec"]["rules"]:
+            outer += [seconds(rule["timeouts"]["request"]), seconds(rule["timeouts"]["backendRequest"])]
+    for body in deployed.objects("Ingress"):
+        annotations = body["metadata"]["annotations"]
+        outer += [int(annotations[f"nginx.ingress.kubernetes.io/proxy-{what}-timeout"]) for what in ("read", "send")]
+    exposed = deployed.plan.gateway.exposure["kind"] != "none"
+    assert bool(outer) == exposed
+    longest = max(server.timing.longest_request_s for server in deployed.plan.servers)
+    assert (min(outer, default=limit + 1) > limit, limit >= longest) == (True, True)
+
+
+# --- replicas ---------------------------------------------------------------------------------------------------------
+
+
+@EVERY
+def test_replicas_are_set_by_one_side_only(name: str):
+    """Where an autoscaler targets a workload the engine ignores its replicas, and only there; one autoscaler each."""
+    deployed = rendered(name)
+    targets = Counter(
+        (body["spec"]["scaleTargetRef"]["kind"], body["spec"]["scaleTargetRef"]["name"]) for body in scalers(deployed)
+    )
+    ignored = {
+        (record.type.rpartition(":")[2], record.name): record.options.ignore_changes
+        for record in deployed.records
+        if record.options.ignore_changes
+    }
+    assert ignored == dict.fromkeys(targets, ("spec.replicas",))
+    assert set(targets.values()) <= {1}
+    kinds = {body["metadata"]["name"]: (body["kind"], body["apiVersion"]) for body in workloads(deployed)}
+    references = {body["spec"]["scaleTargetRef"]["name"]: body["spec"]["scaleTargetRef"] for body in scalers(deployed)}
+    assert {name: (ref["kind"], ref["apiVersion"]) for name, ref in references.items()} == {
+        name: kinds[name] for name in references
+    }
+
+
+@EVERY
+def test_an_update_never_waits_for_gpus_that_are_not_there(name: str):
+    """Every update may take a pod away first or start one first, and never does neither."""
+    found = {}
+    for body in workloads(rendered(name)):
+        rolling = body["spec"].get("strategy", {}).get("rollingUpdate") or body["spec"].get("rolloutStrategy", {}).get(
+            "rollingUpdateConfiguration"
+        )
+        if rolling:
+            found[body["metadata"]["name"]] = (rolling["maxSurge"], rolling["maxUnavailable"]) != (0, 0)
+    assert found == dict.fromkeys(found, True)
+    assert found
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+def rules(deployed: Deployed) -> list[Any]:
+    """Every alerting or recording rule of a stack."""
+    groups = [group for body in deployed.objects("PrometheusRule") for group in body["spec"]["groups"]]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def queries(deployed: Deployed) -> dict[str, str]:
+    """Every PromQL query of a stack, by where it stands."""
+    dashboard = json.loads(deployed.object("ConfigMap", "llm-serving-dashboard")["data"]["llm-serving.json"])
+    triggers = [
+        (body["metadata"]["name"], trigger)
+        for body in deployed.objects("ScaledObject")
+        for trigger in body["spec"]["triggers"]
+        if trigger["type"] == "prometheus"
+    ]
+    targets = [(panel["title"], target) for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    variables = [variable for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+    return {
+        **{f"rule {index} {rule.get('alert')}": rule["expr"] for index, rule in enumerate(rules(deployed))},
+        **{f"{server} {trigger['name']}": trigger["metadata"]["query"] for server, trigger in triggers},
+        **{f"panel {title} {target['refId']}": target["expr"] for title, target in targets},
+        **{f"variable {variable['name']}": variable["query"] for variable in variables},
+    }
+
+
+@EVERY
+def test_every_query_asks_for_what_is_exported(name: str):
+    """Metrics, matchers, label values and grouping labels of all queries exist in the engines' catalogues."""
+    found = {place: promql.faults(query, METRICS, TARGET_LABELS) for place, query in queries(rendered(name)).items()}
+    assert faulty(found) == {}
+    assert {"rule 0 LLMHighWaitQueue", "panel GPU temperature A", "variable model"} <= set(found)
+
+
+def test_gpu_panels_group_by_the_labels_the_exporter_has():
+    """DCGM panels group by `hostname` and `gpu`, as the pinned exporter writes them."""
+    grouped = {
+        series.by
+        for query in queries(rendered("prod")).values()
+        for series in promql.series_of(query)
+        if series.name.startswith("DCGM_")
+    }
+    assert grouped == {(("hostname", "gpu"),)}
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("vllm:gpu_cache_usage_perc > 0.8", "vllm:gpu_cache_usage_perc is not exported"),
+        ('vllm:num_requests_waiting{model="x"}', "vllm:num_requests_waiting has no label model"),
+        ("max by (Hostname) (DCGM_FI_DEV_GPU_TEMP)", "DCGM_FI_DEV_GPU_TEMP has no label Hostname"),
+        ("max(DCGM_FI_DEV_GPU_TEMP) by (Hostname)", "DCGM_FI_DEV_GPU_TEMP has no label Hostname"),
+        ("rate(vllm:num_requests_waiting[5m])", "rate of vllm:num_requests_waiting, which is a gauge"),
+        ("sum(vllm:generation_tokens_total)", "vllm:generation_tokens_total is a counter and used without a rate"),
+        (
+            "histogram_quantile(0.95, vllm:time_to_first_token_seconds_bucket)",
+            "vllm:time_to_first_token_seconds_bucket is not summed by le over rates",
+        ),
+        (
+            "rate(vllm:time_to_first_token_seconds[5m])",
+            "vllm:time_to_first_token_seconds is a histogram without _bucket, _sum or _count",
+        ),
+        ('kube_pod_status_ready{condition="yes"}', "kube_pod_status_ready has no condition=yes"),
+    ],
+)
+def test_a_wrong_query_is_really_noticed(query: str, fault: str):
+    """Each kind of mistake is found, those of the published guides among them."""
+    assert promql.faults(query, METRICS, TARGET_LABELS) == [fault]
+
+
+@EVERY
+def test_alert_texts_use_labels_that_are_left(name: str):
+    """Every `$labels` of an alert's texts is a grouping label of its query or a label of the rule."""
+    found = {}
+    for rule in rules(rendered(name)):
+        used = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule.get("annotations", {}))))
+        found[rule["expr"]] = used - promql.labels_of(rule["expr"]) - set(rule["labels"])
+    assert faulty(found) == {}
+    assert found
+
+
+def test_the_adapter_offers_what_the_autoscaler_asks_for():
+    """With the hpa driver the rule's metric is exported, and the name it is given is the one the HPA reads."""
+    deployed = stack(VARIANTS["hpa-canary"])
+    (rule,) = adapter_rules(CATALOG)
+    assert promql.faults(str(rule["seriesQuery"]), METRICS, TARGET_LABELS) == []
+    (scaler,) = deployed.objects("HorizontalPodAutoscaler")
+    asked = [metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]]
+    assert [rule["name"]] == [{"as": name} for name in asked]
+
+
+def test_a_pod_is_seen_as_the_cluster_would_see_it():
+    """A leader and a worker differ in the index their operator gives them, which Services and budgets rely on."""
+    found = [pod for pod in pods(stack(VARIANTS["two-nodes"])) if pod.kind == "LeaderWorkerSet"]
+    assert [pod.labels["leaderworkerset.sigs.k8s.io/worker-index"] for pod in found] == ["0", "1"]
+    assert all(isinstance(pod, Pod) for pod in found)
+
+
+def test_a_master_key_litellm_would_refuse_is_refused_before_anything_is_deployed():
+    """A key without the prefix, or too short to be one, stops the program."""
+    with pytest.raises(Exception, match="gatewayMasterKey: must start with sk-"):
+        stack(own_keys(gatewayMasterKey="hunter2-hunter2-hunter2"))

@@ -1,0 +1,171 @@
+"""LiteLLM's configuration of every stack against the keys the pinned version knows, and against the pods it is for.
+
+LiteLLM ignores unknown keys without a word, so each is looked up in the catalogue. What the proxy does with the values
+is proved where it really runs, not here.
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+from catalog import load_catalog
+from tests.harness import Deployed, container_of, environment, every_stack, gateway_config, rendered, walk
+
+ENGINE = load_catalog().engines["litellm"]
+EVERY = pytest.mark.parametrize("name", every_stack())
+SECTIONS = {
+    "router_settings": ENGINE.router_settings,
+    "general_settings": ENGINE.general_settings,
+    "litellm_settings": ENGINE.litellm_settings,
+}
+FROM_ENVIRONMENT = "os.environ/"
+
+
+def unknown_keys(config: dict[str, Any]) -> list[str]:
+    """Keys of a configuration that the pinned version does not read."""
+    found = [section for section in config if section not in (*SECTIONS, "model_list")]
+    found += [
+        f"{section}.{key}" for section, known in SECTIONS.items() for key in config.get(section, {}) if key not in known
+    ]
+    for entry in config["model_list"]:
+        found += [f"model_list.{key}" for key in entry if key not in ("model_name", "litellm_params", "model_info")]
+        found += [f"litellm_params.{key}" for key in entry["litellm_params"] if key not in ENGINE.litellm_params]
+    return found
+
+
+def gateway_environment(deployed: Deployed) -> dict[str, str]:
+    """Environment of the gateway's container."""
+    return environment(container_of(deployed.object("Deployment", "litellm")))
+
+
+@EVERY
+def test_the_proxy_knows_every_key(name: str):
+    """All keys of all sections are read by the pinned version, and its routing strategy exists."""
+    config = gateway_config(rendered(name))
+    assert unknown_keys(config) == []
+    assert config["router_settings"]["routing_strategy"] in ENGINE.routing_strategies
+
+
+@pytest.mark.parametrize(
+    ("change", "unknown"),
+    [
+        ({"litellm_settings": {"num_retriez": 2}}, ["litellm_settings.num_retriez"]),
+        ({"general_settings": {"num_retries": 2}}, ["general_settings.num_retries"]),
+        ({"routing": {}}, ["routing"]),
+        ({"model_list": [{"model_name": "a", "litellm_params": {"modle": "a"}}]}, ["litellm_params.modle"]),
+    ],
+)
+def test_an_unknown_key_is_really_noticed(change: dict[str, Any], unknown: list[str]):
+    """A misspelt key, one in the wrong section, a section of no meaning: each is found."""
+    assert unknown_keys({"model_list": [], **change}) == unknown
+
+
+@EVERY
+def test_every_served_model_has_its_routes(name: str):
+    """One route per server that gets traffic: its public name, its Service, its own key."""
+    deployed = rendered(name)
+    namespace = deployed.plan.namespace
+    found = [
+        (entry["model_name"], entry["litellm_params"]["api_base"], entry["litellm_params"]["model"])
+        for entry in gateway_config(deployed)["model_list"]
+    ]
+    expected = [
+        (server.model_name, f"http://{server.name}.{namespace}.svc:8000/v1", f"hosted_vllm/{server.model_name}")
+        for server in deployed.plan.servers
+        if server.weight
+    ]
+    assert found == expected
+    assert {server.model_name for server in deployed.plan.servers} == {model for model, _, _ in found}
+
+
+@EVERY
+def test_a_route_asks_a_server_by_the_name_it_answers_to(name: str):
+    """The model of every route is the --served-model-name of the server behind it."""
+    deployed = rendered(name)
+    served = {
+        f"http://{server.name}.{deployed.plan.namespace}.svc:8000/v1": next(
+            argument.partition("=")[2] for argument in server.args if argument.startswith("--served-model-name=")
+        )
+        for server in deployed.plan.servers
+    }
+    for entry in gateway_config(deployed)["model_list"]:
+        parameters = entry["litellm_params"]
+        assert parameters["model"] == f"hosted_vllm/{served[parameters['api_base']]}"
+
+
+@EVERY
+def test_every_variable_the_configuration_reads_is_set(name: str):
+    """Each os.environ/NAME is in the container's environment: keys from Secrets, host names and ports in clear."""
+    deployed = rendered(name)
+    config, values = gateway_config(deployed), gateway_environment(deployed)
+    read = {
+        leaf.removeprefix(FROM_ENVIRONMENT)
+        for _, leaf in walk(config)
+        if isinstance(leaf, str) and leaf.startswith(FROM_ENVIRONMENT)
+    }
+    assert read - set(values) == set()
+    in_clear = {variable for variable in read if not values[variable].startswith("secret:")}
+    assert in_clear == {"REDIS_HOST", "REDIS_PORT"}
+    keys = {entry["litellm_params"]["api_key"] for entry in config["model_list"]}
+    assert len(keys) == len(config["model_list"])
+    assert {"LITELLM_MASTER_KEY", "REDIS_PASSWORD"} < read
+
+
+@EVERY
+def test_gateway_and_server_have_the_same_key(name: str):
+    """The key a route sends and the key its server demands come from the same entry of the same Secret."""
+    deployed = rendered(name)
+    sent = gateway_environment(deployed)
+    demanded = {}
+    for server in deployed.plan.servers:
+        kind = "LeaderWorkerSet" if server.nodes_per_replica > 1 else "Deployment"
+        spec = deployed.object(kind, server.name)["spec"]
+        template = spec["leaderWorkerTemplate"]["leaderTemplate"] if kind == "LeaderWorkerSet" else spec["template"]
+        demanded[server.name] = environment(template["spec"]["containers"][0])["VLLM_API_KEY"]
+    for entry in gateway_config(deployed)["model_list"]:
+        variable = entry["litellm_params"]["api_key"].removeprefix(FROM_ENVIRONMENT)
+        assert sent[variable] == demanded[entry["model_info"]["id"]]
+
+
+@EVERY
+def test_limits_are_shared_over_replicas(name: str):
+    """A strategy or limit that counts needs Redis, and the router is given one."""
+    router = gateway_config(rendered(name))["router_settings"]
+    assert {router[key] for key in ("redis_host", "redis_port", "redis_password")} == {
+        f"{FROM_ENVIRONMENT}{variable}" for variable in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
+    }
+
+
+@EVERY
+def test_variables_have_names_a_shell_accepts(name: str):
+    """Every environment variable of the gateway is upper case letters, digits and underscores."""
+    assert [
+        variable for variable in gateway_environment(rendered(name)) if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable)
+    ] == []
+
+
+def test_fallbacks_and_limits_reach_the_router():
+    """Fallbacks of the stack file are the router's, limits are those of the route, in the order they were given."""
+    config = gateway_config(rendered("variant:own-keys"))
+    assert config["router_settings"]["fallbacks"] == [{"small": ["spare"]}]
+    limits = [
+        (entry["litellm_params"].get("rpm"), entry["litellm_params"].get("tpm")) for entry in config["model_list"]
+    ]
+    assert limits == [(60, 90000), (None, None)]
+
+
+def test_two_servers_of_one_name_share_its_traffic_by_weight():
+    """With a canary of 10 % the routes weigh 90 and 10, under the only strategy that reads weights."""
+    config = gateway_config(rendered("variant:hpa-canary"))
+    weights = [(entry["model_info"]["id"], entry["litellm_params"]["weight"]) for entry in config["model_list"]]
+    assert weights == [("vllm-small", 90), ("vllm-small-canary", 10)]
+    assert config["router_settings"]["routing_strategy"] == "simple-shuffle"
+
+
+def test_the_database_is_used_where_there_is_one():
+    """A database brings its URL from the Secret that is named, and only then."""
+    with_database, without = gateway_config(rendered("variant:own-keys")), gateway_config(rendered("variant:minimal"))
+    assert with_database["general_settings"]["database_url"] == "os.environ/DATABASE_URL"
+    assert gateway_environment(rendered("variant:own-keys"))["DATABASE_URL"] == "secret:llm-database/database-url"
+    assert without["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}

@@ -1,0 +1,130 @@
+"""Every list of vLLM arguments against the options of the pinned version, as its catalogue file has them frozen.
+
+Names, kinds, choices, numbers and parser names are checked the way vLLM's own parser and start-up check them; what the
+engine makes of a combination is not proved here.
+"""
+
+import re
+from typing import Any
+
+import pytest
+
+from catalog import load_catalog
+from tests.harness import VARIANTS, computable, every_stack, faulty, pods, rendered, stack, whole_catalog_plan
+
+ENGINE = load_catalog().engines["vllm"]
+NUMBERS = {"int": r"-?\d+", "float": r"-?\d*\.?\d+", "size": r"\d+[kKmMgG]?", "size-or-auto": r"\d+[kKmMgG]?|auto|-1"}
+# Lists of values that the engine checks after parsing.
+LISTED = {
+    "--reasoning-parser": ENGINE.reasoning_parsers,
+    "--tool-call-parser": ENGINE.tool_call_parsers,
+    "--load-format": ENGINE.load_formats,
+    "--kv-cache-dtype": ENGINE.kv_cache_dtypes,
+    "--tokenizer-mode": ENGINE.tokenizer_modes,
+}
+# The LeaderWorkerSet operator puts these into the environment, the kubelet into the arguments.
+FILLED_IN = {"--node-rank": "$(LWS_WORKER_INDEX)", "--master-addr": "$(LWS_LEADER_ADDRESS)"}
+
+
+def spellings() -> dict[str, tuple[str, bool]]:
+    """Every accepted spelling → (long name, whether it takes a value)."""
+    found = {}
+    for name, option in ENGINE.options.items():
+        takes = option["kind"] != "flag"
+        hidden: Any = option.get("hidden", [])
+        aliases: Any = option.get("aliases", [])
+        found |= dict.fromkeys((name, *aliases), (name, takes))
+        found |= {
+            spelling: (name, False) for spelling in (option.get("negative"), *hidden) if isinstance(spelling, str)
+        }
+    return found
+
+
+def faults(args: list[str]) -> list[str]:
+    """What vLLM would refuse in a list of arguments after `vllm serve`."""
+    model, *options = args
+    found = [] if model.startswith("/models/") else [f"{model} is not below the mount path"]
+    known, seen = spellings(), set()
+    for argument in options:
+        spelling, has_value, value = argument.partition("=")
+        if spelling not in known:
+            found.append(f"{spelling}: no such option")
+            continue
+        name, takes = known[spelling]
+        if name in seen:
+            found.append(f"{spelling}: given twice")
+        seen.add(name)
+        if takes != bool(has_value):
+            found.append(f"{argument}: {'needs a value' if takes else 'takes no value'}")
+        elif takes and value != FILLED_IN.get(name):
+            found += _value_faults(name, value)
+    return found
+
+
+def _value_faults(name: str, value: str) -> list[str]:
+    option = ENGINE.options[name]
+    choices: Any = option.get("choices")
+    if choices and value not in [str(choice) for choice in choices]:
+        return [f"{name}={value}: not one of {choices}"]
+    pattern = NUMBERS.get(str(option.get("type")))
+    if pattern and not re.fullmatch(pattern, value):
+        return [f"{name}={value}: not of type {option['type']}"]
+    if name in LISTED and value not in LISTED[name]:
+        return [f"{name}={value}: not known to the engine"]
+    return [] if value else [f"{name}: empty"]
+
+
+@pytest.mark.parametrize("name", every_stack())
+def test_every_server_of_every_stack_starts_with_known_arguments(name: str):
+    """Each vLLM container's arguments, of leaders and workers too, are accepted by the pinned version."""
+    found = {
+        f"{pod.owner} {index}": faults(pod.spec["containers"][0]["args"])
+        for index, pod in enumerate(pods(rendered(name)))
+        if pod.labels["app.kubernetes.io/name"] == "vllm"
+    }
+    assert faulty(found) == {}
+
+
+def test_every_model_of_the_catalogue_gets_known_arguments():
+    """No model, whatever its parsers and KV cache, is served with an argument the pinned version does not have."""
+    servers = whole_catalog_plan().servers
+    assert faulty({server.model: faults(list(server.args)) for server in servers}) == {}
+    assert {server.model for server in servers} == set(computable().values())
+
+
+@pytest.mark.parametrize("name", every_stack())
+def test_a_server_runs_the_version_its_arguments_were_checked_for(name: str):
+    """The image of every vLLM container is the version of the catalogue's option list."""
+    images = {
+        pod.spec["containers"][0]["image"].rpartition(":")[2]
+        for pod in pods(rendered(name))
+        if pod.labels["app.kubernetes.io/name"] == "vllm"
+    }
+    assert images == {f"v{ENGINE.version}"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("--swap-space=4", "--swap-space: no such option"),
+        ("--max-num-seq=4", "--max-num-seq: no such option"),
+        ("--max-num-seqs", "--max-num-seqs: needs a value"),
+        ("--max-num-seqs=many", "--max-num-seqs=many: not of type int"),
+        ("--enable-prefix-caching=true", "--enable-prefix-caching=true: takes no value"),
+        ("--dtype=int4", "--dtype=int4: not one of ['auto', 'bfloat16', 'float', 'float16', 'float32', 'half']"),
+        ("--tool-call-parser=qwen", "--tool-call-parser=qwen: not known to the engine"),
+        ("--port=1", "--port: given twice"),
+    ],
+)
+def test_a_wrong_argument_is_really_noticed(argument: str, fault: str):
+    """Removed, abbreviated, unknown, doubled and ill-typed arguments are each found."""
+    assert faults(["/models/a", "--port=8000", argument]) == [fault]
+
+
+def test_leader_and_workers_differ_in_one_word():
+    """A worker has the leader's arguments and `--headless`; both learn rank and address from their operator."""
+    leader, worker = (
+        pod.spec["containers"][0]["args"] for pod in pods(stack(VARIANTS["two-nodes"])) if pod.kind == "LeaderWorkerSet"
+    )
+    assert worker == [*leader, "--headless"]
+    assert leader[-3:] == ["--nnodes=2", "--node-rank=$(LWS_WORKER_INDEX)", "--master-addr=$(LWS_LEADER_ADDRESS)"]
