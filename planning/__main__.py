@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from math import nan
 from typing import NoReturn
 
 from catalog import load_catalog
@@ -14,6 +15,8 @@ from settings.problems import nearest
 
 FITS, REFUSED, USAGE = 0, 2, 64
 BAR_WIDTH = 48
+# Beyond it a number is a slip of the keyboard, and arithmetic is no longer exact.
+LARGEST = 10**15
 
 
 class Parser(argparse.ArgumentParser):
@@ -27,9 +30,19 @@ class Parser(argparse.ArgumentParser):
 
 
 def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+    value = _number(text)
+    if value < 1 or value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} must be a whole number, at least 1")
+    return int(value)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not abs(value) <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} must be a number")
     return value
 
 
@@ -38,14 +51,14 @@ def _context(text: str) -> int:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} must be above 0 and at most 1")
     return value
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} must be above 0")
     return value

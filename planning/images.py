@@ -22,8 +22,8 @@ def floating(version: str) -> bool:
 
 
 def mirrored(repository: str, mirror: str | None) -> str:
-    """`repository` below the mirror's prefix: its registry host (docker.io, ghcr.io …) is replaced."""
-    if mirror is None:
+    """`repository` below the mirror's prefix, unless it is there: its registry host (docker.io …) is replaced."""
+    if mirror is None or repository.startswith(f"{mirror.rstrip('/')}/"):
         return repository
     host, _, path = repository.partition("/")
     is_host = "." in host or ":" in host or host == "localhost"

@@ -1,6 +1,6 @@
 """Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu
@@ -35,7 +35,30 @@ def resolve_pools(settings: StackSettings, catalog: Catalog, problems: list[Prob
             problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
             continue
         pools[name] = _pool(name, pool, gpu, settings, catalog, problems)
+    problems += _overlaps(pools)
     return pools
+
+
+def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
+    """Nodes that two pools name: each would take the other's labels away."""
+    found, owners = [], {}
+    for name, pool in pools.items():
+        named = pool.provisioning.get("node_names")
+        found += [
+            Problem(f"gpuPools.{name}.provisioning.nodeNames", f"{node} is in pool '{owners[node]}' already")
+            for node in (named if isinstance(named, list) else [])
+            if owners.setdefault(node, name) != name
+        ]
+    return found
+
+
+def shared_nodes(pools: Mapping[str, PoolPlan]) -> Iterator[str]:
+    """What a reviewer should know of pools that find their nodes by the same labels: it works, but nodes are shared."""
+    owners: dict[object, str] = {}
+    for name, pool in pools.items():
+        way = (tuple(sorted(pool.node_selector.items())), pool.node_affinity)
+        if pool.provisioning["kind"] == "labelled" and (owner := owners.setdefault(way, name)) != name:
+            yield f"pool {name}: finds the same nodes as pool {owner}; provisioning.labels would tell them apart"
 
 
 def _pool(
@@ -118,6 +141,8 @@ def _machine(
                     f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
                 )
             )
+            # what does not belong here says nothing about these nodes
+            known = [other for other in known if other[0] != kind]
     if pool.price_per_node_hour_usd is not None:
         reasons = {"pricePerNodeHourUsd": "given"}
     elif known and known[0][1].usd_per_hour is not None:

@@ -9,7 +9,7 @@ from planning.gateway import gateway
 from planning.images import resolve_images, undigested
 from planning.placement import Context
 from planning.plan import GatewayPlan, ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan
-from planning.pools import resolve_pools
+from planning.pools import resolve_pools, shared_nodes
 from planning.releases import prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
 from planning.rollout import rollout
@@ -167,9 +167,9 @@ def _check_capacity(context: Context, drafts: Sequence[Draft]) -> None:
 
 def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) -> ServerPlan:
     others = [other for other in drafts if other.pool.name == item.pool.name and other is not item]
+    # what the others may take at their most is not spare, even where that leaves less than this server's own most
     free = _pool_units(item.pool) - sum(_ceiling(other) * _units(other) for other in others)
-    own = _ceiling(item) * _units(item)
-    plan = _rollout(item, max(free, own))
+    plan = _rollout(item, max(free, 0))
     scaled = None
     if not item.canary:
         scaled = scaling(
@@ -242,7 +242,7 @@ def _warnings(
             said.append(f"pool {name}: provisioning.amiAlias {pool.provisioning['ami_alias']} moves; name a version")
     if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
         said.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(dict.fromkeys(said))
+    return list(dict.fromkeys([*said, *shared_nodes(pools)]))
 
 
 def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:

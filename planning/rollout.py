@@ -22,10 +22,12 @@ def rollout(*, gpus_per_replica: int, max_replicas: int, gpus_free: int, load_s:
         what = "GPUs are" if gpus_per_replica else "node is"
         return Rollout(0, 1, load_s, f"no {what} spare: pods are replaced in place, one at a time")
     percent = ceil(100 / (room + 1))
+    # from ten replicas on, a whole percentage may round up to one pod a little before the pool is full
+    first = ceil(100 / percent) - 1
     return Rollout(
         1,
         f"{percent}%",
         0,
-        f"a new pod starts first while at most {room} replicas run; with more the pool is full and one is replaced "
-        "in place",
+        f"a new pod starts first while at most {first} replicas run; with more the pool is full and one is "
+        "replaced in place",
     )

@@ -1,11 +1,15 @@
 """The kinds of single values a stack file may hold: names, addresses, schedules, hashes, numbers."""
 
 import re
+from math import inf
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+# Beyond it arithmetic is no longer exact.
+LARGEST_NUMBER = 10**15
+DECIMAL = re.compile(r"\s*-?\d+\s*")
 # Fields of a cron expression with their limits; weekday 7 is Sunday to some crons only.
 CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
 # One item of a field: `*`, a number or name, or a range of them, with an optional step.
@@ -13,9 +17,12 @@ CRON_ITEM = re.compile(r"(\*|(?P<first>\w+)(-(?P<last>\w+))?)(/[1-9]\d*)?")
 
 
 def _number(value: Any) -> Any:
-    """Refuses `yes` and `true` where a number is meant: Python would count them as 1."""
+    """Refuses `yes` and `true` where a number is meant, because Python would count them as 1, and slips of a finger."""
     if isinstance(value, bool):
         raise ValueError(f"{str(value).lower()} must be a number")  # noqa: TRY004 - pydantic reports ValueError only
+    written = float(value) if isinstance(value, str) and DECIMAL.fullmatch(value) else value
+    if isinstance(written, (int, float)) and abs(written) > LARGEST_NUMBER and value not in (inf, -inf):
+        raise ValueError("is too large a number")
     return value
 
 
