@@ -5,12 +5,15 @@ LiteLLM itself does not run here: that it accepts the configuration and routes b
 
 from typing import Any
 
+import pulumi
 import pytest
 
+from components._k8s import derived_key
 from tests.harness import (
     MASTER_KEY,
     Deployed,
     container_of,
+    deploy,
     environment,
     gateway_config,
     merged,
@@ -191,6 +194,15 @@ def test_derived_values_are_secret_too():
     deployed = stack(own_keys(gateway=DATABASE))
     paths = {record.name: record.secret_paths for record in deployed.records if record.secret_paths}
     assert paths == {"gateway-keys": ("stringData",), "vllm-small-key": ("stringData",)}
+
+
+def test_a_derived_key_is_secret_wherever_it_goes():
+    """The derivation itself marks its result, so an export or an input of another kind would be encrypted as well."""
+
+    def build() -> None:
+        pulumi.export("key", derived_key(pulumi.Output.secret(MASTER_KEY), "anything"))
+
+    assert deploy(build).secret_exports == {"key"}
 
 
 @pytest.mark.parametrize("key", ["sk-short", "no-prefix-but-long-enough"])

@@ -1,0 +1,220 @@
+"""Which image runs: overrides, mirrors, floating tags, known-bad versions, digests."""
+
+from typing import Any
+
+import pytest
+
+from planning.images import floating, mirrored
+from planning.plan import ImagePlan
+from tests.unit.small_stack import A10, CPU, MODEL, planned, refusals, server, serving, stack
+
+DIGEST = "sha256:" + "a" * 64
+STEALER = "must not be deployed: PyPI release of 2026-03-24 with a credential stealer (litellm_init.pth)"
+WITHDRAWN = (
+    "must not be deployed: compromised release of 2026-10-21; the whole line was withdrawn and the signing key rotated"
+)
+
+
+def override(image: str, **values: Any) -> dict[str, Any]:
+    """The small stack with another version of one image."""
+    return stack(images={"overrides": {image: values}})
+
+
+# --- tags -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["latest", "main", "main-latest", "main-stable", "stable", "nightly", "nightly-abc", "dev", "lts", "edge", "v1",
+     "7", "release", "v0.33.0-latest", "alpine", "", "v1.2.3-nightly"],
+)  # fmt: skip
+def test_tags_that_move_are_recognised(tag):
+    """Words for a line of development, a major version alone, and tags without any number."""
+    assert floating(tag)
+
+
+@pytest.mark.parametrize(
+    "tag", ["v0.33.0", "0.33.0-cu129", "8.10.1-trixie", "3.14.7-slim-trixie", "26.10-py3", "v1.109.1", "2026.11.1"]
+)
+def test_versions_are_no_floating_tags(tag):
+    """A version with more than one number names one image."""
+    assert not floating(tag)
+
+
+@pytest.mark.parametrize("image", ["vllm", "vllm-cpu", "litellm", "redis", "python"])
+@pytest.mark.parametrize("extra", [{}, {"digest": DIGEST}])
+def test_floating_tags_are_refused(image, extra):
+    """For every image, whether it is used or not; a digest beside it does not make the name honest."""
+    assert refusals(override(image, version="main-latest", **extra)) == [
+        f'images.overrides.{image}: "main-latest" is a floating tag; name an exact version'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("1.82.7", STEALER),
+        ("v1.82.7", STEALER),
+        ("v1.82.8", STEALER),
+        ("v1.107.0", WITHDRAWN),
+        ("1.107.3", WITHDRAWN),
+        ("v1.107.0-rc.1", WITHDRAWN),
+    ],
+)
+def test_known_bad_versions_are_refused(version, said):
+    """Compromised releases of LiteLLM, with or without the v, each with its reason."""
+    assert refusals(override("litellm", version=version)) == [f"images.overrides.litellm: litellm {version} {said}"]
+
+
+@pytest.mark.parametrize("version", ["v1.82.6", "v1.82.70", "v1.106.3", "v1.108.0", "v1.10.7"])
+def test_neighbours_of_known_bad_versions_are_fine(version):
+    """Only what is named is refused."""
+    assert refusals(override("litellm", version=version)) == []
+
+
+# --- which image ------------------------------------------------------------------------------------------------------
+
+
+def test_an_override_changes_what_it_names():
+    """Another version loses the digest of the old one; the user stays."""
+    images = {
+        "vllm": {"version": "v0.32.0"},
+        "litellm": {"digest": DIGEST},
+        "redis": {"repository": "registry.corp/redis", "version": "8.9.0", "digest": DIGEST},
+    }
+    plan = planned(stack(images={"overrides": images}))
+    found = {image.name: image for image in plan.images}
+    assert found["vllm"] == ImagePlan("vllm", "docker.io/vllm/vllm-openai:v0.32.0", "v0.32.0", 2000, 0, pinned=False)
+    assert found["litellm"] == ImagePlan(
+        "litellm", f"ghcr.io/berriai/litellm-non_root:v1.109.1@{DIGEST}", "v1.109.1", 65534, 65534, pinned=True
+    )
+    assert found["redis"].reference == f"registry.corp/redis:8.9.0@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("repository", "mirror", "expected"),
+    [
+        ("docker.io/vllm/vllm-openai", None, "docker.io/vllm/vllm-openai"),
+        ("docker.io/vllm/vllm-openai", "reg.corp:5000/hub/", "reg.corp:5000/hub/vllm/vllm-openai"),
+        ("vllm/vllm-openai", "reg.corp", "reg.corp/vllm/vllm-openai"),
+        ("localhost/vllm", "reg.corp", "reg.corp/vllm"),
+        ("redis", "reg.corp", "reg.corp/redis"),
+        # somebody has written the mirror already
+        ("reg.corp/hub/vllm/vllm-openai", "reg.corp/hub", "reg.corp/hub/vllm/vllm-openai"),
+        ("reg.corp/hub/vllm/vllm-openai", "reg.corp/hub/", "reg.corp/hub/vllm/vllm-openai"),
+    ],
+)
+def test_a_mirror_takes_the_place_of_the_registry(repository, mirror, expected):
+    """The host is replaced, the path is kept, and what is there already stays."""
+    assert mirrored(repository, mirror) == expected
+
+
+def test_a_mirror_holds_for_every_image():
+    """Nothing is pulled from anywhere else."""
+    plan = planned(stack(images={"mirror": "reg.corp/hub"}))
+    assert {image.reference.rpartition("/")[0] for image in plan.images} == {
+        "reg.corp/hub/vllm",
+        "reg.corp/hub/berriai",
+        "reg.corp/hub/library",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected", "version"),
+    [
+        ("vllm/vllm-openai:v0.33.0", "vllm/vllm-openai:v0.33.0", "v0.33.0"),
+        ("reg:5000/vllm:v0.33.0", "reg:5000/vllm:v0.33.0", "v0.33.0"),
+        (f"vllm/vllm-openai@{DIGEST}", f"vllm/vllm-openai@{DIGEST}", "by digest"),
+        (f"vllm/vllm-openai:v0.33.0@{DIGEST}", f"vllm/vllm-openai:v0.33.0@{DIGEST}", "v0.33.0"),
+    ],
+)
+def test_a_model_may_have_an_image_of_its_own(reference, expected, version):
+    """By version, by digest, or both; it runs as the user of the image it replaces."""
+    found = server(serving(image=reference)).image
+    assert found == ImagePlan("vllm", expected, version, 2000, 0, pinned="@" in reference)
+
+
+def test_a_cpu_server_has_the_cpu_image():
+    """The CUDA image does not run there."""
+    found = server(serving(CPU, model="Qwen/Qwen3-8B-AWQ", contextTokens=8192)).image
+    assert (found.name, found.reference) == ("vllm-cpu", "docker.io/vllm/vllm-openai-cpu:v0.33.0")
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("vllm/vllm-openai", '"vllm/vllm-openai" must be repository:version or repository@sha256:…'),
+        ("reg:5000/vllm", '"reg:5000/vllm" must be repository:version or repository@sha256:…'),
+        ("", '"" must be repository:version or repository@sha256:…'),
+        ("a b:v1.2.3", '"a b:v1.2.3" must be repository:version or repository@sha256:…'),
+        ("vllm@sha256:abc", '"vllm@sha256:abc" must be repository:version or repository@sha256:…'),
+        ("vllm/vllm-openai:latest", '"latest" is a floating tag; name an exact version'),
+    ],
+)
+def test_an_image_that_is_not_exact_is_refused(reference, said):
+    """Neither a missing nor a floating version goes through."""
+    assert refusals(serving(image=reference)) == [f"models.m.image: {said}"]
+
+
+def test_an_image_of_another_version_is_said():
+    """Arguments are checked against one version of vLLM; the reader learns that another one runs."""
+    plan = planned(serving({**A10, "pricePerNodeHourUsd": 1}, image="vllm/vllm-openai:v0.32.0-cu129"))
+    assert plan.warnings == ("vllm-m: its arguments were checked against vLLM 0.33.0, the image is 0.32.0",)
+
+
+# --- digests ----------------------------------------------------------------------------------------------------------
+
+
+def test_demanded_digests_are_those_of_the_images_that_are_used():
+    """Every image that would be pulled is named with the key that pins it."""
+    said = "is not known; give images.overrides.{}.digest, or write the image of a model as repository@sha256:…"
+    used = {
+        "vllm": "docker.io/vllm/vllm-openai:v0.33.0",
+        "litellm": "ghcr.io/berriai/litellm-non_root:v1.109.1",
+        "vllm-cpu": "docker.io/vllm/vllm-openai-cpu:v0.33.0",
+        "redis": "docker.io/library/redis:8.10.1-trixie",
+        "python": "docker.io/library/python:3.14.7-slim-trixie",
+    }
+    assert refusals(stack(images={"requireDigests": True})) == [
+        f"images.requireDigests: the digest of {reference} {said.format(name)}" for name, reference in used.items()
+    ]
+
+
+def test_demanded_digests_that_are_given_satisfy():
+    """With a digest for each image that is used, and pinned weights, there is nothing to refuse."""
+    images = {name: {"digest": DIGEST} for name in ("vllm", "litellm", "vllm-cpu", "redis", "python")}
+    plan = planned(stack(images={"requireDigests": True, "overrides": images}))
+    assert (plan.unpinned, {image.pinned for image in plan.images}) == ((), {True})
+
+
+def test_demanded_digests_hold_for_weights():
+    """A model without a known commit is refused; one that is given is enough."""
+    images = {name: {"digest": DIGEST} for name in ("vllm", "litellm", "vllm-cpu", "redis", "python")}
+    unpinned = {**MODEL, "model": "Qwen/Qwen3-4B-AWQ"}
+    raw = stack(images={"requireDigests": True, "overrides": images}, models={"m": unpinned})
+    assert refusals(raw) == [
+        "models.m.revision: images.requireDigests is true and the catalogue pins no commit; give one"
+    ]
+    assert refusals({**raw, "models": {"m": {**unpinned, "revision": "f" * 40}}}) == []
+
+
+def test_what_is_not_pinned_is_listed():
+    """Images without a digest and weights without a commit, for the reader of the preview."""
+    plan = planned(serving(model="Qwen/Qwen3-4B-AWQ"))
+    assert plan.unpinned == (
+        "docker.io/library/python:3.14.7-slim-trixie",
+        "docker.io/library/redis:8.10.1-trixie",
+        "docker.io/vllm/vllm-openai-cpu:v0.33.0",
+        "docker.io/vllm/vllm-openai:v0.33.0",
+        "ghcr.io/berriai/litellm-non_root:v1.109.1",
+        "Qwen/Qwen3-4B-AWQ@main",
+    )
+
+
+def test_images_that_are_not_used_need_no_digest():
+    """No Redis of our own, and no nodes to verify: neither image is pulled."""
+    raw = stack(
+        gateway={"existingSecret": "k", "redis": {"kind": "existing", "host": "redis.corp"}},
+        gpuOperator={"verifyNodes": False},
+    )
+    assert sorted(image.name for image in planned(raw).images) == ["litellm", "vllm", "vllm-cpu"]

@@ -1,0 +1,404 @@
+"""How a replica is spread over GPUs: what vLLM would refuse, which way is the cheapest, and fixes that really fit."""
+
+import re
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from catalog.schema import KvProfile
+from planning.memory import Workload
+from planning.parallelism import Fit, Hardware, candidates, choose, rule_problems, try_fit, with_longest_context
+from planning.plan import Parallelism
+from tests.unit.small_stack import A10, CATALOG, H100, H200, refusals, server, serving, stack
+
+WORKLOAD = Workload(8192, 256, 2048)
+GPUS = CATALOG.gpus
+MODELS = CATALOG.models
+YARN = (
+    'args: [\'--hf-overrides\', \'{"max_position_embeddings":131072,"rope_parameters":{"rope_type":"yarn",'
+    '"factor":4.0,"original_max_position_embeddings":32768}}\']'
+)
+
+EXPERTS = (
+    "expert intermediate size 1536 / tensorParallel 8 = 192 is not a multiple of the quantisation block 128; "
+    "use a smaller tensorParallel or expertParallel: true"
+)
+
+
+def hardware(gpu: str, per_node: int, nodes: int = 1) -> Hardware:
+    """GPUs with the link their type has."""
+    return Hardware(GPUS[gpu], per_node, nodes, GPUS[gpu].nvlink_gb_per_s > 0)
+
+
+# --- what vLLM refuses whatever the memory ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "parallelism", "workload", "reasons"),
+    [
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(4), WORKLOAD, []),
+        ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(3), WORKLOAD, [
+            "40 attention heads cannot be divided by tensorParallel 3",
+            "intermediate size 17408 cannot be divided by tensorParallel 3",
+        ]),
+        ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(5), WORKLOAD, [
+            "8 KV heads cannot be divided by, or copied to, tensorParallel 5",
+            "intermediate size 17408 cannot be divided by tensorParallel 5",
+        ]),
+        ("Qwen/Qwen2.5-7B-Instruct", "nvidia-h100", Parallelism(7), WORKLOAD, [
+            "4 KV heads cannot be divided by, or copied to, tensorParallel 7",
+            "intermediate size 18944 cannot be divided by tensorParallel 7",
+        ]),
+        # one KV head per GPU, each twice
+        ("Qwen/Qwen3-32B", "nvidia-h100", Parallelism(16), WORKLOAD, []),
+        ("Qwen/Qwen3.5-27B", "nvidia-h100", Parallelism(12), WORKLOAD, [
+            "16 linear-attention key heads cannot be divided by tensorParallel 12",
+            "intermediate size 17408 cannot be divided by tensorParallel 12",
+        ]),
+        ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(1, 41), WORKLOAD, ["pipelineParallel 41 exceeds the 40 layers"]),
+        ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(expert=True), WORKLOAD, [
+            "expertParallel needs a mixture-of-experts model",
+        ]),
+        ("Qwen/Qwen3-235B-A22B-FP8", "nvidia-h200", Parallelism(8), WORKLOAD, [EXPERTS]),
+        ("Qwen/Qwen3-235B-A22B-FP8", "nvidia-h200", Parallelism(4), WORKLOAD, []),
+        ("Qwen/Qwen3-235B-A22B-FP8", "nvidia-h200", Parallelism(8, expert=True), WORKLOAD, []),
+        ("Qwen/Qwen3-32B-FP8", "nvidia-h200", Parallelism(16), WORKLOAD, [
+            "intermediate size 25600 / tensorParallel 16 = 1600 is not a multiple of the quantisation block 128",
+        ]),
+        ("Qwen/Qwen2.5-32B-Instruct-AWQ", "nvidia-h200", Parallelism(5), WORKLOAD, [
+            "8 KV heads cannot be divided by, or copied to, tensorParallel 5",
+            "intermediate size 27648 / tensorParallel 5 = 5529.6 is not a multiple of the quantisation block 128",
+        ]),
+        # per-channel fp8 has no blocks
+        ("RedHatAI/Llama-3.3-70B-Instruct-FP8-dynamic", "nvidia-h100", Parallelism(8), WORKLOAD, []),
+        # the latent head of MLA is copied to every GPU
+        ("deepseek-ai/DeepSeek-R1", "nvidia-h200", Parallelism(16), WORKLOAD, []),
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="fp8_e5m2"), [
+            "kvCacheDtype fp8_e5m2 needs compute capability 8.9, NVIDIA A10 24 GB has 8.6",
+        ]),
+        ("Qwen/Qwen3-14B", "nvidia-l4", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="fp8"), []),
+        ("Qwen/Qwen3-14B", "nvidia-b200", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="fp8"), []),
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, context_tokens=40_960), []),
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, context_tokens=131_072), [
+            f"contextTokens 131072 exceeds the 40960 of the checkpoint, unless {YARN} stretches it",
+        ]),
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, context_tokens=131_073), [
+            "contextTokens 131073 exceeds the 40960 of the checkpoint",
+        ]),
+    ],
+)  # fmt: skip
+def test_rules_of_the_engine_are_said_in_words(model, gpu, parallelism, workload, reasons):
+    """Heads, KV heads, slices, blocks, layers, precision and context, each with its numbers."""
+    assert rule_problems(MODELS[model], GPUS[gpu], parallelism, workload) == reasons
+
+
+def test_every_reason_is_given_at_once():
+    """Rules and memory together, so that one look is enough."""
+    workload = Workload(300_000, 256, 2048, kv_cache_dtype="fp8")
+    fit = try_fit(MODELS["Qwen/Qwen3-32B"], hardware("nvidia-a10", 2), Parallelism(3), workload)
+    assert [reason.split()[0] for reason in fit.reasons] == [
+        "64", "intermediate", "contextTokens", "kvCacheDtype", "TP", "needs",
+    ]  # fmt: skip
+    assert not fit.fits
+
+
+@pytest.mark.parametrize(
+    ("workload", "reason"),
+    [
+        (WORKLOAD, "needs 27.5 GiB of weights per GPU, <place> gives 20.2 GiB (22.0 × 0.92)"),
+        (replace(WORKLOAD, utilization=1), "needs 27.5 GiB of weights per GPU, <place> gives 22.0 GiB (22.0 × 1.00)"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_named_with_need_and_have(workload, reason):
+    """Qwen3-14B in bf16 on one A10."""
+    assert try_fit(MODELS["Qwen/Qwen3-14B"], hardware("nvidia-a10", 1), Parallelism(), workload).reasons == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("workload", "reason"),
+    [
+        (
+            Workload(32_768, 512, 2048),
+            "needs 4.5 GiB of KV cache per GPU for 32768 tokens, <place> leaves 1.1 GiB, enough for 7952 tokens",
+        ),
+        (Workload(1, 1024, 2048), "needs 22.0 GiB per GPU before any KV cache, <place> gives 20.2 GiB (22.0 × 0.92)"),
+    ],
+)  # fmt: skip
+def test_what_is_left_for_the_cache_is_named(workload, reason):
+    """Qwen3-8B on one A10: weights fit; the sampler of many sequences leaves too little cache, or none."""
+    found = try_fit(MODELS["Qwen/Qwen3-8B"], hardware("nvidia-a10", 1), Parallelism(), workload)
+    assert found.reasons == (reason,)
+
+
+# --- which way is chosen ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "where", "expected"),
+    [
+        # NVLink: TP up to the node, then whole nodes
+        ("Qwen/Qwen3-14B", hardware("nvidia-h100", 4, 2), ["TP 1", "TP 2", "TP 4", "TP 4 × PP 2"]),
+        # PCIe: TP stops at 2, stages go on; parts of a node, or whole nodes
+        (
+            "Qwen/Qwen3-14B",
+            hardware("nvidia-a10", 4, 2),
+            ["TP 1", "TP 2", "TP 1 × PP 2", "TP 1 × PP 3", "TP 2 × PP 2", "TP 1 × PP 4", "TP 2 × PP 4", "TP 1 × PP 8"],
+        ),
+        # three GPUs per node: TP 2 would leave one idle or cut a pair
+        ("Qwen/Qwen3-14B", hardware("nvidia-a10", 3, 2), ["TP 1", "TP 1 × PP 2", "TP 1 × PP 3", "TP 1 × PP 6"]),
+        ("Qwen/Qwen3-14B", hardware("nvidia-a10", 1, 3), ["TP 1", "TP 1 × PP 2", "TP 1 × PP 3"]),
+        ("Qwen/Qwen2.5-7B-Instruct", hardware("nvidia-h100", 8), ["TP 1", "TP 2", "TP 4"]),
+    ],
+)
+def test_candidates_come_cheapest_first(model, where, expected):
+    """Fewest GPUs, then fewest nodes, then tensor before pipeline parallelism."""
+    assert [str(parallelism) for parallelism in candidates(MODELS[model], where)] == expected
+
+
+def test_candidates_end_where_layers_and_heads_end():
+    """A pool of any size is looked through at once."""
+    vast = hardware("nvidia-a10", 10**9, 10**9)
+    found = [*candidates(MODELS["Qwen/Qwen3-14B"], vast)]
+    assert max(parallelism.pipeline for parallelism in found) == 40
+    assert len(found) == 80
+
+
+@pytest.mark.parametrize(
+    ("model", "where", "workload", "chosen"),
+    [
+        ("Qwen/Qwen3-14B", hardware("nvidia-a10", 2, 4), Workload(32_768, 256, 2048), "TP 2"),
+        ("Qwen/Qwen3-14B", hardware("nvidia-a10", 1, 4), Workload(32_768, 256, 2048), "TP 1 × PP 2"),
+        ("Qwen/Qwen3-14B", hardware("nvidia-h200", 8), Workload(32_768, 256, 16_384), "TP 1"),
+        ("Qwen/Qwen3-8B", hardware("nvidia-a10", 2), Workload(8192, 256, 2048), "TP 1"),
+        ("deepseek-ai/DeepSeek-R1-0528", hardware("nvidia-h200", 8), Workload(163_840, 256, 8192), "TP 8"),
+        ("deepseek-ai/DeepSeek-R1-0528", hardware("nvidia-h100", 8, 2), Workload(32_768, 256, 8192), "TP 8 × PP 2"),
+        ("Qwen/Qwen3-235B-A22B-FP8", hardware("nvidia-h200", 8), Workload(32_768, 256, 8192), "TP 2"),
+        ("Qwen/Qwen3.5-397B-A17B", hardware("nvidia-h200", 8), Workload(32_768, 128, 8192), "TP 8"),
+    ],
+)
+def test_the_cheapest_way_that_fits_is_chosen(model, where, workload, chosen):
+    """The smallest TP × PP that holds weights and one sequence."""
+    fit = choose(MODELS[model], where, workload)
+    assert (str(fit.parallelism), fit.reasons) == (chosen, ())
+
+
+@pytest.mark.parametrize("gpu", ["nvidia-a10", "nvidia-l40s", "nvidia-a100-80gb", "nvidia-h200", "nvidia-b200"])
+@pytest.mark.parametrize("per_node", [1, 3, 5, 8])
+def test_what_is_chosen_breaks_no_rule(gpu, per_node):
+    """For every model: the chosen TP divides heads and node, and a fit has no rule against it."""
+    where = hardware(gpu, per_node, 4)
+    for name, model in MODELS.items():
+        fit = choose(model, where, WORKLOAD)
+        if model.architecture is None:
+            assert (fit.fits, fit.memory) == (False, None)
+            continue
+        assert model.architecture.attention_heads % fit.parallelism.tensor == 0, name
+        assert per_node % fit.parallelism.tensor == 0, name
+        if fit.fits:
+            assert rule_problems(model, GPUS[gpu], fit.parallelism, WORKLOAD) == [], name
+
+
+def test_the_nearest_miss_is_reported():
+    """When nothing fits, the reasons are those of the way that came closest."""
+    fit = choose(MODELS["deepseek-ai/DeepSeek-R1-0528"], hardware("nvidia-h100", 8), WORKLOAD)
+    assert (str(fit.parallelism), fit.reasons) == (
+        "TP 8",
+        ("needs 79.3 GiB of weights per GPU, <place> gives 72.8 GiB (79.1 × 0.92)",),
+    )
+
+
+def test_a_context_of_our_choice_is_the_longest_useful_one():
+    """Qwen3-8B on one A10 gets what is left, in whole thousands; with room it gets all the checkpoint has."""
+    small = choose(MODELS["Qwen/Qwen3-8B"], hardware("nvidia-a10", 1), WORKLOAD, auto_context=True)
+    large = choose(MODELS["Qwen/Qwen3-8B"], hardware("nvidia-h200", 1), WORKLOAD, auto_context=True)
+    assert [(str(fit.parallelism), fit.memory.context_tokens if fit.memory else 0) for fit in (small, large)] == [
+        ("TP 1", 18_432),
+        ("TP 1", 40_960),
+    ]
+
+
+def test_the_longest_context_of_a_given_way_is_found():
+    """A parallelism of the user's keeps its place, and a cache for less than a thousand tokens is still one."""
+    model = MODELS["Qwen/Qwen3-8B"]
+    fit = with_longest_context(model, hardware("nvidia-a10", 2), Parallelism(2), WORKLOAD)
+    assert (fit.fits, fit.memory.context_tokens if fit.memory else 0) == (True, 40_960)
+    none = with_longest_context(model, hardware("nvidia-a10", 2), Parallelism(), Workload(1, 2048, 2048))
+    assert (none.fits, none.memory.context_tokens if none.memory else 0) == (False, 1)
+
+
+def test_a_model_without_a_computable_cache_is_never_sized():
+    """The refusal says why nothing can be said."""
+    fit = choose(MODELS["deepseek-ai/DeepSeek-V4-Flash"], hardware("nvidia-b200", 8), WORKLOAD)
+    assert fit == Fit(
+        Parallelism(),
+        None,
+        ("its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it",),
+    )
+    assert MODELS["deepseek-ai/DeepSeek-V4-Flash"].kv_profile is KvProfile.UNKNOWN
+
+
+# --- refusals of a stack, and their fixes -----------------------------------------------------------------------------
+
+A10_AND_H200 = {"a10": A10, "h200": H200}
+QWEN = {"model": "Qwen/Qwen3-14B", "pool": "a10", "contextTokens": 32768}
+
+
+def test_qwen3_14b_does_not_fit_one_a10():
+    """The refusal of the product's own example: need, have, and the nearest changes that fit."""
+    assert refusals(stack(gpuPools=A10_AND_H200, models={"qwen3-14b": {**QWEN, "tensorParallel": 1}})) == [
+        ("models.qwen3-14b: needs 27.5 GiB of weights per GPU, pool 'a10' gives 20.2 GiB (22.0 × 0.92); "
+        "use tensorParallel: 2, or Qwen/Qwen3-14B-AWQ, or pool 'h200'")
+    ]  # fmt: skip
+
+
+def test_deepseek_r1_needs_eight_h200_or_two_nodes_of_h100():
+    """Refused on 8×H100 with the number of nodes that would do; on 8×H200 it is TP 8."""
+    assert refusals(serving(H100, model="deepseek-ai/DeepSeek-R1-0528", contextTokens="leave out")) == [
+        ("models.m: needs 79.3 GiB of weights per GPU, pool 'a10' gives 72.8 GiB (79.1 × 0.92); "
+        "use gpuPools.a10.nodes: 2")
+    ]  # fmt: skip
+    accepted = server(serving(H200, model="deepseek-ai/DeepSeek-R1-0528", contextTokens="leave out"))
+    assert (accepted.parallelism, accepted.memory.context_tokens) == (Parallelism(8), 163_840)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            serving(tensorParallel=3),
+            "tensorParallel 3 does not fit into a node of 2 GPUs; use tensorParallel: 2",
+        ),
+        (
+            serving(pipelineParallel=3),
+            (
+                "TP 1 × PP 3 (3 GPUs) does not divide into whole nodes of 2 GPUs; use tensorParallel: 2 with "
+                "pipelineParallel: 1"
+            ),
+        ),
+        (
+            serving({**A10, "gpusPerNode": 3}, tensorParallel=2, pipelineParallel=3),
+            (
+                "TP 2 × PP 3 (6 GPUs) does not divide into whole nodes of 3 GPUs; use tensorParallel: 1 with "
+                "pipelineParallel: 2"
+            ),
+        ),
+        (
+            serving(H100, model="Qwen/Qwen3-235B-A22B-FP8", tensorParallel=8),
+            f"{EXPERTS}, or tensorParallel: 4",
+        ),
+        (serving(kvCacheDtype="fp8"), "kvCacheDtype fp8 needs compute capability 8.9, NVIDIA A10 24 GB has 8.6"),
+        (serving(expertParallel=True), "expertParallel needs a mixture-of-experts model"),
+        (
+            serving(contextTokens=131_072),
+            (
+                f"contextTokens 131072 exceeds the 40960 of the checkpoint, unless {YARN} stretches it; "
+                "use contextTokens: 40960"
+            ),
+        ),
+        (
+            serving(model="Qwen/Qwen3-8B", tensorParallel=1),
+            (
+                "needs 4.5 GiB of KV cache per GPU for 32768 tokens, pool 'a10' leaves 2.5 GiB, enough for 18496 "
+                "tokens; use tensorParallel: 2, or contextTokens: 18432, or Qwen/Qwen3-8B-FP8, or Qwen/Qwen3-8B-AWQ"
+            ),
+        ),
+        (
+            serving(model="deepseek-ai/DeepSeek-V4-Flash", kvCacheDtype="auto"),
+            "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it",
+        ),
+    ],
+)
+def test_refusals_of_a_server(raw, said):
+    """What cannot run is refused at the model, with changes that fit where there are any."""
+    assert refusals(raw) == [f"models.m: {said}"]
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        ["--hf-overrides", '{"max_position_embeddings":131072,"rope_parameters":{}}'],
+        ['--hf-overrides={"max_position_embeddings":131072}'],
+        ['--hf-overrides={"text_config":{"max_position_embeddings":131072}}'],
+    ],
+)
+def test_a_context_that_is_stretched_in_the_arguments_is_planned(override):
+    """The length in the user's override counts, and the memory for it is found."""
+    found = server(serving(contextTokens=131_072, args=override))
+    assert (str(found.parallelism), found.memory.context_tokens) == ("TP 2 × PP 2", 131_072)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        '{"rope_parameters":{"rope_type":"yarn","factor":4.0}}',
+        '{"max_position_embeddings":65536}',
+        '{"max_position_embeddings":"131072"}',
+        '"max_position_embeddings"',
+        "{not json",
+    ],
+)
+def test_an_override_that_does_not_lengthen_the_context_does_not_count(override):
+    """VLLM looks at max_position_embeddings alone: a RoPE factor beside it is refused at start, and so it is here."""
+    said = refusals(serving(contextTokens=131_072, args=[f"--hf-overrides={override}"]))
+    assert [text[:74] for text in said] == [
+        "models.m: contextTokens 131072 exceeds the 40960 of the checkpoint, unless"
+    ]
+
+
+def fixes(said: str) -> list[str]:
+    """The changes a refusal offers, less advice that names no value."""
+    offered = [fix for tail in said.split("; use ")[1:] for fix in tail.split(", or ")]
+    return [fix for fix in offered if not fix.startswith("a smaller")]
+
+
+def applied(raw: dict[str, Any], fix: str) -> dict[str, Any]:
+    """The configuration with one fix written into it, as a reader would."""
+    changed = deepcopy(raw)
+    model = changed["models"]["m"]
+    if found := re.fullmatch(r"pool '(.+)'", fix):
+        model["pool"] = found[1]
+    elif found := re.fullmatch(r"gpuPools\.(.+)\.nodes: (\d+)", fix):
+        changed["gpuPools"][found[1]]["nodes"] = int(found[2])
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", fix):
+        model["model"] = fix
+    else:
+        model |= {key: int(value) for key, value in (part.split(": ") for part in fix.split(" with "))}
+    return changed
+
+
+ASKED = (
+    {},
+    {"tensorParallel": 1, "contextTokens": 16_384},
+    {"contextTokens": 131_072},
+    {"tensorParallel": 2, "pipelineParallel": 2, "dataParallel": 2},
+    {"gpuMemoryUtilization": 0.5, "maxNumSeqs": 1024},
+    {"expertParallel": True, "kvCacheDtype": "fp8"},
+)
+
+
+@pytest.mark.parametrize("gpu", [("nvidia-a10", 2), ("nvidia-a100-40gb", 3), ("nvidia-h100", 8)])
+def test_every_fix_that_is_offered_fits(gpu):
+    """For every model and several ways to ask too much: each offered change, written down, is accepted."""
+    here = {"gpu": gpu[0], "nodes": 1, "gpusPerNode": gpu[1]}
+    pools = {"here": here, "there": {**H200, "nodes": 2}}
+    kinds, wrong = set(), []
+    for name in MODELS:
+        for asked in ASKED:
+            raw = stack(gpuPools=pools, models={"m": {"model": name, "pool": "here", **asked}})
+            for fix in {fix for said in refusals(raw) for fix in fixes(said)}:
+                kinds.add("sibling" if "/" in fix else fix.split(":")[0].split("'")[0])
+                wrong += [(name, asked, fix, said) for said in refusals(applied(raw, fix))]
+    assert wrong == []
+    assert len(kinds) >= 4
+
+
+def test_a_sibling_is_the_same_model_in_another_format():
+    """Qwen3-4B is not answered with the 2507 models, whose names begin like its own."""
+    said = refusals(
+        serving(
+            {**A10, "gpusPerNode": 1, "nodes": 1}, model="Qwen/Qwen3-4B", gpuMemoryUtilization=0.45, contextTokens=8192
+        )
+    )
+    assert [fixes(text) for text in said] == [["gpuPools.a10.nodes: 2", "Qwen/Qwen3-4B-FP8", "Qwen/Qwen3-4B-AWQ"]]

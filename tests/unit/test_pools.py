@@ -1,0 +1,175 @@
+"""Node pools: how pods find their nodes, what nodes cost, and which pools cannot be."""
+
+from typing import Any
+
+import pytest
+
+from planning.pools import shared_nodes
+from tests.unit.small_stack import A10, CPU, H200, MODEL, planned, refusals, serving, stack
+
+GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+
+
+def only(pool: dict[str, Any], model: str = "Qwen/Qwen3-8B"):
+    """The plan of one pool with a model that fits anywhere."""
+    return planned(serving(pool, model=model, contextTokens=4096)).pools["a10"]
+
+
+NAMES = ["gpu-1", "gpu-2", "gpu-3", "gpu-4"]
+SAME = "pool b: finds the same nodes as pool a; provisioning.labels would tell them apart"
+NAMED = {"kind": "existing", "nodeNames": NAMES}
+
+
+@pytest.mark.parametrize(
+    ("pool", "selector", "affinity"),
+    [
+        (A10, {"nvidia.com/gpu.product": "NVIDIA-A10"}, ()),
+        (
+            {**A10, "provisioning": {"kind": "labelled", "labels": {"group": "a"}}},
+            {"nvidia.com/gpu.product": "NVIDIA-A10", "group": "a"},
+            (),
+        ),
+        (
+            {**A10, "provisioning": NAMED},
+            {"llm-stack.io/pool": "a10", "node-role": "gpu-inference", "gpu-type": "a10"},
+            (),
+        ),
+        ({**A10, "provisioning": {"kind": "karpenter", "instanceTypes": ["x"]}}, {"llm-stack.io/pool": "a10"}, ()),
+        (
+            {**A10, "provisioning": {"kind": "computeClass", "machineTypes": ["x"]}},
+            {"cloud.google.com/compute-class": "a10"},
+            (),
+        ),
+        (CPU, {}, (("nvidia.com/gpu.present", "NotIn", ("true",)),)),
+        ({**CPU, "provisioning": {"kind": "labelled", "labels": {"group": "c"}}}, {"group": "c"}, ()),
+        (
+            {**CPU, "provisioning": {"kind": "existing", "nodeNames": ["c-1", "c-2"]}},
+            {"llm-stack.io/pool": "a10", "node-role": "cpu-inference"},
+            (),
+        ),
+    ],
+)
+def test_pods_find_the_nodes_of_their_pool(pool, selector, affinity):
+    """By the label of GPU feature discovery, by our own on named and bought nodes, and never a GPU node for a CPU."""
+    found = only(pool)
+    assert (dict(found.node_selector), found.node_affinity) == (selector, affinity)
+    assert found.tolerations == ((GPU_TOLERATION,) if pool["gpu"] != "none" else ())
+
+
+def test_a_pool_knows_its_gpus_its_memory_and_its_price():
+    """Everything that is declared for four nodes of two A10s at a price that is given."""
+    found = only({**A10, "pricePerNodeHourUsd": 2.84, "provisioning": NAMED})
+    assert (found.gpus, found.nodes, found.gpus_per_node, found.gpu_name) == (8, 4, 2, "NVIDIA A10 24 GB")
+    assert (found.resource_name, found.expected_gpu_memory_mib) == ("nvidia.com/gpu", 23_028)
+    assert (found.cpus_per_node, found.memory_gib_per_node) == (None, None)
+    assert found.node_labels == {"node-role": "gpu-inference", "gpu-type": "a10"}
+    assert (found.verify, found.verify_timeout_s) == (True, 600)
+    assert (found.usd_per_node_hour, found.reasons) == (2.84, {"pricePerNodeHourUsd": "given"})
+
+
+def test_a_cpu_pool_has_no_gpus():
+    """No resource, no GPU memory to look for."""
+    found = only(CPU)
+    assert (found.gpus, found.gpus_per_node, found.gpu_name, found.resource_name) == (0, 0, "CPU", None)
+    assert (found.cpus_per_node, found.memory_gib_per_node, found.expected_gpu_memory_mib) == (32, 128, None)
+
+
+def test_a_bought_node_is_what_its_machine_type_is():
+    """Cores, memory and on-demand price come from the catalogue; such nodes are not there to be verified."""
+    found = only(
+        {
+            "gpu": "nvidia-a10g",
+            "nodes": 2,
+            "gpusPerNode": 4,
+            "provisioning": {"kind": "karpenter", "instanceTypes": ["g5.12xlarge"]},
+        }
+    )
+    assert (found.cpus_per_node, found.memory_gib_per_node, found.usd_per_node_hour) == (48, 192, 5.672)
+    assert found.reasons == {"pricePerNodeHourUsd": "on-demand price of g5.12xlarge"}
+    assert (found.verify, found.verify_timeout_s) == (False, 1500)
+    assert found.provisioning == {
+        "kind": "karpenter",
+        "instance_types": ["g5.12xlarge"],
+        "capacity_types": ["on-demand"],
+        "role": "KarpenterNodeRole-test-1",
+        "discovery_tag": "test-1",
+        "ami_alias": "al2023@latest",
+        "disk_gib": 300,
+    }
+
+
+def test_what_is_given_goes_before_what_is_known():
+    """A price and sizes in the stack file are those that count."""
+    pool = {"gpu": "nvidia-a10g", "nodes": 2, "gpusPerNode": 4, "pricePerNodeHourUsd": 1, "cpusPerNode": 40}
+    found = only({**pool, "provisioning": {"kind": "karpenter", "instanceTypes": ["g5.12xlarge"]}})
+    assert (found.cpus_per_node, found.memory_gib_per_node, found.usd_per_node_hour) == (40, 192, 1)
+
+
+def test_an_unknown_machine_type_has_no_price():
+    """Nothing is guessed."""
+    found = only({**A10, "provisioning": {"kind": "karpenter", "instanceTypes": ["x9.huge"]}})
+    assert (found.usd_per_node_hour, found.reasons) == (
+        None,
+        {"pricePerNodeHourUsd": "not known: give it to see costs"},
+    )
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+KNOWN = (
+    "none, nvidia-a10, nvidia-a100-40gb, nvidia-a100-40gb-pcie, nvidia-a100-80gb, nvidia-a100-80gb-pcie, nvidia-a10g, "
+    "nvidia-b200, nvidia-b300, nvidia-gb200, nvidia-gb300, nvidia-gh200, …"
+)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "hint"),
+    [
+        ("Nvidia-A10", "; did you mean 'nvidia-a10'?"),
+        ("nvidia-h1000", "; did you mean 'nvidia-h100'?"),
+        ("None", "; did you mean 'none'?"),
+        ("tpu", f"; known: {KNOWN}"),
+    ],
+)
+def test_an_unknown_gpu_is_refused_with_the_nearest(gpu, hint):
+    """The catalogue's spelling is offered; its models are not said to have no pool on top."""
+    assert refusals(serving({**A10, "gpu": gpu})) == [f"gpuPools.a10.gpu: unknown GPU '{gpu}'{hint}"]
+
+
+def test_a_machine_type_with_other_gpus_is_refused():
+    """What would be bought is not what the pool says."""
+    pool = {**A10, "provisioning": {"kind": "karpenter", "instanceTypes": ["g5.xlarge", "x9.huge"]}}
+    assert refusals(serving(pool)) == ["gpuPools.a10: g5.xlarge has 1 × nvidia-a10g, the pool says 2 × nvidia-a10"]
+
+
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        (
+            {
+                "a": {**A10, "provisioning": NAMED},
+                "b": {**A10, "nodes": 1, "provisioning": {"kind": "existing", "nodeNames": ["gpu-2"]}},
+            },
+            ["gpuPools.b.provisioning.nodeNames: gpu-2 is in pool 'a' already"],
+        ),
+        ({"a": A10, "b": H200}, []),
+    ],
+)
+def test_pools_do_not_name_the_same_node(pools, said):
+    """A node that two pools name would be promised twice."""
+    model = {**MODEL, "model": "Qwen/Qwen3-8B", "pool": "a", "contextTokens": 4096}
+    assert refusals(stack(gpuPools=pools, models={"m": model})) == said
+
+
+@pytest.mark.parametrize(
+    ("pools", "said"),
+    [
+        ({"a": A10, "b": A10}, [SAME]),
+        ({"a": {**CPU, "nodes": 2}, "b": {**CPU, "nodes": 1}, "c": A10}, [SAME]),
+        ({"a": A10, "b": {**A10, "provisioning": {"kind": "labelled", "labels": {"group": "b"}}}}, []),
+    ],
+)
+def test_pools_that_find_the_same_nodes_are_pointed_out(pools, said):
+    """Two pools with the same labels work, and the preview says that they share their nodes."""
+    assert list(shared_nodes(planned(stack(gpuPools=pools, models={"m": {**MODEL, "model": "Qwen/Qwen3-0.6B",
+        "pool": "a", "contextTokens": 4096}})).pools)) == said  # fmt: skip

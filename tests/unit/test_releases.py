@@ -1,0 +1,184 @@
+"""Which operators are installed, with which values: by platform, by need, and only exact versions."""
+
+from typing import Any
+
+import pytest
+
+from planning.plan import ReleasePlan
+from planning.releases import gpu_operator_values, prometheus_url
+from planning.scaling import adapter_rules
+from tests.unit.small_stack import CATALOG, CPU, H100, checked, planned, refusals, serving, stack
+
+SCALES = {"replicas": {"min": 1, "max": 2}}
+
+
+def releases(raw: dict[str, Any]) -> dict[str, ReleasePlan]:
+    """The releases of a stack by chart."""
+    return dict(planned(raw).releases)
+
+
+@pytest.mark.parametrize(
+    ("raw", "charts"),
+    [
+        (serving(), {"gpu-operator", "kube-prometheus-stack"}),
+        (serving(**SCALES), {"gpu-operator", "kube-prometheus-stack", "keda"}),
+        (
+            {**serving(**SCALES), "autoscaling": {"driver": "hpa"}},
+            {"gpu-operator", "kube-prometheus-stack", "prometheus-adapter"},
+        ),
+        ({**serving(**SCALES), "autoscaling": {"install": False}}, {"gpu-operator", "kube-prometheus-stack"}),
+        ({**serving(), "gpuOperator": {"install": False}}, {"kube-prometheus-stack"}),
+        ({**serving(), "observability": {"install": False}}, {"gpu-operator"}),
+        (serving(CPU, model="Qwen/Qwen3-8B-AWQ", contextTokens=8192), {"kube-prometheus-stack"}),
+        (
+            serving({**H100, "nodes": 2}, model="deepseek-ai/DeepSeek-R1-0528"),
+            {"gpu-operator", "kube-prometheus-stack", "lws"},
+        ),
+        (
+            {
+                **serving({**H100, "nodes": 2}, model="deepseek-ai/DeepSeek-R1-0528"),
+                "leaderWorkerSet": {"install": False},
+            },
+            {"gpu-operator", "kube-prometheus-stack"},
+        ),
+    ],
+)
+def test_operators_are_those_that_are_needed_and_not_there(raw, charts):
+    """GPUs need their operator, scaling its own, groups of nodes theirs; each can be left to the cluster."""
+    assert set(releases(raw)) == charts
+
+
+@pytest.mark.parametrize(
+    ("platform", "wanted", "expected"),
+    [
+        ("generic", {}, {"driver": {"enabled": True}, "toolkit": {"enabled": True}}),
+        ("eks", {}, {"driver": {"enabled": False}, "toolkit": {"enabled": False}}),
+        ("eks", {"driver": True}, {"driver": {"enabled": True}, "toolkit": {"enabled": False}}),
+        ("generic", {"toolkit": False}, {"driver": {"enabled": True}, "toolkit": {"enabled": False}}),
+        (
+            "gke",
+            {},
+            {
+                "driver": {"enabled": False},
+                "toolkit": {"enabled": False, "installDir": "/home/kubernetes/bin/nvidia"},
+                "hostPaths": {"driverInstallDir": "/home/kubernetes/bin/nvidia"},
+            },
+        ),
+        ("aks", {}, {"operator": {"runtimeClass": "nvidia-container-runtime"}, "driver": {"enabled": False}}),
+        ("ack", {}, {"devicePlugin": {"enabled": False}, "driver": {"enabled": False}}),
+    ],
+)
+def test_driver_and_toolkit_follow_the_platform(platform, wanted, expected):
+    """Clouds bring them with their node images; a user may say otherwise."""
+    cluster = {"context": "c", "identifier": "i", "platform": platform}
+    found = gpu_operator_values(checked(stack(cluster=cluster, gpuOperator=wanted)))
+    assert {key: found[key] for key in expected} == expected
+    assert found["mig"] == {"strategy": "single"}
+    assert found["dcgmExporter"] == {
+        "serviceMonitor": {
+            "enabled": True,
+            "interval": "15s",
+            "additionalLabels": {"release": "kube-prometheus-stack"},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("observability", "expected"),
+    [
+        ({}, "http://kube-prometheus-stack-prometheus.monitoring.svc:9090"),
+        (
+            {"release": "prom", "namespace": "obs"},
+            "http://prom-kube-prometheus-stack-prometheus.obs.svc:9090",
+        ),
+        # the chart cuts its name after 26 characters, and a dash at the end
+        ({"release": "production"}, "http://production-kube-prometheus-prometheus.monitoring.svc:9090"),
+        (
+            {"release": "my-kube-prometheus-stack-eu"},
+            "http://my-kube-prometheus-stack-e-prometheus.monitoring.svc:9090",
+        ),
+        ({"prometheusUrl": "https://prometheus.corp/x"}, "https://prometheus.corp/x"),
+    ],
+)
+def test_prometheus_is_found_by_the_rule_of_its_chart(observability, expected):
+    """The name of its Service follows from the release; an address that is given is taken as it is."""
+    assert prometheus_url(checked(stack(observability=observability))) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (None, {"url": "http://kube-prometheus-stack-prometheus.monitoring.svc", "port": 9090, "path": ""}),
+        ("http://p:9091", {"url": "http://p", "port": 9091, "path": ""}),
+        ("http://p", {"url": "http://p", "port": 80, "path": ""}),
+        ("https://p.corp/prometheus", {"url": "https://p.corp", "port": 443, "path": "/prometheus"}),
+        ("https://[::1]:9090", {"url": "https://[::1]", "port": 9090, "path": ""}),
+    ],
+)
+def test_the_adapter_is_told_where_prometheus_is(url, expected):
+    """Host, port and path apart, as its chart wants them."""
+    raw = {**serving(**SCALES), "autoscaling": {"driver": "hpa"}}
+    raw |= {"observability": {"prometheusUrl": url}} if url else {}
+    assert releases(raw)["prometheus-adapter"].values == {
+        "prometheus": expected,
+        "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(CATALOG)]},
+    }
+
+
+def test_a_release_is_what_the_catalogue_says():
+    """Chart, repository, version and namespace of the catalogue; Prometheus selects monitors of every release."""
+    found = releases(serving(**SCALES))
+    assert found["keda"] == ReleasePlan(
+        name="keda",
+        chart="keda",
+        repository="https://kedacore.github.io/charts",
+        version="2.20.2",
+        namespace="keda",
+        values={},
+        privileged=False,
+        timeout_s=900,
+    )
+    prometheus = found["kube-prometheus-stack"]
+    assert (prometheus.name, prometheus.namespace, prometheus.privileged) == (
+        "kube-prometheus-stack",
+        "monitoring",
+        True,
+    )
+    assert prometheus.values["prometheus"] == {
+        "prometheusSpec": {
+            "podMonitorSelectorNilUsesHelmValues": True,
+            "ruleSelectorNilUsesHelmValues": True,
+            "serviceMonitorSelectorNilUsesHelmValues": True,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ({}, ("keda", "https://kedacore.github.io/charts", "2.20.2")),
+        ({"version": "2.20.3-rc.1"}, ("keda", "https://kedacore.github.io/charts", "2.20.3-rc.1")),
+        ({"chart": "oci://reg.corp/keda"}, ("oci://reg.corp/keda", None, "2.20.2")),
+        ({"repository": "https://charts.corp"}, ("keda", "https://charts.corp", "2.20.2")),
+        ({"chart": "./charts/keda", "repository": ""}, ("./charts/keda", None, "2.20.2")),
+    ],
+)
+def test_a_chart_may_come_from_elsewhere(override, expected):
+    """Another version, a mirror, an OCI reference or a path."""
+    found = releases({**serving(**SCALES), "charts": {"keda": override}})["keda"]
+    assert (found.chart, found.repository, found.version) == expected
+
+
+@pytest.mark.parametrize(
+    "version", ["latest", "2.20", "2", "^2.20.2", "~2.20", ">=2.20.2", "2.x", "2.20.*", "2.20.2 || 3.0.0"]
+)
+def test_a_range_of_versions_is_refused(version):
+    """Helm would take another version tomorrow."""
+    assert refusals({**serving(**SCALES), "charts": {"keda": {"version": version}}}) == [
+        f'charts.keda.version: "{version}" is not an exact version'
+    ]
+
+
+def test_a_chart_that_is_not_installed_is_not_judged():
+    """What is switched off says nothing."""
+    assert refusals({**serving(), "charts": {"keda": {"version": "latest"}}}) == []

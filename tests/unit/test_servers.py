@@ -1,0 +1,322 @@
+"""Servers from their settings: names, resources, reasons, canaries, CPU servers, and what is refused of them."""
+
+from typing import Any
+
+import pytest
+
+from planning.placement import default_batch
+from planning.plan import Parallelism, PodResources
+from tests.unit.small_stack import A10, CATALOG, CPU, H100, H200, MODEL, planned, refusals, server, serving, stack
+
+AWQ = {"model": "Qwen/Qwen3-8B-AWQ", "contextTokens": 8192}
+NO_GPUS = "pool 'a10' has no GPUs; leave"
+
+
+def on_cpu(pool: dict[str, Any] | None = None, **model: Any) -> dict[str, Any]:
+    """The small stack with a quantised model on CPUs."""
+    return serving({**CPU, **(pool or {})}, **{**AWQ, **model})
+
+
+# --- what a server is -------------------------------------------------------------------------------------------------
+
+
+def test_the_server_of_qwen3_14b():
+    """Names, weight, parallelism, resources and why, for a model of which only pool and context are said."""
+    found = server(serving())
+    assert (found.name, found.model_name, found.model, found.pool) == ("vllm-m", "m", "Qwen/Qwen3-14B", "a10")
+    assert (found.canary, found.weight, found.cpu, found.nodes_per_replica) == (False, 100, False, 1)
+    assert (found.replicas, found.max_replicas, found.max_num_seqs) == (1, 1, 256)
+    assert found.parallelism == Parallelism(2)
+    assert found.resources == PodResources(4, 20, 51, 2, 8, 20)
+    assert found.reasons == {
+        "tensorParallel": "TP 2: needs 27.5 GiB of weights per GPU, one gives 20.2 GiB (22.0 × 0.92)",
+        "maxNumSeqs": "256: vLLM's own default may spend GiBs on its sampler's trial run",
+        "gpuMemoryUtilization": "0.92: vLLM's default, written out",
+        "cpus": "4: 2 + one per GPU",
+        "memoryGib": "20 requested: 8 + 2 per GPU + 8 of /dev/shm; up to 51 with weights in page cache",
+        "rollout": "room for 4 replicas, at most 1 run: a new pod starts first",
+    }
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (serving(model="Qwen/Qwen3-8B", contextTokens=4096), "1: one GPU is enough"),
+        (serving(tensorParallel=2), "given"),
+        # KV cache decides, not weights
+        (
+            serving(model="Qwen/Qwen3-8B"),
+            "TP 2: needs 4.5 GiB of KV cache per GPU for 32768 tokens, one leaves 2.5 GiB, enough for 18496 tokens",
+        ),
+    ],
+)
+def test_the_parallelism_says_why(raw, reason):
+    """The reader learns what one GPU lacks."""
+    assert server(raw).reasons["tensorParallel"] == reason
+
+
+@pytest.mark.parametrize(
+    ("context", "tokens", "reason"),
+    [
+        (32_768, 32_768, None),
+        ("leave out", 40_960, "40960: all the checkpoint has"),
+    ],
+)
+def test_the_context_says_where_it_comes_from(context, tokens, reason):
+    """Given, or as long as the checkpoint and the memory allow."""
+    found = server(serving(contextTokens=context))
+    assert (found.memory.context_tokens, found.reasons.get("contextTokens")) == (tokens, reason)
+
+
+def test_a_context_of_our_choice_is_the_longest_that_fits():
+    """Qwen3-8B on one A10 has less than its checkpoint offers, and says so."""
+    found = server(serving({**A10, "gpusPerNode": 1, "nodes": 1}, model="Qwen/Qwen3-8B", contextTokens="leave out"))
+    assert (found.memory.context_tokens, found.reasons["contextTokens"]) == (18_432, "18432: the longest that fits")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "found_tokens"),
+    [(1, 1), (15, 15), (40_960, 40_960)],
+)
+def test_the_ends_of_a_context_are_planned(tokens, found_tokens):
+    """One token is a context, and so is all the checkpoint has."""
+    assert server(serving(contextTokens=tokens)).memory.context_tokens == found_tokens
+
+
+@pytest.mark.parametrize(
+    ("model", "parallelism"),
+    [
+        ({"maxNumSeqs": 1}, Parallelism(2)),
+        ({"gpuMemoryUtilization": 1.0}, Parallelism(2)),
+        ({"gpuMemoryUtilization": 0.5}, Parallelism(2, 2)),
+        ({"maxNumSeqs": 1024}, Parallelism(2, 2)),
+        ({"args": ["--enforce-eager"], "maxNumSeqs": 512}, Parallelism(2)),
+    ],
+)
+def test_what_is_asked_of_memory_decides_the_gpus(model, parallelism):
+    """Fewer sequences, a larger share or no graphs need no more GPUs; the contrary does."""
+    assert server(serving(contextTokens=16_384, **model)).parallelism == (parallelism)
+
+
+@pytest.mark.parametrize(
+    ("raw", "resources"),
+    [
+        # one GPU: 2 GiB of shared memory; a full node: 16
+        (serving(model="Qwen/Qwen3-8B", contextTokens=4096), PodResources(3, 12, 29, 1, 2, 20)),
+        (serving(H200, model="deepseek-ai/DeepSeek-R1-0528"), PodResources(10, 40, 730, 8, 16, 20)),
+        # two pods of a replica load half of the weights each
+        (
+            serving({**H100, "nodes": 2}, model="deepseek-ai/DeepSeek-R1-0528"),
+            PodResources(10, 40, 385, 8, 16, 20),
+        ),
+        # no pod is promised more than its share of a node
+        (serving({**A10, "memoryGibPerNode": 40}), PodResources(4, 20, 36, 2, 8, 20)),
+        (
+            serving({**A10, "memoryGibPerNode": 40}, model="Qwen/Qwen3-8B", contextTokens=4096),
+            PodResources(3, 12, 18, 1, 2, 20),
+        ),
+        (serving(cpus=7, memoryGib=32), PodResources(7, 32, 63, 2, 8, 20)),
+    ],
+)
+def test_a_pod_asks_for_what_its_gpus_and_weights_need(raw, resources):
+    """CPU cores, memory with room for the page cache, and shared memory for NCCL."""
+    assert server(raw).resources == resources
+
+
+def test_a_replica_over_two_nodes_is_a_group_of_pods():
+    """TP 8 × PP 2 on two nodes of eight, which the plan says."""
+    plan = planned(serving({**H100, "nodes": 2, "pricePerNodeHourUsd": 1}, model="deepseek-ai/DeepSeek-R1-0528"))
+    found = plan.servers[0]
+    assert (str(found.parallelism), found.nodes_per_replica) == ("TP 8 × PP 2", 2)
+    assert plan.warnings[-1] == "vllm-m: one replica spans 2 nodes; it stops when one of them does"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "expected"),
+    [
+        ("nvidia-a10", (256, 2048)),
+        ("nvidia-a100-80gb", (256, 2048)),
+        ("nvidia-h100", (1024, 8192)),
+        ("nvidia-h200", (1024, 8192)),
+        ("nvidia-b200", (1024, 16_384)),
+    ],
+)
+def test_defaults_of_vllm_follow_the_gpu(gpu, expected):
+    """Its own (sequences, tokens of a step) by memory; an A100 counts as small."""
+    assert default_batch(CATALOG, CATALOG.gpus[gpu]) == expected
+
+
+# --- canaries ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_canary_is_a_twin_with_changes():
+    """Its own name, share, checkpoint, context and arguments; everything else is its model's."""
+    canary = {"weight": 20, "model": "Qwen/Qwen3-14B-AWQ", "contextTokens": 4096, "maxNumSeqs": 8, "args": ["--seed=1"]}
+    raw = serving(args=["--enforce-eager"], env={"X": "1"}, canary=canary)
+    primary, twin = planned(raw).servers
+    assert [(item.name, item.model_name, item.weight, item.canary) for item in (primary, twin)] == [
+        ("vllm-m", "m", 80, False),
+        ("vllm-m-canary", "m", 20, True),
+    ]
+    assert (twin.model, twin.memory.context_tokens, twin.max_num_seqs) == ("Qwen/Qwen3-14B-AWQ", 4096, 8)
+    assert (twin.args[-2:], primary.args[-1]) == (("--enforce-eager", "--seed=1"), "--enforce-eager")
+    assert (twin.env["X"], primary.memory.context_tokens) == ("1", 32_768)
+
+
+def test_a_canary_may_take_all_of_the_traffic():
+    """At 100 its model keeps running with nothing to do, ready to take over again."""
+    assert [(item.name, item.weight) for item in planned(serving(canary={"weight": 100, "maxNumSeqs": 8})).servers] == [
+        ("vllm-m", 0),
+        ("vllm-m-canary", 100),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("canary", "said"),
+    [
+        (
+            {"model": "Qwen/Qwen3-14B-AWX"},
+            "models.m.canary.model: 'Qwen/Qwen3-14B-AWX' is not in the catalogue; did you mean 'Qwen/Qwen3-14B-AWQ'?",
+        ),
+        (
+            {"contextTokens": 200_000},
+            "models.m.canary: contextTokens 200000 exceeds the 40960 of the checkpoint; use contextTokens: 40960",
+        ),
+        (
+            {"image": "vllm/vllm-openai:latest"},
+            'models.m.canary.image: "latest" is a floating tag; name an exact version',
+        ),
+        ({"args": ["--port=1"]}, "models.m.canary.args[0]: --port must be left out: the port is fixed"),
+    ],
+)
+def test_what_is_wrong_with_a_canary_is_said_at_the_canary(canary, said):
+    """Its model is fine and not mentioned."""
+    assert said in refusals(serving(canary={"weight": 10, **canary}))
+    assert [text for text in refusals(serving(canary={"weight": 10, **canary})) if ".canary" not in text] == []
+
+
+def test_what_a_canary_inherits_is_said_once():
+    """A wrong image, argument, variable or parallelism of the model is not repeated for its twin."""
+    wrong = {"image": "vllm/vllm-openai:latest", "args": ["--sede=1"], "env": {"HF_TOKEN": "x"}, "kvCacheDtype": "fp9"}
+    found = refusals(serving(**wrong, canary={"weight": 10, "contextTokens": 4096}))
+    assert [text.partition(": ")[0] for text in found] == [
+        "models.m.kvCacheDtype",
+        "models.m.image",
+        "models.m.args[0]",
+        "models.m.env.HF_TOKEN",
+    ]
+
+
+def test_what_a_canary_repeats_itself_is_said_twice():
+    """Its own image is its own mistake."""
+    image = "vllm/vllm-openai:latest"
+    found = refusals(serving(image=image, canary={"weight": 10, "image": image}))
+    assert [text.partition(": ")[0] for text in found] == ["models.m.image", "models.m.canary.image"]
+
+
+def test_a_canary_and_a_model_may_not_have_the_same_name():
+    """The server of `m`'s canary would be called like that of the model `m-canary`."""
+    models = {"m": {**MODEL, "canary": {"weight": 10, "maxNumSeqs": 8}}, "m-canary": MODEL}
+    assert refusals(stack(models=models)) == [
+        "models.m.canary: its server would have the name of models.m-canary; rename that model"
+    ]
+
+
+# --- CPU servers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_cpu_server_is_sized_by_its_node():
+    """Weights, four contexts of cache and the runtime in memory; all cores but two."""
+    found = server(on_cpu())
+    assert (found.cpu, found.parallelism, found.max_num_seqs) == (True, Parallelism(), 16)
+    assert (found.memory.kv_cache_gib, found.memory.max_concurrency) == (5, pytest.approx(5 * 2**30 / (8192 * 147_456)))
+    assert found.resources == PodResources(30, 15, 21, 0, 1, 10)
+    assert found.env["VLLM_CPU_KVCACHE_SPACE"] == "5"
+    assert found.reasons["kvCache"] == "5 GiB: 4 sequences of 8192 tokens"
+
+
+def test_a_cpu_server_gets_a_short_context_unless_it_is_said():
+    """Long prompts take minutes there."""
+    found = server(on_cpu(contextTokens="leave out"))
+    assert (found.memory.context_tokens, found.reasons["contextTokens"]) == (8192, "8192: prompts are slow on CPUs")
+    assert server(on_cpu(contextTokens=40_960)).memory.context_tokens == 40_960
+
+
+def test_a_small_node_holds_a_small_cache():
+    """Where four contexts do not fit, as many whole GiB as there are."""
+    assert server(on_cpu({"memoryGibPerNode": 14})).memory.kv_cache_gib == 2
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            on_cpu(model="Qwen/Qwen3-8B-FP8"),
+            ["models.m: fp8-block128 weights do not run on CPUs; use a bf16 or awq-int4 checkpoint"],
+        ),
+        (
+            on_cpu({"memoryGibPerNode": 8}, model="Qwen/Qwen3-8B"),
+            [
+                ("models.m: needs 15.3 GiB of weights and 1.1 GiB of KV cache, a node of pool 'a10' gives 7.2 GiB "
+                "(8 × 0.9)")
+            ],
+        ),
+        (
+            on_cpu(model="deepseek-ai/DeepSeek-V4-Flash"),
+            ["models.m: mixed weights do not run on CPUs; use a bf16 or awq-int4 checkpoint"],
+        ),
+        (
+            on_cpu(model="Qwen/Qwen3.8-Flash-Next"),
+            ["models.m: its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically"],
+        ),
+        (
+            on_cpu(contextTokens=50_000, model="Qwen/Qwen3-0.6B"),
+            ["models.m: contextTokens 50000 exceeds the 40960 of the checkpoint"],
+        ),
+        (on_cpu(tensorParallel=2), [f"models.m: {NO_GPUS} parallelism out"]),
+        (on_cpu(expertParallel=True), [f"models.m: {NO_GPUS} parallelism out"]),
+        (on_cpu(gpuMemoryUtilization=1), [f"models.m.gpuMemoryUtilization: {NO_GPUS} it out"]),
+        (on_cpu(kvCacheDtype="fp8"), [f"models.m.kvCacheDtype: {NO_GPUS} it out"]),
+        (on_cpu(tensorParallel=1, pipelineParallel=1, expertParallel=False), []),
+    ],
+)  # fmt: skip
+def test_what_a_cpu_cannot_do_is_refused(raw, said):
+    """Formats without kernels, nodes that are too small, and settings of GPUs, which would otherwise be ignored."""
+    assert refusals(raw) == said
+
+
+# --- models and pools that are not there ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("Qwen/Qwen3-7B", "; did you mean 'Qwen/Qwen3-1.7B'?"),
+        ("qwen/qwen3-14b", "; did you mean 'Qwen/Qwen3-14B'?"),
+        ("Qwen3-14B", "; did you mean 'Qwen/Qwen3-14B'?"),
+    ],
+)
+def test_an_unknown_model_is_refused_with_the_nearest(model, said):
+    """As the catalogue spells it."""
+    assert refusals(serving(model=model)) == [f"models.m.model: '{model}' is not in the catalogue{said}"]
+
+
+def test_an_unknown_pool_is_refused_with_the_nearest():
+    """And what is wrong with the model is said with it."""
+    assert refusals(serving(pool="a100")) == ["models.m.pool: no pool 'a100'; did you mean 'a10'?"]
+    assert refusals(serving(pool="x", model="Qwen/Qwen3-14b")) == [
+        "models.m.pool: no pool 'x'; known: a10",
+        "models.m.model: 'Qwen/Qwen3-14b' is not in the catalogue; did you mean 'Qwen/Qwen3-14B'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        ("fp9", "vLLM has no KV cache dtype 'fp9'; did you mean 'fp8'?"),
+        ("FP8", "vLLM has no KV cache dtype 'FP8'; did you mean 'fp8'?"),
+    ],
+)
+def test_an_unknown_cache_dtype_is_refused(dtype, said):
+    """VLLM's parser would take it, and its engine fail."""
+    assert refusals(serving(kvCacheDtype=dtype)) == [f"models.m.kvCacheDtype: {said}"]

@@ -1,0 +1,149 @@
+"""Which checkpoints are fetched, where each lies, and how large its claim is."""
+
+import pytest
+
+from planning.weights import checkpoint, disk_bytes
+from settings.schema import HubSettings, WeightsSettings
+from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, serving, stack
+
+SETTINGS = WeightsSettings.model_validate({"storageClass": "nfs"})
+QWEN = CATALOG.models["Qwen/Qwen3-14B"]
+COMMIT = "40c069824f4251a91eefaf281ebe4c544efd3e18"
+
+
+def test_a_checkpoint_is_exact():
+    """Directory and claim follow from repository and commit; the size has room to check the largest file."""
+    found = checkpoint("Qwen/Qwen3-14B", QWEN, None, SETTINGS)
+    expected_bytes = 31_013_445_121
+    assert (found.model, found.revision, found.pinned) == ("Qwen/Qwen3-14B", COMMIT, True)
+    assert found.name == "qwen--qwen3-14b-40c06982"
+    assert found.directory == f"/models/Qwen--Qwen3-14B/{COMMIT}"
+    assert found.claim_name == "weights-qwen--qwen3-14b-40c06982"
+    # 28.9 GiB and 15 % are 33.2: the next of 2, 3, 4, 6, 8 … 32, 48
+    assert (found.disk_bytes, found.least_bytes, found.claim_gib) == (expected_bytes, 29_536_614_400, 48)
+    assert (found.download_s, found.await_timeout_s) == (355, 600 + 2 * 355 + 300)
+
+
+@pytest.mark.parametrize(
+    ("hub", "revision", "expected"),
+    [
+        ({}, None, (COMMIT, True)),
+        ({"endpoint": "https://hf-mirror.com"}, None, (COMMIT, True)),
+        ({}, "f" * 40, ("f" * 40, True)),
+        # the catalogue's commits are not ModelScope's
+        ({"kind": "modelscope"}, None, ("main", False)),
+        ({"kind": "modelscope"}, "f" * 40, ("f" * 40, True)),
+    ],
+)
+def test_the_commit_is_the_users_or_the_catalogues(hub, revision, expected):
+    """A commit is one of the hub it is asked of; without one the newest is fetched and said to be unpinned."""
+    settings = SETTINGS.model_copy(update={"hub": HubSettings.model_validate(hub)})
+    found = checkpoint("Qwen/Qwen3-14B", QWEN, revision, settings)
+    assert (found.revision, found.pinned) == expected
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"),
+    [
+        # said by the catalogue
+        ("Qwen/Qwen3-14B-FP8", 16_342_197_548),
+        # loaded bytes and a twentieth
+        ("Qwen/Qwen3-14B", 31_013_445_121),
+    ],
+)
+def test_bytes_on_disk_are_known_or_estimated(repository, expected):
+    """What is not loaded, such as a tokenizer, is a twentieth at most."""
+    assert disk_bytes(CATALOG.models[repository]) == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize("repository", CATALOG.models)
+def test_names_and_sizes_hold_for_every_model(repository):
+    """Names are DNS labels that leave room for an ending, and a claim holds the checkpoint with a tenth to spare."""
+    found = checkpoint(repository, CATALOG.models[repository], None, SETTINGS)
+    assert len(found.name) <= 46
+    assert set(found.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    assert found.name[0] != "-" != found.name[-1]
+    assert found.claim_gib * GIB >= 1.1 * found.disk_bytes
+    assert found.claim_gib * GIB <= 2 * found.disk_bytes or found.claim_gib == 2
+    assert 0 < found.least_bytes <= found.disk_bytes
+
+
+def test_no_two_models_share_a_name():
+    """Names that are cut end in a hash, so they stay apart."""
+    names = [checkpoint(name, model, None, SETTINGS).name for name, model in CATALOG.models.items()]
+    assert len(names) == len(set(names))
+
+
+def test_a_cut_name_depends_on_the_commit():
+    """Two revisions of a model with a long name have two claims."""
+    repository = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic"
+    names = {
+        checkpoint(repository, CATALOG.models[repository], commit * 40, SETTINGS).claim_name for commit in ("a", "b")
+    }
+    assert len(names) == 2
+
+
+def test_servers_that_share_a_checkpoint_share_the_download():
+    """One claim for two models of the same files, another for a canary of other files."""
+    models = {"a": MODEL, "b": {**MODEL, "canary": {"weight": 10, "model": "Qwen/Qwen3-14B-AWQ"}}}
+    plan = planned(stack(models=models))
+    assert [item.model for item in plan.weights.checkpoints] == ["Qwen/Qwen3-14B", "Qwen/Qwen3-14B-AWQ"]
+    assert [server.checkpoint.claim_name for server in plan.servers] == [
+        "weights-qwen--qwen3-14b-40c06982",
+        "weights-qwen--qwen3-14b-40c06982",
+        "weights-qwen--qwen3-14b-awq-31c69efc",
+    ]
+
+
+def test_another_revision_is_another_download():
+    """A canary of another commit has files of its own."""
+    plan = planned(serving(canary={"weight": 10, "revision": "f" * 40}))
+    assert [item.revision for item in plan.weights.checkpoints] == [COMMIT, "f" * 40]
+
+
+def test_a_canary_of_another_model_does_not_inherit_the_commit():
+    """A commit belongs to one repository."""
+    raw = serving(revision="f" * 40, canary={"weight": 10, "model": "Qwen/Qwen3-14B-AWQ"})
+    awq = CATALOG.models["Qwen/Qwen3-14B-AWQ"].revision
+    assert [item.revision for item in planned(raw).weights.checkpoints] == ["f" * 40, awq]
+
+
+def test_the_size_of_a_claim_is_that_of_its_checkpoint_alone():
+    """Whatever else the stack serves: a claim can never shrink."""
+    r1 = {"model": "deepseek-ai/DeepSeek-R1-0528", "pool": "h200", "contextTokens": 32_768}
+    alone = planned(stack(gpuPools={"h200": H200}, models={"r1": r1}))
+    together = planned(
+        stack(gpuPools={"h200": {**H200, "nodes": 2}}, models={"r1": r1, "m": {**MODEL, "pool": "h200"}})
+    )
+    sizes = [{item.model: item.claim_gib for item in plan.weights.checkpoints} for plan in (alone, together)]
+    assert sizes == [{r1["model"]: 768}, {r1["model"]: 768, "Qwen/Qwen3-14B": 48}]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        (None, (False, 443)),
+        ("https://hf-mirror.com", (False, 443)),
+        ("http://hf-mirror.com", (False, 80)),
+        ("https://hf-mirror.com:8443/x", (False, 8443)),
+        ("http://10.1.2.3:8080", (True, 8080)),
+        ("http://[fd00::1]:8080", (True, 8080)),
+        ("https://8.8.8.8", (False, 443)),
+        ("http://hub.models.svc", (True, 80)),
+        ("https://hub.corp", (True, 443)),
+        ("http://mirror:8080", (True, 8080)),
+    ],
+)
+def test_the_hub_is_inside_or_outside_of_the_private_network(endpoint, expected):
+    """What the network policy of the download must allow: private addresses or the internet, and the port."""
+    hub = {"endpoint": endpoint} if endpoint else {}
+    found = planned(stack(weights={"storageClass": "nfs", "hub": hub})).weights
+    assert (found.hub_is_private, found.hub_port, found.hub_endpoint) == (*expected, endpoint)
+
+
+def test_settings_of_the_weights_reach_the_plan():
+    """Storage class, prewarming and the Secret with the token; the download runs in the CPU image."""
+    raw = stack(weights={"storageClass": "fast", "prewarm": False, "hub": {"tokenSecret": "hub"}})
+    found = planned(raw).weights
+    assert (found.storage_class, found.prewarm, found.token_secret) == ("fast", False, "hub")
+    assert (found.mount_path, found.hub_kind, found.image.name) == ("/models", "huggingface", "vllm-cpu")
