@@ -102,6 +102,13 @@ def test_no_timeout_cuts_an_answer(model, wanted, timeout):
     assert all(server.timing.longest_request_s <= found.request_timeout_s for server in plan.servers)
 
 
+@pytest.mark.parametrize(("wanted", "refused"), [(409, True), (410, False)])
+def test_a_timeout_may_be_as_short_as_the_longest_answer(wanted, refused):
+    """8,192 tokens at 20 a second are 410 s; one second less would cut them."""
+    raw = stack(gateway={"existingSecret": "k", "requestTimeoutS": wanted})
+    assert (refusals(raw) != []) == refused
+
+
 def test_a_timeout_that_would_cut_an_answer_is_refused():
     """The model with the longest answers is named, and both ways out."""
     models = {"long": {**SMALL, "maxOutputTokens": 40_000}, "short": SMALL}

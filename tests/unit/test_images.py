@@ -1,14 +1,16 @@
 """Which image runs: overrides, mirrors, floating tags, known-bad versions, digests."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from planning.images import floating, mirrored
+from planning.images import floating, mirrored, resolve_images
 from planning.plan import ImagePlan
-from tests.unit.small_stack import A10, CPU, MODEL, planned, refusals, server, serving, stack
+from settings.schema import ImagesSettings
+from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, planned, refusals, server, serving, stack
 
-DIGEST = "sha256:" + "a" * 64
+DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 STEALER = "must not be deployed: PyPI release of 2026-03-24 with a credential stealer (litellm_init.pth)"
 WITHDRAWN = (
     "must not be deployed: compromised release of 2026-10-21; the whole line was withdrawn and the signing key rotated"
@@ -89,6 +91,26 @@ def test_an_override_changes_what_it_names():
         "litellm", f"ghcr.io/berriai/litellm-non_root:v1.109.1@{DIGEST}", "v1.109.1", 65534, 65534, pinned=True
     )
     assert found["redis"].reference == f"registry.corp/redis:8.9.0@{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    ("override", "reference"),
+    [
+        ({}, f"docker.io/vllm/vllm-openai:v0.33.0@{DIGEST}"),
+        # the digest of one version is not that of another
+        ({"version": "v0.32.0"}, "docker.io/vllm/vllm-openai:v0.32.0"),
+        ({"version": "v0.32.0", "digest": OTHER}, f"docker.io/vllm/vllm-openai:v0.32.0@{OTHER}"),
+        ({"digest": OTHER}, f"docker.io/vllm/vllm-openai:v0.33.0@{OTHER}"),
+        # a copy in another registry has the same content
+        ({"repository": "reg.corp/vllm"}, f"reg.corp/vllm:v0.33.0@{DIGEST}"),
+    ],
+)
+def test_a_digest_of_the_catalogue_holds_for_its_version(override, reference):
+    """Where the catalogue has read a digest, it is used until another version or digest is named."""
+    pinned = CATALOG.images["vllm"].model_copy(update={"digest": DIGEST})
+    catalog = dataclasses.replace(CATALOG, images={**CATALOG.images, "vllm": pinned})
+    settings = ImagesSettings.model_validate({"overrides": {"vllm": override}})
+    assert resolve_images(settings, catalog, [])["vllm"].reference == reference
 
 
 @pytest.mark.parametrize(

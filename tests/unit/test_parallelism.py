@@ -394,6 +394,15 @@ def test_every_fix_that_is_offered_fits(gpu):
     assert len(kinds) >= 4
 
 
+@pytest.mark.parametrize(("tokens", "offered"), [(37_000, True), (40_000, False)])
+def test_another_pool_is_tried_with_its_own_defaults(tokens, offered):
+    """On an H100 vLLM takes steps of 8,192 tokens, whose activations an A10's steps of 2,048 do not have."""
+    model = {"model": "Qwen/Qwen3-32B", "pool": "here", "contextTokens": tokens, "maxNumSeqs": 1}
+    pools = {"here": {**A10, "nodes": 1, "gpusPerNode": 1}, "there": {**H100, "gpusPerNode": 1}}
+    (said,) = refusals(stack(gpuPools=pools, models={"m": model}))
+    assert ("pool 'there'" in fixes(said)) == offered
+
+
 def test_a_sibling_is_the_same_model_in_another_format():
     """Qwen3-4B is not answered with the 2507 models, whose names begin like its own."""
     said = refusals(
