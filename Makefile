@@ -16,13 +16,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
+VLLM_VENV := .venv-vllm
+VLLM := $(VLLM_VENV)/.stamp
 STACKS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help preview diff plan test lint benchmark format golden docs setup promtool lock clean
+.PHONY: help preview diff plan test vllm-test lint benchmark format golden docs setup promtool lock clean
 
 ##@ Look
 preview: $(RUNTIME)  ## show what every stack would deploy; STACK=prod for one, ARGS="--out DIR" or "--json"
@@ -38,6 +40,9 @@ plan: $(RUNTIME)  ## does a model fit a GPU? ARGS="--model Qwen/Qwen3-14B --gpu 
 test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 	@$(RUN) -m pytest -q -n $(WORKERS) $(ARGS)
 
+vllm-test: $(DEV) $(VLLM)  ## the tests that run the real vLLM on the CPU; makes .venv-vllm first (6 GB); ARGS="-k fp8"
+	@LLM_STACK_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)
+
 lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds something
 	@status=0; \
 	$(RUN) -m ruff check . || status=1; \
@@ -45,17 +50,19 @@ lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds someth
 	$(RUN) -m pyright || status=1; \
 	exit $$status
 
-benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least any program of its size takes
+benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least possible; how well memory is predicted
 	@$(RUN) -m benchmarks.preview
+	@$(RUN) -m benchmarks.accuracy
 
 ##@ Change
 format: $(DEV)  ## let ruff rewrite what it can
 	@$(RUN) -m ruff check --fix-only .
 	@$(RUN) -m ruff format .
 
-golden: $(RUNTIME)  ## render the golden manifests of all stacks again; read the difference before a commit
+golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model × GPU matrix again; read the difference before a commit
 	@for stack in $(STACKS); do $(RUN) -m preview --stack $$stack --out tests/golden/$$stack; done >/dev/null
 	@$(RUN) -m preview --project examples/minimal --stack minimal --out tests/golden/minimal >/dev/null
+	@$(RUN) -m benchmarks.matrix --write tests/golden/matrix.yaml
 	@for folder in tests/golden/*/; do echo "$$folder $$(ls $$folder | wc -l) files"; done
 
 docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuration.md, and what the README says is printed
@@ -80,12 +87,12 @@ promtool:  ## install Prometheus' rule checker, where this machine lets us; with
 	    || echo "promtool could not be installed; the tests that need it are skipped"; \
 	else echo "promtool is missing and only root can install it with apt-get; the tests that need it are skipped"; fi
 
-clean:  ## remove .venv, caches and preview-out/
-	@rm -rf $(VENV) preview-out .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .venv-vllm, caches and preview-out/
+	@rm -rf $(VENV) $(VLLM_VENV) preview-out .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {split($$1, target, ":"); printf "  make %-10s %s\n", target[1], $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {split($$1, target, ":"); printf "  make %-10s %s\n", target[1], $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "stacks: $(STACKS)"
 
@@ -103,12 +110,16 @@ found=; for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13 pyth
 [ -n "$$found" ] || { echo "needs Python 3.11 or newer: none of python3.11, python3, python3.12 ... on PATH is; name one with PYTHON=/path/to/python3" >&2; exit 1; }
 endef
 
-# $(call install,requirements file): by uv, which is quick; by pip where uv cannot be had or cannot reach the index.
 # uv reads no pip configuration, so pip's index and certificate are handed to it.
-define install
+define index
 index=$${UV_DEFAULT_INDEX:-$$($(RUN) -m pip config get global.index-url 2>/dev/null || true)}; index=$${index:-$${PIP_INDEX_URL:-}}; \
 if [ -n "$$index" ]; then UV_DEFAULT_INDEX=$$index; export UV_DEFAULT_INDEX; fi; \
-if [ -n "$${PIP_CERT:-}" ]; then SSL_CERT_FILE=$${SSL_CERT_FILE:-$$PIP_CERT}; export SSL_CERT_FILE; fi; \
+if [ -n "$${PIP_CERT:-}" ]; then SSL_CERT_FILE=$${SSL_CERT_FILE:-$$PIP_CERT}; export SSL_CERT_FILE; fi
+endef
+
+# $(call install,requirements file): by uv, which is quick; by pip where uv cannot be had or cannot reach the index.
+define install
+$(index); \
 if { [ -x $(VENV)/bin/uv ] && $(VENV)/bin/uv --version 2>/dev/null | grep -q '^uv $(patsubst uv==%,%,$(UV))\b' \
      || $(RUN) -m pip install --quiet --disable-pip-version-check $(UV) 2>/dev/null; } \
    && $(VENV)/bin/uv pip install --quiet --python $(RUN) -r $(1); then :; \
@@ -130,3 +141,18 @@ $(DEV): $(RUNTIME) requirements-dev.txt
 	@set -e; start=$$(date +%s); echo "adding what tests and checks need (about 5 s) ..." >&2; \
 	$(call install,requirements-dev.txt); \
 	touch $@; echo "ready after $$(( $$(date +%s) - start )) s" >&2
+
+# The CPU build of vLLM with PyPI's torch, which brings CUDA libraries nothing here uses (tests/vllm/overrides.txt).
+VLLM_GB := 8
+
+$(VLLM): tests/vllm/requirements.lock tests/vllm/overrides.txt | $(DEV)
+	@set -e; start=$$(date +%s); \
+	[ -x $(VENV)/bin/uv ] || { echo "make vllm-test needs uv: $(RUN) -m pip install $(UV)" >&2; exit 1; }; \
+	if [ ! -e $@ ]; then \
+	  free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1000000)}'); \
+	  [ "$$free" -ge $(VLLM_GB) ] || { echo "$(VLLM_VENV) needs about 6 GB and $(VLLM_GB) GB free to be made; $$free GB are free: nothing was installed, no test has run" >&2; exit 1; }; \
+	fi; \
+	echo "setting up $(VLLM_VENV) (about 6 GB, 1 to 10 min) ..." >&2; $(index); \
+	$(VENV)/bin/uv venv --quiet --allow-existing --python $(RUN) $(VLLM_VENV); \
+	$(VENV)/bin/uv pip install --quiet --python $(VLLM_VENV)/bin/python --override tests/vllm/overrides.txt -r tests/vllm/requirements.lock; \
+	touch $@; echo "$(VLLM_VENV) is ready after $$(( $$(date +%s) - start )) s" >&2

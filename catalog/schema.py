@@ -74,6 +74,13 @@ class LinearAttention(Entry):
     state_bytes_per_element: Count = 4
 
 
+class SlidingWindow(Entry):
+    """Layers that attend to the last `tokens` tokens only."""
+
+    layers: Count
+    tokens: Count
+
+
 class Architecture(Entry):
     """What `config.json` of the checkpoint says, in elements; enough to count parameters and KV bytes."""
 
@@ -90,6 +97,8 @@ class Architecture(Entry):
     moe: MixtureOfExperts | None = None
     mla: LatentAttention | None = None
     linear_attention: LinearAttention | None = None
+    sliding_window: SlidingWindow | None = None
+    vision_tower_bytes: Annotated[int, Field(ge=0)] = 0
 
 
 class Context(Entry):
@@ -144,6 +153,7 @@ class Gpu(Entry):
 
     `memory_mib` is NVML's total (the label GPU feature discovery sets); `cuda_gib` is what vLLM sees and multiplies by
     its utilisation; None: not measured anywhere we know of, and then derived with the margin seen on its kin.
+    `gpus_per_node` is given where a node never has eight, because the GPU is soldered to a board with its CPU.
     """
 
     name: str
@@ -156,6 +166,7 @@ class Gpu(Entry):
     fp8_tflops: float | None = None
     fp4_tflops: float | None = None
     nvlink_gb_per_s: Annotated[int, Field(ge=0)] = 0
+    gpus_per_node: Count | None = None
     gke_accelerator: str | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 

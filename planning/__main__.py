@@ -1,22 +1,29 @@
-"""`python -m planning --model ID --gpu ID --gpus N`: can I run this there? Exit 0 fits, 2 refused, 64 usage."""
+"""`python -m planning --model ID --gpu ID --gpus N`: can I run this there? Exit 0 fits, 2 refused, 64 usage.
+
+`--gpu all` asks it of every GPU of the catalogue. `python -m planning calibrate --log FILE` compares with a real start.
+"""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 from math import nan
+from pathlib import Path
 from typing import NoReturn
 
 from catalog import load_catalog
+from catalog.load import Catalog
+from planning import calibrate, survey
 from planning.calculator import Answer, Question, answer
 from planning.memory import DEFAULT_UTILIZATION
 from planning.plan import Parallelism
-from settings.problems import nearest
+from settings.problems import Refused, nearest
 
 FITS, REFUSED, USAGE = 0, 2, 64
 BAR_WIDTH = 48
 # Beyond it a number is a slip of the keyboard, and arithmetic is no longer exact.
 LARGEST = 10**15
+EVERY_GPU = "all"
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,40 +72,80 @@ def _positive(text: str) -> float:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m planning", description="Can this model run on these GPUs?", allow_abbrev=False)
+    parser = Parser(
+        prog="python -m planning",
+        description="Can this model run on these GPUs?",
+        epilog="`python -m planning calibrate --log FILE` compares with what vLLM logged. Exit codes: 0 fits, "
+        "2 refused, 64 wrong usage.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--model", required=True, help="Hugging Face repository id of a catalogue entry")
-    parser.add_argument("--gpu", required=True, help="GPU id of the catalogue, e.g. nvidia-a10")
-    parser.add_argument("--gpus", type=_at_least_one, required=True, help="how many GPUs one replica may use")
+    parser.add_argument("--gpu", required=True, help="GPU id of the catalogue, e.g. nvidia-a10; all: a table of them")
+    parser.add_argument("--gpus", type=_at_least_one, help="how many GPUs one replica may use; with all: chosen")
     parser.add_argument("--context", type=_context, help="tokens, or auto; default: all the checkpoint has")
+    _engine_options(parser)
+    _parallel_options(parser)
+    parser.add_argument("--decode-context-parallel", type=_at_least_one, metavar="N", help="needs --tensor-parallel")
+    parser.add_argument("--expert-parallel", action="store_true")
+    parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
+    parser.add_argument("--language-model-only", action="store_true", help="without the vision tower")
+    parser.add_argument("--gpu-memory-gib", type=_positive, metavar="F", help="GiB CUDA shows, instead of the table's")
+    parser.add_argument("--json", action="store_true", help="print JSON: one object, or with all a list")
+    return parser
+
+
+def _calibrate_parser() -> Parser:
+    parser = Parser(
+        prog="python -m planning calibrate",
+        description="What a vLLM start-up log says beside what is computed for the same start. Options are for what "
+        "the log does not say.",
+        epilog="Exit codes: 0 compared, 2 refused, 64 wrong usage.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--log", type=Path, required=True, metavar="FILE", help="log of a vLLM 0.11 to 0.33 server")
+    parser.add_argument("--model", help="Hugging Face repository id of a catalogue entry")
+    parser.add_argument("--gpu", help="GPU id of the catalogue, e.g. nvidia-a10")
+    parser.add_argument("--context", type=_at_least_one, help="tokens; default: what the log says was served")
+    _engine_options(parser)
+    _parallel_options(parser)
+    return parser
+
+
+def _engine_options(parser: Parser) -> None:
     parser.add_argument("--max-num-seqs", type=_at_least_one, help="default: vLLM's own for this GPU")
     parser.add_argument("--max-num-batched-tokens", type=_at_least_one, help="default: vLLM's own for this GPU")
-    parser.add_argument("--gpu-memory-utilization", type=_share, default=DEFAULT_UTILIZATION, metavar="F")
+    parser.add_argument(
+        "--gpu-memory-utilization", type=_share, metavar="F", help=f"default: vLLM's own, {DEFAULT_UTILIZATION:g}"
+    )
     parser.add_argument("--kv-cache-dtype", help="e.g. fp8; default: auto")
+
+
+def _parallel_options(parser: Parser) -> None:
     parser.add_argument("--tensor-parallel", type=_at_least_one, metavar="N")
     parser.add_argument("--pipeline-parallel", type=_at_least_one, metavar="N")
     parser.add_argument("--data-parallel", type=_at_least_one, metavar="N")
-    parser.add_argument("--expert-parallel", action="store_true")
-    parser.add_argument("--gpu-memory-gib", type=_positive, metavar="F", help="GiB CUDA shows, instead of the table's")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Answers one question; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # not a subparser: it would take the value of a misspelt option for a subcommand
+    if words[:1] == ["calibrate"]:
+        return _calibrate(_calibrate_parser(), words[1:])
     parser, catalog = _parser(), load_catalog()
-    options = parser.parse_args(argv)
-    dtypes = catalog.engines["vllm"].kv_cache_dtypes
-    for what, given, known in (
-        ("model", options.model, catalog.models),
-        ("GPU", options.gpu, catalog.gpus),
-        ("KV cache dtype", options.kv_cache_dtype, dtypes),
-    ):
-        if given is not None and given not in known:
-            parser.error(f"unknown {what} '{given}'{nearest(given, known)}")
+    options = parser.parse_args(words)
+    every = options.gpu == EVERY_GPU
+    _check_words(parser, options, catalog, every=every)
+    if every:
+        return _survey(parser, options, catalog)
+    if options.gpus is None:
+        parser.error("the following arguments are required: --gpus")
     parts = (options.tensor_parallel, options.pipeline_parallel, options.data_parallel)
-    chosen = None
+    chosen, split = None, options.decode_context_parallel or 1
+    if split > 1 and options.tensor_parallel is None:
+        parser.error("--decode-context-parallel needs --tensor-parallel")
     if any(part is not None for part in parts):
-        chosen = Parallelism(*(part or 1 for part in parts), expert=options.expert_parallel)
+        chosen = Parallelism(*(part or 1 for part in parts), expert=options.expert_parallel, decode_context=split)
     found = answer(
         Question(
             model=options.model,
@@ -107,16 +154,82 @@ def main(argv: Sequence[str] | None = None) -> int:
             context_tokens=options.context,
             max_num_seqs=options.max_num_seqs,
             max_num_batched_tokens=options.max_num_batched_tokens,
-            utilization=options.gpu_memory_utilization,
+            utilization=options.gpu_memory_utilization or DEFAULT_UTILIZATION,
             kv_cache_dtype=options.kv_cache_dtype,
             parallelism=chosen,
             expert_parallel=options.expert_parallel,
             gpu_memory_gib=options.gpu_memory_gib,
+            eager=options.enforce_eager,
+            language_model_only=options.language_model_only,
         ),
         catalog,
     )
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found, options.model, options.gpus))
     return FITS if found.fit.fits else REFUSED
+
+
+def _check_words(parser: Parser, options: argparse.Namespace, catalog: Catalog, *, every: bool) -> None:
+    """Leaves with 64 when a word is not one of the catalogue."""
+    for what, given, known in (
+        ("model", options.model, catalog.models),
+        ("GPU", None if every else options.gpu, catalog.gpus),
+        ("KV cache dtype", options.kv_cache_dtype, catalog.engines["vllm"].kv_cache_dtypes),
+    ):
+        if given is not None and given not in known:
+            parser.error(f"unknown {what} '{given}'{nearest(given, known)}")
+
+
+def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> int:
+    """The table over every GPU, which chooses numbers and spreads itself."""
+    for name in ("gpus", "tensor_parallel", "pipeline_parallel", "data_parallel", "gpu_memory_gib"):
+        if getattr(options, name) is not None:
+            parser.error(f"--gpu all and --{name.replace('_', '-')} exclude each other; name one GPU, or leave it out")
+    wanted = survey.Wanted(
+        context_tokens=options.context,
+        max_num_seqs=options.max_num_seqs,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        utilization=options.gpu_memory_utilization or DEFAULT_UTILIZATION,
+        kv_cache_dtype=options.kv_cache_dtype,
+        expert_parallel=options.expert_parallel,
+    )
+    rows = survey.survey(catalog.models[options.model], wanted, catalog)
+    print(json.dumps(survey.as_json(rows), indent=2) if options.json else survey.as_text(options.model, rows))
+    return FITS if any(row.reason is None for row in rows) else REFUSED
+
+
+def _calibrate(parser: Parser, words: Sequence[str]) -> int:
+    """A log beside the plan for the same start."""
+    options = parser.parse_args(words)
+    catalog = load_catalog()
+    _check_words(parser, options, catalog, every=False)
+    try:
+        # a log may have been cut or mixed with other output; what is not text is not a line we look for
+        with options.log.open(encoding="utf-8", errors="replace") as lines:
+            log = calibrate.read(lines)
+    except OSError as error:
+        parser.error(f"--log {options.log}: {error.strerror}")
+    if not log.telling:
+        wanted = "".join(f"\n  {line}" for line in calibrate.LOOKED_FOR)
+        print(f"--log {options.log}: has none of the lines of a vLLM start-up log:{wanted}", file=sys.stderr)
+        return REFUSED
+    given = calibrate.Given(
+        model=options.model,
+        gpu=options.gpu,
+        tensor=options.tensor_parallel,
+        pipeline=options.pipeline_parallel,
+        data=options.data_parallel,
+        context_tokens=options.context,
+        max_num_seqs=options.max_num_seqs,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        utilization=options.gpu_memory_utilization,
+        kv_cache_dtype=options.kv_cache_dtype,
+    )
+    try:
+        print(calibrate.as_text(calibrate.compare(log, given, catalog)))
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return REFUSED
+    return FITS
 
 
 def as_json(found: Answer) -> dict[str, object]:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from catalog.load import Catalog
-from catalog.schema import Gpu, Model
+from catalog.schema import Gpu, KvProfile, Model
+from planning import measured
 from planning.memory import DEFAULT_UTILIZATION, Workload
 from planning.parallelism import PLACE, Fit, Hardware, choose, try_fit, with_longest_context
 from planning.placement import default_batch
 from planning.plan import Parallelism
 
-USUAL_NODE_GPUS = 8
+USUAL_NODE_GPUS, SMALL_NODE_GPUS = 8, 4
 CONTEXT_STEP = 1024
 
 
@@ -33,6 +34,8 @@ class Question:
     parallelism: Parallelism | None = None
     expert_parallel: bool = False
     gpu_memory_gib: float | None = None
+    eager: bool = False
+    language_model_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ class Answer:
 
 
 def hardware(gpu: Gpu, gpus: int) -> Hardware:
-    """`gpus` GPUs in nodes of eight, or of the largest number up to eight that divides them."""
-    per_node = next(size for size in range(min(gpus, USUAL_NODE_GPUS), 0, -1) if gpus % size == 0)
+    """`gpus` GPUs: one node up to eight (or what a board has), beyond that nodes of eight, four, or what divides."""
+    most = gpu.gpus_per_node or USUAL_NODE_GPUS
+    sizes = [gpus] if gpus <= most else [most, SMALL_NODE_GPUS, *range(most, 0, -1)]
+    per_node = next(size for size in sizes if size <= most and gpus % size == 0)
     return Hardware(gpu, per_node, gpus // per_node, nvlink=gpu.nvlink_gb_per_s > 0)
 
 
@@ -65,11 +70,16 @@ def answer(question: Question, catalog: Catalog) -> Answer:
         max_num_batched_tokens=question.max_num_batched_tokens or tokens,
         kv_cache_dtype=question.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
         utilization=question.utilization,
+        eager=question.eager,
+        language_model_only=question.language_model_only or model.serving.language_model_only,
     )
     fit = _fit(model, hardware(gpu, question.gpus), workload, question)
     place = f"{question.gpus} × {question.gpu}" if question.gpus > 1 else question.gpu
     reasons = tuple(reason.replace(PLACE, place) for reason in fit.reasons)
     fixes = () if fit.fits else tuple(_fixes(question, catalog, model, gpu, workload, fit))
+    if model.kv_profile is KvProfile.UNKNOWN:
+        reasons = tuple(f"{reason}; {measured.hint('models.NAME')}" if "kvProfile" in reason else reason
+                        for reason in reasons)  # fmt: skip
     asked = replace(workload, context_tokens=fit.memory.context_tokens) if fit.memory else workload
     return Answer(model, gpu, fit, asked, reasons, fixes)
 

@@ -2,7 +2,7 @@
 
     budget   = visible memory × utilisation
     KV cache = budget − weights − activation peak − CUDA graphs − NCCL and context      (vllm/v1/worker/gpu_worker.py)
-    fits     = one sequence of the wanted context needs no more than the KV cache       (vllm/v1/core/kv_cache_utils.py)
+    fits     = one sequence of the wanted context needs no more than the KV cache       (planning/kv_cache.py)
 
 Everything is per GPU of the fullest pipeline stage, in bytes unless the name says GiB (2^30). Pure functions.
 """
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from math import ceil
 
 from catalog.schema import Architecture, Gpu, KvProfile, Model, WeightFormat
+from planning.kv_cache import Layout, attention_layers, kv_cache_size, layout
 from planning.plan import MemoryBudget, Parallelism
 
 GIB = 2**30
-# KV blocks of vLLM on CUDA hold 16 tokens unless a backend enlarges them (vllm/config/cache.py, 0.33.0).
-BLOCK_TOKENS = 16
 # vLLM's default for --gpu-memory-utilization since 0.19 (vllm/config/cache.py, 0.33.0).
 DEFAULT_UTILIZATION = 0.92
 # NVML's total minus what CUDA shows, in GiB, where nobody has published a log; the largest gap seen is 0.9 (A100).
@@ -30,13 +29,38 @@ LINEAR_BYTES = {
     WeightFormat.GPTQ_INT4: 0.5 + 2.5 / 128,
     WeightFormat.NVFP4: 0.5 + 1 / 16,
 }
-# Peak of the dummy sampler run, bytes per row and vocabulary entry: 37–47 in six published start-up logs (2025-2026).
-SAMPLER_BYTES_PER_LOGIT = 40
-# Body activations of a step of 8,192 tokens or fewer, beside the sampler; the same logs.
-ACTIVATION_FLOOR_BYTES = int(0.3 * GIB)
-# CUDA context and NCCL buffers: 0.13–0.15 GiB on one GPU, 0.54–0.55 GiB on two (llm-d-benchmark, vLLM 0.11, H100).
-NON_TORCH_BYTES = int(0.15 * GIB)
-NON_TORCH_PARALLEL_BYTES = int(0.55 * GIB)
+# Transient peak of the sampler's trial run, bytes per row and vocabulary entry. Model Runner V2 with the sampler of
+# FlashInfer needs 14: bf16 logits 2, fp32 copy 4, top-k mask 4, softmax 4 (v1/worker/gpu/sample/sampler.py).
+# Where FlashInfer does not sample, the logits are sorted: 36 in the logs of cards of compute capability 12.
+SAMPLER_BYTES_PER_LOGIT, SORTING_SAMPLER_BYTES_PER_LOGIT = 14, 36
+SORTING_CAPABILITY = "12."
+# What the sampler keeps per sequence slot and vocabulary entry: an int32 count and one bit (sample/penalties.py).
+PENALTY_BYTES_PER_LOGIT = 4 + 1 / 8
+# Workspaces no term below counts: attention metadata, block tables, rounding of the allocator. vLLM takes 150 MiB
+# off the cache size it suggests, too (vllm/v1/worker/gpu_worker.py).
+WORKSPACE_BYTES = int(0.15 * GIB)
+# Peak of profiling a vision encoder with the largest image its processor allows: what logs of multimodal models
+# leave beside the other terms (vLLM 0.26–0.30).
+ENCODER_BYTES = int(1.4 * GIB)
+# One captured CUDA graph; two kinds, piecewise and full, of every batch size vLLM captures.
+GRAPH_BYTES = 10 * 2**20
+# The largest batch vLLM captures (vllm/config/vllm.py), on compute capability 10 and elsewhere.
+LARGEST_GRAPH_BATCH, LARGEST_GRAPH_BATCH_BLACKWELL = 512, 1024
+# Tokens one fused-MoE pass takes at a time (VLLM_FUSED_MOE_CHUNK_SIZE).
+MOE_CHUNK_TOKENS = 16 * 1024
+# Tokens of the chunked-prefill workspace of MLA backends, at most (model_executor/layers/attention/mla_attention.py).
+MLA_WORKSPACE_TOKENS = 64 * 1024
+# Logits of the sparse indexer, which vLLM computes in chunks of this size (VLLM_SPARSE_INDEXER_MAX_LOGITS_MB).
+INDEXER_LOGITS_BYTES = 512 * 2**20
+# Gather buffer of the sparse indexer: this many bytes per token of context (mla/indexer.py: 8 × 5 × 132).
+INDEXER_BYTES_PER_TOKEN = 5280
+# Outside of torch after the first snapshot: 0.13–0.15 GiB on one GPU, 0.54–0.55 GiB on two, 1.7 GiB on four over PCIe,
+# 1.4 GiB on eight over NVLink (public logs, vLLM 0.11–0.30).
+NON_TORCH_BYTES, NON_TORCH_BYTES_PER_RANK, MOST_NON_TORCH_BYTES = int(0.15 * GIB), int(0.4 * GIB), int(1.5 * GIB)
+# CUDA context and handles are made before that snapshot: they must find room beside what utilisation claims.
+CONTEXT_BYTES = int(0.5 * GIB)
+# Resident memory of vLLM's CPU build beside weights and KV cache: 4.5 GiB with 0.25 + 1 GiB of those (2026-11).
+CPU_RUNTIME_GIB = 4
 
 
 @dataclass(frozen=True)
@@ -49,6 +73,9 @@ class Workload:
     kv_cache_dtype: str = "auto"
     utilization: float = DEFAULT_UTILIZATION
     eager: bool = False
+    language_model_only: bool = False
+    max_loras: int = 0
+    max_lora_rank: int = 16
 
 
 @dataclass(frozen=True)
@@ -68,11 +95,6 @@ class Tensors:
 def visible_bytes(gpu: Gpu) -> float:
     """What CUDA reports on this GPU: read in a log where somebody published one, else NVML's total less a margin."""
     return gpu.cuda_gib * GIB if gpu.cuda_gib is not None else gpu.memory_mib * 2**20 - UNSEEN_GIB * GIB
-
-
-def attention_layers(shape: Architecture) -> int:
-    """Layers that keep KV per token; the others of a hybrid model keep a fixed state per sequence."""
-    return shape.layers - (shape.linear_attention.layers if shape.linear_attention else 0)
 
 
 def layer_tensors(shape: Architecture, linear_bytes: float, parallelism: Parallelism) -> list[Tensors]:
@@ -122,79 +144,111 @@ def layer_tensors(shape: Architecture, linear_bytes: float, parallelism: Paralle
     return parts
 
 
-def weight_bytes(model: Model, parallelism: Parallelism) -> tuple[float, float]:
+def counted_bytes(shape: Architecture, linear_bytes: float, parallelism: Parallelism) -> tuple[float, float]:
+    """Bytes of the language model by its shape: (all of it once, the fullest GPU)."""
+    tp, pp = parallelism.tensor, parallelism.pipeline
+    layers = layer_tensors(shape, linear_bytes, parallelism)
+    embedding = shape.vocab_size * shape.hidden_size * 2
+    head = 0 if shape.tied_embeddings else embedding
+    # the fullest stage has ceil(layers / PP) layers and one end of the network: embedding or head
+    share = ceil(shape.layers / pp) / shape.layers
+    ends = (embedding + head) / tp if pp == 1 else embedding / tp
+    fullest = share * sum(part.total_bytes / part.shards for part in layers) + ends
+    return sum(part.total_bytes for part in layers) + embedding + head, fullest
+
+
+def weight_bytes(model: Model, parallelism: Parallelism, *, language_model_only: bool = False) -> tuple[float, float]:
     """Bytes of the weights: (all of the model once, the fullest GPU of one replica).
 
-    Counted from the shape, then scaled to the checkpoint's own size where that is known (the difference is what the
-    shape leaves out: a vision tower, unquantised layers). Without a shape, the checkpoint is taken to divide evenly.
+    Counted from the shape and scaled to the checkpoint's own size where that is known. A vision tower is sharded like
+    the rest, and left out with `language_model_only`. Without a shape, the checkpoint is taken to divide evenly.
     """
     shape, loaded = model.architecture, model.checkpoint.loaded_bytes
     if shape is None:
         total = float(loaded or model.checkpoint.disk_bytes or 0)
         return total, total / parallelism.gpus
-    tp, pp = parallelism.tensor, parallelism.pipeline
     linear = LINEAR_BYTES.get(model.checkpoint.format, 1.0)
-    layers = layer_tensors(shape, linear, parallelism)
-    embedding = shape.vocab_size * shape.hidden_size * 2
-    head = 0 if shape.tied_embeddings else embedding
-    counted = sum(part.total_bytes for part in layers) + embedding + head
-    # the fullest stage has ceil(layers / PP) layers and one end of the network: embedding or head
-    share = ceil(shape.layers / pp) / shape.layers
-    ends = (embedding + head) / tp if pp == 1 else embedding / tp
-    fullest = share * sum(part.total_bytes / part.shards for part in layers) + ends
-    scale = loaded / counted if loaded else 1.0
-    return counted * scale, fullest * scale
+    counted, fullest = counted_bytes(shape, linear, parallelism)
+    if not loaded:
+        return counted, fullest
+    tower = min(shape.vision_tower_bytes, loaded)
+    language = loaded - tower
+    kept = 0 if language_model_only else tower
+    return float(language + kept), fullest * language / counted + kept / parallelism.tensor
 
 
-def kv_element_bytes(kv_cache_dtype: str) -> int:
-    """Bytes of one cached element: 1 for every fp8 kind, 2 for bf16 and fp16."""
-    return 1 if kv_cache_dtype.startswith("fp8") else 2
+def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism) -> float:
+    """Copies MLA makes of its kv up-projection while loading, in bf16: layers × heads / TP × rank × (nope + value)."""
+    if shape.mla is None:
+        return 0
+    width = shape.mla.kv_lora_rank * (shape.mla.nope_head_dim + shape.mla.value_head_dim)
+    return ceil(shape.layers / parallelism.pipeline) * shape.attention_heads * width * 2 / parallelism.tensor
 
 
-def kv_bytes_per_token(shape: Architecture, parallelism: Parallelism, kv_cache_dtype: str) -> float:
-    """KV bytes one token costs on the fullest GPU.
+def lora_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
+    """Slots of LoRA adapters: per slot and layer rank × (in + out) in bf16 for the attention and dense projections."""
+    if not workload.max_loras:
+        return 0
+    hidden, heads = shape.hidden_size, shape.attention_heads * shape.head_dim
+    ends = (hidden + heads) * 2 + 2 * (hidden + shape.kv_heads * shape.head_dim)
+    ends += 3 * (hidden + shape.intermediate_size)
+    layers = ceil(shape.layers / parallelism.pipeline)
+    return workload.max_loras * workload.max_lora_rank * layers * ends * 2 / parallelism.tensor
 
-    GQA: 2 (K and V) × layers × max(1, kv heads / TP) × head dim × bytes. MLA: layers × (kv rank + rope) × bytes, the
-    same on every TP rank.
+
+def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallelism: Parallelism) -> float:
+    """What the profile run adds to the weights: the largest of its phases, and what stays allocated.
+
+    Phases: the body of one step of max_num_batched_tokens; the sampler over min(max_num_seqs, that) × vocabulary, with
+    the step's hidden states still there; the vision encoder.
     """
-    element, pp = kv_element_bytes(kv_cache_dtype), parallelism.pipeline
+    tokens = workload.max_num_batched_tokens
+    rows = min(workload.max_num_seqs, tokens)
+    sorts = gpu.compute_capability.startswith(SORTING_CAPABILITY)
+    per_logit = SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
+    sampler = per_logit * rows * shape.vocab_size + 2 * tokens * shape.hidden_size
+    encoder = ENCODER_BYTES if shape.vision_tower_bytes and not workload.language_model_only else 0
+    stays = PENALTY_BYTES_PER_LOGIT * workload.max_num_seqs * shape.vocab_size + WORKSPACE_BYTES
+    return max(sampler, body_bytes(shape, workload, parallelism.tensor), encoder) + stays
+
+
+def body_bytes(shape: Architecture, workload: Workload, tensor: int) -> float:
+    """Peak inside one layer of a step, bf16: residual, normed copy, attention in and out, the widest feed-forward."""
+    tokens, hidden = workload.max_num_batched_tokens, shape.hidden_size
+    shared = shape.moe.shared_intermediate_size if shape.moe else 0
+    widest = max(shape.intermediate_size if not shape.moe or shape.moe.dense_layers else 0, shared)
+    peak = tokens * 2 * (4 * hidden + 2 * widest / tensor)
+    if shape.moe:
+        chunk = min(tokens, MOE_CHUNK_TOKENS) * shape.moe.experts_per_token
+        peak = max(peak, 8 * tokens * hidden + chunk * 2 * (hidden + 2 * shape.moe.intermediate_size / tensor))
     if shape.mla:
-        stored = (shape.mla.kv_lora_rank + shape.mla.rope_head_dim) * element
-        # DeepSeek V3.2 keeps the indexer's key beside it: 1 byte per element and a 4-byte scale per 128 elements
-        stored += shape.mla.indexer_head_dim + shape.mla.indexer_head_dim // 32
-        return ceil(shape.layers / pp) * stored
-    heads = max(1, shape.kv_heads // parallelism.tensor)
-    return ceil(attention_layers(shape) / pp) * 2 * heads * shape.head_dim * element
+        # the prefill workspace and its up-projected keys and values
+        held = min(8 * workload.context_tokens, MLA_WORKSPACE_TOKENS)
+        mla = shape.mla
+        heads = shape.attention_heads / tensor * (mla.nope_head_dim + mla.rope_head_dim + mla.value_head_dim)
+        peak += held * 2 * (mla.kv_lora_rank + mla.rope_head_dim + heads)
+        if mla.indexer_head_dim:
+            peak += workload.context_tokens * INDEXER_BYTES_PER_TOKEN + INDEXER_LOGITS_BYTES
+    return peak
 
 
-def state_bytes_per_sequence(shape: Architecture, parallelism: Parallelism) -> float:
-    """Fixed state one sequence of a hybrid model keeps in its linear-attention layers, on the fullest GPU.
-
-    Per layer: value heads × key dim × value dim (fp32 by default) + (conv kernel − 1) × channels in bf16.
-    """
-    gdn = shape.linear_attention
-    if gdn is None:
-        return 0
-    state = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim * gdn.state_bytes_per_element
-    channels = 2 * gdn.key_heads * gdn.key_head_dim + gdn.value_heads * gdn.value_head_dim
-    return ceil(gdn.layers / parallelism.pipeline) * (state + (gdn.conv_kernel - 1) * channels * 2) / parallelism.tensor
+def graph_batches(gpu: Gpu, workload: Workload) -> int:
+    """How many batch sizes vLLM captures: 1, 2, 4, every 8 below 256, every 16 up to the largest, and the largest."""
+    blackwell = gpu.compute_capability.startswith("10.")
+    most = LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH
+    largest = min(2 * workload.max_num_seqs, most, workload.max_num_batched_tokens)
+    return len({size for size in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16), largest) if size <= largest})
 
 
-def activation_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
-    """Peak of the profile run: the sampler over max_num_seqs × vocabulary, or the body of a very large step."""
-    rows = min(workload.max_num_seqs, workload.max_num_batched_tokens)
-    sampler = SAMPLER_BYTES_PER_LOGIT * rows * shape.vocab_size
-    widest = max(shape.intermediate_size, shape.moe.shared_intermediate_size if shape.moe else 0)
-    # per token in bf16: residual, normed copy, attention in and out; gate and up of the widest feed-forward
-    per_token = 2 * (4 * shape.hidden_size + 2 * widest / parallelism.tensor)
-    return max(sampler, workload.max_num_batched_tokens * per_token) + ACTIVATION_FLOOR_BYTES
+def cuda_graph_bytes(gpu: Gpu, workload: Workload) -> float:
+    """The estimate vLLM takes off before the cache: a piecewise and a full graph per batch size; 0 in eager mode."""
+    return 0 if workload.eager else 2 * graph_batches(gpu, workload) * GRAPH_BYTES
 
 
-def cuda_graph_bytes(shape: Architecture, workload: Workload) -> float:
-    """Captured graphs: 0.2–0.3 GiB for 8B, 1.1 GiB for 27B models in logs of vLLM 0.26–0.30; linear between."""
-    if workload.eager:
-        return 0
-    return (0.1 + 3e-6 * shape.layers * shape.hidden_size) * GIB
+def non_torch_bytes(parallelism: Parallelism) -> float:
+    """NCCL and kernels' own buffers: they grow with the ranks that exchange tensors, up to a point."""
+    ranks = max(parallelism.tensor, min(parallelism.gpus, 2))
+    return min(MOST_NON_TORCH_BYTES, NON_TORCH_BYTES + NON_TORCH_BYTES_PER_RANK * (ranks - 1))
 
 
 def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> MemoryBudget:
@@ -206,12 +260,13 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
         raise ValueError("the KV profile of this model is unknown")
     visible = visible_bytes(gpu)
-    _, weights = weight_bytes(model, parallelism)
-    activation = activation_bytes(shape, workload, parallelism)
-    graphs = cuda_graph_bytes(shape, workload)
-    non_torch = NON_TORCH_BYTES if parallelism.gpus == 1 else NON_TORCH_PARALLEL_BYTES
-    free = visible * workload.utilization - weights - activation - graphs - non_torch
-    return _filled(model, parallelism, workload, free, (visible, weights, activation, graphs, non_torch))
+    _, weights = weight_bytes(model, parallelism, language_model_only=workload.language_model_only)
+    weights += mla_absorbed_bytes(shape, parallelism) + lora_bytes(shape, workload, parallelism)
+    activation = activation_bytes(shape, gpu, workload, parallelism)
+    graphs = cuda_graph_bytes(gpu, workload)
+    non_torch = non_torch_bytes(parallelism)
+    free = ceil(visible * workload.utilization) - weights - activation - graphs - non_torch
+    return _filled(model, gpu, parallelism, workload, free, (visible, weights, activation, graphs, non_torch))
 
 
 def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workload) -> MemoryBudget:
@@ -219,22 +274,28 @@ def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workl
     total, weights = weight_bytes(model, Parallelism())
     parts = (memory_gib * GIB, weights, CPU_RUNTIME_GIB * GIB, 0, 0)
     free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - CPU_RUNTIME_GIB * GIB)
-    return _filled(model, Parallelism(), workload, free, parts)
+    return _filled(model, None, Parallelism(), workload, free, parts)
 
 
-# Resident memory of vLLM's CPU build beside weights and KV cache: 4.5 GiB with 0.25 + 1 GiB of those (2026-11).
-CPU_RUNTIME_GIB = 4
+def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> Layout:
+    """How the KV cache is cut for this workload; `gpu` None: the CPU build."""
+    return layout(
+        shape,
+        parallelism,
+        kv_cache_dtype=workload.kv_cache_dtype,
+        gpu=gpu,
+        in_flight_tokens=in_flight_tokens(parallelism, workload),
+    )
 
 
-def needed_bytes(shape: Architecture, parallelism: Parallelism, workload: Workload, context_tokens: int) -> float:
-    """KV bytes one sequence of `context_tokens` needs on the fullest GPU, in whole blocks."""
-    blocks = ceil(context_tokens / BLOCK_TOKENS)
-    per_token = kv_bytes_per_token(shape, parallelism, workload.kv_cache_dtype)
-    return blocks * BLOCK_TOKENS * per_token + state_bytes_per_sequence(shape, parallelism)
+def in_flight_tokens(parallelism: Parallelism, workload: Workload) -> int:
+    """Tokens scheduled but not yet done: (PP + 1) steps with asynchronous scheduling, which is the default."""
+    return (parallelism.pipeline + 1) * workload.max_num_batched_tokens
 
 
 def _filled(
     model: Model,
+    gpu: Gpu | None,
     parallelism: Parallelism,
     workload: Workload,
     free: float,
@@ -243,13 +304,8 @@ def _filled(
     shape = model.architecture
     assert shape is not None, "callers have checked"
     visible, weights, activation, graphs, non_torch = parts
-    per_token = kv_bytes_per_token(shape, parallelism, workload.kv_cache_dtype)
-    state = state_bytes_per_sequence(shape, parallelism)
-    need = needed_bytes(shape, parallelism, workload, workload.context_tokens)
-    concurrency = max(0.0, free / need) * parallelism.data
-    # vLLM logs int(concurrency × max_model_len): for dense models that is free / bytes per token
-    tokens = int(concurrency * workload.context_tokens) if state else int(max(0.0, free) / per_token) * parallelism.data
-    longest = int(max(0.0, free - state) / per_token) // BLOCK_TOKENS * BLOCK_TOKENS
+    cut = kv_layout(shape, gpu, parallelism, workload)
+    size = kv_cache_size(cut, free, workload.context_tokens)
     return MemoryBudget(
         visible_gib=visible / GIB,
         utilization=workload.utilization,
@@ -258,8 +314,11 @@ def _filled(
         cuda_graphs_gib=graphs / GIB,
         non_torch_gib=non_torch / GIB,
         kv_cache_gib=free / GIB,
-        kv_cache_tokens=tokens // BLOCK_TOKENS * BLOCK_TOKENS,
+        kv_cache_tokens=size.tokens * parallelism.data,
+        kv_cache_blocks=size.blocks,
+        needed_gib=size.needed_bytes / GIB,
+        fits=size.fits,
         context_tokens=workload.context_tokens,
-        max_context_tokens=min(longest, model.context.config_tokens),
-        max_concurrency=concurrency,
+        max_context_tokens=cut.longest_context(size.blocks, model.context.config_tokens),
+        max_concurrency=size.concurrency * parallelism.data,
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
-from planning.memory import Workload, budget
+from planning.memory import CONTEXT_BYTES, GIB, Workload, budget
 from planning.plan import MemoryBudget, Parallelism
 
 MAX_PCIE_TENSOR_PARALLEL = 2
@@ -69,10 +69,40 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append("expertParallel needs a mixture-of-experts model")
     if workload.context_tokens > model.context.config_tokens:
         problems.append(_context_problem(model, workload.context_tokens))
-    if gpu is not None and workload.kv_cache_dtype.startswith("fp8") and _capability(gpu) < 89:
-        problems.append(f"kvCacheDtype {workload.kv_cache_dtype} needs compute capability 8.9, {gpu.name} has "
-                        f"{gpu.compute_capability}")  # fmt: skip
+    problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
+    if parallelism.decode_context > 1:
+        problems += _decode_context_problems(model, parallelism)
     return problems
+
+
+# Compute capability (times ten) below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.
+CACHE_CAPABILITIES = {"fp8": 80, "nvfp4": 100}
+
+
+def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) -> list[str]:
+    """KV caches of 8 and 4 bits need hardware that knows the format; 4 bits also an attention that has heads."""
+    problems = [
+        f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed / 10:.1f}, {gpu.name} has "
+        f"{gpu.compute_capability}"
+        for kind, needed in CACHE_CAPABILITIES.items()
+        if gpu is not None and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
+    ]
+    latent = model.architecture is not None and model.architecture.mla is not None
+    if kv_cache_dtype.startswith("nvfp4") and latent:
+        problems.append(f"kvCacheDtype {kv_cache_dtype} is not for models with latent attention (MLA)")
+    return problems
+
+
+def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[str]:
+    """Decode context parallelism splits the KV cache of ranks that hold the same heads (vllm/config/model.py)."""
+    shape, dcp, tp = model.architecture, parallelism.decode_context, parallelism.tensor
+    if tp % dcp:
+        return [f"decode context parallel {dcp} must divide tensorParallel {tp}"]
+    if shape is not None and shape.mla is None and dcp > max(1, tp // shape.kv_heads):
+        return [
+            f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
+        ]
+    return []
 
 
 def _capability(gpu: Gpu) -> int:
@@ -130,13 +160,32 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
     elif memory.kv_cache_gib <= 0:
         used = memory.budget_gib - memory.kv_cache_gib
         reasons.append(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}")
-    elif memory.max_concurrency < parallelism.data:
-        need = memory.kv_cache_gib / (memory.max_concurrency / parallelism.data)
+    elif not memory.fits:
         reasons.append(
-            f"needs {need:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE} leaves "
-            f"{memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
+            f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE} "
+            f"leaves {memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
         )
+    else:
+        reasons += _start_problems(model, memory, workload)
     return Fit(parallelism, memory, tuple(reasons))
+
+
+def _start_problems(model: Model, memory: MemoryBudget, workload: Workload) -> list[str]:
+    """What stops a start although a request would fit: state blocks of hybrid models, memory beside the budget."""
+    problems = []
+    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
+    if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
+        problems.append(
+            f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves; use "
+            f"maxNumSeqs: {memory.kv_cache_blocks} or less"
+        )
+    beside = memory.visible_gib * (1 - memory.utilization)
+    if beside < CONTEXT_BYTES / GIB:
+        problems.append(
+            f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs "
+            f"{CONTEXT_BYTES / GIB:.1f}"
+        )
+    return problems
 
 
 def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Iterator[Parallelism]:
@@ -157,18 +206,27 @@ def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Ite
 
 
 def choose(
-    model: Model, hardware: Hardware, workload: Workload, *, auto_context: bool = False, expert: bool = False
+    model: Model,
+    hardware: Hardware,
+    workload: Workload,
+    *,
+    auto_context: bool = False,
+    expert: bool = False,
+    tried: dict[Parallelism, Fit] | None = None,
 ) -> Fit:
     """The cheapest candidate that fits; if none does, the one that came nearest, with its reasons.
 
-    `auto_context`: the context is ours to choose, so a candidate is good when it holds a useful one.
+    `auto_context`: the context is ours to choose, so a candidate is good when it holds a useful one. `tried` keeps what
+    was found for other numbers of the same GPUs and the same question.
     """
     nearest: Fit | None = None
+    tried = {} if tried is None else tried
     for parallelism in candidates(model, hardware, expert=expert):
         asked = workload
         if auto_context:
             asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
-        fit = try_fit(model, hardware, parallelism, asked)
+        fit = tried.get(parallelism) or try_fit(model, hardware, parallelism, asked)
+        tried[parallelism] = fit
         if fit.fits:
             return fit if not auto_context else with_longest_context(model, hardware, parallelism, workload)
         if nearest is None or (fit.memory and nearest.memory and fit.memory.kv_cache_gib > nearest.memory.kv_cache_gib):

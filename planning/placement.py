@@ -10,7 +10,8 @@ from math import ceil, floor
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
-from planning import memory
+from planning import measured, memory
+from planning.flags import decode_context, workload_flags
 from planning.memory import DEFAULT_UTILIZATION, GIB, Workload
 from planning.parallelism import PLACE, Fit, Hardware, choose, rule_problems, try_fit, with_longest_context
 from planning.plan import ImagePlan, MemoryBudget, Parallelism, PoolPlan
@@ -19,6 +20,8 @@ from settings.schema import ModelSettings, StackSettings
 
 # What vLLM takes by itself on small GPUs; its 1,024 on large ones costs 5–6 GiB for the sampler's trial run.
 DEFAULT_MAX_NUM_SEQS = 256
+# Fewer than this are not chosen for a user: the server would mostly queue.
+FEWEST_MAX_NUM_SEQS = 16
 # A CPU serves few at a time: 128 is vLLM's default per rank, which only queues inside the engine.
 CPU_MAX_NUM_SEQS = 16
 # KV cache of a CPU server: this many sequences of the wanted context, in whole GiB.
@@ -85,23 +88,60 @@ def on_gpus(
         max_num_batched_tokens=wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1],
         kv_cache_dtype=kv_cache_dtype,
         utilization=wanted.gpu_memory_utilization or DEFAULT_UTILIZATION,
-        eager="--enforce-eager" in wanted.args,
+        **workload_flags(wanted.args, language_model_only=model.serving.language_model_only),
     )
     stretched = _stretched(model, wanted)
-    fit = _fit(stretched, hardware, wanted, workload)
+    if wanted.measured is not None:
+        return _as_measured(context, path, wanted, stretched, hardware, workload)
+    if decode_context(wanted.args) > 1 and wanted.tensor_parallel is None:
+        context.refuse(f"{path}.tensorParallel", "is missing: --decode-context-parallel-size splits what it gives")
+        return None
+    fit, workload = _fewer_sequences(stretched, hardware, wanted, workload)
     if not fit.fits or fit.memory is None:
         fixes = _fixes(context, wanted, stretched, hardware, workload, fit)
         for reason in fit.reasons:
             joint = ", or " if "; use " in reason else "; use "
+            if "kvProfile" in reason:
+                context.refuse(path, f"{reason}; {measured.hint(path)}")
+                continue
             context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (joint + fixes if fixes else ""))
         return None
     reasons = _parallelism_reasons(model, hardware, wanted, fit)
     reasons |= _context_reasons(wanted, model, fit.memory)
-    if wanted.max_num_seqs is None:
-        reasons["maxNumSeqs"] = f"{DEFAULT_MAX_NUM_SEQS}: vLLM's own default may spend GiBs on its sampler's trial run"
-    if wanted.gpu_memory_utilization is None:
-        reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
+    reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
     return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
+
+
+def _fewer_sequences(
+    model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload
+) -> tuple[Fit, Workload]:
+    """The fit with the sequences that were asked for, or else with as many of ours as let it fit."""
+    fit = first = _fit(model, hardware, wanted, workload)
+    sequences = workload.max_num_seqs
+    while not fit.fits and wanted.max_num_seqs is None and sequences > FEWEST_MAX_NUM_SEQS:
+        sequences //= 2
+        fit = _fit(model, hardware, wanted, replace(workload, max_num_seqs=sequences))
+    return (fit, replace(workload, max_num_seqs=sequences)) if fit.fits else (first, workload)
+
+
+def _as_measured(
+    context: Context, path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload
+) -> Fitted | None:
+    """What the user measured, in place of every sum; refused only where it contradicts itself or the pool."""
+    given = wanted.measured
+    assert given is not None, "the caller has checked"
+    asked = measured.workload_of(wanted, given, model, workload)
+    parallelism = measured.spread(given, expert=bool(wanted.expert_parallel))
+    problems = measured.problems(path, wanted, given, model, hardware, asked)
+    if not problems and (cut := _spread_problem(parallelism, hardware)):
+        problems = [(f"{path}.measured", cut)]
+    for where, message in problems:
+        context.refuse(where, message.replace(PLACE, f"pool '{wanted.pool}'"))
+    if problems:
+        return None
+    reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
+    reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
+    return parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons, None
 
 
 def _stretched(model: Model, wanted: ModelSettings) -> Model:
@@ -134,23 +174,28 @@ def _explicit(wanted: ModelSettings) -> Parallelism | None:
     if all(part is None for part in parts):
         return None
     tensor, pipeline, data = (part or 1 for part in parts)
-    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel))
+    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel), decode_context(wanted.args))
 
 
 def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload) -> Fit:
     explicit, auto = _explicit(wanted), wanted.context_tokens is None
     if explicit is None:
         return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
-    if explicit.tensor > hardware.gpus_per_node:
-        reason = f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
-        return Fit(explicit, None, (reason,))
-    cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor
-    if explicit.gpus > hardware.gpus_per_node and cut:
-        reason = f"{explicit} ({explicit.gpus} GPUs) does not divide into whole nodes of {hardware.gpus_per_node} GPUs"
+    if reason := _spread_problem(explicit, hardware):
         return Fit(explicit, None, (reason,))
     if auto:
         return with_longest_context(model, hardware, explicit, workload)
     return try_fit(model, hardware, explicit, workload)
+
+
+def _spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:
+    """What keeps a given parallelism from being cut into nodes, whatever the memory."""
+    if explicit.tensor > hardware.gpus_per_node:
+        return f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
+    cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor
+    if explicit.gpus > hardware.gpus_per_node and cut:
+        return f"{explicit} ({explicit.gpus} GPUs) does not divide into whole nodes of {hardware.gpus_per_node} GPUs"
+    return None
 
 
 def _fixes(
@@ -246,6 +291,19 @@ def _context_reasons(wanted: ModelSettings, model: Model, budget: MemoryBudget) 
     return {"contextTokens": f"{budget.context_tokens}: the longest that fits"}
 
 
+def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], sequences: int) -> dict[str, str]:
+    """Why the defaults of every GPU server are what they are, unless that is said already."""
+    reasons = {}
+    if wanted.max_num_seqs is None:
+        why = "vLLM's own default may spend GiBs on its sampler's trial run"
+        if sequences < DEFAULT_MAX_NUM_SEQS:
+            why = f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
+        reasons["maxNumSeqs"] = f"{sequences}: {why}"
+    if wanted.gpu_memory_utilization is None and "gpuMemoryUtilization" not in said:
+        reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
+    return reasons
+
+
 def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Fitted | None:
     """Memory of a CPU server: weights and KV cache in the node's memory."""
     parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
@@ -254,6 +312,7 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     for key, value in (
         ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
         ("kvCacheDtype", wanted.kv_cache_dtype),
+        ("measured", wanted.measured),
     ):
         if value is not None:
             context.refuse(f"{path}.{key}", f"pool '{pool.name}' has no GPUs; leave it out")
@@ -263,7 +322,11 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
         return None
     shape, node_gib = model.architecture, pool.memory_gib_per_node or 0
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
-        context.refuse(path, "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically")
+        context.refuse(
+            path,
+            "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs; "
+            f"use a GPU pool, and {measured.hint(path)}",
+        )
         return None
     tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
     workload = Workload(
@@ -271,7 +334,8 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     )
     for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
         context.refuse(path, problem)
-    per_context = memory.needed_bytes(shape, Parallelism(), workload, tokens)
+    cut = memory.kv_layout(shape, None, Parallelism(), workload)
+    per_context = cut.blocks_needed(tokens) * cut.block_bytes
     weights_gib = memory.weight_bytes(model, Parallelism())[0] / GIB
     room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))

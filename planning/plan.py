@@ -51,7 +51,10 @@ class PoolPlan:
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """GPU memory of the fullest GPU of one replica, GiB, and what its KV cache holds. For CPU: of one process."""
+    """GPU memory of the fullest GPU of one replica, GiB, and what its KV cache holds. For CPU: of one process.
+
+    `needed_gib` is what one sequence of `context_tokens` needs of the KV cache, `fits` whether it is there.
+    """
 
     visible_gib: float
     utilization: float
@@ -61,6 +64,9 @@ class MemoryBudget:
     non_torch_gib: float
     kv_cache_gib: float
     kv_cache_tokens: int
+    kv_cache_blocks: int
+    needed_gib: float
+    fits: bool
     context_tokens: int
     max_context_tokens: int
     max_concurrency: float
@@ -79,6 +85,7 @@ class Parallelism:
     pipeline: int = 1
     data: int = 1
     expert: bool = False
+    decode_context: int = 1
 
     @property
     def gpus(self) -> int:
@@ -90,6 +97,7 @@ class Parallelism:
         parts += [f"PP {self.pipeline}"] if self.pipeline > 1 else []
         parts += [f"DP {self.data}"] if self.data > 1 else []
         parts += ["EP"] if self.expert else []
+        parts += [f"DCP {self.decode_context}"] if self.decode_context > 1 else []
         return " × ".join(parts)
 
 

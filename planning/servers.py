@@ -70,6 +70,9 @@ def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
     }
     if canary.model is not None and canary.revision is None:
         changes["revision"] = None
+    if canary.model is not None or canary.measured is not None:
+        # figures of one checkpoint say nothing about another
+        changes["measured"] = canary.measured
     twin_settings = wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
     said = {problem.message for problem in context.problems}
     before = len(context.problems)

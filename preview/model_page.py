@@ -59,10 +59,12 @@ def _memory_bar(server: ServerPlan, width: int) -> Text:
     """The memory of one GPU (or of a CPU node) to scale, and the same in figures, GiB."""
     memory = server.memory
     around = memory.activation_gib + memory.cuda_graphs_gib + memory.non_torch_gib
+    # of a measured server only weights and KV cache are known; the rest of its budget is what vLLM used for itself
+    inner = "vLLM itself" if server.cpu or "measured" in server.reasons else "activations, graphs"
     rest = memory.visible_gib - memory.weights_gib - around - memory.kv_cache_gib
     parts = [
         ("▓", "blue", "weights", memory.weights_gib),
-        ("▒", "magenta", "vLLM itself" if server.cpu else "activations, graphs", around),
+        ("▒", "magenta", inner, around),
         ("█", "green", "KV cache", memory.kv_cache_gib),
         ("·", "dim", "free", rest),
     ]
@@ -72,7 +74,8 @@ def _memory_bar(server: ServerPlan, width: int) -> Text:
     for (sign, style, _, _), cells in zip(parts, shares, strict=True):
         bar.append(sign * cells, style)
     legend = packed((Text.assemble((sign, style), f" {name} {gib(size)}") for sign, style, name, size in parts), width)
-    return Text.assemble(bar, (whole, "dim"), "\n", legend)
+    how = ("\nmeasured, not computed", "yellow") if "measured" in server.reasons else ""
+    return Text.assemble(bar, (whole, "dim"), "\n", legend, how)
 
 
 def _cells(sizes: list[float], width: int) -> list[int]:

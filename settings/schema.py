@@ -228,6 +228,61 @@ class ScalingSettings(Section):
     off_peak: OffPeakSettings | None = Field(default=None, description="hours in which zero replicas are allowed")
 
 
+class MeasuredSettings(Section):
+    """What vLLM logged when this model started on these GPUs; taken as it is, instead of computing it."""
+
+    weights_gib_per_gpu: PositiveFloat = Field(
+        description="GiB after `Model loading took`; of the fullest GPU where they differ"
+    )
+    kv_tokens: PositiveInt = Field(
+        description="tokens after `GPU KV cache size`; the sum over data-parallel ranks, each of which logs its own"
+    )
+    gpus: PositiveInt = Field(description="GPUs of the replica that was measured, over all its nodes")
+    tensor_parallel: PositiveInt | None = Field(
+        default=None, description="its tensor-parallel size; default: all its GPUs, divided by the two sizes below"
+    )
+    pipeline_parallel: PositiveInt | None = Field(default=None, description="its pipeline-parallel size; default 1")
+    data_parallel: PositiveInt | None = Field(default=None, description="its data-parallel size; default 1")
+    context_tokens: PositiveInt | None = Field(
+        default=None, description="the context length it served, beyond which nothing is known"
+    )
+    max_concurrency: PositiveFloat | None = Field(
+        default=None,
+        description="the number after `Maximum concurrency for`, for `contextTokens`; default: by division",
+    )
+    kv_gib_per_gpu: PositiveFloat | None = Field(
+        default=None, description="GiB after `Available KV cache memory`; shown in the preview, no more"
+    )
+    gpu_memory_utilization: Share | None = Field(
+        default=None, description="the utilisation it ran with; default: the model's"
+    )
+    vllm: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\S*$")] | None = Field(
+        default=None, description='version of vLLM that wrote the log, quoted, e.g. "0.33.0"'
+    )
+    source: str | None = Field(default=None, description="where the log is, for whoever asks later")
+
+    @model_validator(mode="after")
+    def consistent(self) -> Self:
+        """Refuses figures that cannot come from one start of one server."""
+        others = (self.pipeline_parallel or 1) * (self.data_parallel or 1)
+        product = (self.tensor_parallel or max(1, self.gpus // others)) * others
+        if product != self.gpus:
+            raise ValueError(
+                f"gpus is {self.gpus}, but tensorParallel × pipelineParallel × dataParallel is {product}; "
+                "they must agree"
+            )
+        held = self.kv_tokens // (self.data_parallel or 1)
+        if self.context_tokens is not None and self.context_tokens > held:
+            rank = f" of one of {self.data_parallel} data-parallel ranks" if held < self.kv_tokens else ""
+            raise ValueError(
+                f"contextTokens ({self.context_tokens}) exceeds the KV cache{rank}, {held} tokens; "
+                "vLLM does not start unless one sequence fits"
+            )
+        if self.max_concurrency is not None and self.context_tokens is None:
+            raise ValueError("maxConcurrency needs contextTokens, the length it was logged for")
+        return self
+
+
 class CanarySettings(Section):
     """A second server behind the same public name with a share of its traffic."""
 
@@ -238,6 +293,9 @@ class CanarySettings(Section):
     image: str | None = Field(default=None, description="another vLLM image, repository:version or @sha256:…")
     context_tokens: PositiveInt | None = Field(default=None, description="another context length")
     max_num_seqs: PositiveInt | None = Field(default=None, description="another number of concurrent sequences")
+    measured: MeasuredSettings | None = Field(
+        default=None, description="figures of the second server; default: the model's, unless the checkpoint is another"
+    )
     args: list[str] = Field(default_factory=list, description="further vLLM arguments of the second server only")
 
     @model_validator(mode="after")
@@ -270,6 +328,10 @@ class ModelSettings(Section):
         default=None, description="share of GPU memory vLLM may use; default 0.92"
     )
     kv_cache_dtype: str | None = Field(default=None, description="dtype of the KV cache, e.g. fp8")
+    measured: MeasuredSettings | None = Field(
+        default=None,
+        description="figures from a start-up log, used instead of computing; needed for kvProfile: unknown",
+    )
     image: str | None = Field(default=None, description="vLLM image of this model, repository:version or @sha256:…")
     args: list[str] = Field(default_factory=list, description="further vLLM arguments, checked against its parser")
     env: dict[str, str] = Field(default_factory=dict, description="further environment variables; never secrets")

@@ -1,0 +1,53 @@
+"""Arguments a user adds to vLLM that change what fits: read from the command line they are written in."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+# vLLM's own defaults of the two (vllm/config/lora.py, 0.33.0).
+DEFAULT_MAX_LORAS, DEFAULT_MAX_LORA_RANK = 1, 16
+
+
+class WorkloadFlags(TypedDict):
+    """The fields of `planning.memory.Workload` that arguments decide."""
+
+    eager: bool
+    language_model_only: bool
+    max_loras: int
+    max_lora_rank: int
+
+
+def value_of(args: Sequence[str], name: str) -> str | None:
+    """The value of the last `--name=VALUE` or `--name VALUE`; None when it is not there. Underscores are dashes."""
+    found = None
+    for position, argument in enumerate(args):
+        option, has_value, value = argument.partition("=")
+        if option.replace("_", "-") == name:
+            found = value if has_value else args[position + 1] if position + 1 < len(args) else None
+    return found
+
+
+def has(args: Sequence[str], name: str) -> bool:
+    """Whether the option is there, with a value or without."""
+    return any(argument.partition("=")[0].replace("_", "-") == name for argument in args)
+
+
+def _number(args: Sequence[str], name: str, default: int) -> int:
+    """A whole number; what is none is reported elsewhere and counts as the default here."""
+    text = value_of(args, name) or ""
+    return int(text) if text.isdecimal() else default
+
+
+def workload_flags(args: Sequence[str], *, language_model_only: bool = False) -> WorkloadFlags:
+    """What the arguments say of eager mode, towers and LoRA slots; `language_model_only`: the catalogue says so."""
+    loras = has(args, "--enable-lora")
+    return {
+        "eager": has(args, "--enforce-eager"),
+        "language_model_only": language_model_only or has(args, "--language-model-only"),
+        "max_loras": _number(args, "--max-loras", DEFAULT_MAX_LORAS) if loras else 0,
+        "max_lora_rank": _number(args, "--max-lora-rank", DEFAULT_MAX_LORA_RANK),
+    }
+
+
+def decode_context(args: Sequence[str]) -> int:
+    """Ranks the KV cache is split over while decoding."""
+    return _number(args, "--decode-context-parallel-size", 1)
