@@ -284,13 +284,13 @@ def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, wo
         parallelism,
         kv_cache_dtype=workload.kv_cache_dtype,
         gpu=gpu,
-        in_flight_tokens=in_flight_tokens(parallelism, workload),
+        in_flight_tokens=in_flight_tokens(gpu, parallelism, workload),
     )
 
 
-def in_flight_tokens(parallelism: Parallelism, workload: Workload) -> int:
-    """Tokens scheduled but not yet done: (PP + 1) steps with asynchronous scheduling, which is the default."""
-    return (parallelism.pipeline + 1) * workload.max_num_batched_tokens
+def in_flight_tokens(gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> int:
+    """Tokens scheduled but not yet done: a step per stage, and one more with asynchronous scheduling, as on GPUs."""
+    return (parallelism.pipeline + (1 if gpu else 0)) * workload.max_num_batched_tokens
 
 
 def _filled(

@@ -1,0 +1,104 @@
+"""Builds real vLLM engines and says how large their KV caches are. Runs under the interpreter that has vLLM.
+
+One request per line on stdin, one answer per line on stdout (the first line says which vLLM answers):
+
+    {"folder": "...", "arguments": {...}}     the folder holds a config.json; the arguments go to vllm.LLM
+    {"blocks": 682, "tokens": 87296, "concurrency": 42.625, "context": 2048, "groups": [...], "logged": {...}}
+    {"error": "..."}
+
+Importing vLLM takes longer than building an engine of a few layers, so it happens once and each engine lives in a fork
+that ends with it. What an engine prints is in `engine.log` of its folder; `logged` is the line an operator would read.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+SECONDS_PER_ENGINE = 300
+LOGGED = re.compile(
+    r"CPU KV cache size: (?P<tokens>[\d,]+) tokens, "
+    r"Maximum concurrency for (?P<context>[\d,]+) tokens per request: (?P<concurrency>[\d.]+)x"
+)
+
+
+def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Start one engine and read what it decided."""
+    llm_class = import_module("vllm").LLM
+    registry = import_module("vllm.model_executor.models.registry")
+    # vLLM inspects a model class in a new process, to leave CUDA alone: 15 s for each class, and here is no CUDA
+    vars(registry)["_run_in_subprocess"] = lambda function: function()
+    llm = llm_class(model=str(folder), load_format="dummy", skip_tokenizer_init=True, enforce_eager=True, **arguments)
+    config = llm.llm_engine.vllm_config
+    layout = llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_config
+    return {
+        "blocks": layout.num_blocks,
+        "tokens": config.cache_config.kv_cache_size_tokens,
+        "concurrency": config.cache_config.kv_cache_max_concurrency,
+        "context": config.model_config.max_model_len,
+        "groups": [
+            {
+                "kind": type(group.kv_cache_spec).__name__,
+                "layers": len(group.layer_names),
+                "block_tokens": group.kv_cache_spec.block_size,
+                "page_bytes": group.kv_cache_spec.page_size_bytes,
+            }
+            for group in layout.kv_cache_groups
+        ],
+    }
+
+
+def answer_in_fork(folder: Path, arguments: dict[str, Any]) -> None:
+    """What the fork does: build, write the answer, end without any clean-up of the parent's."""
+    os.setpgid(0, 0)
+    log = os.open(folder / "engine.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        answer = build(folder, arguments)
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is the answer
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
+    os._exit(0)
+
+
+def measure(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
+    """One engine in a process group of its own; it and its workers are gone when this returns."""
+    child = os.fork()
+    if child == 0:
+        answer_in_fork(folder, arguments)
+    deadline = time.monotonic() + SECONDS_PER_ENGINE
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):  # not reaped yet, so the number is still this group's
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    log = (folder / "engine.log").read_text(encoding="utf-8", errors="replace")
+    if not (folder / "answer.json").exists():
+        return {"error": f"no answer within {SECONDS_PER_ENGINE} s or a crash; the log ends with:\n{log[-2000:]}"}
+    answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    found = LOGGED.search(log)
+    answer["logged"] = {key: value.replace(",", "") for key, value in found.groupdict().items()} if found else None
+    return answer
+
+
+def main() -> None:
+    """Import vLLM, say so, answer until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    vllm = import_module("vllm")
+    assert vllm.LLM, "an attribute that is imported when asked for, and most of what takes long"
+    print(json.dumps({"vllm": vllm.__version__}), file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(measure(Path(request["folder"]), request["arguments"])), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
