@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from math import nan
@@ -285,4 +286,7 @@ def as_text(found: Answer, model: str, gpus: int) -> str:
 
 
 if __name__ == "__main__":
+    # a reader that has seen enough (`| head`) ends us quietly, as it does every command
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

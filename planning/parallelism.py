@@ -177,7 +177,7 @@ def _start_problems(model: Model, memory: MemoryBudget, workload: Workload) -> l
     if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
         problems.append(
             f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves; use "
-            f"maxNumSeqs: {memory.kv_cache_blocks} or less"
+            f"maxNumSeqs: {memory.kv_cache_blocks}"
         )
     beside = memory.visible_gib * (1 - memory.utilization)
     if beside < CONTEXT_BYTES / GIB:
