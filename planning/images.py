@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 from catalog.load import Catalog
 from planning.plan import ImagePlan
@@ -72,8 +71,13 @@ def _check(path: str, name: str, version: str, catalog: Catalog, problems: list[
     problems += [
         Problem(path, f"{name} {version} must not be deployed: {bad.reason}")
         for bad in catalog.known_bad
-        if bad.image == name and any(fnmatchcase(version.removeprefix("v"), pattern) for pattern in bad.versions)
+        if bad.image == name and any(_is_of(version.removeprefix("v"), line) for line in bad.versions)
     ]
+
+
+def _is_of(version: str, line: str) -> bool:
+    """Whether a version is the one named (`1.82.7`), of the line named (`1.107.*`), or a build of either."""
+    return re.match(re.escape(line.removesuffix(".*")) + r"(?!\d)", version) is not None
 
 
 def undigested(images: Iterable[ImagePlan]) -> list[Problem]:

@@ -142,6 +142,8 @@ def _context_problem(model: Model, context_tokens: int) -> str:
         f'{{"max_position_embeddings":{context_tokens},"rope_parameters":{{"rope_type":"yarn",'
         f'"factor":{factor:.1f},"original_max_position_embeddings":{native}}}}}'
     )
+    if model.architecture is not None and model.architecture.vision_tower_bytes:
+        override = f'{{"text_config":{override}}}'
     return f"{said}, unless args: ['--hf-overrides', '{override}'] stretches it"
 
 

@@ -1,5 +1,6 @@
 """One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -87,6 +88,12 @@ def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
     return [server for server in (primary, twin) if server]
 
 
+def _older(version: str, needed: str) -> bool:
+    """Whether an image is older than a vLLM version; one that is named by digest only is not known to be."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) < tuple(int(part) for part in needed.split(".")[:2])
+
+
 def _key(problem: Problem, prefix: str) -> str:
     """The key below `prefix` a problem is about; what a canary did not write itself is said of its model already."""
     return problem.path.removeprefix(prefix).partition("[")[0]
@@ -110,6 +117,8 @@ def _server(
     if wanted.image is not None:
         settings = context.settings.images
         image = custom_image(wanted.image, image, f"{path}.image", settings, context.catalog, context.problems)
+    if model.min_vllm is not None and _older(image.version, model.min_vllm):
+        context.refuse(f"{path}.image", f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}")
     files = checkpoint(wanted.model, model, wanted.revision, context.settings.weights)
     if context.settings.images.require_digests and not files.pinned:
         context.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
