@@ -183,17 +183,23 @@ def test_every_fix_that_is_offered_fits(gpu):
         ),
         (
             Question(f"{D}-R1-0528", "nvidia-h100", 8),
-            ["needs 79.3 GiB of weights per GPU, 8 × nvidia-h100 gives 72.8 GiB (79.1 × 0.92)"],
+            ["needs 79.5 GiB of weights per GPU, 8 × nvidia-h100 gives 72.8 GiB (79.1 × 0.92)"],
             ["--gpus 16"],
         ),
         (
             Question(f"{D}-R1", "nvidia-h200", 8, parallelism=Parallelism(4, 1, 2)),
-            ["needs 157.5 GiB of weights per GPU, 8 × nvidia-h200 gives 128.6 GiB (139.8 × 0.92)"],
+            ["needs 158.0 GiB of weights per GPU, 8 × nvidia-h200 gives 128.6 GiB (139.8 × 0.92)"],
             ["--tensor-parallel 8 --data-parallel 1"],
         ),
         (
             Question(f"{D}-V4-Flash", "nvidia-b200", 8),
-            ["its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it"],
+            [
+                (
+                    "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it; "
+                    "give models.NAME.measured: {weightsGibPerGpu, kvTokens, gpus}, read from a start-up log with "
+                    "python -m planning calibrate"
+                )
+            ],
             [],
         ),
     ],
@@ -206,10 +212,10 @@ def test_a_refusal_names_the_nearest_changes(question, reasons, fixes):
 
 @pytest.mark.parametrize(
     ("gpus", "per_node", "nodes"),
-    [(1, 1, 1), (3, 3, 1), (8, 8, 1), (12, 6, 2), (16, 8, 2), (11, 1, 11), (24, 8, 3), (9, 3, 3)],
+    [(1, 1, 1), (3, 3, 1), (8, 8, 1), (12, 4, 3), (16, 8, 2), (11, 1, 11), (24, 8, 3), (9, 3, 3)],
 )
 def test_gpus_are_counted_in_whole_nodes(gpus, per_node, nodes):
-    """Nodes of eight, or of the largest number below that divides them."""
+    """Nodes of eight, else of four, else of the largest number that divides them."""
     found = hardware(CATALOG.gpus["nvidia-h100"], gpus)
     assert (found.gpus_per_node, found.nodes, found.gpus) == (per_node, nodes, gpus)
 
@@ -226,12 +232,12 @@ def test_json_has_every_figure():
         "reasons": [],
         "fixes": [],
         "weights_gib_per_gpu": 13.754,
-        "activation_gib_per_gpu": 1.749,
-        "cuda_graphs_gib_per_gpu": 0.714,
+        "activation_gib_per_gpu": 0.826,
+        "cuda_graphs_gib_per_gpu": 0.996,
         "non_torch_gib_per_gpu": 0.55,
-        "kv_cache_gib_per_gpu": 3.472,
-        "kv_cache_tokens": 45_504,
-        "max_concurrency": 1.11,
+        "kv_cache_gib_per_gpu": 4.113,
+        "kv_cache_tokens": 53_904,
+        "max_concurrency": 1.32,
         "context_tokens": 40_960,
         "max_context_tokens": 40_960,
         "max_num_seqs": 256,
@@ -275,14 +281,14 @@ def test_the_text_says_where_the_memory_goes():
     assert code == 0
     assert out == (
         "Qwen/Qwen3-14B on 2 × NVIDIA A10 24 GB, TP 2: fits\n"
-        "  █████████████████████████████████▓▓▓▓▒▒░········\n"
+        "  █████████████████████████████████▓▓▒▒░··········\n"
         "  █ weights          13.75 GiB per GPU\n"
-        "  ▓ activation        1.75 GiB per GPU\n"
-        "  ▒ CUDA graphs       0.71 GiB per GPU\n"
+        "  ▓ activation        0.83 GiB per GPU\n"
+        "  ▒ CUDA graphs       1.00 GiB per GPU\n"
         "  ░ NCCL, context     0.55 GiB per GPU\n"
-        "  · KV cache          3.47 GiB per GPU\n"
+        "  · KV cache          4.11 GiB per GPU\n"
         "  = 20.24 GiB (22.00 × 0.92)\n"
-        "  45,504 tokens of KV cache: 1.39 sequences of 32,768 tokens; longest context 40,960; max_num_seqs 256\n"
+        "  53,904 tokens of KV cache: 1.65 sequences of 32,768 tokens; longest context 40,960; max_num_seqs 256\n"
     )
 
 
@@ -301,7 +307,7 @@ def test_a_context_may_be_left_to_us():
     """`auto` asks for the longest that fits instead of all the checkpoint has."""
     small = ("--model", "Qwen/Qwen3-8B", "--gpu", "nvidia-a10", "--gpus", "1", "--json")
     whole, longest = asked(*small), asked(*small, "--context", "auto")
-    assert (whole[0], longest[0], json.loads(longest[1])["context_tokens"]) == (2, 0, 18_432)
+    assert (whole[0], longest[0], json.loads(longest[1])["context_tokens"]) == (2, 0, 21_504)
 
 
 @pytest.mark.parametrize(
@@ -309,11 +315,11 @@ def test_a_context_may_be_left_to_us():
     [
         (("--tensor-parallel", "2"), {"tensor_parallel": 2, "pipeline_parallel": 1}),
         (("--pipeline-parallel", "2"), {"tensor_parallel": 1, "pipeline_parallel": 2}),
-        (("--max-num-seqs", "1"), {"max_num_seqs": 1, "activation_gib_per_gpu": 0.445}),
-        (("--gpu-memory-utilization", "1"), {"kv_cache_gib_per_gpu": 5.232}),
+        (("--max-num-seqs", "1"), {"max_num_seqs": 1, "activation_gib_per_gpu": 0.295}),
+        (("--gpu-memory-utilization", "0.95"), {"kv_cache_gib_per_gpu": 4.773}),
         (("--gpu-memory-gib", "40"), {"tensor_parallel": 1, "weights_gib_per_gpu": 27.508}),
-        (("--max-num-batched-tokens", "128"), {"activation_gib_per_gpu": 1.024}),
-        (("--kv-cache-dtype", "bfloat16"), {"kv_cache_tokens": 45_504}),
+        (("--max-num-batched-tokens", "128"), {"activation_gib_per_gpu": 0.554}),
+        (("--kv-cache-dtype", "bfloat16"), {"kv_cache_tokens": 53_904}),
     ],
 )
 def test_options_reach_the_sum(options, expected):

@@ -10,6 +10,7 @@ from tests.unit.small_stack import A10, CATALOG, CPU, H100, H200, MODEL, planned
 
 AWQ = {"model": "Qwen/Qwen3-8B-AWQ", "contextTokens": 8192}
 NO_GPUS = "pool 'a10' has no GPUs; leave"
+ONE_A10 = {**A10, "gpusPerNode": 1, "nodes": 1}
 
 
 def on_cpu(pool: dict[str, Any] | None = None, **model: Any) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def test_the_server_of_qwen3_14b():
         # KV cache decides, not weights
         (
             serving(model="Qwen/Qwen3-8B"),
-            "TP 2: needs 4.5 GiB of KV cache per GPU for 32768 tokens, one leaves 2.5 GiB, enough for 18496 tokens",
+            "TP 2: needs 4.5 GiB of KV cache per GPU for 32768 tokens, one leaves 3.0 GiB, enough for 21936 tokens",
         ),
     ],
 )
@@ -70,8 +71,8 @@ def test_the_context_says_where_it_comes_from(context, tokens, reason):
 
 def test_a_context_of_our_choice_is_the_longest_that_fits():
     """Qwen3-8B on one A10 has less than its checkpoint offers, and says so."""
-    found = server(serving({**A10, "gpusPerNode": 1, "nodes": 1}, model="Qwen/Qwen3-8B", contextTokens="leave out"))
-    assert (found.memory.context_tokens, found.reasons["contextTokens"]) == (18_432, "18432: the longest that fits")
+    found = server(serving(ONE_A10, model="Qwen/Qwen3-8B", contextTokens="leave out"))
+    assert (found.memory.context_tokens, found.reasons["contextTokens"]) == (21_504, "21504: the longest that fits")
 
 
 @pytest.mark.parametrize(
@@ -87,15 +88,48 @@ def test_the_ends_of_a_context_are_planned(tokens, found_tokens):
     ("model", "parallelism"),
     [
         ({"maxNumSeqs": 1}, Parallelism(2)),
-        ({"gpuMemoryUtilization": 1.0}, Parallelism(2)),
+        ({"gpuMemoryUtilization": 0.97}, Parallelism(2)),
         ({"gpuMemoryUtilization": 0.5}, Parallelism(2, 2)),
-        ({"maxNumSeqs": 1024}, Parallelism(2, 2)),
+        ({"maxNumSeqs": 1024}, Parallelism(2)),
+        ({"maxNumSeqs": 2048}, Parallelism(2, 2)),
         ({"args": ["--enforce-eager"], "maxNumSeqs": 512}, Parallelism(2)),
     ],
 )
 def test_what_is_asked_of_memory_decides_the_gpus(model, parallelism):
     """Fewer sequences, a larger share or no graphs need no more GPUs; the contrary does."""
     assert server(serving(contextTokens=16_384, **model)).parallelism == (parallelism)
+
+
+@pytest.mark.parametrize(
+    ("context", "sequences", "why"),
+    [
+        (16_384, 256, "vLLM's own default may spend GiBs on its sampler's trial run"),
+        (24_576, 128, "256 leave too little memory"),
+        (28_672, 64, "256 leave too little memory"),
+        (30_720, 32, "256 leave too little memory"),
+        (31_744, 16, "256 leave too little memory"),
+    ],
+)
+def test_sequences_of_our_choice_are_as_many_as_let_the_context_fit(context, sequences, why):
+    """Qwen3-8B on one A10: halved until sampler and CUDA graphs leave enough KV cache, and it says so."""
+    found = server(serving(ONE_A10, model="Qwen/Qwen3-8B", contextTokens=context))
+    assert (found.parallelism, found.memory.context_tokens) == (Parallelism(), context)
+    assert (found.max_num_seqs, found.reasons["maxNumSeqs"]) == (sequences, f"{sequences}: {why}")
+    assert f"--max-num-seqs={sequences}" in found.args
+
+
+@pytest.mark.parametrize("model", [{"contextTokens": 32_768}, {"contextTokens": 24_576, "maxNumSeqs": 256}])
+def test_sequences_are_not_lowered_in_vain_nor_against_what_is_said(model):
+    """Sixteen are the fewest we choose, a given number is kept, and the refusal is that of 256."""
+    (said,) = refusals(serving(ONE_A10, model="Qwen/Qwen3-8B", **model))
+    assert f"for {model['contextTokens']} tokens, pool 'a10' leaves 3.0 GiB, enough for 21936 tokens; use " in said
+
+
+def test_all_of_a_gpu_is_refused_because_the_cuda_context_needs_room_beside_it():
+    """What CUDA and its handles take is made before vLLM's share is claimed."""
+    assert refusals(serving(gpuMemoryUtilization=1.0)) == [
+        "models.m: gpuMemoryUtilization 1 leaves 0.00 GiB of pool 'a10', the CUDA context needs 0.5"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +263,10 @@ def test_a_cpu_server_is_sized_by_its_node():
     """Weights, four contexts of cache and the runtime in memory; all cores but two."""
     found = server(on_cpu())
     assert (found.cpu, found.parallelism, found.max_num_seqs) == (True, Parallelism(), 16)
-    assert (found.memory.kv_cache_gib, found.memory.max_concurrency) == (5, pytest.approx(5 * 2**30 / (8192 * 147_456)))
+    # whole blocks of 128 tokens, 64 of them for one context
+    blocks = 5 * 2**30 // (128 * 147_456)
+    assert (found.memory.kv_cache_blocks, found.memory.kv_cache_tokens) == (blocks, blocks * 128)
+    assert (found.memory.kv_cache_gib, found.memory.max_concurrency) == (5, blocks / 64)
     assert found.resources == PodResources(30, 15, 21, 0, 1, 10)
     assert found.env["VLLM_CPU_KVCACHE_SPACE"] == "5"
     assert found.reasons["kvCache"] == "5 GiB: 4 sequences of 8192 tokens"
@@ -267,7 +304,11 @@ def test_a_small_node_holds_a_small_cache():
         ),
         (
             on_cpu(model="Qwen/Qwen3.8-Flash-Next"),
-            ["models.m: its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically"],
+            [
+                ("models.m: its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically "
+                "on CPUs; use a GPU pool, and give models.m.measured: {weightsGibPerGpu, kvTokens, gpus}, read from "
+                "a start-up log with python -m planning calibrate")
+            ],
         ),
         (
             on_cpu(contextTokens=50_000, model="Qwen/Qwen3-0.6B"),
