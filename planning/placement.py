@@ -106,7 +106,7 @@ def on_gpus(
                 continue
             context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (joint + fixes if fixes else ""))
         return None
-    reasons = _parallelism_reasons(model, hardware, wanted, fit)
+    reasons = _parallelism_reasons(stretched, hardware, wanted, workload, fit)
     reasons |= _context_reasons(wanted, model, fit.memory)
     reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
     return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
@@ -268,17 +268,15 @@ def _as_settings(parallelism: Parallelism, wanted: ModelSettings) -> str:
     return " with ".join(parts)
 
 
-def _parallelism_reasons(model: Model, hardware: Hardware, wanted: ModelSettings, fit: Fit) -> dict[str, str]:
+def _parallelism_reasons(
+    model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload, fit: Fit
+) -> dict[str, str]:
     if _explicit(wanted) is not None:
         return {"tensorParallel": "given"}
     if fit.parallelism.gpus == 1:
         return {"tensorParallel": "1: one GPU is enough"}
-    alone = try_fit(
-        model,
-        hardware,
-        Parallelism(),
-        Workload(fit.memory.context_tokens if fit.memory else 1, wanted.max_num_seqs or DEFAULT_MAX_NUM_SEQS, 2048),
-    )
+    asked = replace(workload, context_tokens=fit.memory.context_tokens if fit.memory else 1)
+    alone = try_fit(model, hardware, Parallelism(), asked)
     why = alone.reasons[0].replace(PLACE, "one") if alone.reasons else "fewer GPUs hold too little KV cache"
     return {"tensorParallel": f"{fit.parallelism}: {why}"}
 
@@ -339,7 +337,8 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     weights_gib = memory.weight_bytes(model, Parallelism())[0] / GIB
     room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
-    if kv_gib < per_context / GIB:
+    # one block is held back
+    if kv_gib * GIB < per_context + cut.block_bytes:
         context.refuse(
             path,
             f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache, a node of pool "
