@@ -168,24 +168,27 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
             f"leaves {memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
         )
     else:
-        reasons += _start_problems(model, memory, workload)
+        reasons += _start_problems(model, memory, workload, alone=not reasons)
     return Fit(parallelism, memory, tuple(reasons))
 
 
-def _start_problems(model: Model, memory: MemoryBudget, workload: Workload) -> list[str]:
-    """What stops a start although a request would fit: state blocks of hybrid models, memory beside the budget."""
+def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[str]:
+    """What stops a start although a request would fit: memory beside the budget, state blocks of hybrid models.
+
+    `alone`: nothing else is wrong, so that fewer sequences would mend it.
+    """
     problems = []
-    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
-    if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
-        problems.append(
-            f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves; use "
-            f"maxNumSeqs: {memory.kv_cache_blocks}"
-        )
     beside = memory.visible_gib * (1 - memory.utilization)
     if beside < CONTEXT_BYTES / GIB:
         problems.append(
             f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs "
             f"{CONTEXT_BYTES / GIB:.1f}"
+        )
+    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
+    if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
+        mend = f"; use maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""
+        problems.append(
+            f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves{mend}"
         )
     return problems
 
