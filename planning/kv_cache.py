@@ -55,17 +55,18 @@ class Layout:
         """The longest context, at most `limit_tokens`, of which one request fits beside the null block; 0: none."""
         if self.blocks_needed(limit_tokens) < blocks:
             return limit_tokens
-        if self.blocks_needed(1) >= blocks:
-            return 0
-        # beyond the window only full attention grows; below it, so do both
-        rest = blocks - 1 - self.state_groups
-        tokens = 0
-        if self.full_groups:
-            beyond = rest - self.window_groups * (ceil(self.window_tokens / self.block_tokens) + 1)
-            tokens = beyond // self.full_groups * self.block_tokens * self.decode_context
-        if self.window_groups and tokens < self.window_tokens:
-            tokens = (rest - self.window_groups) // (self.full_groups + self.window_groups) * self.block_tokens
-        return max(0, min(tokens, limit_tokens))
+        if self.window_groups or not self.full_groups:
+            return self._searched(blocks, limit_tokens)
+        spare = blocks - 1 - self.state_groups
+        return max(0, spare // self.full_groups * self.block_tokens * self.decode_context)
+
+    def _searched(self, blocks: int, limit_tokens: int) -> int:
+        """The same by bisection, as vLLM does it: with sliding windows the need has a bend."""
+        low, high = 0, limit_tokens
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.blocks_needed(middle) < blocks else (low, middle - 1)
+        return low
 
 
 @dataclass(frozen=True)
