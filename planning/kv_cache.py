@@ -106,17 +106,19 @@ def attention_layers(shape: Architecture) -> int:
     return shape.layers - (shape.linear_attention.layers if shape.linear_attention else 0)
 
 
-def token_bytes_per_layer(shape: Architecture, tensor: int, kv_cache_dtype: str) -> float:
+def token_bytes_per_layer(shape: Architecture, tensor: int, kv_cache_dtype: str, gpu: Gpu | None = None) -> float:
     """Bytes one token costs in one attention layer on one GPU.
 
     GQA: max(1, kv heads / TP) × K and V of a head. MLA: (kv rank + rope) × element, one head that every
-    TP rank holds; models with a sparse indexer keep its key beside it (128 fp8 and a scale), and fp8 means fp8_ds_mla.
+    TP rank holds; models with a sparse indexer keep its key beside it (128 fp8 and a scale), and their fp8 means
+    fp8_ds_mla but on compute capability 10.x.
     """
     if shape.mla is None:
         return max(1, shape.kv_heads // tensor) * head_bytes(shape.head_dim, kv_cache_dtype)
     element, indexer = element_bytes(kv_cache_dtype), shape.mla.indexer_head_dim
     record = (shape.mla.kv_lora_rank + shape.mla.rope_head_dim) * element
-    if kv_cache_dtype == "fp8_ds_mla" or (indexer and element == 1):
+    blackwell = gpu is not None and gpu.compute_capability.startswith("10.")
+    if kv_cache_dtype == "fp8_ds_mla" or (indexer and element == 1 and not blackwell):
         record = FP8_DS_MLA_BYTES
     return record + (indexer + indexer // 32 if indexer else 0)
 
@@ -181,7 +183,7 @@ def layout(
     size = max(kinds) if max(kinds) < 1.5 * min(kinds) else min(kinds)
     return Layout(
         block_tokens=block,
-        block_bytes=size * block * token_bytes_per_layer(shape, parallelism.tensor, kv_cache_dtype),
+        block_bytes=size * block * token_bytes_per_layer(shape, parallelism.tensor, kv_cache_dtype, gpu),
         full_groups=ceil((attention - sliding) / size),
         window_groups=ceil(sliding / size),
         window_tokens=window.tokens - 1 + in_flight_tokens if window else 0,
