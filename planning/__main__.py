@@ -88,6 +88,7 @@ def _parser() -> Parser:
     _parallel_options(parser)
     parser.add_argument("--decode-context-parallel", type=_at_least_one, metavar="N", help="needs --tensor-parallel")
     parser.add_argument("--expert-parallel", action="store_true")
+    parser.add_argument("--concurrency", type=_at_least_one, default=1, help="whole contexts held at once; default 1")
     parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--language-model-only", action="store_true", help="without the vision tower")
     parser.add_argument("--gpu-memory-gib", type=_positive, metavar="F", help="GiB CUDA shows, instead of the table's")
@@ -160,6 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parallelism=chosen,
             expert_parallel=options.expert_parallel,
             gpu_memory_gib=options.gpu_memory_gib,
+            concurrency=options.concurrency,
             eager=options.enforce_eager,
             language_model_only=options.language_model_only,
         ),

@@ -34,6 +34,7 @@ class Question:
     parallelism: Parallelism | None = None
     expert_parallel: bool = False
     gpu_memory_gib: float | None = None
+    concurrency: int = 1
     eager: bool = False
     language_model_only: bool = False
 
@@ -70,6 +71,7 @@ def answer(question: Question, catalog: Catalog) -> Answer:
         max_num_batched_tokens=question.max_num_batched_tokens or tokens,
         kv_cache_dtype=question.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
         utilization=question.utilization,
+        concurrency=question.concurrency,
         eager=question.eager,
         language_model_only=question.language_model_only or model.serving.language_model_only,
     )

@@ -65,7 +65,10 @@ CPU_RUNTIME_GIB = 4
 
 @dataclass(frozen=True)
 class Workload:
-    """What one replica is asked to hold. `kv_cache_dtype` as vLLM names it; `auto` is the checkpoint's bf16."""
+    """What one replica is asked to hold. `kv_cache_dtype` as vLLM names it; `auto` is the checkpoint's bf16.
+
+    `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one.
+    """
 
     context_tokens: int
     max_num_seqs: int
@@ -76,6 +79,7 @@ class Workload:
     language_model_only: bool = False
     max_loras: int = 0
     max_lora_rank: int = 16
+    concurrency: int = 1
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,11 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
             f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE} "
             f"leaves {memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
         )
+    elif memory.max_concurrency < workload.concurrency:
+        reasons.append(
+            f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once, "
+            f"concurrency asks for {workload.concurrency}"
+        )
     else:
         reasons += _start_problems(model, memory, workload, alone=not reasons)
     return Fit(parallelism, memory, tuple(reasons))
@@ -244,5 +249,7 @@ def with_longest_context(model: Model, hardware: Hardware, parallelism: Parallel
     fit = try_fit(model, hardware, parallelism, replace(workload, context_tokens=model.context.config_tokens))
     if fit.fits or fit.memory is None:
         return fit
-    longest = max(fit.memory.max_context_tokens // 1024 * 1024, 1)
+    # what one sequence may have, shared by as many as must fit at once
+    held = min(fit.memory.max_context_tokens, int(fit.memory.kv_cache_tokens / parallelism.data / workload.concurrency))
+    longest = max((held if workload.concurrency > 1 else fit.memory.max_context_tokens) // 1024 * 1024, 1)
     return try_fit(model, hardware, parallelism, replace(workload, context_tokens=longest))

@@ -88,6 +88,7 @@ def on_gpus(
         max_num_batched_tokens=wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1],
         kv_cache_dtype=kv_cache_dtype,
         utilization=wanted.gpu_memory_utilization or DEFAULT_UTILIZATION,
+        concurrency=wanted.concurrency,
         **workload_flags(wanted.args, language_model_only=model.serving.language_model_only),
     )
     stretched = _stretched(model, wanted)

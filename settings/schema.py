@@ -324,6 +324,9 @@ class ModelSettings(Section):
     expert_parallel: bool | None = Field(default=None, description="spread whole experts instead of slicing them")
     max_num_seqs: PositiveInt | None = Field(default=None, description="sequences served at once by one replica")
     max_num_batched_tokens: PositiveInt | None = Field(default=None, description="tokens of one engine step")
+    concurrency: PositiveInt = Field(
+        default=1, description="sequences of the whole context that the KV cache of one replica must hold at once"
+    )
     gpu_memory_utilization: Share | None = Field(
         default=None, description="share of GPU memory vLLM may use; default 0.92"
     )
