@@ -74,12 +74,12 @@ def main(argv: Sequence[str]) -> int:
         Path(argv[1]).write_text(as_yaml(matrix(catalog)), encoding="utf-8")
         return 0
     if argv:
-        print("usage: python -m benchmarks.matrix [--write FILE]", file=sys.stderr)  # noqa: T201 - a command line prints
+        print("usage: python -m benchmarks.matrix [--write FILE]", file=sys.stderr)
         return 64
     best = min(seconds(catalog) for _ in range(ROUNDS))
     cells = len(catalog.models) * len(catalog.gpus)
-    print(f"{len(catalog.models)} models × {len(catalog.gpus)} GPUs × 1–{MOST_GPUS}  {best:.2f} s")  # noqa: T201
-    print(f"{best / cells * 1e6:.0f} µs per model and GPU, limit {LIMIT:.2f} s in all")  # noqa: T201
+    print(f"{len(catalog.models)} models × {len(catalog.gpus)} GPUs × 1–{MOST_GPUS}  {best:.2f} s")
+    print(f"{best / cells * 1e6:.0f} µs per model and GPU, limit {LIMIT:.2f} s in all")
     return 0 if best <= LIMIT else 1
 
 

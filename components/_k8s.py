@@ -92,6 +92,21 @@ def placement(
     return spec
 
 
+def service_spec(match: Mapping[str, str], port_name: str, port: int) -> Any:
+    """A Service of one named port, which is also the name of the container's."""
+    ports = [{"name": port_name, "port": port, "targetPort": port_name, "protocol": "TCP"}]
+    return {"selector": dict(match), "ports": ports}
+
+
+def disruption_spec(match: Mapping[str, str]) -> Any:
+    """One pod at a time may be evicted, and one that is not ready anyway never blocks a drain."""
+    return {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": dict(match)},
+    }
+
+
 def off_gpu_nodes() -> dict[str, Any]:
     """Affinity of pods that need no GPU: any other node is better, where there is one."""
     elsewhere = {"matchExpressions": [{"key": "nvidia.com/gpu.present", "operator": "NotIn", "values": ["true"]}]}

@@ -71,10 +71,7 @@ def redis(
     k8s.core.v1.Service(
         name,
         metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
-        spec={
-            "selector": match,
-            "ports": [{"name": "redis", "port": plan.port, "target_port": "redis", "protocol": "TCP"}],
-        },
+        spec=_k8s.service_spec(match, "redis", plan.port),
         opts=opts,
     )
     allowed: Any = _k8s.network_policy(match, ingress=[{"from": [_k8s.pods(clients)], "ports": _k8s.tcp(plan.port)}])

@@ -101,20 +101,13 @@ class LlmGateway(pulumi.ComponentResource):
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
-            spec={
-                "selector": match,
-                "ports": [{"name": "http", "port": PORT, "target_port": "http", "protocol": "TCP"}],
-            },
+            spec=_k8s.service_spec(match, "http", PORT),
             opts=child,
         )
         k8s.policy.v1.PodDisruptionBudget(
             name,
             metadata=named,
-            spec={
-                "max_unavailable": 1,
-                "unhealthy_pod_eviction_policy": "AlwaysAllow",
-                "selector": {"match_labels": match},
-            },
+            spec=_k8s.disruption_spec(match),
             opts=child,
         )
         exposed = _exposure.expose(name, named, plan, service.metadata.name, child)

@@ -105,21 +105,13 @@ class VllmServer(pulumi.ComponentResource):
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
-            spec={
-                "selector": _service_selector(name, args, match),
-                "ports": [{"name": "http", "port": PORT, "target_port": "http", "protocol": "TCP"}],
-            },
+            spec=_k8s.service_spec(_service_selector(name, args, match), "http", PORT),
             opts=child,
         )
         k8s.policy.v1.PodDisruptionBudget(
             name,
             metadata=named,
-            # one at a time, and a pod that is not ready anyway never blocks a drain
-            spec={
-                "max_unavailable": 1,
-                "unhealthy_pod_eviction_policy": "AlwaysAllow",
-                "selector": {"match_labels": match},
-            },
+            spec=_k8s.disruption_spec(match),
             opts=child,
         )
         if args["scaling"]:

@@ -136,7 +136,6 @@ def _server(
             read_mib_per_s=context.settings.weights.read_mib_per_s,
             prewarm=context.settings.weights.prewarm,
             starts_nodes=pool.provisioning["kind"] in ("karpenter", "computeClass"),
-            cpu=gpu is None,
         ),
         longest_request=longest_request_s(workload.context_tokens, wanted.max_output_tokens),
         drain_timeout_s=wanted.drain_timeout_s,

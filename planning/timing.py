@@ -38,7 +38,6 @@ class Load:
     read_mib_per_s: int
     prewarm: bool
     starts_nodes: bool
-    cpu: bool
 
 
 def longest_request_s(context_tokens: int, max_output_tokens: int | None) -> int:

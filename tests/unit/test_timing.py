@@ -19,7 +19,7 @@ from planning.timing import (
 from tests.unit.small_stack import properties
 
 GIB = 2**30
-QWEN = Load(weight_bytes=int(27.5 * GIB), read_mib_per_s=500, prewarm=True, starts_nodes=False, cpu=False)
+QWEN = Load(weight_bytes=int(27.5 * GIB), read_mib_per_s=500, prewarm=True, starts_nodes=False)
 
 
 def test_the_chain_of_qwen3_14b_is_exact():
@@ -44,7 +44,7 @@ def test_the_chain_of_qwen3_14b_is_exact():
 
 def test_a_node_that_is_bought_first_is_waited_for():
     """The node and its image come on top, for the deployment and for a cold start; probes begin after them."""
-    bought = Load(QWEN.weight_bytes, 500, prewarm=True, starts_nodes=True, cpu=False)
+    bought = Load(QWEN.weight_bytes, 500, prewarm=True, starts_nodes=True)
     here, there = (
         timing(load, longest_request=410, drain_timeout_s=None, scale_down_after_s=300) for load in (QWEN, bought)
     )
@@ -55,7 +55,7 @@ def test_a_node_that_is_bought_first_is_waited_for():
 
 def test_without_prewarming_vllm_reads_at_the_rate_of_the_storage():
     """All of the reading is then part of the start that probes wait for."""
-    cold = Load(QWEN.weight_bytes, 500, prewarm=False, starts_nodes=False, cpu=False)
+    cold = Load(QWEN.weight_bytes, 500, prewarm=False, starts_nodes=False)
     found = timing(cold, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
     assert (found.prewarm_s, found.expected_start_s) == (0, 57 + 240 + 60)
 
@@ -94,7 +94,6 @@ LOADS = st.builds(
     read_mib_per_s=st.integers(1, 20_000),
     prewarm=st.booleans(),
     starts_nodes=st.booleans(),
-    cpu=st.booleans(),
 )
 
 
@@ -124,7 +123,7 @@ def test_no_wait_undercuts_another(load, longest, drain, quiet):
 @properties(150)
 def test_more_bytes_never_shorten_a_wait(load, more):
     """A larger checkpoint has a longer chain, link by link."""
-    larger = Load(load.weight_bytes + more, load.read_mib_per_s, load.prewarm, load.starts_nodes, load.cpu)
+    larger = Load(load.weight_bytes + more, load.read_mib_per_s, load.prewarm, load.starts_nodes)
     before, after = (
         vars(timing(item, longest_request=60, drain_timeout_s=None, scale_down_after_s=300)) for item in (load, larger)
     )
