@@ -194,6 +194,9 @@ def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> in
         utilization=options.gpu_memory_utilization or DEFAULT_UTILIZATION,
         kv_cache_dtype=options.kv_cache_dtype,
         expert_parallel=options.expert_parallel,
+        concurrency=options.concurrency,
+        eager=options.enforce_eager,
+        language_model_only=options.language_model_only,
     )
     rows = survey.survey(catalog.models[options.model], wanted, catalog)
     print(json.dumps(survey.as_json(rows), indent=2) if options.json else survey.as_text(options.model, rows))

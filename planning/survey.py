@@ -28,6 +28,9 @@ class Wanted:
     utilization: float = DEFAULT_UTILIZATION
     kv_cache_dtype: str | None = None
     expert_parallel: bool = False
+    concurrency: int = 1
+    eager: bool = False
+    language_model_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,9 @@ def workload_on(model: Model, gpu: Gpu, wanted: Wanted, catalog: Catalog) -> Wor
         max_num_batched_tokens=wanted.max_num_batched_tokens or tokens,
         kv_cache_dtype=wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
         utilization=wanted.utilization,
+        concurrency=wanted.concurrency,
+        eager=wanted.eager,
+        language_model_only=wanted.language_model_only or model.serving.language_model_only,
     )
 
 

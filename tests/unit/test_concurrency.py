@@ -1,5 +1,8 @@
 """How many whole contexts must fit at once: in a stack, in the calculator, and in the choice of GPUs."""
 
+import json
+
+from planning.__main__ import main
 from planning.calculator import Question, answer
 from planning.plan import Parallelism
 from tests.unit.small_stack import CATALOG, planned, refusals, serving
@@ -43,3 +46,10 @@ def test_a_stack_asks_for_it_too():
     assert said.partition("; use ")[0].partition(": ")[2] == (
         "pool 'a10' holds 1.65 sequences of 32768 tokens at once, concurrency asks for 4"
     )
+
+
+def test_the_table_of_all_gpus_asks_for_it_too(capsys):
+    """`--gpu all` passes it on: no GPU of the table holds fewer contexts at once than are asked for."""
+    assert main(["--model", "Qwen/Qwen3-14B", "--gpu", "all", "--concurrency", "4", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row for row in rows if row["fits"] and row["max_concurrency"] < 4] == []
