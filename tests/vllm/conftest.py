@@ -12,21 +12,17 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from local.toolchain import VENV, is_ready
+
 PROBE = Path(__file__).with_name("probe.py")
-VARIABLE = "LLM_STACK_VLLM_PYTHON"
 KV_CACHE_GIB = 1
 
 
 def interpreter() -> Path:
     """The Python that has vLLM; skips the test that asks when there is none."""
-    named = os.environ.get(VARIABLE)
-    python = Path(named) if named else ROOT / ".venv-vllm" / "bin" / "python"
-    if named and not python.exists():
-        pytest.fail(f"{VARIABLE} names {named}, which does not exist")
-    if not python.exists():
-        pytest.skip(f"no vLLM here, nothing was measured: run `make vllm-test`, or name a Python by {VARIABLE}")
-    return python
+    if not is_ready(VENV):
+        pytest.skip("no vLLM here, nothing was measured: run `make vllm-test`")
+    return VENV / "bin" / "python"
 
 
 class Vllm:

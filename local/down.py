@@ -1,0 +1,128 @@
+"""`down`, `status`, `logs`, `delete`: everything that is done to a run that is up."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from local.client import NotRunning, ask
+from local.places import RunFolder
+from local.pod import last_lines
+from local.process import kill_marked, marked
+
+LOOK_EVERY_S = 0.2
+NOT_UP = 1
+
+
+def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bool:
+    """Takes a run down and waits for its end; a second Ctrl-C cuts the draining short. Whether there was one.
+
+    Whatever still carries the run's mark is killed, also after a supervisor that was killed itself.
+    """
+    try:
+        ask(folder, do="stop", now=now)
+        was_up = True
+    except NotRunning:
+        was_up = bool(marked(folder.mark))
+    while was_up:
+        try:
+            ask(folder, do="status")
+            time.sleep(LOOK_EVERY_S)
+        except NotRunning:
+            break
+        except KeyboardInterrupt:
+            ask(folder, do="stop", now=True)
+    kill_marked(folder.mark)
+    if keep_logs:
+        for gone in (folder.pods, folder.keys, folder.prometheus, folder.objects):
+            shutil.rmtree(gone, ignore_errors=True)
+    else:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if folder.path.parent.is_dir() and not any(folder.path.parent.iterdir()):
+            folder.path.parent.rmdir()
+    return was_up
+
+
+def down(folder: RunFolder, console: Console, *, now: bool) -> int:
+    """Stops a run, if there is one."""
+    begun = time.monotonic()
+    console.print("stopping: pods drain first; Ctrl-C ends them at once" if not now else "stopping at once")
+    if stop(folder, now=now):
+        console.print(f"down after {time.monotonic() - begun:.0f} s; nothing is left but the weights in the cache")
+    else:
+        console.print("nothing was up")
+    return 0
+
+
+def status(folder: RunFolder, console: Console) -> int:
+    """Pods, Services and the latest events; 1 when nothing is up."""
+    try:
+        found = ask(folder, do="status")
+    except NotRunning:
+        console.print("nothing is up")
+        return NOT_UP
+    pods = Table("pod", "ready", "restarts", "age", "pid", "ports", box=None, pad_edge=False)
+    for pod in found["pods"]:
+        main = [item for item in pod["containers"] if not item["init"]]
+        pods.add_row(
+            pod["name"],
+            "stops" if pod["deleting"] else f"{sum(item['ready'] for item in main)}/{len(main)}",
+            str(sum(item["restarts"] for item in pod["containers"])),
+            f"{time.time() - pod['created']:.0f} s",
+            " ".join(str(item["pid"]) for item in main if item["pid"]) or "–",
+            ", ".join(f"{name} {port}" for name, port in pod["ports"].items()),
+        )
+    console.print(pods)
+    services = Table("service", "here", "ready pods", box=None, pad_edge=False)
+    for item in found["services"]:
+        services.add_row(f"{item['name']}:{item['port']}", f"http://127.0.0.1:{item['here']}", str(item["ready"]))
+    console.print()
+    console.print(services)
+    console.print()
+    for when, pod, text in found["events"][-8:]:
+        console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", highlight=False)
+    return 0
+
+
+def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: bool) -> int:
+    """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them."""
+    files = [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
+    if not files:
+        console.print(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}")
+        return NOT_UP
+    for file in files:
+        console.print(f"==> {file.name} <==", highlight=False)
+        sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
+    sys.stdout.flush()
+    if follow:
+        _follow(files)
+    return 0
+
+
+def _follow(files: list[Path]) -> None:
+    """Prints what is added, until Ctrl-C."""
+    ends: dict[Path, int] = {file: file.stat().st_size for file in files}
+    while True:
+        for file in files:
+            with file.open("rb") as stream:
+                stream.seek(ends[file])
+                added = stream.read()
+            ends[file] += len(added)
+            sys.stdout.write(added.decode(errors="replace"))
+        sys.stdout.flush()
+        time.sleep(LOOK_EVERY_S)
+
+
+def delete(folder: RunFolder, pod: str, console: Console) -> int:
+    """Deletes one pod as `kubectl delete pod` does; its Deployment makes another."""
+    try:
+        answer: dict[str, Any] = ask(folder, do="delete", pod=pod)
+    except NotRunning:
+        console.print("nothing is up")
+        return NOT_UP
+    console.print(answer.get("error", f"pod {pod} is deleted"))
+    return NOT_UP if answer else 0

@@ -1,0 +1,264 @@
+"""Rendered objects as what is to run: workloads with their pods, Services, ConfigMaps, Secrets.
+
+Owns the translation from Kubernetes' spelling, and the list of what cannot be honoured without a cluster. Pure.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from preview.wording import quantity_bytes
+from settings.problems import Problem
+
+Object = Mapping[str, Any]
+# Kinds whose pods run here. Others with pods are refused; kinds without pods are listed as not enforced.
+RUNNABLE = ("Deployment", "Job")
+WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
+VOLUMES = ("configMap", "emptyDir", "persistentVolumeClaim", "secret")
+HANDLERS = ("exec", "httpGet", "tcpSocket")
+# Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
+GRACE_S, BACKOFF_LIMIT = 30, 6
+PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question asked again and again: `handler` is exec, httpGet or tcpSocket, `detail` its fields."""
+
+    handler: str
+    detail: Object
+    initial_delay_s: float
+    period_s: float
+    timeout_s: float
+    failures: int
+    successes: int
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """One entry of a Secret as the value of a variable."""
+
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as rendered. `env` in order; `mounts`: path → volume; `pre_stop`: a handler and its fields."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str | SecretRef], ...]
+    ports: Mapping[str, int]
+    mounts: Mapping[str, str]
+    probes: Mapping[str, Probe]
+    pre_stop: tuple[str, Object] | None
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`kind` is one of `VOLUMES`; `source` the name of the object behind it, empty for an emptyDir."""
+
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or a Job. `fail_on`: exit codes after which a Job is not tried again."""
+
+    kind: str
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    replicas: int
+    init_containers: tuple[Container, ...]
+    containers: tuple[Container, ...]
+    volumes: Mapping[str, Volume]
+    grace_s: float
+    memory_gib: float
+    backoff_limit: int = 0
+    deadline_s: float | None = None
+    fail_on: tuple[int, ...] = ()
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        """In the order in which they start."""
+        return (*self.init_containers, *self.containers)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A name for pods. `ports`: port → port of the pods, by name or number."""
+
+    name: str
+    namespace: str
+    ports: Mapping[int, str | int]
+    selector: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name a pod of the same namespace may call it by, longest first."""
+        full = f"{self.name}.{self.namespace}.svc.cluster.local"
+        return full, full.removesuffix(".cluster.local"), f"{self.name}.{self.namespace}", self.name
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A whole stack. `secrets`: name → entries, values that a rendering hides are `<secret>`."""
+
+    workloads: tuple[Workload, ...]
+    services: tuple[Service, ...]
+    config_maps: Mapping[str, Mapping[str, str]]
+    secrets: Mapping[str, Mapping[str, str]]
+    claims: frozenset[str]
+    others: Mapping[str, int]
+    objects: tuple[Object, ...] = field(repr=False, default=())
+
+
+def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
+    """Everything that matters here; what cannot be honoured goes to `problems`, path first."""
+    by_kind: dict[str, list[Object]] = {}
+    for item in objects:
+        by_kind.setdefault(item["kind"], []).append(item)
+    problems += [
+        Problem(f"{kind} {item['metadata']['name']}", f"a {kind} is not run here; only Deployments and Jobs are")
+        for kind in WITH_PODS
+        for item in by_kind.get(kind, [])
+    ]
+    workloads = [_workload(item, problems) for kind in RUNNABLE for item in by_kind.get(kind, [])]
+    used = (*RUNNABLE, *WITH_PODS, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
+    return Rendered(
+        workloads=tuple(workloads),
+        services=tuple(_service(item) for item in by_kind.get("Service", [])),
+        config_maps={_name(item): dict(item.get("data", {})) for item in by_kind.get("ConfigMap", [])},
+        secrets={_name(item): dict(item.get("stringData", {})) for item in by_kind.get("Secret", [])},
+        claims=frozenset(_name(item) for item in by_kind.get("PersistentVolumeClaim", [])),
+        others={kind: len(items) for kind, items in sorted(by_kind.items()) if kind not in used},
+        objects=tuple(objects),
+    )
+
+
+def _name(item: Object) -> str:
+    return item["metadata"]["name"]
+
+
+def _service(item: Object) -> Service:
+    spec = item["spec"]
+    ports = {port["port"]: port.get("targetPort", port["port"]) for port in spec["ports"]}
+    return Service(_name(item), item["metadata"].get("namespace", "default"), ports, spec.get("selector", {}))
+
+
+def _workload(item: Object, problems: list[Problem]) -> Workload:
+    spec, where = item["spec"], f"{item['kind']} {_name(item)}"
+    template, pod = spec["template"], spec["template"]["spec"]
+    problems += [Problem(where, text) for text in _pod_problems(pod)]
+    rules = spec.get("podFailurePolicy", {}).get("rules", [])
+    return Workload(
+        kind=item["kind"],
+        name=_name(item),
+        namespace=item["metadata"].get("namespace", "default"),
+        labels=template["metadata"].get("labels", {}),
+        replicas=spec.get("replicas", 1),
+        init_containers=tuple(_container(found, where, problems) for found in pod.get("initContainers", [])),
+        containers=tuple(_container(found, where, problems) for found in pod["containers"]),
+        volumes={volume["name"]: _volume(volume) for volume in pod.get("volumes", [])},
+        grace_s=pod.get("terminationGracePeriodSeconds", GRACE_S),
+        memory_gib=sum(_gib(found.get("resources", {}).get("requests", {}).get("memory", 0))
+                       for found in pod["containers"]),
+        backoff_limit=spec.get("backoffLimit", BACKOFF_LIMIT),
+        deadline_s=spec.get("activeDeadlineSeconds"),
+        fail_on=tuple(code for rule in rules if rule["action"] == "FailJob" and "onExitCodes" in rule
+                      for code in rule["onExitCodes"]["values"]),
+    )  # fmt: skip
+
+
+def _pod_problems(pod: Object) -> Iterator[str]:
+    """What a pod asks for that a process on this machine cannot have."""
+    for volume in pod.get("volumes", []):
+        if not any(kind in volume for kind in VOLUMES):
+            yield f"volume {volume['name']}: {', '.join(sorted(set(volume) - {'name'}))} is no volume this machine has"
+    # Kubernetes mounts a token unless it is told not to; who asks for one wants to talk to the API server
+    if pod.get("automountServiceAccountToken", True) and pod.get("serviceAccountName"):
+        yield "talks to the API server (it mounts a service account token), and there is none here"
+    for found in [*pod.get("initContainers", []), *pod["containers"]]:
+        where = f"container {found['name']}"
+        asked = found.get("resources", {}).get("limits", {})
+        yield from (
+            f"{where} asks for {name}: {asked[name]}, and processes of this machine get no devices; "
+            "use a pool with gpu: none"
+            for name in asked
+            if "/" in name
+        )
+        if found.get("restartPolicy") == "Always":
+            yield f"{where} is a sidecar, which is not run here"
+        if "envFrom" in found:
+            yield f"{where}: envFrom is not read here"
+        yield from (
+            f"{where}: variable {item['name']} comes from {', '.join(item['valueFrom'])}, which is not read here"
+            for item in found.get("env", [])
+            if "valueFrom" in item and "secretKeyRef" not in item["valueFrom"]
+        )
+        yield from (
+            f"{where}: {mount['mountPath']} mounts a part of a volume, which is not done here"
+            for mount in found.get("volumeMounts", [])
+            if "subPath" in mount or "subPathExpr" in mount
+        )
+
+
+def _volume(volume: Object) -> Volume:
+    for kind, key in (("configMap", "name"), ("persistentVolumeClaim", "claimName"), ("secret", "secretName")):
+        if kind in volume:
+            return Volume(kind, volume[kind][key])
+    return Volume("emptyDir", "")
+
+
+def _container(found: Object, where: str, problems: list[Problem]) -> Container:
+    lifecycle = found.get("lifecycle", {})
+    if "postStart" in lifecycle:
+        problems.append(Problem(where, f"container {found['name']}: postStart is not run here"))
+    stop = lifecycle.get("preStop")
+    return Container(
+        name=found["name"],
+        image=found["image"],
+        command=tuple(found.get("command", ())),
+        args=tuple(found.get("args", ())),
+        env=tuple((item["name"], _value(item)) for item in found.get("env", [])),
+        ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])},
+        mounts={mount["mountPath"]: mount["name"] for mount in found.get("volumeMounts", [])},
+        probes={
+            kind: _probe(found[f"{kind}Probe"], f"{where}: {kind} probe", problems)
+            for kind in ("startup", "readiness", "liveness")
+            if f"{kind}Probe" in found
+        },
+        pre_stop=next(((kind, stop[kind]) for kind in ("sleep", *HANDLERS) if kind in stop), None) if stop else None,
+    )
+
+
+def _value(item: Object) -> str | SecretRef:
+    ref = item.get("valueFrom", {}).get("secretKeyRef")
+    return SecretRef(ref["name"], ref["key"]) if ref else str(item.get("value", ""))
+
+
+def _probe(found: Object, where: str, problems: list[Problem]) -> Probe:
+    handler = next((kind for kind in HANDLERS if kind in found), "")
+    if not handler:
+        problems.append(Problem(where, "asks in a way that is not known here; known: exec, httpGet, tcpSocket"))
+    return Probe(
+        handler=handler,
+        detail=found.get(handler, {}),
+        initial_delay_s=found.get("initialDelaySeconds", 0),
+        period_s=found.get("periodSeconds", PERIOD_S),
+        timeout_s=found.get("timeoutSeconds", TIMEOUT_S),
+        failures=found.get("failureThreshold", FAILURES),
+        successes=found.get("successThreshold", SUCCESSES),
+    )
+
+
+def _gib(quantity: object) -> float:
+    return (quantity_bytes(quantity) or 0) / 2**30

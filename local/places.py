@@ -1,0 +1,85 @@
+"""Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`.local/<stack>` of a project: all that one run writes. Removed by `down`, but for the logs of a failed `up`."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, project: Path, stack: str) -> "RunFolder":
+        """The folder of a stack; it need not exist."""
+        return cls(project.resolve() / ".local" / stack)
+
+    @property
+    def mark(self) -> str:
+        """What every process of this run carries in its environment."""
+        return str(self.path)
+
+    @property
+    def objects(self) -> Path:
+        """The rendered objects, a YAML file each."""
+        return self.path / "objects"
+
+    @property
+    def pods(self) -> Path:
+        """A folder per pod, with its emptyDirs and files."""
+        return self.path / "pods"
+
+    @property
+    def logs(self) -> Path:
+        """A log per container, `POD.CONTAINER.log`."""
+        return self.path / "logs"
+
+    @property
+    def keys(self) -> Path:
+        """A file per entry of a Secret, readable by you only: `keys/SECRET/ENTRY`."""
+        return self.path / "keys"
+
+    @property
+    def prometheus(self) -> Path:
+        """Scrape configuration, rules and targets for a Prometheus."""
+        return self.path / "prometheus"
+
+    @property
+    def control(self) -> Path:
+        """The socket of the supervisor."""
+        return self.path / "control"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor itself has to say."""
+        return self.path / "supervisor.log"
+
+
+def cache() -> Path:
+    """The user's cache for this project (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-stack"
+
+
+def claim(name: str) -> Path:
+    """The directory that stands for a PersistentVolumeClaim; weights in it are prepared once and kept."""
+    return cache() / "claims" / name
+
+
+def read_keys(folder: Path) -> dict[str, dict[str, str]]:
+    """The keys of a former run, Secret → entry → value."""
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(folder.glob("*/*")):
+        found.setdefault(file.parent.name, {})[file.name] = file.read_text(encoding="utf-8")
+    return found
+
+
+def write_keys(folder: Path, secrets: dict[str, dict[str, str]]) -> None:
+    """One file per entry, created for its owner's eyes only."""
+    for secret, entries in secrets.items():
+        (folder / secret).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for entry, value in entries.items():
+            file = os.open(folder / secret / entry, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(file, "w", encoding="utf-8") as stream:
+                stream.write(value)

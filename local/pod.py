@@ -1,0 +1,285 @@
+"""One pod: init containers, containers with their probes and restarts, and its end, as a kubelet would have it.
+
+Times are those of the rendered objects. Restarts wait as a kubelet makes them wait (pkg/kubelet, 1.36): not at all the
+first time, then 10 s, twice that each time up to 300 s, and as at first after ten minutes without one.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local.objects import Container, Probe, Workload
+from local.probes import answer, ask
+from local.process import Process
+from local.translate import Command
+
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S, FORGIVEN_AFTER_S = 10, 300, 600
+SPAWN_FAILED = 127
+# Bytes read of a log per line wanted.
+LONGEST_LINE = 2048
+
+
+@dataclass
+class State:
+    """What is known of one container. `ready` and `started` as Kubernetes means them."""
+
+    started: bool = False
+    ready: bool = False
+    restarts: int = 0
+    exit_code: int | None = None
+    pid: int | None = None
+    since: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pod lives: its folder, its logs, the mark of its processes, the ports it was given (rendered → here)."""
+
+    folder: Path
+    logs: Path
+    mark: str
+    ports: Mapping[int, int]
+
+
+class Pod:
+    """A running pod. `tell` gets (pod, sentence) whenever something happens that a person would want to know."""
+
+    def __init__(
+        self,
+        name: str,
+        workload: Workload,
+        commands: Mapping[str, Command],
+        place: Place,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self.name, self.workload, self.place = name, workload, place
+        self.commands = commands
+        self.states = {container.name: State() for container in workload.all_containers}
+        self.deleting = False
+        self.created = time.time()
+        self.initialised = False
+        self._tell = tell
+        self._processes: dict[str, Process] = {}
+        self.left = asyncio.Event()
+        """Set from the moment it is deleted."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether Services send requests here."""
+        return not self.deleting and all(self.states[item.name].ready for item in self.workload.containers)
+
+    async def run(self) -> int:
+        """Until the pod is deleted, or, for a Job, until its containers have ended; returns the worst exit status."""
+        for container in self.workload.init_containers:
+            if not await self._initialise(container):
+                return 1
+        self.initialised = True
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._keep(container)) for container in self.workload.containers]
+        return max(task.result() for task in tasks)
+
+    async def delete(self, *, at_once: bool = False) -> None:
+        """Leaves the Services now, runs preStop, then SIGTERM, and SIGKILL when the grace period is over."""
+        if self.deleting and not at_once:
+            return
+        self.deleting = True
+        self.left.set()
+        deadline = time.monotonic() + (0 if at_once else self.workload.grace_s)
+        async with asyncio.TaskGroup() as group:
+            for container in self.workload.all_containers:
+                group.create_task(self._stop(container, deadline))
+
+    async def _initialise(self, container: Container) -> bool:
+        """Whether the init container ended well before the pod was deleted; a Job's pod gets one try."""
+        wait = _Backoff()
+        while not self.deleting:
+            status = await self._once(container)
+            if status == 0:
+                self._tell(self.name, f"{container.name} is done")
+                return True
+            self._tell(self.name, f"{container.name} failed with exit status {status}: {self._last_line(container)}")
+            if self.workload.kind == "Job":
+                return False
+            self.states[container.name].restarts += 1
+            await self._pause(wait.next())
+        return False
+
+    async def _keep(self, container: Container) -> int:
+        """Runs the container again and again, or once in a Job."""
+        wait, state = _Backoff(), self.states[container.name]
+        while True:
+            begun = time.monotonic()
+            status = await self._once(container)
+            if self.deleting or self.workload.kind == "Job":
+                return status
+            state.restarts += 1
+            pause = wait.next(time.monotonic() - begun)
+            again = f"again in {pause:.0f} s" if pause else "again at once"
+            last = self._last_line(container)
+            self._tell(self.name, f"{container.name} ended with exit status {status}, {again}; it said: {last}")
+            await self._pause(pause)
+            if self.deleting:
+                return status
+
+    async def _once(self, container: Container) -> int:
+        """One life of a container: started, probed, ended."""
+        state, command = self.states[container.name], self.commands[container.name]
+        state.started = state.ready = False
+        mark = f"{self.place.mark}/{self.name}/{container.name}"
+        log = self.log(container.name)
+        try:
+            process = await Process.start(command.argv, command.env, self.place.folder, log, mark)
+        except OSError as error:
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{command.argv[0]} cannot be started: {error.strerror}\n")
+            state.exit_code = SPAWN_FAILED
+            return SPAWN_FAILED
+        self._processes[container.name] = process
+        state.pid, state.exit_code, state.since = process.pid, None, time.time()
+        probing = asyncio.create_task(self._probe(container))
+        try:
+            status = await process.wait()
+        finally:
+            probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await probing
+            state.started = state.ready = False
+            state.pid = None
+            self._processes.pop(container.name, None)
+        state.exit_code, state.since = status, time.time()
+        return status
+
+    async def _probe(self, container: Container) -> None:
+        """Startup first; then readiness and liveness side by side. A failed startup or liveness ends the container."""
+        state, probes = self.states[container.name], container.probes
+        begun = time.monotonic()
+        if (startup := probes.get("startup")) and not await self._until(container, startup, wanted=True):
+            asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
+            self._tell(self.name, f"{container.name} did not start: its startup probe failed {asked}; it is restarted")
+            await self._end(container)
+            return
+        state.started = True
+        jobs: list[Coroutine[None, None, None]] = []
+        if readiness := probes.get("readiness"):
+            jobs.append(self._readiness(container, readiness, begun))
+        else:
+            state.ready = True
+        if liveness := probes.get("liveness"):
+            jobs.append(self._liveness(container, liveness))
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+
+    async def _readiness(self, container: Container, probe: Probe, begun: float) -> None:
+        state = self.states[container.name]
+        while True:
+            await self._until(container, probe, wanted=True, patient=True)
+            state.ready = True
+            self._tell(self.name, f"{container.name} is ready after {time.monotonic() - begun:.0f} s")
+            await self._until(container, probe, wanted=False)
+            state.ready = False
+            self._tell(self.name, f"{container.name} is not ready: its readiness probe failed {probe.failures} times")
+
+    async def _liveness(self, container: Container, probe: Probe) -> None:
+        await self._until(container, probe, wanted=False)
+        self._tell(self.name, f"{container.name} is restarted: its liveness probe failed {probe.failures} times")
+        await self._end(container)
+
+    async def _until(self, container: Container, probe: Probe, *, wanted: bool, patient: bool = False) -> bool:
+        """Asks until the answer was `wanted` often enough: True; the other one: False, unless `patient`."""
+        count = {True: 0, False: 0}
+        enough = {True: probe.successes, False: probe.failures}
+        await asyncio.sleep(probe.initial_delay_s)
+        while True:
+            good = await answer(probe, self._named(container), self._runner(container))
+            count[good], count[not good] = count[good] + 1, 0
+            if count[good] >= enough[good] and (good is wanted or (wanted and not patient)):
+                return good is wanted
+            await asyncio.sleep(probe.period_s)
+
+    async def _end(self, container: Container) -> None:
+        """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the grace period."""
+        await self._stop(container, time.monotonic() + self.workload.grace_s)
+
+    async def _stop(self, container: Container, deadline: float) -> None:
+        process = self._processes.get(container.name)
+        if process is None:
+            return
+        if container.pre_stop and deadline > time.monotonic():
+            await self._pre_stop(container, process, deadline)
+        process.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(max(0, deadline - time.monotonic())):
+                await process.ended.wait()
+        except TimeoutError:
+            process.signal(signal.SIGKILL)
+            await process.ended.wait()
+
+    async def _pre_stop(self, container: Container, process: Process, deadline: float) -> None:
+        """The hook, cut off by the grace period or the container's own end; a hook that fails changes nothing."""
+        assert container.pre_stop is not None, "the caller has looked"
+        handler, detail = container.pre_stop
+        with contextlib.suppress(TimeoutError, OSError, ValueError):
+            async with asyncio.timeout(max(0, deadline - time.monotonic())):
+                if handler == "sleep":
+                    async with asyncio.timeout(detail["seconds"]):
+                        await process.ended.wait()
+                else:
+                    await ask(handler, detail, self._named(container), self._runner(container))
+
+    def _runner(self, container: Container) -> Callable[[list[str]], Coroutine[None, None, int]]:
+        async def run(argv: list[str]) -> int:
+            command = self.commands[container.name]
+            mark = f"{self.place.mark}/{self.name}/{container.name}-exec"
+            process = await Process.start(argv, command.env, self.place.folder, self.log(container.name), mark)
+            return await process.wait()
+
+        return run
+
+    def _named(self, container: Container) -> dict[str, int]:
+        """Ports by name and by rendered number."""
+        ports = self.place.ports
+        return {key: ports[number] for name, number in container.ports.items() for key in (name, str(number))}
+
+    def log(self, container: str) -> Path:
+        """The container's log, over all its restarts."""
+        return self.place.logs / f"{self.name}.{container}.log"
+
+    def _last_line(self, container: Container) -> str:
+        lines = last_lines(self.log(container.name), 1)
+        return lines[0] if lines else "nothing"
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, or less when the pod is deleted."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.left.wait(), seconds)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log that are not blank; none where there is no log."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - count * LONGEST_LINE))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.split("\n") if line.strip()][-count:]
+
+
+class _Backoff:
+    """How long until the next restart."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def next(self, ran_s: float = 0) -> float:
+        """Seconds to wait after a life of `ran_s`."""
+        if ran_s >= FORGIVEN_AFTER_S:
+            self._next = 0
+        now = self._next
+        self._next = min(max(2 * now, FIRST_BACKOFF_S), LONGEST_BACKOFF_S)
+        return now

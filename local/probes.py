@@ -1,0 +1,45 @@
+"""The questions a kubelet asks: HTTP, TCP, a command. One answer each, within its timeout, never an exception."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from local.objects import Probe
+
+HOST = "127.0.0.1"
+# What a command is run by: argv → its exit status.
+Runner = Callable[[list[str]], Awaitable[int]]
+
+
+async def answer(probe: Probe, ports: Mapping[str, int], run: Runner) -> bool:
+    """Whether the container says yes. `ports`: name of a port, or its rendered number as text → port here."""
+    try:
+        async with asyncio.timeout(probe.timeout_s):
+            return await ask(probe.handler, probe.detail, ports, run)
+    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+        return False
+
+
+async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int], run: Runner) -> bool:
+    """One question without a timeout; a preStop hook is asked the same way. Raises OSError where nobody listens."""
+    if handler == "exec":
+        return await run(list(detail["command"])) == 0
+    port = ports[str(detail["port"])]
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        if handler == "tcpSocket":
+            return True
+        path = detail.get("path") or "/"
+        headers = {"Host": f"{HOST}:{port}", "User-Agent": "kube-probe/local", "Connection": "close"}
+        headers |= {item["name"]: item["value"] for item in detail.get("httpHeaders", [])}
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode())
+        await writer.drain()
+        status = (await reader.readuntil(b"\r\n")).split()[1]
+        # as the kubelet judges (pkg/probe/http, 1.36)
+        return 200 <= int(status) < 400
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()

@@ -1,0 +1,234 @@
+"""`up`: from a stack file to an answer. Preview, checks, set-up, weights, pods, a chat, a small load."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from local import toolchain, weights
+from local.blueprint import Blueprint, blueprint, locked
+from local.chat import chat, load
+from local.client import NotRunning, ask
+from local.down import stop
+from local.images import stand_for
+from local.monitoring import write_config
+from local.places import RunFolder, read_keys, write_keys
+from local.pod import last_lines
+from local.process import kill_marked
+from local.screen import Progress, endpoint, not_here, show_event, show_load, show_next, show_replaced
+from preview.manifests import Manifest, manifests, write
+from preview.render import render
+from preview.report import print_report
+from preview.stackfile import Project
+from settings.problems import Problem, Refused
+
+QUESTION = "What is the capital of France?"
+LOOK_EVERY_S = 0.5
+# What the preview writes besides objects, by the first word of its file's name.
+OTHER = {"patch": "patch of a node", "release": "Helm release"}
+# A container that ended this often will not come up by waiting.
+HOPELESS_RESTARTS = 3
+SAID_LINES = 25
+
+
+class Failed(Exception):
+    """It could not be brought up; the message says which part and where to look."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a stack renders, and what a run of it will be."""
+
+    found: tuple[Manifest, ...]
+    plan: Blueprint
+    digest: str
+
+
+def up(project: Project, stack: str, console: Console) -> int:
+    """Brings a stack up and shows that it answers. Raises `Refused` and `Failed`."""
+    begun = time.monotonic()
+    folder = RunFolder.of(project.directory, stack)
+    wanted = look(project, stack, folder, report=True)
+    console.print(not_here(wanted.plan))
+    running = _status(folder)
+    if running and (running["stopping"] or running["digest"] != wanted.digest):
+        why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
+        console.print(f"{why}: waiting until nothing of it runs")
+        stop(folder)
+        running = None
+    if running:
+        console.print("this very stack is up already")
+        _show(folder, wanted.plan, stack, console)
+        return 0
+    plan = wanted.plan
+    problems = [
+        *weights.problems(plan.checkpoints),
+        *_missing_programs(plan),
+        *toolchain.problems(plan.memory_gib),
+    ]
+    if problems:
+        raise Refused(problems)
+    _set_up(wanted.plan, console)
+    try:
+        _start(stack, folder, wanted)
+        _show(folder, wanted.plan, stack, console)
+    except BaseException:
+        console.print(f"stopping what was started; the logs stay in {folder.logs}", highlight=False, soft_wrap=True)
+        # nobody uses it yet, so there is nothing to drain
+        stop(folder, now=True, keep_logs=True)
+        raise
+    console.print(f"\nup after {time.monotonic() - begun:.0f} s", highlight=False)
+    return 0
+
+
+def _show(folder: RunFolder, plan: Blueprint, stack: str, console: Console) -> None:
+    """Waits until everything is ready, and shows what runs and that it answers. Raises `Failed`."""
+    status = _wait(folder, console)
+    show_replaced(status, console)
+    _show_answers(folder, plan, status, console)
+    show_next(folder, plan, status, stack, console)
+
+
+def look(project: Project, stack: str, folder: RunFolder, *, report: bool) -> Wanted:
+    """Renders a stack and plans its run. Raises `Refused` with every reason of either."""
+    rendering = render(project, stack)
+    if rendering.refused:
+        raise Refused(rendering.refused)
+    found = manifests(rendering.records)
+    if report:
+        print_report(rendering, found)
+    plan = planned({item.file: item.body for item in found}, folder)
+    digest = hashlib.sha256(repr([item.body for item in found]).encode() + toolchain.lock_text().encode()).hexdigest()
+    return Wanted(found, plan, digest)
+
+
+def _missing_programs(plan: Blueprint) -> list[Problem]:
+    """Programs that stand for an image, and are not on this machine."""
+    return [
+        Problem(str(workload), f"needs {program}, and it is not on PATH; install it, or leave it out of the stack")
+        for workload in plan.rendered.workloads
+        for container in workload.all_containers
+        if (stand := stand_for(container.image))
+        for program in stand.append
+        if shutil.which(program) is None
+    ]
+
+
+def planned(bodies: Mapping[str, Mapping[str, Any]], folder: RunFolder) -> Blueprint:
+    """The run of rendered bodies (file name → body), with the keys of a former run. Raises `Refused`."""
+    # neither a patch nor a release is an object of the cluster, but a reader should see that they do nothing here
+    objects = [
+        {"kind": OTHER[kind], "metadata": {"name": file}} if (kind := file.partition("-")[0]) in OTHER else body
+        for file, body in bodies.items()
+    ]
+    return blueprint(objects, locked(toolchain.lock_text()), read_keys(folder.keys))
+
+
+def _set_up(plan: Blueprint, console: Console) -> None:
+    with Progress(console) as progress:
+        took = toolchain.ensure(progress.say)
+    if took:
+        console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")
+    for checkpoint in plan.checkpoints:
+        with Progress(console) as progress:
+            took = weights.prepare(checkpoint, toolchain.VENV, progress.say)
+        made = f"made in {took:.0f} s" if took else "there already"
+        console.print(f"weights of {checkpoint.repository}: {made}, {weights.place(checkpoint)}")
+
+
+def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
+    """Writes the run's folder and starts the supervisor, detached from this terminal."""
+    # of a supervisor that was killed, its grandchildren may be left
+    kill_marked(folder.mark)
+    for old in (folder.pods, folder.logs, folder.prometheus):
+        shutil.rmtree(old, ignore_errors=True)
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write(wanted.found, folder.objects, stack)
+    write_keys(folder.keys, {name: dict(entries) for name, entries in wanted.plan.secrets.items()})
+    write_config(folder.prometheus, wanted.plan.rendered)
+    command = [sys.executable, "-m", "local", "supervise", str(folder.path)]
+    with folder.supervisor_log.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own words
+            [*command, wanted.digest],
+            cwd=toolchain.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while process.poll() is None:
+        if _status(folder):
+            return
+        time.sleep(LOOK_EVERY_S / 5)
+    said = "\n".join(last_lines(folder.supervisor_log, SAID_LINES))
+    raise Failed(f"the supervisor ended with exit status {process.returncode}:\n{said}")
+
+
+def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
+    """Until every pod is ready, printing what happens. Raises `Failed` when that will not be."""
+    shown = 0
+    with Progress(console) as progress:
+        begun = time.monotonic()
+        while True:
+            try:
+                status = ask(folder, do="status")
+            except NotRunning:
+                said = "\n".join(last_lines(folder.supervisor_log, SAID_LINES))
+                raise Failed(f"the supervisor is gone; it said:\n{said}") from None
+            for event in status["events"][shown:]:
+                show_event(event, console)
+            shown = len(status["events"])
+            pods = status["pods"]
+            if reason := _hopeless(status):
+                raise Failed(reason)
+            if pods and all(pod["ready"] for pod in pods) and all(found["ready"] for found in status["services"]):
+                return status
+            ready = sum(pod["ready"] for pod in pods)
+            progress.say(
+                f"{ready} of {len(pods)} pods ready, {time.monotonic() - begun:.0f} s; loading vLLM takes 1 to 2 min"
+            )
+            time.sleep(LOOK_EVERY_S)
+
+
+def _hopeless(status: Mapping[str, Any]) -> str:
+    if status["failed"]:
+        return f"Job {', '.join(status['failed'])} failed"
+    for pod in status["pods"]:
+        for container in pod["containers"]:
+            if container["restarts"] >= HOPELESS_RESTARTS:
+                said = "\n".join(last_lines(Path(container["log"]), SAID_LINES))
+                where = f"container {container['name']} of {pod['name']}"
+                return f"{where} was restarted {container['restarts']} times; its log ends with:\n{said}"
+    return ""
+
+
+def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], console: Console) -> None:
+    """A question to every model, and a load on the first. Raises `Failed` when one does not answer."""
+    if plan.gateway is None:
+        return
+    gateway = endpoint(plan, plan.gateway, status)
+    for server in {server.model: server for server in plan.servers}.values():
+        try:
+            answer = chat(gateway, server.model, QUESTION, max_tokens=48)
+        except OSError as error:
+            raise Failed(f"the gateway did not answer: {error}; its logs are in {folder.logs}") from None
+        if answer.status != 200:
+            raise Failed(f"the gateway answered {answer.status}: {answer.text}")
+        console.print(f"\n{server.model}  {QUESTION}\n[bold]{' '.join(answer.text.split())}[/bold]", highlight=False)
+    if plan.servers:
+        first = plan.servers[0]
+        show_load(first.model, load(gateway, endpoint(plan, first, status), first.model), console)
+
+
+def _status(folder: RunFolder) -> dict[str, Any] | None:
+    try:
+        return ask(folder, do="status")
+    except NotRunning:
+        return None
