@@ -1,6 +1,7 @@
 """`ModelWeights`: per checkpoint a shared claim, and a Job that fetches, verifies and publishes it there.
 
 Owns what is on the claims. They outlive `pulumi destroy`, renames and failed updates; servers mount them read-only.
+With an existing claim it declares nothing and only hands on where the checkpoints are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,9 @@ class ModelWeightsArgs(TypedDict):
     """Namespace of claims and Jobs."""
     kept: pulumi.ProviderResource
     """Provider that adopts existing claims."""
-    storage_class: str
+    existing_claim: NotRequired[str | None]
+    """A claim that holds all checkpoints already: nothing is declared, and nothing below is read but the mount path."""
+    storage_class: str | None
     """Storage class that offers ReadWriteMany."""
     mount_path: str
     """Where pods mount a claim."""
@@ -79,6 +82,23 @@ class ModelWeights(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ModelWeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("llm-stack:index:ModelWeights", name, None, opts)
+        self.claims: dict[str, pulumi.Output[str]] = {}
+        """Published directory → the claim it is on."""
+        self.jobs: dict[str, pulumi.Resource] = {}
+        """Published directory → the Job that publishes it, to depend on; empty with an existing claim."""
+        existing = args.get("existing_claim")
+        if existing:
+            self.claims = {item["directory"]: pulumi.Output.from_input(existing) for item in args["checkpoints"]}
+            published: list[pulumi.Output[Any]] = []
+        else:
+            published = self._publish(name, args)
+        self.claim_names = pulumi.Output.all(**self.claims)
+        self.mount_path = pulumi.Output.from_input(args["mount_path"])
+        self.ready = pulumi.Output.all(*published).apply(lambda _: True)
+        self.register_outputs({"claim_names": self.claim_names, "mount_path": self.mount_path, "ready": self.ready})
+
+    def _publish(self, name: str, args: ModelWeightsArgs) -> list[pulumi.Output[Any]]:
+        """Declares claims and Jobs with all they need; returns what is known once each Job is done."""
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
@@ -104,10 +124,6 @@ class ModelWeights(pulumi.ComponentResource):
             opts=child,
         )
         token = self._token(name, args, metadata)
-        self.claims: dict[str, pulumi.Output[str]] = {}
-        """Published directory → the claim it is on."""
-        self.jobs: dict[str, pulumi.Resource] = {}
-        """Published directory → the Job that publishes it, to depend on."""
         published: list[pulumi.Output[Any]] = []
         for checkpoint in args["checkpoints"]:
             claim = self._claim(name, args, checkpoint, labels)
@@ -115,10 +131,7 @@ class ModelWeights(pulumi.ComponentResource):
             job = self._fetch(name, args, checkpoint, mounts, token, [policy])
             self.claims[checkpoint["directory"]], self.jobs[checkpoint["directory"]] = claim, job
             published.append(job.status)
-        self.claim_names = pulumi.Output.all(**self.claims)
-        self.mount_path = pulumi.Output.from_input(args["mount_path"])
-        self.ready = pulumi.Output.all(*published).apply(lambda _: True)
-        self.register_outputs({"claim_names": self.claim_names, "mount_path": self.mount_path, "ready": self.ready})
+        return published
 
     def _claim(
         self, name: str, args: ModelWeightsArgs, checkpoint: CheckpointArgs, labels: Mapping[str, str]

@@ -63,6 +63,7 @@ def weights_args(
     return {
         "namespace": namespace,
         "kept": kept,
+        "existing_claim": weights.existing_claim,
         "storage_class": weights.storage_class,
         "mount_path": weights.mount_path,
         "hub_kind": weights.hub_kind,
@@ -71,9 +72,9 @@ def weights_args(
         "hub_port": weights.hub_port,
         "token": token,
         "token_secret": weights.token_secret,
-        "image": weights.image.reference,
-        "uid": weights.image.uid,
-        "gid": weights.image.gid,
+        "image": weights.image.reference if weights.image else "",
+        "uid": weights.image.uid if weights.image else 0,
+        "gid": weights.image.gid if weights.image else 0,
         "checkpoints": [cast("CheckpointArgs", asdict(item)) for item in weights.checkpoints],
     }
 
@@ -134,7 +135,7 @@ def server_args(
         "existing_secret": plan.gateway.existing_secret,
         "after": [
             *pools[server.pool].gates,
-            weights.jobs[server.checkpoint.directory],
+            *(job for directory, job in weights.jobs.items() if directory == server.checkpoint.directory),
             *(operators[chart] for chart in needed if chart in operators),
         ],
     }

@@ -190,9 +190,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class CheckpointPlan:
-    """One checkpoint to fetch, on a claim of its own; servers that share it share the files.
+    """One checkpoint on a claim; servers that share it share the files.
 
-    `disk_bytes` is what to plan with, `least_bytes` what a complete download surely has.
+    `disk_bytes` is what to plan with, `least_bytes` what a complete download surely has. On an existing claim, which
+    holds all checkpoints, nothing is sized or fetched: `claim_gib`, `download_s` and `await_timeout_s` are 0.
     """
 
     name: str
@@ -210,9 +211,14 @@ class CheckpointPlan:
 
 @dataclass(frozen=True)
 class WeightsPlan:
-    """The claims and what is put on them."""
+    """The claims and what is put on them.
 
-    storage_class: str
+    `existing_claim` is the one claim that holds everything already: then there is no storage class, and no image, which
+    is that of the download Jobs.
+    """
+
+    storage_class: str | None
+    existing_claim: str | None
     mount_path: str
     prewarm: bool
     hub_kind: str
@@ -220,7 +226,7 @@ class WeightsPlan:
     hub_is_private: bool
     hub_port: int
     token_secret: str | None
-    image: ImagePlan
+    image: ImagePlan | None
     checkpoints: tuple[CheckpointPlan, ...]
 
 

@@ -8,7 +8,7 @@ from planning.dashboard import dashboard
 from planning.gateway import gateway
 from planning.images import resolve_images, undigested
 from planning.placement import Context
-from planning.plan import GatewayPlan, ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan
+from planning.plan import GatewayPlan, ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan, WeightsPlan
 from planning.pools import resolve_pools, shared_nodes
 from planning.releases import prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
@@ -41,7 +41,8 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
     planned_gateway = gateway(settings, servers, images, found)
     rules = alerts(settings, catalog, servers, found)
     planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
-    used = {image.reference: image for image in _images(servers, planned_gateway, images, pools)}
+    planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"])
+    used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, images, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())
     if found:
@@ -53,7 +54,7 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
         kubernetes=settings.cluster.kubernetes,
         namespace=settings.cluster.namespace,
         pools=pools,
-        weights=weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"]),
+        weights=planned_weights,
         servers=servers,
         gateway=planned_gateway,
         observability=ObservabilityPlan(
@@ -76,12 +77,15 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
 def _images(
     servers: Sequence[ServerPlan],
     planned_gateway: GatewayPlan,
+    planned_weights: WeightsPlan,
     images: Mapping[str, ImagePlan],
     pools: Mapping[str, PoolPlan],
 ) -> Iterator[ImagePlan]:
     """The images that are really pulled."""
     yield from (server.image for server in servers)
-    yield from (planned_gateway.image, images["vllm-cpu"])
+    yield planned_gateway.image
+    if planned_weights.image:
+        yield planned_weights.image
     if planned_gateway.redis.image:
         yield planned_gateway.redis.image
     if any(pool.verify for pool in pools.values()):

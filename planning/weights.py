@@ -1,7 +1,7 @@
-"""Which checkpoints are fetched, and the claim of each.
+"""Which checkpoints are fetched, and the claim of each; or that all of them are on one claim already.
 
-One claim per checkpoint, its size decided by the checkpoint alone: a claim can never shrink, and often cannot grow, so
-one that is shared by a changing set of models would sooner or later be refused by the API server.
+One claim per checkpoint that is fetched, its size decided by the checkpoint alone: a claim can never shrink, and often
+cannot grow, so one that is shared by a changing set of models would sooner or later be refused by the API server.
 """
 
 import hashlib
@@ -40,11 +40,12 @@ def _least_bytes(model: Model) -> int:
 
 
 def checkpoint(repository: str, model: Model, revision: str | None, settings: WeightsSettings) -> CheckpointPlan:
-    """The checkpoint of one server; directory and claim are decided by repository and revision alone."""
+    """The checkpoint of one server; directory, and claim unless it exists, are decided by repository and revision."""
     # the catalogue's commits are Hugging Face's; ModelScope has others
     pinned = revision or (model.revision if settings.hub.kind == "huggingface" else None)
     chosen = pinned or UNPINNED_REVISION
-    expected = download_s(disk_bytes(model), settings.download_mib_per_s)
+    existing = settings.claim_name
+    expected = 0 if existing else download_s(disk_bytes(model), settings.download_mib_per_s)
     slug = repository.replace("/", "--")
     return CheckpointPlan(
         name=_name(slug, chosen),
@@ -52,12 +53,12 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
         revision=chosen,
         pinned=pinned is not None,
         directory=f"{MOUNT_PATH}/{slug}/{chosen}",
-        claim_name=f"weights-{_name(slug, chosen)}",
-        claim_gib=_step(disk_bytes(model) * CLAIM_MARGIN / GIB),
+        claim_name=existing or f"weights-{_name(slug, chosen)}",
+        claim_gib=0 if existing else _step(disk_bytes(model) * CLAIM_MARGIN / GIB),
         disk_bytes=disk_bytes(model),
         least_bytes=_least_bytes(model),
         download_s=expected,
-        await_timeout_s=download_timeout_s(expected),
+        await_timeout_s=0 if existing else download_timeout_s(expected),
     )
 
 
@@ -71,11 +72,12 @@ def _name(slug: str, revision: str) -> str:
 
 
 def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], image: ImagePlan) -> WeightsPlan:
-    """The claims and their Jobs; servers that use the same revision share one."""
+    """The claims and their Jobs, which run `image`; servers that use the same revision share one."""
     distinct = {item.directory: item for item in checkpoints}
     private, port = _endpoint(settings.hub)
     return WeightsPlan(
         storage_class=settings.storage_class,
+        existing_claim=settings.claim_name,
         mount_path=MOUNT_PATH,
         prewarm=settings.prewarm,
         hub_kind=settings.hub.kind,
@@ -83,7 +85,7 @@ def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], im
         hub_is_private=private,
         hub_port=port,
         token_secret=settings.hub.token_secret,
-        image=image,
+        image=None if settings.claim_name else image,
         checkpoints=tuple(distinct.values()),
     )
 

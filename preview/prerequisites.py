@@ -21,6 +21,8 @@ BORN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node
 # Keys whose value somebody else decides; all others are drawn at random.
 PLACEHOLDERS = {"database-url": "<URL>", "token": "<TOKEN>"}
 RANDOM = "$(openssl rand -hex 24)"
+# What must be in a namespace before the stack is.
+PLURALS = {"Secret": "Secrets", "PersistentVolumeClaim": "claims"}
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,12 @@ class Expected:
 
 
 def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
-    """Secrets, storage classes, Gateways, nodes, namespaces and API groups that must be there before `pulumi up`."""
-    secrets = tuple(_secrets(found))
+    """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
+    secrets, claims = tuple(_secrets(found)), tuple(_claims(found))
     return (
-        *_namespaces(found, {secret.namespace for secret in secrets}),
+        *_namespaces(found, [*secrets, *claims]),
         *secrets,
+        *claims,
         *_storage_classes(found),
         *_gateways(found),
         *_nodes(found),
@@ -52,11 +55,12 @@ def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
     )
 
 
-def _namespaces(found: Sequence[Manifest], early: set[str]) -> Iterator[Expected]:
-    """`early`: where Secrets must exist; the stack declares such a namespace, but somebody has to come first."""
+def _namespaces(found: Sequence[Manifest], inside: Sequence[Expected]) -> Iterator[Expected]:
+    """`inside`: what must exist in a namespace; the stack declares such a namespace, but somebody has to come first."""
     adopted = {manifest.name for manifest in found if manifest.kind == "Namespace" and manifest.adopts}
-    for name in sorted(early & adopted):
-        note = "for the Secrets below; the stack takes it over"
+    for name in sorted({item.namespace for item in inside} & adopted):
+        kinds = dict.fromkeys(PLURALS[item.kind] for item in inside if item.namespace == name)
+        note = f"for the {' and '.join(kinds)} below; the stack takes it over"
         yield Expected("Namespace", name, note=note, command=f"kubectl create namespace {name}")
     declared = {manifest.name for manifest in found if manifest.kind == "Namespace"}
     created = {m.namespace for m in found if m.category is Category.RELEASE and m.body.get("createNamespace")}
@@ -108,6 +112,43 @@ def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
                 yield from ((entry["name"], {".dockerconfigjson"}) for entry in entries if "name" in entry)
             case _:
                 yield from _secret_references(here)
+
+
+def _claims(found: Sequence[Manifest]) -> Iterator[Expected]:
+    """Claims that pods mount and nobody declares; their init containers know which published directories they want."""
+    declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "PersistentVolumeClaim"}
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for manifest in found:
+        for name, directories in _claim_references(manifest.body):
+            wanted.setdefault((manifest.namespace, name), set()).update(directories)
+    for (namespace, name), directories in sorted(wanted.items()):
+        if (namespace, name) not in declared:
+            held = ", ".join(f"{directory}/" for directory in sorted(directories))
+            note = f"must hold {held} with manifest.json, as the weights Job publishes it" if held else ""
+            yield Expected("PersistentVolumeClaim", name, namespace, note=note)
+
+
+def _claim_references(value: Any) -> Iterator[tuple[str, set[str]]]:
+    """(claim, directories on it) of every pod spec in `value`: MODEL_DIR of the containers that mount it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _claim_references(item)
+    if not isinstance(value, Mapping):
+        return
+    if "containers" in value:
+        containers = [*value.get("initContainers", []), *value["containers"]]
+        for volume in value.get("volumes", []):
+            if "persistentVolumeClaim" in volume:
+                directories = {
+                    item["value"].removeprefix(f"{mount['mountPath']}/")
+                    for container in containers
+                    for mount in container.get("volumeMounts", [])
+                    for item in container.get("env", [])
+                    if mount["name"] == volume["name"] and item["name"] == "MODEL_DIR"
+                }
+                yield volume["persistentVolumeClaim"]["claimName"], directories
+    for item in value.values():
+        yield from _claim_references(item)
 
 
 def _storage_classes(found: Sequence[Manifest]) -> Iterator[Expected]:

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from planning.plan import Plan
+from planning.plan import Plan, WeightsPlan
 from preview.manifests import Category, Manifest, component_label
 from preview.model_page import model_page
 from preview.page import facts, listed, named, packed, reasons, section
@@ -73,19 +73,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
         price = f", {usd(pool.usd_per_node_hour)}/h each" if pool.usd_per_node_hour else ""
         text = f"{pool.name}: {count(pool.nodes, 'node')} of {each}, {pool.provisioning['kind']}{price}"
         yield "" if position else "pools", Group(text, reasons(pool.reasons))
-    weights = plan.weights
-    hub = weights.hub_endpoint or weights.hub_kind
-    text = f"a claim per checkpoint on {weights.storage_class}, filled from {hub}, kept on destroy"
-    checkpoints = [
-        Text.assemble(
-            checkpoint.model,
-            (f" @ {checkpoint.revision[:12]}", "dim"),
-            f", {gib(checkpoint.disk_bytes / 2**30)} GiB on a claim of {checkpoint.claim_gib:,} GiB, "
-            f"{minutes(checkpoint.download_s)} to fetch",
-        )
-        for checkpoint in weights.checkpoints
-    ]
-    yield "weights", Group(text, listed(checkpoints))
+    yield "weights", _weights(plan.weights)
     gateway = plan.gateway
     reached = f"https://{gateway.host}" if gateway.host else "inside the cluster only"
     redis = "its own Redis" if gateway.redis.image else f"Redis at {gateway.redis.host}"
@@ -102,6 +90,21 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
     yield "gateway", Group(text, listed(details), reasons(gateway.reasons))
     watched = plan.observability
     yield "alerts", f"{len(watched.alerts)} and a dashboard, for Prometheus release {watched.release}"
+
+
+def _weights(weights: WeightsPlan) -> RenderableType:
+    """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
+    hub = weights.hub_endpoint or weights.hub_kind
+    text = f"a claim per checkpoint on {weights.storage_class}, filled from {hub}, kept on destroy"
+    if weights.existing_claim:
+        text = f"on the existing claim {weights.existing_claim}, mounted read-only; it is neither filled nor changed"
+    checkpoints = []
+    for checkpoint in weights.checkpoints:
+        size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
+        if not weights.existing_claim:
+            size += f" on a claim of {checkpoint.claim_gib:,} GiB, {minutes(checkpoint.download_s)} to fetch"
+        checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
+    return Group(text, listed(checkpoints))
 
 
 def _declared(records: Sequence[Record], found: Sequence[Manifest], width: int) -> RenderableType:

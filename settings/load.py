@@ -105,4 +105,8 @@ def _keys_problems(settings: StackSettings | None, secrets: Secrets) -> list[Pro
         problems.append(Problem(MASTER_KEY, "must be left out when gateway.existingSecret names a Secret"))
     if settings.weights.hub.token_secret is not None and secrets.hugging_face_token is not None:
         problems.append(Problem(HUB_TOKEN, "must be left out when weights.hub.tokenSecret names a Secret"))
+    if settings.weights.kind == "existingClaim" and secrets.hugging_face_token is not None:
+        problems.append(
+            Problem(HUB_TOKEN, "must be left out when weights.kind is existingClaim: nothing is downloaded")
+        )
     return problems

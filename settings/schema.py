@@ -167,16 +167,61 @@ class HubSettings(Section):
 
 
 class WeightsSettings(Section):
-    """How model weights reach the pods: a ReadWriteMany claim per checkpoint, filled once, read by every replica."""
+    """How model weights reach the pods: downloaded once to a claim per checkpoint, or found on a claim that exists."""
 
-    kind: Literal["sharedClaim"] = Field(
-        default="sharedClaim", description="a ReadWriteMany claim per checkpoint, shared by all pods that serve it"
+    kind: Literal["sharedClaim", "existingClaim"] = Field(
+        default="sharedClaim",
+        description="sharedClaim: a ReadWriteMany claim per checkpoint, filled by a Job and shared by all pods that "
+        "serve it; existingClaim: one claim that holds all checkpoints already, mounted read-only",
     )
-    storage_class: DnsName = Field(description="storage class that offers ReadWriteMany, e.g. nfs-storage")
+    storage_class: DnsName | None = Field(
+        default=None,
+        description="storage class that offers ReadWriteMany, e.g. nfs-storage; required with sharedClaim",
+    )
+    claim_name: DnsName | None = Field(
+        default=None,
+        description="existing PersistentVolumeClaim with the published checkpoints; required with existingClaim",
+    )
     hub: HubSettings = Field(default=HubSettings(), description="where to download from")
     download_mib_per_s: PositiveInt = Field(default=100, description="download rate to plan with, MiB/s")
     read_mib_per_s: PositiveInt = Field(default=500, description="read rate of one pod from the claim, MiB/s")
     prewarm: bool = Field(default=True, description="read the weights into the page cache before vLLM starts")
+
+    @model_validator(mode="after")
+    def complete(self) -> Self:
+        """A shared claim needs its storage class; on an existing claim nothing is made and nothing is downloaded."""
+        if self.kind == "sharedClaim":
+            if self.claim_name is not None:
+                raise ValueError(
+                    f'claimName ("{self.claim_name}") must be left out when kind is sharedClaim, which makes a claim '
+                    "per checkpoint; use kind: existingClaim"
+                )
+            if self.storage_class is None:
+                raise ValueError(
+                    "kind sharedClaim needs storageClass, one that offers ReadWriteMany; for weights that are on a "
+                    "claim already, use kind: existingClaim with claimName"
+                )
+            return self
+        made = [
+            key
+            for key, field in (
+                ("storageClass", "storage_class"),
+                ("hub", "hub"),
+                ("downloadMibPerS", "download_mib_per_s"),
+            )
+            if field in self.model_fields_set
+        ]
+        if made:
+            raise ValueError(
+                f"{' and '.join(made)} must be left out when kind is existingClaim: no claim is made and nothing is "
+                "downloaded"
+            )
+        if self.claim_name is None:
+            raise ValueError(
+                "kind existingClaim needs claimName, the PersistentVolumeClaim that holds the checkpoints; to have "
+                "them downloaded, use kind: sharedClaim with storageClass"
+            )
+        return self
 
 
 class ReplicaSettings(Section):

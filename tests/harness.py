@@ -419,6 +419,10 @@ VARIANTS: dict[str, Config] = {
         images={"mirror": "registry.example.com/mirror"},
     ),
     "on-cpu": on_cpu(),
+    "weights-on-disk": minimal(
+        gpuOperator={"verifyNodes": False},
+        weights={"storageClass": None, "kind": "existingClaim", "claimName": "disk"},
+    ),
     "nothing-installed": minimal(
         gpuOperator={"install": False, "verifyNodes": False},
         observability={"install": False, "prometheusUrl": "http://prometheus.example.com:9090"},
@@ -472,6 +476,15 @@ def pods(deployed: Deployed) -> list[Pod]:
 
 def _pod(owner: str, manifest: Manifest, template: Any, added: Mapping[str, str]) -> Pod:
     return Pod(owner, manifest.kind, manifest.namespace, {**template["metadata"]["labels"], **added}, template["spec"])
+
+
+def planned_jobs(plan: Plan) -> dict[str, int]:
+    """How many Jobs of each kind a stack has: one per checkpoint that is fetched, pool to verify and database."""
+    return {
+        "model-weights": 0 if plan.weights.existing_claim else len(plan.weights.checkpoints),
+        "verify-nodes": sum(pool.verify for pool in plan.pools.values()),
+        "litellm-migration": 1 if plan.gateway.database else 0,
+    }
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -37,7 +37,7 @@ class NotReadyError(Exception):
 
 def check(directory: Path, repo: str, revision: str) -> list[Path]:
     """Return the safetensors of the manifest in loading order, or say why this is not the revision asked for."""
-    remedy = f"run the weights Job of {repo}@{revision} to its end, then restart this pod"
+    remedy = f"publish {repo}@{revision} there, as its weights Job does, then restart this pod"
     try:
         manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
         held, files = f"{manifest['repo']}@{manifest['revision']}", manifest["files"]

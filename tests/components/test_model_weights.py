@@ -4,11 +4,13 @@ That the script really fetches, verifies and publishes is proved by the tests of
 offers the claim, by no test.
 """
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from catalog import load_catalog
+from preview.prerequisites import prerequisites
 from tests.harness import HUB_TOKEN, Deployed, container_of, environment, minimal, stack
 
 REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"
@@ -230,3 +232,42 @@ def test_weights_hand_on_where_they_are():
         "mount_path": "/models",
         "ready": True,
     }
+
+
+# --- weights that are there already -----------------------------------------------------------------------------------
+
+EXISTING = {"storageClass": None, "kind": "existingClaim", "claimName": "disk"}
+
+
+def test_nothing_is_declared_for_an_existing_claim():
+    """No claim, Job, script, account, network rule or Secret, and no storage class is expected; the claim is."""
+    deployed = stack(minimal(weights=EXISTING))
+    assert deployed.children("weights") == []
+    assert deployed.registered("weights") == {
+        "claim_names": {DIRECTORY: "disk"},
+        "mount_path": "/models",
+        "ready": True,
+    }
+    held = f"Qwen--Qwen3-0.6B/{REVISION}/"
+    expected = [
+        item for item in prerequisites(deployed.manifests) if item.kind in ("PersistentVolumeClaim", "StorageClass")
+    ]
+    assert [str(item) for item in expected] == [
+        (
+            "PersistentVolumeClaim disk in llm-serving: "
+            f"must hold {held} with manifest.json, as the weights Job publishes it"
+        )
+    ]
+
+
+def test_servers_differ_only_in_the_claim_they_mount():
+    """Read-only, at the same place, checked by the same init container; no server waits for a download."""
+    downloaded, found = stack(minimal()), stack(minimal(weights=EXISTING))
+    mounted = {"name": "models", "persistentVolumeClaim": {"claimName": "disk", "readOnly": True}}
+    ours, theirs = (deepcopy(deployed.object("Deployment", "vllm-small")) for deployed in (downloaded, found))
+    assert theirs["spec"]["template"]["spec"]["volumes"][0] == mounted
+    ours["spec"]["template"]["spec"]["volumes"][0] = mounted
+    assert theirs == ours
+    waits = [deployed.depends_on("Deployment", "vllm-small") for deployed in (downloaded, found)]
+    assert waits[0] - waits[1] == {f"Job/{LOGICAL}", f"PersistentVolumeClaim/{LOGICAL}"}
+    assert waits[1] - waits[0] == set()

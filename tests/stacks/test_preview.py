@@ -177,6 +177,19 @@ def test_the_report_is_for_reading(capsys, project):
     assert lines[-2] == "Total $0.80/h from the fewest to the most replicas"
 
 
+def test_weights_on_disk_are_not_said_to_be_fetched(capsys, project):
+    """The report names the existing claim and the size of what must be on it, and speaks of no download."""
+    text = STACK.replace("storageClass: rwx", "kind: existingClaim, claimName: disk")
+    _, output, errors = preview(capsys, "--project", project(one=text), "--stack", "one")
+    assert (errors, text == STACK) == ("", False)
+    assert "weights     on the existing claim disk, mounted read-only; it is neither filled nor changed\n" in output
+    assert "Qwen/Qwen3-0.6B @ c1899de289a0, 1.2 GiB\n" in output
+    assert "• PersistentVolumeClaim disk in llm-serving: must hold" in output
+    assert [
+        word for word in ("fetch", "download", "filled from", "storageClass", "StorageClass") if word in output
+    ] == []
+
+
 def bar(output: str) -> str:
     """The memory bar of the first model, without label and figure."""
     line = next(line for line in output.splitlines() if line.startswith("memory"))

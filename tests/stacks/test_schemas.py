@@ -13,7 +13,7 @@ import pytest
 import yaml
 from kubernetes_validate import utils
 
-from tests.harness import CRDS, VARIANTS, every_stack, rendered, stack
+from tests.harness import CRDS, VARIANTS, every_stack, planned_jobs, rendered, stack
 
 EVERY = pytest.mark.parametrize("name", every_stack())
 # GKE's ComputeClass is not among the collected schemas: Google publishes none.
@@ -93,7 +93,9 @@ def test_objects_meet_the_schema_of_the_planned_kubernetes_version(name: str):
     version = rendered(name).plan.kubernetes
     found = bodies(name, custom=False)
     assert {kubernetes_validate.validate(body, version, strict=True) for body in found} == {version}
-    assert {"Deployment", "Job", "Service", "NetworkPolicy", "PodDisruptionBudget"} <= {body["kind"] for body in found}
+    kinds = {body["kind"] for body in found}
+    assert {"Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget"} <= kinds
+    assert ("Job" in kinds) == any(planned_jobs(rendered(name).plan).values())
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,15 @@ def test_what_is_not_pinned_is_listed():
     )
 
 
+def test_the_cpu_image_is_pulled_for_downloads_and_for_cpu_servers_only():
+    """With weights on a claim that exists nothing is downloaded, and only a CPU server still needs the image."""
+    there = {"kind": "existingClaim", "claimName": "disk"}
+    downloaded, found = planned(stack()), planned(stack(weights=there))
+    on_cpu = planned({**serving(CPU, model="Qwen/Qwen3-8B-AWQ", contextTokens=4096), "weights": there})
+    names = [{image.name for image in plan.images} & {"vllm", "vllm-cpu"} for plan in (downloaded, found, on_cpu)]
+    assert names == [{"vllm", "vllm-cpu"}, {"vllm"}, {"vllm-cpu"}]
+
+
 def test_images_that_are_not_used_need_no_digest():
     """No Redis of our own, and no nodes to verify: neither image is pulled."""
     raw = stack(

@@ -130,6 +130,11 @@ def test_a_secret_arrives_as_a_secret_output():
             ("huggingFaceToken",),
             "huggingFaceToken: must be left out when weights.hub.tokenSecret names a Secret",
         ),
+        (
+            {**stack(weights={"kind": "existingClaim", "claimName": "disk"}), "huggingFaceToken": "hf_x"},
+            ("huggingFaceToken",),
+            "huggingFaceToken: must be left out when weights.kind is existingClaim: nothing is downloaded",
+        ),
         ({**stack(), "cluster": "dev"}, (), 'cluster: "dev" must be a mapping of keys'),
         ({**stack(), "cluster": "5"}, (), "cluster: 5 must be a mapping of keys"),
         ({**stack(), "gateway": "{x: 1"}, (), 'gateway: "{x: 1" must be a mapping of keys'),

@@ -631,7 +631,7 @@ class TestPrewarmWeights:
         wanted = {"MODEL_REPO": "acme/tiny", "MODEL_REVISION": REVISION} | {key: value}
         assert self.run(volume, **{key: value}) == 1
         name = f"{wanted['MODEL_REPO']}@{wanted['MODEL_REVISION']}"
-        remedy = f"run the weights Job of {name} to its end, then restart this pod"
+        remedy = f"publish {name} there, as its weights Job does, then restart this pod"
         assert lines(capsys) == [f"not ready: {volume} holds {NAME}, this server wants {name}; {remedy}"]
 
     def test_names_every_file_that_is_missing_or_cut_short(self, volume: Path, capsys) -> None:
@@ -640,7 +640,7 @@ class TestPrewarmWeights:
         (volume / SECOND).write_bytes(b"cut")
         assert self.run(volume) == 1
         faults = f"config.json is missing, {SECOND} has 3 bytes instead of 766"
-        remedy = f"run the weights Job of {NAME} to its end, then restart this pod"
+        remedy = f"publish {NAME} there, as its weights Job does, then restart this pod"
         assert lines(capsys) == [f"not ready: {volume} is not complete: {faults}; {remedy}"]
 
     @pytest.mark.parametrize(
@@ -653,7 +653,7 @@ class TestPrewarmWeights:
         if manifest:
             (volume / "manifest.json").write_text(manifest)
         assert self.run(volume) == 1
-        remedy = f"run the weights Job of {NAME} to its end, then restart this pod"
+        remedy = f"publish {NAME} there, as its weights Job does, then restart this pod"
         assert lines(capsys) == [f"not ready: {volume}{fault}; {remedy}"]
 
     def test_names_a_variable_that_is_not_set(self, capsys: pytest.CaptureFixture[str]) -> None:

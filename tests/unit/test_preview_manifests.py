@@ -187,6 +187,58 @@ def test_a_namespace_of_expected_secrets_comes_first():
     ]
 
 
+def test_claims_that_nobody_declares_are_expected():
+    """A claim that pods mount and the stack does not declare is expected, with the directories its servers want."""
+
+    def build() -> None:
+        spec: Any = {"accessModes": ["ReadWriteMany"]}
+        k8s.core.v1.PersistentVolumeClaim("ours", metadata={"name": "ours", "namespace": "here"}, spec=spec)
+        for name, claim, directory in (
+            ("one", "disk", "a--b/1"),
+            ("two", "disk", "a--b/2"),
+            ("three", "ours", "a--b/3"),
+        ):
+            mounts = [{"name": "models", "mountPath": "/models"}]
+            env = [{"name": "MODEL_DIR", "value": f"/models/{directory}"}]
+            volumes = [{"name": "models", "persistentVolumeClaim": {"claimName": claim}}, {"name": "t", "emptyDir": {}}]
+            check = {"name": "check", "env": env, "volumeMounts": mounts}
+            serve = {"name": "serve", "volumeMounts": mounts}
+            deployment(name, {"initContainers": [check], "containers": [serve], "volumes": volumes})
+        other = [{"name": "data", "persistentVolumeClaim": {"claimName": "else"}}]
+        deployment("four", {"containers": [{"name": "c", "env": [], "volumeMounts": []}], "volumes": other})
+
+    assert prerequisites(rendered(build)) == (
+        Expected("Namespace", "here", command="kubectl create namespace here"),
+        Expected(
+            "PersistentVolumeClaim",
+            "disk",
+            "here",
+            note="must hold a--b/1/, a--b/2/ with manifest.json, as the weights Job publishes it",
+        ),
+        Expected("PersistentVolumeClaim", "else", "here"),
+    )
+
+
+def test_a_namespace_says_what_has_to_be_put_there():
+    """Secrets, claims or both must be there before the stack that adopts their namespace."""
+
+    def build(*pods: dict[str, Any]) -> None:
+        kept = k8s.Provider("kept", upsert_existing_objects=True)
+        k8s.core.v1.Namespace("here", metadata={"name": "here"}, opts=pulumi.ResourceOptions(provider=kept))
+        for position, pod in enumerate(pods):
+            deployment(f"d{position}", {"containers": [{"name": "c"}], **pod})
+
+    claim = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "disk"}}]}
+    secret = {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}
+    notes = [
+        prerequisites(rendered(lambda pods=pods: build(*pods)))[0].note
+        for pods in ((secret,), (claim,), (claim, secret))
+    ]
+    assert notes == [
+        f"for the {what} below; the stack takes it over" for what in ("Secrets", "claims", "Secrets and claims")
+    ]
+
+
 def test_what_else_a_stack_relies_on():
     """Storage class, Gateway, Ingress class and its TLS Secret, named nodes, foreign namespaces and API groups."""
 

@@ -15,7 +15,8 @@ from tests.unit.small_stack import A10, MODEL, checked, properties, refusals, se
 
 PROD = stack_file("prod")
 NAN, INF = float("nan"), float("inf")
-WEIGHTS_KEYS = ("downloadMibPerS", "hub", "kind", "prewarm", "readMibPerS", "storageClass")
+WEIGHTS_KEYS = ("claimName", "downloadMibPerS", "hub", "kind", "prewarm", "readMibPerS", "storageClass")
+LEFT_OUT = "must be left out when kind is existingClaim: no claim is made and nothing is downloaded"
 STRATEGIES = ("least-busy", "simple-shuffle", "latency-based-routing")
 SECTIONS = sorted(field.alias or name for name, field in StackSettings.model_fields.items())
 
@@ -53,6 +54,11 @@ def cluster(**changes: Any) -> dict[str, Any]:
 def weights(**changes: Any) -> dict[str, Any]:
     """The small stack with other weights."""
     return stack(weights={"storageClass": "nfs", **changes})
+
+
+def existing_claim(**changes: Any) -> dict[str, Any]:
+    """The small stack with weights on a claim that exists."""
+    return stack(weights={"kind": "existingClaim", "claimName": "disk", **changes})
 
 
 def canary(**changes: Any) -> dict[str, Any]:
@@ -145,6 +151,7 @@ def test_names_may_be_equal_where_they_mean_different_things():
 
 
 NAME = r"must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_NAME = r"must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 URL = r"must match ^https?://[^\s/]+(/\S*)?$"
 PREFIX = r"must match ^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$"
 REPOSITORY = r"must match ^[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*$"
@@ -188,6 +195,12 @@ TEXT = "must be text; put it in quotes"
         # other kinds of value
         (stack(gpuPools=[]), "gpuPools", "a list must be a mapping of keys"),
         (stack(weights=3), "weights", "3 must be a mapping of keys"),
+        (
+            weights(kind="existingClam"),
+            "weights.kind",
+            "\"existingClam\" is not one of sharedClaim, existingClaim; did you mean 'existingClaim'?",
+        ),
+        (existing_claim(claimNam="disk"), "weights.claimNam", "unknown key; did you mean 'claimName'?"),
         (serving(args="--seed=1"), "models.m.args", '"--seed=1" must be a list'),
         (serving(args=[1]), "models.m.args[0]", f"1 {TEXT}"),
         (serving(env={"X": 3}), "models.m.env.X", f"3 {TEXT}"),
@@ -266,6 +279,35 @@ TEXT = "must be text; put it in quotes"
         (gateway(expose={"kind": "ingress", "className": "n"}), "gateway", "expose.kind ingress needs host"),
         (expose(kind="gatewayApi"), "gateway.expose.gatewayName", "is missing: name of the Gateway"),
         (redis(), "gateway.redis.host", "is missing: host name of the Redis"),
+        # weights
+        (
+            stack(weights={"prewarm": True}),
+            "weights",
+            (
+                "kind sharedClaim needs storageClass, one that offers ReadWriteMany; for weights that are on a claim "
+                "already, use kind: existingClaim with claimName"
+            ),
+        ),
+        (
+            weights(claimName="disk"),
+            "weights",
+            (
+                'claimName ("disk") must be left out when kind is sharedClaim, which makes a claim per checkpoint; use '
+                "kind: existingClaim"
+            ),
+        ),
+        (
+            stack(weights={"kind": "existingClaim"}),
+            "weights",
+            (
+                "kind existingClaim needs claimName, the PersistentVolumeClaim that holds the checkpoints; to have "
+                "them downloaded, use kind: sharedClaim with storageClass"
+            ),
+        ),
+        (existing_claim(storageClass="nfs"), "weights", f"storageClass {LEFT_OUT}"),
+        (existing_claim(hub={"tokenSecret": "hub"}), "weights", f"hub {LEFT_OUT}"),
+        (existing_claim(hub={}, downloadMibPerS=100), "weights", f"hub and downloadMibPerS {LEFT_OUT}"),
+        (existing_claim(claimName="Disk_1"), "weights.claimName", f'"Disk_1" is not well formed; it {DNS_NAME}'),
         # nodes
         (existing("a", "b"), "gpuPools.a10", "provisioning.nodeNames names 2 nodes, nodes says 4"),
         (existing("a", "a", "b", "c"), "gpuPools.a10.provisioning.nodeNames", "names a node twice"),

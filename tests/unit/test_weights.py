@@ -1,5 +1,7 @@
 """Which checkpoints are fetched, where each lies, and how large its claim is."""
 
+from dataclasses import replace
+
 import pytest
 
 from planning.weights import checkpoint, disk_bytes
@@ -119,6 +121,26 @@ def test_the_size_of_a_claim_is_that_of_its_checkpoint_alone():
     assert sizes == [{r1["model"]: 768}, {r1["model"]: 768, "Qwen/Qwen3-14B": 48}]
 
 
+def test_checkpoints_on_a_claim_that_exists():
+    """Repository, commit and directory are those a Job would publish; nothing is sized, fetched or run."""
+    models = {"a": MODEL, "b": {**MODEL, "model": "Qwen/Qwen3-14B-AWQ"}}
+    shared = planned(stack(models=models)).weights
+    found = planned(stack(models=models, weights={"kind": "existingClaim", "claimName": "disk"})).weights
+    assert (found.existing_claim, found.storage_class, found.image) == ("disk", None, None)
+    unfetched = {"claim_name": "disk", "claim_gib": 0, "download_s": 0, "await_timeout_s": 0}
+    assert found.checkpoints == tuple(replace(item, **unfetched) for item in shared.checkpoints)
+    assert (shared.existing_claim, len(found.checkpoints)) == (None, 2)
+
+
+def test_an_existing_claim_changes_nothing_of_a_server_but_its_claim():
+    """Arguments, environment, memory and waits are those of a server whose weights were downloaded."""
+    shared, found = (
+        planned(stack(weights=weights)).servers[0]
+        for weights in ({"storageClass": "nfs"}, {"kind": "existingClaim", "claimName": "disk"})
+    )
+    assert replace(found, checkpoint=shared.checkpoint) == shared
+
+
 @pytest.mark.parametrize(
     ("endpoint", "expected"),
     [
@@ -146,4 +168,5 @@ def test_settings_of_the_weights_reach_the_plan():
     raw = stack(weights={"storageClass": "fast", "prewarm": False, "hub": {"tokenSecret": "hub"}})
     found = planned(raw).weights
     assert (found.storage_class, found.prewarm, found.token_secret) == ("fast", False, "hub")
+    assert found.image is not None
     assert (found.mount_path, found.hub_kind, found.image.name) == ("/models", "huggingface", "vllm-cpu")
