@@ -45,14 +45,12 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "NO_REDOC": "True",
         "PROMETHEUS_METRICS_PORT": str(METRICS_PORT),
         "PROMETHEUS_MULTIPROC_DIR": f"{TMP}/prometheus",
-        "REDIS_HOST": plan.redis.host,
-        "REDIS_PORT": str(plan.redis.port),
         "XDG_CACHE_HOME": f"{TMP}/cache",
     }
-    secrets = [
-        _k8s.secret_env("LITELLM_MASTER_KEY", keys, MASTER_ENTRY),
-        _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY),
-    ]
+    secrets = [_k8s.secret_env("LITELLM_MASTER_KEY", keys, MASTER_ENTRY)]
+    if plan.redis:
+        values |= {"REDIS_HOST": plan.redis.host, "REDIS_PORT": str(plan.redis.port)}
+        secrets.append(_k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY))
     if plan.database:
         secrets += [
             _k8s.secret_env("LITELLM_SALT_KEY", keys, SALT_ENTRY),

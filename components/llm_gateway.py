@@ -1,7 +1,7 @@
 """`LlmGateway`: one OpenAI-compatible endpoint (LiteLLM) in front of all servers.
 
-Owns the proxy, its configuration, keys, Redis, exposure and network rules. The configuration holds names of environment
-variables only; every key comes from a Secret.
+Owns the proxy, its configuration, keys, Redis (unless there is none), exposure and network rules. The configuration
+holds names of environment variables only; every key comes from a Secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class LlmGateway(pulumi.ComponentResource):
         named: Any = {**metadata, "name": plan.name}
         keys = self._keys(name, args, metadata)
         after: list[pulumi.Resource] = [*args.get("after", [])]
-        if plan.redis.image:
+        if plan.redis and plan.redis.image:
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after.append(redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child))
         policy = k8s.networking.v1.NetworkPolicy(
@@ -124,12 +124,13 @@ class LlmGateway(pulumi.ComponentResource):
             return args["plan"].existing_secret
         master = args.get("master_key")
         assert master is not None, "settings demand one of the two"
+        redis_key = {REDIS_ENTRY: _k8s.derived_key(master, "redis")} if args["plan"].redis else {}
         secret = k8s.core.v1.Secret(
             f"{name}-keys",
             metadata=metadata,
             string_data={
                 MASTER_ENTRY: pulumi.Output.secret(master.apply(_strong)),
-                REDIS_ENTRY: _k8s.derived_key(master, "redis"),
+                **redis_key,
                 SALT_ENTRY: _k8s.derived_key(master, "salt"),
             },
             opts=pulumi.ResourceOptions(parent=self),
@@ -200,9 +201,9 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, Any]:
     egress: list[dict[str, Any]] = [
         {"to": [_k8s.pods(ref["pods"]) for ref in args["servers"].values()], "ports": _k8s.tcp(args["server_port"])}
     ]
-    if plan.redis.image:
+    if plan.redis and plan.redis.image:
         egress.append({"to": [_k8s.pods(_k8s.selector("redis", "litellm-redis"))], "ports": _k8s.tcp(plan.redis.port)})
-    else:
+    elif plan.redis:
         egress.append({"ports": _k8s.tcp(plan.redis.port)})
     if plan.database:
         egress.append({"ports": _k8s.tcp(plan.database.port)})

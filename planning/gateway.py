@@ -1,11 +1,11 @@
-"""The gateway: one route per served model, limits shared over replicas, timeouts that do not cut an answer."""
+"""The gateway: one route per served model, limits counted once for all replicas, timeouts that do not cut an answer."""
 
 from collections.abc import Mapping, Sequence
 
 from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
 from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, SHUTDOWN_MARGIN_S
 from settings.problems import Problem, nearest
-from settings.schema import ExistingRedis, ModelSettings, StackSettings
+from settings.schema import ExistingRedis, ModelSettings, NoRedis, StackSettings
 
 NAME = "litellm"
 REDIS_NAME = "litellm-redis"
@@ -80,11 +80,8 @@ def gateway(
     if any(server.canary and server.weight < 100 for server in servers) and strategy != WEIGHTED_STRATEGY:
         reasons["routingStrategy"] = f"{WEIGHTED_STRATEGY} while a canary runs: {strategy} does not read weights"
         strategy = WEIGHTED_STRATEGY
-    redis = wanted.redis
-    if isinstance(redis, ExistingRedis):
-        redis_plan = RedisPlan(redis.host, redis.port, None)
-    else:
-        redis_plan = RedisPlan(f"{REDIS_NAME}.{settings.cluster.namespace}.svc", REDIS_PORT, images["redis"])
+    if isinstance(wanted.redis, NoRedis):
+        reasons["redis"] = _counted_in_memory(settings, problems)
     database = wanted.database
     return GatewayPlan(
         name=NAME,
@@ -96,7 +93,7 @@ def gateway(
         request_timeout_s=timeout,
         route_timeout_s=timeout + ROUTE_MARGIN_S,
         retries=wanted.retries,
-        redis=redis_plan,
+        redis=_redis(settings, images),
         database=DatabasePlan(database.existing_secret, database.port) if database else None,
         existing_secret=wanted.existing_secret,
         exposure=wanted.expose.model_dump(exclude_none=True),
@@ -108,6 +105,33 @@ def gateway(
         termination_grace_s=PRE_STOP_S + timeout + SHUTDOWN_MARGIN_S,
         reasons=reasons,
     )
+
+
+def _redis(settings: StackSettings, images: Mapping[str, ImagePlan]) -> RedisPlan | None:
+    match settings.gateway.redis:
+        case NoRedis():
+            return None
+        case ExistingRedis(host=host, port=port):
+            return RedisPlan(host, port, None)
+        case _:
+            return RedisPlan(f"{REDIS_NAME}.{settings.cluster.namespace}.svc", REDIS_PORT, images["redis"])
+
+
+def _counted_in_memory(settings: StackSettings, problems: list[Problem]) -> str:
+    """What it means to have no Redis; more than one replica would each count for itself, and is a problem."""
+    replicas = settings.gateway.replicas
+    if replicas > 1:
+        problems.append(
+            Problem(
+                "gateway.redis",
+                f"kind none with {replicas} replicas: each would count limits, and requests for least-busy, for "
+                "itself; use gateway.replicas: 1, or gateway.redis: {kind: bundled}",
+            )
+        )
+    limited = [name for name, model in settings.models.items() if model.requests_per_minute or model.tokens_per_minute]
+    if not limited:
+        return "none: one replica shares its counts with nobody"
+    return f"none: limits of {', '.join(limited)} are counted in the one replica's memory and start anew with its pod"
 
 
 def _fallbacks(settings: StackSettings, problems: list[Problem]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -163,6 +187,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             "allow_requests_on_db_unavailable": True,
             "proxy_batch_write_at": 60,
         }
+    redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
     return {
         "model_list": model_list,
         "router_settings": {
@@ -173,9 +198,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             "cooldown_time": 10,
             "enable_pre_call_checks": True,
             "fallbacks": [{name: list(others)} for name, others in gateway_plan.fallbacks],
-            "redis_host": "os.environ/REDIS_HOST",
-            "redis_port": "os.environ/REDIS_PORT",
-            "redis_password": "os.environ/REDIS_PASSWORD",
+            **(redis if gateway_plan.redis else {}),
         },
         "litellm_settings": {
             "callbacks": ["prometheus"],

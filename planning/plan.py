@@ -293,7 +293,10 @@ class DatabasePlan:
 
 @dataclass(frozen=True)
 class GatewayPlan:
-    """The OpenAI-compatible endpoint. `route_timeout_s` > `request_timeout_s`: the gateway, not the route, gives up."""
+    """The OpenAI-compatible endpoint. `route_timeout_s` > `request_timeout_s`: the gateway, not the route, gives up.
+
+    `redis` is None where the one replica counts in its own memory.
+    """
 
     name: str
     image: ImagePlan
@@ -304,7 +307,7 @@ class GatewayPlan:
     request_timeout_s: int
     route_timeout_s: int
     retries: int
-    redis: RedisPlan
+    redis: RedisPlan | None
     database: DatabasePlan | None
     existing_secret: str | None
     exposure: Mapping[str, object]

@@ -86,7 +86,7 @@ def _images(
     yield planned_gateway.image
     if planned_weights.image:
         yield planned_weights.image
-    if planned_gateway.redis.image:
+    if planned_gateway.redis and planned_gateway.redis.image:
         yield planned_gateway.redis.image
     if any(pool.verify for pool in pools.values()):
         yield images["python"]

@@ -76,7 +76,9 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
     yield "weights", _weights(plan.weights)
     gateway = plan.gateway
     reached = f"https://{gateway.host}" if gateway.host else "inside the cluster only"
-    redis = "its own Redis" if gateway.redis.image else f"Redis at {gateway.redis.host}"
+    redis = "no Redis"
+    if gateway.redis:
+        redis = "its own Redis" if gateway.redis.image else f"Redis at {gateway.redis.host}"
     database = f"Postgres by Secret {gateway.database.secret}" if gateway.database else "no Postgres"
     behaviour = (
         f"routing {gateway.routing_strategy}, requests up to {minutes(gateway.request_timeout_s)}, "

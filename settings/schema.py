@@ -438,6 +438,12 @@ class ExistingRedis(Section):
     port: Port = Field(default=6379, description="port of the Redis")
 
 
+class NoRedis(Section):
+    """No Redis at all: the one replica of the gateway counts in its own memory."""
+
+    kind: Literal["none"] = Field(description="count in the gateway's memory; only with `gateway.replicas: 1`")
+
+
 class DatabaseSettings(Section):
     """Postgres for virtual keys, budgets and spend; its URL is the key `database-url` of an existing Secret."""
 
@@ -458,8 +464,10 @@ class GatewaySettings(Section):
     existing_secret: ObjectName | None = Field(
         default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
     )
-    redis: BundledRedis | ExistingRedis = Field(
-        default=BundledRedis(kind="bundled"), discriminator="kind", description="where limits are counted"
+    redis: BundledRedis | ExistingRedis | NoRedis = Field(
+        default=BundledRedis(kind="bundled"),
+        discriminator="kind",
+        description="where limits are counted: bundled, existing, none",
     )
     database: DatabaseSettings | None = Field(default=None, description="Postgres, for virtual keys and budgets")
     routing_strategy: Literal["least-busy", "simple-shuffle", "latency-based-routing"] = Field(

@@ -430,6 +430,9 @@ VARIANTS: dict[str, Config] = {
         models={"small": {"replicas": {"max": 2}}},
         weights={"prewarm": False},
     ),
+    "no-redis": own_keys(
+        gateway={"replicas": 1, "redis": {"kind": "none"}}, models={"small": {"tokensPerMinute": 900}}
+    ),
     "every-dialect": serving(one_per_dialect()),
 }  # fmt: skip
 

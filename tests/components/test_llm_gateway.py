@@ -9,6 +9,7 @@ import pulumi
 import pytest
 
 from components._k8s import derived_key
+from preview.prerequisites import prerequisites
 from tests.harness import (
     MASTER_KEY,
     Deployed,
@@ -246,6 +247,28 @@ def test_an_existing_redis_is_used_and_none_is_run():
     assert {"ports": [{"port": 6380, "protocol": "TCP"}]} in deployed.object("NetworkPolicy", "litellm")["spec"][
         "egress"
     ]
+
+
+def test_without_redis_nothing_of_it_is_left():
+    """No object, variable, key or network rule of a Redis; the rest of the gateway is what it is with one."""
+    alone = {"replicas": 1, "redis": {"kind": "none"}}
+    with_redis, without = stack(minimal(gateway={"replicas": 1})), stack(minimal(gateway=alone))
+    own, bare = with_redis.children("gateway"), without.children("gateway")
+    assert bare == [child for child in own if child[1] != "gateway-redis"]
+    values, bare_values = (environment(container_of(proxy(deployed))) for deployed in (with_redis, without))
+    assert bare_values == {key: value for key, value in values.items() if not key.startswith("REDIS_")}
+    egress = without.object("NetworkPolicy", "litellm")["spec"]["egress"]
+    assert [rule["ports"] for rule in egress] == [[{"port": 8000, "protocol": "TCP"}]]
+    assert [item.keys for item in prerequisites(without.manifests) if item.kind == "Secret"] == [
+        ("master-key", "vllm-small")
+    ]
+    assert "Deployment/gateway-redis" not in without.depends_on("Deployment", "gateway")
+
+
+def test_without_redis_no_password_is_derived():
+    """The Secret of the gateway has a master key and a salt only."""
+    deployed = stack(own_keys(gateway={"replicas": 1, "redis": {"kind": "none"}}))
+    assert set(deployed.secret("gateway-keys")) == {"master-key", "salt-key"}
 
 
 # --- database ---------------------------------------------------------------------------------------------------------

@@ -61,6 +61,12 @@ def workloads(deployed: Deployed) -> list[Any]:
     return [body for kind in ("Deployment", "LeaderWorkerSet") for body in deployed.objects(kind)]
 
 
+def own_redis_of(deployed: Deployed) -> bool:
+    """Whether the stack runs a Redis itself; it may also use somebody else's, or none."""
+    redis = deployed.plan.gateway.redis
+    return redis is not None and redis.image is not None
+
+
 def scalers(deployed: Deployed) -> list[Any]:
     """Everything that changes a number of replicas."""
     return [*deployed.objects("ScaledObject"), *deployed.objects("HorizontalPodAutoscaler")]
@@ -146,7 +152,7 @@ def test_every_pod_passes_the_restricted_level(name: str):
     deployed = rendered(name)
     found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(deployed)}
     assert faulty(found) == {}
-    own_redis = 1 if deployed.plan.gateway.redis.image else 0
+    own_redis = int(own_redis_of(deployed))
     assert len(found) == len(deployed.plan.servers) + 1 + own_redis + sum(planned_jobs(deployed.plan).values())
 
 
@@ -327,7 +333,7 @@ def test_only_the_gateway_reaches_servers_and_redis(name: str):
     expected = {
         ("Deployment litellm", f"{kinds[route.server]} {route.server}") for route in deployed.plan.gateway.routes
     }
-    if deployed.plan.gateway.redis.image:
+    if own_redis_of(deployed):
         expected.add(("Deployment litellm", "Deployment litellm-redis"))
     assert found == expected
 
@@ -354,7 +360,7 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
     hub = ",".join(f"TCP/{port}" for port in sorted({443, plan.weights.hub_port}))
     gateway = set()
-    if not plan.gateway.redis.image:
+    if plan.gateway.redis and not plan.gateway.redis.image:
         gateway.add(("anywhere", f"TCP/{plan.gateway.redis.port}"))
     if plan.gateway.database:
         gateway.add(("anywhere", f"TCP/{plan.gateway.database.port}"))

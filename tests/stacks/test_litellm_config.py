@@ -106,10 +106,12 @@ def test_every_variable_the_configuration_reads_is_set(name: str):
     }
     assert read - set(values) == set()
     in_clear = {variable for variable in read if not values[variable].startswith("secret:")}
-    assert in_clear == {"REDIS_HOST", "REDIS_PORT"}
+    redis = deployed.plan.gateway.redis
+    assert in_clear == ({"REDIS_HOST", "REDIS_PORT"} if redis else set())
     keys = {entry["litellm_params"]["api_key"] for entry in config["model_list"]}
     assert len(keys) == len(config["model_list"])
-    assert {"LITELLM_MASTER_KEY", "REDIS_PASSWORD"} < read
+    assert {"LITELLM_MASTER_KEY", *(["REDIS_PASSWORD"] if redis else [])} < read
+    assert ("REDIS_PASSWORD" in values) == (redis is not None)
 
 
 @EVERY
@@ -130,11 +132,13 @@ def test_gateway_and_server_have_the_same_key(name: str):
 
 @EVERY
 def test_limits_are_shared_over_replicas(name: str):
-    """A strategy or limit that counts needs Redis, and the router is given one."""
-    router = gateway_config(rendered(name))["router_settings"]
-    assert {router[key] for key in ("redis_host", "redis_port", "redis_password")} == {
-        f"{FROM_ENVIRONMENT}{variable}" for variable in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD")
-    }
+    """A strategy or limit that counts needs Redis, and the router is given one; one replica may count alone."""
+    deployed = rendered(name)
+    router = gateway_config(deployed)["router_settings"]
+    given = {key: value for key, value in router.items() if "redis" in key}
+    shared = {f"redis_{part}": f"{FROM_ENVIRONMENT}REDIS_{part.upper()}" for part in ("host", "port", "password")}
+    assert given == (shared if deployed.plan.gateway.redis else {})
+    assert given or deployed.object("Deployment", "litellm")["spec"]["replicas"] == 1
 
 
 @EVERY

@@ -4,6 +4,7 @@ Does not prove that LiteLLM takes it; the stack tests load it with LiteLLM's own
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -146,10 +147,60 @@ def test_fallbacks_that_nobody_serves_are_refused():
 def test_redis_and_postgres_are_where_they_are_said_to_be():
     """A small Redis of our own unless somebody else's is named; Postgres only where its Secret is."""
     own, other = gateway(), gateway(redis={"kind": "existing", "host": "redis.corp", "port": 6380})
+    assert own.redis is not None
     assert (own.redis.host, own.redis.port, own.database) == ("litellm-redis.llm-serving.svc", 6379, None)
     assert own.redis.image is not None
     assert other.redis == RedisPlan("redis.corp", 6380, None)
     assert gateway(database={"existingSecret": "pg"}).database == DatabasePlan("pg", 5432)
+
+
+def test_one_replica_may_do_without_redis():
+    """No Redis in the plan, no image of it, no key of it in the configuration of LiteLLM; nothing else changes."""
+    with_redis, without = gateway(replicas=1), gateway(replicas=1, redis={"kind": "none"})
+    assert without == replace(with_redis, redis=None, reasons=without.reasons)
+    plan = planned(stack(gateway={"existingSecret": "k", "replicas": 1, "redis": {"kind": "none"}}))
+    assert "redis" not in {image.name for image in plan.images}
+    urls = {"vllm-m": "http://vllm-m"}
+    removed = {"redis_host", "redis_port", "redis_password"}
+    config, bare = litellm_config(with_redis, urls), litellm_config(without, urls)
+    router, bare_router = config["router_settings"], bare["router_settings"]
+    assert isinstance(router, dict)
+    assert bare_router == {key: value for key, value in router.items() if key not in removed}
+    assert {**bare, "router_settings": None} == {**config, "router_settings": None}
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({}, "none: one replica shares its counts with nobody"),
+        (
+            {"requestsPerMinute": 60},
+            "none: limits of m are counted in the one replica's memory and start anew with its pod",
+        ),
+        (
+            {"tokensPerMinute": 60},
+            "none: limits of m are counted in the one replica's memory and start anew with its pod",
+        ),
+    ],
+)
+def test_without_redis_the_preview_says_where_limits_are_counted(limits, reason):
+    """The reason names the models whose limits are kept in memory; with a Redis there is nothing to say."""
+    none = {"existingSecret": "k", "replicas": 1, "redis": {"kind": "none"}}
+    raw = {**serving(**limits), "gateway": none}
+    assert planned(raw).gateway.reasons["redis"] == reason
+    assert "redis" not in planned(serving(**limits)).gateway.reasons
+
+
+@pytest.mark.parametrize("replicas", [{}, {"replicas": 2}, {"replicas": 5}])
+def test_replicas_that_would_count_apart_are_refused(replicas):
+    """Two replicas without Redis, which is the default number, would allow twice the limit."""
+    raw = stack(gateway={"existingSecret": "k", "redis": {"kind": "none"}, **replicas})
+    assert refusals(raw) == [
+        (
+            f"gateway.redis: kind none with {replicas.get('replicas', 2)} replicas: each would count limits, and "
+            "requests for least-busy, for itself; use gateway.replicas: 1, or gateway.redis: {kind: bundled}"
+        )
+    ]
 
 
 def test_settings_of_the_gateway_reach_its_plan():

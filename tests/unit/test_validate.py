@@ -279,6 +279,16 @@ TEXT = "must be text; put it in quotes"
         (gateway(expose={"kind": "ingress", "className": "n"}), "gateway", "expose.kind ingress needs host"),
         (expose(kind="gatewayApi"), "gateway.expose.gatewayName", "is missing: name of the Gateway"),
         (redis(), "gateway.redis.host", "is missing: host name of the Redis"),
+        (
+            gateway(redis={"kind": "nome"}),
+            "gateway.redis",
+            "kind 'nome' is not one of bundled, existing, none; did you mean 'none'?",
+        ),
+        (
+            gateway(redis={"kind": "none", "host": "r"}),
+            "gateway.redis.host",
+            "unknown key; known: kind",
+        ),
         # weights
         (
             stack(weights={"prewarm": True}),
