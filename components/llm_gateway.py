@@ -14,7 +14,8 @@ import yaml
 from components import _exposure, _k8s
 from components._litellm_pod import CONFIG_PATH, MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
 from components._redis import redis
-from planning.gateway import METRICS_PORT, PORT, litellm_config
+from components.pod_scripts import source
+from planning.gateway import AUTH_MODULE, METRICS_PORT, PORT, litellm_config
 from planning.plan import GatewayPlan
 
 APP, MIGRATION_APP = "litellm", "litellm-migration"
@@ -69,11 +70,12 @@ class LlmGateway(pulumi.ComponentResource):
         )
         account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
         urls = pulumi.Output.all(**{server: ref["url"] for server, ref in args["servers"].items()})
+        hook = {} if plan.database else {f"{AUTH_MODULE}.py": source(AUTH_MODULE)}
         config = k8s.core.v1.ConfigMap(
             f"{name}-config",
             metadata=metadata,
             immutable=True,
-            data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known)))},
+            data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **hook},
             opts=child,
         )
         proxy = container(args["plan"], args["servers"], keys)

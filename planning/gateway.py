@@ -17,6 +17,9 @@ CPUS = 1
 MEMORY_GIB = 4
 # What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
 ROUTE_MARGIN_S = 30
+# A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
+AUTH_MODULE = "gateway_auth"
+AUTH_HOOK = f"{AUTH_MODULE}.check"
 # What least-busy does not read: shares of traffic. Only this strategy honours `weight`.
 WEIGHTED_STRATEGY = "simple-shuffle"
 
@@ -187,6 +190,9 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             "allow_requests_on_db_unavailable": True,
             "proxy_batch_write_at": 60,
         }
+    else:
+        # without it LiteLLM answers a wrong key with 400 when there is no database to look it up in
+        general |= {"custom_auth": AUTH_HOOK, "custom_auth_run_common_checks": True}
     redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
     return {
         "model_list": model_list,

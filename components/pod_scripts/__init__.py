@@ -7,7 +7,7 @@ here.
 
 from importlib.resources import files
 
-NAMES = ("fetch_weights", "prewarm_weights", "verify_nodes")
+NAMES = ("fetch_weights", "gateway_auth", "prewarm_weights", "verify_nodes")
 
 
 def source(name: str) -> str:

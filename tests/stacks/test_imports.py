@@ -112,7 +112,7 @@ def test_pydantic_and_the_loader_stop_at_the_border_of_the_components():
 
 
 def test_pod_scripts_use_the_standard_library_only():
-    """What runs in other people's images imports nothing that is not in Python itself."""
+    """What runs in other people's images imports what is in Python itself; a hook of LiteLLM also LiteLLM."""
     scripts = [file for file in sorted(POD_SCRIPTS.glob("*.py")) if file.name != "__init__.py"]
     wrong = {
         f"{file.name}: {name}"
@@ -120,7 +120,7 @@ def test_pod_scripts_use_the_standard_library_only():
         for name in tops(file.read_text())
         if name not in sys.stdlib_module_names
     }
-    assert (wrong, len(scripts)) == (set(), 3)
+    assert (wrong, len(scripts)) == ({"gateway_auth.py: litellm"}, 4)
 
 
 def code_lines(text: str) -> int:

@@ -172,4 +172,20 @@ def test_the_database_is_used_where_there_is_one():
     with_database, without = gateway_config(rendered("variant:own-keys")), gateway_config(rendered("variant:minimal"))
     assert with_database["general_settings"]["database_url"] == "os.environ/DATABASE_URL"
     assert gateway_environment(rendered("variant:own-keys"))["DATABASE_URL"] == "secret:llm-database/database-url"
-    assert without["general_settings"] == {"master_key": "os.environ/LITELLM_MASTER_KEY"}
+    assert without["general_settings"] == {
+        "master_key": "os.environ/LITELLM_MASTER_KEY",
+        "custom_auth": "gateway_auth.check",
+        "custom_auth_run_common_checks": True,
+    }
+
+
+def test_the_hook_that_decides_about_keys_lies_beside_the_configuration():
+    """A gateway without a database has the file its configuration names; with one, LiteLLM decides by itself."""
+    files = {
+        name: sorted(
+            next(found["data"] for found in rendered(name).objects("ConfigMap") if "config.yaml" in found["data"])
+        )
+        for name in ("variant:minimal", "variant:own-keys")
+    }
+    assert files == {"variant:minimal": ["config.yaml", "gateway_auth.py"], "variant:own-keys": ["config.yaml"]}
+    assert "custom_auth" not in gateway_config(rendered("variant:own-keys"))["general_settings"]

@@ -264,7 +264,11 @@ def test_litellms_configuration_is_exact():
             "request_timeout": 600,
             "set_verbose": False,
         },
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+        "general_settings": {
+            "master_key": "os.environ/LITELLM_MASTER_KEY",
+            "custom_auth": "gateway_auth.check",
+            "custom_auth_run_common_checks": True,
+        },
     }
 
 
