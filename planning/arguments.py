@@ -7,6 +7,7 @@ from math import inf
 
 from catalog.load import Engine
 from catalog.schema import KvProfile, Model
+from planning.flags import has
 from planning.plan import Parallelism
 from settings.problems import Problem, nearest
 
@@ -81,7 +82,8 @@ def server_args(
         f"--shutdown-timeout={drain_s}",
     ]
     if utilization is None:
-        args.append("--dtype=bfloat16")
+        # what users say of it is said once
+        args += [] if has(extra, "--dtype") else ["--dtype=bfloat16"]
     else:
         args.append(f"--gpu-memory-utilization={utilization:g}")
         args.append(f"--tensor-parallel-size={parallelism.tensor}")

@@ -109,6 +109,7 @@ OPTIONS = {
     "max_model_len": "max_seq_len",
     "kv_cache_dtype": "kv_cache_dtype",
     "enforce_eager": "enforce_eager",
+    "dtype": "dtype",
     "gpu_memory_utilization": "",
     "max_num_seqs": "",
     "max_num_batched_tokens": "",
@@ -322,6 +323,7 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
         utilization=share or _default_utilization(log.version),
         eager=log.options.get("enforce_eager") == "True",
         language_model_only=log.options.get("language_model_only") == "True",
+        dtype=log.options.get("dtype", "auto").removeprefix("torch."),
     )
     guesses = [
         ("context", context, f"{workload.context_tokens:,} tokens"),

@@ -14,13 +14,22 @@ TYPICAL_SEQUENCE_TOKENS = 4096
 
 
 def cost(
-    model: Model, gpu: Gpu | None, pool: PoolPlan, parallelism: Parallelism, memory: MemoryBudget, max_num_seqs: int
+    model: Model,
+    gpu: Gpu | None,
+    pool: PoolPlan,
+    parallelism: Parallelism,
+    memory: MemoryBudget,
+    max_num_seqs: int,
+    model_bytes: int = 2,
 ) -> Cost | None:
-    """USD per hour of one replica and USD per million generated tokens (busy, alone). None without a price."""
+    """USD per hour of one replica and USD per million generated tokens (busy, alone). None without a price.
+
+    What a GPU does in float32 (`model_bytes` 4) the catalogue does not know, so nothing is estimated for it.
+    """
     if pool.usd_per_node_hour is None:
         return None
     per_hour = pool.usd_per_node_hour * (parallelism.gpus / pool.gpus_per_node if gpu else 1)
-    if gpu is None or gpu.memory_gb_per_s is None or gpu.bf16_tflops is None:
+    if gpu is None or gpu.memory_gb_per_s is None or gpu.bf16_tflops is None or model_bytes != 2:
         return Cost(per_hour, None, 0.0, 0.0)
     total, _ = weight_bytes(model, parallelism)
     parameters = model.parameters or total

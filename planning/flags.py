@@ -14,6 +14,7 @@ class WorkloadFlags(TypedDict):
     language_model_only: bool
     max_loras: int
     max_lora_rank: int
+    dtype: str
 
 
 def value_of(args: Sequence[str], name: str) -> str | None:
@@ -38,13 +39,14 @@ def _number(args: Sequence[str], name: str, default: int) -> int:
 
 
 def workload_flags(args: Sequence[str], *, language_model_only: bool = False) -> WorkloadFlags:
-    """What the arguments say of eager mode, towers and LoRA slots; `language_model_only`: the catalogue says so."""
+    """What arguments say of eager mode, towers, LoRA slots and dtype; `language_model_only`: the catalogue says so."""
     loras = has(args, "--enable-lora")
     return {
         "eager": has(args, "--enforce-eager"),
         "language_model_only": language_model_only or has(args, "--language-model-only"),
         "max_loras": _number(args, "--max-loras", DEFAULT_MAX_LORAS) if loras else 0,
         "max_lora_rank": _number(args, "--max-lora-rank", DEFAULT_MAX_LORA_RANK),
+        "dtype": value_of(args, "--dtype") or "auto",
     }
 
 

@@ -88,7 +88,9 @@ class KvCacheSize:
 
 
 def element_bytes(kv_cache_dtype: str) -> int:
-    """Bytes of one cached element: 1 for every fp8 kind, 2 for bf16 and fp16."""
+    """Bytes of one cached element: 1 for every fp8 kind, 2 for bf16 and fp16, 4 for float32."""
+    if kv_cache_dtype == "float32":
+        return 4
     return 1 if kv_cache_dtype.startswith("fp8") else 2
 
 
@@ -123,17 +125,19 @@ def token_bytes_per_layer(shape: Architecture, tensor: int, kv_cache_dtype: str,
     return record + (indexer + indexer // 32 if indexer else 0)
 
 
-def state_bytes_per_layer(shape: Architecture, tensor: int) -> int:
-    """Fixed state of one sequence in one linear-attention layer on one GPU.
+def state_bytes_per_layer(shape: Architecture, tensor: int, model_bytes: int = 2) -> int:
+    """Fixed state of one sequence in one linear-attention layer on one GPU; `model_bytes`: of the model's dtype.
 
-    value heads × key dim × value dim (fp32 by default) + (conv kernel − 1) × channels in bf16, over TP.
+    value heads × key dim × value dim (fp32 by default) + (conv kernel − 1) × channels in the model's dtype, over TP.
     """
     gdn = shape.linear_attention
     if gdn is None:
         return 0
-    state = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim * gdn.state_bytes_per_element
+    # a state of 2 bytes is one in the model's dtype
+    element = max(gdn.state_bytes_per_element, model_bytes)
+    state = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim * element
     channels = 2 * gdn.key_heads * gdn.key_head_dim + gdn.value_heads * gdn.value_head_dim
-    return (state + (gdn.conv_kernel - 1) * channels * 2) // tensor
+    return (state + (gdn.conv_kernel - 1) * channels * model_bytes) // tensor
 
 
 def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> int:
@@ -150,14 +154,16 @@ def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> i
     return MLA_FP8_BLOCK_TOKENS if major == 9 and element_bytes(kv_cache_dtype) == 1 else BLOCK_TOKENS
 
 
-def hybrid_block_tokens(shape: Architecture, gpu: Gpu | None, tensor: int, kv_cache_dtype: str, base: int) -> int:
+def hybrid_block_tokens(
+    shape: Architecture, gpu: Gpu | None, tensor: int, kv_cache_dtype: str, base: int, model_bytes: int = 2
+) -> int:
     """The attention block of a hybrid model: so large that one page of it holds one layer's state."""
     if shape.linear_attention is None:
         return base
     native = gpu is not None and int(gpu.compute_capability.partition(".")[0]) >= 9
     step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if native else base
     page = step * token_bytes_per_layer(shape, tensor, kv_cache_dtype)
-    return step * ceil(state_bytes_per_layer(shape, tensor) / page)
+    return step * ceil(state_bytes_per_layer(shape, tensor, model_bytes) / page)
 
 
 def layout(
@@ -167,14 +173,17 @@ def layout(
     kv_cache_dtype: str = "auto",
     gpu: Gpu | None = None,
     in_flight_tokens: int = 8192,
+    model_bytes: int = 2,
 ) -> Layout:
-    """The layout on the fullest stage; `gpu` None: the CPU build.
+    """The layout on the fullest stage; `gpu` None: the CPU build; `model_bytes`: of a number in the model's dtype.
 
     All groups have equally many layers: those of the smallest kind, or of the largest when the two are close (the last
     group of a kind is padded).
     """
+    if kv_cache_dtype == "auto" and model_bytes == 4:
+        kv_cache_dtype = "float32"
     base = block_tokens(shape, gpu, kv_cache_dtype)
-    block = hybrid_block_tokens(shape, gpu, parallelism.tensor, kv_cache_dtype, base)
+    block = hybrid_block_tokens(shape, gpu, parallelism.tensor, kv_cache_dtype, base, model_bytes)
     stages, window = parallelism.pipeline, shape.sliding_window
     attention = ceil(attention_layers(shape) / stages)
     sliding = min(ceil(window.layers / stages), attention) if window else 0

@@ -59,13 +59,15 @@ INDEXER_BYTES_PER_TOKEN = 5280
 NON_TORCH_BYTES, NON_TORCH_BYTES_PER_RANK, MOST_NON_TORCH_BYTES = int(0.15 * GIB), int(0.4 * GIB), int(1.5 * GIB)
 # CUDA context and handles are made before that snapshot: they must find room beside what utilisation claims.
 CONTEXT_BYTES = int(0.5 * GIB)
+# The two names vLLM has for it; all other dtypes of a model take 2 bytes.
+FLOAT32 = ("float32", "float")
 # Resident memory of vLLM's CPU build beside weights and KV cache: 4.5 GiB with 0.25 + 1 GiB of those (2026-11).
 CPU_RUNTIME_GIB = 4
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What one replica is asked to hold. `kv_cache_dtype` as vLLM names it; `auto` is the checkpoint's bf16.
+    """What one replica is asked to hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one.
     """
@@ -80,6 +82,12 @@ class Workload:
     max_loras: int = 0
     max_lora_rank: int = 16
     concurrency: int = 1
+    dtype: str = "auto"
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of a number in the model's dtype: of weights that are not quantised, and of activations."""
+        return 4 if self.dtype in FLOAT32 else 2
 
 
 @dataclass(frozen=True)
@@ -161,12 +169,18 @@ def counted_bytes(shape: Architecture, linear_bytes: float, parallelism: Paralle
     return sum(part.total_bytes for part in layers) + embedding + head, fullest
 
 
-def weight_bytes(model: Model, parallelism: Parallelism, *, language_model_only: bool = False) -> tuple[float, float]:
+def weight_bytes(
+    model: Model, parallelism: Parallelism, *, language_model_only: bool = False, model_bytes: int = 2
+) -> tuple[float, float]:
     """Bytes of the weights: (all of the model once, the fullest GPU of one replica).
 
+    A bf16 checkpoint is loaded into the dtype of the model, `model_bytes` each; kernels of all others take 2.
     Counted from the shape and scaled to the checkpoint's own size where that is known. A vision tower is sharded like
     the rest, and left out with `language_model_only`. Without a shape, the checkpoint is taken to divide evenly.
     """
+    if model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16:
+        total, fullest = weight_bytes(model, parallelism, language_model_only=language_model_only)
+        return total * model_bytes / 2, fullest * model_bytes / 2
     shape, loaded = model.architecture, model.checkpoint.loaded_bytes
     if shape is None:
         total = float(loaded or model.checkpoint.disk_bytes or 0)
@@ -181,23 +195,23 @@ def weight_bytes(model: Model, parallelism: Parallelism, *, language_model_only:
     return float(language + kept), fullest * language / counted + kept / parallelism.tensor
 
 
-def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism) -> float:
-    """Copies MLA makes of its kv up-projection while loading, in bf16: layers × heads / TP × rank × (nope + value)."""
+def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism, model_bytes: int = 2) -> float:
+    """Copies MLA makes of its kv up-projection while loading: layers × heads / TP × rank × (nope + value)."""
     if shape.mla is None:
         return 0
     width = shape.mla.kv_lora_rank * (shape.mla.nope_head_dim + shape.mla.value_head_dim)
-    return ceil(shape.layers / parallelism.pipeline) * shape.attention_heads * width * 2 / parallelism.tensor
+    return ceil(shape.layers / parallelism.pipeline) * shape.attention_heads * width * model_bytes / parallelism.tensor
 
 
 def lora_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
-    """Slots of LoRA adapters: per slot and layer rank × (in + out) in bf16 for the attention and dense projections."""
+    """Slots of LoRA adapters: per slot and layer rank × (in + out) for the attention and dense projections."""
     if not workload.max_loras:
         return 0
     hidden, heads = shape.hidden_size, shape.attention_heads * shape.head_dim
     ends = (hidden + heads) * 2 + 2 * (hidden + shape.kv_heads * shape.head_dim)
     ends += 3 * (hidden + shape.intermediate_size)
     layers = ceil(shape.layers / parallelism.pipeline)
-    return workload.max_loras * workload.max_lora_rank * layers * ends * 2 / parallelism.tensor
+    return workload.max_loras * workload.max_lora_rank * layers * ends * workload.model_bytes / parallelism.tensor
 
 
 def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallelism: Parallelism) -> float:
@@ -210,27 +224,31 @@ def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallel
     rows = min(workload.max_num_seqs, tokens)
     sorts = gpu.compute_capability.startswith(SORTING_CAPABILITY)
     per_logit = SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
-    sampler = per_logit * rows * shape.vocab_size + 2 * tokens * shape.hidden_size
-    encoder = ENCODER_BYTES if shape.vision_tower_bytes and not workload.language_model_only else 0
+    # logits of float32 need no copy in fp32, so they take no more in the sampler than those of bf16
+    sampler = per_logit * rows * shape.vocab_size + workload.model_bytes * tokens * shape.hidden_size
+    encoder = (
+        ENCODER_BYTES * workload.model_bytes / 2 if shape.vision_tower_bytes and not workload.language_model_only else 0
+    )
     stays = PENALTY_BYTES_PER_LOGIT * workload.max_num_seqs * shape.vocab_size + WORKSPACE_BYTES
     return max(sampler, body_bytes(shape, workload, parallelism.tensor), encoder) + stays
 
 
 def body_bytes(shape: Architecture, workload: Workload, tensor: int) -> float:
-    """Peak inside one layer of a step, bf16: residual, normed copy, attention in and out, the widest feed-forward."""
-    tokens, hidden = workload.max_num_batched_tokens, shape.hidden_size
+    """Peak inside one layer of a step: residual, normed copy, attention in and out, the widest feed-forward."""
+    tokens, hidden, element = workload.max_num_batched_tokens, shape.hidden_size, workload.model_bytes
     shared = shape.moe.shared_intermediate_size if shape.moe else 0
     widest = max(shape.intermediate_size if not shape.moe or shape.moe.dense_layers else 0, shared)
-    peak = tokens * 2 * (4 * hidden + 2 * widest / tensor)
+    peak = tokens * element * (4 * hidden + 2 * widest / tensor)
     if shape.moe:
         chunk = min(tokens, MOE_CHUNK_TOKENS) * shape.moe.experts_per_token
-        peak = max(peak, 8 * tokens * hidden + chunk * 2 * (hidden + 2 * shape.moe.intermediate_size / tensor))
+        inner = hidden + 2 * shape.moe.intermediate_size / tensor
+        peak = max(peak, element * (4 * tokens * hidden + chunk * inner))
     if shape.mla:
         # the prefill workspace and its up-projected keys and values
         held = min(8 * workload.context_tokens, MLA_WORKSPACE_TOKENS)
         mla = shape.mla
         heads = shape.attention_heads / tensor * (mla.nope_head_dim + mla.rope_head_dim + mla.value_head_dim)
-        peak += held * 2 * (mla.kv_lora_rank + mla.rope_head_dim + heads)
+        peak += held * element * (mla.kv_lora_rank + mla.rope_head_dim + heads)
         if mla.indexer_head_dim:
             peak += workload.context_tokens * INDEXER_BYTES_PER_TOKEN + INDEXER_LOGITS_BYTES
     return peak
@@ -264,8 +282,9 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
         raise ValueError("the KV profile of this model is unknown")
     visible = visible_bytes(gpu)
-    _, weights = weight_bytes(model, parallelism, language_model_only=workload.language_model_only)
-    weights += mla_absorbed_bytes(shape, parallelism) + lora_bytes(shape, workload, parallelism)
+    only, element = workload.language_model_only, workload.model_bytes
+    _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element)
+    weights += mla_absorbed_bytes(shape, parallelism, element) + lora_bytes(shape, workload, parallelism)
     activation = activation_bytes(shape, gpu, workload, parallelism)
     graphs = cuda_graph_bytes(gpu, workload)
     non_torch = non_torch_bytes(parallelism)
@@ -275,7 +294,7 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
 
 def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workload) -> MemoryBudget:
     """The same for a CPU server, whose KV cache is given by VLLM_CPU_KVCACHE_SPACE; `memory_gib` is the node's."""
-    total, weights = weight_bytes(model, Parallelism())
+    total, weights = weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)
     parts = (memory_gib * GIB, weights, CPU_RUNTIME_GIB * GIB, 0, 0)
     free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - CPU_RUNTIME_GIB * GIB)
     return _filled(model, None, Parallelism(), workload, free, parts)
@@ -289,6 +308,7 @@ def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, wo
         kv_cache_dtype=workload.kv_cache_dtype,
         gpu=gpu,
         in_flight_tokens=in_flight_tokens(gpu, parallelism, workload),
+        model_bytes=workload.model_bytes,
     )
 
 

@@ -69,6 +69,13 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append("expertParallel needs a mixture-of-experts model")
     if workload.context_tokens > model.context.config_tokens:
         problems.append(_context_problem(model, workload.context_tokens))
+    if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
+        # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
+        # but its fp8 kernels write bf16 or fp16 only
+        problems.append(
+            f"--dtype={workload.dtype} is not for {model.checkpoint.format} weights, whose kernels compute in bfloat16 "
+            "or float16; use --dtype=bfloat16, or a bf16 checkpoint"
+        )
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)

@@ -11,7 +11,7 @@ from math import ceil, floor
 from catalog.load import Catalog
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning import measured, memory
-from planning.flags import decode_context, workload_flags
+from planning.flags import decode_context, has, workload_flags
 from planning.memory import DEFAULT_UTILIZATION, GIB, Workload
 from planning.parallelism import PLACE, Fit, Hardware, choose, rule_problems, try_fit, with_longest_context
 from planning.plan import ImagePlan, MemoryBudget, Parallelism, PoolPlan
@@ -108,7 +108,7 @@ def on_gpus(
             context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (joint + fixes if fixes else ""))
         return None
     reasons = _parallelism_reasons(stretched, hardware, wanted, workload, fit)
-    reasons |= _context_reasons(wanted, model, fit.memory)
+    reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
     reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
     return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
 
@@ -226,7 +226,7 @@ def _fixes(
 def _changes_here(
     wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> Iterator[str]:
-    """Another parallelism on the same pool, or a shorter context with the same one."""
+    """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
     auto = wanted.context_tokens is None
     other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
     if other.fits and other.parallelism != failed.parallelism:
@@ -236,6 +236,10 @@ def _changes_here(
         shorter = replace(workload, context_tokens=longest)
         if 0 < longest < workload.context_tokens and try_fit(model, hardware, failed.parallelism, shorter).fits:
             yield f"contextTokens: {longest}"
+    # of other formats the refusal itself says so
+    wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
+    if wide and _fit(model, hardware, wanted, replace(workload, dtype="bfloat16")).fits:
+        yield "--dtype=bfloat16"
 
 
 def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
@@ -290,6 +294,13 @@ def _context_reasons(wanted: ModelSettings, model: Model, budget: MemoryBudget) 
     return {"contextTokens": f"{budget.context_tokens}: the longest that fits"}
 
 
+def _dtype_reasons(wanted: ModelSettings, workload: Workload) -> dict[str, str]:
+    """What a dtype among the arguments means for memory."""
+    if not has(wanted.args, "--dtype"):
+        return {}
+    return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
+
+
 def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], sequences: int) -> dict[str, str]:
     """Why the defaults of every GPU server are what they are, unless that is said already."""
     reasons = {}
@@ -329,13 +340,17 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
         return None
     tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
     workload = Workload(
-        tokens, wanted.max_num_seqs or CPU_MAX_NUM_SEQS, CPU_BATCHED_TOKENS, utilization=NODE_MEMORY_SHARE
+        tokens,
+        wanted.max_num_seqs or CPU_MAX_NUM_SEQS,
+        CPU_BATCHED_TOKENS,
+        utilization=NODE_MEMORY_SHARE,
+        dtype=workload_flags(wanted.args)["dtype"],
     )
     for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
         context.refuse(path, problem)
     cut = memory.kv_layout(shape, None, Parallelism(), workload)
     per_context = cut.blocks_needed(tokens) * cut.block_bytes
-    weights_gib = memory.weight_bytes(model, Parallelism())[0] / GIB
+    weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
     room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
     # one block is held back
@@ -350,4 +365,5 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"}
     if wanted.context_tokens is None:
         reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
+    reasons |= _dtype_reasons(wanted, workload)
     return Parallelism(), budget, workload, reasons, kv_gib

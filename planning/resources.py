@@ -22,12 +22,15 @@ def pod_resources(
     parallelism: Parallelism,
     nodes: int,
     cpu_kv_gib: int | None,
+    model_bytes: int = 2,
 ) -> tuple[PodResources, dict[str, str]]:
-    """CPU and memory of one pod; `nodes`: pods of one replica."""
+    """CPU and memory of one pod; `nodes`: pods of one replica; `model_bytes`: of a number in the model's dtype."""
+    # in the page cache they are as on disk
     weights_gib = memory.weight_bytes(model, parallelism)[0] / GIB
     if cpu_kv_gib is not None:
         cpus = wanted.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
-        needed = wanted.memory_gib or ceil(weights_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
+        loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=model_bytes)[0] / GIB
+        needed = wanted.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
         limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
         return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
             "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"

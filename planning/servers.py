@@ -143,7 +143,8 @@ def _server(
     )
     env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
     nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
-    resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib)
+    element = workload.model_bytes
+    resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
     return Draft(
         name=f"vllm-{name}-canary" if canary else f"vllm-{name}",
         model_name=name,
@@ -174,6 +175,6 @@ def _server(
         env={**env, **wanted.env},
         resources=resources,
         timing=times,
-        cost=cost.cost(model, gpu, pool, parallelism, budget, workload.max_num_seqs),
+        cost=cost.cost(model, gpu, pool, parallelism, budget, workload.max_num_seqs, workload.model_bytes),
         reasons={**reasons, **resource_reasons},
     )

@@ -119,7 +119,8 @@ def fewest(
         asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
     found = spreads(model, gpu, sizes, expert=expert)
     room = visible_bytes(gpu) * workload.utilization
-    total = weight_bytes(model, Parallelism(), language_model_only=workload.language_model_only)[0]
+    only, element = workload.language_model_only, workload.model_bytes
+    total = weight_bytes(model, Parallelism(), language_model_only=only, model_bytes=element)[0]
     nearest: tuple[Hardware, Fit] | None = None
     for hardware, parallelism in found:
         if total > room * parallelism.gpus:

@@ -222,6 +222,16 @@ def test_a_published_log_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (found.workload.utilization, found.workload.max_num_seqs) == (0.9, 1024)
 
 
+def test_the_dtype_of_a_log_is_counted():
+    """A start in float32 is compared with weights of 4 bytes; the engine's line says the dtype that auto became."""
+    wide = V033.replace("dtype=torch.bfloat16", "dtype=torch.float32")
+    found = [compare(read(text.splitlines()), Given(gpu="nvidia-h100"), CATALOG) for text in (V033, wide)]
+    assert [item.workload.dtype for item in found] == ["bfloat16", "float32"]
+    usual, doubled = (next(line.predicted for line in item.lines if line.name == "weights") for item in found)
+    assert usual is not None
+    assert doubled == pytest.approx(2 * usual)
+
+
 def test_a_start_that_failed_is_compared_but_gives_no_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """What vLLM needed and had is beside what is computed; the refusal is in both columns' words."""
     assert calibrate(tmp_path, REFUSING, "--gpu", "nvidia-l40s") == 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.schema import Gpu, KvProfile, SlidingWindow
+from catalog.schema import Gpu, KvProfile, SlidingWindow, WeightFormat
 from planning.kv_cache import (
     Layout,
     attention_layers,
@@ -460,6 +460,61 @@ def test_a_cpu_server_has_the_cache_it_is_given():
     assert small.kv_cache_gib == pytest.approx(12 * 0.9 - total - 4)
 
 
+# --- float32 ----------------------------------------------------------------------------------------------------------
+
+SMOLLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tokens"),
+    [("bfloat16", 46_592), ("float32", 23_296), ("float", 23_296), ("auto", 46_592), ("half", 46_592)],
+)
+def test_the_cache_of_a_cpu_server_follows_its_dtype(dtype, tokens):
+    """VLLM 0.32.0 logged 46,592 tokens of SmolLM2-135M in 1 GiB with bfloat16, and 23,296 with float32."""
+    workload = Workload(2048, 16, 2048, utilization=0.9, dtype=dtype)
+    found = cpu_budget(MODELS[SMOLLM], 8, 1, workload)
+    # 30 layers × 2 × 3 heads × 64 × 2 or 4 bytes, in blocks of 128
+    assert (found.kv_cache_tokens, found.kv_cache_blocks) == (tokens, tokens // 128)
+    assert found.weights_gib * GIB == 134_515_008 * workload.model_bytes
+
+
+@pytest.mark.parametrize(
+    ("kv_cache_dtype", "factor"), [("auto", 2), ("bfloat16", 1), ("fp8", 1), ("nvfp4", 1), ("fp8_per_token_head", 1)]
+)
+def test_a_cache_of_its_own_dtype_does_not_follow_the_models(kv_cache_dtype, factor):
+    """Only `auto` means the dtype of the model."""
+    wide, usual = (
+        layout(shape(QWEN_14B), ONE, kv_cache_dtype=kv_cache_dtype, gpu=H100, model_bytes=size) for size in (4, 2)
+    )
+    assert wide == replace(usual, block_bytes=usual.block_bytes * factor)
+
+
+@pytest.mark.parametrize("stored", [2, 4])
+def test_the_state_of_linear_attention_follows_the_dtype(stored):
+    """Convolutions are kept in the model's dtype, and so is a state of 2 bytes; one in fp32 stays as it is."""
+    usual = shape("Qwen/Qwen3.5-27B")
+    gdn = usual.linear_attention
+    assert gdn is not None
+    changed = gdn.model_copy(update={"state_bytes_per_element": stored})
+    found = usual.model_copy(update={"linear_attention": changed})
+    elements = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim
+    convolutions = (gdn.conv_kernel - 1) * (2 * gdn.key_heads * gdn.key_head_dim + gdn.value_heads * gdn.value_head_dim)
+    sizes = [state_bytes_per_layer(found, 1, model_bytes) for model_bytes in (2, 4)]
+    assert sizes == [elements * stored + convolutions * 2, elements * 4 + convolutions * 4]
+
+
+def test_what_is_computed_in_the_models_dtype_takes_its_bytes():
+    """Bodies, LoRA slots and absorbed projections double; of the sampler only the hidden states do."""
+    usual, wide = (Workload(4096, 1, 4096, max_loras=1, dtype=dtype) for dtype in ("auto", "float32"))
+    for name in (QWEN_14B, "Qwen/Qwen3-30B-A3B", R1):
+        assert body_bytes(shape(name), wide, 1) == 2 * body_bytes(shape(name), usual, 1)
+        assert lora_bytes(shape(name), wide, ONE) == 2 * lora_bytes(shape(name), usual, ONE)
+    assert mla_absorbed_bytes(shape(R1), ONE, 4) == 2 * mla_absorbed_bytes(shape(R1), ONE)
+    many = [Workload(1, 256, 2048, dtype=dtype) for dtype in ("auto", "float32")]
+    peaks = [activation_bytes(shape(QWEN_14B), H100, workload, ONE) for workload in many]
+    assert peaks[1] - peaks[0] == 2 * 2048 * 5120
+
+
 # --- what must hold for every model -----------------------------------------------------------------------------------
 
 PARALLEL = st.builds(
@@ -554,6 +609,39 @@ def test_all_gpus_together_hold_at_least_the_checkpoint(name, parallelism):
     assert loaded is None or total == pytest.approx(loaded)
     assert fullest * parallelism.gpus >= total * (1 - 1e-9)
     assert fullest <= total * (1 + 1e-9)
+
+
+@given(NAME, PARALLEL, st.booleans())
+@properties(300)
+def test_float32_doubles_what_is_stored_in_bf16(name, parallelism, only):
+    """A bf16 checkpoint takes twice its bytes however it is spread; of others nothing is said, they are refused."""
+    model = MODELS[name]
+    usual = weight_bytes(model, parallelism, language_model_only=only)
+    wide = weight_bytes(model, parallelism, language_model_only=only, model_bytes=4)
+    plain = model.checkpoint.format is WeightFormat.BF16
+    assert wide == (tuple(2 * size for size in usual) if plain else usual)
+    refused = [
+        text for text in rule_problems(model, H100, ONE, Workload(1, 1, 1, dtype="float32")) if "--dtype" in text
+    ]
+    assert len(refused) == (0 if plain else 1)
+
+
+@given(NAME, PARALLEL, WORKLOAD, st.floats(20, 200))
+@properties(300)
+def test_float32_never_holds_more(name, parallelism, workload, visible):
+    """With float32 weights, activations and cache take no less, and fewer or as many tokens and contexts fit."""
+    on = gpu(visible)
+    usual, wide = (
+        budget(MODELS[name], on, parallelism, replace(workload, dtype=dtype)) for dtype in ("auto", "float32")
+    )
+    assert wide.weights_gib >= usual.weights_gib
+    assert wide.activation_gib >= usual.activation_gib
+    assert wide.kv_cache_gib <= usual.kv_cache_gib
+    if MODELS[name].kv_profile is KvProfile.HYBRID:
+        return  # its blocks are enlarged to whole states, which rounds another way
+    assert wide.needed_gib >= usual.needed_gib
+    assert wide.max_context_tokens <= usual.max_context_tokens
+    assert wide.max_concurrency <= usual.max_concurrency
 
 
 @given(NAME, PARALLEL, WORKLOAD, st.floats(20, 200))

@@ -1,5 +1,6 @@
 """Servers from their settings: names, resources, reasons, canaries, CPU servers, and what is refused of them."""
 
+from math import ceil
 from typing import Any
 
 import pytest
@@ -282,6 +283,90 @@ def test_a_cpu_server_gets_a_short_context_unless_it_is_said():
 def test_a_small_node_holds_a_small_cache():
     """Where four contexts do not fit, as many whole GiB as there are."""
     assert server(on_cpu({"memoryGibPerNode": 14})).memory.kv_cache_gib == 2
+
+
+FLOAT32 = {"model": "HuggingFaceTB/SmolLM2-135M-Instruct", "contextTokens": 2048}
+
+
+@pytest.mark.parametrize("args", [["--dtype=float32"], ["--dtype", "float"], ["--enforce-eager", "--dtype=float32"]])
+def test_a_cpu_server_may_compute_in_float32(args):
+    """The user's dtype is the only one on the command line, and cache and memory are counted with 4 bytes."""
+    usual, wide = (server(on_cpu({"memoryGibPerNode": 8}, **FLOAT32, args=given)) for given in ([], args))
+    assert [item for item in wide.args if "--dtype" in item] == [item for item in args if "--dtype" in item]
+    assert [item for item in usual.args if "--dtype" in item] == ["--dtype=bfloat16"]
+    assert (usual.memory.kv_cache_gib, usual.memory.kv_cache_tokens) == (1, 46_592)
+    assert (wide.memory.kv_cache_gib, wide.memory.kv_cache_tokens) == (1, 23_296)
+    assert wide.memory.weights_gib == 2 * usual.memory.weights_gib
+    given = args[-1].rpartition("=")[2]
+    assert wide.reasons == {
+        **usual.reasons,
+        "dtype": f"{given}, given in args: 4 bytes per number that is not quantised",
+    }
+
+
+def test_the_cache_and_memory_of_a_cpu_server_grow_with_its_dtype():
+    """Qwen3-8B: twice the GiB for the same four contexts, and a pod that holds 16 bytes for 8 of the checkpoint's."""
+    usual, wide = (server(on_cpu(model="Qwen/Qwen3-8B", args=args)) for args in ([], ["--dtype=float32"]))
+    assert (usual.memory.kv_cache_gib, wide.memory.kv_cache_gib) == (5, 9)
+    loaded = usual.memory.weights_gib
+    assert usual.resources.memory_gib == ceil(loaded + 5 + 4)
+    assert wide.resources.memory_gib == ceil(2 * loaded + 9 + 4)
+    # the page cache holds the files, which are bf16
+    assert wide.resources.memory_limit_gib == ceil(wide.resources.memory_gib + loaded)
+
+
+@pytest.mark.parametrize("dtype", ["half", "float16", "bfloat16", "auto"])
+def test_other_dtypes_change_nothing_but_the_argument(dtype):
+    """All of them take 2 bytes, which is what is planned with."""
+    usual, chosen = (server(on_cpu(args=args)) for args in ([], [f"--dtype={dtype}"]))
+    assert (chosen.memory, chosen.resources) == (usual.memory, usual.resources)
+    assert [item for item in chosen.args if item.startswith("--dtype")] == [f"--dtype={dtype}"]
+    assert chosen.reasons["dtype"] == f"{dtype}, given in args: 2 bytes per number that is not quantised"
+
+
+def test_float32_is_counted_on_gpus_too():
+    """Qwen3-14B takes 55 GiB then, so four A10s instead of two, and no token price is estimated."""
+    pool = {**A10, "pricePerNodeHourUsd": 2.84, "gpusPerNode": 4}
+    usual, wide = (server(serving(pool, contextTokens=8192, args=args)) for args in ([], ["--dtype=float32"]))
+    assert (usual.parallelism.gpus, wide.parallelism.gpus) == (2, 4)
+    assert [item for item in (*usual.args, *wide.args) if item.startswith("--dtype")] == ["--dtype=float32"]
+    held = [found.memory.weights_gib * found.parallelism.gpus for found in (usual, wide)]
+    assert held[1] == pytest.approx(2 * held[0], rel=0.01)
+    assert wide.reasons["dtype"] == "float32, given in args: 4 bytes per number that is not quantised"
+    assert usual.cost is not None
+    assert wide.cost is not None
+    assert (usual.cost.usd_per_million_tokens is None, wide.cost.usd_per_million_tokens) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            serving(ONE_A10, model="Qwen/Qwen3-8B", contextTokens=4096, args=["--dtype=float32"]),
+            (
+                "models.m: needs 30.5 GiB of weights per GPU, pool 'a10' gives 20.2 GiB (22.0 × 0.92); use "
+                "--dtype=bfloat16, or gpuPools.a10.nodes: 2"
+            ),
+        ),
+        (
+            serving(model="Qwen/Qwen3-14B-FP8", args=["--dtype=float32"]),
+            (
+                "models.m: --dtype=float32 is not for fp8-block128 weights, whose kernels compute in bfloat16 or "
+                "float16; use --dtype=bfloat16, or a bf16 checkpoint"
+            ),
+        ),
+        (
+            on_cpu(args=["--dtype", "float32"]),
+            (
+                "models.m: --dtype=float32 is not for awq-int4 weights, whose kernels compute in bfloat16 or float16; "
+                "use --dtype=bfloat16, or a bf16 checkpoint"
+            ),
+        ),
+    ],
+)
+def test_float32_that_cannot_be_is_refused(raw, said):
+    """Where it does not fit the half as wide dtype is offered, and quantised weights have no kernels for it."""
+    assert refusals(raw) == [said]
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,14 @@ def test_an_fp8_cache(vllm, request, name):
     check(seen, kv_cache_size(cut(shape, kv_cache_dtype="fp8"), KV_BYTES, CONTEXT))
 
 
+def test_a_model_in_float32(vllm, request):
+    """Twice the bytes per token, because a cache without a dtype of its own has the model's."""
+    family, shape = MEASURED[DENSE]
+    seen = vllm.size(folder(request), config_json(family, shape), **arguments(shape, dtype="float32"))
+    wide = layout(shape, SINGLE, in_flight_tokens=BATCHED_TOKENS, model_bytes=4)
+    check(seen, kv_cache_size(wide, KV_BYTES, CONTEXT))
+
+
 @pytest.mark.parametrize("shape", [ALTERNATING, FIVE_OF_SIX], ids=["alternating", "five-of-six"])
 @pytest.mark.parametrize("context", [CONTEXT, 1500])
 def test_sliding_windows(vllm, request, shape, context):
