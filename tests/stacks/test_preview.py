@@ -97,7 +97,7 @@ def tiny(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", ["dev", "local", "prod"])
 def test_json_of_a_stack(capsys, stack):
     """`--json` is one document with the figures of every model and every object of the stack."""
     code, output, errors = preview(capsys, "--project", ROOT, "--stack", stack, "--json")

@@ -84,7 +84,7 @@ def problems(raw: dict[str, Any]) -> list[str]:
 # --- what is well formed ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["dev", "prod"])
+@pytest.mark.parametrize("name", ["dev", "local", "prod"])
 def test_the_stacks_of_the_repository_are_well_formed(name):
     """No problem in the stack files of this repository."""
     assert problems(stack_file(name)) == []
