@@ -1,0 +1,184 @@
+"""Two servers behind one name, on this machine: a tiny random Qwen3 stands for the model, everything else is real.
+
+What it says is noise, so nothing here reads it; a catalogue entry's parsers, routes and weights are what is tried.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog import load_catalog
+from local.chat import LOAD_TOKENS, chat, load
+from local.screen import endpoint
+from local.toolchain import VENV
+from local.translate import LOOPBACK
+from local.weights import write_manifest
+from tests.local.runs import Run, eventually, project
+
+pytestmark = pytest.mark.local
+
+MODEL, REPOSITORY = "qwen3", "Qwen/Qwen3-0.6B"
+STABLE, CANARY = f"vllm-{MODEL}", f"vllm-{MODEL}-canary"
+WEIGHT = 20
+# Both servers ask for a memory that fits this model, not the one it stands for.
+STACK = f"""\
+config:
+  pulumi:disable-default-providers: ["kubernetes"]
+  llm-stack:cluster: {{context: canary, identifier: canary}}
+  llm-stack:gpuPools:
+    this-machine: {{gpu: none, nodes: 2, cpusPerNode: 4, memoryGibPerNode: 16}}
+  llm-stack:weights: {{kind: existingClaim, claimName: tiny}}
+  llm-stack:models:
+    {MODEL}:
+      model: {REPOSITORY}
+      pool: this-machine
+      contextTokens: 2048
+      memoryGib: 5
+      args:
+        - --enforce-eager
+        - --dtype=float32
+        - --structured-outputs-config={{"disable_any_whitespace":true}}
+      canary: {{weight: {WEIGHT}, maxNumSeqs: 8}}
+  llm-stack:gateway: {{replicas: 1, existingSecret: llm-keys, retries: 4, redis: {{kind: none}}}}
+  llm-stack:gpuOperator: {{install: false, verifyNodes: false}}
+  llm-stack:observability: {{install: false}}
+  llm-stack:images: {{overrides: {{vllm-cpu: {{version: v0.32.0}}}}}}
+"""
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"enum": ["Paris", "Rome"]}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def taken() -> Iterator[list[socket.socket]]:
+    """The ports of both Services, held by somebody else (this test) for as long as the stack runs."""
+    held = []
+    for port in (8000, 4000):
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((LOOPBACK, port))
+        listening.listen()
+        held.append(listening)
+    yield held
+    for listening in held:
+        listening.close()
+
+
+@pytest.fixture(scope="module")
+def canary_stack(tmp_path_factory: pytest.TempPathFactory, taken: list[socket.socket]) -> Iterator[Run]:
+    """Both servers and the gateway, up, with a cache of their own."""
+    assert len(taken) == 2
+    cache, revision = tmp_path_factory.mktemp("cache"), load_catalog().models[REPOSITORY].revision
+    assert revision is not None
+    target = cache / "llm-stack" / "claims" / "tiny" / REPOSITORY.replace("/", "--") / revision
+    target.mkdir(parents=True)
+    maker = Path(__file__).with_name("make_tiny_qwen3.py")
+    subprocess.run([VENV / "bin" / "python", maker, target], check=True, capture_output=True, timeout=300)
+    write_manifest(target, REPOSITORY, revision)
+    folder = project(tmp_path_factory.mktemp("canary"), canary=STACK)
+    run = Run(folder, "canary", {"XDG_CACHE_HOME": str(cache)})
+    try:
+        yield run.up()
+    finally:
+        run.call("down", "--now")
+
+
+def answered_by(run: Run) -> Counter[str]:
+    """Requests each server has answered, by the gateway's count."""
+    _, samples = run.scrape("litellm", "metrics", "/metrics/")
+    found: Counter[str] = Counter()
+    for sample in samples:
+        if sample.name == "litellm_deployment_success_responses_total":
+            found[sample.labels["model_id"]] += int(sample.value)
+    return found
+
+
+def test_ports_that_somebody_has_are_left_alone(canary_stack: Run, taken: list[socket.socket]):
+    """The Services got others, and nobody has connected to the listeners that were there."""
+    here = {service["here"] for service in canary_stack.status()["services"]}
+    assert here & {8000, 4000} == set()
+    for listening in taken:
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_the_canary_gets_its_share(canary_stack: Run):
+    """Of 150 requests, about a fifth go to the canary: within four standard deviations, all of them answered."""
+    before, gateway = answered_by(canary_stack), canary_stack.gateway()
+    with ThreadPoolExecutor(6) as pool:
+        statuses = list(pool.map(lambda _: chat(gateway, MODEL, "Hello", max_tokens=1).status, range(150)))
+    assert Counter(statuses) == {200: 150}
+    # counted by another process, so a moment later
+    eventually(lambda: sum((answered_by(canary_stack) - before).values()) == 150)
+    shares = answered_by(canary_stack) - before
+    assert set(shares) == {STABLE, CANARY}
+    # n p ± 4 √(n p (1 − p)) = 30 ± 19.6
+    assert 10 < shares[CANARY] < 50
+
+
+def test_a_named_tool_is_called(canary_stack: Run):
+    """The call comes back as the parser of the catalogue's entry reads it, with arguments of the schema."""
+    options: dict[str, Any] = {
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "function": {"name": "get_weather"}},
+    }
+    answer = chat(canary_stack.gateway(), MODEL, "The weather?", max_tokens=100, **options)
+    assert answer.status == 200, answer.text
+    (call,) = answer.body["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "get_weather"
+    assert json.loads(call["function"]["arguments"]) in ({"city": "Paris"}, {"city": "Rome"})
+
+
+def test_thoughts_are_told_from_the_answer(canary_stack: Run):
+    """The reasoning parser of the catalogue's entry is at work: noise without the end of a thought is a thought."""
+    answer = chat(canary_stack.gateway(), MODEL, "Hello", max_tokens=8, temperature=1)
+    message = answer.body["choices"][0]["message"]
+    assert (answer.status, bool(message.get("reasoning_content")), message.get("content")) == (200, True, None)
+
+
+def test_a_small_model_is_fast(canary_stack: Run):
+    """More tokens per second together than alone, and an overhead that was measured against the server itself."""
+    plan = canary_stack.plan
+    server = endpoint(plan, plan.servers[0], canary_stack.status())
+    found = load(canary_stack.gateway(), server, MODEL)
+    assert found.together_tokens_per_s > found.alone_tokens_per_s > 0
+    assert (LOAD_TOKENS, found.overhead_ms > 0, found.direct_ms > 0) == (32, True, True)
+
+
+def test_a_burst_survives_the_death_of_one_server(canary_stack: Run):
+    """SIGKILL in the middle of 60 requests: every one is answered, because the gateway tries the other server."""
+    gateway, restarts = canary_stack.gateway(), canary_stack.container(CANARY)["restarts"]
+    done = 0
+
+    def one(number: int) -> int:
+        nonlocal done
+        status = chat(gateway, MODEL, f"Tell me of {number}", max_tokens=40, ignore_eos=True).status
+        done += 1
+        return status
+
+    with ThreadPoolExecutor(8) as pool:
+        burst = [pool.submit(one, number) for number in range(60)]
+        eventually(lambda: done >= 15)
+        os.kill(canary_stack.container(CANARY)["pid"], signal.SIGKILL)
+        statuses = [item.result() for item in burst]
+    assert Counter(statuses) == {200: 60}
+    eventually(lambda: canary_stack.pod(CANARY)["ready"] and canary_stack.container(CANARY)["restarts"] == restarts + 1)
