@@ -19,6 +19,8 @@ PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 # How long a shell reports what a signal ended: 128 and the signal.
 SIGNALLED = 128
+# The package setproctitle, which vLLM's engines use, wipes the environment others see, mark included, without this.
+KEEP_ENVIRONMENT = "SPT_NOENV"
 # Where Linux keeps POSIX shared memory and semaphores (shm_overview(7)).
 SHARED = "/dev/shm"  # noqa: S108 - not a temporary file of ours
 
@@ -45,7 +47,7 @@ class Process:
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *argv,
-                env={**env, MARK: mark},
+                env={**env, KEEP_ENVIRONMENT: "1", MARK: mark},
                 cwd=cwd,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -56,10 +58,14 @@ class Process:
         return cls(process, mark)
 
     async def wait(self) -> int:
-        """Waits for its end, then for that of everything it started."""
-        status = await self._process.wait()
-        await asyncio.to_thread(kill_marked, self._mark, self._shared)
-        self.ended.set()
+        """Waits for its end, then for that of everything it started. Who is cancelled here ends them all."""
+        try:
+            status = await self._process.wait()
+        finally:
+            try:
+                await asyncio.to_thread(kill_marked, self._mark, self._shared)
+            finally:
+                self.ended.set()
         return status if status >= 0 else SIGNALLED - status
 
     def signal(self, number: int) -> None:
