@@ -1,12 +1,13 @@
 """Workloads: a Deployment keeps its number of pods, a Job tries until one of its pods has ended well."""
 
 import asyncio
+import contextlib
 import secrets
-import time
 from collections.abc import Callable
 
+from local.backoff import job_pause_s
 from local.objects import Workload
-from local.pod import FIRST_BACKOFF_S, Pod
+from local.pod import Pod
 
 MakePod = Callable[[str, Workload], Pod]
 # What Kubernetes ends names of pods with (apimachinery, util/rand): no vowels, nothing that reads like another.
@@ -30,6 +31,8 @@ class Deployment:
 
     async def _life(self, group: asyncio.TaskGroup) -> None:
         """One pod from its start to its end; its follower starts when it leaves, not when it is gone."""
+        if self._stopping:
+            return
         pod = self._make(pod_name(self.workload), self.workload)
         self.pods.append(pod)
         life = group.create_task(pod.run())
@@ -55,20 +58,44 @@ class Job:
         self._stopping = asyncio.Event()
 
     async def run(self) -> bool:
-        """Whether it succeeded. Retries wait 10 s, then twice that each time (k8s.io/api batch/v1, backoffLimit)."""
-        end = None if self.workload.deadline_s is None else time.monotonic() + self.workload.deadline_s
+        """Whether it succeeded. Its pods are gone then, and only their logs stay."""
+        try:
+            async with asyncio.timeout(self.workload.deadline_s):
+                return await self._tries()
+        except TimeoutError:
+            # also when a pod ended well on being deleted: it was not done
+            return False
+        finally:
+            self.pods = []
+
+    async def _tries(self) -> bool:
         for tries in range(self.workload.backoff_limit + 1):
-            pod = self._make(pod_name(self.workload), self.workload)
-            self.pods = [pod]
-            life = asyncio.create_task(pod.run())
-            done, _ = await asyncio.wait({life}, timeout=None if end is None else max(0, end - time.monotonic()))
-            if not done:
-                await pod.delete()
-            status = await life
-            if status == 0 or not done or self._stopping.is_set() or status in self.workload.fail_on:
+            await self._pause(job_pause_s(tries))
+            if self._stopping.is_set():
+                break
+            status = await self._try()
+            if status == 0 or status in self.workload.fail_on:
                 return status == 0
-            await asyncio.wait({asyncio.create_task(self._stopping.wait())}, timeout=FIRST_BACKOFF_S * 2**tries)
         return False
+
+    async def _try(self) -> int:
+        """One pod; when its time is over it is deleted as any pod is."""
+        pod = self._make(pod_name(self.workload), self.workload)
+        self.pods = [pod]
+        life = asyncio.create_task(pod.run())
+        try:
+            return await asyncio.shield(life)
+        except asyncio.CancelledError:
+            await pod.delete()
+            await life
+            raise
+        finally:
+            life.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, or less when it is stopped."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def stop(self, *, at_once: bool) -> None:
         """Deletes its pod."""

@@ -1,24 +1,24 @@
 """One pod: init containers, containers with their probes and restarts, and its end, as a kubelet would have it.
 
-Times are those of the rendered objects. Restarts wait as a kubelet makes them wait (pkg/kubelet, 1.36): not at all the
-first time, then 10 s, twice that each time up to 300 s, and as at first after ten minutes without one.
+Times are those of the rendered objects; how long restarts wait is in local/backoff.py.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.backoff import Backoff
 from local.objects import Container, Probe, Workload
-from local.probes import answer, ask
-from local.process import Process
+from local.probes import ask, initial_delay, until
+from local.process import SIGNALLED, Process
 from local.translate import Command
 
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S, FORGIVEN_AFTER_S = 10, 300, 600
-SPAWN_FAILED = 127
+SPAWN_FAILED, KILLED = 127, SIGNALLED + signal.SIGKILL
 # Bytes read of a log per line wanted.
 LONGEST_LINE = 2048
 
@@ -64,6 +64,7 @@ class Pod:
         self.initialised = False
         self._tell = tell
         self._processes: dict[str, Process] = {}
+        self._asked = 0
         self.left = asyncio.Event()
         """Set from the moment it is deleted."""
 
@@ -75,8 +76,8 @@ class Pod:
     async def run(self) -> int:
         """Until the pod is deleted, or, for a Job, until its containers have ended; returns the worst exit status."""
         for container in self.workload.init_containers:
-            if not await self._initialise(container):
-                return 1
+            if status := await self._initialise(container):
+                return status
         self.initialised = True
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._keep(container)) for container in self.workload.containers]
@@ -93,28 +94,34 @@ class Pod:
             for container in self.workload.all_containers:
                 group.create_task(self._stop(container, deadline))
 
-    async def _initialise(self, container: Container) -> bool:
-        """Whether the init container ended well before the pod was deleted; a Job's pod gets one try."""
-        wait = _Backoff()
+    async def _initialise(self, container: Container) -> int:
+        """0 when the init container ended well before the pod was deleted; a Job's pod gets one try."""
+        wait = Backoff()
         while not self.deleting:
             status = await self._once(container)
-            if status == 0:
-                self._tell(self.name, f"{container.name} is done")
-                return True
-            self._tell(self.name, f"{container.name} failed with exit status {status}: {self._last_line(container)}")
-            if self.workload.kind == "Job":
-                return False
+            if self.deleting:
+                break
+            self._tell_end(container, status)
+            if status == 0 or self.workload.kind == "Job":
+                return status
             self.states[container.name].restarts += 1
             await self._pause(wait.next())
-        return False
+        return KILLED
+
+    def _tell_end(self, container: Container, status: int) -> None:
+        said = f"failed with exit status {status}: {self._last_line(container)}" if status else "is done"
+        self._tell(self.name, f"{container.name} {said}")
 
     async def _keep(self, container: Container) -> int:
         """Runs the container again and again, or once in a Job."""
-        wait, state = _Backoff(), self.states[container.name]
+        wait, state = Backoff(), self.states[container.name]
         while True:
             begun = time.monotonic()
             status = await self._once(container)
-            if self.deleting or self.workload.kind == "Job":
+            if self.deleting:
+                return status
+            if self.workload.kind == "Job":
+                self._tell_end(container, status)
                 return status
             state.restarts += 1
             pause = wait.next(time.monotonic() - begun)
@@ -126,7 +133,9 @@ class Pod:
                 return status
 
     async def _once(self, container: Container) -> int:
-        """One life of a container: started, probed, ended."""
+        """One life of a container: started, probed, ended. In a pod that was deleted meanwhile it has none."""
+        if self.deleting:
+            return KILLED
         state, command = self.states[container.name], self.commands[container.name]
         state.started = state.ready = False
         mark = f"{self.place.mark}/{self.name}/{container.name}"
@@ -139,6 +148,9 @@ class Pod:
             state.exit_code = SPAWN_FAILED
             return SPAWN_FAILED
         self._processes[container.name] = process
+        if self.deleting:
+            # deleted while it was started: whoever deleted found nothing to stop, and nothing has begun
+            process.signal(signal.SIGKILL)
         state.pid, state.exit_code, state.since = process.pid, None, time.time()
         probing = asyncio.create_task(self._probe(container))
         try:
@@ -157,7 +169,7 @@ class Pod:
         """Startup first; then readiness and liveness side by side. A failed startup or liveness ends the container."""
         state, probes = self.states[container.name], container.probes
         begun = time.monotonic()
-        if (startup := probes.get("startup")) and not await self._until(container, startup, wanted=True):
+        if (startup := probes.get("startup")) and not await self._started(container, startup, begun):
             asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
             self._tell(self.name, f"{container.name} did not start: its startup probe failed {asked}; it is restarted")
             await self._end(container)
@@ -169,37 +181,36 @@ class Pod:
         else:
             state.ready = True
         if liveness := probes.get("liveness"):
-            jobs.append(self._liveness(container, liveness))
+            jobs.append(self._liveness(container, liveness, begun))
         async with asyncio.TaskGroup() as group:
             for job in jobs:
                 group.create_task(job)
 
+    async def _started(self, container: Container, probe: Probe, begun: float) -> bool:
+        await initial_delay(probe, begun)
+        return await self._until(container, probe, wanted=True)
+
     async def _readiness(self, container: Container, probe: Probe, begun: float) -> None:
         state = self.states[container.name]
+        await initial_delay(probe, begun)
         while True:
             await self._until(container, probe, wanted=True, patient=True)
             state.ready = True
             self._tell(self.name, f"{container.name} is ready after {time.monotonic() - begun:.0f} s")
+            await asyncio.sleep(probe.period_s)
             await self._until(container, probe, wanted=False)
             state.ready = False
             self._tell(self.name, f"{container.name} is not ready: its readiness probe failed {probe.failures} times")
+            await asyncio.sleep(probe.period_s)
 
-    async def _liveness(self, container: Container, probe: Probe) -> None:
+    async def _liveness(self, container: Container, probe: Probe, begun: float) -> None:
+        await initial_delay(probe, begun)
         await self._until(container, probe, wanted=False)
         self._tell(self.name, f"{container.name} is restarted: its liveness probe failed {probe.failures} times")
         await self._end(container)
 
     async def _until(self, container: Container, probe: Probe, *, wanted: bool, patient: bool = False) -> bool:
-        """Asks until the answer was `wanted` often enough: True; the other one: False, unless `patient`."""
-        count = {True: 0, False: 0}
-        enough = {True: probe.successes, False: probe.failures}
-        await asyncio.sleep(probe.initial_delay_s)
-        while True:
-            good = await answer(probe, self._named(container), self._runner(container))
-            count[good], count[not good] = count[good] + 1, 0
-            if count[good] >= enough[good] and (good is wanted or (wanted and not patient)):
-                return good is wanted
-            await asyncio.sleep(probe.period_s)
+        return await until(probe, self._named(container), self._runner(container), wanted=wanted, patient=patient)
 
     async def _end(self, container: Container) -> None:
         """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the grace period."""
@@ -234,8 +245,11 @@ class Pod:
     def _runner(self, container: Container) -> Callable[[list[str]], Coroutine[None, None, int]]:
         async def run(argv: list[str]) -> int:
             command = self.commands[container.name]
-            mark = f"{self.place.mark}/{self.name}/{container.name}-exec"
-            process = await Process.start(argv, command.env, self.place.folder, self.log(container.name), mark)
+            # a mark of its own, because two probes may ask at once; below the container's, because it dies with it
+            self._asked += 1
+            mark = f"{self.place.mark}/{self.name}/{container.name}/exec-{self._asked}"
+            # what a command of a probe says is no part of the container's log
+            process = await Process.start(argv, command.env, self.place.folder, Path(os.devnull), mark)
             return await process.wait()
 
         return run
@@ -268,18 +282,3 @@ def last_lines(log: Path, count: int) -> list[str]:
     except OSError:
         return []
     return [line.rstrip() for line in text.split("\n") if line.strip()][-count:]
-
-
-class _Backoff:
-    """How long until the next restart."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def next(self, ran_s: float = 0) -> float:
-        """Seconds to wait after a life of `ran_s`."""
-        if ran_s >= FORGIVEN_AFTER_S:
-            self._next = 0
-        now = self._next
-        self._next = min(max(2 * now, FIRST_BACKOFF_S), LONGEST_BACKOFF_S)
-        return now

@@ -1,6 +1,7 @@
 """The questions a kubelet asks: HTTP, TCP, a command. One answer each, within its timeout, never an exception."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -17,7 +18,7 @@ async def answer(probe: Probe, ports: Mapping[str, int], run: Runner) -> bool:
     try:
         async with asyncio.timeout(probe.timeout_s):
             return await ask(probe.handler, probe.detail, ports, run)
-    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
+    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         return False
 
 
@@ -36,10 +37,27 @@ async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int],
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
         await writer.drain()
-        status = (await reader.readuntil(b"\r\n")).split()[1]
+        _, _, rest = (await reader.readuntil(b"\r\n")).partition(b" ")
         # as the kubelet judges (pkg/probe/http, 1.36)
-        return 200 <= int(status) < 400
+        return 200 <= int(rest[:3]) < 400
     finally:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+async def until(probe: Probe, ports: Mapping[str, int], run: Runner, *, wanted: bool, patient: bool = False) -> bool:
+    """Asks until the answer was `wanted` often enough: True; the other one: False, unless `patient`."""
+    count = {True: 0, False: 0}
+    enough = {True: probe.successes, False: probe.failures}
+    while True:
+        good = await answer(probe, ports, run)
+        count[good], count[not good] = count[good] + 1, 0
+        if count[good] >= enough[good] and (good is wanted or (wanted and not patient)):
+            return good is wanted
+        await asyncio.sleep(probe.period_s)
+
+
+async def initial_delay(probe: Probe, begun: float) -> None:
+    """Counted from the container's start, once, also behind a startup probe (pkg/kubelet/prober, 1.36)."""
+    await asyncio.sleep(max(0, begun + probe.initial_delay_s - time.monotonic()))

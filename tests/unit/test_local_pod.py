@@ -1,0 +1,510 @@
+"""One pod with real processes: start, probes, restarts, preStop, grace, deletion.
+
+Periods are those of impatient probes; that Kubernetes' own are read right is shown in test_local_objects.py.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+
+import pytest
+
+from local.pod import KILLED, SPAWN_FAILED, last_lines
+from local.probes import ask
+from local.process import Process
+from tests.unit.local_pods import (
+    STUBBORN,
+    WAITS,
+    Told,
+    alive,
+    container,
+    in_loop,
+    is_gone,
+    make_pod,
+    parsed,
+    running,
+    server,
+    until,
+)
+
+FAILS = "print('no weights', flush=True); raise SystemExit(3)"
+# Says what it gets, and ends at the second SIGTERM.
+LATE = (
+    "import signal, time; print('up', flush=True); signal.signal(signal.SIGTERM, lambda *_: print('told', flush=True))"
+    "; signal.pause(); signal.signal(signal.SIGTERM, signal.SIG_DFL); signal.pause()"
+)
+
+
+def asks(*words: str, **fields) -> dict:
+    """A probe or hook that runs Python."""
+    return {"exec": {"command": [sys.executable, "-c", *words]}, **fields}
+
+
+def exists(path) -> dict:
+    """A probe that says yes while a file is there, asked all the time."""
+    return asks(
+        f"import os; raise SystemExit(not os.path.exists({str(path)!r}))", periodSeconds=0.02, timeoutSeconds=20
+    )
+
+
+async def no_command(_argv: list[str]) -> int:
+    """For questions that run none."""
+    raise AssertionError
+
+
+def log(pod, name: str = "main") -> list[str]:
+    """The lines of a container's log."""
+    return last_lines(pod.log(name), 100)
+
+
+# ---- starting --------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_container_without_probes_is_ready_when_it_runs(tmp_path):
+    """As Kubernetes takes it."""
+    pod = make_pod(tmp_path, parsed(container()))
+    async with running(pod):
+        assert pod.ready is False
+        await until(lambda: pod.ready)
+        state = pod.states["main"]
+        assert (state.started, state.restarts, state.exit_code, is_gone(state.pid)) == (True, 0, None, False)
+
+
+@in_loop
+async def test_init_containers_run_one_after_the_other_before_all_others(tmp_path):
+    """Each has to end well first; then all containers run side by side."""
+    order = tmp_path / "order"
+    note = f"open({str(order)!r}, 'a').write"
+    init = [container(f"{note}('{name}')", name) for name in ("a", "b")]
+    mains = [container(f"{note}('m'); {WAITS}", name) for name in ("x", "y")]
+    told = Told()
+    pod = make_pod(tmp_path, parsed(*mains, pod={"initContainers": init}), told)
+    async with running(pod):
+        await until(lambda: pod.ready and order.read_text() == "abmm")
+        assert (pod.initialised, told.said) == (True, ["a is done", "b is done"])
+
+
+@in_loop
+async def test_an_init_container_is_tried_again(tmp_path):
+    """A Deployment's pod starts it anew, the first time at once, and says what it said last."""
+    first = "import os, sys\nif os.path.exists('again'): sys.exit()\nopen('again', 'w').close()\n"
+    script = first + FAILS
+    told = Told()
+    pod = make_pod(tmp_path, parsed(container(), pod={"initContainers": [container(script, "check")]}), told)
+    async with running(pod):
+        await until(lambda: pod.ready)
+        assert (told.said, pod.states["check"].restarts) == (
+            ["check failed with exit status 3: no weights", "check is done"],
+            1,
+        )
+
+
+@in_loop
+async def test_a_failed_init_container_ends_the_pod_of_a_job(tmp_path):
+    """With its exit status, and nothing else is started."""
+    told = Told()
+    init = {"initContainers": [container(FAILS, "check")]}
+    pod = make_pod(tmp_path, parsed(container("open('ran', 'w')"), kind="Job", pod=init), told)
+    async with running(pod) as life:
+        assert (await life, told.said, (pod.place.folder / "ran").exists()) == (
+            3,
+            ["check failed with exit status 3: no weights"],
+            False,
+        )
+
+
+@in_loop
+async def test_a_pod_of_a_job_ends_with_the_worst_of_its_containers(tmp_path):
+    """Each is run once, and its end is told."""
+    told = Told()
+    pod = make_pod(tmp_path, parsed(container("", "good"), container(FAILS, "bad"), kind="Job"), told)
+    async with running(pod) as life:
+        assert (await life, sorted(told.said)) == (
+            3,
+            ["bad failed with exit status 3: no weights", "good is done"],
+        )
+
+
+@in_loop
+async def test_a_program_that_is_not_there_is_said_in_the_log(tmp_path):
+    """And counts as a container that ended with 127, to be started again."""
+    told = Told()
+    pod = make_pod(tmp_path, parsed({**container(), "command": ["/no/such/program"]}), told)
+    async with running(pod):
+        await until(lambda: len(told.said) == 2)
+        said = "main ended with exit status 127, again {}; it said: /no/such/program cannot be started: {}"
+        missing = "No such file or directory"
+        assert told.said == [said.format(when, missing) for when in ("at once", "in 10 s")]
+        assert (pod.states["main"].exit_code, pod.ready, SPAWN_FAILED) == (127, False, 127)
+
+
+@in_loop
+async def test_a_crash_is_restarted_at_once_and_then_after_10_s(tmp_path):
+    """As a kubelet does it; the log holds every life, and the sentence its last words."""
+    told = Told()
+    pod = make_pod(tmp_path, parsed(container(FAILS)), told)
+    async with running(pod):
+        await until(lambda: len(told.said) == 2)
+        said = "main ended with exit status 3, again {}; it said: no weights"
+        assert told.said == [said.format("at once"), said.format("in 10 s")]
+        assert (log(pod), pod.states["main"].restarts, pod.states["main"].exit_code) == (["no weights"] * 2, 2, 3)
+
+
+@in_loop
+async def test_who_waits_to_be_restarted_is_deleted_at_once(tmp_path):
+    """The back-off is no grace period."""
+    told = Told()
+    pod = make_pod(tmp_path, parsed(container(FAILS)), told)
+    async with running(pod) as life:
+        await until(lambda: told.has("in 10 s"))
+        await pod.delete()
+        assert (await asyncio.wait_for(life, 5), pod.states["main"].restarts) == (3, 2)
+
+
+# ---- probes ----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_readiness_comes_and_goes(tmp_path):
+    """Ready after a success, not ready after so many failures, ready again; the container is not restarted."""
+    told = Told()
+    probe = {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 0.02, "failureThreshold": 2}
+    pod = make_pod(tmp_path, parsed(server(readinessProbe=probe)), told)
+    async with running(pod):
+        await until(lambda: pod.ready)
+        pid = pod.states["main"].pid
+        (pod.place.folder / "sick").touch()
+        await until(lambda: not pod.ready)
+        (pod.place.folder / "sick").unlink()
+        await until(lambda: pod.ready)
+        assert [text.partition(" after")[0] for text in told.said] == [
+            "main is ready",
+            "main is not ready: its readiness probe failed 2 times",
+            "main is ready",
+        ]
+        assert (pod.states["main"].pid, pod.states["main"].restarts) == (pid, 0)
+
+
+@in_loop
+async def test_a_pod_is_ready_when_all_containers_are(tmp_path):
+    """One that is not keeps all requests away."""
+    probe = exists(tmp_path / "go")
+    pod = make_pod(tmp_path, parsed(container(name="quick"), container(name="slow", readinessProbe=probe)))
+    async with running(pod):
+        await until(lambda: pod.states["quick"].ready and pod.states["slow"].started)
+        assert pod.ready is False
+        (tmp_path / "go").touch()
+        await until(lambda: pod.ready)
+
+
+@in_loop
+async def test_a_startup_probe_holds_the_others_back_and_ends_who_does_not_start(tmp_path):
+    """Nothing else is asked before it succeeds; when its tries are over, the container starts anew."""
+    liveness = asks(f"open({str(tmp_path / 'asked')!r}, 'w')", periodSeconds=0.02, timeoutSeconds=20)
+    startup = exists(tmp_path / "go") | {"failureThreshold": 2, "periodSeconds": 0.02}
+    told = Told()
+    pod = make_pod(tmp_path, parsed(container(startupProbe=startup, livenessProbe=liveness)), told)
+    async with running(pod):
+        await until(lambda: told.has("again at once"))
+        assert (pod.ready, (tmp_path / "asked").exists()) == (False, False)
+        assert [text.partition("; it said")[0] for text in told.said[:2]] == [
+            "main did not start: its startup probe failed 2 times, every 0 s; it is restarted",
+            f"main ended with exit status {128 + signal.SIGTERM}, again at once",
+        ]
+        (tmp_path / "go").touch()
+        await until(lambda: pod.ready and (tmp_path / "asked").exists())
+        assert pod.states["main"].started is True
+
+
+@in_loop
+async def test_a_failed_liveness_probe_runs_the_hook_ends_and_restarts(tmp_path):
+    """PreStop first, then SIGTERM, then a new process; a container that serves while it is sick is no exception."""
+    hook = asks(f"import os, pathlib; pathlib.Path({str(tmp_path / 'hook')!r}).touch()")
+    probe = {"httpGet": {"port": "http"}, "periodSeconds": 0.02, "failureThreshold": 2}
+    told = Told()
+    found = parsed(
+        server(livenessProbe=probe, lifecycle={"preStop": hook}, startupProbe={**probe, "failureThreshold": 999})
+    )
+    pod = make_pod(tmp_path, found, told)
+    async with running(pod):
+        await until(lambda: pod.ready)
+        before = pod.states["main"].pid
+        (pod.place.folder / "sick").touch()
+        await until(lambda: told.has("again at once"))
+        (pod.place.folder / "sick").unlink()
+        await until(lambda: pod.ready)
+        assert ((tmp_path / "hook").exists(), is_gone(before), pod.states["main"].restarts) == (True, True, 1)
+        assert told.has("main is restarted: its liveness probe failed 2 times")
+        assert told.has("main ended with exit status 143, again at once; it said: nothing")
+
+
+@in_loop
+async def test_commands_of_probes_do_not_end_each_other(tmp_path):
+    """Readiness and liveness may ask at the same time; one that is done leaves the other one alone."""
+    slow = "import os, time; open('slow', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)"
+    told = Told()
+    found = parsed(
+        container(
+            readinessProbe=asks(slow, timeoutSeconds=30, periodSeconds=0.02),
+            livenessProbe=asks("", timeoutSeconds=30, periodSeconds=0.02, failureThreshold=1),
+        )
+    )
+    pod = make_pod(tmp_path, found, told)
+    async with running(pod):
+        await until((pod.place.folder / "slow").exists)
+        asked = pod._asked
+        await until(lambda: pod._asked > asked + 2)
+        (pod.place.folder / "go").touch()
+        await until(lambda: pod.ready)
+        assert (len(told.said), pod.states["main"].restarts) == (1, 0)
+
+
+@in_loop
+async def test_what_probes_print_is_no_part_of_the_log(tmp_path):
+    """`kubectl logs` does not show it either."""
+    pod = make_pod(tmp_path, parsed(container(readinessProbe=asks("print('PONG')", timeoutSeconds=30))))
+    async with running(pod):
+        await until(lambda: pod.ready and log(pod))
+        assert log(pod) == ["up"]
+
+
+@in_loop
+async def test_a_command_of_a_probe_that_takes_too_long_is_killed(tmp_path):
+    """Nothing piles up beside a container that hangs."""
+    hangs = asks(f"import os, signal; open({str(tmp_path)!r} + '/%d.asked' % os.getpid(), 'w'); signal.pause()")
+    pod = make_pod(tmp_path, parsed(container(readinessProbe={**hangs, "timeoutSeconds": 0.5, "periodSeconds": 60})))
+    async with running(pod):
+        (first,) = await until(lambda: list(tmp_path.glob("*.asked")))
+        await until(lambda: is_gone(int(first.stem)))
+        assert (pod.ready, len(alive(f"{tmp_path}/app-1"))) == (False, 1)
+
+
+@in_loop
+async def test_a_named_port_and_its_number_are_asked_where_they_are_here(tmp_path):
+    """Both lead to the port this pod was given."""
+    pod = make_pod(tmp_path, parsed(server()))
+    here = pod.place.ports[8000]
+    assert pod._named(pod.workload.containers[0]) == {"http": here, "8000": here}
+    async with running(pod):
+        await until(lambda: pod.ready)
+        assert await ask("tcpSocket", {"port": 8000}, pod._named(pod.workload.containers[0]), no_command)
+
+
+# ---- deleting --------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_deleted_pod_is_not_ready_from_that_moment(tmp_path):
+    """Before preStop has begun, and while its container goes on."""
+    pod = make_pod(tmp_path, parsed(container(LATE), pod={"terminationGracePeriodSeconds": 60}))
+    async with running(pod):
+        await until(lambda: pod.ready and log(pod))
+        deleting = asyncio.create_task(pod.delete())
+        await until(pod.left.is_set)
+        assert (pod.ready, is_gone(pod.states["main"].pid)) == (False, False)
+        await pod.delete(at_once=True)
+        await deleting
+
+
+@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 0.3}}, asks("import time; time.sleep(0.3)")])
+@in_loop
+async def test_pre_stop_comes_before_sigterm(tmp_path, hook):
+    """The container learns of its end when the hook is done."""
+    script = LATE.replace("print('told'", "(print(time.time()), exit(0)) and print('told'")
+    pod = make_pod(tmp_path, parsed(container(script, lifecycle={"preStop": hook})))
+    async with running(pod) as life:
+        await until(lambda: pod.ready and log(pod))
+        begun = time.time()
+        await pod.delete()
+        assert (await life, float(log(pod)[1]) >= begun + 0.3) == (0, True)
+
+
+@in_loop
+async def test_pre_stop_by_http_asks_the_container(tmp_path):
+    """`httpGet` of the rendered port, before SIGTERM."""
+    hook = {"httpGet": {"path": "/slow", "port": "http"}}
+    pod = make_pod(tmp_path, parsed(server(lifecycle={"preStop": hook})))
+    async with running(pod) as life:
+        await until(lambda: pod.ready)
+        deleting = asyncio.create_task(pod.delete())
+        await until((pod.place.folder / "asked").exists)
+        assert is_gone(pod.states["main"].pid) is False
+        (pod.place.folder / "go").touch()
+        await deleting
+        assert await life == 143
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [{"exec": {"command": ["/no/such/program"]}}, asks("raise SystemExit(1)"), {"tcpSocket": {"port": "closed"}}],
+    ids=["missing", "fails", "refused"],
+)
+@in_loop
+async def test_a_hook_that_fails_changes_nothing(tmp_path, hook):
+    """SIGTERM comes all the same."""
+    ports = [{"name": "closed", "containerPort": 9}]
+    pod = make_pod(tmp_path, parsed(container(lifecycle={"preStop": hook}, ports=ports)))
+    async with running(pod) as life:
+        await until(lambda: pod.ready and log(pod))
+        await pod.delete()
+        assert await life == 143
+
+
+@in_loop
+async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(tmp_path):
+    """Not before, and with everything it started."""
+    pod = make_pod(tmp_path, parsed(container(STUBBORN), pod={"terminationGracePeriodSeconds": 0.5}))
+    async with running(pod) as life:
+        await until((pod.place.folder / "deaf").exists)
+        begun = time.monotonic()
+        await pod.delete()
+        assert (await life, time.monotonic() - begun >= 0.5) == (KILLED, True)
+
+
+@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 3600}}, asks("import signal; signal.pause()")])
+@in_loop
+async def test_the_grace_period_holds_for_the_hook_too(tmp_path, hook):
+    """A hook that takes longer is cut off, and its command is killed."""
+    found = parsed(container(STUBBORN, lifecycle={"preStop": hook}), pod={"terminationGracePeriodSeconds": 0.5})
+    pod = make_pod(tmp_path, found)
+    async with running(pod) as life:
+        await until((pod.place.folder / "deaf").exists)
+        await asyncio.wait_for(pod.delete(), 10)
+        assert (await life, alive(str(tmp_path))) == (KILLED, [])
+
+
+@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 3600}}, asks("import signal; signal.pause()")])
+@in_loop
+async def test_a_container_that_ends_by_itself_cuts_its_hook_off(tmp_path, hook):
+    """Nobody waits for a hook of what is gone."""
+    script = "import os, time\nwhile not os.path.exists('end'): time.sleep(0.01)"
+    grace = {"terminationGracePeriodSeconds": 3600}
+    pod = make_pod(tmp_path, parsed(container(script, lifecycle={"preStop": hook}), pod=grace))
+    async with running(pod) as life:
+        await until(lambda: pod.ready)
+        deleting = asyncio.create_task(pod.delete())
+        await until(lambda: pod._asked or "sleep" in hook)
+        (pod.place.folder / "end").touch()
+        await asyncio.wait_for(deleting, 10)
+        assert await life == 0
+
+
+@pytest.mark.parametrize(
+    "hook", [None, {"sleep": {"seconds": 3600}}, asks("import signal; signal.pause()")], ids=["none", "sleep", "exec"]
+)
+@in_loop
+async def test_at_once_means_at_once_also_when_it_drains(tmp_path, hook):
+    """Nobody waits for a grace period or a hook any more, the one who deleted first included."""
+    grace = {"terminationGracePeriodSeconds": 3600}
+    found = {**container(STUBBORN), "lifecycle": {"preStop": hook} if hook else {}}
+    pod = make_pod(tmp_path, parsed(found, pod=grace))
+    async with running(pod) as life:
+        await until((pod.place.folder / "deaf").exists)
+        graceful = asyncio.create_task(pod.delete())
+        await until(lambda: pod._asked or not hook or "sleep" in hook)
+        await asyncio.wait_for(asyncio.gather(pod.delete(at_once=True), graceful), 5)
+        assert await asyncio.wait_for(life, 5) == KILLED
+
+
+@in_loop
+async def test_at_once_ends_who_still_starts(tmp_path):
+    """A startup probe that has long to go and a deaf process are no reason to wait."""
+    startup = exists(tmp_path / "never") | {"failureThreshold": 10**6}
+    grace = {"terminationGracePeriodSeconds": 3600}
+    pod = make_pod(tmp_path, parsed(container(STUBBORN, startupProbe=startup), pod=grace))
+    async with running(pod) as life:
+        await until(lambda: pod._asked > 1 and (pod.place.folder / "deaf").exists())
+        await asyncio.wait_for(pod.delete(at_once=True), 5)
+        assert await asyncio.wait_for(life, 5) == KILLED
+
+
+@in_loop
+async def test_deleting_twice_asks_once(tmp_path):
+    """The second time nothing is begun anew."""
+    hook = asks(f"open({str(tmp_path / 'hooks')!r}, 'a').write('x')")
+    pod = make_pod(tmp_path, parsed(container(lifecycle={"preStop": hook})))
+    async with running(pod) as life:
+        await until(lambda: pod.ready and log(pod))
+        await asyncio.gather(pod.delete(), pod.delete())
+        await life
+        assert (tmp_path / "hooks").read_text() == "x"
+
+
+@in_loop
+async def test_who_is_deleted_while_it_is_started_does_not_live_on(tmp_path, monkeypatch):
+    """Between the decision to start a process and its start there was nothing to stop."""
+    may_start, starting = asyncio.Event(), asyncio.Event()
+    real = Process.start
+
+    async def slowly(*arguments):
+        starting.set()
+        await may_start.wait()
+        return await real(*arguments)
+
+    monkeypatch.setattr(Process, "start", slowly)
+    pod = make_pod(tmp_path, parsed(container(), pod={"terminationGracePeriodSeconds": 3600}))
+    async with running(pod) as life:
+        await starting.wait()
+        await pod.delete()
+        may_start.set()
+        assert await asyncio.wait_for(life, 10) == KILLED
+
+
+@in_loop
+async def test_a_pod_that_is_deleted_while_it_is_prepared_starts_nothing_else(tmp_path):
+    """An init container that ends well at SIGTERM is followed by nothing."""
+    polite = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); open('up', 'w'); signal.pause()"
+    )
+    found = parsed(container("open('ran', 'w')"), pod={"initContainers": [container(polite, "check")]})
+    told = Told()
+    pod = make_pod(tmp_path, found, told)
+    async with running(pod) as life:
+        await until((pod.place.folder / "up").exists)
+        await pod.delete()
+        assert await asyncio.wait_for(life, 10) == KILLED
+        assert ((pod.place.folder / "ran").exists(), told.said, pod.initialised) == (False, [], False)
+
+
+@in_loop
+async def test_containers_are_stopped_side_by_side(tmp_path):
+    """One that takes its time does not spend the grace of another."""
+    quick, slow = container(name="quick"), container(STUBBORN, "slow")
+    pod = make_pod(tmp_path, parsed(slow, quick, pod={"terminationGracePeriodSeconds": 3600}))
+    async with running(pod):
+        await until(lambda: (pod.place.folder / "deaf").exists() and log(pod, "quick"))
+        quick_pid, slow_pid = pod.states["quick"].pid, pod.states["slow"].pid
+        deleting = asyncio.create_task(pod.delete())
+        await until(lambda: is_gone(quick_pid))
+        assert is_gone(slow_pid) is False
+        await pod.delete(at_once=True)
+        await deleting
+
+
+# ---- logs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "expected"),
+    [
+        (b"", 2, []),
+        (b"a\nb\nc\n", 2, ["b", "c"]),
+        (b"a\n\n  \nb \r\n", 2, ["a", "b"]),
+        (b"no end", 1, ["no end"]),
+        (b"\xff\n", 1, ["\ufffd"]),
+        (b"a\n" * 9, 0, []),
+    ],
+)
+def test_last_lines_are_those_that_say_something(tmp_path, text, count, expected):
+    """Blank lines are left out, and what is no text does no harm."""
+    (tmp_path / "log").write_bytes(text)
+    assert last_lines(tmp_path / "log", count) == expected
+
+
+def test_a_long_log_is_not_read_whole(tmp_path):
+    """Only its end; without a log there are no lines."""
+    (tmp_path / "log").write_bytes(b"x" * 10**6 + b"\nlast\n")
+    found = last_lines(tmp_path / "log", 2)
+    assert (len(found[0]), found[1], last_lines(tmp_path / "none", 3)) == (2 * 2048 - 6, "last", [])
