@@ -13,6 +13,7 @@ from local.client import NotRunning, ask
 from local.places import RunFolder
 from local.pod import last_lines
 from local.process import kill_marked, marked
+from local.short import forget
 
 LOOK_EVERY_S = 0.2
 NOT_UP = 1
@@ -37,6 +38,7 @@ def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bo
         except KeyboardInterrupt:
             ask(folder, do="stop", now=True)
     kill_marked(folder.mark)
+    forget(folder.pods)
     if keep_logs:
         for gone in (folder.pods, folder.keys, folder.prometheus, folder.objects):
             shutil.rmtree(gone, ignore_errors=True)

@@ -27,7 +27,8 @@ from local.places import RunFolder, claim
 from local.pod import Place, Pod
 from local.process import kill_marked
 from local.services import Router, free_port
-from local.translate import Command, Machine, command_of
+from local.short import forget, short
+from local.translate import TMP, Command, Machine, command_of
 
 
 @dataclass
@@ -80,6 +81,7 @@ class Supervisor:
         finally:
             await self.router.close()
             await asyncio.to_thread(kill_marked, self.mark)
+            forget(self.folder.pods)
             # last, because whoever waits for the end asks this socket
             control.close()
             self.folder.control.unlink(missing_ok=True)
@@ -123,10 +125,11 @@ class Supervisor:
     def _volumes(self, folder: Path, workload: Workload) -> dict[str, str]:
         """A directory for every volume: new ones for emptyDirs and ConfigMaps, the user's cache for claims."""
         found = {}
+        temporary = {volume for item in workload.all_containers for path, volume in item.mounts.items() if path == TMP}
         for name, volume in workload.volumes.items():
             place = claim(volume.source) if volume.kind == "persistentVolumeClaim" else folder / name
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found[name] = str(place)
+            found[name] = str(short(place) if name in temporary else place)
             if volume.kind == "configMap":
                 for file, text in self.plan.rendered.config_maps[volume.source].items():
                     (place / file).write_bytes(text.encode())

@@ -18,6 +18,7 @@ EXPANSION = re.compile(r"\$\((\w+)\)")
 PORT = re.compile(r"\{port (\w+)\}")
 # What a process needs of this machine, and a container brings along.
 INHERITED = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+TMP = "/tmp"  # noqa: S108 - a path of the container
 MARK = "LLM_STACK_LOCAL"
 SHOWN_SECRET = "<secret>"  # noqa: S105 - a word, not a password
 
@@ -183,8 +184,8 @@ def _additions(
     rendered: Rendered, workload: Workload, container: Container, machine: Machine
 ) -> Iterator[tuple[str, str, str]]:
     """(name, value, why) of variables that are not rendered."""
-    if "/tmp" in container.mounts:  # noqa: S108 - a path of the container
-        yield "TMPDIR", machine.directories[container.mounts["/tmp"]], "/tmp is the pod's own"  # noqa: S108 - as above
+    if TMP in container.mounts:
+        yield "TMPDIR", machine.directories[container.mounts[TMP]], f"{TMP} is the pod's own"
     if files := files_with_names(rendered, workload, container):
         proxy = f"http://{LOOPBACK}:{machine.names_port}"
         yield "http_proxy", proxy, f"it knows the names of Services in {', '.join(files)}"
