@@ -1,4 +1,4 @@
-"""Short names for long directories: programs make sockets in their /tmp, and the path of a socket has 107 bytes at most.
+"""Short names for long directories: programs make sockets in /tmp, and a socket's path has 107 bytes at most.
 
 vLLM's are named by 36 characters (ipc:// of zmq), so /tmp of a pod is reached through a link in the system's own.
 """

@@ -99,9 +99,9 @@ def test_the_gateway_reads_the_rendered_files_byte_for_byte(local_stack: Run):
     data = next(
         body["data"] for body in read(local_stack.folder.objects).values() if "config.yaml" in body.get("data", {})
     )
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
-        name: text.encode() for name, text in data.items()
-    }
+    # Python leaves a folder of its own beside them, which it cannot in a read-only mount
+    found = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    assert found == {name: text.encode() for name, text in data.items()}
     assert f"http://{SERVER}.llm-serving.svc:8000/v1" in data["config.yaml"]
 
 
@@ -323,21 +323,14 @@ def running_requests(run: Run) -> float:
     return sum(sample.value for sample in samples if sample.name == "vllm:num_requests_running")
 
 
-def failures_of_the_server(run: Run) -> float:
-    """How often the gateway has failed to get an answer from it."""
-    _, samples = run.scrape("litellm", "metrics", "/metrics/")
-    return sum(s.value for s in samples if s.name == "litellm_deployment_failure_responses_total")
-
-
 def test_a_killed_server_comes_back_and_the_gateway_tries_again_meanwhile(local_stack: Run):
     """SIGKILL: a request finds nobody and is tried three times; the container is started again and serves again."""
-    pod, before = local_stack.pod(SERVER), failures_of_the_server(local_stack)
+    pod = local_stack.pod(SERVER)
     os.kill(local_stack.container(SERVER)["pid"], signal.SIGKILL)
     eventually(lambda: not local_stack.pod(SERVER)["ready"])
-    status, _ = ask(local_stack)
-    assert status >= 500
-    # the first try and two more (gateway.retries); counted by another process, so a moment later
-    eventually(lambda: failures_of_the_server(local_stack) - before == 3)
+    status, text = ask(local_stack)
+    # the first try and two more (gateway.retries); it is the gateway that says so
+    assert (status, "LiteLLM Retried: 2 times" in text) == (500, True), text
     eventually(lambda: local_stack.pod(SERVER)["ready"])
     container = local_stack.container(SERVER)
     assert (local_stack.pod(SERVER)["name"], container["restarts"]) == (pod["name"], 1)
