@@ -13,8 +13,12 @@ from local.images import PROGRAMS, Stand, stand_for
 from local.objects import Container, Rendered, SecretRef, Service, Workload
 
 LOOPBACK = "127.0.0.1"
-ANYWHERE = re.compile(r"(?<![\w.])0\.0\.0\.0(?![\w.])")
-EXPANSION = re.compile(r"\$\((\w+)\)")
+# all addresses to listen on, but no part of a longer number and no network such as 0.0.0.0/0
+ANYWHERE = re.compile(r"(?<![\w.])0\.0\.0\.0(?![\w.]|/\d)")
+EXPANSION = re.compile(r"\$(?:\$|\(([^)]*)\))")
+# URLs stay as they are; what stands before and behind a path that is a whole one or the beginning of one.
+URL = r"[\w+.-]+://[^\s\"'`,;)<>|]*"
+BEFORE, BEHIND = r"(?<![^\s\"'=:,;(<>|&`\[{])", r"(?=$|[/\s\"'=:,;)<>|&`\]}])"
 PORT = re.compile(r"\{port (\w+)\}")
 # What a process needs of this machine, and a container brings along.
 INHERITED = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -80,10 +84,9 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
     words = _words(container, machine, stand, replaced)
     argv = []
     for position, word in enumerate(words):
-        new, seen = (
-            _ported(_placed(_expanded(word, values), container, machine), position, words, machine, stand)
-            for values in (env, shown)
-        )
+        # directories first: what a variable holds has them already, and this machine's may look like the container's
+        placed = _placed(word, container, machine)
+        new, seen = (_ported(_expanded(placed, values), position, words, machine, stand) for values in (env, shown))
         argv.append(new)
         if new != word:
             replaced.append(("argument", word, seen))
@@ -115,21 +118,23 @@ def _words(
 
 
 def _placed(text: str, container: Container, machine: Machine) -> str:
-    """`text` with this machine's directories for the container's, and loopback for all addresses."""
+    """`text` with this machine's directories for the container's, and loopback for all addresses.
+
+    A path is replaced where it stands alone or begins a longer one, never inside another path, a URL or a name.
+    """
     if container.mounts:
-        # a whole path or its beginning, alone or behind = : " ' ( , but no part of a longer path or of a URL
         longest_first = "|".join(re.escape(path) for path in sorted(container.mounts, key=len, reverse=True))
         text = re.sub(
-            rf"(?<![\w./-])({longest_first})(?=$|[/\s\"':;,)])",
-            lambda found: machine.directories[container.mounts[found[1]]],
+            rf"{URL}|{BEFORE}({longest_first}){BEHIND}",
+            lambda found: machine.directories[container.mounts[found[1]]] if found[1] else found[0],
             text,
         )
     return ANYWHERE.sub(LOOPBACK, text)
 
 
 def _expanded(text: str, values: Mapping[str, str]) -> str:
-    """`$(NAME)` with the variable's value, as Kubernetes expands it; an unknown name stays."""
-    return EXPANSION.sub(lambda found: values.get(found[1], found[0]), text)
+    """`$(NAME)` with the variable's value, as Kubernetes expands it: an unknown name stays, `$$` is one dollar."""
+    return EXPANSION.sub(lambda found: "$" if found[1] is None else values.get(found[1], found[0]), text)
 
 
 def _ported(text: str, position: int, words: Sequence[str], machine: Machine, stand: Stand) -> str:
@@ -164,16 +169,17 @@ def _environment(
         if isinstance(value, SecretRef):
             env[name], shown[name] = machine.secrets[value.secret][value.entry], SHOWN_SECRET
             continue
-        new = _placed(_expanded(value, env), container, machine)
+        placed = _placed(value, container, machine)
+        new, seen = _expanded(placed, env), _expanded(placed, shown)
         if name in stand.port_env:
-            new = _port(new, machine)
+            new = seen = _port(new, machine)
         elif value in hosts and any(name == host for host, _ in stand.service_env):
-            new = LOOPBACK
+            new = seen = LOOPBACK
         elif name in service_ports and (service := hosts.get(given.get(service_ports[name], ""))):
-            new = str(machine.services[service.name, int(value)])
+            new = seen = str(machine.services[service.name, int(value)])
         if new != value:
-            replaced.append((name, value, new))
-        env[name] = shown[name] = new
+            replaced.append((name, value, seen))
+        env[name], shown[name] = new, seen
     for name, value, why in _additions(rendered, workload, container, machine):
         replaced.append((name, f"not set; {why}", value))
         env[name] = shown[name] = value
@@ -197,11 +203,12 @@ def undirected_ports(container: Container) -> list[str]:
     stand = stand_for(container.image)
     assert stand is not None, "refused before"
     told = {value for name, value in container.env if name in stand.port_env and isinstance(value, str)}
-    for position, word in enumerate(container.args):
+    words = (*container.command, *container.args)
+    for position, word in enumerate(words):
         name, has_value, value = word.partition("=")
         if has_value and name in stand.port_options:
             told.add(value)
-        elif position and container.args[position - 1] in stand.port_options:
+        elif position and words[position - 1] in stand.port_options:
             told.add(word)
     named = {found[1] for more in stand.append.values() for word in more for found in PORT.finditer(word)}
     return [name for name, number in container.ports.items() if str(number) not in told and name not in named]
