@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from local.images import STANDS, stand_for, tag_of
-from local.objects import Container, Object, Rendered, SecretRef, Workload, read
+from local.objects import Container, Object, Rendered, SecretRef, Service, Workload, read
 from local.translate import undirected_ports
 from planning.flags import value_of
 from preview.prerequisites import PLACEHOLDERS
@@ -86,6 +86,7 @@ def blueprint(
     for workload in rendered.workloads:
         for container in workload.all_containers:
             problems += [Problem(str(workload), text) for text in _container_problems(rendered, workload, container)]
+    problems += [found for service in rendered.services for found in _service_problems(rendered, service)]
     keys = _keys(rendered, kept or {}, problems)
     if problems:
         raise Refused(problems)
@@ -117,6 +118,18 @@ def _container_problems(rendered: Rendered, workload: Workload, container: Conta
             yield f"{where}: {path} mounts ConfigMap {source.source}, which the stack does not declare"
         if source is not None and source.kind == "secret":
             yield f"{where}: {path} mounts Secret {source.source} as files, which is not done here"
+
+
+def _service_problems(rendered: Rendered, service: Service) -> Iterator[Problem]:
+    """Ports of pods that are asked for and not declared: they have no port of this machine."""
+    for workload in rendered.workloads:
+        if not service.selects(workload.labels):
+            continue
+        known = {port for item in workload.containers for pair in item.ports.items() for port in pair}
+        for port, target in service.ports.items():
+            if target not in known:
+                yield Problem(f"Service {service.name}", f"port {port} leads to port {target} of {workload}, "
+                              "which no container of it declares")  # fmt: skip
 
 
 def _keys(
@@ -161,7 +174,7 @@ def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entran
                 continue
             model = value_of(container.args, "--served-model-name") or ""
             for service in rendered.services:
-                if service.selector.items() <= workload.labels.items():
+                if service.selects(workload.labels):
                     yield Entrance(service.name, next(iter(service.ports)), key, model)
 
 

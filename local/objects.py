@@ -3,18 +3,16 @@
 Owns the translation from Kubernetes' spelling, and the list of what cannot be honoured without a cluster. Pure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from local.unsupported import Object, job_problems, pod_problems, question_problems
 from preview.wording import quantity_bytes
 from settings.problems import Problem
 
-Object = Mapping[str, Any]
 # Kinds whose pods run here. Others with pods are refused; kinds without pods are listed as not enforced.
 RUNNABLE = ("Deployment", "Job")
 WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
-VOLUMES = ("configMap", "emptyDir", "persistentVolumeClaim", "secret")
 HANDLERS = ("exec", "httpGet", "tcpSocket")
 # Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
 GRACE_S, BACKOFF_LIMIT = 30, 6
@@ -107,6 +105,10 @@ class Service:
         full = f"{self.name}.{self.namespace}.svc.cluster.local"
         return full, full.removesuffix(".cluster.local"), f"{self.name}.{self.namespace}", self.name
 
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether pods with these labels are behind it; without a selector none are."""
+        return bool(self.selector) and self.selector.items() <= labels.items()
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -157,7 +159,8 @@ def _service(item: Object) -> Service:
 def _workload(item: Object, problems: list[Problem]) -> Workload:
     spec, where = item["spec"], f"{item['kind']} {_name(item)}"
     template, pod = spec["template"], spec["template"]["spec"]
-    problems += [Problem(where, text) for text in _pod_problems(pod)]
+    problems += [Problem(where, text) for text in pod_problems(pod)]
+    problems += [Problem(where, text) for text in job_problems(spec)]
     rules = spec.get("podFailurePolicy", {}).get("rules", [])
     return Workload(
         kind=item["kind"],
@@ -178,39 +181,6 @@ def _workload(item: Object, problems: list[Problem]) -> Workload:
     )  # fmt: skip
 
 
-def _pod_problems(pod: Object) -> Iterator[str]:
-    """What a pod asks for that a process on this machine cannot have."""
-    for volume in pod.get("volumes", []):
-        if not any(kind in volume for kind in VOLUMES):
-            yield f"volume {volume['name']}: {', '.join(sorted(set(volume) - {'name'}))} is no volume this machine has"
-    # Kubernetes mounts a token unless it is told not to; who asks for one wants to talk to the API server
-    if pod.get("automountServiceAccountToken", True) and pod.get("serviceAccountName"):
-        yield "talks to the API server (it mounts a service account token), and there is none here"
-    for found in [*pod.get("initContainers", []), *pod["containers"]]:
-        where = f"container {found['name']}"
-        asked = found.get("resources", {}).get("limits", {})
-        yield from (
-            f"{where} asks for {name}: {asked[name]}, and processes of this machine get no devices; "
-            "use a pool with gpu: none"
-            for name in asked
-            if "/" in name
-        )
-        if found.get("restartPolicy") == "Always":
-            yield f"{where} is a sidecar, which is not run here"
-        if "envFrom" in found:
-            yield f"{where}: envFrom is not read here"
-        yield from (
-            f"{where}: variable {item['name']} comes from {', '.join(item['valueFrom'])}, which is not read here"
-            for item in found.get("env", [])
-            if "valueFrom" in item and "secretKeyRef" not in item["valueFrom"]
-        )
-        yield from (
-            f"{where}: {mount['mountPath']} mounts a part of a volume, which is not done here"
-            for mount in found.get("volumeMounts", [])
-            if "subPath" in mount or "subPathExpr" in mount
-        )
-
-
 def _volume(volume: Object) -> Volume:
     for kind, key in (("configMap", "name"), ("persistentVolumeClaim", "claimName"), ("secret", "secretName")):
         if kind in volume:
@@ -223,19 +193,20 @@ def _container(found: Object, where: str, problems: list[Problem]) -> Container:
     if "postStart" in lifecycle:
         problems.append(Problem(where, f"container {found['name']}: postStart is not run here"))
     stop = lifecycle.get("preStop")
+    ports = {port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])}
+    here = f"{where}: container {found['name']}"
+    asked = {kind: found[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in found}
+    for kind, question in {**{f"{kind} probe": probe for kind, probe in asked.items()}, "preStop": stop or {}}.items():
+        problems += [Problem(f"{here}: {kind}", text) for text in question_problems(question, ports)]
     return Container(
         name=found["name"],
         image=found["image"],
         command=tuple(found.get("command", ())),
         args=tuple(found.get("args", ())),
         env=tuple((item["name"], _value(item)) for item in found.get("env", [])),
-        ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])},
+        ports=ports,
         mounts={mount["mountPath"]: mount["name"] for mount in found.get("volumeMounts", [])},
-        probes={
-            kind: _probe(found[f"{kind}Probe"], f"{where}: {kind} probe", problems)
-            for kind in ("startup", "readiness", "liveness")
-            if f"{kind}Probe" in found
-        },
+        probes={kind: _probe(probe, f"{here}: {kind} probe", problems) for kind, probe in asked.items()},
         pre_stop=next(((kind, stop[kind]) for kind in ("sleep", *HANDLERS) if kind in stop), None) if stop else None,
     )
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -79,9 +80,13 @@ class Supervisor:
             await asyncio.gather(*(item.stop(at_once=self._at_once) for item in self.workloads))
             await work
         finally:
-            await self.router.close()
+            # before anything is killed, or a pod would start its containers again
+            work.cancel()
+            stopping.cancel()
+            await asyncio.wait({work})
             await asyncio.to_thread(kill_marked, self.mark)
             forget(self.folder.pods)
+            await self.router.close()
             # last, because whoever waits for the end asks this socket
             control.close()
             self.folder.control.unlink(missing_ok=True)
@@ -90,13 +95,17 @@ class Supervisor:
         """Jobs first, side by side; what needs their results waits for them. Then all Deployments."""
         jobs = [Job(item, self._make) for item in self.plan.rendered.workloads if item.kind == "Job"]
         self.workloads += jobs
-        results = await asyncio.gather(*(job.run() for job in jobs))
-        self.failed += [job.workload.name for job, good in zip(jobs, results, strict=True) if not good]
+        # task groups, because a mistake of ours in one of them must end all
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job.run()) for job in jobs]
+        self.failed += [job.workload.name for job, task in zip(jobs, tasks, strict=True) if not task.result()]
         if self.failed or self._stop.is_set():
             return
         deployments = [Deployment(item, self._make) for item in self.plan.rendered.workloads if item.kind != "Job"]
         self.workloads += deployments
-        await asyncio.gather(*(item.run() for item in deployments))
+        async with asyncio.TaskGroup() as group:
+            for item in deployments:
+                group.create_task(item.run())
 
     # ---- pods -------------------------------------------------------------------------------------------------------
 
@@ -148,7 +157,7 @@ class Supervisor:
         target = service.ports[port]
         found = []
         for pod in self._pods():
-            if pod.ready and service.selector.items() <= pod.workload.labels.items():
+            if pod.ready and service.selects(pod.workload.labels):
                 named = {name: number for item in pod.workload.containers for name, number in item.ports.items()}
                 found.append(pod.place.ports[named[target] if isinstance(target, str) else target])
         return found
@@ -183,8 +192,9 @@ class Supervisor:
             case {"do": "stop"}:
                 if question.get("now"):
                     self._at_once = True
-                    for pod in self._pods():
-                        self._do(pod.delete(at_once=True))
+                    # through its workload, which would make another pod otherwise
+                    for item in self.workloads:
+                        self._do(item.stop(at_once=True))
                 self._stop.set()
                 return {}
             case {"do": "delete", "pod": name}:
@@ -244,7 +254,7 @@ def _with_shims(command: Command, folder: Path) -> Command:
     for program, more in command.appended.items():
         real = shutil.which(program) or program
         script = folder / program
-        script.write_text(f'#!/bin/sh\nexec {real} "$@" {" ".join(more)}\n', encoding="utf-8")
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(real)} "$@" {shlex.join(more)}\n', encoding="utf-8")
         script.chmod(0o755)
     path = f"{folder}{os.pathsep}{command.env.get('PATH', os.defpath)}"
     return Command(command.argv, {**command.env, "PATH": path}, command.replaced, command.appended)
