@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local.blueprint import Blueprint, blueprint
+from local.client import ask, is_running
 from local.objects import Container, Rendered, Workload, read
 from local.places import RunFolder
 from local.pod import Place, Pod
@@ -227,7 +228,7 @@ async def running(pod: Pod) -> AsyncIterator["asyncio.Task[int]"]:
 def run_folder(path: Path) -> RunFolder:
     """A run's folder that is there, with what `up` writes for monitoring."""
     folder = RunFolder(path / ".local" / "test")
-    (folder.prometheus / "targets").mkdir(parents=True)
+    (folder.prometheus / "targets").mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -245,7 +246,9 @@ async def supervised(
     with nothing_left(folder.path):
         life = asyncio.create_task(found.run())
         try:
-            await until(lambda: folder.control.exists() or life.done())
+            async with asyncio.timeout(DEADLINE_S):
+                while not (life.done() or await asyncio.to_thread(is_running, folder)):  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
             yield found
         finally:
             found._answer({"do": "stop", "now": True})
@@ -254,8 +257,7 @@ async def supervised(
 
 async def asked(found: Supervisor, **question: Any) -> dict[str, Any]:
     """What a running supervisor answers."""
-    from local.client import ask  # noqa: PLC0415 - it blocks, so it has a thread
-
+    # it blocks, so it has a thread
     return await asyncio.to_thread(ask, found.folder, **question)
 
 
