@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -21,6 +22,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 SIGNALLED = 128
 # The package setproctitle, which vLLM's engines use, wipes the environment others see, mark included, without this.
 KEEP_ENVIRONMENT = "SPT_NOENV"
+# How a resource tracker is started, and how long it may take to tidy up (Lib/multiprocessing/resource_tracker.py).
+TRACKER, TRACKER_S, LOOK_EVERY_S = b"multiprocessing.resource_tracker", 2, 0.02
 # Where Linux keeps POSIX shared memory and semaphores (shm_overview(7)).
 SHARED = "/dev/shm"  # noqa: S108 - not a temporary file of ours
 
@@ -103,13 +106,23 @@ def shared_memory(pids: Sequence[int]) -> set[Path]:
 
 
 def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset()) -> int:
-    """Kills all of them until none is left; returns how many there were. `shared`: files to remove with theirs."""
+    """Kills all of them until none is left; returns how many there were. `shared`: files to remove with theirs.
+
+    Python's own trackers of shared memory come last: when everybody else is gone they tidy up and end by themselves.
+    """
     killed: set[int] = set()
     left = set(shared)
+    patient_until = None
     # one may start another while it is looked at
     while pids := marked(mark):
         left |= shared_memory(pids)
-        for pid in pids:
+        others = [pid for pid in pids if not tracks(pid)]
+        if not others:
+            patient_until = patient_until or time.monotonic() + TRACKER_S
+            if time.monotonic() < patient_until:
+                time.sleep(LOOK_EVERY_S)
+                continue
+        for pid in others or pids:
             with contextlib.suppress(OSError):
                 handle = os.pidfd_open(pid)
                 try:
@@ -123,3 +136,11 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset()) -> int:
         with contextlib.suppress(OSError):
             file.unlink()
     return len(killed)
+
+
+def tracks(pid: int) -> bool:
+    """Whether this is a resource tracker of Python's multiprocessing."""
+    try:
+        return TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False

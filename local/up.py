@@ -1,6 +1,7 @@
 """`up`: from a stack file to an answer. Preview, checks, set-up, weights, pods, a chat, a small load."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -105,7 +106,9 @@ def look(project: Project, stack: str, folder: RunFolder, *, report: bool) -> Wa
     if report:
         print_report(rendering, found)
     plan = planned({item.file: item.body for item in found}, folder)
-    digest = hashlib.sha256(repr([item.body for item in found]).encode() + toolchain.lock_text().encode()).hexdigest()
+    # a mapping may come in another order each time it is rendered
+    text = json.dumps([item.body for item in found], sort_keys=True) + toolchain.lock_text()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return Wanted(found, plan, digest)
 
 

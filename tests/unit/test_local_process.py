@@ -274,3 +274,23 @@ asyncio.run(main())
             parent.wait()
         pid = int((tmp_path / "pid").read_text())
         soon(lambda: is_gone(pid))
+
+
+@in_loop
+async def test_a_tracker_of_shared_memory_may_tidy_up_when_its_process_is_killed(tmp_path):
+    """What Python's multiprocessing made, and nobody left has mapped, is gone too: its tracker is killed last."""
+    script = (
+        "import time\n"
+        "from multiprocessing import shared_memory\n"
+        "made = shared_memory.SharedMemory(create=True, size=16)\n"
+        "made.close()\n"
+        "print(made.name, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    process = await start(tmp_path, script)
+    await until(lambda: (tmp_path / "log").read_text().endswith("\n"))
+    file = Path("/dev/shm") / (tmp_path / "log").read_text().strip()
+    assert file.exists()
+    os.kill(process.pid, signal.SIGKILL)
+    assert await process.wait() == 137
+    assert (file.exists(), marked(str(tmp_path))) == (False, [])
