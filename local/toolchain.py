@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from settings.problems import Problem, Refused
@@ -73,7 +73,9 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
     stamp = venv / ".stamp"
     stamp.unlink(missing_ok=True)
     python = (
-        [] if (venv / "bin" / "python").exists() else [[uv, "venv", "--quiet", "--python", sys.executable, str(venv)]]
+        []
+        if (venv / "bin" / "python").exists()
+        else [[uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]]
     )
     install = [uv, "pip", "sync", "--quiet", "--python", str(venv / "bin" / "python"), str(LOCK)]
     before = shutil.disk_usage(ROOT).free
@@ -86,7 +88,7 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
     return time.monotonic() - begun
 
 
-def _running(command: list[str]) -> Iterator[None]:
+def _running(command: list[str]) -> Generator[None, None, None]:
     """Runs a command, coming back now and then while it does. Raises `Refused` with what it said when it fails."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - our own words
     try:
