@@ -77,6 +77,8 @@ def request(endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] 
         connection.request(method, path, json.dumps(body) if body is not None else None, _headers(endpoint))
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the answer broke off: {error!r}") from error
     finally:
         connection.close()
 
@@ -127,7 +129,7 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         data = line.decode().strip().removeprefix("data:").strip()
         if data == "[DONE]":
             return
-        if data.startswith("{"):
+        if data.startswith("{") and line.endswith(b"\n"):
             yield json.loads(data)
     raise ConnectionError("the stream ended without [DONE]")
 
@@ -137,7 +139,10 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
 
 
 def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
-    """A small load through the gateway: one stream, several at once, then one token in turn with and without it."""
+    """A small load through the gateway: one stream, several at once, then one token in turn with and without it.
+
+    Raises OSError when one of the answers is none.
+    """
     options = {"max_tokens": LOAD_TOKENS, "ignore_eos": True}
     alone = stream(gateway, model, LOAD_PROMPT, **options)
     begun = time.monotonic()
@@ -145,6 +150,9 @@ def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
         prompts = [f"{LOAD_PROMPT} His name begins with {letter}." for letter in "ABCDEFGH"[:LOAD_STREAMS]]
         together = list(pool.map(lambda prompt: stream(gateway, model, prompt, **options), prompts))
     took = time.monotonic() - begun
+    for found in (alone, *together):
+        if found.status != http.HTTPStatus.OK:
+            raise ConnectionError(f"the answer was {found.status}: {found.text}")
     pairs = [(_one_token_ms(gateway, model), _one_token_ms(server, model)) for _ in range(OVERHEAD_PAIRS)]
     return Load(
         alone_tokens_per_s=alone.tokens / alone.total_s,

@@ -1,0 +1,53 @@
+"""Where things lie, and keys as files of their owner's."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from local.places import RunFolder, cache, claim, read_keys, write_keys
+
+KEYS = {"llm-keys": {"master-key": "sk-1", "vllm-a": "x y\n"}, "other": {"k": "ü"}}
+
+
+def test_a_run_lies_below_its_project(tmp_path):
+    """All of it in one folder, whose path is the mark of its processes; the project's path is made absolute."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    folder = RunFolder.of(tmp_path / "link", "dev")
+    assert folder == RunFolder(tmp_path / ".local" / "dev")
+    assert [folder.mark, *(str(path.relative_to(folder.path)) for path in (
+        folder.objects, folder.pods, folder.logs, folder.keys, folder.prometheus, folder.control, folder.supervisor_log,
+    ))] == [
+        str(folder.path), "objects", "pods", "logs", "keys", "prometheus", "control", "supervisor.log",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("/x/cache", "/x/cache"), ("", "{home}/.cache"), (None, "{home}/.cache")]
+)
+def test_claims_are_in_the_users_cache(monkeypatch, given, expected):
+    """Where XDG says, or below the home directory."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+    base = Path(expected.format(home=Path.home()))
+    assert (cache(), claim("weights")) == (base / "llm-stack", base / "llm-stack" / "claims" / "weights")
+
+
+def test_keys_are_written_for_their_owner_only(tmp_path):
+    """Files 0600 in folders 0700, each value as it is."""
+    write_keys(tmp_path, KEYS)
+    files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert {str(file.relative_to(tmp_path)): file.read_text(encoding="utf-8") for file in files} == {
+        "llm-keys/master-key": "sk-1",
+        "llm-keys/vllm-a": "x y\n",
+        "other/k": "ü",
+    }
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (*files, *tmp_path.iterdir())] == [0o600] * 3 + [0o700] * 2
+
+
+def test_keys_are_read_as_they_were_written(tmp_path):
+    """And written over; without any there are none."""
+    write_keys(tmp_path, KEYS)
+    write_keys(tmp_path, {"other": {"k": "v"}})
+    assert (read_keys(tmp_path), read_keys(tmp_path / "none")) == ({**KEYS, "other": {"k": "v"}}, {})
