@@ -37,10 +37,9 @@ def _parser() -> argparse.ArgumentParser:
         ("logs", "what containers have written"),
         ("delete", "delete one pod, as kubectl does; another takes its place"),
         ("setup", "only make .venv-local"),
-        ("supervise", argparse.SUPPRESS),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        if name not in ("setup", "supervise"):
+        if name != "setup":
             command.add_argument("--stack", default="local", help="name of the stack; default: local")
             command.add_argument("--project", type=Path, metavar="DIR", help="directory of Pulumi.yaml")
         if name == "down":
@@ -51,9 +50,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--follow", action="store_true", help="go on printing what is added")
         if name == "delete":
             command.add_argument("pod", help="name of the pod")
-        if name == "supervise":
-            command.add_argument("folder", type=Path)
-            command.add_argument("digest")
+    # without a line in the list of commands: it is `up` that calls it
+    command = commands.add_parser("supervise")
+    command.add_argument("folder", type=Path)
+    command.add_argument("digest")
     return parser
 
 

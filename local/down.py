@@ -1,5 +1,6 @@
 """`down`, `status`, `logs`, `delete`: everything that is done to a run that is up."""
 
+import contextlib
 import shutil
 import sys
 import time
@@ -17,6 +18,8 @@ from local.short import forget
 
 LOOK_EVERY_S = 0.2
 NOT_UP = 1
+# Text as it is: brackets in it are no markup, and a path is not broken.
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bool:
@@ -36,7 +39,8 @@ def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bo
         except NotRunning:
             break
         except KeyboardInterrupt:
-            ask(folder, do="stop", now=True)
+            with contextlib.suppress(NotRunning):
+                ask(folder, do="stop", now=True)
     kill_marked(folder.mark)
     forget(folder.pods)
     if keep_logs:
@@ -86,7 +90,7 @@ def status(folder: RunFolder, console: Console) -> int:
     console.print(services)
     console.print()
     for when, pod, text in found["events"][-8:]:
-        console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", highlight=False)
+        console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", **PLAIN)
     return 0
 
 
@@ -94,10 +98,10 @@ def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: 
     """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them."""
     files = [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
     if not files:
-        console.print(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}")
+        console.print(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}", **PLAIN)
         return NOT_UP
     for file in files:
-        console.print(f"==> {file.name} <==", highlight=False)
+        console.print(f"==> {file.name} <==", **PLAIN)
         sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
     sys.stdout.flush()
     if follow:
@@ -106,13 +110,17 @@ def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: 
 
 
 def _follow(files: list[Path]) -> None:
-    """Prints what is added, until Ctrl-C."""
+    """Prints what is added, until Ctrl-C or until the run is taken down, and its logs with it."""
     ends: dict[Path, int] = {file: file.stat().st_size for file in files}
-    while True:
-        for file in files:
-            with file.open("rb") as stream:
-                stream.seek(ends[file])
-                added = stream.read()
+    while ends:
+        for file in list(ends):
+            try:
+                with file.open("rb") as stream:
+                    stream.seek(ends[file])
+                    added = stream.read()
+            except FileNotFoundError:
+                del ends[file]
+                continue
             ends[file] += len(added)
             sys.stdout.write(added.decode(errors="replace"))
         sys.stdout.flush()
@@ -126,5 +134,5 @@ def delete(folder: RunFolder, pod: str, console: Console) -> int:
     except NotRunning:
         console.print("nothing is up")
         return NOT_UP
-    console.print(answer.get("error", f"pod {pod} is deleted"))
+    console.print(answer.get("error", f"pod {pod} is deleted"), **PLAIN)
     return NOT_UP if answer else 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from local.places import RunFolder, read_keys, write_keys
 from local.pod import last_lines
 from local.process import kill_marked
 from local.screen import Progress, endpoint, not_here, show_event, show_load, show_next, show_replaced
+from local.translate import MARK
 from preview.manifests import Manifest, manifests, write
 from preview.render import render
 from preview.report import print_report
@@ -148,7 +150,7 @@ def _set_up(plan: Blueprint, console: Console) -> None:
 
 def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
     """Writes the run's folder and starts the supervisor, detached from this terminal."""
-    # of a supervisor that was killed, its grandchildren may be left
+    # what may be left of a supervisor that was killed, or hangs
     kill_marked(folder.mark)
     for old in (folder.pods, folder.logs, folder.prometheus):
         shutil.rmtree(old, ignore_errors=True)
@@ -165,6 +167,8 @@ def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # one that hangs is found like everything else of the run
+            env={**os.environ, MARK: f"{folder.mark}/supervisor"},
         )
     while process.poll() is None:
         if _status(folder):
@@ -224,10 +228,15 @@ def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any],
             raise Failed(f"the gateway did not answer: {error}; its logs are in {folder.logs}") from None
         if answer.status != 200:
             raise Failed(f"the gateway answered {answer.status}: {answer.text}")
-        console.print(f"\n{server.model}  {QUESTION}\n[bold]{' '.join(answer.text.split())}[/bold]", highlight=False)
+        console.print(f"\n{server.model}  {QUESTION}", highlight=False, markup=False)
+        console.print(" ".join(answer.text.split()), style="bold", highlight=False, markup=False)
     if plan.servers:
         first = plan.servers[0]
-        show_load(first.model, load(gateway, endpoint(plan, first, status), first.model), console)
+        try:
+            found = load(gateway, endpoint(plan, first, status), first.model)
+        except OSError as error:
+            raise Failed(f"{first.model} did not bear a small load: {error}; its logs are in {folder.logs}") from None
+        show_load(first.model, found, console)
 
 
 def _status(folder: RunFolder) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ def answering(reply: bytes = b"", status: int = 200, promised: int | None = None
 
         do_GET = do_POST  # noqa: N815 - the name the server looks for
 
-        def log_request(self, *_):
+        def log_request(self, code=0, size=0):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -1,0 +1,467 @@
+"""The command line: exit codes and what is said, and a stack of lines of Python brought up and taken down for real.
+
+Does not prove that a real model answers; tests/local does.
+"""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from local import down as down_module
+from local import toolchain
+from local import up as up_module
+from local.__main__ import main
+from local.blueprint import Entrance
+from local.chat import Load
+from local.client import NotRunning, ask, is_running
+from local.down import down, logs, status, stop
+from local.objects import SecretRef
+from local.places import RunFolder
+from local.process import kill_marked, marked
+from local.translate import MARK
+from local.up import Failed, _hopeless, _missing_programs, _show_answers, _start, planned, up
+from preview.stackfile import find_project, read_project
+from settings.problems import Refused
+from tests.unit.local_pods import SERVES, STUBBORN, deployment, is_gone, nothing_left, soon
+from tests.unit.local_pods import planned as planned_of
+
+ROOT = Path(__file__).parents[2]
+# A program that declares a server, a stubborn pod that drains for an hour, and a Service.
+PROGRAM = """
+import json
+from pathlib import Path
+import pulumi
+from pulumi_kubernetes.apps.v1 import Deployment
+from pulumi_kubernetes.core.v1 import Service
+
+for item in json.loads(Path(__file__).with_name("objects.json").read_text()):
+    kind = {"Deployment": Deployment, "Service": Service}[item["kind"]]
+    kind(item["metadata"]["name"], metadata=item["metadata"], spec=item["spec"])
+"""
+IMAGE = "docker.io/vllm/vllm-openai-cpu:v0.32.0"
+LABELS = {"app": "app"}
+
+
+def workload(name: str, script: str, **pod) -> dict:
+    """A Deployment of one pod in Pulumi's own spelling."""
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": [sys.executable, "-c", script],
+        "args": ["--port=8000"],
+        "ports": [{"name": "http", "containerPort": 8000}],
+        **pod.pop("container", {}),
+    }
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container], **pod}}
+    spec = {"selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"kind": "Deployment", "metadata": {"name": name, "namespace": "llm"}, "spec": spec}
+
+
+READY = {"container": {"readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1}}}
+SERVICE = {
+    "kind": "Service",
+    "metadata": {"name": "app", "namespace": "llm"},
+    "spec": {"selector": {"app": "app"}, "ports": [{"port": 8000, "targetPort": "http"}]},
+}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of its own, whose stack `test` is what it is told; machine and environment are always fine."""
+    monkeypatch.setattr(toolchain, "problems", lambda _: [])
+    monkeypatch.setattr(toolchain, "ensure", lambda _: 0)
+    (tmp_path / "Pulumi.yaml").write_text("name: small\nruntime: python\n")
+    (tmp_path / "Pulumi.test.yaml").write_text("config: {}\n")
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+
+    def declare(*objects: dict) -> list[str]:
+        (tmp_path / "objects.json").write_text(json.dumps(objects))
+        return ["--project", str(tmp_path), "--stack", "test"]
+
+    with nothing_left(tmp_path):
+        yield declare
+        stop(RunFolder.of(tmp_path, "test"), now=True)
+
+
+def folder_of(tmp_path: Path) -> RunFolder:
+    """The run of that stack."""
+    return RunFolder.of(tmp_path, "test")
+
+
+def printed(show) -> tuple[object, str]:
+    """What `show` returns, and what it prints on a wide console."""
+    text = io.StringIO()
+    return show(Console(file=text, width=200)), text.getvalue()
+
+
+# ---- words ---------------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_what_a_person_may_ask(capsys):
+    """All commands but the one `up` calls, and the exit codes."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    text = capsys.readouterr().out
+    listed = [line.split()[0] for line in text.splitlines() if line.startswith("    ")]
+    assert (caught.value.code, listed) == (0, ["up", "down", "status", "logs", "delete", "setup"])
+    assert "Exit codes: 0 fine, 1 not up, 2 refused, 64 wrong usage, 130 stopped by" in text
+    assert "SUPPRESS" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["dance"], "argument COMMAND: invalid choice: 'dance'"),
+        (["up", "--now"], "unrecognized arguments: --now"),
+        (["delete"], "the following arguments are required: pod"),
+        (["logs", "--lines", "many"], "argument --lines: invalid int value: 'many'"),
+        (["up", "--stack", "nope"], "no stack 'nope'; stacks: "),
+    ],
+)
+def test_wrong_usage_is_64(capsys, words, said):
+    """With what is wrong, on stderr."""
+    assert main([*words, *(["--project", str(ROOT)] if "--stack" in words else [])]) == 64
+    found = capsys.readouterr()
+    assert (found.out, found.err.startswith(f"python -m local: {said}")) == ("", True)
+
+
+def test_a_project_that_is_none_is_refused(tmp_path, capsys):
+    """With the file that is missing."""
+    assert main(["up", "--project", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("Pulumi.yaml: ")
+
+
+def test_a_stack_for_a_cluster_is_refused_with_every_reason(capsys):
+    """The stack of GPUs: one line per reason, path first, and nothing is set up."""
+    assert main(["up", "--project", str(ROOT), "--stack", "prod"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    gpus = "asks for nvidia.com/gpu: {}, and processes of this machine get no devices; use a pool with gpu: none"
+    expected = {
+        f"Deployment vllm-qwen3-14b: container vllm {gpus.format(2)}",
+        f"Deployment vllm-deepseek-r1: container vllm {gpus.format(8)}",
+        "Job cpu-verify-auto: talks to the API server (it mounts a service account token), and there is none here",
+        (
+            "Deployment vllm-qwen3-14b: container vllm: nothing on this machine stands for the image "
+            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis"
+        ),
+    }
+    assert (expected - set(lines), len(lines) > 6, len(lines) == len(set(lines))) == (set(), True, True)
+    assert not (ROOT / ".local" / "prod").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["status"], 1, "nothing is up\n"),
+        (["delete", "x"], 1, "nothing is up\n"),
+        (["down"], 0, "stopping: pods drain first; Ctrl-C ends them at once\nnothing was up\n"),
+        (["down", "--now"], 0, "stopping at once\nnothing was up\n"),
+    ],
+)
+def test_nothing_is_up(project, capsys, words, code, said):
+    """Asking is an answer of its own, stopping is fine."""
+    assert (main([words[0], *project(), *words[1:]]), capsys.readouterr().out) == (code, said)
+
+
+def test_there_are_no_logs(project, capsys, tmp_path):
+    """Which is said with what was looked for, brackets and all."""
+    assert main(["logs", *project(), "a[/b]"]) == 1
+    where = folder_of(tmp_path).logs
+    assert "".join(capsys.readouterr().out.split()) == f"nologwitha[/b]initsnamein{where}".replace(" ", "")
+
+
+def test_ctrl_c_is_130(project, monkeypatch, capsys):
+    """Without a traceback."""
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(down_module, "status", interrupted)
+    assert (main(["status", *project()]), capsys.readouterr().err) == (130, "stopped\n")
+
+
+# ---- a run ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path):
+    """Up shows it, up again finds it, status and logs tell of it, a change restarts it, down leaves nothing."""
+    stubborn = workload("deaf", STUBBORN, terminationGracePeriodSeconds=3600)
+    words = project(workload("app", SERVES, **READY), SERVICE)
+    folder = folder_of(tmp_path)
+    assert main(["up", *words]) == 0
+    text = capsys.readouterr().out
+    pod = ask(folder, do="status")["pods"][0]
+    assert f"  {pod['name']} main\n    argument  --port=8000 → --port={pod['ports']['http']}\n" in text
+    assert "  make down STACK=test\n" in text
+    assert text.splitlines()[-1].startswith("up after ")
+    assert (folder.path.stat().st_mode & 0o777, marked(f"{folder.mark}/supervisor")) == (
+        0o700,
+        [ask(folder, do="status")["pid"]],
+    )
+
+    assert main(["up", *words]) == 0
+    assert ("this very stack is up already" in capsys.readouterr().out) is True
+    assert ask(folder, do="status")["pods"][0]["name"] == pod["name"]
+
+    assert main(["status", *words]) == 0
+    told = capsys.readouterr().out
+    assert (pod["name"] in told, "http://127.0.0.1:" in told, f"{pod['name']}: is created" in told) == (
+        True,
+        True,
+        True,
+    )
+    assert main(["logs", *words, "main"]) == 0
+    assert capsys.readouterr().out == f"==> {pod['name']}.main.log <==\n"
+
+    assert main(["delete", *words, "no[/such]"]) == 1
+    assert capsys.readouterr().out == "no pod no[/such]\n"
+    assert main(["delete", *words, pod["name"]]) == 0
+    assert capsys.readouterr().out == f"pod {pod['name']} is deleted\n"
+    soon(lambda: [found["name"] for found in ask(folder, do="status")["pods"]][:1] not in ([], [pod["name"]]))
+
+    project(workload("app", SERVES, **READY), SERVICE, stubborn)
+    assert main(["up", *words]) == 0
+    assert "the stack has changed since it was brought up: waiting until nothing of it runs" in capsys.readouterr().out
+    soon(lambda: list(folder.pods.glob("deaf-*/deaf")))
+    pids = marked(folder.mark)
+    assert main(["down", *words, "--now"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("nothing is left but the weights in the cache")
+    assert (len(pids), all(is_gone(pid) for pid in pids), (tmp_path / ".local").exists()) == (3, True, False)
+
+
+def test_what_does_not_come_up_is_1_and_leaves_its_logs(project, capsys, tmp_path, monkeypatch):
+    """With the last words of the container; no process and no key is left."""
+    monkeypatch.setattr("local.up.HOPELESS_RESTARTS", 2)
+    words = project(workload("app", "print('no [/weights]', flush=True); raise SystemExit(3)"))
+    assert main(["up", *words]) == 1
+    folder, found = folder_of(tmp_path), capsys.readouterr()
+    (log,) = folder.logs.iterdir()
+    pod = log.name.removesuffix(".main.log")
+    assert found.err.startswith(f"test: container main of {pod} was restarted ")
+    assert found.err.endswith("its log ends with:\nno [/weights]\nno [/weights]\n")
+    assert (sorted(path.name for path in folder.path.iterdir()), marked(folder.mark)) == (
+        ["logs", "supervisor.log"],
+        [],
+    )
+    assert f"stopping what was started; the logs stay in {folder.logs}" in found.out
+
+
+# ---- up, piece by piece --------------------------------------------------------------------------------------------------
+
+
+def test_programs_that_are_missing_are_refused(monkeypatch):
+    """Those that stand for an image."""
+    plan = planned_of(deployment({"name": "redis", "image": "redis:8.10.1"}, name="redis"))
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert [str(problem) for problem in _missing_programs(plan)] == [
+        "Deployment redis: needs redis-server, and it is not on PATH; install it, or leave it out of the stack"
+    ]
+    monkeypatch.setattr("shutil.which", lambda _: "/bin/redis-server")
+    assert _missing_programs(plan) == []
+
+
+def test_patches_and_releases_are_listed_not_run(tmp_path):
+    """Neither is an object of the cluster."""
+    plan = planned({"release-keda.yaml": {"x": 1}, "patch-node-a.yaml": {"kind": "Node"}}, RunFolder(tmp_path))
+    assert plan.not_here[:2] == (
+        ("1 Helm release", "nothing here reads it"),
+        ("1 patch of a node", "nothing here reads it"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("restarts", "failed", "said"),
+    [
+        (2, [], ""),
+        (3, [], "container main of app-1 was restarted 3 times; its log ends with:\na\nb"),
+        (0, ["fetch", "check"], "Job fetch, check failed"),
+    ],
+)
+def test_hopeless_is_a_failed_job_or_three_restarts(tmp_path, restarts, failed, said):
+    """With the end of the log."""
+    (tmp_path / "log").write_text("a\nb\n")
+    container = {"name": "main", "restarts": restarts, "log": str(tmp_path / "log")}
+    assert _hopeless({"failed": failed, "pods": [{"name": "app-1", "containers": [container]}]}) == said
+
+
+@pytest.fixture
+def answers(monkeypatch, tmp_path):
+    """Shows the answers of one model, whose chat and load are functions of the test."""
+    plan = SimpleNamespace(gateway=1, servers=(Entrance("a", 1, SecretRef("k", "k"), "small"),))
+    monkeypatch.setattr(up_module, "endpoint", lambda *_: None)
+
+    def show(chat, load):
+        monkeypatch.setattr(up_module, "chat", chat)
+        monkeypatch.setattr(up_module, "load", load)
+        folder = RunFolder(tmp_path)
+        return printed(lambda console: _show_answers(folder, plan, {}, console))[1]  # pyright: ignore[reportArgumentType]
+
+    return show
+
+
+def _raises(error: Exception):
+    def function(*_, **__):
+        raise error
+
+    return function
+
+
+def test_an_answer_is_shown_as_it_came(answers):
+    """On one line, brackets and all."""
+    text = answers(
+        lambda *_, **__: SimpleNamespace(status=200, text="[/INST] Paris\n [b]is it"),
+        lambda *_: Load(1, 2, 4, 0.1, 0.2, 3, 4),
+    )
+    assert text.splitlines()[:4] == ["", "small  What is the capital of France?", "[/INST] Paris [b]is it", ""]
+
+
+@pytest.mark.parametrize(
+    ("chat", "load", "said"),
+    [
+        (_raises(ConnectionError("gone")), None, "the gateway did not answer: gone; its logs are in {}"),
+        (lambda *_, **__: SimpleNamespace(status=500, text="oops"), None, "the gateway answered 500: oops"),
+        (
+            lambda *_, **__: SimpleNamespace(status=200, text="Paris"),
+            _raises(ConnectionError("the answer was 429: slow down")),
+            "small did not bear a small load: the answer was 429: slow down; its logs are in {}",
+        ),
+    ],
+)
+def test_a_gateway_that_does_not_answer_is_a_failure(answers, tmp_path, chat, load, said):
+    """In one sentence, whatever went wrong."""
+    with pytest.raises(Failed) as caught:
+        answers(chat, load)
+    assert str(caught.value) == said.format(RunFolder(tmp_path).logs)
+
+
+def test_a_supervisor_that_does_not_start_is_a_failure(tmp_path, monkeypatch):
+    """With what it said."""
+    monkeypatch.setattr(up_module, "write", lambda *_: None)
+    wanted = SimpleNamespace(found=(), plan=planned_of(), digest="x")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(Failed) as caught:
+        _start("test", RunFolder(tmp_path / "run"), wanted)  # pyright: ignore[reportArgumentType]
+    assert str(caught.value) == "the supervisor ended with exit status 1:\n"
+
+
+def test_refusals_of_machine_and_programs_come_at_once(project, tmp_path, monkeypatch):
+    """Before anything is set up."""
+    from settings.problems import Problem  # noqa: PLC0415 - only here
+
+    project(workload("app", SERVES, **READY), SERVICE)
+    monkeypatch.setattr(toolchain, "problems", lambda _: [Problem("disk", "full")])
+    monkeypatch.setattr(up_module, "_missing_programs", lambda _: [Problem("Deployment redis", "missing")])
+    with pytest.raises(Refused) as caught:
+        printed(lambda console: up(read_project(find_project(tmp_path)), "test", console))
+    assert [str(problem) for problem in caught.value.problems] == ["Deployment redis: missing", "disk: full"]
+    assert not folder_of(tmp_path).path.exists()
+
+
+# ---- down, piece by piece ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def orphan(tmp_path):
+    """A process that carries a run's mark though no supervisor is there."""
+    folder = RunFolder(tmp_path / ".local" / "test")
+    folder.path.mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN], env={MARK: f"{folder.mark}/1/pod"}, cwd=tmp_path)
+    soon((tmp_path / "deaf").exists)
+    yield folder, process
+    process.kill()
+    process.wait()
+
+
+def test_what_a_killed_supervisor_left_is_taken_down(orphan, tmp_path):
+    """Down finds it by its mark."""
+    folder, process = orphan
+    code, text = printed(lambda console: down(folder, console, now=False))
+    assert (code, "down after" in text, process.wait(20), (tmp_path / ".local").exists()) == (0, True, -9, False)
+
+
+def test_a_second_ctrl_c_ends_draining(tmp_path, monkeypatch):
+    """It asks for an end at once, and what is left is killed also when nobody listens any more."""
+    folder = RunFolder(tmp_path / "run")
+    asked = []
+
+    def answer(_folder, **question):
+        asked.append(question)
+        if question == {"do": "status"}:
+            if len(asked) == 2:
+                raise KeyboardInterrupt
+            raise NotRunning
+        if question["now"]:
+            raise NotRunning
+        return {}
+
+    monkeypatch.setattr(down_module, "ask", answer)
+    killed = []
+    monkeypatch.setattr(down_module, "kill_marked", killed.append)
+    assert stop(folder) is True
+    assert (asked, killed) == (
+        [{"do": "stop", "now": False}, {"do": "status"}, {"do": "stop", "now": True}, {"do": "status"}],
+        [folder.mark],
+    )
+
+
+def test_other_runs_stay(tmp_path):
+    """Only the folder of this one goes."""
+    for name in ("a", "b"):
+        (tmp_path / ".local" / name / "logs").mkdir(parents=True)
+    stop(RunFolder(tmp_path / ".local" / "a"))
+    assert [path.name for path in (tmp_path / ".local").iterdir()] == ["b"]
+
+
+def test_status_shows_events_with_brackets(tmp_path, monkeypatch):
+    """What a log said is no markup."""
+    found = {"pods": [], "services": [], "events": [[0, "app-1", "it said: [/red] [INFO]"]]}
+    monkeypatch.setattr(down_module, "ask", lambda *_, **__: found)
+    code, text = printed(lambda console: status(RunFolder(tmp_path), console))
+    assert (code, text.splitlines()[-1].partition(" ")[2]) == (0, "app-1: it said: [/red] [INFO]")
+
+
+def test_logs_can_be_followed_until_they_are_gone(tmp_path):
+    """What is added is printed; a run that is taken down ends it."""
+    folder = RunFolder(tmp_path)
+    folder.logs.mkdir()
+    log = folder.logs / "app-1.main.log"
+    log.write_text("a\nb\n")
+    (folder.logs / "other.log").write_text("c\n")
+    said, console = io.StringIO(), Console(file=io.StringIO())
+    with contextlib.redirect_stdout(said):
+        thread = threading.Thread(target=logs, args=(folder, "app", console), kwargs={"lines": 1, "follow": True})
+        thread.start()
+        try:
+            soon(lambda: said.getvalue() == "b\n")
+            while "added" not in said.getvalue():
+                with log.open("a") as stream:
+                    stream.write("added\n")
+                soon(thread.is_alive)
+        finally:
+            log.unlink()
+            thread.join(20)
+    assert (thread.is_alive(), set(said.getvalue().split())) == (False, {"b", "added"})
+
+
+def test_a_supervisor_that_hangs_is_killed_too(project, tmp_path, monkeypatch):
+    """It carries the mark of its run, and answers nobody."""
+    words = project(workload("app", SERVES, **READY), SERVICE)
+    assert main(["up", *words]) == 0
+    folder = folder_of(tmp_path)
+    pid = ask(folder, do="status")["pid"]
+    monkeypatch.setattr("local.client.ANSWER_TIMEOUT_S", 0.2)
+    os.kill(pid, signal.SIGSTOP)
+    assert is_running(folder) is False
+    assert main(["down", *words]) == 0
+    assert (is_gone(pid), kill_marked(folder.mark), folder.path.exists()) == (True, 0, False)
