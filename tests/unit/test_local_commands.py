@@ -104,7 +104,7 @@ def printed(show) -> tuple[object, str]:
     return show(Console(file=text, width=200)), text.getvalue()
 
 
-# ---- words ---------------------------------------------------------------------------------------------------------------
+# ---- words -----------------------------------------------------------------------------------------------------------
 
 
 def test_help_lists_what_a_person_may_ask(capsys):
@@ -191,7 +191,7 @@ def test_ctrl_c_is_130(project, monkeypatch, capsys):
     assert (main(["status", *project()]), capsys.readouterr().err) == (130, "stopped\n")
 
 
-# ---- a run ---------------------------------------------------------------------------------------------------------------
+# ---- a run -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path):
@@ -257,7 +257,7 @@ def test_what_does_not_come_up_is_1_and_leaves_its_logs(project, capsys, tmp_pat
     assert f"stopping what was started; the logs stay in {folder.logs}" in found.out
 
 
-# ---- up, piece by piece --------------------------------------------------------------------------------------------------
+# ---- up, piece by piece ----------------------------------------------------------------------------------------------
 
 
 def test_programs_that_are_missing_are_refused(monkeypatch):
@@ -368,7 +368,7 @@ def test_refusals_of_machine_and_programs_come_at_once(project, tmp_path, monkey
     assert not folder_of(tmp_path).path.exists()
 
 
-# ---- down, piece by piece ------------------------------------------------------------------------------------------------
+# ---- down, piece by piece --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
