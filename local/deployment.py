@@ -37,8 +37,7 @@ class Deployment:
         self.pods.append(pod)
         life = group.create_task(pod.run())
         await pod.left.wait()
-        if not self._stopping:
-            group.create_task(self._life(group))
+        group.create_task(self._life(group))
         await life
         self.pods.remove(pod)
 

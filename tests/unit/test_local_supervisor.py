@@ -346,6 +346,19 @@ async def test_a_mistake_of_ours_leaves_no_process(tmp_path):
 
 
 @in_loop
+async def test_a_run_that_is_cancelled_leaves_no_process(tmp_path):
+    """It ends its workloads before it looks for what is left, and waits for nobody's grace period."""
+    folder = run_folder(tmp_path)
+    found = Supervisor(folder, planned(deployment(container(STUBBORN), pod=LONG)), tmp_path, "digest")
+    with nothing_left(folder.path):
+        life = asyncio.create_task(found.run())
+        await until(lambda: list(folder.pods.glob("*/deaf")))
+        life.cancel()
+        assert await asyncio.wait({life}, timeout=20) == ({life}, set())
+        assert (life.cancelled(), marked(folder.mark), folder.control.exists()) == (True, [], False)
+
+
+@in_loop
 async def test_one_folder_has_one_supervisor(tmp_path):
     """A second one is refused by the kernel, and the first goes on; the lock goes with its owner."""
     async with supervised(tmp_path, deployment(container())) as found:
