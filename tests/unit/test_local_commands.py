@@ -243,7 +243,8 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
 def test_what_does_not_come_up_is_1_and_leaves_its_logs(project, capsys, tmp_path, monkeypatch):
     """With the last words of the container; no process and no key is left."""
     monkeypatch.setattr("local.up.HOPELESS_RESTARTS", 2)
-    words = project(workload("app", "print('no [/weights]', flush=True); raise SystemExit(3)"))
+    # with a probe, or it would be ready for the moment it lives
+    words = project(workload("app", "print('no [/weights]', flush=True); raise SystemExit(3)", **READY))
     assert main(["up", *words]) == 1
     folder, found = folder_of(tmp_path), capsys.readouterr()
     (log,) = folder.logs.iterdir()

@@ -286,7 +286,8 @@ def test_text_without_a_mounted_path_or_address_stays(text):
     assert placed(text) == text
 
 
-WORD = st.text(st.sampled_from("abcz09_.-"), min_size=1, max_size=8)
+# without 0.0.0.0, which is an address wherever it stands
+WORD = st.text(st.sampled_from("abcz9_.-"), min_size=1, max_size=8)
 
 
 @properties(300)
