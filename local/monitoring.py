@@ -14,6 +14,8 @@ from local.objects import Object, Rendered
 from local.pod import Pod
 from local.translate import LOOPBACK
 
+# What a Prometheus of the operator does where nothing else is said (api/v1, PrometheusSpec, v0.95).
+OPERATOR_DEFAULTS = {"scrape_interval": "30s", "evaluation_interval": "30s"}
 CONFIG, RULES = "prometheus.yml", "rules.yml"
 # Fields of a monitor's endpoint, and what a Prometheus calls them.
 FIELDS = {"interval": "scrape_interval", "scrapeTimeout": "scrape_timeout", "path": "metrics_path", "scheme": "scheme",
@@ -40,7 +42,7 @@ def config(rendered: Rendered) -> dict[str, Any]:
         }
         for job, _, endpoint in monitors(rendered)
     ]
-    return {"rule_files": [RULES], "scrape_configs": jobs}
+    return {"global": dict(OPERATOR_DEFAULTS), "rule_files": [RULES], "scrape_configs": jobs}
 
 
 def rules(rendered: Rendered) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,20 @@ class RunFolder:
     def of(cls, project: Path, stack: str) -> "RunFolder":
         """The folder of a stack; it need not exist."""
         return cls(project.resolve() / ".local" / stack)
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody else is in here for this project; the kernel ends it, however the process ends."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            os.close(handle)
 
     @property
     def mark(self) -> str:

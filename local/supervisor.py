@@ -162,6 +162,11 @@ class Supervisor:
                 found.append(pod.place.ports[named[target] if isinstance(target, str) else target])
         return found
 
+    def _wanted(self, service: Service) -> int:
+        """How many pods there should be behind it."""
+        workloads = self.plan.rendered.workloads
+        return sum(item.replicas for item in workloads if item.kind != "Job" and service.selects(item.labels))
+
     # ---- control ----------------------------------------------------------------------------------------------------
 
     async def _control(self) -> asyncio.Server:
@@ -221,7 +226,7 @@ class Supervisor:
             "pods": [_pod_status(pod) for pod in self._pods()],
             "services": [
                 {"name": service.name, "port": port, "here": self.router.ports[service.name, port],
-                 "ready": len(self._endpoints(service, port))}
+                 "ready": len(self._endpoints(service, port)), "wanted": self._wanted(service)}
                 for service in self.plan.rendered.services
                 for port in service.ports
             ],

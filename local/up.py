@@ -56,10 +56,17 @@ class Wanted:
 
 def up(project: Project, stack: str, console: Console) -> int:
     """Brings a stack up and shows that it answers. Raises `Refused` and `Failed`."""
-    begun = time.monotonic()
     folder = RunFolder.of(project.directory, stack)
     wanted = look(project, stack, folder, report=True)
     console.print(not_here(wanted.plan))
+    with folder.alone() as alone:
+        if not alone:
+            raise Refused([Problem(stack, "another `up` in this project is under way; wait until it has ended")])
+        return _up(folder, wanted, stack, console)
+
+
+def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
+    begun = time.monotonic()
     running = _status(folder)
     if running and (running["stopping"] or running["digest"] != wanted.digest):
         why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
@@ -195,7 +202,8 @@ def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
             pods = status["pods"]
             if reason := _hopeless(status):
                 raise Failed(reason)
-            if pods and all(pod["ready"] for pod in pods) and all(found["ready"] for found in status["services"]):
+            behind = all(found["ready"] or not found["wanted"] for found in status["services"])
+            if behind and all(pod["ready"] for pod in pods):
                 return status
             ready = sum(pod["ready"] for pod in pods)
             progress.say(
@@ -209,7 +217,7 @@ def _hopeless(status: Mapping[str, Any]) -> str:
         return f"Job {', '.join(status['failed'])} failed"
     for pod in status["pods"]:
         for container in pod["containers"]:
-            if container["restarts"] >= HOPELESS_RESTARTS:
+            if not pod["ready"] and container["restarts"] >= HOPELESS_RESTARTS:
                 said = "\n".join(last_lines(Path(container["log"]), SAID_LINES))
                 where = f"container {container['name']} of {pod['name']}"
                 return f"{where} was restarted {container['restarts']} times; its log ends with:\n{said}"

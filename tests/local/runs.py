@@ -42,13 +42,14 @@ class Sample:
 
 @dataclass
 class Run:
-    """One stack that is up. `said`: what the command printed."""
+    """One stack that is up. `said`: what the command printed; `shared_before`: shared memory there was before."""
 
     project: Path
     stack: str
     environment: Mapping[str, str] = field(default_factory=dict)
     said: str = ""
     code: int | None = None
+    shared_before: set[str] = field(default_factory=set)
 
     @property
     def folder(self) -> RunFolder:
@@ -81,6 +82,7 @@ class Run:
 
     def up(self) -> "Run":
         """Brings it up; the output is in `said`."""
+        self.shared_before = shared_memory()
         self.code, self.said = self.call("up")
         assert self.code == 0, self.said
         return self
@@ -125,6 +127,11 @@ def project(folder: Path, **stacks: str) -> Path:
     for name, text in stacks.items():
         (folder / f"Pulumi.{name}.yaml").write_text(text, encoding="utf-8")
     return folder
+
+
+def shared_memory() -> set[str]:
+    """Files of POSIX shared memory that Python makes, anybody's."""
+    return {file.name for file in Path("/dev/shm").iterdir() if file.name.startswith(("psm_", "sem.mp-"))}
 
 
 def eventually(what: Callable[[], Any], within_s: float = DEADLINE_S) -> Any:

@@ -282,18 +282,19 @@ def test_patches_and_releases_are_listed_not_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("restarts", "failed", "said"),
+    ("restarts", "ready", "failed", "said"),
     [
-        (2, [], ""),
-        (3, [], "container main of app-1 was restarted 3 times; its log ends with:\na\nb"),
-        (0, ["fetch", "check"], "Job fetch, check failed"),
+        (2, False, [], ""),
+        (3, True, [], ""),
+        (3, False, [], "container main of app-1 was restarted 3 times; its log ends with:\na\nb"),
+        (0, True, ["fetch", "check"], "Job fetch, check failed"),
     ],
 )
-def test_hopeless_is_a_failed_job_or_three_restarts(tmp_path, restarts, failed, said):
-    """With the end of the log."""
+def test_hopeless_is_a_failed_job_or_three_restarts(tmp_path, restarts, ready, failed, said):
+    """With the end of the log; a pod that is ready has come back, however often it had ended."""
     (tmp_path / "log").write_text("a\nb\n")
     container = {"name": "main", "restarts": restarts, "log": str(tmp_path / "log")}
-    assert _hopeless({"failed": failed, "pods": [{"name": "app-1", "containers": [container]}]}) == said
+    assert _hopeless({"failed": failed, "pods": [{"name": "app-1", "ready": ready, "containers": [container]}]}) == said
 
 
 @pytest.fixture

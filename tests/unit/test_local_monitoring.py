@@ -35,6 +35,7 @@ def test_every_endpoint_is_a_job_with_a_file_of_targets():
     ]
     found = config(rendered(monitor(podMetricsEndpoints=endpoints)))
     assert found == {
+        "global": {"scrape_interval": "30s", "evaluation_interval": "30s"},
         "rule_files": ["rules.yml"],
         "scrape_configs": [
             {

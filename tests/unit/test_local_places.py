@@ -51,3 +51,13 @@ def test_keys_are_read_as_they_were_written(tmp_path):
     write_keys(tmp_path, KEYS)
     write_keys(tmp_path, {"other": {"k": "v"}})
     assert (read_keys(tmp_path), read_keys(tmp_path / "none")) == ({**KEYS, "other": {"k": "v"}}, {})
+
+
+def test_one_at_a_time_is_alone_in_a_folder(tmp_path: Path):
+    """A second one is told so, also for another stack of the project; the next finds nothing of the first."""
+    folder = RunFolder.of(tmp_path, "dev")
+    with folder.alone() as first, RunFolder.of(tmp_path, "prod").alone() as second:
+        assert (first, second) == (True, False)
+    with folder.alone() as third:
+        assert third is True
+    assert sorted(file.name for file in (tmp_path / ".local").iterdir()) == []

@@ -98,7 +98,7 @@ async def test_a_run_answers_through_its_service(tmp_path):
             "digest": "digest",
             "stopping": False,
             "failed": [],
-            "services": [{"name": "app", "port": 8000, "here": here(found), "ready": 2}],
+            "services": [{"name": "app", "port": 8000, "here": here(found), "ready": 2, "wanted": 2}],
         }
         assert pod == {
             "name": first.name,
