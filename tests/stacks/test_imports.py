@@ -21,6 +21,7 @@ ALLOWED = {
     "components": {"planning"},
     "__main__": {"catalog", "settings", "planning", "components"},
     "preview": {"catalog", "settings", "planning"},
+    "simcluster": {"catalog", "settings", "planning", "preview"},
 }
 OURS = {*ALLOWED, "policy", "local", "simcluster", "tests"}
 # What a package may not import from elsewhere.
