@@ -96,6 +96,31 @@ help:  ## this list
 	@echo
 	@echo "stacks: $(STACKS)"
 
+# ---- a GPU cluster without GPUs: make up STACK=prod CLUSTER=sim --------------------------------------------------------
+
+CLUSTER ?=
+
+ifeq ($(CLUSTER),sim)
+.PHONY: up down status
+up: $(RUNTIME)
+	@$(RUN) -m simcluster up --stack $(or $(STACK),dev) $(ARGS)
+
+down: $(RUNTIME)
+	@$(RUN) -m simcluster down $(if $(STACK),--name $(STACK),--all) $(ARGS)
+
+status: $(RUNTIME)
+	@$(RUN) -m simcluster status $(if $(STACK),--name $(STACK)) $(ARGS)
+endif
+
+.PHONY: cluster-test engine-test
+##@ Simulate (make up STACK=dev|prod|sim CLUSTER=sim; also down, status)
+cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; builds a control plane first (once, 5 to 12 min); ARGS="-k drain"
+	@$(RUN) -m simcluster build
+	@$(RUN) -m pytest -q -m cluster tests/cluster $(ARGS)
+
+engine-test: $(DEV)  ## the real Pulumi engine on a simulated cluster; says so where pulumi or its provider is not there
+	@$(RUN) -m pytest -q -m engine tests/engine $(ARGS)
+
 # A .venv that was moved, or whose Python is gone, is made anew, whatever its stamps say.
 ifneq ($(shell $(RUN) -c 1 >/dev/null 2>&1 && echo works),works)
 .PHONY: $(RUNTIME)
