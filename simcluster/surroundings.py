@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from preview.prerequisites import Expected
+from preview.prerequisites import BORN_NAMESPACES, Expected
 from simcluster.nodes import STAND_IN
 from simcluster.volumes import storage_class
 
@@ -33,13 +33,21 @@ def surroundings(expected: Iterable[Expected]) -> list[Object]:
     Nodes and API groups are none of them: `nodes.py` and `crds.py` bring those.
     """
     found = [body for item in expected for body in _objects(item)]
+    # a Gateway may be somebody else's, in a namespace the stack never names otherwise
+    places = dict.fromkeys(body["metadata"].get("namespace", "default") for body in found)
+    named = {body["metadata"]["name"] for body in found if body["kind"] == "Namespace"}
+    found += [_namespace(place) for place in places if place not in named | BORN_NAMESPACES]
     return sorted(found, key=lambda body: body["kind"] != "Namespace")
+
+
+def _namespace(name: str) -> Object:
+    return _marked({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 
 def _objects(item: Expected) -> Iterator[Object]:
     match item.kind:
         case "Namespace":
-            yield _marked({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": item.name}})
+            yield _namespace(item.name)
         case "Secret":
             yield secret(item.name, item.namespace, item.keys)
         case "StorageClass":
