@@ -31,6 +31,8 @@ from simcluster.programs import PROGRAMS, Ports
 START_TIMEOUT_S = 60
 # the process of our own beside the control plane; see simcluster/stand_ins.py
 STAND_INS = "stand-ins"
+# what must live for the API server to become ready
+FIRST = ("etcd", "kube-apiserver")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 LOG_LINES = 5
 
@@ -141,8 +143,9 @@ class Cluster:
             try:
                 api.request("GET", "/readyz")
             except (ApiError, Unreachable):
+                # the others come after it, and are started again when they have ended
                 for program, process in state.processes.items():
-                    if program != STAND_INS and not process.alive():
+                    if program in FIRST and not process.alive():
                         raise Impossible(
                             f"cluster '{self.name}': {program} has ended: {self.end_of_log(program)}"
                         ) from None
@@ -165,6 +168,7 @@ class Cluster:
         if state is None:
             return False
         with self._locked():
+            # each before what it talks to, or it would wait for an answer
             for process in reversed(state.processes.values()):
                 stop(process)
             for folder in (self.paths.certificates, self.paths.data):

@@ -13,12 +13,12 @@ def set_pod_fault(api: Api, namespace: str, name: str, fault: str | None) -> Non
 
 def lose_node(api: Api, name: str) -> None:
     """The kubelet of a node falls silent: no heartbeat, and nothing on the node is started, ended or reported."""
-    api.patch(_found(api, "Node", name), {"metadata": {"annotations": {MANAGED[0]: None}}})
+    api.patch(_found(api, "Node", name), {"metadata": {"labels": {MANAGED[0]: None}}})
 
 
 def return_node(api: Api, name: str) -> None:
     """The kubelet of a lost node speaks again."""
-    api.patch(_found(api, "Node", name), {"metadata": {"annotations": {MANAGED[0]: MANAGED[1]}}})
+    api.patch(_found(api, "Node", name), {"metadata": {"labels": {MANAGED[0]: MANAGED[1]}}})
 
 
 def _found(api: Api, kind: str, name: str, namespace: str = "") -> Object:

@@ -122,7 +122,7 @@ def _node(name: str, cpus: int, memory_gib: int, labels: Mapping[str, str], zone
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": name, "labels": {**common, **labels}, "annotations": {MANAGED[0]: MANAGED[1]}},
+        "metadata": {"name": name, "labels": {**common, **labels, MANAGED[0]: MANAGED[1]}, "annotations": {}},
         "spec": {},
         "status": {"capacity": dict(resources), "allocatable": dict(resources)},
     }

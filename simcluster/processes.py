@@ -70,11 +70,11 @@ def _start_by_ps(pid: int) -> str:
 
 def stop(process: Process, timeout_s: float = STOP_TIMEOUT_S) -> None:
     """Ends a process of ours: politely, and after `timeout_s` for certain. One that is gone already is fine."""
-    for sign, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, timeout_s)):
+    for sign in (signal.SIGTERM, signal.SIGKILL):
         if not process.alive():
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, sign)
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while process.alive() and time.monotonic() < deadline:
             time.sleep(POLL_S)

@@ -135,14 +135,14 @@ def scheduler(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
 
 
 def kwok(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
-    """The simulated kubelets of all nodes with the annotation; how their pods behave is in Stage objects."""
+    """The simulated kubelets of all nodes with the label; how their pods behave is in Stage objects."""
     return [
         "kwok",
         f"--kubeconfig={paths.kubeconfig_of('kwok')}",
         # an empty file of our own, so that one in the user's home is not read
         f"--config={paths.certificates / 'kwok.yaml'}",
         "--manage-all-nodes=false",
-        f"--manage-nodes-with-annotation-selector={MANAGED[0]}={MANAGED[1]}",
+        f"--manage-nodes-with-label-selector={MANAGED[0]}={MANAGED[1]}",
         f"--node-lease-duration-seconds={NODE_GRACE_S}",
         "--enable-crds=Stage",
         f"--cidr={POD_CIDR}",
@@ -151,8 +151,9 @@ def kwok(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     ]
 
 
-# (annotation, value) of the nodes kwok plays the kubelet of; a node that loses it has lost its kubelet
-MANAGED = ("kwok.x-k8s.io/node", "fake")
+# (label, value) of the nodes kwok plays the kubelet of; a node that loses it has lost its kubelet. A label, because the
+# server selects by it: kwok does not notice when an annotation goes
+MANAGED = ("simcluster.llm-stack.io/kubelet", "simulated")
 # in the order in which they start
 PROGRAMS = {
     "etcd": etcd,

@@ -25,8 +25,8 @@ OTHER_START_S = 5.0
 OTHER_RUN_S = 30.0
 # A crashed container waits 10 s, then twice as long each time, at most five minutes: the kubelet's own back-off.
 BACKOFF_S, LONGEST_BACKOFF_S = 10, 300
-# What a kubelet does at once still takes a moment; also keeps a crash loop from becoming a busy one.
-LEAST_MS = 50
+# What a kubelet does at once still takes a moment; a crash loop takes a few, or it would keep this machine busy.
+LEAST_MS, LEAST_BACKOFF_MS = 50, 300
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _pod_stages(behaviour: Behaviour) -> Sequence[Stage]:
             "crashed-loading", f"{at_work} and {LOADING} and {CRASHES} and ({OF_A_JOB} | not)", "5", behaviour, _KILLED
         ),
         _pod("crashed", f"{at_work} and {READY} and {CRASHES} and ({OF_A_JOB} | not)", None, behaviour, _KILLED),
-        _pod("restarted", f"{at_work} and {BACKING_OFF}", _backoff(), behaviour, _RESTARTED),
+        _pod("restarted", f"{at_work} and {BACKING_OFF}", _backoff(), behaviour, _RESTARTED, LEAST_BACKOFF_MS),
         _pod("failed", f"{at_work} and {OF_A_JOB} and {CRASHES} and ({LOADING} or {READY})", None, behaviour, _FAILED),
         _pod(
             "completed",
@@ -138,17 +138,19 @@ def _pod_stages(behaviour: Behaviour) -> Sequence[Stage]:
     ]
 
 
-def _pod(name: str, when: str, after_s: str | None, behaviour: Behaviour, status: str) -> Stage:
-    delay: dict[str, Any] = {"durationMilliseconds": LEAST_MS}
+def _pod(
+    name: str, when: str, after_s: str | None, behaviour: Behaviour, status: str, least_ms: int = LEAST_MS
+) -> Stage:
+    delay: dict[str, Any] = {"durationMilliseconds": least_ms}
     if after_s is not None:
-        delay["durationFrom"] = {"jq": {"expression": _milliseconds(after_s, behaviour.scale)}}
+        delay["durationFrom"] = {"jq": {"expression": _milliseconds(after_s, behaviour.scale, least_ms)}}
     patch = {"subresource": "status", "root": "status", "type": "strategic", "template": status}
     return _stage(f"pod-{name}", "Pod", when, {"delay": delay, "steps": [{"patch": patch}]})
 
 
-def _milliseconds(seconds: str, scale: float) -> str:
+def _milliseconds(seconds: str, scale: float, least_ms: int) -> str:
     """An expression for a duration as Go reads it; never less than a moment."""
-    return f'(([{seconds} / {scale} * 1000, {LEAST_MS}] | max | floor | tostring) + "ms")'
+    return f'(([{seconds} / {scale} * 1000, {least_ms}] | max | floor | tostring) + "ms")'
 
 
 def _deleted() -> Stage:
