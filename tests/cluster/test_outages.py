@@ -15,7 +15,7 @@ import pytest
 from simcluster.api import Unreachable, wait_until
 from simcluster.cluster import Cluster
 from simcluster.cluster import names as cluster_names
-from simcluster.deploy import entry_key
+from simcluster.deploy import Deployment, entry_key
 from simcluster.up import binary
 from tests.cluster.world import SOON_S, World, stack
 
@@ -54,9 +54,7 @@ def snapshot(world: World) -> dict[str, str]:
 
 
 def test_an_api_server_killed_half_way(fresh: World):
-    """The API server dies in the middle of a deployment and is started again: the same run ends, and all is there once."""
-    from simcluster.deploy import Deployment
-
+    """The API server dies in the middle of a deployment and is started again: the run ends, and all is there once."""
     lines: list[str] = []
     errors: list[BaseException] = []
     reached = threading.Event()
@@ -108,7 +106,7 @@ def test_a_whole_control_plane_comes_back(fresh: World):
 
 
 def test_clusters_side_by_side(fresh: World):
-    """Another cluster has other ports and no object of the first; it goes down without touching a process of the first."""
+    """Another cluster has other ports and other objects; it goes down without touching a process of the first."""
     other = Cluster(f"test-{os.getpid()}-beside")
     api = other.up(binary())
     first, second = fresh.cluster.state(), other.state()

@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,7 +176,7 @@ def test_verification_script_misses_a_label(prod: World, tmp_path: Path):
     assert run_verification(prod, job, tmp_path) == (0, "pool 'a10': 4 of 4 nodes keep the promise")
 
 
-def run_verification(world: World, job: dict, folder: Path) -> tuple[int, str]:
+def run_verification(world: World, job: Mapping[str, Any], folder: Path) -> tuple[int, str]:
     """(exit status, output) of a verification Job's script, run here as its pod would run it, without waiting."""
     folder.mkdir(exist_ok=True)
     pod = job["spec"]["template"]["spec"]

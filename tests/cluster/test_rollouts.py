@@ -98,7 +98,7 @@ def test_update_of_a_replica_over_two_nodes(sim: World):
 
 
 def test_canary_beside_its_model_and_back(sim: World, tmp_path: Path):
-    """Without its canary a stack loses exactly the canary's objects and a gateway configuration; with it, back again."""
+    """Without its canary a stack loses the canary's objects and nothing else that serves; with it, it is back again."""
 
     def without(config: dict) -> None:
         del config["llm-stack:models"]["qwen3-14b"]["canary"]

@@ -143,7 +143,7 @@ class World:
 
     # ---- changing ----
 
-    def change_template(self, name: str, value: str, kind: str = "Deployment") -> Object:
+    def change_template(self, name: str, value: str) -> Object:
         """Changes the pod template of a workload in one annotation, which rolls it."""
         body: Any = self.deployment(name)
         annotations = {"test.llm-stack.io/revision": value}
