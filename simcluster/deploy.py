@@ -113,7 +113,9 @@ class Deployment:
     def _reasons(self, pending: Sequence[Target]) -> str:
         lines = [f"{target}: {verdict(self.applied[target.urn]).why}" for target in pending]
         pods = self.api.items("v1", "Pod", self.stack.plan.namespace)
-        lines += [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod))]
+        lines += [
+            f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod) or restarted(pod))
+        ]
         return "\n".join(lines)
 
     def _prune(self) -> None:
@@ -182,6 +184,13 @@ def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -
         body, existing = body[part], existing[part]
     if last in body and last in existing:
         body[last] = existing[last]
+
+
+def restarted(pod: Mapping[str, Any]) -> str:
+    """How often a container was started again that is not ready; empty for any other pod."""
+    found = [item for item in pod.get("status", {}).get("containerStatuses") or [] if not item["ready"]]
+    most = max((item["restartCount"] for item in found), default=0)
+    return f"killed or crashed {most} times; does its startup probe outlast the load?" if most else ""
 
 
 def unscheduled(pod: Mapping[str, Any]) -> str:
