@@ -7,6 +7,7 @@
 
 PYTHON ?=
 STACK ?=
+CLUSTER ?=
 BASE ?= main
 ARGS ?=
 WORKERS ?= 2
@@ -23,10 +24,11 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help up down status logs preview diff plan test local-test vllm-test lint benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview diff plan test local-test cluster-test engine-test vllm-test lint benchmark format golden docs setup promtool lock clean
 
 ##@ Run
-up: $(RUNTIME)  ## a stack on this machine: real vLLM (CPU) and LiteLLM as processes, and an answer; STACK=local
+ifeq ($(CLUSTER),)
+up: $(RUNTIME)  ## a stack on this machine: real vLLM (CPU) and LiteLLM as processes, and an answer; STACK=local; CLUSTER=sim for a simulated cluster
 	@$(index); $(RUN) -m local up $(if $(STACK),--stack $(STACK)) $(ARGS)
 
 down: $(RUNTIME)  ## stop it; pods drain first, ARGS=--now does not wait for them
@@ -34,6 +36,18 @@ down: $(RUNTIME)  ## stop it; pods drain first, ARGS=--now does not wait for the
 
 status: $(RUNTIME)  ## what runs, and where
 	@$(RUN) -m local status $(if $(STACK),--stack $(STACK)) $(ARGS)
+else ifeq ($(CLUSTER),sim)
+up: $(RUNTIME)
+	@$(index); $(RUN) -m simcluster up --stack $(or $(STACK),dev) $(ARGS)
+
+down: $(RUNTIME)
+	@$(RUN) -m simcluster down $(if $(STACK),--name $(STACK),--all) $(ARGS)
+
+status: $(RUNTIME)
+	@$(RUN) -m simcluster status $(if $(STACK),--name $(STACK)) $(ARGS)
+else
+$(error CLUSTER=$(CLUSTER) is not known: CLUSTER=sim is the simulated cluster, without it a stack runs on this machine)
+endif
 
 logs: $(RUNTIME)  ## what containers have written; ARGS="litellm --follow"
 	@$(RUN) -m local logs $(if $(STACK),--stack $(STACK)) $(ARGS)
@@ -68,6 +82,15 @@ lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds someth
 benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least possible; how well memory is predicted
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
+
+cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; builds a control plane first (once, 5 to 12 min); ARGS="-k drain"
+	@$(RUN) -m simcluster build
+	@$(RUN) -m pytest -q -m cluster tests/cluster $(ARGS)
+
+engine-test: $(DEV)  ## the real Pulumi engine on a simulated cluster; says so where pulumi or its provider is not there
+	@missing=$$($(RUN) -m simcluster.engine) || exit 1; \
+	if [ -n "$$missing" ]; then echo "$$missing: no test of the real engine was run"; \
+	else $(RUN) -m simcluster build && $(RUN) -m pytest -q -m engine tests/engine $(ARGS); fi
 
 ##@ Change
 format: $(DEV)  ## let ruff rewrite what it can

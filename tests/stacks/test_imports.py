@@ -23,6 +23,7 @@ ALLOWED = {
     "preview": {"catalog", "settings", "planning"},
     # planning only for how an argument is read
     "local": {"settings", "planning", "preview"},
+    "simcluster": {"catalog", "settings", "planning", "preview"},
 }
 OURS = {*ALLOWED, "policy", "local", "simcluster", "tests"}
 # What a package may not import from elsewhere.

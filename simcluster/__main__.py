@@ -1,0 +1,193 @@
+"""`python -m simcluster`: clusters without GPUs, by name: start, look, break, stop.
+
+Exit codes: 0 fine, 2 refused or impossible (each reason on a line of its own on stderr), 64 wrong usage.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import NoReturn
+
+from preview.stackfile import UsageError
+from settings.problems import Refused
+from simcluster.api import ApiError, Unreachable
+from simcluster.cluster import Cluster, names
+from simcluster.problems import Impossible
+
+REFUSED, USAGE = 2, 64
+PROGRAM = "python -m simcluster"
+DEPLOY_TIMEOUT_S = 600
+EPILOG = """
+Exit codes: 0 fine, 2 refused or impossible, 64 wrong usage.
+Nothing here runs a container: it proves scheduling, admission, rollouts and drains. See docs/simcluster.md.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Leaves wrong usage to `main`: argparse's own exit code 2 means refused here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description="A GPU cluster without GPUs, on this machine.", epilog=EPILOG)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    up = commands.add_parser("up", help="start a cluster, and with --stack put a stack on it; resumes what was cut off")
+    up.add_argument("--stack", help="name of the stack; without one the cluster has no nodes")
+    up.add_argument("--project", type=Path, metavar="DIR", help="directory of Pulumi.yaml; default: this project's")
+    up.add_argument(
+        "--timeout", type=float, default=DEPLOY_TIMEOUT_S, metavar="S", help="seconds to wait for the stack"
+    )
+    _named(up)
+    _named(commands.add_parser("build", help="build the control plane, and nothing else"))
+    down = commands.add_parser("down", help="stop a cluster and forget all but its logs")
+    down.add_argument("--all", action="store_true", help="every cluster of this user")
+    _named(down)
+    _named(commands.add_parser("status", help="processes, nodes, pods, GPUs, endpoints"))
+    _named(commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig"))
+    kubectl = commands.add_parser("kubectl", help="kubectl of the same version, on the cluster")
+    kubectl.add_argument("arguments", nargs=argparse.REMAINDER, help="what kubectl is told")
+    _named(kubectl)
+    fault = commands.add_parser("fault", help="break something: crash, slow, heal a pod; lose, return a node")
+    fault.add_argument("kind", choices=("crash", "slow", "heal", "lose", "return"))
+    fault.add_argument("target", help="name of the pod (crash, slow, heal) or node (lose, return)")
+    fault.add_argument("--namespace", default="llm-serving", help="namespace of the pod")
+    fault.add_argument("--factor", type=float, default=10, metavar="N", help="slow: the load takes N times as long")
+    _named(fault)
+    return parser
+
+
+def _named(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="name of the cluster; default: the stack's, or the only one there is")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (without the program name) and returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+        return _COMMANDS[arguments.command](arguments)
+    except UsageError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return USAGE
+    except Refused as error:
+        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+    except (Impossible, ApiError, Unreachable) as error:
+        sys.stderr.write(f"{error}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; the same command goes on from here\n")
+    return REFUSED
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    # two seconds of imports, not spent on --help or a typing error
+    from preview.stackfile import find_project, read_project  # noqa: PLC0415
+    from simcluster import up  # noqa: PLC0415
+
+    if arguments.stack is None:
+        cluster = Cluster(arguments.name or "default")
+        cluster.up(up.binary())
+        sys.stdout.write(f"export KUBECONFIG={cluster.paths.kubeconfig}\n")
+        return 0
+    project = read_project(find_project(arguments.project))
+    (stack,) = project.chosen(arguments.stack)
+    up.bring_up(project, stack, Cluster(arguments.name or stack), arguments.timeout)
+    return 0
+
+
+def _build(_arguments: argparse.Namespace) -> int:
+    from simcluster.up import binary  # noqa: PLC0415 - as above
+
+    sys.stdout.write(f"{binary()}\n")
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    found = names() if arguments.all else [_chosen(arguments.name)]
+    for name in found:
+        gone = Cluster(name).down()
+        sys.stdout.write(f"cluster '{name}' {'is down' if gone else 'was not there'}\n")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from simcluster.report import print_status  # noqa: PLC0415 - as above
+
+    cluster = Cluster(_chosen(arguments.name))
+    state = _state(cluster)
+    for program, process in state.processes.items():
+        lives = f"runs, process {process.pid}" if process.alive() else f"has ended: {cluster.end_of_log(program)}"
+        sys.stdout.write(f"{program:<26}{lives}\n")
+    sys.stdout.write(f"{'logs':<26}{cluster.paths.logs}\n\n")
+    print_status(cluster.api(state), f"simulated cluster '{cluster.name}'")
+    return 0
+
+
+def _kubeconfig(arguments: argparse.Namespace) -> int:
+    cluster = Cluster(_chosen(arguments.name))
+    _state(cluster)
+    sys.stdout.write(f"{cluster.paths.kubeconfig}\n")
+    return 0
+
+
+def _kubectl(arguments: argparse.Namespace) -> int:
+    cluster = Cluster(_chosen(arguments.name))
+    state = _state(cluster)
+    words = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
+    environment = {**os.environ, "KUBECONFIG": str(cluster.paths.kubeconfig)}
+    sys.stdout.flush()
+    os.execve(state.binary, [state.binary, "kubectl", *words], environment)
+
+
+def _fault(arguments: argparse.Namespace) -> int:
+    from simcluster import faults  # noqa: PLC0415 - as above
+
+    cluster = Cluster(_chosen(arguments.name))
+    api = cluster.api(_state(cluster))
+    match arguments.kind:
+        case "lose":
+            faults.lose_node(api, arguments.target)
+        case "return":
+            faults.return_node(api, arguments.target)
+        case kind:
+            wanted = {"crash": "crash", "slow": f"slow:{arguments.factor:g}", "heal": None}[kind]
+            faults.set_pod_fault(api, arguments.namespace, arguments.target, wanted)
+    sys.stdout.write(f"{arguments.kind} {arguments.target}\n")
+    return 0
+
+
+def _state(cluster: Cluster):  # noqa: ANN202 - cluster.State
+    state = cluster.state()
+    if state is None:
+        raise Impossible(f"cluster '{cluster.name}': is not there; clusters: {', '.join(names()) or 'none'}")
+    return state
+
+
+def _chosen(name: str | None) -> str:
+    """The name given, or that of the only cluster there is."""
+    if name is not None:
+        return name
+    found = names()
+    if len(found) != 1:
+        raise Impossible(f"which cluster? give --name; clusters: {', '.join(found) or 'none'}")
+    return found[0]
+
+
+_COMMANDS = {
+    "up": _up,
+    "build": _build,
+    "down": _down,
+    "status": _status,
+    "kubeconfig": _kubeconfig,
+    "kubectl": _kubectl,
+    "fault": _fault,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

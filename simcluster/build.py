@@ -1,0 +1,168 @@
+"""Builds the control plane once, into the user's cache, and finds it there for ever after.
+
+The key of the cache is everything that decides what comes out: sources, pinned versions, flags and the machine. A build
+that was interrupted leaves nothing behind that looks like a result.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from simcluster.paths import OWNER_ONLY, cache
+from simcluster.problems import Impossible
+from simcluster.toolchain import find_go
+
+SOURCES = Path(__file__).with_name("controlplane")
+BINARY = "controlplane"
+# what the linker needs at once, with room; a build that runs out of disk half-way says something less helpful
+FREE_GB = 6
+Progress = Callable[[int, int], None]
+
+
+def kubernetes_version() -> str:
+    """The version that is built, as in go.mod: `v1.36.3`."""
+    return module_version("k8s.io/kubernetes")
+
+
+def module_version(module: str) -> str:
+    """The version of a module that go.mod pins."""
+    text = (SOURCES / "go.mod").read_text(encoding="utf-8")
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)$", text, re.MULTILINE)
+    assert found, f"go.mod requires {module}"
+    return found[1]
+
+
+def link_flags(version: str) -> str:
+    """Linker flags: no debug tables, and the version every client asks for. Without it the server says `v0.0.0`."""
+    major, minor = version.removeprefix("v").split(".")[:2]
+    stamp = {
+        "gitVersion": version,
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "gitCommit": "release",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    stamps = [f"-X {package}.{key}={value}" for package in packages for key, value in stamp.items()]
+    return " ".join(["-s", "-w", *stamps])
+
+
+def cache_key() -> str:
+    """The name of the folder a build belongs into: the version, and a digest of all that decides the result."""
+    digest = hashlib.sha256()
+    for file in sorted(SOURCES.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update(link_flags(kubernetes_version()).encode())
+    digest.update(f"{sys.platform} {os.uname().machine}".encode())
+    return f"{kubernetes_version()}-{digest.hexdigest()[:12]}"
+
+
+def existing() -> Path | None:
+    """The binary, when these sources have been built before."""
+    binary = cache() / "bin" / cache_key() / BINARY
+    return binary if binary.exists() else None
+
+
+def build(progress: Progress) -> Path:
+    """The binary; built first when it is not there. `progress(done, of)` counts packages. Raises `Impossible`."""
+    found = existing()
+    if found:
+        return found
+    _check_disk()
+    go = find_go()
+    folder = cache() / "bin" / cache_key()
+    folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+    with _locked(folder / ".lock"):
+        binary = folder / BINARY
+        if not binary.exists():  # whoever had the lock has built it
+            _compile(go, binary, folder / "build.log", progress)
+        return binary
+
+
+def _check_disk() -> None:
+    status = os.statvfs(cache())
+    free_gb = status.f_bavail * status.f_frsize / 1e9
+    if free_gb < FREE_GB:
+        raise Impossible(f"{cache()}: building needs about {FREE_GB} GB, {free_gb:.1f} GB are free; nothing was built")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One build at a time; a second caller waits and then finds the result. The lock dies with its process."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _environment() -> dict[str, str]:
+    """No C compiler, no other toolchain, and go.mod as it is."""
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOWORK": "off",
+    }
+
+
+def _compile(go: Path, binary: Path, log: Path, progress: Progress) -> None:
+    fresh = binary.with_name(f".{BINARY}-{os.getpid()}")
+    flags = ["-trimpath", "-ldflags", link_flags(kubernetes_version())]
+    with log.open("w+", encoding="utf-8") as output:
+        total = _count_packages(go, output)
+        command = [go, "build", "-v", *flags, "-o", fresh, "."]
+        process = subprocess.Popen(command, cwd=SOURCES, env=_environment(), stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr
+            _follow(process.stderr, output, total, progress)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            status = process.wait()
+        if status:
+            fresh.unlink(missing_ok=True)
+            raise Impossible(f"building the control plane failed: {_why(log)}; all of it: {log}")
+    fresh.chmod(0o755)
+    fresh.rename(binary)
+
+
+def _count_packages(go: Path, output: IO[str]) -> int:
+    """How many packages there are to compile at most; downloads the modules on the way."""
+    done = subprocess.run(
+        [go, "list", "-deps", "."], cwd=SOURCES, env=_environment(), capture_output=True, text=True, check=False
+    )
+    output.write(done.stderr)
+    output.flush()
+    if done.returncode:
+        raise Impossible(f"the sources of the control plane cannot be fetched: {_last_line(done.stderr)}")
+    return len(done.stdout.splitlines())
+
+
+def _follow(stream: IO[str], output: IO[str], total: int, progress: Progress) -> None:
+    done = 0
+    for line in stream:
+        output.write(line)
+        output.flush()
+        # `go build -v` names each package as it is compiled; anything else is a message
+        if re.fullmatch(r"\S+\n", line):
+            done += 1
+            progress(min(done, total), total)
+
+
+def _why(log: Path) -> str:
+    """The first line of the log that is a complaint, not the name of a package."""
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if " " in line and not line.startswith("#")]
+    complaints = [line for line in lines if not line.startswith("go: downloading")]
+    return complaints[0] if complaints else "the compiler was stopped"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "go says nothing"

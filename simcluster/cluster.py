@@ -1,0 +1,214 @@
+"""One cluster: started, resumed, looked at, and stopped. Several may run side by side, each under its own name.
+
+What runs is in `cluster.json`: ports, and every process with the moment it started. `up` starts what is missing and
+leaves alone what runs; `down` ends these processes and no other.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from simcluster import paths as places
+from simcluster.api import Api, ApiError, Endpoint, Unreachable, wait_until
+from simcluster.kubeconfig import kubeconfig, write_secret
+from simcluster.paths import OWNER_ONLY, ClusterPaths
+from simcluster.problems import Impossible
+from simcluster.processes import Process, start, stop
+from simcluster.programs import PROGRAMS, Ports
+
+START_TIMEOUT_S = 60
+# the process of our own beside the control plane; see simcluster/stand_ins.py
+STAND_INS = "stand-ins"
+# what must live for the API server to become ready
+FIRST = ("etcd", "kube-apiserver")
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+LOG_LINES = 5
+
+
+@dataclass
+class State:
+    """What is written down about a cluster."""
+
+    binary: str
+    ports: Ports
+    contexts: tuple[str, ...]
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As the file holds it."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "State":
+        """As the file held it."""
+        raw: dict[str, Any] = json.loads(text)
+        processes = {name: Process(**process) for name, process in raw["processes"].items()}
+        return cls(raw["binary"], Ports(**raw["ports"]), tuple(raw["contexts"]), processes)
+
+
+class Cluster:
+    """A cluster by name, whether it runs or not."""
+
+    def __init__(self, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise Impossible(f"cluster '{name}': a name has small letters, digits and '-', 40 at most")
+        self.name = name
+        self.paths: ClusterPaths = places.cluster(name)
+
+    def state(self) -> State | None:
+        """What is written down; None when there is no such cluster."""
+        with contextlib.suppress(FileNotFoundError):
+            return State.from_json(self.paths.state.read_text(encoding="utf-8"))
+        return None
+
+    def up(self, binary: Path, contexts: Sequence[str] = ()) -> Api:
+        """Starts what does not run, waits until the API server is ready, and returns a client for it.
+
+        `contexts` are further names under which the kubeconfig knows the cluster. Raises `Impossible` with the end of a
+        log when a process does not come up.
+        """
+        self.paths.root.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+        with self._locked():
+            state = self.state() or self._create(binary)
+            state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
+            self._write_kubeconfigs(state)
+            for program, arguments in PROGRAMS.items():
+                self._ensure(state, program, [state.binary, *arguments(state.ports, self.paths)])
+                if program == "kube-apiserver":
+                    api = self.wait_ready(state)
+                    install_definitions(api)
+            self._ensure(state, STAND_INS, [sys.executable, "-m", "simcluster.stand_ins", self.name])
+            return self.api(state)
+
+    def _create(self, binary: Path) -> State:
+        for folder in (self.paths.certificates, self.paths.logs):
+            folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
+        done = subprocess.run(
+            [binary, "certificates", self.paths.certificates], capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode:
+            raise Impossible(f"cluster '{self.name}': no certificates: {done.stderr.strip()}")
+        (self.paths.certificates / "kwok.yaml").touch(mode=places.SECRET_FILE)
+        state = State(str(binary), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
+        self._save(state)
+        return state
+
+    def _write_kubeconfigs(self, state: State) -> None:
+        for program in ("kube-controller-manager", "kube-scheduler", "kwok"):
+            content = kubeconfig(self.paths, program, state.ports.api_server, [program])
+            write_secret(self.paths.kubeconfig_of(program), content)
+        content = kubeconfig(self.paths, "admin", state.ports.api_server, state.contexts)
+        write_secret(self.paths.kubeconfig, content)
+
+    def _ensure(self, state: State, program: str, command: Sequence[str]) -> None:
+        running = state.processes.get(program)
+        if running is None or not running.alive():
+            state.processes[program] = start(command, self.paths.logs / f"{program}.log")
+            self._save(state)
+
+    def _save(self, state: State) -> None:
+        fresh = self.paths.state.with_name(f".cluster-{os.getpid()}.json")
+        fresh.write_text(state.to_json(), encoding="utf-8")
+        fresh.rename(self.paths.state)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` or `down` of a cluster at a time."""
+        with (self.paths.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def api(self, state: State, identity: str = "admin") -> Api:
+        """A client of the API server, whether that runs or not."""
+        certificate, key = self.paths.certificate(identity), self.paths.key(identity)
+        return Api(Endpoint(state.ports.api_server, self.paths.certificate("ca"), certificate, key))
+
+    def wait_ready(self, state: State) -> Api:
+        """A client of the API server once that says it is ready."""
+        api = self.api(state)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                api.request("GET", "/readyz")
+            except (ApiError, Unreachable):
+                # the others come after it, and are started again when they have ended
+                for program, process in state.processes.items():
+                    if program in FIRST and not process.alive():
+                        raise Impossible(
+                            f"cluster '{self.name}': {program} has ended: {self.end_of_log(program)}"
+                        ) from None
+                if time.monotonic() > deadline:
+                    log = self.end_of_log("kube-apiserver")
+                    raise Impossible(f"cluster '{self.name}': not ready within {START_TIMEOUT_S} s: {log}") from None
+                time.sleep(0.1)
+            else:
+                return api
+
+    def end_of_log(self, program: str) -> str:
+        """The last lines a process said, on one line, and where the rest is."""
+        log = self.paths.logs / f"{program}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        return f"{' | '.join(lines[-LOG_LINES:]) or 'it said nothing'} ({log})"
+
+    def down(self) -> bool:
+        """Ends the cluster's processes and removes all but its logs; False when there was none."""
+        state = self.state()
+        if state is None:
+            return False
+        with self._locked():
+            # each before what it talks to, or it would wait for an answer
+            for process in reversed(state.processes.values()):
+                stop(process)
+            for folder in (self.paths.certificates, self.paths.data):
+                shutil.rmtree(folder, ignore_errors=True)
+            for file in (self.paths.kubeconfig, self.paths.state):
+                file.unlink(missing_ok=True)
+        return True
+
+
+def names() -> list[str]:
+    """All clusters that are up, or were when somebody last looked."""
+    return sorted(file.parent.name for file in places.clusters().glob("*/cluster.json"))
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+
+
+def install_definitions(api: Api) -> None:
+    """All definitions of other projects' kinds, and waits until they are served."""
+    from simcluster.crds import definitions  # noqa: PLC0415 - reads 1 MB, which `status` need not
+
+    wanted = definitions()
+    present = {item["metadata"]["name"] for item in api.items("apiextensions.k8s.io/v1", "CustomResourceDefinition")}
+    missing = [item for item in wanted if item["metadata"]["name"] not in present]
+    for definition in missing:
+        api.create(definition)
+
+    def served() -> bool:
+        found = api.items("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        return all(_established(item) for item in found)
+
+    wait_until(served, START_TIMEOUT_S, "definitions of custom resources are not established")
+
+
+def _established(definition: dict[str, Any]) -> bool:
+    conditions = definition.get("status", {}).get("conditions") or []
+    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)

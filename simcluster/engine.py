@@ -1,0 +1,126 @@
+"""The real engine on a simulated cluster: `pulumi` with a backend in a folder beside the cluster.
+
+Owns what the command is told: backend, passphrase, kubeconfig, and a project of its own that runs the same program with
+a copy of the stack file, which installs no operator, because a simulated node cannot run one. The checkout is not
+touched. Installs nothing. `python -m simcluster.engine` prints what is missing, and nothing when all is there.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from preview.stackfile import PROJECT_FILE, Project
+from simcluster.cluster import Cluster
+from simcluster.kubeconfig import write_secret
+from simcluster.paths import OWNER_ONLY, SECRET_FILE
+from simcluster.problems import Impossible
+
+# Top-level keys whose `install` brings a Helm chart (settings.schema).
+OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
+PLUGIN = "pulumi-resource-kubernetes"
+
+
+def command() -> str | None:
+    """The `pulumi` command on PATH, if there is one."""
+    return shutil.which("pulumi")
+
+
+def missing() -> str:
+    """Why the engine cannot be run here without fetching anything; empty when it can."""
+    if command() is None:
+        return "pulumi is not on PATH"
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    if shutil.which(PLUGIN) is None and not any(home.glob("plugins/resource-kubernetes-v*/" + PLUGIN)):
+        return f"{PLUGIN} is neither on PATH nor among the plugins in {home}"
+    return ""
+
+
+def without_operators(content: Mapping[str, Any], project: str) -> dict[str, Any]:
+    """A stack file whose operators are there already."""
+    config = dict(content.get("config", {}))
+    for key in OPERATORS:
+        config[f"{project}:{key}"] = {**config.get(f"{project}:{key}", {}), "install": False}
+    return {**content, "config": config}
+
+
+class Engine:
+    """One stack of one project on one cluster, through the command line of Pulumi."""
+
+    def __init__(self, pulumi: str, cluster: Cluster, project: Project, stack: str) -> None:
+        self._pulumi, self._project, self._stack = pulumi, project, stack
+        self._kubeconfig = cluster.paths.kubeconfig
+        self.home = cluster.paths.root / "pulumi"
+        for folder in (self.home, self.home / "state", self.home / "project"):
+            folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
+        self._passphrase = self.home / "passphrase"
+        if not self._passphrase.exists():
+            self._passphrase.touch(mode=SECRET_FILE)
+            self._passphrase.write_text(secrets.token_hex(24), encoding="utf-8")
+        self.stack_file = self.home / "project" / f"Pulumi.{stack}.yaml"
+
+    def environment(self) -> dict[str, str]:
+        """What Pulumi is told by its surroundings: this backend and this cluster, whatever the user's own are."""
+        return {
+            **os.environ,
+            "PULUMI_BACKEND_URL": f"file://{self.home / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "KUBECONFIG": str(self._kubeconfig),
+        }
+
+    def prepare(self) -> None:
+        """The project, the copy of its stack file, and the stack in the backend."""
+        directory = self._project.directory
+        project = yaml.safe_load((directory / PROJECT_FILE).read_text(encoding="utf-8"))
+        project["main"] = str(self._project.program.parent)
+        options = project["runtime"]["options"]
+        options["virtualenv"] = str((directory / options["virtualenv"]).resolve())
+        (self.home / "project" / PROJECT_FILE).write_text(yaml.safe_dump(project), encoding="utf-8")
+        source = directory / f"Pulumi.{self._stack}.yaml"
+        self.write(without_operators(yaml.safe_load(source.read_text(encoding="utf-8")), self._project.name))
+        if not self._state().exists():
+            self.run(["stack", "init", self._stack, "--no-select"], capture=True)
+
+    def _state(self) -> Path:
+        return self.home / "state" / ".pulumi" / "stacks" / self._project.name / f"{self._stack}.json"
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Another stack file; what the engine has written into the present one to encrypt with stays."""
+        present = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) if self.stack_file.exists() else {}
+        kept = {key: value for key, value in present.items() if key == "encryptionsalt"}
+        write_secret(self.stack_file, {**kept, **content})
+
+    def run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
+        """Runs `pulumi` in the project; what it prints is shown, or returned. Raises `Impossible` when it fails."""
+        done = subprocess.run(
+            [self._pulumi, *arguments, "--non-interactive"],
+            cwd=self.home / "project",
+            env=self.environment(),
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = f":\n{done.stdout}{done.stderr}" if capture else ""
+            raise Impossible(f"pulumi {arguments[0]} ended with {done.returncode}{said}")
+        return done.stdout or ""
+
+    def on_stack(self, verb: str, *options: str, capture: bool = False) -> str:
+        """`pulumi VERB` on the stack."""
+        return self.run([verb, "--stack", self._stack, *options], capture=capture)
+
+    def up(self) -> None:
+        """`pulumi up`."""
+        self.on_stack("up", "--yes", "--skip-preview")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(missing())

@@ -1,0 +1,133 @@
+"""A stack as a list of objects to apply: what `preview` renders, with the names and secrets an engine would fill in.
+
+Pure functions. Owns no object: every body is the program's own, but for names that depend on content and values that
+are secret.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from planning.plan import Plan
+from preview.manifests import Category, Manifest, manifests
+from preview.recorder import autoname
+from preview.records import SECRET, Record
+from preview.render import Rendering
+
+HASH_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """One object or patch to apply, and the objects that must be done first, by URN.
+
+    `keeps`: `destroy` and pruning leave it. `frozen_fields`: dotted paths that belong to somebody else once it exists.
+    """
+
+    urn: str
+    body: Mapping[str, Any]
+    patch: bool
+    after: frozenset[str]
+    keeps: bool
+    frozen_fields: tuple[str, ...]
+
+    def __str__(self) -> str:
+        metadata = self.body["metadata"]
+        where = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
+        return f"{self.body['kind']} {metadata['name']}{where}"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Everything a stack declares; `releases` are Helm's, which nobody installs on a simulated cluster."""
+
+    name: str
+    plan: Plan
+    targets: tuple[Target, ...]
+    manifests: tuple[Manifest, ...]
+    releases: tuple[str, ...]
+
+
+def stack_of(rendering: Rendering) -> Stack:
+    """The stack that a rendering without refusals describes."""
+    assert rendering.plan is not None, "a rendering that was refused has no plan"
+    found = manifests(rendering.records)
+    return Stack(
+        rendering.stack,
+        rendering.plan,
+        targets(found, rendering.records),
+        found,
+        tuple(item.name for item in found if item.category is Category.RELEASE),
+    )
+
+
+def targets(found: Sequence[Manifest], records: Sequence[Record]) -> tuple[Target, ...]:
+    """What to apply, in order of declaration: a resource is always declared after what it depends on."""
+    names = content_names(found)
+    applied = {item.urn for item in found if item.category is not Category.RELEASE}
+    through = {record.urn: frozenset(record.options.depends_on) for record in records}
+    return tuple(
+        Target(
+            urn=item.urn,
+            body=renamed(item.body, names),
+            patch=item.category is Category.PATCH,
+            after=_waits(item.urn, applied, through),
+            keeps=bool(item.options.retain_on_delete),
+            frozen_fields=item.options.ignore_changes,
+        )
+        for item in found
+        if item.category is not Category.RELEASE
+    )
+
+
+def _waits(urn: str, applied: set[str], through: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The applied objects a resource waits for, seen through releases and providers, which nobody applies."""
+    waits: set[str] = set()
+    todo = list(through.get(urn, ()))
+    seen: set[str] = set()
+    while todo:
+        other = todo.pop()
+        if other in seen:
+            continue
+        seen.add(other)
+        if other in applied:
+            waits.add(other)
+        else:
+            todo += through.get(other, ())
+    return frozenset(waits)
+
+
+def content_names(found: Sequence[Manifest]) -> dict[str, str]:
+    """Rendered name → final name of every object whose name follows its content.
+
+    The engine ends such names in random characters and draws new ones when the content changes; here a digest of the
+    content ends them, so that the same content has the same name. What names another such object changes with it. Two
+    kinds that share a rendered name (a Job and its script) share the final one.
+    """
+    names: dict[str, str] = {}
+    # declared in the order of dependencies, so the names inside a body are known before its own
+    for item in found:
+        if item.category is Category.OBJECT and item.name == autoname(item.logical_name):
+            text = json.dumps(renamed(item.body, names), sort_keys=True)
+            names[item.name] = f"{item.logical_name}-{hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]}"
+    return names
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The same with every text that is one of these names replaced."""
+    if isinstance(value, Mapping):
+        return {key: renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def is_secret(value: Any) -> bool:
+    """Whether a rendered value hides a secret anywhere inside."""
+    if isinstance(value, Mapping):
+        return any(is_secret(item) for item in value.values())
+    if isinstance(value, list):
+        return any(is_secret(item) for item in value)
+    return isinstance(value, str) and SECRET in value

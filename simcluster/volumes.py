@@ -1,0 +1,55 @@
+"""Stand-in for a provisioner of shared storage: a volume for every claim that waits for one. Pure functions.
+
+Kubernetes' own controller binds the two; nothing is ever stored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from simcluster.nodes import STAND_IN
+
+Object = dict[str, Any]
+# no controller listens to this name, so no one else provides a volume
+PROVISIONER = "simcluster.llm-stack.io/shared"
+
+
+def storage_class(name: str) -> Object:
+    """A class of the name a stack expects; it keeps volumes, as one with `reclaimPolicy: Retain` would."""
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name, "annotations": {STAND_IN: "provisioner"}},
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Retain",
+        "volumeBindingMode": "Immediate",
+    }
+
+
+def wants_volume(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim is waiting for a volume, and not on its way out."""
+    return (
+        claim.get("status", {}).get("phase", "Pending") == "Pending"
+        and not claim["spec"].get("volumeName")
+        and "deletionTimestamp" not in claim["metadata"]
+        and bool(claim["spec"].get("storageClassName"))
+    )
+
+
+def volume_for(claim: Mapping[str, Any]) -> Object:
+    """The volume of a claim: its size and modes, and bound to it alone."""
+    metadata, spec = claim["metadata"], claim["spec"]
+    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"pvc-{metadata['uid']}", "annotations": {STAND_IN: "provisioner"}},
+        "spec": {
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "accessModes": list(spec["accessModes"]),
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": spec["storageClassName"],
+            "claimRef": reference | {key: metadata[key] for key in ("namespace", "name", "uid")},
+            # a path on nodes that have no disk: nothing mounts it
+            "hostPath": {"path": f"/simulated/{metadata['namespace']}/{metadata['name']}"},
+        },
+    }

