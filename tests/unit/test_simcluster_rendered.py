@@ -15,6 +15,7 @@ from preview.stackfile import read_project
 from simcluster.deploy import entry, keep_field
 from simcluster.rendered import Stack, content_names, is_secret, renamed, stack_of
 from simcluster.surroundings import surroundings
+from simcluster.volumes import wants_volume
 from tests.harness import ROOT, walk
 from tests.unit.small_stack import properties
 
@@ -132,6 +133,7 @@ def test_surroundings_of_everything():
             Expected("StorageClass", "nfs"),
             Expected("IngressClass", "nginx"),
             Expected("Gateway", "public", "c", note="with the listener https"),
+            Expected("PersistentVolumeClaim", "filled", "a"),
             Expected("Nodes", "gpu-1"),
             Expected("API", "keda.sh/v1alpha1"),
         ]
@@ -146,7 +148,10 @@ def test_surroundings_of_everything():
         ("IngressClass", "", "nginx"),
         ("GatewayClass", "", "simcluster"),
         ("Gateway", "c", "public"),
+        ("StorageClass", "", "simcluster"),
+        ("PersistentVolumeClaim", "a", "filled"),
     ]
+    assert wants_volume(found[-1])
     keys, tls = found[3], found[4]
     assert [
         keys["stringData"]["master-key"][:3],
