@@ -84,7 +84,7 @@ def test_another_image_updates_one_deployment(story: Story):
 
 def test_more_gateways_update_one_deployment(story: Story):
     """A second gateway is one update in place."""
-    assert story.preview(replicas) == {"Deployment/litellm": "update"}
+    assert story.preview(replicas) == {"Deployment/gateway": "update"}
 
 
 def test_another_context_is_known_to_the_gateway(story: Story):
@@ -92,7 +92,7 @@ def test_another_context_is_known_to_the_gateway(story: Story):
     found = story.preview(context)
     assert {name: op for name, op in found.items() if name.startswith("Deployment/")} == {
         f"Deployment/{SERVER}": "update",
-        "Deployment/litellm": "update",
+        "Deployment/gateway": "update",
     }
     assert {name.partition("/")[0] for name in found} <= {"Deployment", "ConfigMap", "PrometheusRule"}
     assert {op for name, op in found.items() if name.startswith("ConfigMap/gateway")} <= {
@@ -109,7 +109,7 @@ def test_another_revision_is_fetched_beside_the_old_one(story: Story):
     assert sorted(claims.values()) == ["create", "delete"]
     (old,) = [name.partition("/")[2] for name, op in claims.items() if op == "delete"]
     # the engine only forgets it: it is retained on delete
-    assert '"retainOnDelete": true' in story.state()
+    assert '"retainOnDelete":true' in story.state()
     assert old
     assert found[f"Deployment/{SERVER}"] == "update"
 
