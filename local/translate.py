@@ -81,8 +81,8 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
     assert stand is not None, "refused before"
     replaced: list[tuple[str, str, str]] = []
     env, shown = _environment(rendered, workload, container, machine, stand, replaced)
-    words = _words(container, machine, stand, replaced)
-    argv = []
+    ours, words = _words(container, machine, stand, replaced)
+    argv = list(ours)
     for position, word in enumerate(words):
         # directories first: what a variable holds has them already, and this machine's may look like the container's
         placed = _placed(word, container, machine)
@@ -101,20 +101,24 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
 
 def _words(
     container: Container, machine: Machine, stand: Stand, replaced: list[tuple[str, str, str]]
-) -> tuple[str, ...]:
-    """The command line before directories and ports are replaced."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The command line in two parts: what stands for the image, which is of this machine already, and what is rendered.
+
+    A path of the first may look like one of the container's: a project can lie below /tmp.
+    """
     if container.command:
         first, *rest = container.command
         program = PROGRAMS.get(first, first).format(venv=machine.venv)
-        if program != first:
-            replaced.append(("command", first, program))
-        return (program, *rest, *container.args)
+        if program == first:
+            return (), (*container.command, *container.args)
+        replaced.append(("command", first, program))
+        return (program,), (*rest, *container.args)
     entrypoint = tuple(word.format(venv=machine.venv) for word in stand.entrypoint)
     replaced.append(("entrypoint", f"of {container.image}", " ".join(entrypoint)))
     if stand.positional and container.args and not container.args[0].startswith("-"):
         replaced.append(("argument", container.args[0], f"{stand.positional} {container.args[0]}"))
-        return (*entrypoint, stand.positional, *container.args)
-    return (*entrypoint, *container.args)
+        return (*entrypoint, stand.positional), container.args
+    return entrypoint, container.args
 
 
 def _placed(text: str, container: Container, machine: Machine) -> str:

@@ -195,6 +195,25 @@ def test_the_first_argument_of_vllm_is_its_model(args, expected):
     assert command(mounting(args=args)).argv[3:] == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"args": ["/tmp/model"]},
+            ("/tmp/x/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--model", "/d/model"),
+        ),
+        ({"command": ["python3", "/tmp/a.py"]}, ("/tmp/x/bin/python", "/d/a.py")),
+        ({"command": ["/tmp/tool", "-v"]}, ("/d/tool", "-v")),
+    ],
+)
+def test_a_project_below_a_directory_of_the_container_runs_its_own_programs(fields, expected):
+    """What stands for the image is of this machine already: only what is rendered is looked at for directories."""
+    assert (
+        command(mounting(**fields), on=machine(venv="/tmp/x", directories={**DIRECTORIES, "tmp": "/d"})).argv
+        == expected
+    )
+
+
 def test_a_process_gets_little_of_this_machine():
     """Only what any process needs; what the pod sets itself wins."""
     environment = {"PATH": "/bin", "LANG": "C", "SSL_CERT_FILE": "/ca", "HTTP_PROXY": "x", "OPENAI_API_KEY": "mine"}
