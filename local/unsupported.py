@@ -3,6 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+NO_API_SERVER = (
+    "talks to the API server (it mounts a service account token), and there is none here; "
+    "gpuOperator.verifyNodes: false leaves node verification out"
+)
 Object = Mapping[str, Any]
 VOLUMES = ("configMap", "emptyDir", "persistentVolumeClaim", "secret")
 
@@ -26,13 +30,13 @@ def pod_problems(pod: Object) -> Iterator[str]:
             yield f"volume {volume['name']} renames files of a ConfigMap (items), which is not done here"
     # Kubernetes mounts a token unless it is told not to; who asks for one wants to talk to the API server
     if pod.get("automountServiceAccountToken", True) and pod.get("serviceAccountName"):
-        yield "talks to the API server (it mounts a service account token), and there is none here"
+        yield NO_API_SERVER
     for found in [*pod.get("initContainers", []), *pod["containers"]]:
         where = f"container {found['name']}"
         asked = found.get("resources", {}).get("limits", {})
         yield from (
             f"{where} asks for {name}: {asked[name]}, and processes of this machine get no devices; "
-            "use a pool with gpu: none"
+            "use a pool with gpu: none, or CLUSTER=sim"
             for name in asked
             if "/" in name
         )

@@ -171,7 +171,7 @@ def test_all_refusals_come_at_once():
         "DaemonSet exporter: a DaemonSet is not run here; only Deployments and Jobs are",
         (
             "Deployment vllm: container vllm asks for nvidia.com/gpu: 1, and processes of this machine get no devices; "
-            "use a pool with gpu: none"
+            "use a pool with gpu: none, or CLUSTER=sim"
         ),
         (
             "Deployment vllm: container vllm: nothing on this machine stands for the image "

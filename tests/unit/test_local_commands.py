@@ -146,11 +146,17 @@ def test_a_stack_for_a_cluster_is_refused_with_every_reason(capsys):
     """The stack of GPUs: one line per reason, path first, and nothing is set up."""
     assert main(["up", "--project", str(ROOT), "--stack", "prod"]) == 2
     lines = capsys.readouterr().err.splitlines()
-    gpus = "asks for nvidia.com/gpu: {}, and processes of this machine get no devices; use a pool with gpu: none"
+    gpus = (
+        "asks for nvidia.com/gpu: {}, and processes of this machine get no devices; "
+        "use a pool with gpu: none, or CLUSTER=sim"
+    )
     expected = {
         f"Deployment vllm-qwen3-14b: container vllm {gpus.format(2)}",
         f"Deployment vllm-deepseek-r1: container vllm {gpus.format(8)}",
-        "Job cpu-verify-auto: talks to the API server (it mounts a service account token), and there is none here",
+        (
+            "Job cpu-verify-auto: talks to the API server (it mounts a service account token), and there is none here; "
+            "gpuOperator.verifyNodes: false leaves node verification out"
+        ),
         (
             "Deployment vllm-qwen3-14b: container vllm: nothing on this machine stands for the image "
             "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis"

@@ -165,7 +165,7 @@ def test_other_kinds_with_pods_are_refused(kind):
             {"resources": {"limits": {"nvidia.com/gpu": 2, "memory": "1Gi"}}},
             (
                 "container main asks for nvidia.com/gpu: 2, and processes of this machine get no devices; "
-                "use a pool with gpu: none"
+                "use a pool with gpu: none, or CLUSTER=sim"
             ),
         ),
         ({"restartPolicy": "Always"}, "container main is a sidecar, which is not run here"),
@@ -238,7 +238,10 @@ def test_a_hook_that_asks_an_unknown_port_is_refused():
         ),
         (
             {"serviceAccountName": "x"},
-            "talks to the API server (it mounts a service account token), and there is none here",
+            (
+                "talks to the API server (it mounts a service account token), and there is none here; "
+                "gpuOperator.verifyNodes: false leaves node verification out"
+            ),
         ),
     ],
 )
