@@ -35,7 +35,7 @@ class ApiError(Exception):
 
 
 class Unreachable(Exception):
-    """Nobody answers; the server may be starting, or gone."""
+    """Nobody answers, or a server that is still starting."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class Api:
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type, "Accept": "application/json"}
         status, answer = self._exchange(method, target, data, headers)
+        if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            # while it starts, also for paths that it will serve: to be asked again, not a refusal
+            raise Unreachable(f"the API server on port {self._endpoint.port} is not ready: {_error(status, answer)}")
         if status >= http.client.BAD_REQUEST:
             raise _error(status, answer)
         try:
