@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from local.objects import Probe
+from local.translate import LOOPBACK
 
-HOST = "127.0.0.1"
 # What a command is run by: argv → its exit status.
 Runner = Callable[[list[str]], Awaitable[int]]
 
@@ -27,12 +27,12 @@ async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int],
     if handler == "exec":
         return await run(list(detail["command"])) == 0
     port = ports[str(detail["port"])]
-    reader, writer = await asyncio.open_connection(HOST, port)
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
     try:
         if handler == "tcpSocket":
             return True
         path = detail.get("path") or "/"
-        headers = {"Host": f"{HOST}:{port}", "User-Agent": "kube-probe/local", "Connection": "close"}
+        headers = {"Host": f"{LOOPBACK}:{port}", "User-Agent": "kube-probe/local", "Connection": "close"}
         headers |= {item["name"]: item["value"] for item in detail.get("httpHeaders", [])}
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())

@@ -57,7 +57,7 @@ class Wanted:
 def up(project: Project, stack: str, console: Console) -> int:
     """Brings a stack up and shows that it answers. Raises `Refused` and `Failed`."""
     folder = RunFolder.of(project.directory, stack)
-    wanted = look(project, stack, folder, report=True)
+    wanted = look(project, stack, folder)
     console.print(not_here(wanted.plan))
     with folder.alone() as alone:
         if not alone:
@@ -66,7 +66,7 @@ def up(project: Project, stack: str, console: Console) -> int:
 
 
 def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
-    begun = time.monotonic()
+    begun, plan = time.monotonic(), wanted.plan
     running = _status(folder)
     if running and (running["stopping"] or running["digest"] != wanted.digest):
         why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
@@ -75,9 +75,8 @@ def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
         running = None
     if running:
         console.print("this very stack is up already")
-        _show(folder, wanted.plan, stack, console)
+        _show(folder, plan, stack, console)
         return 0
-    plan = wanted.plan
     problems = [
         *weights.problems(plan.checkpoints),
         *_missing_programs(plan),
@@ -85,10 +84,10 @@ def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
     ]
     if problems:
         raise Refused(problems)
-    _set_up(wanted.plan, console)
+    _set_up(plan, console)
     try:
         _start(stack, folder, wanted)
-        _show(folder, wanted.plan, stack, console)
+        _show(folder, plan, stack, console)
     except BaseException:
         console.print(f"stopping what was started; the logs stay in {folder.logs}", highlight=False, soft_wrap=True)
         # nobody uses it yet, so there is nothing to drain
@@ -106,14 +105,13 @@ def _show(folder: RunFolder, plan: Blueprint, stack: str, console: Console) -> N
     show_next(folder, plan, status, stack, console)
 
 
-def look(project: Project, stack: str, folder: RunFolder, *, report: bool) -> Wanted:
-    """Renders a stack and plans its run. Raises `Refused` with every reason of either."""
+def look(project: Project, stack: str, folder: RunFolder) -> Wanted:
+    """Renders a stack, shows it, and plans its run. Raises `Refused` with every reason of either."""
     rendering = render(project, stack)
     if rendering.refused:
         raise Refused(rendering.refused)
     found = manifests(rendering.records)
-    if report:
-        print_report(rendering, found)
+    print_report(rendering, found)
     plan = planned({item.file: item.body for item in found}, folder)
     # a mapping may come in another order each time it is rendered
     text = json.dumps([item.body for item in found], sort_keys=True) + toolchain.lock_text()
