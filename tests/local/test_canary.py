@@ -172,11 +172,11 @@ def test_thoughts_are_told_from_the_answer(canary_stack: Run):
 
 
 def test_a_small_load_is_measured(canary_stack: Run):
-    """Figures of every kind come out of it; what they are depends on the machine, and is nothing to assert."""
+    """Figures of every kind come out of it; the gateway's share is a difference, which noise may take below zero."""
     plan = canary_stack.plan
     server = endpoint(plan, plan.servers[0], canary_stack.status())
     found = load(canary_stack.gateway(), server, MODEL)
-    assert all(value > 0 for value in vars(found).values()), found
+    assert all(value > 0 for name, value in vars(found).items() if name != "overhead_ms"), found
     assert found.first_token_s <= found.slowest_first_token_s
 
 
@@ -196,4 +196,5 @@ def test_a_burst_survives_the_death_of_one_server(canary_stack: Run):
         os.kill(canary_stack.container(CANARY)["pid"], signal.SIGKILL)
         statuses = [item.result() for item in burst]
     assert Counter(statuses) == {200: 60}
+    eventually(lambda: canary_stack.container(CANARY)["restarts"])
     assert [canary_stack.container(name)["restarts"] for name in (STABLE, CANARY)] == [0, 1]

@@ -332,7 +332,7 @@ def test_a_killed_server_comes_back_and_the_gateway_tries_again_meanwhile(local_
     before = gateway_log.stat().st_size
     assert ask(local_stack)[0] == 500
     # the first try and two more (gateway.retries); the gateway says so in its log, not to its client
-    assert "LiteLLM Retried: 2 times" in gateway_log.read_bytes()[before:].decode()
+    eventually(lambda: "LiteLLM Retried: 2 times" in gateway_log.read_bytes()[before:].decode())
     eventually(lambda: local_stack.pod(SERVER)["ready"])
     container = local_stack.container(SERVER)
     assert (local_stack.pod(SERVER)["name"], container["restarts"]) == (pod["name"], 1)

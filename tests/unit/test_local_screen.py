@@ -91,6 +91,14 @@ def test_a_load_is_three_lines():
     ]
 
 
+def test_a_gateway_that_seems_to_take_no_time_was_lost_in_noise():
+    """A negative difference of two medians is no figure of the gateway, and is not sold as one."""
+    found = Load(10.04, 39.96, 4, 0.123, 0.456, -25.9, 77)
+    assert shown(lambda console: screen.show_load("small", found, console)).splitlines()[-1] == (
+        "what the gateway adds to the 77 ms of one token was lost in this machine's noise (-26 ms)"
+    )
+
+
 @pytest.mark.parametrize(("stack", "suffix"), [("local", ""), ("dev", " STACK=dev")])
 def test_what_comes_next_can_be_copied(tmp_path, monkeypatch, stack, suffix):
     """With the file of the key instead of the key, and the stack where it is not the usual one."""
