@@ -6,6 +6,7 @@ import pulumi_kubernetes as k8s
 from catalog import load_catalog
 from components import GpuNodePool, LlmGateway, ModelWeights, Observability, VllmServer, wiring
 from components.operators import install
+from components.ownership import owned_by
 from components.serving_namespace import serving_namespace
 from planning import resolve
 from settings import Refused
@@ -24,17 +25,16 @@ provider = k8s.Provider(
     cluster_identifier=plan.cluster_identifier,
     # the dashboard keeps its name, so it is updated in place; content that must roll its pods is marked immutable
     enable_config_map_mutable=True,
-)
-# what must outlive the stack is adopted when it exists already; nothing else ever is
-kept = k8s.Provider(
-    "kept", context=plan.context, cluster_identifier=plan.cluster_identifier, upsert_existing_objects=True
+    # what an `up` that was killed has made, and what a former stack has left, is taken over (components/ownership.py)
+    upsert_existing_objects=True,
 )
 opts = pulumi.ResourceOptions(provider=provider)
+pulumi.runtime.register_stack_transformation(owned_by(config.owner))
 
 operators = install(wiring.release_args(plan), opts)
-namespace = serving_namespace(plan.namespace, kept, provider)
+namespace = serving_namespace(plan.namespace, opts)
 pools = {name: GpuNodePool(name, wiring.pool_args(plan, name, namespace, operators), opts) for name in plan.pools}
-weights = ModelWeights("weights", wiring.weights_args(plan, namespace, kept, secrets.hugging_face_token), opts)
+weights = ModelWeights("weights", wiring.weights_args(plan, namespace, secrets.hugging_face_token), opts)
 servers = {
     server.name: VllmServer(
         server.name,

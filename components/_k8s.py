@@ -53,6 +53,15 @@ def annotated(metadata: Mapping[str, Any], annotations: Mapping[str, str]) -> An
     return {**metadata, "annotations": dict(annotations)}
 
 
+def job_metadata(metadata: Mapping[str, Any], name: str) -> Any:
+    """Metadata of a Job that may be run again: under a fixed name, so that there is never a second one beside it.
+
+    One that failed, or was cut off, is replaced by the next `up` (`replaceUnready`); otherwise that would wait for it
+    for ever, because a Job that has failed stays failed.
+    """
+    return annotated(named(metadata, name), {"pulumi.com/replaceUnready": "true"})
+
+
 def pod_security(uid: int, gid: int) -> dict[str, Any]:
     """Pod security context of the *restricted* profile with a numeric user."""
     return {

@@ -93,7 +93,7 @@ def verification(
     timeout = f"{3 * args['verify_timeout_s'] + 120}s"
     return k8s.batch.v1.Job(
         f"{name}-verify",
-        metadata=metadata,
+        metadata=_k8s.job_metadata(metadata, f"verify-nodes-{name}"),
         spec=spec,
         opts=pulumi.ResourceOptions(
             parent=parent,

@@ -173,7 +173,7 @@ class LlmGateway(pulumi.ComponentResource):
         }
         return k8s.batch.v1.Job(
             f"{name}-migrate",
-            metadata=metadata,
+            metadata=_k8s.job_metadata(metadata, f"{plan.name}-migration"),
             spec=spec,
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -43,8 +43,6 @@ class ModelWeightsArgs(TypedDict):
 
     namespace: pulumi.Input[str]
     """Namespace of claims and Jobs."""
-    kept: pulumi.ProviderResource
-    """Provider that adopts existing claims."""
     existing_claim: NotRequired[str | None]
     """A claim that holds all checkpoints already: nothing is declared, and nothing below is read but the mount path."""
     storage_class: str | None
@@ -147,7 +145,7 @@ class ModelWeights(pulumi.ComponentResource):
                 "storage_class_name": args["storage_class"],
                 "resources": {"requests": {"storage": f"{checkpoint['claim_gib']}Gi"}},
             },
-            opts=pulumi.ResourceOptions(parent=self, provider=args["kept"], retain_on_delete=True),
+            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
         )
         return claim.metadata.name
 
@@ -237,7 +235,7 @@ class ModelWeights(pulumi.ComponentResource):
         timeout = f"{checkpoint['await_timeout_s'] + 120}s"
         return k8s.batch.v1.Job(
             f"{name}-{checkpoint['name']}",
-            metadata={"namespace": args["namespace"], "labels": labels},
+            metadata=_k8s.job_metadata({"namespace": args["namespace"], "labels": labels}, checkpoint["claim_name"]),
             spec=spec,
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -29,7 +29,11 @@ class ReleaseArgs(TypedDict):
 
 
 def install(releases: Mapping[str, ReleaseArgs], opts: pulumi.ResourceOptions) -> dict[str, pulumi.Resource]:
-    """Declare each release in a namespace with the Pod Security level it needs; returns them by chart name."""
+    """Declare each release in a namespace with the Pod Security level it needs; returns them by chart name.
+
+    A namespace that exists is taken over, and none is ever deleted: others may have put something there.
+    """
+    kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
     namespaces: dict[str, k8s.core.v1.Namespace] = {}
     declared: dict[str, pulumi.Resource] = {}
     for chart, args in releases.items():
@@ -37,7 +41,7 @@ def install(releases: Mapping[str, ReleaseArgs], opts: pulumi.ResourceOptions) -
             level = "privileged" if args["privileged"] else "baseline"
             labels = {"pod-security.kubernetes.io/enforce": level}
             namespaces[args["namespace"]] = k8s.core.v1.Namespace(
-                args["namespace"], metadata={"name": args["namespace"], "labels": labels}, opts=opts
+                args["namespace"], metadata={"name": args["namespace"], "labels": labels}, opts=kept
             )
         declared[chart] = k8s.helm.v3.Release(
             chart,

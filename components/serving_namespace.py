@@ -17,18 +17,16 @@ RESTRICTED = {
 NODE_LOCAL_DNS = "169.254.20.10/32"
 
 
-def serving_namespace(
-    name: str, kept: pulumi.ProviderResource, provider: pulumi.ProviderResource
-) -> pulumi.Output[str]:
+def serving_namespace(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
     """Declare the namespace and its default-deny policies; returns its name.
 
-    `kept` is the provider that adopts what exists: the namespace stays on destroy, because deleting it would delete
-    the weights in it, and is taken over by the next `up`.
+    The namespace stays on destroy, because deleting it would delete the weights in it, and is taken over by the next
+    `up`. The names of the policies are ours alone: a namespace that existed may have a `default-deny` of its own.
     """
     namespace = k8s.core.v1.Namespace(
         name,
         metadata={"name": name, "labels": {"app.kubernetes.io/part-of": _k8s.PART_OF, **RESTRICTED}},
-        opts=pulumi.ResourceOptions(provider=kept, retain_on_delete=True),
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True)),
     )
     dns: dict[str, Any] = {
         "to": [_k8s.namespace_pods("kube-system"), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}],
@@ -40,8 +38,8 @@ def serving_namespace(
     ):
         k8s.networking.v1.NetworkPolicy(
             f"{name}-{policy}",
-            metadata={"name": policy, "namespace": namespace.metadata.name},
+            metadata={"name": f"{_k8s.PART_OF}-{policy}", "namespace": namespace.metadata.name},
             spec=spec,  # pyright: ignore[reportArgumentType] - Kubernetes spelling, checked against its schema in tests
-            opts=pulumi.ResourceOptions(provider=provider),
+            opts=opts,
         )
     return namespace.metadata.name

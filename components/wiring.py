@@ -55,14 +55,11 @@ def pool_args(
     }
 
 
-def weights_args(
-    plan: Plan, namespace: pulumi.Input[str], kept: pulumi.ProviderResource, token: pulumi.Output[str] | None
-) -> ModelWeightsArgs:
+def weights_args(plan: Plan, namespace: pulumi.Input[str], token: pulumi.Output[str] | None) -> ModelWeightsArgs:
     """The checkpoints and their claims."""
     weights = plan.weights
     return {
         "namespace": namespace,
-        "kept": kept,
         "existing_claim": weights.existing_claim,
         "storage_class": weights.storage_class,
         "mount_path": weights.mount_path,

@@ -37,7 +37,7 @@ class Manifest:
     """One Kubernetes object, patch or Helm release, and the resource it comes from.
 
     `namespace` is empty for what is cluster-wide or names none; `component` is `Class/name` of the component that owns
-    it, empty at the top; `file` is the name of its YAML file. `adopts`: its provider takes over what exists already.
+    it, empty at the top; `file` is the name of its YAML file.
     """
 
     category: Category
@@ -51,7 +51,6 @@ class Manifest:
     urn: str
     body: Mapping[str, Any]
     options: Options
-    adopts: bool
 
     def __str__(self) -> str:
         where = f" in {self.namespace}" if self.namespace else ""
@@ -70,8 +69,6 @@ def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
     """All objects, patches and releases among `records`, in order; components and providers are none of them."""
     found: list[Manifest] = []
     taken: set[str] = set()
-    # provider properties travel as JSON text
-    adopting = {record.urn for record in records if str(record.inputs.get("upsertExistingObjects")).lower() == "true"}
     for record in records:
         manifest = _manifest(record)
         if manifest is None:
@@ -80,7 +77,7 @@ def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
         # two groups may share a kind, and `a-b` + `c` reads like `a` + `b-c`
         file = next(name for count in range(1, len(records) + 2) if (name := _numbered(stem, count)) not in taken)
         taken.add(file)
-        found.append(replace(manifest, file=file, adopts=record.options.provider in adopting))
+        found.append(replace(manifest, file=file))
     return tuple(found)
 
 
@@ -117,7 +114,6 @@ def _of(
         urn=record.urn,
         body=body,
         options=record.options,
-        adopts=False,
     )
 
 

@@ -57,12 +57,11 @@ def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
 
 def _namespaces(found: Sequence[Manifest], inside: Sequence[Expected]) -> Iterator[Expected]:
     """`inside`: what must exist in a namespace; the stack declares such a namespace, but somebody has to come first."""
-    adopted = {manifest.name for manifest in found if manifest.kind == "Namespace" and manifest.adopts}
-    for name in sorted({item.namespace for item in inside} & adopted):
+    declared = {manifest.name for manifest in found if manifest.kind == "Namespace"}
+    for name in sorted({item.namespace for item in inside} & declared):
         kinds = dict.fromkeys(PLURALS[item.kind] for item in inside if item.namespace == name)
         note = f"for the {' and '.join(kinds)} below; the stack takes it over"
         yield Expected("Namespace", name, note=note, command=f"kubectl create namespace {name}")
-    declared = {manifest.name for manifest in found if manifest.kind == "Namespace"}
     created = {m.namespace for m in found if m.category is Category.RELEASE and m.body.get("createNamespace")}
     used = {manifest.namespace for manifest in found if manifest.namespace}
     for name in sorted(used - declared - created - BORN_NAMESPACES):

@@ -45,6 +45,8 @@ class Loaded:
     settings: StackSettings | None
     secrets: Secrets
     problems: tuple[Problem, ...]
+    owner: str
+    """Name of project and stack: who owns what is deployed."""
 
 
 def load() -> Loaded:
@@ -63,7 +65,7 @@ def load() -> Loaded:
     problems += found
     secrets = Secrets(_secret(config, MASTER_KEY, problems), _secret(config, HUB_TOKEN, problems))
     problems += _keys_problems(settings, secrets)
-    return Loaded(settings, secrets, tuple(problems))
+    return Loaded(settings, secrets, tuple(problems), f"{config.name}-{pulumi.get_stack()}")
 
 
 def _plain(config: pulumi.Config, key: str) -> Any:

@@ -22,7 +22,7 @@ REQUEST_TIMEOUT_S = 30
 # the contents of a patch decide what it means
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-GONE, NOT_FOUND, CONFLICT, TOO_MANY = 410, 404, 409, 429
+GONE, NOT_FOUND, CONFLICT, INVALID, TOO_MANY = 410, 404, 409, 422, 429
 
 
 class ApiError(Exception):

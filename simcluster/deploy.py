@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from preview.prerequisites import prerequisites
-from simcluster.api import NOT_FOUND, Api, ApiError, Object, Unreachable
+from simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Object, Unreachable, wait_until
 from simcluster.problems import Impossible
 from simcluster.progress import verdict
 from simcluster.rendered import Stack, Target, is_secret
@@ -80,11 +80,28 @@ class Deployment:
             for path in target.frozen_fields:
                 keep_field(body, existing, path.split("."))
         try:
-            answer = self.api.apply(body, manager=f"stack-{self.stack.name}")
+            # a Job that failed stays failed, and its pods cannot be changed: the engine would replace it, too
+            if body["kind"] == "Job" and existing is not None and verdict(existing).failed:
+                self._remove(existing)
+            answer = self._write(body)
         except ApiError as error:
-            raise ApiError(error.status, error.reason, f"{target}: {error}") from None
+            if body["kind"] != "Job" or error.status != INVALID or existing is None:
+                raise ApiError(error.status, error.reason, f"{target}: {error}") from None
+            self._remove(existing)
+            answer = self._write(body)
         self.say(f"{'created' if existing is None else 'applied'} {target}")
         return answer
+
+    def _write(self, body: Object) -> Object:
+        return self.api.apply(body, manager=f"stack-{self.stack.name}")
+
+    def _remove(self, job: Object) -> None:
+        """Deletes a Job with its pods, and waits until it is gone."""
+        self.api.delete(job, "Foreground")
+        name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+        wait_until(
+            lambda: self.api.get("batch/v1", "Job", name, namespace) is None, OUTAGE_S, f"Job {name} does not go"
+        )
 
     def _judge(self, some: Iterable[Target], *, refresh: bool = False) -> None:
         failures = []

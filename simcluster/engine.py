@@ -119,7 +119,7 @@ class Engine:
 
     def up(self) -> None:
         """`pulumi up`."""
-        self.on_stack("up", "--yes", "--skip-preview")
+        self.on_stack("up", "--yes", "--skip-preview", "--suppress-progress")
 
 
 if __name__ == "__main__":

@@ -103,8 +103,7 @@ def content_names(found: Sequence[Manifest]) -> dict[str, str]:
     """Rendered name → final name of every object whose name follows its content.
 
     The engine ends such names in random characters and draws new ones when the content changes; here a digest of the
-    content ends them, so that the same content has the same name. What names another such object changes with it. Two
-    kinds that share a rendered name (a Job and its script) share the final one.
+    content ends them, so that the same content has the same name. What names another such object changes with it.
     """
     names: dict[str, str] = {}
     # declared in the order of dependencies, so the names inside a body are known before its own

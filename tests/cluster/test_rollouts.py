@@ -131,3 +131,23 @@ def test_another_image_rolls_one_server(prod: World, tmp_path: Path):
     assert [name for name in before if before[name] != after[name]] == ["vllm-qwen3-14b"]
     (pod,) = prod.settled("vllm-qwen3-14b", 1)
     assert {"docker.io/vllm/vllm-openai:v0.33.1"} == {item["image"] for item in pod["spec"]["containers"]}
+
+
+def test_a_job_that_must_run_again_is_replaced(prod: World, tmp_path: Path):
+    """Another image of the verification makes the Job run anew under its name, once; servers stay as they are."""
+
+    def other(config: dict) -> None:
+        config["llm-stack:images"] = {"overrides": {"python": {"version": "3.14.6-slim-trixie"}}}
+
+    def jobs() -> dict[str, str]:
+        found = prod.api.items("batch/v1", "Job", "llm-serving")
+        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
+
+    before, ready = jobs(), names(prod.ready("vllm-qwen3-14b"))
+    prod.deploy(variant("prod", tmp_path, other))
+    after = jobs()
+    assert before.keys() == after.keys()
+    replaced = {name for name in before if before[name] != after[name]}
+    assert replaced == {"verify-nodes-a10", "verify-nodes-cpu", "verify-nodes-h200"}
+    assert names(prod.ready("vllm-qwen3-14b")) == ready
+    prod.deploy()

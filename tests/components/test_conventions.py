@@ -5,12 +5,12 @@ Options are read as they are sent to the engine; what the engine does with them 
 
 import pytest
 
+from preview.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
 EVERY = pytest.mark.parametrize("name", every_stack())
 COMPONENTS = {"GpuNodePool", "LlmGateway", "ModelWeights", "Observability", "VllmServer"}
-# Kept on destroy and adopted by the next `up`: the weights, and the namespace that would take them with it.
-KEPT = {"Namespace", "PersistentVolumeClaim"}
+OWNER = "pulumi.com/patchFieldManager"
 
 
 def fetches(deployed: Deployed) -> bool:
@@ -42,29 +42,53 @@ def test_children_belong_to_their_component_and_carry_its_name(name: str):
 
 
 @EVERY
-def test_only_weights_and_their_namespace_outlive_the_stack(name: str):
-    """retain_on_delete is on the serving namespace and the claims, and on nothing else; nothing is protected."""
+def test_only_weights_and_namespaces_outlive_the_stack(name: str):
+    """retain_on_delete is on the claims and on namespaces, which may hold more than ours; nothing is protected."""
     deployed = rendered(name)
     retained = {(kind_of(record), record.name) for record in deployed.records if record.options.retain_on_delete}
     claims = {record.name for record in deployed.records if kind_of(record) == "PersistentVolumeClaim"}
-    assert retained == {("Namespace", deployed.plan.namespace), *(("PersistentVolumeClaim", claim) for claim in claims)}
+    namespaces = {record.name for record in deployed.records if kind_of(record) == "Namespace"}
+    assert deployed.plan.namespace in namespaces
+    kept = {"Namespace": namespaces, "PersistentVolumeClaim": claims}
+    assert retained == {(kind, item) for kind, items in kept.items() for item in items}
     assert bool(claims) == fetches(deployed)
     assert [record.name for record in deployed.records if record.options.protect] == []
 
 
 @EVERY
-def test_what_is_kept_is_on_the_provider_that_adopts(name: str):
-    """Serving namespace and claims are on `kept`; every other object is on `cluster`, none on a default provider."""
+def test_every_object_has_an_owner_and_one_provider(name: str):
+    """What is kept belongs to every stack, the rest to this one; patches and releases name nobody."""
     deployed = rendered(name)
-    on_kept, on_cluster = set(), set()
-    for record in deployed.records:
-        if record.custom and record.type.startswith("kubernetes:"):
-            provider = record.options.provider.rpartition("::")[2]
-            assert provider in ("kept", "cluster"), record.urn
-            (on_kept if provider == "kept" else on_cluster).add((kind_of(record), record.name))
-    assert {kind for kind, _ in on_kept} == (KEPT if fetches(deployed) else KEPT - {"PersistentVolumeClaim"})
-    assert {label for label in on_kept if label[0] == "Namespace"} == {("Namespace", deployed.plan.namespace)}
-    assert "PersistentVolumeClaim" not in {kind for kind, _ in on_cluster}
+    found = {
+        item.urn: (
+            item.options.provider.rpartition("::")[2],
+            item.body.get("metadata", {}).get("annotations", {}).get(OWNER),
+        )
+        for item in deployed.manifests
+    }
+    stack = next(iter(found)).split(":")[2]
+    assert found == {
+        item.urn: (
+            "cluster",
+            ("llm-stack" if item.options.retain_on_delete else f"llm-stack-{stack}")
+            if item.category is Category.OBJECT
+            else None,
+        )
+        for item in deployed.manifests
+    }
+
+
+@EVERY
+def test_jobs_have_one_name_and_are_replaced_when_they_failed(name: str):
+    """Never two Jobs for one thing, and one that failed does not fail every update after it."""
+    deployed = rendered(name)
+    found = {
+        item.name: item.body["metadata"]["annotations"].get("pulumi.com/replaceUnready")
+        for item in deployed.manifests
+        if item.kind == "Job"
+    }
+    assert found == dict.fromkeys(found, "true")
+    assert [job for job in found if job.endswith("-auto")] == []
 
 
 @EVERY

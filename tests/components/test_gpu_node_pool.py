@@ -20,7 +20,7 @@ VERIFICATION = [
     ("ClusterRoleBinding", "l4-verify", "llm-serving-verify-nodes-l4"),
     ("ConfigMap", "l4-verify", "l4-verify-auto"),
     ("NetworkPolicy", "l4-verify", "verify-nodes-l4"),
-    ("Job", "l4-verify", "l4-verify-auto"),
+    ("Job", "l4-verify", "verify-nodes-l4"),
 ]
 
 
@@ -37,7 +37,7 @@ def placement(deployed: Deployed, server: str) -> dict[str, Any]:
 
 def verification(deployed: Deployed, pool: str) -> dict[str, str]:
     """What a pool's verification Job is told."""
-    return environment(container_of(deployed.object("Job", f"{pool}-verify-auto")))
+    return environment(container_of(deployed.object("Job", f"verify-nodes-{pool}")))
 
 
 # --- nodes found by label ---------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_the_verification_may_read_nodes_and_nothing_else():
     assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
     account = {"kind": "ServiceAccount", "name": "verify-nodes-l4", "namespace": "llm-serving"}
     assert binding["subjects"] == [account]
-    spec = deployed.object("Job", "l4-verify-auto")["spec"]["template"]["spec"]
+    spec = deployed.object("Job", "verify-nodes-l4")["spec"]["template"]["spec"]
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("verify-nodes-l4", True)
     assert deployed.object("ServiceAccount", "verify-nodes-l4")["automountServiceAccountToken"] is False
 
@@ -281,7 +281,7 @@ def test_the_verification_comes_after_the_operator_and_before_the_server():
 
 def test_the_verification_gives_up_before_the_engine_does():
     """Script 600 s, three tries 1,800 s, engine 1,920 s."""
-    manifest = stack(minimal()).manifest("Job", "l4-verify-auto")
+    manifest = stack(minimal()).manifest("Job", "verify-nodes-l4")
     assert (manifest.body["spec"]["activeDeadlineSeconds"], manifest.body["spec"]["backoffLimit"]) == (1800, 2)
     assert manifest.options.timeouts == {"create": "1920s", "update": "1920s"}
 

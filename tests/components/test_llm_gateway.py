@@ -284,7 +284,7 @@ def test_without_a_database_nothing_is_migrated():
 def test_a_database_is_migrated_before_the_proxy_starts():
     """A Job with the proxy's image and configuration updates the schema and stops; the proxy itself never does."""
     deployed = stack(minimal(gateway=DATABASE))
-    job = deployed.object("Job", "gateway-migrate-auto")
+    job = deployed.object("Job", "litellm-migration")
     migration, serving = container_of(job), container_of(proxy(deployed))
     assert migration["image"] == serving["image"]
     assert migration["args"] == ["--config", "/etc/litellm/config.yaml", "--skip_server_startup"]
@@ -304,7 +304,7 @@ def test_a_database_is_migrated_before_the_proxy_starts():
 def test_migration_pods_are_not_the_gateways():
     """They carry another name, so Service, budget and monitor pass them by, and their rule opens the database only."""
     deployed = stack(minimal(gateway=merged(DATABASE, {"database": {"port": 6432}})))
-    labels = deployed.object("Job", "gateway-migrate-auto")["spec"]["template"]["metadata"]["labels"]
+    labels = deployed.object("Job", "litellm-migration")["spec"]["template"]["metadata"]["labels"]
     assert not MATCH.items() <= labels.items()
     assert deployed.object("NetworkPolicy", "litellm-migration")["spec"] == {
         "podSelector": {"matchLabels": {**MATCH, "app.kubernetes.io/name": "litellm-migration"}},
@@ -384,6 +384,7 @@ def test_ingress(tls: str | None, spec_tls: Any, endpoint: str):
         f"{nginx}/proxy-read-timeout": timeout,
         f"{nginx}/proxy-request-buffering": "off",
         f"{nginx}/proxy-send-timeout": timeout,
+        "pulumi.com/patchFieldManager": "llm-stack-test",
         "pulumi.com/skipAwait": "true",
         "example.com/a": "b",
     }

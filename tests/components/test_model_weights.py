@@ -43,7 +43,7 @@ def test_a_checkpoint_has_a_claim_and_a_job():
         ("ConfigMap", "weights-fetch", "weights-fetch-auto"),
         ("NetworkPolicy", "weights-fetch", "model-weights-fetch"),
         ("PersistentVolumeClaim", LOGICAL, LOGICAL),
-        ("Job", LOGICAL, f"{LOGICAL}-auto"),
+        ("Job", LOGICAL, LOGICAL),
     ]
 
 
@@ -56,9 +56,11 @@ def test_the_claim_is_shared_and_kept():
         "storageClassName": "rwx",
         "resources": {"requests": {"storage": "2Gi"}},
     }
-    assert manifest.body["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert manifest.body["metadata"]["annotations"] == {
+        "pulumi.com/patchFieldManager": "llm-stack",
+        "pulumi.com/skipAwait": "true",
+    }
     assert manifest.options.retain_on_delete is True
-    assert manifest.options.provider.endswith("::kept")
 
 
 def test_a_claim_holds_its_checkpoint():
@@ -115,7 +117,7 @@ def test_the_job_ends_by_itself_and_a_refusal_is_not_retried():
         },
     }
     timeout = f"{plan.await_timeout_s + 120}s"
-    assert deployed.manifest("Job", f"{LOGICAL}-auto").options.timeouts == {"create": timeout, "update": timeout}
+    assert deployed.manifest("Job", LOGICAL).options.timeouts == {"create": timeout, "update": timeout}
 
 
 def test_the_job_waits_for_its_network_rule_and_the_server_for_the_job():

@@ -168,9 +168,9 @@ def test_the_namespace_is_restricted_and_kept():
     assert manifest.body["metadata"] == {
         "name": "models",
         "labels": {"app.kubernetes.io/part-of": "llm-stack", **RESTRICTED},
+        "annotations": {"pulumi.com/patchFieldManager": "llm-stack"},
     }
     assert manifest.options.retain_on_delete is True
-    assert manifest.options.provider.endswith("::kept")
 
 
 def test_nothing_is_allowed_but_dns():
@@ -178,11 +178,11 @@ def test_nothing_is_allowed_but_dns():
     deployed = stack(minimal(cluster={"namespace": "models"}))
     ports = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
     system = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-    assert deployed.object("NetworkPolicy", "default-deny")["spec"] == {
+    assert deployed.object("NetworkPolicy", "llm-stack-default-deny")["spec"] == {
         "podSelector": {},
         "policyTypes": ["Ingress", "Egress"],
     }
-    assert deployed.object("NetworkPolicy", "allow-dns")["spec"] == {
+    assert deployed.object("NetworkPolicy", "llm-stack-allow-dns")["spec"] == {
         "podSelector": {},
         "policyTypes": ["Egress"],
         "egress": [{"to": [system, {"ipBlock": {"cidr": "169.254.20.10/32"}}], "ports": ports}],
@@ -199,10 +199,11 @@ def test_everything_of_ours_is_in_the_given_namespace():
 # --- providers --------------------------------------------------------------------------------------------------------
 
 
-def test_both_providers_name_cluster_and_context():
-    """Neither uses the ambient context; only the one for kept objects adopts what exists."""
-    deployed = stack(minimal())
-    common = {"context": "test", "clusterIdentifier": "test-1"}
-    assert common.items() <= deployed.record("kubernetes", "cluster").inputs.items()
-    assert "upsertExistingObjects" not in deployed.record("kubernetes", "cluster").inputs
-    assert deployed.record("kubernetes", "kept").inputs == {**common, "upsertExistingObjects": "true"}
+def test_the_provider_names_cluster_and_context():
+    """The ambient context is not used, and what an `up` that was killed has made is taken over."""
+    assert stack(minimal()).record("kubernetes", "cluster").inputs == {
+        "context": "test",
+        "clusterIdentifier": "test-1",
+        "enableConfigMapMutable": "true",
+        "upsertExistingObjects": "true",
+    }

@@ -72,7 +72,12 @@ def test_the_deployment_is_replaced_as_planned():
         "revisionHistoryLimit": 3,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
     }
-    assert body["metadata"] == {"name": "vllm-small", "namespace": "llm-serving", "labels": LABELS}
+    assert body["metadata"] == {
+        "name": "vllm-small",
+        "namespace": "llm-serving",
+        "labels": LABELS,
+        "annotations": {"pulumi.com/patchFieldManager": "llm-stack-test"},
+    }
     assert body["spec"]["template"]["metadata"] == {
         "labels": LABELS,
         "annotations": {
@@ -237,7 +242,10 @@ def test_service_budget_and_network_rule():
         "selector": MATCH,
         "ports": [{"name": "http", "port": 8000, "targetPort": "http", "protocol": "TCP"}],
     }
-    assert service["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+    assert service["metadata"]["annotations"] == {
+        "pulumi.com/patchFieldManager": "llm-stack-test",
+        "pulumi.com/skipAwait": "true",
+    }
     assert deployed.object("PodDisruptionBudget", "vllm-small")["spec"] == {
         "maxUnavailable": 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
@@ -505,6 +513,7 @@ def test_the_engine_waits_for_the_group():
     (plan,) = deployed.plan.servers
     manifest = deployed.manifest("LeaderWorkerSet", "vllm-r1")
     assert manifest.body["metadata"]["annotations"] == {
+        "pulumi.com/patchFieldManager": "llm-stack-test",
         "pulumi.com/waitFor": "condition=Available",
         "pulumi.com/timeoutSeconds": str(plan.timing.await_timeout_s),
     }

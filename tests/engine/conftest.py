@@ -1,6 +1,6 @@
-"""The stack `dev` under the real engine, on a simulated cluster: one cluster, one backend, one order of events.
+"""Stacks under the real engine, each on a simulated cluster of its own, with a backend of its own.
 
-The tests of this folder tell one story in the order of the file: up, look, change, rename, kill, destroy, up again.
+The tests of a file tell one story in the order of the file: up, look, change, rename, kill, destroy, up again.
 They do not prove that a container starts or that a chart can be installed.
 """
 
@@ -20,8 +20,9 @@ import yaml
 
 from preview.stackfile import read_project
 from simcluster.engine import Engine, command, missing
+from simcluster.problems import Impossible
 from simcluster.up import prepare
-from tests.cluster.world import World, stack
+from tests.cluster.world import NAMESPACE, World, stack
 from tests.harness import ROOT
 
 Change = Callable[[dict[str, Any]], None]
@@ -42,6 +43,21 @@ class Story:
     engine: Engine
     world: World
     content: dict[str, Any]
+
+    @classmethod
+    def begin(cls, name: str) -> "Story":
+        """A fresh cluster and a fresh backend for a stack of this project; nothing is deployed yet."""
+        assert missing() == ""
+        world = World.begin(f"engine-{name}", stack(name))
+        prepare(world.api, world.stack)
+        engine = Engine(command() or "", world.cluster, read_project(ROOT), name)
+        engine.prepare()
+        return cls(engine, world, yaml.safe_load(engine.stack_file.read_text(encoding="utf-8")))
+
+    def end(self) -> None:
+        """Leaves nothing behind."""
+        self.world.cluster.down()
+        shutil.rmtree(self.world.cluster.paths.root)
 
     def change(self, change: Change) -> None:
         """Changes the stack file for good."""
@@ -71,10 +87,11 @@ class Story:
         found.pop("same", None)
         return dict(found)
 
-    def killed_up(self) -> str:
-        """Starts `up`, kills the engine and all it started when it begins to change something, and says what."""
+    def killed_up(self, after: int = 1) -> str:
+        """Starts `up`, kills the engine and all it started when it begins its `after`-th change, and says which."""
+        stack_name = self.world.stack.name
         begun = subprocess.Popen(
-            [command() or "", "up", "--yes", "--skip-preview", "--json", "--stack", "dev", "--non-interactive"],
+            [command() or "", "up", "--yes", "--skip-preview", "--json", "--stack", stack_name, "--non-interactive"],
             cwd=self.engine.home / "project",
             env=self.engine.environment(),
             stdout=subprocess.PIPE,
@@ -83,13 +100,30 @@ class Story:
             start_new_session=True,
         )
         assert begun.stdout
+        changes = 0
         for line in begun.stdout:
             step = json.loads(line).get("resourcePreEvent", {}).get("metadata", {})
-            if step.get("op") in ("create", "update", "create-replacement"):
+            changes += step.get("op") in ("create", "update", "create-replacement")
+            if changes == after:
                 os.killpg(begun.pid, signal.SIGKILL)
                 begun.wait()
+                # the lock of a backend in files stays with who was killed
+                self.engine.run(["cancel", "--yes", stack_name], capture=True)
                 return str(step["op"])
-        raise AssertionError("nothing was changed")
+        raise AssertionError(f"there were {changes} changes")
+
+    def failed_up(self) -> str:
+        """What the engine says of an `up` that must not succeed."""
+        try:
+            self.up()
+        except Impossible as error:
+            return str(error)
+        raise AssertionError("it succeeded")
+
+    def uids(self, api_version: str, kind: str) -> dict[str, str]:
+        """Name → uid of all objects of a kind in the serving namespace."""
+        found = self.world.api.items(api_version, kind, NAMESPACE)
+        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
 
     def state(self) -> str:
         """The state file as it lies on the disk."""
@@ -105,19 +139,14 @@ def operations(found: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
-    """A fresh cluster and a fresh backend; the keys of the gateway are derived from an encrypted master key."""
-    assert missing() == ""
-    world = World.begin("engine", stack("dev"))
-    prepare(world.api, world.stack)
-    engine = Engine(command() or "", world.cluster, read_project(ROOT), "dev")
-    engine.prepare()
+    """The stack `dev`; the keys of the gateway are derived from an encrypted master key."""
+    found = Story.begin("dev")
     config = "llm-stack:gatewayMasterKey"
-    engine.run(["config", "set", "--stack", "dev", "--secret", config, MASTER_KEY], capture=True)
-    content = yaml.safe_load(engine.stack_file.read_text(encoding="utf-8"))
-    del content["config"]["llm-stack:gateway"]["existingSecret"]
-    engine.write(content)
-    yield Story(engine, world, content)
-    world.cluster.down()
-    shutil.rmtree(world.cluster.paths.root)
+    found.engine.run(["config", "set", "--stack", "dev", "--secret", config, MASTER_KEY], capture=True)
+    found.content = yaml.safe_load(found.engine.stack_file.read_text(encoding="utf-8"))
+    del found.content["config"]["llm-stack:gateway"]["existingSecret"]
+    found.engine.write(found.content)
+    yield found
+    found.end()

@@ -3,13 +3,16 @@
 import base64
 import hashlib
 import hmac
+from concurrent.futures import ThreadPoolExecutor
 
 from simcluster.api import wait_until
 from simcluster.report import is_ready
-from tests.cluster.world import NAMESPACE, SOON_S, names
+from simcluster.up import furnish
+from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names
 from tests.engine.conftest import MASTER_KEY, Story
 
 SERVER = "vllm-qwen3-8b"
+PYTHON = "3.14.6-slim-trixie"
 
 
 def image(config: dict) -> None:
@@ -32,16 +35,20 @@ def revision(config: dict) -> None:
     config["llm-stack:models"]["qwen3-8b"]["revision"] = "1" * 40
 
 
+def scaled(config: dict) -> None:
+    """An autoscaler for the server."""
+    config["llm-stack:models"]["qwen3-8b"]["replicas"] = {"min": 0, "max": 1}
+
+
+def python(config: dict) -> None:
+    """Another image for scripts."""
+    config["llm-stack:images"] = {"overrides": {"python": {"version": PYTHON}}}
+
+
 def another_name(config: dict) -> None:
     """The model under another public name."""
     models = config["llm-stack:models"]
     models["qwen3-8b-chat"] = models.pop("qwen3-8b")
-
-
-def uids(story: Story, kind: str) -> dict[str, str]:
-    """Name → uid of all objects of a kind in the serving namespace."""
-    found = story.world.api.items("v1", kind, NAMESPACE)
-    return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
 
 
 def test_up(story: Story):
@@ -121,23 +128,67 @@ def test_another_name_keeps_the_weights(story: Story):
 
 
 def test_a_killed_engine_is_resumed(story: Story):
-    """The engine is killed in the middle of a change; after `cancel` the next `up` finishes it, once."""
+    """The engine is killed in the middle of a change; the next `up` finishes it, once."""
     story.change(image)
     assert story.killed_up() == "update"
-    story.engine.run(["cancel", "--yes", "dev"], capture=True)
     story.up()
     assert story.preview() == {}
     (pod,) = story.world.settled(SERVER, 1)
     assert {item["image"] for item in pod["spec"]["containers"]} == {"docker.io/vllm/vllm-openai:v0.33.1"}
 
 
+def test_replicas_belong_to_who_scales(story: Story):
+    """Replicas an autoscaler set survive an update of the server, where the stack has one."""
+    story.change(scaled)
+    story.up()
+    story.world.settled(SERVER, 1)
+    story.world.scale(SERVER, 0)
+    assert story.preview() == {}
+    story.change(context)
+    story.up()
+    assert story.world.deployment(SERVER)["spec"]["replicas"] == 0
+    story.world.scale(SERVER, 1)
+    story.world.settled(SERVER, 1)
+
+
+def test_another_script_image_runs_the_job_again(story: Story):
+    """Node verification with another image replaces its Job under the same name; nothing else changes."""
+    assert story.preview(python) == {"Job/a10-verify": "replace"}
+
+
+def test_a_job_that_failed_is_run_again(story: Story):
+    """An `up` that fails because a download fails is mended by the next one, without touching anything by hand."""
+    furnish(story.world.api, story.world.stack, 1)  # in real time a download does not end by itself
+    before = story.uids("batch/v1", "Job").keys()
+    story.change(revision)
+
+    def cut_short() -> set[str]:
+        new = story.uids("batch/v1", "Job").keys() - before
+        for name in new:
+            metadata = {"name": name, "namespace": NAMESPACE}
+            job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata}
+            story.world.api.patch(job, {"spec": {"activeDeadlineSeconds": 1}})
+        return new
+
+    with ThreadPoolExecutor(1) as pool:
+        cut = pool.submit(wait_until, cut_short, SOON_S, "the new Job is there")
+        said = story.failed_up()
+        (job,) = cut.result()
+    assert "DeadlineExceeded" in said
+    furnish(story.world.api, story.world.stack, SCALE)
+    assert story.preview()[f"Job/{job}"] == "replace"
+    story.up()
+    assert story.preview() == {}
+    assert job in story.uids("batch/v1", "Job")
+
+
 def test_destroy_keeps_the_weights(story: Story):
     """Everything goes but the namespace and the claims with the weights."""
-    claims = uids(story, "PersistentVolumeClaim")
+    claims = story.uids("v1", "PersistentVolumeClaim")
     assert claims
     story.engine.on_stack("destroy", "--yes", "--skip-preview", capture=True)
     wait_until(lambda: not story.world.pods(), SOON_S, "all pods are gone")
-    assert uids(story, "PersistentVolumeClaim") == claims
+    assert story.uids("v1", "PersistentVolumeClaim") == claims
     assert "llm-serving" in names(story.world.api.items("v1", "Namespace"))
     assert story.world.api.items("apps/v1", "Deployment", NAMESPACE) == []
     assert story.world.api.items("batch/v1", "Job", NAMESPACE) == []
@@ -145,7 +196,7 @@ def test_destroy_keeps_the_weights(story: Story):
 
 def test_up_again_takes_the_weights_over(story: Story):
     """The next `up` adopts the namespace and the claims as they are, and then nothing is left to do."""
-    claims = uids(story, "PersistentVolumeClaim")
+    claims = story.uids("v1", "PersistentVolumeClaim")
     assert set(story.up()) == {"create"}
-    assert uids(story, "PersistentVolumeClaim") == claims
+    assert story.uids("v1", "PersistentVolumeClaim") == claims
     assert story.preview() == {}

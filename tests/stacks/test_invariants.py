@@ -225,7 +225,7 @@ def test_pods_are_told_nothing_they_do_not_need(name: str):
         )
         for pod in pods(rendered(name))
     }
-    assert found == {owner: (False, owner.endswith("-verify-auto"), True) for owner in found}
+    assert found == {owner: (False, owner.startswith("Job verify-nodes-"), True) for owner in found}
     assert {body["automountServiceAccountToken"] for body in rendered(name).objects("ServiceAccount")} == {False}
 
 
@@ -326,8 +326,8 @@ def test_every_pod_has_a_network_policy_of_its_own(name: str):
         pod.owner: any(selects(body["spec"]["podSelector"], pod.labels) for body in specific) for pod in pods(deployed)
     }
     assert found == dict.fromkeys(found, True)
-    denied = [body["spec"] for body in network_policies(deployed) if body["metadata"]["name"] == "default-deny"]
-    assert denied == [{"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}]
+    named = {body["metadata"]["name"]: body["spec"] for body in network_policies(deployed)}
+    assert named["llm-stack-default-deny"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 @EVERY

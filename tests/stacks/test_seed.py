@@ -78,7 +78,7 @@ def test_gpu_nodes_are_labelled_and_tainted(prod):
 
 def test_gpu_nodes_are_verified(prod):
     """What kubectl describe node | grep nvidia.com/gpu, as a Job that counts them."""
-    values = environment(container_of(prod.object("Job", "a10-verify-auto")))
+    values = environment(container_of(prod.object("Job", "verify-nodes-a10")))
     assert (values["RESOURCE_NAME"], values["GPUS_PER_NODE"], values["EXPECTED_NODES"]) == ("nvidia.com/gpu", "2", "4")
 
 

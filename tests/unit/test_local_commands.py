@@ -154,8 +154,8 @@ def test_a_stack_for_a_cluster_is_refused_with_every_reason(capsys):
         f"Deployment vllm-qwen3-14b: container vllm {gpus.format(2)}",
         f"Deployment vllm-deepseek-r1: container vllm {gpus.format(8)}",
         (
-            "Job cpu-verify-auto: talks to the API server (it mounts a service account token), and there is none here; "
-            "gpuOperator.verifyNodes: false leaves node verification out"
+            "Job verify-nodes-cpu: talks to the API server (it mounts a service account token), and there is none "
+            "here; gpuOperator.verifyNodes: false leaves node verification out"
         ),
         (
             "Deployment vllm-qwen3-14b: container vllm: nothing on this machine stands for the image "

@@ -68,17 +68,6 @@ def test_file_names_never_collide():
     assert files == ["configmap-a-b.yaml", "configmap-a-b-2.yaml"]
 
 
-def test_only_an_adopting_provider_adopts():
-    """`adopts` is true for what is declared with a provider that takes over existing objects."""
-
-    def build() -> None:
-        kept = k8s.Provider("kept", upsert_existing_objects=True)
-        k8s.core.v1.Namespace("a", opts=pulumi.ResourceOptions(provider=kept))
-        k8s.core.v1.Namespace("b", opts=pulumi.ResourceOptions(provider=k8s.Provider("plain")))
-
-    assert [(manifest.logical_name, manifest.adopts) for manifest in rendered(build)] == [("a", True), ("b", False)]
-
-
 def test_yaml_has_a_stable_order_and_readable_text():
     """Kind and names come first, then the alphabet; text of several lines is a block."""
     body = {
@@ -136,13 +125,13 @@ def test_secrets_that_nobody_declares_are_expected():
 
     def build() -> None:
         k8s.core.v1.Secret("ours", metadata={"name": "ours", "namespace": "here"}, string_data={"k": "v"})
-        k8s.core.v1.Namespace("here", metadata={"name": "here"})
         env = [reference("ours", "k"), reference("keys", "master-key"), reference("keys", "database-url")]
         env.append({"name": "O", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}})
         deployment("one", {"containers": [{"name": "c", "env": env}]})
         deployment("two", {"initContainers": [{"name": "c", "env": [reference("keys", "redis-password")]}]})
 
     assert prerequisites(rendered(build)) == (
+        Expected("Namespace", "here", command="kubectl create namespace here"),
         Expected(
             "Secret",
             "keys",
@@ -177,8 +166,7 @@ def test_a_namespace_of_expected_secrets_comes_first():
     """Where the stack adopts the namespace, somebody must create it before the Secret can be put there."""
 
     def build() -> None:
-        kept = k8s.Provider("kept", upsert_existing_objects=True)
-        k8s.core.v1.Namespace("here", metadata={"name": "here"}, opts=pulumi.ResourceOptions(provider=kept))
+        k8s.core.v1.Namespace("here", metadata={"name": "here"})
         deployment("d", {"containers": [{"name": "c", "env": [reference("keys", "k")]}]})
 
     assert [(item.kind, item.command) for item in prerequisites(rendered(build))] == [
@@ -223,8 +211,7 @@ def test_a_namespace_says_what_has_to_be_put_there():
     """Secrets, claims or both must be there before the stack that adopts their namespace."""
 
     def build(*pods: dict[str, Any]) -> None:
-        kept = k8s.Provider("kept", upsert_existing_objects=True)
-        k8s.core.v1.Namespace("here", metadata={"name": "here"}, opts=pulumi.ResourceOptions(provider=kept))
+        k8s.core.v1.Namespace("here", metadata={"name": "here"})
         for position, pod in enumerate(pods):
             deployment(f"d{position}", {"containers": [{"name": "c"}], **pod})
 

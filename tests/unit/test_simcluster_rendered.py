@@ -68,7 +68,7 @@ def test_servers_wait_for_nodes_and_weights(stack: Stack):
 
 
 def test_a_name_follows_the_content():
-    """Another download script renames its ConfigMap and the Jobs that mount it, and nothing else; the same does not."""
+    """Another download script renames its ConfigMap, and nothing else; the same script does not."""
     found = stack_of(render(read_project(ROOT), "prod")).manifests
     before = content_names(found)
     changed = [
@@ -79,7 +79,7 @@ def test_a_name_follows_the_content():
     ]
     after = content_names(changed)
     assert before == content_names(found)
-    assert {name for name in before if name.startswith("weights-")} == {n for n in before if before[n] != after[n]}
+    assert {"weights-fetch-auto"} == {name for name in before if before[name] != after[name]}
     assert len(before) == len(set(before.values()))
 
 
