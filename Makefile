@@ -85,7 +85,7 @@ benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least po
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
 
-cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; builds a control plane first (once, 5 to 12 min); ARGS="-k drain"
+cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; fetches a control plane first (once), or builds it (5 to 12 min); ARGS="-k drain"
 	@$(RUN) -m simcluster build
 	@$(RUN) -m pytest -q -m cluster tests/cluster $(ARGS)
 

@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, default=DEPLOY_TIMEOUT_S, metavar="S", help="seconds to wait for the stack"
     )
     _named(up)
-    commands.add_parser("build", help="build the control plane, and nothing else")
+    build = commands.add_parser("build", help="fetch or build the control plane, and nothing else")
+    build.add_argument("--from-source", action="store_true", help="build it, even where the official one can be had")
     down = commands.add_parser("down", help="stop a cluster and forget all but its logs")
     down.add_argument("--all", action="store_true", help="every cluster of this user")
     _named(down)
@@ -110,10 +111,10 @@ def _up(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _build(_arguments: argparse.Namespace) -> int:
-    from simcluster.obtain import control_plane  # noqa: PLC0415 - as above
+def _build(arguments: argparse.Namespace) -> int:
+    from simcluster import obtain  # noqa: PLC0415 - as above
 
-    sys.stdout.write(f"{control_plane()}\n")
+    sys.stdout.write(f"{obtain.from_source() if arguments.from_source else obtain.control_plane()}\n")
     return 0
 
 

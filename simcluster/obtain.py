@@ -1,13 +1,14 @@
-"""The control plane of this machine: the one in the cache, else a build."""
+"""The control plane of this machine: the one in the cache, else the official binaries, else a build from source."""
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-from simcluster import build
+from simcluster import build, official
 from simcluster.crds import definitions
 from simcluster.problems import Impossible
 
@@ -16,14 +17,49 @@ STILL_WORKS = "what works without it: make preview, make test, make plan"
 
 
 def control_plane() -> Path:
-    """The folder of its programs, with a progress display where it has to be built. Raises `Impossible`."""
+    """The folder of its programs, with a progress display where it has to be made. Raises `Impossible`."""
+    return _with_definitions(lambda: existing() or _fetched() or _built())
+
+
+def from_source() -> Path:
+    """The same, built here whatever can be had; it is used from then on. Raises `Impossible`."""
+    return _with_definitions(_built)
+
+
+def _with_definitions(get: Callable[[], Path]) -> Path:
     try:
-        found = _built()
+        found = get()
         # whatever else a cluster needs that must be fetched once
         definitions()
     except Impossible as error:
         raise Impossible(f"{error}\nthe simulated cluster cannot be built here; {STILL_WORKS}") from None
     return found
+
+
+def existing() -> Path | None:
+    """What an earlier call has made; a build first, because whoever has both has asked for it."""
+    return next((folder for folder in (build.folder(), official.folder()) if folder.is_dir()), None)
+
+
+def _fetched() -> Path | None:
+    """The official binaries; None, and said why, where they cannot be had."""
+    if not official.downloads():
+        return None
+    try:
+        return _fetch_visibly()
+    except Impossible as error:
+        sys.stderr.write(f"the official binaries cannot be had, so they are built: {error}\n")
+        return None
+
+
+def _fetch_visibly() -> Path:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return official.fetch(_Lines("fetching the official binaries of the control plane, once", "MB", 1_000_000))
+    columns = (TextColumn("fetching the control plane (once)"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("fetch", total=None)
+        return official.fetch(lambda done, of: progress.update(task, completed=done, total=of or None))
 
 
 def _built() -> Path:

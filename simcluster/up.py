@@ -1,4 +1,4 @@
-"""`up`: a cluster, and a stack on it. The preview is shown while the control plane is being built."""
+"""`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
 
 import sys
 import threading
