@@ -1,8 +1,9 @@
 # Everything this project does by itself. `make` alone lists the targets.
 #
-# Needs make, a POSIX shell and Python 3.11 or newer. `.venv` is made on first use and kept up to date by two stamps in
-# it: one for what the program needs (requirements.txt), one for what tests and static checks need on top
-# (requirements-dev.txt). pip stays in `.venv`, because `pulumi` itself uses it (Pulumi.yaml, toolchain: pip).
+# Needs make, a POSIX shell and Python 3.11 or newer. `.venv` is made on first use and kept up to date by three stamps in
+# it: one for what the program needs (requirements.txt), and on top of that one for what a simulated cluster needs
+# (simcluster/requirements.txt) and one for what tests and static checks need (requirements-dev.txt). pip stays in
+# `.venv`, because `pulumi` itself uses it (Pulumi.yaml, toolchain: pip).
 # What set-up says goes to stderr, so that the output of `make preview ARGS=--json` and `make diff` can be redirected.
 
 PYTHON ?=
@@ -16,6 +17,7 @@ UV := uv==0.13.9
 VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/.stamp-runtime
+SIM := $(VENV)/.stamp-sim
 DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
 STACKS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
@@ -37,13 +39,13 @@ down: $(RUNTIME)  ## stop it; pods drain first, ARGS=--now does not wait for the
 status: $(RUNTIME)  ## what runs, and where
 	@$(RUN) -m local status $(if $(STACK),--stack $(STACK)) $(ARGS)
 else ifeq ($(CLUSTER),sim)
-up: $(RUNTIME)
+up: $(SIM)
 	@$(index); $(RUN) -m simcluster up --stack $(or $(STACK),dev) $(ARGS)
 
-down: $(RUNTIME)
+down: $(SIM)
 	@$(RUN) -m simcluster down $(if $(STACK),--name $(STACK),--all) $(ARGS)
 
-status: $(RUNTIME)
+status: $(SIM)
 	@$(RUN) -m simcluster status $(if $(STACK),--name $(STACK)) $(ARGS)
 else
 $(error CLUSTER=$(CLUSTER) is not known: CLUSTER=sim is the simulated cluster, without it a stack runs on this machine)
@@ -83,7 +85,7 @@ benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least po
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
 
-cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; builds a control plane first (once, 5 to 12 min); ARGS="-k drain"
+cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; fetches a control plane first (once), or builds it (5 to 12 min); ARGS="-k drain"
 	@$(RUN) -m simcluster build
 	@$(RUN) -m pytest -q -m cluster tests/cluster $(ARGS)
 
@@ -108,8 +110,8 @@ docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuratio
 
 lock: $(DEV)  ## find newer versions of everything indirect; writes constraints.txt and local/requirements.lock
 	@test -x $(VENV)/bin/uv || { echo "make lock needs uv: $(RUN) -m pip install $(UV)"; exit 1; }
-	@sed '/^-/d' requirements.txt requirements-dev.txt | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	  --no-header --no-annotate --output-file $(VENV)/constraints.txt - >/dev/null
+	@sed '/^-/d' requirements.txt requirements-dev.txt simcluster/requirements.txt \
+	  | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --output-file $(VENV)/constraints.txt - >/dev/null
 	@head -n 1 constraints.txt | cat - $(VENV)/constraints.txt > $(VENV)/constraints.new && mv $(VENV)/constraints.new constraints.txt
 	@rm -f $(VENV)/constraints.txt
 	@echo "constraints.txt: $$(grep -c == constraints.txt) packages"
@@ -178,7 +180,10 @@ $(RUNTIME): requirements.txt constraints.txt
 	$(call install,requirements.txt); \
 	touch $@; echo "$(VENV) is ready after $$(( $$(date +%s) - start )) s" >&2
 
-$(DEV): $(RUNTIME) requirements-dev.txt
+$(SIM): $(RUNTIME) simcluster/requirements.txt
+	@set -e; echo "adding what a simulated cluster needs ..." >&2; $(call install,simcluster/requirements.txt); touch $@
+
+$(DEV): $(RUNTIME) requirements-dev.txt simcluster/requirements.txt
 	@set -e; start=$$(date +%s); echo "adding what tests and checks need (about 5 s) ..." >&2; \
 	$(call install,requirements-dev.txt); \
 	touch $@; echo "ready after $$(( $$(date +%s) - start )) s" >&2

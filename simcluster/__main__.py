@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,10 @@ from simcluster.problems import Impossible
 REFUSED, USAGE = 2, 64
 PROGRAM = "python -m simcluster"
 DEPLOY_TIMEOUT_S = 600
+NO_CRYPTOGRAPHY = (
+    "cryptography: the Python package that makes a cluster's certificates is not installed; `make up CLUSTER=sim` does "
+    "so, or: .venv/bin/python -m pip install -r simcluster/requirements.txt"
+)
 EPILOG = """
 Exit codes: 0 fine, 2 refused or impossible, 64 wrong usage.
 Nothing here runs a container: it proves scheduling, admission, rollouts and drains. See docs/simcluster.md.
@@ -43,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=float, default=DEPLOY_TIMEOUT_S, metavar="S", help="seconds to wait for the stack"
     )
     _named(up)
-    _named(commands.add_parser("build", help="build the control plane, and nothing else"))
+    build = commands.add_parser("build", help="fetch or build the control plane, and nothing else")
+    build.add_argument("--from-source", action="store_true", help="build it, even where the official one can be had")
     down = commands.add_parser("down", help="stop a cluster and forget all but its logs")
     down.add_argument("--all", action="store_true", help="every cluster of this user")
     _named(down)
@@ -88,23 +94,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _up(arguments: argparse.Namespace) -> int:
     # two seconds of imports, not spent on --help or a typing error
     from preview.stackfile import find_project, read_project  # noqa: PLC0415
-    from simcluster import up  # noqa: PLC0415
+    from simcluster.obtain import control_plane  # noqa: PLC0415
+    from simcluster.up import bring_up  # noqa: PLC0415
 
+    # now, and not after minutes of a build
+    if find_spec("cryptography") is None:
+        raise Impossible(NO_CRYPTOGRAPHY)
     if arguments.stack is None:
         cluster = Cluster(arguments.name or "default")
-        cluster.up(up.binary())
+        cluster.up(control_plane())
         sys.stdout.write(f"export KUBECONFIG={cluster.paths.kubeconfig}\n")
         return 0
     project = read_project(find_project(arguments.project))
     (stack,) = project.chosen(arguments.stack)
-    up.bring_up(project, stack, Cluster(arguments.name or stack), arguments.timeout)
+    bring_up(project, stack, Cluster(arguments.name or stack), arguments.timeout)
     return 0
 
 
-def _build(_arguments: argparse.Namespace) -> int:
-    from simcluster.up import binary  # noqa: PLC0415 - as above
+def _build(arguments: argparse.Namespace) -> int:
+    from simcluster import obtain  # noqa: PLC0415 - as above
 
-    sys.stdout.write(f"{binary()}\n")
+    sys.stdout.write(f"{obtain.from_source() if arguments.from_source else obtain.control_plane()}\n")
     return 0
 
 
@@ -141,8 +151,9 @@ def _kubectl(arguments: argparse.Namespace) -> int:
     state = _state(cluster)
     words = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
     environment = {**os.environ, "KUBECONFIG": str(cluster.paths.kubeconfig)}
+    kubectl = cluster.program(state, "kubectl")
     sys.stdout.flush()
-    os.execve(state.binary, [state.binary, "kubectl", *words], environment)
+    os.execve(kubectl, [kubectl, *words], environment)
 
 
 def _fault(arguments: argparse.Namespace) -> int:

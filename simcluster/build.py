@@ -1,27 +1,27 @@
 """Builds the control plane once, into the user's cache, and finds it there for ever after.
 
-The key of the cache is everything that decides what comes out: sources, pinned versions, flags and the machine. A build
-that was interrupted leaves nothing behind that looks like a result.
+What comes out is a folder of programs: one binary, and a link of each program's name to it (controlplane/main.go). Its
+name is a key of everything that decides what is in it: sources, pinned versions, flags and the machine.
 """
 
-import fcntl
 import hashlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from simcluster.paths import OWNER_ONLY, cache
+from simcluster.folders import check_free, made_once
+from simcluster.paths import cache
 from simcluster.problems import Impossible
+from simcluster.programs import NAMES
 from simcluster.toolchain import find_go
 
 SOURCES = Path(__file__).with_name("controlplane")
 BINARY = "controlplane"
-# what the linker needs at once, with room; a build that runs out of disk half-way says something less helpful
+# what the linker needs at once, with room
 FREE_GB = 6
 Progress = Callable[[int, int], None]
 
@@ -64,41 +64,25 @@ def cache_key() -> str:
     return f"{kubernetes_version()}-{digest.hexdigest()[:12]}"
 
 
-def existing() -> Path | None:
-    """The binary, when these sources have been built before."""
-    binary = cache() / "bin" / cache_key() / BINARY
-    return binary if binary.exists() else None
+def folder() -> Path:
+    """Where a build of these sources lies; there when they have been built before."""
+    return cache() / "bin" / cache_key()
 
 
 def build(progress: Progress) -> Path:
-    """The binary; built first when it is not there. `progress(done, of)` counts packages. Raises `Impossible`."""
-    found = existing()
-    if found:
-        return found
-    _check_disk()
-    go = find_go()
-    folder = cache() / "bin" / cache_key()
-    folder.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
-    with _locked(folder / ".lock"):
-        binary = folder / BINARY
-        if not binary.exists():  # whoever had the lock has built it
-            _compile(go, binary, folder / "build.log", progress)
-        return binary
+    """The folder of programs; built first when it is not there. `progress(done, of)` counts packages.
+
+    Raises `Impossible`.
+    """
+    return made_once(folder(), lambda fresh: _build_into(fresh, progress))
 
 
-def _check_disk() -> None:
-    status = os.statvfs(cache())
-    free_gb = status.f_bavail * status.f_frsize / 1e9
-    if free_gb < FREE_GB:
-        raise Impossible(f"{cache()}: building needs about {FREE_GB} GB, {free_gb:.1f} GB are free; nothing was built")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One build at a time; a second caller waits and then finds the result. The lock dies with its process."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _build_into(fresh: Path, progress: Progress) -> None:
+    check_free(cache(), FREE_GB, "building")
+    # outlives a build that fails
+    _compile(find_go(), fresh / BINARY, cache() / "bin" / f"{cache_key()}.log", progress)
+    for name in NAMES:
+        (fresh / name).symlink_to(BINARY)
 
 
 def _environment() -> dict[str, str]:
@@ -113,11 +97,10 @@ def _environment() -> dict[str, str]:
 
 
 def _compile(go: Path, binary: Path, log: Path, progress: Progress) -> None:
-    fresh = binary.with_name(f".{BINARY}-{os.getpid()}")
     flags = ["-trimpath", "-ldflags", link_flags(kubernetes_version())]
     with log.open("w+", encoding="utf-8") as output:
         total = _count_packages(go, output)
-        command = [go, "build", "-v", *flags, "-o", fresh, "."]
+        command = [go, "build", "-v", *flags, "-o", binary, "."]
         process = subprocess.Popen(command, cwd=SOURCES, env=_environment(), stderr=subprocess.PIPE, text=True)
         try:
             assert process.stderr
@@ -127,10 +110,8 @@ def _compile(go: Path, binary: Path, log: Path, progress: Progress) -> None:
                 process.terminate()
             status = process.wait()
         if status:
-            fresh.unlink(missing_ok=True)
             raise Impossible(f"building the control plane failed: {_why(log)}; all of it: {log}")
-    fresh.chmod(0o755)
-    fresh.rename(binary)
+    binary.chmod(0o755)
 
 
 def _count_packages(go: Path, output: IO[str]) -> int:

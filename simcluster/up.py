@@ -1,13 +1,10 @@
-"""`up`: a cluster, and a stack on it. The preview is shown while the control plane is being built."""
+"""`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
 
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog import load_catalog
 from preview.prerequisites import prerequisites
@@ -17,60 +14,15 @@ from preview.stackfile import Project
 from settings import Refused
 from simcluster import engine
 from simcluster.api import Api
-from simcluster.build import build, existing
 from simcluster.cluster import Cluster
-from simcluster.crds import definitions
 from simcluster.deploy import Deployment
 from simcluster.nodes import nodes_of
+from simcluster.obtain import control_plane
 from simcluster.problems import Impossible
 from simcluster.rendered import Stack, stack_of
 from simcluster.report import print_status
 from simcluster.stages import TIME_SCALE, behaviour_of, stages
 from simcluster.surroundings import surroundings
-
-# Everything a cluster needs that must be fetched or compiled once.
-PLAIN_EVERY_S = 30
-STILL_WORKS = "what works without it: make preview, make test, make plan"
-
-
-def binary() -> Path:
-    """The control plane, built with a progress display when it is not in the cache. Raises `Impossible`."""
-    try:
-        found = existing()
-        if found is None:
-            found = _build_visibly()
-        definitions()
-    except Impossible as error:
-        raise Impossible(f"{error}\nthe simulated cluster cannot be built here; {STILL_WORKS}") from None
-    return found
-
-
-def _build_visibly() -> Path:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return build(_Lines())
-    columns = (
-        TextColumn("building the control plane (once)"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("build", total=None)
-        return build(lambda done, of: progress.update(task, completed=done, total=of))
-
-
-class _Lines:
-    """Progress where there is no terminal: a line at the start, and one every half minute."""
-
-    def __init__(self) -> None:
-        self._began = self._said = time.monotonic()
-        sys.stderr.write("building the control plane, once: 5 to 10 min on two cores ...\n")
-
-    def __call__(self, done: int, of: int) -> None:
-        now = time.monotonic()
-        if now - self._said >= PLAIN_EVERY_S:
-            self._said = now
-            sys.stderr.write(f"  {done} of {of} packages after {now - self._began:.0f} s\n")
 
 
 def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, scale: float = TIME_SCALE) -> None:
@@ -96,27 +48,27 @@ def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, s
 
 
 class _Builder(threading.Thread):
-    """Builds while something else is shown; `result` waits and raises what went wrong."""
+    """Gets the control plane while something else is shown; `result` waits and raises what went wrong."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self._binary: Path | None = None
+        self._programs: Path | None = None
         self._error: Impossible | None = None
 
     def run(self) -> None:
         """The thread's work."""
         try:
-            self._binary = binary()
+            self._programs = control_plane()
         except Impossible as error:
             self._error = error
 
     def result(self) -> Path:
-        """The binary."""
+        """The folder of programs."""
         self.join()
         if self._error is not None:
             raise self._error
-        assert self._binary is not None, "the thread sets one of the two"
-        return self._binary
+        assert self._programs is not None, "the thread sets one of the two"
+        return self._programs
 
 
 def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:

@@ -1,5 +1,6 @@
 // Command controlplane is a whole Kubernetes control plane in one file: etcd, kube-apiserver, kube-controller-manager,
-// kube-scheduler, kwok and kubectl, each as a subcommand that behaves like the program of that name.
+// kube-scheduler, kwok and kubectl. It behaves like the program under whose name it is started, so a folder with a link
+// of each name to it is used like a folder of the official programs.
 //
 // One binary instead of six, because they share nine tenths of their packages: compiled once, linked once.
 // Each still runs as a process of its own, so that one can be killed while the others go on.
@@ -7,7 +8,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -26,11 +30,10 @@ import (
 	kwoksignals "sigs.k8s.io/kwok/pkg/utils/signals"
 )
 
-// usageError is the exit code for a command line that asks for nothing known.
+// usageError is the exit code for a name that is no program's.
 const usageError = 64
 
 var programs = map[string]func() int{
-	"certificates":            runCertificates,
 	"etcd":                    runEtcd,
 	"kube-apiserver":          func() int { return cli.Run(apiserver.NewAPIServerCommand()) },
 	"kube-controller-manager": func() int { return cli.Run(controllermanager.NewControllerManagerCommand()) },
@@ -40,21 +43,13 @@ var programs = map[string]func() int{
 }
 
 func main() {
-	name := ""
-	if len(os.Args) > 1 {
-		name = os.Args[1]
-	}
+	name := filepath.Base(os.Args[0])
 	run, known := programs[name]
 	if !known {
-		names := make([]string, 0, len(programs))
-		for program := range programs {
-			names = append(names, program)
-		}
-		fmt.Fprintf(os.Stderr, "controlplane: unknown program %q; programs: %s\n", name, strings.Join(sorted(names), ", "))
+		names := strings.Join(slices.Sorted(maps.Keys(programs)), ", ")
+		fmt.Fprintf(os.Stderr, "controlplane: %q is no program of it; start it under one of these names: %s\n", name, names)
 		os.Exit(usageError)
 	}
-	// every program reads its own name and flags from here
-	os.Args = os.Args[1:]
 	os.Exit(run())
 }
 

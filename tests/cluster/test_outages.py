@@ -16,7 +16,7 @@ from simcluster.api import Unreachable, wait_until
 from simcluster.cluster import Cluster
 from simcluster.cluster import names as cluster_names
 from simcluster.deploy import Deployment, entry_key
-from simcluster.up import binary
+from simcluster.obtain import control_plane
 from tests.cluster.world import SOON_S, World, stack
 
 HALF_WAY = 20
@@ -74,7 +74,7 @@ def test_an_api_server_killed_half_way(fresh: World):
     thread = threading.Thread(target=work)
     thread.start()
     assert reached.wait(SOON_S)
-    fresh.cluster.up(binary())
+    fresh.cluster.up(control_plane())
     thread.join(120)
     assert (errors, thread.is_alive()) == ([], False)
     api_before = snapshot(fresh)
@@ -99,7 +99,7 @@ def test_a_whole_control_plane_comes_back(fresh: World):
         kill(fresh, program)
     with pytest.raises(Unreachable):
         fresh.api.request("GET", "/readyz")
-    fresh.cluster.up(binary())
+    fresh.cluster.up(control_plane())
     after = snapshot(fresh) | {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in fresh.pods()}
     assert before == after
     assert state.ports == getattr(fresh.cluster.state(), "ports", None)
@@ -108,7 +108,7 @@ def test_a_whole_control_plane_comes_back(fresh: World):
 def test_clusters_side_by_side(fresh: World):
     """Another cluster has other ports and other objects; it goes down without touching a process of the first."""
     other = Cluster(f"test-{os.getpid()}-beside")
-    api = other.up(binary())
+    api = other.up(control_plane())
     first, second = fresh.cluster.state(), other.state()
     assert first is not None
     assert second is not None

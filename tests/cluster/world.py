@@ -20,10 +20,11 @@ from simcluster import faults, nodes
 from simcluster.api import Api, ApiError, Object, wait_until
 from simcluster.cluster import Cluster
 from simcluster.deploy import Deployment, unscheduled
+from simcluster.obtain import control_plane
 from simcluster.rendered import Stack, Target, stack_of
 from simcluster.report import gpus_of, has_ended, is_ready
 from simcluster.stages import FAULT
-from simcluster.up import binary, furnish
+from simcluster.up import furnish
 from tests.harness import ROOT
 
 NAMESPACE = "llm-serving"
@@ -82,7 +83,7 @@ class World:
     def begin(cls, name: str, whole: Stack) -> "World":
         """A fresh cluster; nothing is deployed yet."""
         cluster = Cluster(f"test-{os.getpid()}-{name}")
-        world = cls(cluster, cluster.up(binary(), [whole.plan.context]), whole)
+        world = cls(cluster, cluster.up(control_plane(), [whole.plan.context]), whole)
         furnish(world.api, whole, SCALE)
         wait_until(lambda: all(is_ready(node) for node in world.nodes()), SOON_S, "nodes are ready")
         return world

@@ -23,6 +23,7 @@ from simcluster.engine import without_operators
 from simcluster.paths import ClusterPaths, cache
 from simcluster.problems import Impossible
 from simcluster.processes import Process, start, start_of, stop
+from simcluster.programs import NAMES
 from tests.harness import ROOT
 
 PORTS = programs.Ports(1, 2, 3)
@@ -121,9 +122,58 @@ def test_a_build_without_disk(monkeypatch: pytest.MonkeyPatch, own_cache: Path):
     with pytest.raises(Impossible) as caught:
         build.build(lambda _done, _of: None)
     assert re.fullmatch(
-        rf"{re.escape(str(own_cache))}: building needs about {10**9} GB, \d+\.\d GB are free; nothing was built",
+        rf"{re.escape(str(own_cache))}: building needs about 1e\+09 GB, \d+\.\d GB are free; nothing was done",
         str(caught.value),
     )
+
+
+def test_a_build_is_a_folder_of_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path):
+    """One binary, a link of each program's name to it, and nothing beside it but the log; built once."""
+    go = tmp_path / "go"
+    calls = tmp_path / "calls"
+    go.write_text(
+        f'#!/bin/sh\necho "$1" >> {calls}\n'
+        'case "$1" in version) echo go version go1.26.0 ;; list) echo a; echo b ;; *)\n'
+        'echo a >&2; echo b >&2; shift 5; echo "#!/bin/sh" > "$2"; echo \'basename "$0"\' >> "$2" ;; esac\n',
+        encoding="utf-8",
+    )
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    seen: list[tuple[int, int]] = []
+    found = [build.build(lambda done, of: seen.append((done, of))) for _ in range(2)]
+    said = [subprocess.run([found[0] / name], capture_output=True, text=True, check=True).stdout for name in NAMES]
+    assert (
+        found,
+        sorted(file.name for file in found[0].iterdir()),
+        said,
+        seen,
+        calls.read_text(encoding="utf-8").split(),
+        sorted(file.name for file in (own_cache / "bin").iterdir()),
+    ) == (
+        [build.folder()] * 2,
+        sorted(["controlplane", *NAMES]),
+        [f"{name}\n" for name in NAMES],
+        [(1, 2), (2, 2)],
+        ["version", "list", "build"],
+        [f".{build.cache_key()}.lock", build.cache_key(), f"{build.cache_key()}.log"],
+    )
+
+
+def test_a_build_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path):
+    """What the compiler said is in the message, all of it in the log, and no result is left."""
+    go = tmp_path / "go"
+    go.write_text(
+        '#!/bin/sh\ncase "$1" in version) echo go version go1.26.0 ;; list) echo a ;; *)\n'
+        'echo a >&2; echo "main.go:1: no such thing" >&2; exit 1 ;; esac\n',
+        encoding="utf-8",
+    )
+    go.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    log = own_cache / "bin" / f"{build.cache_key()}.log"
+    with pytest.raises(Impossible) as caught:
+        build.build(lambda _done, _of: None)
+    assert str(caught.value) == f"building the control plane failed: main.go:1: no such thing; all of it: {log}"
+    assert {log.name, f".{build.cache_key()}.lock"} == {file.name for file in (own_cache / "bin").iterdir()}
 
 
 def test_ports_are_different_and_free():
@@ -190,7 +240,7 @@ def test_nothing_listens_beyond_loopback(program: str, tmp_path: Path):
         "kube-scheduler": "--secure-port=0",
         "kwok": "--node-port=0",
     }
-    assert silent.get(program, arguments[0]) in arguments
+    assert silent.get(program) in [*arguments, None]
     assert not [item for item in arguments if "0.0.0.0" in item]
 
 
@@ -198,6 +248,24 @@ def test_state_survives_its_file():
     """What is written down reads back the same."""
     state = State("/b", PORTS, ("a",), {"etcd": Process(7, "9")})
     assert state == State.from_json(state.to_json())
+
+
+def test_a_cluster_of_an_older_version(own_cache: Path, capsys: pytest.CaptureFixture[str]):
+    """One whose programs were one file can be ended; what needs a program says so, and what to do."""
+    root = own_cache / "clusters" / "old"
+    root.mkdir(parents=True)
+    state = {"binary": str(own_cache / "bin" / "v1" / "controlplane"), "ports": vars(PORTS), "contexts": ["a"]}
+    (root / "cluster.json").write_text(json.dumps({**state, "processes": {}}), encoding="utf-8")
+    codes = main(["kubectl", "--name", "old", "--", "get", "nodes"]), main(["down", "--name", "old"])
+    captured = capsys.readouterr()
+    assert (codes, captured.err, captured.out) == (
+        (2, 0),
+        (
+            f"cluster 'old': {own_cache / 'bin' / 'v1' / 'kubectl'} is not there: the cache was cleared, or the "
+            "cluster is older than this version; end it with: python -m simcluster down --name old\n"
+        ),
+        "cluster 'old' is down\n",
+    )
 
 
 @pytest.mark.parametrize("name", ["", "-a", "A", "a/b", "..", "a" * 41, "a b"])
@@ -296,6 +364,19 @@ def test_a_refused_stack_builds_nothing(own_cache: Path, tmp_path: Path, capsys:
     (tmp_path / "Pulumi.bad.yaml").write_text(yaml.safe_dump(stack), encoding="utf-8")
     assert main(["up", "--stack", "bad", "--project", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "gpuPools.a10.gpu: unknown GPU 'nvidia-a11'; did you mean 'nvidia-a10'?\n"
+    assert not own_cache.exists() or list(own_cache.iterdir()) == []
+
+
+def test_without_the_certificates_package(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Where the package that makes certificates is not installed, that is said before anything is fetched or built."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert main(["up", "--stack", "dev"]) == 2
+    assert capsys.readouterr().err == (
+        "cryptography: the Python package that makes a cluster's certificates is not installed; `make up CLUSTER=sim` "
+        "does so, or: .venv/bin/python -m pip install -r simcluster/requirements.txt\n"
+    )
     assert not own_cache.exists() or list(own_cache.iterdir()) == []
 
 
