@@ -20,6 +20,8 @@ from simcluster.surroundings import random_value, surroundings
 
 T = TypeVar("T")
 HOME = "simcluster"
+# the annotation in which an object names its field manager
+MANAGER = "pulumi.com/patchFieldManager"
 POLL_S = 0.1
 # how long an API server may be away; it is back within seconds when somebody starts it again
 OUTAGE_S = 120
@@ -93,7 +95,9 @@ class Deployment:
         return answer
 
     def _write(self, body: Object) -> Object:
-        return self.api.apply(body, manager=f"stack-{self.stack.name}")
+        # as the engine would, so that either can go on where the other has stopped
+        annotations = body["metadata"].get("annotations", {})
+        return self.api.apply(body, manager=annotations.get(MANAGER, f"stack-{self.stack.name}"))
 
     def _remove(self, job: Object) -> None:
         """Deletes a Job with its pods, and waits until it is gone."""

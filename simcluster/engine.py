@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from simcluster.problems import Impossible
 # Top-level keys whose `install` brings a Helm chart (settings.schema).
 OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
 PLUGIN = "pulumi-resource-kubernetes"
+FETCH_TIMEOUT_S = 300
 
 
 def command() -> str | None:
@@ -40,6 +42,28 @@ def missing() -> str:
     if shutil.which(PLUGIN) is None and not any(home.glob("plugins/resource-kubernetes-v*/" + PLUGIN)):
         return f"{PLUGIN} is neither on PATH nor among the plugins in {home}"
     return ""
+
+
+def unavailable() -> str:
+    """Why the engine cannot deploy a stack; empty when it can. A provider that is not there is fetched first."""
+    pulumi, why = command(), missing()
+    if not why or pulumi is None:
+        return why
+    version = metadata.version("pulumi-kubernetes")
+    try:
+        done = subprocess.run(
+            [pulumi, "plugin", "install", "resource", "kubernetes", version],
+            capture_output=True,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{why}, and {version} was not fetched within {FETCH_TIMEOUT_S} s"
+    if not done.returncode:
+        return ""
+    said = done.stderr.strip().splitlines()
+    return f"{why}, and {version} cannot be fetched ({said[-1].strip() if said else 'pulumi says nothing'})"
 
 
 def without_operators(content: Mapping[str, Any], project: str) -> dict[str, Any]:

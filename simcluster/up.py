@@ -82,9 +82,10 @@ def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:
 def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s: float) -> None:
     """With the engine when it is on PATH, else by server-side apply."""
     absent = f"; not installed: {', '.join(stack.releases)}" if stack.releases else ""
+    why = engine.unavailable()
     pulumi = engine.command()
-    if pulumi is None:
-        say(f"no pulumi on PATH: the same objects by server-side apply{absent}")
+    if why or pulumi is None:
+        say(f"{why}: the same objects by server-side apply{absent}")
         Deployment(api, stack, say).run(timeout_s)
         return
     say(f"pulumi up{absent}")

@@ -3,6 +3,7 @@
 Starts harmless processes of its own; builds nothing and starts no cluster.
 """
 
+import importlib.metadata
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from simcluster import build, crds, kubeconfig, programs, toolchain
+from simcluster import build, crds, engine, kubeconfig, programs, toolchain
 from simcluster.__main__ import main
 from simcluster.cluster import Cluster, State, free_ports
 from simcluster.engine import without_operators
@@ -289,6 +290,51 @@ def test_operators_are_switched_off():
             "p:leaderWorkerSet": off,
         },
     } == without_operators(content, "p")
+
+
+def fake_pulumi(folder: Path, script: str) -> None:
+    """A command of that name which only does what `script` says."""
+    file = folder / "pulumi"
+    file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    file.chmod(0o755)
+
+
+NEITHER = f"{engine.PLUGIN} is neither on PATH nor among the plugins in HOME, and VERSION cannot be fetched"
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (None, "pulumi is not on PATH"),
+        ('test "$*" = "plugin install resource kubernetes VERSION"', ""),
+        (
+            "echo first >&2; echo 'error: no such host' >&2; exit 1",
+            f"{NEITHER} (error: no such host)",
+        ),
+        (
+            "exit 1",
+            f"{NEITHER} (pulumi says nothing)",
+        ),
+    ],
+)
+def test_an_engine_without_provider_fetches_it_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, expected: str
+):
+    """The provider of the Python package's version is installed; where it cannot be, the reason stands in one line."""
+    version = importlib.metadata.version("pulumi-kubernetes")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    if script is not None:
+        fake_pulumi(tmp_path, script.replace("VERSION", version))
+    assert engine.unavailable() == expected.replace("VERSION", version).replace("HOME", str(tmp_path / "home"))
+
+
+def test_a_provider_on_path_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nothing is fetched when both are there."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    fake_pulumi(tmp_path, "exit 1")
+    (tmp_path / engine.PLUGIN).touch(mode=0o755)
+    assert engine.unavailable() == ""
 
 
 def test_own_definitions_are_structural():
