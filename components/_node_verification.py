@@ -50,7 +50,8 @@ def verification(
     )
     script = k8s.core.v1.ConfigMap(
         f"{name}-verify",
-        metadata=metadata,
+        metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
+        # another script replaces the Job that mounts it
         immutable=True,
         data={"verify_nodes.py": source("verify_nodes")},
         opts=child,

@@ -105,7 +105,8 @@ class ModelWeights(pulumi.ComponentResource):
         )
         script = k8s.core.v1.ConfigMap(
             f"{name}-fetch",
-            metadata=metadata,
+            metadata=_k8s.named(metadata, f"{APP}-fetch"),
+            # another script replaces the Jobs that mount it
             immutable=True,
             data={"fetch_weights.py": source("fetch_weights")},
             opts=child,

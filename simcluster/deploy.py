@@ -20,6 +20,8 @@ from simcluster.surroundings import random_value, surroundings
 
 T = TypeVar("T")
 HOME = "simcluster"
+# kinds with fields that never change: the engine deletes such an object first, and makes it anew
+REPLACED = ("ConfigMap", "Job")
 # the annotation in which an object names its field manager
 MANAGER = "pulumi.com/patchFieldManager"
 POLL_S = 0.1
@@ -37,6 +39,7 @@ class Deployment:
     say: Say
     applied: dict[str, Object] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
     def run(self, timeout_s: float) -> None:
         """Applies everything and waits until all of it is done. Raises `Impossible` with every reason why not."""
@@ -81,15 +84,15 @@ class Deployment:
         if existing is not None:
             for path in target.frozen_fields:
                 keep_field(body, existing, path.split("."))
+        if existing is not None and self._runs_again(target, existing):
+            self._remove(existing)
         try:
-            # a Job that failed stays failed, and its pods cannot be changed: the engine would replace it, too
-            if body["kind"] == "Job" and existing is not None and verdict(existing).failed:
-                self._remove(existing)
             answer = self._write(body)
         except ApiError as error:
-            if body["kind"] != "Job" or error.status != INVALID or existing is None:
+            if body["kind"] not in REPLACED or error.status != INVALID or existing is None:
                 raise ApiError(error.status, error.reason, f"{target}: {error}") from None
             self._remove(existing)
+            self.replaced.add(target.urn)
             answer = self._write(body)
         self.say(f"{'created' if existing is None else 'applied'} {target}")
         return answer
@@ -99,12 +102,18 @@ class Deployment:
         annotations = body["metadata"].get("annotations", {})
         return self.api.apply(body, manager=annotations.get(MANAGER, f"stack-{self.stack.name}"))
 
-    def _remove(self, job: Object) -> None:
-        """Deletes a Job with its pods, and waits until it is gone."""
-        self.api.delete(job, "Foreground")
-        name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
+    def _runs_again(self, target: Target, existing: Object) -> bool:
+        """Whether a Job failed, which it stays for ever, or mounts a script that is another now."""
+        return existing["kind"] == "Job" and (verdict(existing).failed or bool(target.after & self.replaced))
+
+    def _remove(self, body: Object) -> None:
+        """Deletes an object with all that is its own, and waits until it is gone."""
+        self.api.delete(body, "Foreground")
+        kind, name, namespace = body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]
         wait_until(
-            lambda: self.api.get("batch/v1", "Job", name, namespace) is None, OUTAGE_S, f"Job {name} does not go"
+            lambda: self.api.get(body["apiVersion"], kind, name, namespace) is None,
+            OUTAGE_S,
+            f"{kind} {name} does not go",
         )
 
     def _judge(self, some: Iterable[Target], *, refresh: bool = False) -> None:

@@ -151,3 +151,21 @@ def test_a_job_that_must_run_again_is_replaced(prod: World, tmp_path: Path):
     assert replaced == {"verify-nodes-a10", "verify-nodes-cpu", "verify-nodes-h200"}
     assert names(prod.ready("vllm-qwen3-14b")) == ready
     prod.deploy()
+
+
+def test_another_script_runs_its_jobs_again(prod: World):
+    """A script is immutable under its name: another one replaces it, and the Jobs that mount it, which run anew."""
+
+    def other(body: dict) -> None:
+        body["data"]["verify_nodes.py"] += "\n# another\n"
+
+    def uids(version: str, kind: str) -> dict[str, str]:
+        found = prod.api.items(version, kind, "llm-serving")
+        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
+
+    before = {**uids("v1", "ConfigMap"), **{f"Job {k}": v for k, v in uids("batch/v1", "Job").items()}}
+    prod.deploy(mutated(prod.stack, "ConfigMap", "verify-nodes-a10", other))
+    after = {**uids("v1", "ConfigMap"), **{f"Job {k}": v for k, v in uids("batch/v1", "Job").items()}}
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == {"verify-nodes-a10", "Job verify-nodes-a10"}
+    prod.deploy()

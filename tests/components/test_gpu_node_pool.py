@@ -18,7 +18,7 @@ VERIFICATION = [
     ("ServiceAccount", "l4-verify", "verify-nodes-l4"),
     ("ClusterRole", "l4-verify", "llm-serving-verify-nodes-l4"),
     ("ClusterRoleBinding", "l4-verify", "llm-serving-verify-nodes-l4"),
-    ("ConfigMap", "l4-verify", "l4-verify-auto"),
+    ("ConfigMap", "l4-verify", "verify-nodes-l4"),
     ("NetworkPolicy", "l4-verify", "verify-nodes-l4"),
     ("Job", "l4-verify", "verify-nodes-l4"),
 ]

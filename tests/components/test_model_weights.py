@@ -40,7 +40,7 @@ def test_a_checkpoint_has_a_claim_and_a_job():
     """Beside what all downloads share, each checkpoint brings two children."""
     assert stack(minimal()).children("weights") == [
         ("ServiceAccount", "weights", "model-weights"),
-        ("ConfigMap", "weights-fetch", "weights-fetch-auto"),
+        ("ConfigMap", "weights-fetch", "model-weights-fetch"),
         ("NetworkPolicy", "weights-fetch", "model-weights-fetch"),
         ("PersistentVolumeClaim", LOGICAL, LOGICAL),
         ("Job", LOGICAL, LOGICAL),

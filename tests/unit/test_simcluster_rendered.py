@@ -68,18 +68,16 @@ def test_servers_wait_for_nodes_and_weights(stack: Stack):
 
 
 def test_a_name_follows_the_content():
-    """Another download script renames its ConfigMap, and nothing else; the same script does not."""
+    """Another configuration of the gateway renames its ConfigMap, and nothing else; the same one does not."""
     found = stack_of(render(read_project(ROOT), "prod")).manifests
     before = content_names(found)
     changed = [
-        replace(item, body={**item.body, "data": {"fetch_weights.py": "pass"}})
-        if item.name == "weights-fetch-auto"
-        else item
+        replace(item, body={**item.body, "data": {"config.yaml": "{}"}}) if item.name == "gateway-config-auto" else item
         for item in found
     ]
     after = content_names(changed)
     assert before == content_names(found)
-    assert {"weights-fetch-auto"} == {name for name in before if before[name] != after[name]}
+    assert {"gateway-config-auto"} == {name for name in before if before[name] != after[name]}
     assert len(before) == len(set(before.values()))
 
 
