@@ -5,6 +5,7 @@ Exit codes: 0 fine, 2 refused (each reason on a line of its own on stderr, path 
 
 import argparse
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -89,4 +90,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 if __name__ == "__main__":
     # a process of two seconds ends before its garbage matters; looking for it takes a sixth of them
     gc.disable()
+    # a reader that has seen enough (`| head`) ends us quietly, as it does every command
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main())

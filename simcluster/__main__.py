@@ -19,6 +19,8 @@ from simcluster.cluster import Cluster, names
 from simcluster.problems import Impossible
 
 REFUSED, USAGE = 2, 64
+# what a shell reports of a command that a closed pipe ended: 128 + SIGPIPE
+PIPE_CLOSED = 141
 PROGRAM = "python -m simcluster"
 DEPLOY_TIMEOUT_S = 600
 NO_CRYPTOGRAPHY = (
@@ -88,6 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on from here\n")
+    except BrokenPipeError:
+        # a reader that has seen enough (`| head`); a closed connection to the API server is Unreachable
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     return REFUSED
 
 
