@@ -52,6 +52,8 @@ class VllmServerArgs(PodArgs):
 
     canary: bool
     """Whether it is the twin of another server of the same public name."""
+    replaces: str | None
+    """Name of the server that has to go first; None: none has."""
     replicas: int
     """Replicas, or what a new server starts with when it is autoscaled."""
     max_surge: int | str
@@ -82,7 +84,10 @@ class VllmServer(pulumi.ComponentResource):
     metrics_selector: pulumi.Output[Mapping[str, str]]
 
     def __init__(self, name: str, args: VllmServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("llm-stack:index:VllmServer", name, None, opts)
+        # known under its name to the engine, that server's objects become this one's, and go as the options below say
+        former = [pulumi.Alias(name=args["replaces"])] if args["replaces"] else None
+        aliased = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=former))
+        super().__init__("llm-stack:index:VllmServer", name, None, aliased)
         child = pulumi.ResourceOptions(parent=self)
         role = {"llm-stack.io/track": "canary" if args["canary"] else "stable"}
         labels = _k8s.labels(APP, "server", name, **{_k8s.MODEL_LABEL: args["model_name"]}, **role)
@@ -159,6 +164,8 @@ class VllmServer(pulumi.ComponentResource):
             parent=self,
             depends_on=after,
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+            # its GPUs are needed: otherwise the new server would wait for them, and the engine for the new server
+            delete_before_replace=True if args["replaces"] else None,
             # the autoscaler owns the number of replicas from the moment the server exists
             ignore_changes=["spec.replicas"] if args["scaling"] else None,
         )

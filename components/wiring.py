@@ -121,6 +121,7 @@ def server_args(
         "pre_stop_s": timing.pre_stop_s,
         "termination_grace_s": timing.termination_grace_s,
         "canary": server.canary,
+        "replaces": server.replaces,
         "replicas": server.replicas,
         "max_surge": server.rollout.max_surge,
         "max_unavailable": server.rollout.max_unavailable,

@@ -256,6 +256,8 @@ class ServerPlan:
     max_replicas: int
     scaling: Scaling | None
     cost: Cost | None
+    replaces: str | None
+    """The server that goes before this one starts."""
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -14,7 +14,7 @@ from planning.releases import prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
 from planning.rollout import rollout
 from planning.scaling import adapter_rules, scaling
-from planning.servers import Draft, draft
+from planning.servers import Draft, draft, server_name
 from planning.weights import weights
 from settings.problems import Problem, Refused
 from settings.schema import IngressExposure, StackSettings
@@ -202,6 +202,7 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
         max_replicas=_ceiling(item),
         scaling=scaled,
         cost=item.cost,
+        replaces=server_name(item.settings.replaces, canary=item.canary) if item.settings.replaces else None,
         reasons={**item.reasons, "rollout": plan.reason},
     )
 

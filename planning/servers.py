@@ -19,6 +19,11 @@ from settings.schema import ModelSettings
 CACHE_ROOT = "/cache"
 
 
+def server_name(model: str, *, canary: bool) -> str:
+    """The name of a model's server, or of its canary."""
+    return f"vllm-{model}-canary" if canary else f"vllm-{model}"
+
+
 @dataclass(frozen=True)
 class Draft:
     """A server before the others are known: everything but rollout and scaling."""
@@ -60,6 +65,7 @@ def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
         if wanted.model not in context.catalog.models:
             context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
         return []
+    _check_replaced(context, path, name, wanted)
     canary = wanted.canary
     primary = _server(context, path, name, wanted, pool, canary=False, weight=100 - canary.weight if canary else 100)
     if canary is None:
@@ -86,6 +92,17 @@ def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
     if f"{name}-canary" in context.settings.models:
         context.refuse(f"{path}.canary", f"its server would have the name of models.{name}-canary; rename that model")
     return [server for server in (primary, twin) if server]
+
+
+def _check_replaced(context: Context, path: str, name: str, wanted: ModelSettings) -> None:
+    """What is replaced must be gone from the stack, and by one model only: two cannot start in one place."""
+    if wanted.replaces is None:
+        return
+    if wanted.replaces in context.settings.models:
+        context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is served still; take it out of models, or this line")
+    others = [other for other, model in context.settings.models.items() if model.replaces == wanted.replaces]
+    if others.index(name):
+        context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is replaced by models.{others[0]} already")
 
 
 def _older(version: str, needed: str) -> bool:
@@ -146,7 +163,7 @@ def _server(
     element = workload.model_bytes
     resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
     return Draft(
-        name=f"vllm-{name}-canary" if canary else f"vllm-{name}",
+        name=server_name(name, canary=canary),
         model_name=name,
         model=wanted.model,
         settings=wanted,

@@ -122,9 +122,38 @@ def compare(before: Sequence[Thing], after: Sequence[Thing]) -> tuple[Change, ..
     kept = {key: change for key, thing in new.items() if key in old and (change := _changed(old[key], thing))}
     changes = [_deleted(thing) for key, thing in old.items() if key not in new]
     changes += _with_followers(kept, [thing for key, thing in new.items() if key in old])
-    changes += [Change(Action.ADD, thing) for key, thing in new.items() if key not in old]
+    gone = [thing for key, thing in old.items() if key not in new]
+    changes += [Change(Action.ADD, thing, notes=_waiting(thing, gone)) for key, thing in new.items() if key not in old]
     order = list(Action)
     return tuple(sorted(changes, key=lambda change: order.index(change.action)))
+
+
+def _waiting(added: Thing, gone: Sequence[Thing]) -> tuple[str, ...]:
+    """What a new server on GPUs has to wait for: the engine deletes last, so it may wait in vain."""
+    pod = _gpu_pod(added)
+    rivals = [
+        thing for thing in gone if pod is not None and (other := _gpu_pod(thing)) and _place(other) == _place(pod)
+    ]
+    if not rivals:
+        return ()
+    names = " and ".join(thing.entry["name"] for thing in rivals)
+    if added.options.get("deleteBeforeReplace"):
+        return (f"starts after what it replaces has gone: {names}",)
+    waits = f"starts before {names} is deleted: where no GPUs are spare it waits for them in vain, and the update fails"
+    return (f"{waits}; `replaces` in its model lets the other go first",)
+
+
+def _gpu_pod(thing: Thing) -> Any:
+    """The pod spec of a workload that asks for GPUs; None for everything else."""
+    template = _at(thing.body, POD_TEMPLATE.get(thing.entry["kind"], "-"))
+    template = (template or {}).get("leaderTemplate", template)
+    pod = (template or {}).get("spec") or {}
+    limits = [key for item in pod.get("containers", ()) for key in item.get("resources", {}).get("limits", {})]
+    return pod if any(key.endswith("/gpu") for key in limits) else None
+
+
+def _place(pod: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(pod.get(key) for key in ("nodeSelector", "affinity", "tolerations"))
 
 
 def _with_followers(changes: dict[Key, Change], things: Sequence[Thing]) -> list[Change]:

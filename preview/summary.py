@@ -141,6 +141,7 @@ def _object(manifest: Manifest) -> dict[str, Any]:
                 "retainOnDelete": manifest.options.retain_on_delete,
                 "ignoreChanges": list(manifest.options.ignore_changes),
                 "replaceOnChanges": list(manifest.options.replace_on_changes),
+                "deleteBeforeReplace": manifest.options.delete_before_replace,
                 "timeouts": dict(manifest.options.timeouts),
             }
         ),

@@ -391,6 +391,10 @@ class ModelSettings(Section):
     requests_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     tokens_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     canary: CanarySettings | None = Field(default=None, description="a second server with a share of the traffic")
+    replaces: ObjectName | None = Field(
+        default=None,
+        description="the model whose GPUs this one takes, or its own former name: that server goes first",
+    )
 
     @model_validator(mode="after")
     def idle_needs_a_floor(self) -> Self:

@@ -87,6 +87,14 @@ def test_the_deployment_is_replaced_as_planned():
     }
 
 
+@pytest.mark.parametrize(("replaces", "alias", "first"), [("old", ("name=vllm-old",), True), (None, (), None)])
+def test_a_server_in_the_place_of_another_starts_after_it(replaces, alias, first):
+    """The engine knows it as the other, and deletes that before it makes this one."""
+    deployed = stack(minimal(models={"small": {"replaces": replaces}}))
+    assert deployed.component("vllm-small").options.aliases == alias
+    assert deployed.manifest("Deployment", "vllm-small").options.delete_before_replace is first
+
+
 def test_on_a_full_pool_pods_are_replaced_in_place():
     """With one GPU for one replica no pod is started beside the old one."""
     rolling = server(stack(minimal(gpuPools={"l4": {"nodes": 1}})))["spec"]["strategy"]["rollingUpdate"]

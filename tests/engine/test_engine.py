@@ -46,9 +46,9 @@ def python(config: dict) -> None:
 
 
 def another_name(config: dict) -> None:
-    """The model under another public name."""
+    """The model under another public name, on a pool that has no GPU for both."""
     models = config["llm-stack:models"]
-    models["qwen3-8b-chat"] = models.pop("qwen3-8b")
+    models["qwen3-8b-chat"] = {**models.pop("qwen3-8b"), "replaces": "qwen3-8b"}
 
 
 def test_up(story: Story):
@@ -125,6 +125,10 @@ def test_another_name_keeps_the_weights(story: Story):
     """A model under another public name keeps its claim and the Job that filled it: nothing is downloaded again."""
     found = story.preview(another_name)
     assert [name for name in found if name.startswith(("PersistentVolumeClaim/", "Job/weights", "Namespace/"))] == []
+    assert {name: op for name, op in found.items() if name.startswith("Deployment/")} == {
+        "Deployment/vllm-qwen3-8b-chat": "replace",
+        "Deployment/gateway": "update",
+    }
 
 
 def test_a_killed_engine_is_resumed(story: Story):
@@ -200,3 +204,16 @@ def test_up_again_takes_the_weights_over(story: Story):
     assert set(story.up()) == {"create"}
     assert story.uids("v1", "PersistentVolumeClaim") == claims
     assert story.preview() == {}
+
+
+def test_another_name_takes_its_place_on_a_full_pool(story: Story):
+    """The old server goes before the new one starts, so the update ends although there is one GPU for both."""
+    claims = story.uids("v1", "PersistentVolumeClaim")
+    story.change(another_name)
+    story.up()
+    assert story.preview() == {}
+    assert [pod["metadata"]["labels"]["llm-stack.io/model"] for pod in story.world.settled(f"{SERVER}-chat", 1)] == [
+        "qwen3-8b-chat"
+    ]
+    assert story.world.pods(SERVER) == []
+    assert story.uids("v1", "PersistentVolumeClaim") == claims

@@ -309,3 +309,25 @@ def test_wording_of_numbers():
     ]
     assert [usd_range(1, 1), usd_range(0, 2)] == ["$1.00", "$0–$2.00"]
     assert [minutes(value) for value in (45, 119, 120, 7199, 7200)] == ["45 s", "119 s", "2 min", "120 min", "2.0 h"]
+
+
+def gpu_server(name: str, pool: str = "a", **options: Any) -> Thing:
+    """A Deployment that asks for a GPU of a pool."""
+    limits = {"nvidia.com/gpu": 1}
+    pod = {"containers": [{"resources": {"limits": limits}}], "nodeSelector": {"pool": pool}}
+    return thing("Deployment", name, {"spec": {"template": {"spec": pod}}}, options=options)
+
+
+@pytest.mark.parametrize(
+    ("new", "note"),
+    [
+        (gpu_server("new"), "starts before old is deleted: where no GPUs are spare it waits for them in vain"),
+        (gpu_server("new", deleteBeforeReplace=True), "starts after what it replaces has gone: old"),
+        (gpu_server("new", pool="b"), ""),
+        (thing("Deployment", "new", {"spec": {"template": {"spec": {"containers": [{}]}}}}), ""),
+    ],
+)
+def test_a_server_that_may_wait_for_anothers_gpus_is_said(new: Thing, note: str):
+    """The engine deletes last; on a full pool the new server would wait until the update fails."""
+    (added,) = [change for change in compare([gpu_server("old")], [new]) if change.action is Action.ADD]
+    assert [text[: len(note)] for text in added.notes] == ([note] if note else [])

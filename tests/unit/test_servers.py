@@ -257,6 +257,31 @@ def test_a_canary_and_a_model_may_not_have_the_same_name():
     ]
 
 
+# --- taking the place of another --------------------------------------------------------------------------------------
+
+
+def test_a_model_takes_the_place_of_another_with_its_canary():
+    """Server and canary know by name which servers go before they start; without `replaces` none has to."""
+    raw = serving(replaces="old", canary={"weight": 10, "maxNumSeqs": 8})
+    assert [(item.name, item.replaces) for item in planned(raw).servers] == [
+        ("vllm-m", "vllm-old"),
+        ("vllm-m-canary", "vllm-old-canary"),
+    ]
+    assert server(serving()).replaces is None
+
+
+def test_what_is_replaced_is_gone_and_replaced_once():
+    """A model that is served still cannot be replaced, not even by itself, and no two start in one place."""
+    models = {"m": {**MODEL, "replaces": "n"}, "n": {**MODEL, "replaces": "old"}, "o": {**MODEL, "replaces": "old"}}
+    assert refusals(stack(models=models)) == [
+        "models.m.replaces: 'n' is served still; take it out of models, or this line",
+        "models.o.replaces: 'old' is replaced by models.n already",
+    ]
+    assert refusals(serving(replaces="m")) == [
+        "models.m.replaces: 'm' is served still; take it out of models, or this line"
+    ]
+
+
 # --- CPU servers ------------------------------------------------------------------------------------------------------
 
 
