@@ -34,6 +34,7 @@ STAND_INS = "stand-ins"
 FIRST = ("etcd", "kube-apiserver")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 LOG_LINES = 5
+LOCK = ".lock"
 
 
 @dataclass
@@ -145,7 +146,7 @@ class Cluster:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One `up` or `down` of a cluster at a time."""
-        with (self.paths.root / ".lock").open("w") as file:
+        with (self.paths.root / LOCK).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -190,10 +191,11 @@ class Cluster:
             # each before what it talks to, or it would wait for an answer
             for process in reversed(state.processes.values()):
                 stop(process)
-            for folder in (self.paths.certificates, self.paths.data):
-                shutil.rmtree(folder, ignore_errors=True)
-            for file in (self.paths.kubeconfig, self.paths.state):
-                file.unlink(missing_ok=True)
+            # also what the engine knows of a cluster that is no more; last the file that says there is one
+            kept = {self.paths.logs, self.paths.root / LOCK, self.paths.state}
+            for place in set(self.paths.root.iterdir()) - kept:
+                shutil.rmtree(place) if place.is_dir() else place.unlink()
+            self.paths.state.unlink()
         return True
 
 

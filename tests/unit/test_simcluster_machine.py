@@ -414,6 +414,23 @@ def test_refusals(words: list[str], code: int, said: str, capsys: pytest.Capture
     assert capsys.readouterr().err.startswith(said)
 
 
+def test_down_forgets_all_but_the_logs():
+    """The engine's state goes, too: it would take the objects of a cluster that is no more for those of the next."""
+    cluster = Cluster("x")
+    cluster.paths.logs.mkdir(parents=True)
+    (cluster.paths.logs / "etcd.log").touch()
+    (cluster.paths.root / "pulumi" / "state").mkdir(parents=True)
+    for file in (cluster.paths.kubeconfig, cluster.paths.root / "pulumi" / "state" / "dev.json"):
+        file.touch()
+    cluster.paths.state.write_text(State("programs", PORTS, ("x",)).to_json(), encoding="utf-8")
+    assert cluster.down()
+    assert {path.relative_to(cluster.paths.root).as_posix() for path in cluster.paths.root.rglob("*")} == {
+        ".lock",
+        "logs",
+        "logs/etcd.log",
+    }
+
+
 def test_down_of_nothing(capsys: pytest.CaptureFixture[str]):
     """Stopping what is not there is no error; it says so."""
     assert main(["down", "--name", "x"]) == 0
