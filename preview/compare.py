@@ -120,9 +120,9 @@ def compare(before: Sequence[Thing], after: Sequence[Thing]) -> tuple[Change, ..
     old = {thing.key: thing for thing in before}
     new = {thing.key: thing for thing in after}
     kept = {key: change for key, thing in new.items() if key in old and (change := _changed(old[key], thing))}
-    changes = [_deleted(thing) for key, thing in old.items() if key not in new]
-    changes += _with_followers(kept, [thing for key, thing in new.items() if key in old])
     gone = [thing for key, thing in old.items() if key not in new]
+    changes = [_deleted(thing) for thing in gone]
+    changes += _with_followers(kept, [thing for key, thing in new.items() if key in old])
     changes += [Change(Action.ADD, thing, notes=_waiting(thing, gone)) for key, thing in new.items() if key not in old]
     order = list(Action)
     return tuple(sorted(changes, key=lambda change: order.index(change.action)))

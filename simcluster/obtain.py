@@ -2,11 +2,19 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 
 from simcluster import build, official
 from simcluster.crds import definitions
@@ -53,29 +61,29 @@ def _fetched() -> Path | None:
 
 
 def _fetch_visibly() -> Path:
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        return official.fetch(_Lines("fetching the official binaries of the control plane, once", "MB", 1_000_000))
-    columns = (TextColumn("fetching the control plane (once)"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("fetch", total=None)
-        return official.fetch(lambda done, of: progress.update(task, completed=done, total=of or None))
+    lines = "fetching the official binaries of the control plane, once", "MB", 1_000_000
+    bar = TextColumn("fetching the control plane (once)"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    return _visibly(official.fetch, lines, bar)
 
 
 def _built() -> Path:
     if build.folder().is_dir():
         return build.folder()
+    lines = "building the control plane, once: 5 to 10 min on two cores", "packages", 1
+    counts = TextColumn("{task.completed}/{task.total}")
+    return _visibly(build.build, lines, (TextColumn("building the control plane (once)"), BarColumn(), counts))
+
+
+def _visibly(
+    make: Callable[[Callable[[int, int], None]], Path], lines: tuple[str, str, int], bar: Sequence[ProgressColumn]
+) -> Path:
+    """What `make` makes: a bar of these columns on a terminal, otherwise lines (title, unit, steps in one of it)."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        return build.build(_Lines("building the control plane, once: 5 to 10 min on two cores", "packages", 1))
-    columns = (
-        TextColumn("building the control plane (once)"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-    )
-    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("build", total=None)
-        return build.build(lambda done, of: progress.update(task, completed=done, total=of))
+        return make(_Lines(*lines))
+    with Progress(*bar, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("", total=None)
+        return make(lambda done, of: progress.update(task, completed=done, total=of or None))
 
 
 class _Lines:

@@ -139,13 +139,9 @@ def test_a_job_that_must_run_again_is_replaced(prod: World, tmp_path: Path):
     def other(config: dict) -> None:
         config["llm-stack:images"] = {"overrides": {"python": {"version": "3.14.6-slim-trixie"}}}
 
-    def jobs() -> dict[str, str]:
-        found = prod.api.items("batch/v1", "Job", "llm-serving")
-        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
-
-    before, ready = jobs(), names(prod.ready("vllm-qwen3-14b"))
+    before, ready = prod.uids("batch/v1", "Job"), names(prod.ready("vllm-qwen3-14b"))
     prod.deploy(variant("prod", tmp_path, other))
-    after = jobs()
+    after = prod.uids("batch/v1", "Job")
     assert before.keys() == after.keys()
     replaced = {name for name in before if before[name] != after[name]}
     assert replaced == {"verify-nodes-a10", "verify-nodes-cpu", "verify-nodes-h200"}
@@ -159,13 +155,13 @@ def test_another_script_runs_its_jobs_again(prod: World):
     def other(body: dict) -> None:
         body["data"]["verify_nodes.py"] += "\n# another\n"
 
-    def uids(version: str, kind: str) -> dict[str, str]:
-        found = prod.api.items(version, kind, "llm-serving")
-        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
+    def both() -> dict[str, str]:
+        jobs = {f"Job {name}": uid for name, uid in prod.uids("batch/v1", "Job").items()}
+        return prod.uids("v1", "ConfigMap") | jobs
 
-    before = {**uids("v1", "ConfigMap"), **{f"Job {k}": v for k, v in uids("batch/v1", "Job").items()}}
+    before = both()
     prod.deploy(mutated(prod.stack, "ConfigMap", "verify-nodes-a10", other))
-    after = {**uids("v1", "ConfigMap"), **{f"Job {k}": v for k, v in uids("batch/v1", "Job").items()}}
+    after = both()
     assert before.keys() == after.keys()
     assert {name for name in before if before[name] != after[name]} == {"verify-nodes-a10", "Job verify-nodes-a10"}
     prod.deploy()

@@ -142,6 +142,11 @@ class World:
             found |= {body["metadata"]["name"]: name for body in nodes.nodes_of(alone, catalog)[: pool.nodes]}
         return found
 
+    def uids(self, api_version: str, kind: str) -> dict[str, str]:
+        """Name → uid of all objects of a kind in the serving namespace."""
+        found = self.api.items(api_version, kind, NAMESPACE)
+        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
+
     # ---- changing ----
 
     def change_template(self, name: str, value: str) -> Object:

@@ -22,7 +22,7 @@ from preview.stackfile import read_project
 from simcluster.engine import Engine, command, missing
 from simcluster.problems import Impossible
 from simcluster.up import prepare
-from tests.cluster.world import NAMESPACE, World, stack
+from tests.cluster.world import World, stack
 from tests.harness import ROOT
 
 Change = Callable[[dict[str, Any]], None]
@@ -119,11 +119,6 @@ class Story:
         except Impossible as error:
             return str(error)
         raise AssertionError("it succeeded")
-
-    def uids(self, api_version: str, kind: str) -> dict[str, str]:
-        """Name → uid of all objects of a kind in the serving namespace."""
-        found = self.world.api.items(api_version, kind, NAMESPACE)
-        return {item["metadata"]["name"]: item["metadata"]["uid"] for item in found}
 
     def state(self) -> str:
         """The state file as it lies on the disk."""

@@ -163,11 +163,11 @@ def test_another_script_image_runs_the_job_again(story: Story):
 def test_a_job_that_failed_is_run_again(story: Story):
     """An `up` that fails because a download fails is mended by the next one, without touching anything by hand."""
     furnish(story.world.api, story.world.stack, 1)  # in real time a download does not end by itself
-    before = story.uids("batch/v1", "Job").keys()
+    before = story.world.uids("batch/v1", "Job").keys()
     story.change(revision)
 
     def cut_short() -> set[str]:
-        new = story.uids("batch/v1", "Job").keys() - before
+        new = story.world.uids("batch/v1", "Job").keys() - before
         for name in new:
             metadata = {"name": name, "namespace": NAMESPACE}
             job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata}
@@ -183,16 +183,16 @@ def test_a_job_that_failed_is_run_again(story: Story):
     assert story.preview()[f"Job/{job}"] == "replace"
     story.up()
     assert story.preview() == {}
-    assert job in story.uids("batch/v1", "Job")
+    assert job in story.world.uids("batch/v1", "Job")
 
 
 def test_destroy_keeps_the_weights(story: Story):
     """Everything goes but the namespace and the claims with the weights."""
-    claims = story.uids("v1", "PersistentVolumeClaim")
+    claims = story.world.uids("v1", "PersistentVolumeClaim")
     assert claims
     story.engine.on_stack("destroy", "--yes", "--skip-preview", capture=True)
     wait_until(lambda: not story.world.pods(), SOON_S, "all pods are gone")
-    assert story.uids("v1", "PersistentVolumeClaim") == claims
+    assert story.world.uids("v1", "PersistentVolumeClaim") == claims
     assert "llm-serving" in names(story.world.api.items("v1", "Namespace"))
     assert story.world.api.items("apps/v1", "Deployment", NAMESPACE) == []
     assert story.world.api.items("batch/v1", "Job", NAMESPACE) == []
@@ -200,15 +200,15 @@ def test_destroy_keeps_the_weights(story: Story):
 
 def test_up_again_takes_the_weights_over(story: Story):
     """The next `up` adopts the namespace and the claims as they are, and then nothing is left to do."""
-    claims = story.uids("v1", "PersistentVolumeClaim")
+    claims = story.world.uids("v1", "PersistentVolumeClaim")
     assert set(story.up()) == {"create"}
-    assert story.uids("v1", "PersistentVolumeClaim") == claims
+    assert story.world.uids("v1", "PersistentVolumeClaim") == claims
     assert story.preview() == {}
 
 
 def test_another_name_takes_its_place_on_a_full_pool(story: Story):
     """The old server goes before the new one starts, so the update ends although there is one GPU for both."""
-    claims = story.uids("v1", "PersistentVolumeClaim")
+    claims = story.world.uids("v1", "PersistentVolumeClaim")
     story.change(another_name)
     story.up()
     assert story.preview() == {}
@@ -216,4 +216,4 @@ def test_another_name_takes_its_place_on_a_full_pool(story: Story):
         "qwen3-8b-chat"
     ]
     assert story.world.pods(SERVER) == []
-    assert story.uids("v1", "PersistentVolumeClaim") == claims
+    assert story.world.uids("v1", "PersistentVolumeClaim") == claims

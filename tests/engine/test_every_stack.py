@@ -32,7 +32,7 @@ def test_an_engine_that_is_killed_again_and_again_is_resumed(fresh: Story):
     fresh.up()
     assert fresh.preview() == {}
     plan = fresh.world.stack.plan
-    jobs = {job for job in fresh.uids("batch/v1", "Job") if job.startswith("weights-")}
+    jobs = {job for job in fresh.world.uids("batch/v1", "Job") if job.startswith("weights-")}
     assert jobs == {item.claim_name for item in plan.weights.checkpoints if not plan.weights.existing_claim}
     for name, replicas in fresh.world.wanted().items():
         fresh.world.settled(name, replicas)
@@ -55,10 +55,10 @@ def test_no_secret_in_the_state(fresh: Story):
 
 def test_destroy_keeps_the_weights(fresh: Story):
     """Only the claims and their namespace outlive the stack."""
-    claims = fresh.uids("v1", "PersistentVolumeClaim")
+    claims = fresh.world.uids("v1", "PersistentVolumeClaim")
     fresh.engine.on_stack("destroy", "--yes", "--skip-preview", capture=True)
     wait_until(lambda: not fresh.world.pods(), SOON_S, "all pods are gone")
-    assert fresh.uids("v1", "PersistentVolumeClaim") == claims
+    assert fresh.world.uids("v1", "PersistentVolumeClaim") == claims
     assert NAMESPACE in names(fresh.world.api.items("v1", "Namespace"))
     left = {
         kind: names(fresh.world.api.items(version, kind, NAMESPACE))
@@ -98,9 +98,9 @@ def test_what_belongs_to_others_is_refused_and_left_alone(fresh: Story):
 
 def test_up_again_takes_the_weights_over(fresh: Story):
     """The claims are adopted as they are, whatever an `up` that failed has made before, and nothing is left to do."""
-    claims = fresh.uids("v1", "PersistentVolumeClaim")
+    claims = fresh.world.uids("v1", "PersistentVolumeClaim")
     fresh.up()
-    assert fresh.uids("v1", "PersistentVolumeClaim") == claims
+    assert fresh.world.uids("v1", "PersistentVolumeClaim") == claims
     assert fresh.preview() == {}
     for name, replicas in fresh.world.wanted().items():
         fresh.world.settled(name, replicas)

@@ -150,6 +150,24 @@ def in_loop(test: Callable[..., Any]) -> Callable[..., None]:
     return run
 
 
+class Loopback:
+    """A server of a few lines on a free loopback port; `serve` is one connection."""
+
+    port = 0
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def serve(self, reader, writer):
+        """One connection."""
+        raise NotImplementedError
+
+
 async def until(condition: Callable[[], Any]) -> Any:
     """The first true value of `condition`, asked again and again."""
     async with asyncio.timeout(DEADLINE_S):

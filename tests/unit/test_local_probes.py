@@ -11,7 +11,7 @@ import pytest
 from local.objects import Probe
 from local.probes import answer, ask, initial_delay, until
 from local.services import free_port
-from tests.unit.local_pods import in_loop
+from tests.unit.local_pods import Loopback, in_loop
 
 
 def probe(handler: str, detail: dict, **changes) -> Probe:
@@ -25,19 +25,11 @@ async def no_command(_argv: list[str]) -> int:
     raise AssertionError
 
 
-class Saying:
+class Saying(Loopback):
     """A server on loopback that answers everything alike, and keeps what it was asked; None: it never answers."""
 
     def __init__(self, reply: bytes | None) -> None:
-        self.reply, self.heard, self.port = reply, b"", 0
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
+        self.reply, self.heard = reply, b""
 
     async def serve(self, reader, writer):
         """One connection."""

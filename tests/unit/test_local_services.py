@@ -12,22 +12,14 @@ import pytest
 
 from local.objects import Service
 from local.services import NOT_A_SERVICE, Router, free_port
-from tests.unit.local_pods import in_loop, until
+from tests.unit.local_pods import Loopback, in_loop, until
 
 
-class Upstream:
+class Upstream(Loopback):
     """A pod of a few lines: says its name when a connection opens, then repeats what it gets, in order."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.port, self.heard, self.ended = name, 0, b"", 0
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
+        self.name, self.heard, self.ended = name, b"", 0
 
     async def serve(self, reader, writer):
         """One connection, until its other side has said all."""
