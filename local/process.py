@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -110,7 +111,7 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset()) -> int:
 
     Python's own trackers of shared memory come last: when everybody else is gone they tidy up and end by themselves.
     """
-    killed: set[int] = set()
+    killed = 0
     left = set(shared)
     patient_until = None
     # one may start another while it is looked at
@@ -122,20 +123,44 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset()) -> int:
             if time.monotonic() < patient_until:
                 time.sleep(LOOK_EVERY_S)
                 continue
-        for pid in others or pids:
-            with contextlib.suppress(OSError):
-                handle = os.pidfd_open(pid)
-                try:
-                    # looked at again while the handle holds its number: it cannot have become another process
-                    if carries(pid, mark):
-                        signal.pidfd_send_signal(handle, signal.SIGKILL)
-                        killed.add(pid)
-                finally:
-                    os.close(handle)
+        # all of them before any is waited for: who is left must not act on the end of another
+        handles = [handle for pid in others or pids if (handle := _kill(pid, mark)) is not None]
+        killed += len(handles)
+        for handle in handles:
+            _wait_for_end(handle)
     for file in left:
         with contextlib.suppress(OSError):
             file.unlink()
-    return len(killed)
+    return killed
+
+
+def _kill(pid: int, mark: str) -> int | None:
+    """Kills a process if it has the mark; gives a handle of it (pidfd_open(2)), or None where nothing was to kill."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return None
+    # looked at again while the handle holds its number: it cannot have become another process
+    if carries(pid, mark):
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            return handle
+    os.close(handle)
+    return None
+
+
+def _wait_for_end(handle: int) -> None:
+    """Waits for the end of a killed process, and closes its handle.
+
+    Its environment cannot be read any more as soon as it begins to end, long before its memory and ports are free
+    again: whoever looked only for marks would take it for gone.
+    """
+    try:
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        ended.poll()
+    finally:
+        os.close(handle)
 
 
 def tracks(pid: int) -> bool:

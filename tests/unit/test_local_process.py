@@ -203,6 +203,22 @@ def test_processes_that_are_gone_or_hidden_carry_nothing():
     assert carries(2**22 + 1, "/x") is False
 
 
+HEAVY = """
+import mmap, pathlib, signal
+memory = mmap.mmap(-1, 256 << 20)
+for page in range(0, len(memory), mmap.PAGESIZE): memory[page] = 1
+pathlib.Path('up').touch()
+signal.pause()
+"""
+
+
+def test_what_takes_long_to_end_is_waited_for(tmp_path, others):
+    """Memory is given back after the environment can be read no more; only then a process counts as gone."""
+    process = others(str(tmp_path), HEAVY)
+    soon((tmp_path / "up").exists)
+    assert (kill_marked(str(tmp_path)), is_gone(process.pid)) == (1, True)
+
+
 # ---- shared memory ---------------------------------------------------------------------------------------------------
 
 MAPS = """
