@@ -39,25 +39,25 @@ def test_a_drain_moves_a_server(prod: World):
 
 def test_a_budget_lets_go_one_at_a_time(prod: World):
     """Of two gateway pods one may be evicted; the other is refused until there are two again."""
+
+    def allowed() -> int:
+        budget = prod.api.get("policy/v1", "PodDisruptionBudget", "litellm", NAMESPACE)
+        assert budget is not None
+        return budget["status"]["disruptionsAllowed"]
+
     first, second = prod.ready("litellm")
-    budget_before = prod.api.get("policy/v1", "PodDisruptionBudget", "litellm", NAMESPACE)
-    assert budget_before is not None
-    assert budget_before["status"]["disruptionsAllowed"] == 1
+    wait_until(lambda: allowed() == 1, SOON_S, "the budget allows one")
     # nobody may take the place of the first, so the budget stays used up
     for node in prod.nodes():
         prod.api.patch(node, {"spec": {"unschedulable": True}})
     prod.api.evict(first)
 
-    def used_up() -> bool:
-        budget = prod.api.get("policy/v1", "PodDisruptionBudget", "litellm", NAMESPACE)
-        return budget is not None and budget["status"]["disruptionsAllowed"] == 0
-
-    wait_until(used_up, SOON_S, "the budget is used up")
+    wait_until(lambda: allowed() == 0, SOON_S, "the budget is used up")
     assert prod.refused(lambda: prod.api.evict(second)).status == TOO_MANY
     for node in prod.nodes():
         prod.api.patch(node, {"spec": {"unschedulable": None}})
     prod.settled("litellm", 2)
-    wait_until(lambda: not used_up(), SOON_S, "the budget allows one again")
+    wait_until(lambda: allowed() == 1, SOON_S, "the budget allows one again")
     prod.api.evict(second)
     gone = second["metadata"]["name"]
     wait_until(lambda: gone not in names(prod.pods("litellm")), SOON_S, "the second pod has gone")

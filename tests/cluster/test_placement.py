@@ -96,18 +96,24 @@ def test_no_node_is_overbooked(each: World):
 
 def test_services_reach_exactly_the_pods_that_answer(each: World):
     """Behind a server's Service are its ready pods; of a replica over several nodes only the leader."""
-    expected, actual = {}, {}
-    for server in each.stack.plan.servers:
-        pods = each.ready(server.name)
-        if server.nodes_per_replica > 1:
-            pods = [
-                pod for pod in pods if pod["metadata"]["labels"].get("leaderworkerset.sigs.k8s.io/worker-index") == "0"
-            ]
-        expected[server.name] = names(pods)
-        actual[server.name] = each.endpoints(server.name)
-    expected["litellm"], actual["litellm"] = names(each.ready("litellm")), each.endpoints("litellm")
-    assert expected == actual
-    assert [name for name, pods in actual.items() if not pods] == []
+
+    def ready() -> dict[str, list[str]]:
+        found = {"litellm": names(each.ready("litellm"))}
+        for server in each.stack.plan.servers:
+            pods = each.ready(server.name)
+            if server.nodes_per_replica > 1:
+                index = "leaderworkerset.sigs.k8s.io/worker-index"
+                pods = [pod for pod in pods if pod["metadata"]["labels"].get(index) == "0"]
+            found[server.name] = names(pods)
+        return found
+
+    def answering() -> dict[str, list[str]]:
+        return {name: each.endpoints(name) for name in ready()}
+
+    # endpoints follow pods a moment later
+    wait_until(lambda: ready() == answering(), SOON_S, "endpoints are the ready pods")
+    assert ready() == answering()
+    assert [name for name, pods in answering().items() if not pods] == []
 
 
 def test_gateway_pods_are_apart(each: World):

@@ -103,12 +103,11 @@ def canary_stack(tmp_path_factory: pytest.TempPathFactory, taken: list[socket.so
 
 
 def answered_by(run: Run) -> Counter[str]:
-    """Requests each server has answered, by the gateway's count."""
-    _, samples = run.scrape("litellm", "metrics", "/metrics/")
+    """Requests each server has answered, by its own count: the gateway's comes late, maybe after the next question."""
     found: Counter[str] = Counter()
-    for sample in samples:
-        if sample.name == "litellm_deployment_success_responses_total":
-            found[sample.labels["model_id"]] += int(sample.value)
+    for server in (STABLE, CANARY):
+        _, samples = run.scrape(server, "http", "/metrics")
+        found[server] = int(sum(item.value for item in samples if item.name == "vllm:request_success_total"))
     return found
 
 
@@ -128,10 +127,9 @@ def test_the_canary_gets_its_share(canary_stack: Run):
     with ThreadPoolExecutor(6) as pool:
         statuses = list(pool.map(lambda _: chat(gateway, MODEL, "Hello", max_tokens=1).status, range(150)))
     assert Counter(statuses) == {200: 150}
-    # counted by another process, so a moment later
+    # what is counted may be seen a moment after the answer
     eventually(lambda: sum((answered_by(canary_stack) - before).values()) == 150)
     shares = answered_by(canary_stack) - before
-    assert set(shares) == {STABLE, CANARY}
     # n p ± 4 √(n p (1 − p)) = 30 ± 19.6
     assert 10 < shares[CANARY] < 50
 

@@ -369,7 +369,8 @@ def test_ctrl_c_while_it_comes_up_leaves_no_process(local_stack: Run):
         said.append(line)
         if "prewarm is done" in line:
             break
-    eventually(lambda: len(local_stack.processes()) >= 2)
+    # so that both have begun a log
+    eventually(lambda: all(local_stack.container(name)["pid"] for name in (SERVER, "litellm")))
     interrupt(process)
     rest, _ = process.communicate(timeout=60)
     assert (process.returncode, "stopping what was started" in rest) == (130, True), "".join(said) + rest
