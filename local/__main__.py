@@ -9,27 +9,22 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
-from preview.stackfile import UsageError, find_project, read_project
+from preview.stackfile import find_project, read_project
+from settings.commandline import Parser, run
 from settings.problems import Refused
 
 PROGRAM = "python -m local"
-FAILED, REFUSED, USAGE, INTERRUPTED = 1, 2, 64, 130
+FAILED = 1
 EXIT_CODES = "Exit codes: 0 fine, 1 not up, 2 refused, 64 wrong usage, 130 stopped by Ctrl-C."
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="Run a stack's rendered pods as processes of this machine.",
+    parser = Parser(prog=PROGRAM, description="Run a stack's rendered pods as processes of this machine.",
                      epilog=EXIT_CODES)  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for name, text in (
         ("up", "bring a stack up, and show that it answers"),
         ("down", "stop it; pods drain first"),
@@ -59,18 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program name) and returns the exit code."""
-    console = Console()
-    try:
-        return _run(_parser().parse_args(argv), console)
-    except UsageError as error:
-        sys.stderr.write(f"{PROGRAM}: {error}\n")
-        return USAGE
-    except Refused as error:
-        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
-        return REFUSED
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return INTERRUPTED
+    return run(PROGRAM, lambda: _run(_parser().parse_args(argv), Console()))
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR0911 - one per command

@@ -5,12 +5,10 @@
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
-from typing import NoReturn
 
 from catalog import load_catalog
 from catalog.load import Catalog
@@ -18,23 +16,14 @@ from planning import calibrate, survey
 from planning.calculator import Answer, Question, answer
 from planning.memory import DEFAULT_UTILIZATION
 from planning.plan import Parallelism
-from settings.problems import Refused, nearest
+from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
+from settings.problems import nearest
 
-FITS, REFUSED, USAGE = 0, 2, 64
+PROGRAM = "python -m planning"
 BAR_WIDTH = 48
 # Beyond it a number is a slip of the keyboard, and arithmetic is no longer exact.
 LARGEST = 10**15
 EVERY_GPU = "all"
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that leaves with 64 (EX_USAGE), because 2 means refused here."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print usage and the message; leave with 64."""
-        self.print_usage(sys.stderr)
-        print(f"{self.prog}: {message}", file=sys.stderr)
-        raise SystemExit(USAGE)
 
 
 def _at_least_one(text: str) -> int:
@@ -74,7 +63,7 @@ def _positive(text: str) -> float:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m planning",
+        prog=PROGRAM,
         description="Can this model run on these GPUs?",
         epilog="`python -m planning calibrate --log FILE` compares with what vLLM logged. Exit codes: 0 fits, "
         "2 refused, 64 wrong usage.",
@@ -98,7 +87,7 @@ def _parser() -> Parser:
 
 def _calibrate_parser() -> Parser:
     parser = Parser(
-        prog="python -m planning calibrate",
+        prog=f"{PROGRAM} calibrate",
         description="What a vLLM start-up log says beside what is computed for the same start. Options are for what "
         "the log does not say.",
         epilog="Exit codes: 0 compared, 2 refused, 64 wrong usage.",
@@ -131,13 +120,17 @@ def _parallel_options(parser: Parser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Answers one question; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return run(PROGRAM, lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> int:
     # not a subparser: it would take the value of a misspelt option for a subcommand
     if words[:1] == ["calibrate"]:
         return _calibrate(_calibrate_parser(), words[1:])
     parser, catalog = _parser(), load_catalog()
     options = parser.parse_args(words)
     every = options.gpu == EVERY_GPU
-    _check_words(parser, options, catalog, every=every)
+    _check_words(options, catalog, every=every)
     if every:
         return _survey(parser, options, catalog)
     if options.gpus is None:
@@ -168,18 +161,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         catalog,
     )
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found, options.model, options.gpus))
-    return FITS if found.fit.fits else REFUSED
+    return FINE if found.fit.fits else REFUSED
 
 
-def _check_words(parser: Parser, options: argparse.Namespace, catalog: Catalog, *, every: bool) -> None:
-    """Leaves with 64 when a word is not one of the catalogue."""
+def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) -> None:
+    """Raises `UsageError` when a word is not one of the catalogue."""
     for what, given, known in (
         ("model", options.model, catalog.models),
         ("GPU", None if every else options.gpu, catalog.gpus),
         ("KV cache dtype", options.kv_cache_dtype, catalog.engines["vllm"].kv_cache_dtypes),
     ):
         if given is not None and given not in known:
-            parser.error(f"unknown {what} '{given}'{nearest(given, known)}")
+            raise UsageError(f"unknown {what} '{given}'{nearest(given, known)}")
 
 
 def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> int:
@@ -200,14 +193,14 @@ def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> in
     )
     rows = survey.survey(catalog.models[options.model], wanted, catalog)
     print(json.dumps(survey.as_json(rows), indent=2) if options.json else survey.as_text(options.model, rows))
-    return FITS if any(row.reason is None for row in rows) else REFUSED
+    return FINE if any(row.reason is None for row in rows) else REFUSED
 
 
 def _calibrate(parser: Parser, words: Sequence[str]) -> int:
     """A log beside the plan for the same start."""
     options = parser.parse_args(words)
     catalog = load_catalog()
-    _check_words(parser, options, catalog, every=False)
+    _check_words(options, catalog, every=False)
     try:
         # a log may have been cut or mixed with other output; what is not text is not a line we look for
         with options.log.open(encoding="utf-8", errors="replace") as lines:
@@ -230,12 +223,8 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
         utilization=options.gpu_memory_utilization,
         kv_cache_dtype=options.kv_cache_dtype,
     )
-    try:
-        print(calibrate.as_text(calibrate.compare(log, given, catalog)))
-    except Refused as refused:
-        print(refused, file=sys.stderr)
-        return REFUSED
-    return FITS
+    print(calibrate.as_text(calibrate.compare(log, given, catalog)))
+    return FINE
 
 
 def as_json(found: Answer) -> dict[str, object]:
@@ -291,7 +280,5 @@ def as_text(found: Answer, model: str, gpus: int) -> str:
 
 
 if __name__ == "__main__":
-    # a reader that has seen enough (`| head`) ends us quietly, as it does every command
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    end_with_the_reader()
     sys.exit(main())

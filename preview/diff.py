@@ -21,9 +21,10 @@ from preview.compare import Thing, compare
 from preview.manifests import manifests, read
 from preview.markdown import comparison, refusal
 from preview.render import render
-from preview.show import FINE, REFUSED, report_refusals
-from preview.stackfile import Project, UsageError, find_project, read_project
+from preview.show import report_refusals
+from preview.stackfile import Project, find_project, read_project
 from preview.summary import document
+from settings.commandline import FINE, REFUSED, UsageError
 
 BASE_TIMEOUT_S = 300
 

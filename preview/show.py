@@ -7,11 +7,10 @@ from pathlib import Path
 
 from preview.manifests import Manifest, foreign_files, manifests, write
 from preview.render import Rendering, render
-from preview.stackfile import UsageError, find_project, read_project
+from preview.stackfile import find_project, read_project
 from preview.summary import document
 from preview.wording import count
-
-FINE, REFUSED = 0, 2
+from settings.commandline import FINE, REFUSED, UsageError
 
 
 def show(directory: Path | None, stack: str | None, *, as_json: bool, out: Path | None) -> int:

@@ -13,15 +13,12 @@ from typing import Any
 
 import yaml
 
+from settings.commandline import UsageError
 from settings.problems import Problem, Refused
 
 PROJECT_FILE = "Pulumi.yaml"
 # Stands for every encrypted value, because the real ones need the stack's key; long enough to pass for a master key.
 PLACEHOLDER = "sk-placeholder-000000000000"
-
-
-class UsageError(Exception):
-    """The command line asks for something that is not there; exit code 64, unlike a refusal."""
 
 
 @dataclass(frozen=True)

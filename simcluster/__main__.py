@@ -1,6 +1,7 @@
 """`python -m simcluster`: clusters without GPUs, by name: start, look, break, stop.
 
-Exit codes: 0 fine, 2 refused or impossible (each reason on a line of its own on stderr), 64 wrong usage.
+Exit codes: 0 fine, 2 refused or impossible (each reason on a line of its own on stderr), 64 wrong
+usage, 130 stopped by Ctrl-C.
 """
 
 import argparse
@@ -8,19 +9,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn
 
-from preview.stackfile import UsageError
-from settings.problems import Refused
+from settings.commandline import INTERRUPTED, REFUSED, Parser, run
 from simcluster.api import ApiError, Unreachable
 from simcluster.cluster import Cluster, names
 from simcluster.problems import Impossible
 
-REFUSED, USAGE = 2, 64
-# what a shell reports of a command that a closed pipe ended: 128 + SIGPIPE
-PIPE_CLOSED = 141
 PROGRAM = "python -m simcluster"
 DEPLOY_TIMEOUT_S = 600
 NO_CRYPTOGRAPHY = (
@@ -28,20 +23,13 @@ NO_CRYPTOGRAPHY = (
     "so, or: .venv/bin/python -m pip install -r simcluster/requirements.txt"
 )
 EPILOG = """
-Exit codes: 0 fine, 2 refused or impossible, 64 wrong usage.
+Exit codes: 0 fine, 2 refused or impossible, 64 wrong usage, 130 stopped by Ctrl-C.
 Nothing here runs a container: it proves scheduling, admission, rollouts and drains. See docs/simcluster.md.
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Leaves wrong usage to `main`: argparse's own exit code 2 means refused here."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="A GPU cluster without GPUs, on this machine.", epilog=EPILOG)
+    parser = Parser(prog=PROGRAM, description="A GPU cluster without GPUs, on this machine.", epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start a cluster, and with --stack put a stack on it; resumes what was cut off")
     up.add_argument("--stack", help="name of the stack; without one the cluster has no nodes")
@@ -75,26 +63,18 @@ def _named(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program name) and returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    return run(PROGRAM, lambda: _run(_parser().parse_args(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
-        arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
         return _COMMANDS[arguments.command](arguments)
-    except UsageError as error:
-        sys.stderr.write(f"{PROGRAM}: {error}\n")
-        return USAGE
-    except Refused as error:
-        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
     except (Impossible, ApiError, Unreachable) as error:
         sys.stderr.write(f"{error}\n")
+        return REFUSED
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on from here\n")
-    except BrokenPipeError:
-        # a reader that has seen enough (`| head`); a closed connection to the API server is Unreachable
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
-    return REFUSED
+        return INTERRUPTED
 
 
 def _up(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from preview.stackfile import PLACEHOLDER, UsageError, find_project, read_project, read_stack
+from preview.stackfile import PLACEHOLDER, find_project, read_project, read_stack
+from settings.commandline import UsageError
 from settings.problems import Refused
 
 PROJECT = """
