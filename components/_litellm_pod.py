@@ -11,6 +11,7 @@ from planning.plan import GatewayPlan
 
 CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who reaches it
 MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-password", "salt-key", "database-url"
 # The proxy was ready after 78 s on a busy machine; upstream's chart allows 300 s.
 STARTUP_PERIOD_S, STARTUP_FAILURES = 10, 30
@@ -66,7 +67,7 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
     return {
         "name": "litellm",
         "image": plan.image.reference,
-        "args": ["--config", CONFIG_PATH, "--host", "0.0.0.0", "--port", str(PORT), "--num_workers", "1"],  # noqa: S104
+        "args": ["--config", CONFIG_PATH, "--host", EVERY_ADDRESS, "--port", str(PORT), "--num_workers", "1"],
         "env": [*_k8s.env(values), *secrets],
         "ports": [
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},
