@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s
+from planning.pools import POOL_LABEL
 
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
@@ -54,7 +54,7 @@ def karpenter(name: str, args: Mapping[str, Any], opts: pulumi.ResourceOptions) 
         {"key": "karpenter.sh/capacity-type", "operator": "In", "values": list(wanted["capacity_types"])},
     ]
     template: dict[str, Any] = {
-        "metadata": {"labels": {**args["node_labels"], _k8s.POOL_LABEL: name}},
+        "metadata": {"labels": {**args["node_labels"], POOL_LABEL: name}},
         "spec": {
             "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": node_class},
             "requirements": requirements,

@@ -12,7 +12,6 @@ import pulumi
 
 PART_OF = "llm-stack"
 MODEL_LABEL = "llm-stack.io/model"
-POOL_LABEL = "llm-stack.io/pool"
 # The object is there as soon as the API server has it; something else is the gate.
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 DROP_ALL = {

@@ -10,9 +10,9 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s
 from components._bought_nodes import TAINT, compute_class, karpenter
 from components._node_verification import verification
+from planning.pools import POOL_LABEL
 
 
 class GpuNodePoolArgs(TypedDict):
@@ -99,7 +99,7 @@ class GpuNodePool(pulumi.ComponentResource):
         """
         found = k8s.core.v1.Node.get(f"{name}-{node}", node, opts=opts)
         spec: Any = {"taints": [TAINT]} if args["gpus_per_node"] else None
-        labels = {**args["node_labels"], _k8s.POOL_LABEL: name}
+        labels = {**args["node_labels"], POOL_LABEL: name}
         return k8s.core.v1.NodePatch(
             f"{name}-{node}",
             metadata={"name": node, "labels": labels},
