@@ -1,4 +1,7 @@
-"""The stack configuration: its shape, what is wrong with it, and the only place that reads it."""
+"""The stack configuration: its shape, what is wrong with it, and the only place that reads it.
+
+`settings.commandline` is beside it for all commands, because it says what was refused.
+"""
 
 from settings.problems import Problem, Refused
 from settings.schema import StackSettings
