@@ -11,6 +11,8 @@ from settings.problems import Problem
 from settings.schema import StackSettings
 
 RELEASE_TIMEOUT_S = 900
+# Namespaces of this prefix are Kubernetes' own (Kubernetes documentation, "Namespaces").
+RESERVED_PREFIX = "kube-"
 # Three numbers: Helm takes 2.20 for any 2.20.x.
 EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 # Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
@@ -99,6 +101,23 @@ def releases(
         chart: _release(chart, *parts, settings=settings, catalog=catalog, problems=problems)
         for chart, parts in wanted.items()
     }
+
+
+def namespace_problems(settings: StackSettings, planned: Mapping[str, ReleasePlan]) -> list[Problem]:
+    """The models' namespace must be nobody else's: it is closed to the network and to pods that are not restricted."""
+    wanted = settings.cluster.namespace
+    taken = {settings.observability.namespace: "observability.namespace"}
+    taken |= {release.namespace: f"the namespace of {chart}" for chart, release in planned.items()}
+    owner = "a namespace of Kubernetes itself" if wanted.startswith(RESERVED_PREFIX) else taken.get(wanted)
+    if owner is None:
+        return []
+    return [
+        Problem(
+            "cluster.namespace",
+            f'"{wanted}" is {owner}; models and gateway close their namespace to everything else, so give them one '
+            "of their own",
+        )
+    ]
 
 
 def _release(

@@ -10,7 +10,7 @@ from planning.images import resolve_images, undigested
 from planning.placement import Context
 from planning.plan import GatewayPlan, ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan, WeightsPlan
 from planning.pools import resolve_pools, shared_nodes
-from planning.releases import prometheus_url, releases
+from planning.releases import namespace_problems, prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
 from planning.rollout import rollout
 from planning.scaling import adapter_rules, scaling
@@ -41,6 +41,7 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
     planned_gateway = gateway(settings, servers, images, found)
     rules = alerts(settings, catalog, servers, found)
     planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
+    found += namespace_problems(settings, planned_releases)
     planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"])
     used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, images, pools)}
     if settings.images.require_digests:

@@ -55,7 +55,9 @@ class ClusterSettings(Section):
     kubernetes: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = Field(
         default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"'
     )
-    namespace: ObjectName = Field(default="llm-serving", description="namespace of models, weights and gateway")
+    namespace: ObjectName = Field(
+        default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
+    )
 
 
 class LabelledNodes(Section):

@@ -182,3 +182,36 @@ def test_a_range_of_versions_is_refused(version):
 def test_a_chart_that_is_not_installed_is_not_judged():
     """What is switched off says nothing."""
     assert refusals({**serving(), "charts": {"keda": {"version": "latest"}}}) == []
+
+
+OWN = "models and gateway close their namespace to everything else, so give them one of their own"
+
+
+def in_namespace(name: str, **sections: Any) -> dict[str, Any]:
+    """The small stack, which scales, in another namespace."""
+    return {**serving(**SCALES), "cluster": {"context": "c", "identifier": "i", "namespace": name}, **sections}
+
+
+@pytest.mark.parametrize(
+    ("raw", "owner"),
+    [
+        (in_namespace("kube-system"), "a namespace of Kubernetes itself"),
+        (in_namespace("gpu-operator"), "the namespace of gpu-operator"),
+        (in_namespace("keda"), "the namespace of keda"),
+        (in_namespace("monitoring"), "the namespace of kube-prometheus-stack"),
+        (in_namespace("monitoring", observability={"install": False}), "observability.namespace"),
+        (in_namespace("prom", observability={"namespace": "prom"}), "the namespace of kube-prometheus-stack"),
+    ],
+)
+def test_models_have_a_namespace_of_their_own(raw, owner):
+    """Its network rules and its Pod Security level would stop an operator, or the cluster, in the same namespace."""
+    name = raw["cluster"]["namespace"]
+    assert refusals(raw) == [f'cluster.namespace: "{name}" is {owner}; {OWN}']
+
+
+@pytest.mark.parametrize(
+    "raw", [in_namespace("keda", autoscaling={"install": False}), in_namespace("default"), in_namespace("kube")]
+)
+def test_a_namespace_that_no_operator_of_the_stack_is_in_may_be_taken(raw):
+    """Only what is known to be there is refused."""
+    assert refusals(raw) == []
