@@ -68,6 +68,10 @@ RegistryPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]
 PositiveInt = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 NonNegativeInt = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
+# Seconds an autoscaler may look back, and between two of its steps (Kubernetes API, HPAScalingRules, HPAScalingPolicy).
+# KEDA hands both on to an autoscaler of Kubernetes, where a larger one would leave the server without any.
+ScalingWindow = Annotated[int, BeforeValidator(_number), Field(le=3600)]
+ScalingPeriod = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1800)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)]
 PositiveFloat = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]

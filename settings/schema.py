@@ -23,6 +23,8 @@ from settings.scalars import (
     PositiveInt,
     RegistryPrefix,
     Repository,
+    ScalingPeriod,
+    ScalingWindow,
     Sha256,
     Share,
     Url,
@@ -269,9 +271,13 @@ class ScalingSettings(Section):
     """When replicas are added and removed; the defaults are tried values for GPU nodes."""
 
     target_waiting: PositiveInt = Field(default=10, description="waiting requests per replica that add a replica")
-    scale_up_after_s: NonNegativeInt = Field(default=60, description="how long the queue must stand, seconds")
-    scale_up_period_s: PositiveInt = Field(default=120, description="at most one more replica in this time, seconds")
-    scale_down_after_s: PositiveInt = Field(default=300, description="how long it must be quiet, seconds")
+    scale_up_after_s: Annotated[ScalingWindow, Field(ge=0)] = Field(
+        default=60, description="how long the queue must stand, seconds"
+    )
+    scale_up_period_s: ScalingPeriod = Field(default=120, description="at most one more replica in this time, seconds")
+    scale_down_after_s: Annotated[ScalingWindow, Field(ge=1)] = Field(
+        default=300, description="how long it must be quiet, seconds"
+    )
     off_peak: OffPeakSettings | None = Field(default=None, description="hours in which zero replicas are allowed")
 
 

@@ -229,6 +229,11 @@ TEXT = "must be text; put it in quotes"
         (canary(weight=0), "models.m.canary.weight", "0 must be at least 1"),
         (canary(weight=101), "models.m.canary.weight", "101 must be at most 100"),
         (redis(host="r", port=70000), "gateway.redis.port", "70000 must be at most 65535"),
+        (serving(scaling={"scaleUpAfterS": 3601}), "models.m.scaling.scaleUpAfterS", "3601 must be at most 3600"),
+        (serving(scaling={"scaleUpAfterS": -1}), "models.m.scaling.scaleUpAfterS", "-1 must be at least 0"),
+        (serving(scaling={"scaleUpPeriodS": 1801}), "models.m.scaling.scaleUpPeriodS", "1801 must be at most 1800"),
+        (serving(scaling={"scaleDownAfterS": 7200}), "models.m.scaling.scaleDownAfterS", "7200 must be at most 3600"),
+        (serving(scaling={"scaleDownAfterS": 0}), "models.m.scaling.scaleDownAfterS", "0 must be at least 1"),
         # words
         (
             cluster(platform="EKS"),
