@@ -53,7 +53,12 @@ def _cron_word(word: str, name: str, least: int, most: int) -> bool:
 
 
 # RFC 1123 label, short enough that every name derived from it stays below 63 characters.
-ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+ObjectName = Annotated[str, StringConstraints(pattern=LABEL, max_length=40)]
+# No label or name of a pod derives from these two: they may be as long as Kubernetes and Helm take them.
+Namespace = Annotated[str, StringConstraints(pattern=LABEL, max_length=63)]
+ReleaseName = Annotated[str, StringConstraints(pattern=LABEL, max_length=53)]
+# RFC 1123 subdomain: hosts, and objects that exist under a name somebody else gave them.
 DnsName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253),

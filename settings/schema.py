@@ -15,6 +15,7 @@ from settings.scalars import (
     CommitSha,
     Cron,
     DnsName,
+    Namespace,
     NonNegativeInt,
     ObjectName,
     Percent,
@@ -22,6 +23,7 @@ from settings.scalars import (
     PositiveFloat,
     PositiveInt,
     RegistryPrefix,
+    ReleaseName,
     Repository,
     ScalingPeriod,
     ScalingWindow,
@@ -57,7 +59,7 @@ class ClusterSettings(Section):
     kubernetes: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = Field(
         default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"'
     )
-    namespace: ObjectName = Field(
+    namespace: Namespace = Field(
         default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
     )
 
@@ -94,7 +96,7 @@ class KarpenterNodes(Section):
     capacity_types: list[Literal["on-demand", "reserved", "spot"]] = Field(
         default=["on-demand"], min_length=1, description="capacity types Karpenter may buy"
     )
-    node_class: ObjectName | None = Field(
+    node_class: DnsName | None = Field(
         default=None, description="an existing EC2NodeClass to use; the keys below are then not needed"
     )
     role: str | None = Field(default=None, description="IAM role of the nodes; default KarpenterNodeRole-<identifier>")
@@ -165,7 +167,7 @@ class HubSettings(Section):
 
     kind: Literal["huggingface", "modelscope"] = Field(default="huggingface", description="protocol of the hub")
     endpoint: Url | None = Field(default=None, description="mirror of the hub, e.g. https://hf-mirror.com")
-    token_secret: ObjectName | None = Field(
+    token_secret: DnsName | None = Field(
         default=None, description="existing Secret with the key `token`, instead of the config secret huggingFaceToken"
     )
 
@@ -417,7 +419,7 @@ class GatewayApiExposure(Section):
 
     kind: Literal["gatewayApi"] = Field(description="expose by an HTTPRoute")
     gateway_name: DnsName = Field(description="name of the Gateway")
-    gateway_namespace: ObjectName | None = Field(default=None, description="namespace of the Gateway, if another")
+    gateway_namespace: Namespace | None = Field(default=None, description="namespace of the Gateway, if another")
     section_name: DnsName | None = Field(default=None, description="listener of the Gateway to attach to")
 
 
@@ -459,7 +461,7 @@ class NoRedis(Section):
 class DatabaseSettings(Section):
     """Postgres for virtual keys, budgets and spend; its URL is the key `database-url` of an existing Secret."""
 
-    existing_secret: ObjectName = Field(description="existing Secret with the key `database-url`")
+    existing_secret: DnsName = Field(description="existing Secret with the key `database-url`")
     port: Port = Field(default=5432, description="port the gateway may reach it on")
 
 
@@ -473,7 +475,7 @@ class GatewaySettings(Section):
         description="how it is reached: gatewayApi, ingress, none",
     )
     replicas: PositiveInt = Field(default=2, description="gateway pods")
-    existing_secret: ObjectName | None = Field(
+    existing_secret: DnsName | None = Field(
         default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
     )
     redis: BundledRedis | ExistingRedis | NoRedis = Field(
@@ -526,10 +528,10 @@ class ObservabilitySettings(Section):
     """Prometheus, Grafana and alerts."""
 
     install: bool = Field(default=True, description="install kube-prometheus-stack by Helm")
-    release: ObjectName = Field(
+    release: ReleaseName = Field(
         default="kube-prometheus-stack", description="release label its Prometheus selects monitors and rules by"
     )
-    namespace: ObjectName = Field(default="monitoring", description="namespace of Prometheus and Grafana")
+    namespace: Namespace = Field(default="monitoring", description="namespace of Prometheus and Grafana")
     prometheus_url: Url | None = Field(default=None, description="Prometheus for autoscaling; default: the release's")
     runbook_url: Url = Field(
         default="https://github.com/llm-stack/llm-stack/blob/main/docs/runbook.md",

@@ -147,6 +147,23 @@ def test_names_may_be_equal_where_they_mean_different_things():
     assert problems(stack(models={"a10": MODEL})) == []
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        gateway(existingSecret="llm.keys-of-" + "x" * 60),
+        gateway(database={"existingSecret": "postgres.production-" + "x" * 60}),
+        weights(hub={"tokenSecret": "hub.token-" + "x" * 60}),
+        cluster(namespace="n" * 63),
+        stack(observability={"namespace": "n" * 63, "release": "r" * 53}),
+        expose(kind="gatewayApi", gatewayName="g." + "x" * 60, gatewayNamespace="n" * 63),
+        pool(provisioning={"kind": "karpenter", "instanceTypes": ["g5.xlarge"], "nodeClass": "class." + "x" * 60}),
+    ],
+)
+def test_what_exists_may_have_any_name_that_kubernetes_takes(raw):
+    """Nothing is derived from the names of Secrets, namespaces, Gateways and node classes of others."""
+    assert problems(raw) == []
+
+
 # --- what is not, and the words for it --------------------------------------------------------------------------------
 
 
@@ -255,6 +272,12 @@ TEXT = "must be text; put it in quotes"
         (cluster(kubernetes="1.4"), "cluster.kubernetes", r'"1.4" is not well formed; it must match ^1\.\d{2}$'),
         (stack(models={"M_1": MODEL}), "models.M_1", f'"M_1" is not well formed; it {NAME}'),
         (stack(models={"x" * 41: MODEL}), f"models.{'x' * 41}", f'"{"x" * 41}" must have at most 40 characters'),
+        (cluster(namespace="n" * 64), "cluster.namespace", f'"{"n" * 64}" must have at most 63 characters'),
+        (
+            stack(observability={"release": "r" * 54}),
+            "observability.release",
+            f'"{"r" * 54}" must have at most 53 characters',
+        ),
         (serving(revision="main"), "models.m.revision", '"main" is not well formed; it must match ^[0-9a-f]{40}$'),
         (weights(hub={"endpoint": "mirror"}), "weights.hub.endpoint", f'"mirror" is not well formed; it {URL}'),
         (
