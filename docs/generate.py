@@ -20,7 +20,7 @@ from catalog import load_catalog
 from planning import resolve
 from settings import Refused, validate
 from settings.load import SECRET_KEYS
-from settings.scalars import CommitSha, Cron, DnsName, ObjectName, RegistryPrefix, Repository, Sha256, Url
+from settings.scalars import CommitSha, Cron, DnsName, LabelValue, ObjectName, RegistryPrefix, Repository, Sha256, Url
 from settings.schema import StackSettings
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +56,7 @@ def _pattern(annotated: Any) -> str:
 WORDS = {
     _pattern(ObjectName): "name",
     _pattern(DnsName): "DNS name",
+    _pattern(LabelValue): "label value",
     _pattern(Url): "URL",
     _pattern(Cron): "cron expression",
     _pattern(CommitSha): "commit, 40 hex digits",

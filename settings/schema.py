@@ -15,6 +15,7 @@ from settings.scalars import (
     CommitSha,
     Cron,
     DnsName,
+    LabelValue,
     Namespace,
     NonNegativeInt,
     ObjectName,
@@ -22,6 +23,7 @@ from settings.scalars import (
     Port,
     PositiveFloat,
     PositiveInt,
+    QualifiedName,
     RegistryPrefix,
     ReleaseName,
     Repository,
@@ -68,7 +70,7 @@ class LabelledNodes(Section):
     """Nodes found by the label GPU feature discovery sets; nothing on them is changed."""
 
     kind: Literal["labelled"] = Field(description="nodes are found by label")
-    labels: dict[str, str] = Field(
+    labels: dict[QualifiedName, LabelValue] = Field(
         default_factory=dict, description="further node labels to require, e.g. a node group's name"
     )
 
@@ -429,7 +431,9 @@ class IngressExposure(Section):
     kind: Literal["ingress"] = Field(description="expose by an Ingress")
     class_name: DnsName = Field(description="IngressClass")
     tls_secret: DnsName | None = Field(default=None, description="existing TLS Secret; without it no TLS is declared")
-    annotations: dict[str, str] = Field(default_factory=dict, description="further annotations for the controller")
+    annotations: dict[QualifiedName, str] = Field(
+        default_factory=dict, description="further annotations for the controller"
+    )
 
 
 class ClusterOnly(Section):

@@ -71,6 +71,11 @@ def existing(*names: Any) -> dict[str, Any]:
     return pool(provisioning={"kind": "existing", "nodeNames": [*names]})
 
 
+def labelled(labels: dict[str, Any]) -> dict[str, Any]:
+    """The small stack on nodes with further labels."""
+    return pool(provisioning={"kind": "labelled", "labels": labels})
+
+
 def off_peak(start: str, end: str = "1 1 1 1 1") -> dict[str, Any]:
     """The small stack with hours off."""
     return serving(scaling={"offPeak": {"start": start, "end": end}})
@@ -164,6 +169,20 @@ def test_what_exists_may_have_any_name_that_kubernetes_takes(raw):
     assert problems(raw) == []
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"group": ""},
+        {"cloud.google.com/gke-nodepool": "GPU_1.a"},
+        {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB-MIG-3g.40gb"},
+        {"x" * 63: "x" * 63},
+    ],
+)
+def test_nodes_may_be_told_apart_by_any_label(labels):
+    """Keys with a domain, empty values, and both as long as they may be."""
+    assert problems(labelled(labels)) == []
+
+
 # --- what is not, and the words for it --------------------------------------------------------------------------------
 
 
@@ -172,6 +191,11 @@ DNS_NAME = r"must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 URL = r"must match ^https?://[^\s/]+(/\S*)?$"
 PREFIX = r"must match ^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$"
 REPOSITORY = r"must match ^[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*$"
+LABEL_KEY = (
+    r"must match ^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
+LABEL_VALUE = r"must match ^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 EMPTY = "is empty; give a value, or leave the key out"
 TEXT = "must be text; put it in quotes"
 
@@ -346,6 +370,23 @@ TEXT = "must be text; put it in quotes"
         (existing_claim(hub={"tokenSecret": "hub"}), "weights", f"hub {LEFT_OUT}"),
         (existing_claim(hub={}, downloadMibPerS=100), "weights", f"hub and downloadMibPerS {LEFT_OUT}"),
         (existing_claim(claimName="Disk_1"), "weights.claimName", f'"Disk_1" is not well formed; it {DNS_NAME}'),
+        # labels and annotations
+        (
+            labelled({"node group": "a"}),
+            "gpuPools.a10.provisioning.labels.node group",
+            f'"node group" is not well formed; it {LABEL_KEY}',
+        ),
+        (
+            labelled({"example.com/group": "x" * 64}),
+            "gpuPools.a10.provisioning.labels.example.com/group",
+            f'"{"x" * 64}" is not well formed; it {LABEL_VALUE}',
+        ),
+        (labelled({"group": 1}), "gpuPools.a10.provisioning.labels.group", f"1 {TEXT}"),
+        (
+            expose(kind="ingress", className="n", annotations={"a/b/c": "x"}),
+            "gateway.expose.annotations.a/b/c",
+            f'"a/b/c" is not well formed; it {LABEL_KEY}',
+        ),
         # nodes
         (existing("a", "b"), "gpuPools.a10", "provisioning.nodeNames names 2 nodes, nodes says 4"),
         (existing("a", "a", "b", "c"), "gpuPools.a10.provisioning.nodeNames", "names a node twice"),
