@@ -20,7 +20,18 @@ from catalog import load_catalog
 from planning import resolve
 from settings import Refused, validate
 from settings.load import SECRET_KEYS
-from settings.scalars import CommitSha, Cron, DnsName, LabelValue, ObjectName, RegistryPrefix, Repository, Sha256, Url
+from settings.scalars import (
+    CommitSha,
+    Cron,
+    DnsName,
+    LabelValue,
+    ObjectName,
+    RegistryPrefix,
+    Repository,
+    Sha256,
+    Tag,
+    Url,
+)
 from settings.schema import StackSettings
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +73,7 @@ WORDS = {
     _pattern(CommitSha): "commit, 40 hex digits",
     _pattern(Sha256): "`sha256:` and 64 hex digits",
     _pattern(Repository): "image repository",
+    _pattern(Tag): "image tag",
     _pattern(RegistryPrefix): "registry, with or without a path",
 }
 SCALARS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}

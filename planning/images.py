@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from catalog.load import Catalog
 from planning.plan import ImagePlan
 from settings.problems import Problem
+from settings.scalars import REPOSITORY, TAG
 from settings.schema import ImagesSettings
 
 # A tag that names a line of development, not a version: it means something else tomorrow.
 FLOATING = re.compile(
     r"^(latest|stable|main|master|nightly|edge|dev|lts|release)\b|[-.](latest|stable|nightly)$|^v?\d+$"
 )
-REFERENCE = re.compile(r"^(?P<repository>[^@\s]+?)(:(?P<version>[\w][\w.-]*))?(@(?P<digest>sha256:[0-9a-f]{64}))?$")
+REFERENCE = re.compile(rf"(?P<repository>{REPOSITORY})(:(?P<version>{TAG}))?(@(?P<digest>sha256:[0-9a-f]{{64}}))?")
 
 
 def floating(version: str) -> bool:
@@ -49,15 +50,24 @@ def custom_image(
     reference: str, like: ImagePlan, path: str, settings: ImagesSettings, catalog: Catalog, problems: list[Problem]
 ) -> ImagePlan:
     """The image a user names for one model, as `repository:version` or `repository[:version]@sha256:…`."""
-    match = REFERENCE.match(reference)
+    match = REFERENCE.fullmatch(reference)
     if match is None or not (match["version"] or match["digest"]):
-        problems.append(Problem(path, f'"{reference}" must be repository:version or repository@sha256:…'))
+        problems.append(
+            Problem(path, f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}')
+        )
         return like
     version = match["version"] or ""
     _check(path, like.name, version or like.version, catalog, problems)
     return _plan(
         like.name, mirrored(match["repository"], settings.mirror), version, match["digest"], (like.uid, like.gid)
     )
+
+
+def _near(reference: str) -> str:
+    """The reference that was probably meant: without a scheme, the repository in lower case."""
+    repository, colon, version = re.sub(r"^https?://", "", reference).rpartition(":")
+    near = f"{repository.lower()}{colon}{version}"
+    return f"; did you mean '{near}'?" if near != reference and REFERENCE.fullmatch(near) else ""
 
 
 def _plan(name: str, repository: str, version: str, digest: str | None, owner: tuple[int, int]) -> ImagePlan:

@@ -77,7 +77,10 @@ Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$"), AfterValidat
 CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # An image repository without a tag, and a registry prefix: neither has a scheme, and only a host has a port.
-Repository = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*$")]
+REPOSITORY = r"[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+Repository = Annotated[str, StringConstraints(pattern=f"^{REPOSITORY}$")]
+Tag = Annotated[str, StringConstraints(pattern=f"^{TAG}$")]
 RegistryPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$")]
 PositiveInt = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 NonNegativeInt = Annotated[int, BeforeValidator(_number), Field(ge=0)]

@@ -31,6 +31,7 @@ from settings.scalars import (
     ScalingWindow,
     Sha256,
     Share,
+    Tag,
     Url,
 )
 
@@ -554,7 +555,7 @@ class ImageOverride(Section):
     """Another version of one image."""
 
     repository: Repository | None = Field(default=None, description="repository without a tag")
-    version: str | None = Field(default=None, min_length=1, description="exact version; never a floating tag")
+    version: Tag | None = Field(default=None, description="exact version; never a floating tag")
     digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
 
 

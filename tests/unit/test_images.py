@@ -170,12 +170,27 @@ def test_a_cpu_server_has_the_cpu_image():
         ("", '"" must be repository:version or repository@sha256:…'),
         ("a b:v1.2.3", '"a b:v1.2.3" must be repository:version or repository@sha256:…'),
         ("vllm@sha256:abc", '"vllm@sha256:abc" must be repository:version or repository@sha256:…'),
+        ("vllm:v0.33.0\n", '"vllm:v0.33.0\n" must be repository:version or repository@sha256:…'),
         ("vllm/vllm-openai:latest", '"latest" is a floating tag; name an exact version'),
     ],
 )
 def test_an_image_that_is_not_exact_is_refused(reference, said):
-    """Neither a missing nor a floating version goes through."""
+    """Neither a missing nor a floating version goes through, nor what no container runtime would take for a name."""
     assert refusals(serving(image=reference)) == [f"models.m.image: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "meant"),
+    [
+        ("https://ghcr.io/vllm/vllm-openai:v0.33.0", "ghcr.io/vllm/vllm-openai:v0.33.0"),
+        ("reg:5000/vLLM/vllm-openai:v0.33.0-RC1", "reg:5000/vllm/vllm-openai:v0.33.0-RC1"),
+    ],
+)
+def test_the_image_that_was_meant_is_offered(reference, meant):
+    """A scheme and upper case are no part of a repository."""
+    assert refusals(serving(image=reference)) == [
+        f"models.m.image: \"{reference}\" must be repository:version or repository@sha256:…; did you mean '{meant}'?"
+    ]
 
 
 def test_an_image_of_another_version_is_said():

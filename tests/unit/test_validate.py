@@ -190,6 +190,7 @@ NAME = r"must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 URL = r"must match ^https?://[^\s/]+(/\S*)?$"
 PREFIX = r"must match ^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$"
+TAG = r"must match ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
 REPOSITORY = r"must match ^[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*$"
 LABEL_KEY = (
     r"must match ^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
@@ -319,6 +320,16 @@ TEXT = "must be text; put it in quotes"
             stack(images={"overrides": {"vllm": {"repository": "vllm/vllm-openai:v1"}}}),
             "images.overrides.vllm.repository",
             f'"vllm/vllm-openai:v1" is not well formed; it {REPOSITORY}',
+        ),
+        (
+            stack(images={"overrides": {"vllm": {"version": f"v0.33.0@sha256:{'a' * 64}"}}}),
+            "images.overrides.vllm.version",
+            f'"v0.33.0@sha256:{"a" * 61}… is not well formed; it {TAG}',
+        ),
+        (
+            stack(images={"overrides": {"vllm": {"version": ""}}}),
+            "images.overrides.vllm.version",
+            f'"" is not well formed; it {TAG}',
         ),
         # kinds
         (
