@@ -47,6 +47,11 @@ FIXED = {
 SECRET_NAME = re.compile(r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY)", re.IGNORECASE)
 # What the API server takes for the name of a variable.
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+# Variables that no server may have from its user.
+FORBIDDEN_VARIABLES = {
+    "VLLM_HOST_IP": "must be left out: every pod has an address of its own",
+    "VLLM_SERVER_DEV_MODE": "opens administrative endpoints; it is never set in production",
+}
 # Options whose values the parser takes as they come and the engine refuses later, and the list it looks them up in.
 REGISTRIES = {
     "--load-format": "load_formats",
@@ -251,6 +256,6 @@ def check_env(env: Mapping[str, str], managed: Mapping[str, str], path: str) -> 
             problems.append(
                 Problem(f"{path}.{name}", "looks like a secret; secrets never go into the environment here")
             )
-        elif name == "VLLM_SERVER_DEV_MODE":
-            problems.append(Problem(f"{path}.{name}", "opens administrative endpoints; it is never set in production"))
+        elif name in FORBIDDEN_VARIABLES:
+            problems.append(Problem(f"{path}.{name}", FORBIDDEN_VARIABLES[name]))
     return problems

@@ -312,6 +312,7 @@ SECRET = "looks like a secret; secrets never go into the environment here"
         ("db_password", SECRET),
         ("MY_PASSWD", SECRET),
         ("GOOGLE_CREDENTIALS", SECRET),
+        ("VLLM_HOST_IP", "must be left out: every pod has an address of its own"),
         ("VLLM_SERVER_DEV_MODE", "opens administrative endpoints; it is never set in production"),
         ("", '"" is not the name of an environment variable'),
         ("A B", '"A B" is not the name of an environment variable'),
@@ -320,7 +321,7 @@ SECRET = "looks like a secret; secrets never go into the environment here"
     ],
 )
 def test_variables_that_may_not_be_set_are_refused(name, message):
-    """What the plan decides, what looks like a secret, what opens a door, and what is no name."""
+    """What plan or pod decides, what looks like a secret, what opens a door, and what is no name."""
     managed = server_env(startup_budget_s=1, cache_root="/cache", cpu_kv_cache_gib=None)
     assert [str(problem) for problem in check_env({name: "x"}, managed, "env")] == [f"env.{name}: {message}"]
 
