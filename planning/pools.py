@@ -40,15 +40,21 @@ def resolve_pools(settings: StackSettings, catalog: Catalog, problems: list[Prob
 
 
 def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
-    """Nodes that two pools name: each would take the other's labels away."""
-    found, owners = [], {}
+    """Nodes that two pools name, each of which would take the other's labels away, or that Pulumi could not tell apart.
+
+    Pulumi knows a node as `<pool>-<node>`: `gpu-1` of pool `a` and `1` of pool `a-gpu` would be the same.
+    """
+    found: list[Problem] = []
+    owners: dict[str, str] = {}
+    known: dict[str, tuple[str, str]] = {}
     for name, pool in pools.items():
-        named = pool.provisioning.get("node_names")
-        found += [
-            Problem(f"gpuPools.{name}.provisioning.nodeNames", f"{node} is in pool '{owners[node]}' already")
-            for node in (named if isinstance(named, list) else [])
-            if owners.setdefault(node, name) != name
-        ]
+        path, named = f"gpuPools.{name}.provisioning.nodeNames", pool.provisioning.get("node_names")
+        for node in named if isinstance(named, list) else []:
+            other, same = known.setdefault(f"{name}-{node}", (name, node))
+            if owners.setdefault(node, name) != name:
+                found.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
+            elif other != name:
+                found.append(Problem(path, f"{node} would be mistaken for {same} of pool '{other}'; rename a pool"))
     return found
 
 

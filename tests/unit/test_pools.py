@@ -20,6 +20,11 @@ SAME = "pool b: finds the same nodes as pool a; provisioning.labels would tell t
 NAMED = {"kind": "existing", "nodeNames": NAMES}
 
 
+def one(node: str) -> dict[str, Any]:
+    """One named node."""
+    return {"kind": "existing", "nodeNames": [node]}
+
+
 @pytest.mark.parametrize(
     ("pool", "selector", "affinity"),
     [
@@ -151,6 +156,14 @@ def test_a_machine_type_with_other_gpus_is_refused():
                 "b": {**A10, "nodes": 1, "provisioning": {"kind": "existing", "nodeNames": ["gpu-2"]}},
             },
             ["gpuPools.b.provisioning.nodeNames: gpu-2 is in pool 'a' already"],
+        ),
+        (
+            {"a": {**A10, "nodes": 1, "provisioning": one("gpu-1")}, "a-gpu": {**H200, "provisioning": one("1")}},
+            ["gpuPools.a-gpu.provisioning.nodeNames: 1 would be mistaken for gpu-1 of pool 'a'; rename a pool"],
+        ),
+        (
+            {"a": {**A10, "nodes": 1, "provisioning": one("gpu-1")}, "a-gpu": {**H200, "provisioning": one("2")}},
+            [],
         ),
         ({"a": A10, "b": H200}, []),
     ],
