@@ -12,6 +12,10 @@ LARGEST_NUMBER = 10**15
 DECIMAL = re.compile(r"\s*-?\d+\s*")
 # Fields of a cron expression with their limits; weekday 7 is Sunday to some crons only.
 CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
+CRON_NAMES = {
+    "month": ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    "weekday": ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
+}
 # One item of a field: `*`, a number or name, or a range of them, with an optional step.
 CRON_ITEM = re.compile(r"(\*|(?P<first>\w+)(-(?P<last>\w+))?)(/[1-9]\d*)?")
 
@@ -41,15 +45,20 @@ def _cron(text: str) -> str:
         for item in field.split(","):
             found = CRON_ITEM.fullmatch(item)
             words = [word for word in found.group("first", "last") if word] if found else [item]
-            if not all(_cron_word(word, name, least, most) for word in words):
+            numbers = [_cron_number(word, name, least) for word in words]
+            if not all(least <= number <= most for number in numbers):
                 raise ValueError(f'"{text}" is not a cron expression: {name} {item} is not within {least}-{most}')
+            if numbers != sorted(numbers):
+                raise ValueError(f'"{text}" is not a cron expression: {name} {item} ends before it begins')
     return text
 
 
-def _cron_word(word: str, name: str, least: int, most: int) -> bool:
+def _cron_number(word: str, name: str, least: int) -> int:
+    """The number a word of a field stands for; -1 for none."""
     if word.isdecimal():
-        return least <= int(word) <= most
-    return name in ("month", "weekday") and re.fullmatch(r"[A-Za-z]{3}", word) is not None
+        return int(word)
+    names = CRON_NAMES.get(name, ())
+    return names.index(word.lower()) + least if word.lower() in names else -1
 
 
 # RFC 1123 label, short enough that every name derived from it stays below 63 characters.

@@ -431,6 +431,16 @@ TEXT = "must be text; put it in quotes"
             '"0 24 * * *" is not a cron expression: hour 24 is not within 0-23',
         ),
         (
+            off_peak("0 22-6 * * *"),
+            "models.m.scaling.offPeak.start",
+            '"0 22-6 * * *" is not a cron expression: hour 22-6 ends before it begins',
+        ),
+        (
+            off_peak("0 22 * * SAT-MON"),
+            "models.m.scaling.offPeak.start",
+            '"0 22 * * SAT-MON" is not a cron expression: weekday SAT-MON ends before it begins',
+        ),
+        (
             off_peak("0 22 * * *", "0 8 * * mo"),
             "models.m.scaling.offPeak.end",
             '"0 8 * * mo" is not a cron expression: weekday mo is not within 0-6',
@@ -493,14 +503,25 @@ def test_a_machine_without_a_time_zone_database_takes_every_zone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "cron", ["0 22 * * *", "*/15 8-18 1,15 1-6 1-5", "59 23 31 12 6", "0 8 * JAN MON-FRI", "0-30/10 0 * * SUN"]
+    "cron",
+    [
+        "0 22 * * *",
+        "*/15 8-18 1,15 1-6 1-5",
+        "59 23 31 12 6",
+        "0 8 * JAN MON-FRI",
+        "0-30/10 0 * * SUN",
+        "0 0 1 feb-Mar 0-sat",
+    ],
 )
 def test_schedules_that_cron_takes_are_taken(cron):
     """Stars, steps, ranges, lists and names of months and weekdays are well formed."""
     assert problems(off_peak(cron)) == []
 
 
-@pytest.mark.parametrize("cron", ["60 0 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 7", "a b c d e", "*/0 * * * *"])
+@pytest.mark.parametrize(
+    "cron",
+    ["60 0 * * *", "0 0 0 * *", "0 0 * 13 *", "0 0 * * 7", "a b c d e", "*/0 * * * *", "0 8 * * abc", "0 8 * mon *"],
+)
 def test_schedules_that_cron_refuses_are_refused(cron):
     """Numbers outside of a field's range and words that are none are refused here, not in the cluster."""
     found = problems(off_peak(cron))
