@@ -31,11 +31,18 @@ def _number(value: Any) -> Any:
 
 
 def _url(text: str) -> str:
-    """Refuses what no client could open: a port that is no number, half an IPv6 address."""
+    """Refuses what no client could open: a port that is no number, half an IPv6 address; and passwords."""
     try:
         urlsplit(text).port  # noqa: B018 - reading it is the check
     except ValueError as error:
         raise ValueError(f'"{text}" is not a URL: {error}') from None
+    return _without_user(text)
+
+
+def _without_user(text: str) -> str:
+    """Refuses a password before the host, unseen: it would reach objects and state, where many can read it."""
+    if re.match(r"\w+://[^/]*@", text):
+        raise ValueError("names a user before the host; a URL is no place for secrets, write it without")
     return text
 
 
@@ -82,6 +89,8 @@ QualifiedName = Annotated[
 ]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(_url)]
+# A repository of charts, an oci:// reference or a path.
+ChartSource = Annotated[str, AfterValidator(_without_user)]
 Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$"), AfterValidator(_cron)]
 CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from settings.problems import nearest
 from settings.scalars import (
+    ChartSource,
     CommitSha,
     Cron,
     DnsName,
@@ -574,8 +575,8 @@ class ImagesSettings(Section):
 class ChartOverride(Section):
     """Another source or version of one chart."""
 
-    chart: str | None = Field(default=None, description="chart name, oci:// reference or path")
-    repository: str | None = Field(default=None, description="repository URL; empty with oci:// or a path")
+    chart: ChartSource | None = Field(default=None, description="chart name, oci:// reference or path")
+    repository: ChartSource | None = Field(default=None, description="repository URL; empty with oci:// or a path")
     version: str | None = Field(default=None, description="exact version")
 
 

@@ -199,6 +199,7 @@ LABEL_KEY = (
 LABEL_VALUE = r"must match ^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 EMPTY = "is empty; give a value, or leave the key out"
 TEXT = "must be text; put it in quotes"
+USER_IN_URL = "names a user before the host; a URL is no place for secrets, write it without"
 
 
 @pytest.mark.parametrize(
@@ -315,6 +316,14 @@ TEXT = "must be text; put it in quotes"
             "observability.prometheusUrl",
             '"http://p:70000" is not a URL: Port out of range 0-65535',
         ),
+        (
+            stack(observability={"prometheusUrl": "https://me:secret@prom:9090"}),
+            "observability.prometheusUrl",
+            USER_IN_URL,
+        ),
+        (stack(charts={"keda": {"repository": "https://me:pw@charts.corp"}}), "charts.keda.repository", USER_IN_URL),
+        (stack(charts={"keda": {"chart": "oci://me:pw@reg.corp/keda"}}), "charts.keda.chart", USER_IN_URL),
+        (weights(hub={"endpoint": "https://token@mirror.example.com/hf"}), "weights.hub.endpoint", USER_IN_URL),
         (stack(images={"mirror": "https://r"}), "images.mirror", f'"https://r" is not well formed; it {PREFIX}'),
         (
             stack(images={"overrides": {"vllm": {"repository": "vllm/vllm-openai:v1"}}}),
