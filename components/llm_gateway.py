@@ -4,6 +4,7 @@ Owns the proxy, its configuration, keys, Redis (unless there is none), exposure 
 holds names of environment variables only; every key comes from a Secret.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -20,6 +21,8 @@ from planning.plan import GatewayPlan
 
 APP, MIGRATION_APP = "litellm", "litellm-migration"
 AWAIT_TIMEOUT = "15m"
+# What fits into an HTTP header; a key read from a file may end in a line break.
+STRONG_KEY = re.compile(r"sk-[!-~]{17,}")
 # It gives up, and says why, before the engine does.
 MIGRATION_DEADLINE_S = 780
 
@@ -184,11 +187,11 @@ class LlmGateway(pulumi.ComponentResource):
 
 
 def _strong(key: str) -> str:
-    """Refuses a master key that LiteLLM would refuse, before anything is deployed."""
-    if not key.startswith("sk-") or len(key) < 20:
+    """Refuses a master key that LiteLLM would refuse, or no client could send, before anything is deployed."""
+    if not STRONG_KEY.fullmatch(key):
         raise pulumi.RunError(
-            "gatewayMasterKey: must start with sk- and have at least 20 characters; run: pulumi config set --secret "
-            'gatewayMasterKey "sk-$(openssl rand -hex 24)"'
+            "gatewayMasterKey: must start with sk- and have at least 20 characters, all of them visible ASCII; run: "
+            'pulumi config set --secret gatewayMasterKey "sk-$(openssl rand -hex 24)"'
         )
     return key
 

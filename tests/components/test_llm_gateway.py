@@ -206,11 +206,22 @@ def test_a_derived_key_is_secret_wherever_it_goes():
     assert deploy(build).secret_exports == {"key"}
 
 
-@pytest.mark.parametrize("key", ["sk-short", "no-prefix-but-long-enough"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-short",
+        "no-prefix-but-long-enough",
+        "sk-read-from-a-file-0123\n",
+        "sk-with spaces in it",
+        "sk-schlüssel-0123456",
+    ],
+)
 def test_a_weak_master_key_is_refused(key: str):
-    """A key LiteLLM would refuse is refused here, with the command that makes a good one, and is not repeated."""
+    """A key LiteLLM would refuse or no client could send: the command that makes a good one, and not the key."""
     (refusal,) = refusals(own_keys(gatewayMasterKey=key))
-    assert refusal.startswith("gatewayMasterKey: must start with sk- and have at least 20 characters; run: ")
+    assert refusal.startswith(
+        "gatewayMasterKey: must start with sk- and have at least 20 characters, all of them visible ASCII; run: "
+    )
     assert key not in refusal
 
 
