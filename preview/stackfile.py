@@ -89,12 +89,17 @@ def read_stack(project: Project, stack: str) -> StackConfig:
     values: dict[str, str] = {}
     secret_keys: list[str] = []
     merged = _defaults(project) | {_full(project, key): value for key, value in (given or {}).items()}
+    objects = _objects(project)
+    if empty := [key.partition(":")[2] for key in sorted(objects & merged.keys()) if merged[key] is None]:
+        raise Refused(Problem(key, "is empty; give a value, or leave the key out") for key in empty)
     for key, value in merged.items():
         if value is None:
             continue
         try:
             shown, secret = _without_ciphers(value)
-            values[key] = shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False, sort_keys=True)
+            # text in the place of an object is handed over as such, whatever is written in it: the engine refuses it
+            text = isinstance(shown, str) and (secret or key not in objects)
+            values[key] = shown if text else json.dumps(shown, ensure_ascii=False, sort_keys=True)
         except RecursionError:
             raise Refused([Problem(file.name, f"{key} contains itself")]) from None
         if secret:
@@ -113,6 +118,15 @@ def _defaults(project: Project) -> dict[str, Any]:
         elif (value := entry.get("value", entry.get("default"))) is not None:
             defaults[_full(project, key)] = value
     return defaults
+
+
+def _objects(project: Project) -> set[str]:
+    """Full names of the keys that `Pulumi.yaml` declares as objects; the engine takes nothing else for them."""
+    return {
+        _full(project, key)
+        for key, entry in project.declared.items()
+        if isinstance(entry, dict) and entry.get("type") == "object"
+    }
 
 
 def _full(project: Project, key: object) -> str:
@@ -149,9 +163,15 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+_DECIMAL = r"(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?"
+# In this order: what is no whole number, such as 08, may be a number.
 _SCALARS = {
     "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    "tag:yaml.org,2002:int": (r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)$", "-+0123456789"),
+    "tag:yaml.org,2002:int": (
+        r"^[-+]?(?:0b[01_]+|0o[0-7_]+|0[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)$",
+        "-+0123456789",
+    ),
+    "tag:yaml.org,2002:float": (rf"^(?:[-+]?(?:{_DECIMAL}|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$", "-+0123456789."),
 }
 _Loader.yaml_implicit_resolvers = {
     first: [entry for entry in entries if entry[0] not in (*_SCALARS, "tag:yaml.org,2002:timestamp")]

@@ -71,6 +71,19 @@ def test_a_default_is_replaced_and_not_merged(project):
         ("shop:x: no", "no"),
         ("shop:x: 2026-11-01", "2026-11-01"),
         ("shop:x: 1:30", "1:30"),
+        ("shop:x: 8e3", "8000.0"),
+        ("shop:x: 8_192", "8192"),
+        ("shop:x: 8_192.", "8192.0"),
+        ("shop:x: .5", "0.5"),
+        ("shop:x: 020000", "8192"),
+        ("shop:x: 0o20000", "8192"),
+        ("shop:x: -0x10", "-16"),
+        ("shop:x: 08192", "8192.0"),
+        ("shop:x: 0", "0"),
+        ("shop:x: 1:30.5", "1:30.5"),
+        ("shop:x: 1.2.3", "1.2.3"),
+        ("shop:x: .5.5", ".5.5"),
+        ("shop:x: ._", "._"),
         ("shop:x: [1, a]", '[1, "a"]'),
         ("shop:x: {b: 1, a: {c: ü}}", '{"a": {"c": "ü"}, "b": 1}'),
         ("shop:x: &here {a: 1}\n  shop:y: *here", '{"a": 1}'),
@@ -79,6 +92,23 @@ def test_a_default_is_replaced_and_not_merged(project):
 def test_values_are_handed_over_as_text(project, text, expected):
     """Keys get the project's name, objects become JSON with sorted keys, scalars the text YAML 1.2 sees."""
     assert stack(project, f"config:\n  {text}\n").values["shop:x"] == expected
+
+
+def test_text_in_the_place_of_an_object_stays_text(project):
+    """The engine takes no JSON for an object, so neither may the settings: they are handed a text to refuse."""
+    assert stack(project, "config: {shop:cluster: '{\"context\": \"c\"}', shop:x: '{}'}").values == {
+        **stack(project, "").values,
+        "shop:cluster": '"{\\"context\\": \\"c\\"}"',
+        "shop:x": "{}",
+    }
+
+
+def test_an_empty_object_key_is_refused(project):
+    """The engine takes no null for an object, all of them are named."""
+    assert refusal(project, "config:\n  shop:gateway:\n  cluster: ~\n  shop:token:\n") == [
+        "cluster: is empty; give a value, or leave the key out",
+        "gateway: is empty; give a value, or leave the key out",
+    ]
 
 
 def test_a_key_without_value_is_left_out(project):
