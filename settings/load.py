@@ -53,9 +53,11 @@ def load() -> Loaded:
     """Reads the configuration of the running stack; every problem in it is returned, none is raised."""
     config = pulumi.Config()
     prefix = f"{config.name}:"
-    keys = [key.removeprefix(prefix) for key in (CONFIG.get() or get_config_env()) if key.startswith(prefix)]
+    given = [*(CONFIG.get() or get_config_env())]
+    keys = [key.removeprefix(prefix) for key in given if key.startswith(prefix)]
     known = (*OBJECT_KEYS, *SECRET_KEYS)
     problems = [Problem(key, f"unknown key{nearest(key, known)}") for key in keys if key not in known]
+    problems += _astray(given, config.name, known)
     values: dict[str, Any] = {}
     for key in (key for key in keys if key in OBJECT_KEYS):
         if is_config_secret(prefix + key):
@@ -66,6 +68,16 @@ def load() -> Loaded:
     secrets = Secrets(_secret(config, MASTER_KEY, problems), _secret(config, HUB_TOKEN, problems))
     problems += _keys_problems(settings, secrets)
     return Loaded(settings, secrets, tuple(problems), f"{config.name}-{pulumi.get_stack()}")
+
+
+def _astray(given: Sequence[str], project: str, known: Sequence[str]) -> list[Problem]:
+    """Keys of ours under the name of another project, as in a stack file that was copied: nobody would read them."""
+    parts = [key.partition(":") for key in given]
+    return [
+        Problem(f"{owner}:{key}", f"is not of this project, which is '{project}'; write {project}:{key}")
+        for owner, _, key in parts
+        if owner != project and key in known
+    ]
 
 
 def _plain(config: pulumi.Config, key: str) -> Any:

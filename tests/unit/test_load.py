@@ -81,6 +81,18 @@ def test_keys_of_other_projects_are_not_ours():
     assert said(stack()) == []
 
 
+def test_keys_of_ours_in_the_name_of_another_project_are_refused(monkeypatch):
+    """A copied stack file keeps the name of its project; unsaid, its gateway would be that of the defaults."""
+    monkeypatch.setattr("pulumi.config.get_project", lambda: "shop")
+    assert said(stack()) == [
+        *(f"llm-stack:{key}: is not of this project, which is 'shop'; write shop:{key}" for key in stack()),
+        "cluster: is missing: which cluster",
+        "gpuPools: is missing: groups of nodes, by name",
+        "weights: is missing: how model weights reach the pods",
+        "models: is missing: what is served, by public name",
+    ]
+
+
 def test_a_secret_arrives_as_a_secret_output():
     """The master key is an Output that is secret and resolves to its value; it is never part of the settings."""
     found, key = resolved({**OPEN, "gatewayMasterKey": MASTER_KEY}, ("gatewayMasterKey",))
