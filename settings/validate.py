@@ -5,6 +5,7 @@ a misspelt key and a model that does not fit are reported together.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from types import UnionType
@@ -13,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from settings.problems import Problem, nearest
+from settings.scalars import LABEL
 from settings.schema import StackSettings
 
 Path = tuple[str | int, ...]
@@ -141,7 +143,9 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
         case "string_type":
             return f"{shown} must be text; put it in quotes"
         case "string_pattern_mismatch":
-            return f"{shown} is not well formed; it must match {context['pattern']}"
+            return (
+                f"{shown} is not well formed; it must match {context['pattern']}{_near(str(value), context['pattern'])}"
+            )
         case "string_too_long":
             return f"{shown} must have at most {context['max_length']} characters"
         case "too_short":
@@ -170,6 +174,14 @@ def _shown(value: Any) -> str:
 def _only_guess(word: str, known: list[str]) -> str:
     guess = nearest(word, known)
     return guess if guess.startswith("; did") else ""
+
+
+def _near(text: str, pattern: str) -> str:
+    """The name that was probably meant: in lower case, and with dashes where only they are allowed."""
+    near = text.lower()
+    if pattern == LABEL:
+        near = re.sub(r"[^a-z0-9]+", "-", near).strip("-")
+    return f"; did you mean '{near}'?" if near != text and re.fullmatch(pattern, near) else ""
 
 
 def _section(path: Path, values: Any) -> type[BaseModel] | None:

@@ -296,7 +296,19 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
         ),
         # forms
         (cluster(kubernetes="1.4"), "cluster.kubernetes", r'"1.4" is not well formed; it must match ^1\.\d{2}$'),
-        (stack(models={"M_1": MODEL}), "models.M_1", f'"M_1" is not well formed; it {NAME}'),
+        (stack(models={"M_1": MODEL}), "models.M_1", f"\"M_1\" is not well formed; it {NAME}; did you mean 'm-1'?"),
+        (
+            stack(models={"Qwen2.5-7B-Instruct": MODEL}),
+            "models.Qwen2.5-7B-Instruct",
+            f"\"Qwen2.5-7B-Instruct\" is not well formed; it {NAME}; did you mean 'qwen2-5-7b-instruct'?",
+        ),
+        (stack(models={"__": MODEL}), "models.__", f'"__" is not well formed; it {NAME}'),
+        (
+            gateway(host="LLM.corp"),
+            "gateway.host",
+            f"\"LLM.corp\" is not well formed; it {DNS_NAME}; did you mean 'llm.corp'?",
+        ),
+        (gateway(host="llm.corp:8443"), "gateway.host", f'"llm.corp:8443" is not well formed; it {DNS_NAME}'),
         (stack(models={"x" * 41: MODEL}), f"models.{'x' * 41}", f'"{"x" * 41}" must have at most 40 characters'),
         (cluster(namespace="n" * 64), "cluster.namespace", f'"{"n" * 64}" must have at most 63 characters'),
         (
