@@ -26,17 +26,8 @@ def karpenter(name: str, args: Mapping[str, Any], opts: pulumi.ResourceOptions) 
             "securityGroupSelectorTerms": terms,
             "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
             "blockDeviceMappings": [
-                {
-                    "deviceName": "/dev/xvda",
-                    "ebs": {
-                        "volumeType": "gp3",
-                        "volumeSize": f"{wanted['disk_gib']}Gi",
-                        "throughput": 1000,
-                        "iops": 16000,
-                        "encrypted": True,
-                        "deleteOnTermination": True,
-                    },
-                }
+                *([_disk(*wanted["system_disk"])] if wanted["system_disk"] else []),
+                _disk(*wanted["data_disk"], throughput=1000, iops=16000),
             ],
         }
         created.append(
@@ -82,6 +73,11 @@ def karpenter(name: str, args: Mapping[str, Any], opts: pulumi.ResourceOptions) 
         )
     )
     return created
+
+
+def _disk(device: str, gib: int, **speed: int) -> dict[str, Any]:
+    volume = {"volumeType": "gp3", "volumeSize": f"{gib}Gi", "encrypted": True, "deleteOnTermination": True}
+    return {"deviceName": device, "ebs": {**volume, **speed}}
 
 
 def compute_class(name: str, args: Mapping[str, Any], opts: pulumi.ResourceOptions) -> pulumi.Resource:

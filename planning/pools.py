@@ -22,6 +22,8 @@ GPU_TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedu
 POOL_LABEL = "llm-stack.io/pool"
 # Time the verification Job gives nodes that are being labelled by GPU feature discovery.
 VERIFY_TIMEOUT_S = 600
+# Bottlerocket keeps images and caches on a second volume; its system fits the size Karpenter gives it by default.
+ROOT_DEVICE, DATA_DEVICE, BOTTLEROCKET_SYSTEM_GIB = "/dev/xvda", "/dev/xvdb", 4
 Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
@@ -83,6 +85,7 @@ def _pool(
     if isinstance(provisioning, KarpenterNodes):
         declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
         declared["discovery_tag"] = provisioning.discovery_tag or settings.cluster.identifier
+        declared["system_disk"], declared["data_disk"] = _disks(provisioning)
     return PoolPlan(
         name=name,
         gpu=pool.gpu,
@@ -103,6 +106,13 @@ def _pool(
         usd_per_node_hour=price,
         reasons=reasons,
     )
+
+
+def _disks(wanted: KarpenterNodes) -> tuple[tuple[str, int] | None, tuple[str, int]]:
+    """(device, GiB) of a volume for the system alone, where the AMI has one, and of that for images and caches."""
+    if wanted.ami_alias.startswith("bottlerocket@"):
+        return (ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB), (DATA_DEVICE, wanted.disk_gib)
+    return None, (ROOT_DEVICE, wanted.disk_gib)
 
 
 def _role(pool: PoolSettings) -> dict[str, str]:

@@ -102,6 +102,8 @@ Tag = Annotated[str, StringConstraints(pattern=f"^{TAG}$")]
 RegistryPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$")]
 PositiveInt = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 NonNegativeInt = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+# Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB (Amazon EBS).
+DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
 # Seconds an autoscaler may look back, and between two of its steps (Kubernetes API, HPAScalingRules, HPAScalingPolicy).
 # KEDA hands both on to an autoscaler of Kubernetes, where a larger one would leave the server without any.

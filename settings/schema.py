@@ -15,6 +15,7 @@ from settings.scalars import (
     ChartSource,
     CommitSha,
     Cron,
+    DiskGib,
     DnsName,
     LabelValue,
     Namespace,
@@ -107,10 +108,13 @@ class KarpenterNodes(Section):
     discovery_tag: str | None = Field(
         default=None, description="value of the karpenter.sh/discovery tag on subnets and security groups"
     )
+    # Linux families that an alias may name (Karpenter, EC2NodeClass v1)
     ami_alias: str = Field(
-        default="al2023@latest", pattern=r"^[a-z0-9]+@\S+$", description="AMI alias with version, e.g. al2023@v20261101"
+        default="al2023@latest",
+        pattern=r"^(al2023|al2|bottlerocket)@\S+$",
+        description="AMI alias with version, e.g. al2023@v20261101 or bottlerocket@v1.52.0",
     )
-    disk_gib: PositiveInt = Field(default=300, description="root volume size; images and caches live there")
+    disk_gib: DiskGib = Field(default=300, description="size of the volume that images and caches live on")
 
 
 class ComputeClassNodes(Section):

@@ -179,6 +179,16 @@ def test_the_class_takes_role_and_networks_from_the_cluster_unless_told():
     assert by_default["metadataOptions"] == {"httpTokens": "required", "httpPutResponseHopLimit": 1}
 
 
+def test_bottlerocket_has_a_volume_for_its_system_and_one_for_images():
+    """Only the second is as large and as fast as the images need it."""
+    how = {"kind": "karpenter", "instanceTypes": ["g6.xlarge"], "amiAlias": "bottlerocket@v1.52.0"}
+    small = {"volumeType": "gp3", "volumeSize": "4Gi", "encrypted": True, "deleteOnTermination": True}
+    assert stack(provisioned(**how)).object("EC2NodeClass", "l4")["spec"]["blockDeviceMappings"] == [
+        {"deviceName": "/dev/xvda", "ebs": small},
+        {"deviceName": "/dev/xvdb", "ebs": {**small, "volumeSize": "300Gi", "throughput": 1000, "iops": 16000}},
+    ]
+
+
 def test_an_existing_class_is_used_and_not_declared():
     """With nodeClass given only the NodePool is ours."""
     deployed = stack(provisioned(kind="karpenter", instanceTypes=["g6.xlarge"], nodeClass="shared"))

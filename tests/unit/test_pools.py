@@ -100,7 +100,16 @@ def test_a_bought_node_is_what_its_machine_type_is():
         "discovery_tag": "test-1",
         "ami_alias": "al2023@latest",
         "disk_gib": 300,
+        "system_disk": None,
+        "data_disk": ("/dev/xvda", 300),
     }
+
+
+def test_images_and_caches_are_on_the_volume_that_bottlerocket_has_for_them():
+    """Its first volume holds the system alone: a large one there would leave 20 GiB for images."""
+    wanted = {"kind": "karpenter", "instanceTypes": ["x"], "amiAlias": "bottlerocket@v1.52.0", "diskGib": 500}
+    found = only({**A10, "provisioning": wanted}).provisioning
+    assert (found["system_disk"], found["data_disk"]) == (("/dev/xvda", 4), ("/dev/xvdb", 500))
 
 
 def test_what_is_given_goes_before_what_is_known():

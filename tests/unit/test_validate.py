@@ -429,6 +429,16 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
             "gpuPools.a10.provisioning.capacityTypes[0]",
             "\"spott\" is not one of on-demand, reserved, spot; did you mean 'spot'?",
         ),
+        (
+            pool(provisioning={"kind": "karpenter", "instanceTypes": ["g5.xlarge"], "amiAlias": "ubuntu@v1"}),
+            "gpuPools.a10.provisioning.amiAlias",
+            r'"ubuntu@v1" is not well formed; it must match ^(al2023|al2|bottlerocket)@\S+$',
+        ),
+        (
+            pool(provisioning={"kind": "karpenter", "instanceTypes": ["g5.xlarge"], "diskGib": 20}),
+            "gpuPools.a10.provisioning.diskGib",
+            "20 must be at least 32",
+        ),
         # canary and off-peak hours
         (
             canary(maxNumSeqs="leave out", args=[]),
