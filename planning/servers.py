@@ -17,6 +17,9 @@ from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
 
 CACHE_ROOT = "/cache"
+# A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
+# characters: `controller-revision-hash`, as long as every label.
+LABEL_LIMIT, REVISION_HASH = 63, 10
 
 
 def server_name(model: str, *, canary: bool) -> str:
@@ -105,6 +108,19 @@ def _check_replaced(context: Context, path: str, name: str, wanted: ModelSetting
         context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is replaced by models.{others[0]} already")
 
 
+def _check_group_name(context: Context, name: str, wanted: ModelSettings, *, canary: bool) -> None:
+    """The workers of a group carry a longer name than any other pod; one too long is refused each by each, for ever."""
+    most = wanted.canary.replicas if canary and wanted.canary else wanted.replicas.max
+    server = server_name(name, canary=canary)
+    over = len(f"{server}-{most}-") + REVISION_HASH - LABEL_LIMIT
+    if over > 0:
+        context.refuse(
+            f"models.{name}",
+            f"spans nodes, and the workers of {server} would have a label {over} characters too long; "
+            f"use a name of at most {len(name) - over}",
+        )
+
+
 def _older(version: str, needed: str) -> bool:
     """Whether an image is older than a vLLM version; one that is named by digest only is not known to be."""
     found = re.match(r"v?(\d+)\.(\d+)", version)
@@ -160,6 +176,8 @@ def _server(
     )
     env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
     nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
+    if nodes > 1:
+        _check_group_name(context, name, wanted, canary=canary)
     element = workload.model_bytes
     resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
     return Draft(

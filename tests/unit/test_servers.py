@@ -471,3 +471,17 @@ def test_an_unknown_pool_is_refused_with_the_nearest():
 def test_an_unknown_cache_dtype_is_refused(dtype, said):
     """VLLM's parser would take it, and its engine fail."""
     assert refusals(serving(kvCacheDtype=dtype)) == [f"models.m.kvCacheDtype: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("characters", "replicas", "over", "most"), [(38, 1, 0, 0), (37, 10, 0, 0), (40, 1, 2, 38), (38, 10, 1, 37)]
+)
+def test_the_name_of_a_model_that_spans_nodes_leaves_room_for_its_groups(characters, replicas, over, most):
+    """The StatefulSet of a group's workers adds a number and a hash, and its pods have no label above 63 characters."""
+    name = "m" * characters
+    canary = {"weight": 10, "maxNumSeqs": 8, "replicas": replicas}
+    model = {"model": "deepseek-ai/DeepSeek-R1", "pool": "h100", "canary": canary}
+    why = f"the workers of vllm-{name}-canary would have a label {over} characters too long"
+    assert refusals(stack(gpuPools={"h100": {**H100, "nodes": 40}}, models={name: model})) == (
+        [f"models.{name}: spans nodes, and {why}; use a name of at most {most}"] if over else []
+    )
