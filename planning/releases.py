@@ -139,14 +139,16 @@ def _release(
     repository = known.repository
     if override is not None and (override.repository is not None or override.chart is not None):
         repository = override.repository or None
-    namespace = settings.observability.namespace if chart in ("kube-prometheus-stack", "prometheus-adapter") else None
+    monitoring = settings.observability.namespace
+    namespace = monitoring if chart in ("kube-prometheus-stack", "prometheus-adapter") else known.namespace
     return ReleasePlan(
         name=name,
         chart=source,
         repository=repository,
         version=version,
-        namespace=namespace or known.namespace,
+        namespace=namespace,
         values=values,
-        privileged=privileged,
+        # node exporters need the host, also those of a Prometheus stack that somebody else has installed there
+        privileged=privileged or namespace == monitoring,
         timeout_s=RELEASE_TIMEOUT_S,
     )

@@ -125,6 +125,19 @@ def test_the_adapter_is_told_where_prometheus_is(url, expected):
     }
 
 
+@pytest.mark.parametrize(
+    ("sections", "chart"),
+    [
+        ({"autoscaling": {"driver": "hpa"}}, "prometheus-adapter"),
+        ({"observability": {"install": False, "namespace": "keda"}}, "keda"),
+    ],
+)
+def test_the_namespace_of_prometheus_keeps_its_node_exporters(sections, chart):
+    """Whoever has installed them: beside an operator of ours the namespace may not ask for less than they need."""
+    raw = {**serving(**SCALES), "observability": {"install": False}, **sections}
+    assert {name: found.privileged for name, found in releases(raw).items()} == {"gpu-operator": True, chart: True}
+
+
 def test_a_release_is_what_the_catalogue_says():
     """Chart, repository, version and namespace of the catalogue; Prometheus selects monitors of every release."""
     found = releases(serving(**SCALES))
