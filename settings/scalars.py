@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-# Beyond it arithmetic is no longer exact.
-LARGEST_NUMBER = 10**15
+# Replicas, seconds and ports are numbers of 32 bits to Kubernetes, and nothing else here is larger.
+LARGEST_NUMBER = 2**31 - 1
 DECIMAL = re.compile(r"\s*-?\d+\s*")
 # Fields of a cron expression with their limits; weekday 7 is Sunday to some crons only.
 CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("weekday", 0, 6))

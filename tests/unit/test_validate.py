@@ -137,6 +137,7 @@ def test_the_input_is_not_changed():
         ("gpu_memory_utilization", 1, 1.0),
         ("gpu_memory_utilization", 1.0, 1.0),
         ("context_tokens", 1, 1),
+        ("context_tokens", 2**31 - 1, 2**31 - 1),
         ("expert_parallel", False, False),
     ],
 )
@@ -259,6 +260,7 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
         (pool(pricePerNodeHourUsd=INF), "gpuPools.a10.pricePerNodeHourUsd", "Infinity must be a finite number"),
         (serving(expertParallel="perhaps"), "models.m.expertParallel", '"perhaps" must be true or false'),
         (serving(maxOutputTokens=10**400), "models.m.maxOutputTokens", "is too large a number"),
+        (serving(replicas={"max": 2**31}), "models.m.replicas.max", "is too large a number"),
         (serving(maxOutputTokens="9" * 400), "models.m.maxOutputTokens", "is too large a number"),
         (cluster(kubernetes=1.36), "cluster.kubernetes", f"1.36 {TEXT}"),
         # ranges
