@@ -48,7 +48,7 @@ def _http_route(
         "matches": paths,
         "backendRefs": [{"group": "", "kind": "Service", "name": service, "port": PORT, "weight": 1}],
         # some gateways cut every exchange after 15 s unless told otherwise
-        "timeouts": {"request": f"{plan.route_timeout_s}s", "backendRequest": f"{plan.route_timeout_s}s"},
+        "timeouts": {"request": _duration(plan.route_timeout_s), "backendRequest": _duration(plan.route_timeout_s)},
     }
     k8s.apiextensions.CustomResource(
         f"{name}-route",
@@ -58,6 +58,11 @@ def _http_route(
         spec={"parentRefs": [parent], "hostnames": [plan.host], "rules": [rule]},
         opts=opts,
     )
+
+
+def _duration(seconds: int) -> str:
+    """As the Gateway API writes it, which takes five digits at most of every unit (GEP-2257)."""
+    return f"{seconds}s" if seconds < 100_000 else f"{seconds // 3600}h{seconds % 3600}s"
 
 
 def _ingress(

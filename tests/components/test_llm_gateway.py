@@ -339,6 +339,14 @@ def test_inside_the_cluster_only():
     }
 
 
+@pytest.mark.parametrize(("timeout_s", "written"), [(99_969, "99999s"), (99_970, "27h2800s"), (604_770, "168h0s")])
+def test_long_timeouts_are_written_in_hours(timeout_s: int, written: str):
+    """The Gateway API takes five digits of a unit; the route waits half a minute longer than the gateway."""
+    deployed = stack(minimal(gateway={**EXPOSED, "requestTimeoutS": timeout_s}))
+    (rule,) = deployed.object("HTTPRoute", "litellm")["spec"]["rules"]
+    assert rule["timeouts"] == {"request": written, "backendRequest": written}
+
+
 def test_gateway_api():
     """An HTTPRoute for the API paths and health only, with timeouts above the gateway's own."""
     deployed = stack(minimal(gateway=EXPOSED))
