@@ -317,7 +317,7 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
     dtype = given.kv_cache_dtype or log.options.get("kv_cache_dtype")
     workload = Workload(
         context_tokens=int(context or model.context.config_tokens),
-        max_num_seqs=chosen_seqs or seqs,
+        max_num_seqs=chosen_seqs or min(seqs, int(chosen_tokens or tokens)),
         max_num_batched_tokens=int(chosen_tokens or tokens),
         kv_cache_dtype=dtype or "auto",
         utilization=share or _default_utilization(log.version),

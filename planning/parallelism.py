@@ -50,7 +50,7 @@ class Fit:
 
 
 def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> list[str]:
-    """What vLLM refuses whatever the memory: divisibility, quantisation blocks, compute capability, context length."""
+    """What vLLM refuses whatever the memory: divisibility, quantisation blocks, compute capability, lengths."""
     shape, tp = model.architecture, parallelism.tensor
     problems: list[str] = []
     if shape is not None:
@@ -69,6 +69,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append("expertParallel needs a mixture-of-experts model")
     if workload.context_tokens > model.context.config_tokens:
         problems.append(_context_problem(model, workload.context_tokens))
+    problems += _batch_problems(workload)
     if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
         # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
         # but its fp8 kernels write bf16 or fp16 only
@@ -80,6 +81,14 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)
     return problems
+
+
+def _batch_problems(workload: Workload) -> list[str]:
+    """A step of the engine has a token for every sequence (vllm/config/scheduler.py, verify_max_model_len)."""
+    sequences, tokens = workload.max_num_seqs, workload.max_num_batched_tokens
+    if sequences <= tokens:
+        return []
+    return [f"maxNumSeqs {sequences} must be at most maxNumBatchedTokens, {tokens}: a step has a token for each"]
 
 
 # Compute capability (times ten) below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.

@@ -84,7 +84,7 @@ def on_gpus(
         return None
     workload = Workload(
         context_tokens=wanted.context_tokens or model.context.config_tokens,
-        max_num_seqs=wanted.max_num_seqs or DEFAULT_MAX_NUM_SEQS,
+        max_num_seqs=_sequences(wanted, DEFAULT_MAX_NUM_SEQS),
         max_num_batched_tokens=wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1],
         kv_cache_dtype=kv_cache_dtype,
         utilization=wanted.gpu_memory_utilization or DEFAULT_UTILIZATION,
@@ -111,6 +111,11 @@ def on_gpus(
     reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
     reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
     return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
+
+
+def _sequences(wanted: ModelSettings, ours: int) -> int:
+    """What was asked for, or else `ours`, but no more than vLLM's steps have tokens."""
+    return wanted.max_num_seqs or min(ours, wanted.max_num_batched_tokens or ours)
 
 
 def _fewer_sequences(
@@ -307,7 +312,8 @@ def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], sequences: 
     if wanted.max_num_seqs is None:
         why = "vLLM's own default may spend GiBs on its sampler's trial run"
         if sequences < DEFAULT_MAX_NUM_SEQS:
-            why = f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
+            small = sequences == wanted.max_num_batched_tokens
+            why = "one per token of a step" if small else f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
         reasons["maxNumSeqs"] = f"{sequences}: {why}"
     if wanted.gpu_memory_utilization is None and "gpuMemoryUtilization" not in said:
         reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
@@ -341,8 +347,8 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
     workload = Workload(
         tokens,
-        wanted.max_num_seqs or CPU_MAX_NUM_SEQS,
-        CPU_BATCHED_TOKENS,
+        _sequences(wanted, CPU_MAX_NUM_SEQS),
+        wanted.max_num_batched_tokens or CPU_BATCHED_TOKENS,
         utilization=NODE_MEMORY_SHARE,
         dtype=workload_flags(wanted.args)["dtype"],
     )

@@ -315,7 +315,7 @@ def test_a_context_may_be_left_to_us():
         (("--max-num-seqs", "1"), {"max_num_seqs": 1, "activation_gib_per_gpu": 0.295}),
         (("--gpu-memory-utilization", "0.95"), {"kv_cache_gib_per_gpu": 4.773}),
         (("--gpu-memory-gib", "40"), {"tensor_parallel": 1, "weights_gib_per_gpu": 27.508}),
-        (("--max-num-batched-tokens", "128"), {"activation_gib_per_gpu": 0.554}),
+        (("--max-num-batched-tokens", "128"), {"max_num_seqs": 128, "activation_gib_per_gpu": 0.48}),
         (("--kv-cache-dtype", "bfloat16"), {"kv_cache_tokens": 53_904}),
     ],
 )

@@ -102,10 +102,14 @@ def hardware(gpu: str, per_node: int, nodes: int = 1) -> Hardware:
         ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, context_tokens=131_073), [
             "contextTokens 131073 exceeds the 40960 of the checkpoint",
         ]),
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, max_num_seqs=2048), []),
+        ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, max_num_seqs=2049), [
+            "maxNumSeqs 2049 must be at most maxNumBatchedTokens, 2048: a step has a token for each",
+        ]),
     ],
 )  # fmt: skip
 def test_rules_of_the_engine_are_said_in_words(model, gpu, parallelism, workload, reasons):
-    """Heads, KV heads, slices, blocks, layers, precision and context, each with its numbers."""
+    """Heads, KV heads, slices, blocks, layers, precision, context and batch, each with its numbers."""
     assert rule_problems(MODELS[model], GPUS[gpu], parallelism, workload) == reasons
 
 

@@ -119,6 +119,22 @@ def test_sequences_of_our_choice_are_as_many_as_let_the_context_fit(context, seq
     assert f"--max-num-seqs={sequences}" in found.args
 
 
+@pytest.mark.parametrize("tokens", [8, 100])
+def test_sequences_of_our_choice_are_no_more_than_a_step_has_tokens(tokens):
+    """VLLM would not start with more, on CPUs neither."""
+    found = server(serving(maxNumBatchedTokens=tokens))
+    assert (found.max_num_seqs, found.reasons["maxNumSeqs"]) == (tokens, f"{tokens}: one per token of a step")
+    assert server(on_cpu(maxNumBatchedTokens=8)).max_num_seqs == 8
+
+
+def test_more_sequences_than_a_step_has_tokens_are_refused():
+    """Of a model, of its canary, and on CPUs."""
+    said = "maxNumSeqs 4096 must be at most maxNumBatchedTokens, 2048: a step has a token for each"
+    assert refusals(serving(maxNumSeqs=4096)) == [f"models.m: {said}"]
+    assert refusals(serving(canary={"weight": 1, "maxNumSeqs": 4096})) == [f"models.m.canary: {said}"]
+    assert refusals(on_cpu(maxNumSeqs=4096)) == [f"models.m: {said}"]
+
+
 @pytest.mark.parametrize("model", [{"contextTokens": 32_768}, {"contextTokens": 24_576, "maxNumSeqs": 256}])
 def test_sequences_are_not_lowered_in_vain_nor_against_what_is_said(model):
     """Sixteen are the fewest we choose, a given number is kept, and the refusal is that of 256."""
