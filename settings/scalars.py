@@ -39,6 +39,12 @@ def _url(text: str) -> str:
     return _without_user(text)
 
 
+def _no_address(text: str) -> str:
+    if re.fullmatch(r"\d+(\.\d+){3}", text):
+        raise ValueError(f'"{text}" is an address; give a name that leads to it')
+    return text
+
+
 def _without_user(text: str) -> str:
     """Refuses a password before the host, unseen: it would reach objects and state, where many can read it."""
     if re.match(r"\w+://[^/]*@", text):
@@ -79,6 +85,8 @@ DnsName = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253),
 ]
+# Of an endpoint: an Ingress and an HTTPRoute are chosen by the name a client asks for.
+HostName = Annotated[DnsName, AfterValidator(_no_address)]
 # Key of a label or annotation, with or without a domain before it, and value of a label.
 QualifiedName = Annotated[
     str,

@@ -17,6 +17,7 @@ from settings.scalars import (
     Cron,
     DiskGib,
     DnsName,
+    HostName,
     LabelValue,
     Namespace,
     NonNegativeInt,
@@ -36,6 +37,9 @@ from settings.scalars import (
     Tag,
     Url,
 )
+
+# The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
+OLDEST_KUBERNETES_MINOR = 30
 
 
 class Section(BaseModel):
@@ -62,11 +66,21 @@ class ClusterSettings(Section):
         default="generic", description="who runs the nodes: decides driver and toolkit switches of the GPU Operator"
     )
     kubernetes: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = Field(
-        default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"'
+        default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"; 1.30 or newer'
     )
     namespace: Namespace = Field(
         default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
     )
+
+    @field_validator("kubernetes")
+    @classmethod
+    def recent(cls, version: str) -> str:
+        """Refuses versions whose API server does not know what every pod declares."""
+        if int(version.removeprefix("1.")) < OLDEST_KUBERNETES_MINOR:
+            raise ValueError(
+                f'"{version}" is too old: pods that pause before they stop need 1.{OLDEST_KUBERNETES_MINOR}'
+            )
+        return version
 
 
 class LabelledNodes(Section):
@@ -478,7 +492,7 @@ class DatabaseSettings(Section):
 class GatewaySettings(Section):
     """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
 
-    host: DnsName | None = Field(default=None, description="public host name; required when exposed")
+    host: HostName | None = Field(default=None, description="public host name; required when exposed")
     expose: GatewayApiExposure | IngressExposure | ClusterOnly = Field(
         default=ClusterOnly(kind="none"),
         discriminator="kind",

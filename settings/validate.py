@@ -146,6 +146,8 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
             return (
                 f"{shown} is not well formed; it must match {context['pattern']}{_near(str(value), context['pattern'])}"
             )
+        case "string_too_short":
+            return "is empty; give a value, or leave the key out"
         case "string_too_long":
             return f"{shown} must have at most {context['max_length']} characters"
         case "too_short":

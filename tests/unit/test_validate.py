@@ -298,6 +298,12 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
         ),
         # forms
         (cluster(kubernetes="1.4"), "cluster.kubernetes", r'"1.4" is not well formed; it must match ^1\.\d{2}$'),
+        (
+            cluster(kubernetes="1.29"),
+            "cluster.kubernetes",
+            '"1.29" is too old: pods that pause before they stop need 1.30',
+        ),
+        (cluster(context=""), "cluster.context", EMPTY),
         (stack(models={"M_1": MODEL}), "models.M_1", f"\"M_1\" is not well formed; it {NAME}; did you mean 'm-1'?"),
         (
             stack(models={"Qwen2.5-7B-Instruct": MODEL}),
@@ -310,6 +316,7 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
             "gateway.host",
             f"\"LLM.corp\" is not well formed; it {DNS_NAME}; did you mean 'llm.corp'?",
         ),
+        (gateway(host="10.0.0.1"), "gateway.host", '"10.0.0.1" is an address; give a name that leads to it'),
         (gateway(host="llm.corp:8443"), "gateway.host", f'"llm.corp:8443" is not well formed; it {DNS_NAME}'),
         (stack(models={"x" * 41: MODEL}), f"models.{'x' * 41}", f'"{"x" * 41}" must have at most 40 characters'),
         (cluster(namespace="n" * 64), "cluster.namespace", f'"{"n" * 64}" must have at most 63 characters'),
