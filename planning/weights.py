@@ -105,6 +105,8 @@ def _endpoint(hub: HubSettings) -> tuple[bool, int]:
     parts = urlsplit(hub.endpoint)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
+    if hub.private is not None:
+        return hub.private, port
     try:
         return ipaddress.ip_address(host).is_private, port
     except ValueError:

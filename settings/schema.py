@@ -189,9 +189,21 @@ class HubSettings(Section):
 
     kind: Literal["huggingface", "modelscope"] = Field(default="huggingface", description="protocol of the hub")
     endpoint: Url | None = Field(default=None, description="mirror of the hub, e.g. https://hf-mirror.com")
+    private: bool | None = Field(
+        default=None,
+        description="whether the mirror is inside the private network, which downloads may not reach otherwise; "
+        "default: by its name, true for private addresses and names such as hub.corp",
+    )
     token_secret: DnsName | None = Field(
         default=None, description="existing Secret with the key `token`, instead of the config secret huggingFaceToken"
     )
+
+    @model_validator(mode="after")
+    def private_needs_an_endpoint(self) -> Self:
+        """The hub itself is on the internet."""
+        if self.private is not None and self.endpoint is None:
+            raise ValueError("private needs endpoint, the mirror it is said of")
+        return self
 
 
 class WeightsSettings(Section):

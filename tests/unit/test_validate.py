@@ -326,6 +326,7 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
             f'"{"r" * 54}" must have at most 53 characters',
         ),
         (serving(revision="main"), "models.m.revision", '"main" is not well formed; it must match ^[0-9a-f]{40}$'),
+        (weights(hub={"private": True}), "weights.hub", "private needs endpoint, the mirror it is said of"),
         (weights(hub={"endpoint": "mirror"}), "weights.hub.endpoint", f'"mirror" is not well formed; it {URL}'),
         (
             weights(hub={"endpoint": "https://mirror:port"}),

@@ -163,6 +163,15 @@ def test_the_hub_is_inside_or_outside_of_the_private_network(endpoint, expected)
     assert (found.hub_is_private, found.hub_port, found.hub_endpoint) == (*expected, endpoint)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "private"), [("https://artifactory.example.com/hf", True), ("http://mirror.corp:8080", False)]
+)
+def test_what_is_said_of_a_mirror_goes_before_its_name(endpoint, private):
+    """A public name may lead to a private address, and a private one to the internet."""
+    hub = {"endpoint": endpoint, "private": private}
+    assert planned(stack(weights={"storageClass": "nfs", "hub": hub})).weights.hub_is_private == private
+
+
 def test_settings_of_the_weights_reach_the_plan():
     """Storage class, prewarming and the Secret with the token; the download runs in the CPU image."""
     raw = stack(weights={"storageClass": "fast", "prewarm": False, "hub": {"tokenSecret": "hub"}})
