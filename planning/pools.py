@@ -82,7 +82,10 @@ def _pool(
     machine, price, reasons = _machine(name, pool, catalog, problems)
     bought = isinstance(provisioning, (KarpenterNodes, ComputeClassNodes))
     declared: dict[str, object] = provisioning.model_dump(exclude_none=True)
-    if isinstance(provisioning, KarpenterNodes):
+    if isinstance(provisioning, KarpenterNodes) and provisioning.node_class is not None:
+        # defaults of a class that is not made
+        del declared["ami_alias"], declared["disk_gib"]
+    elif isinstance(provisioning, KarpenterNodes):
         declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
         declared["discovery_tag"] = provisioning.discovery_tag or settings.cluster.identifier
         declared["system_disk"], declared["data_disk"] = _disks(provisioning)

@@ -116,7 +116,7 @@ class KarpenterNodes(Section):
         default=["on-demand"], min_length=1, description="capacity types Karpenter may buy"
     )
     node_class: DnsName | None = Field(
-        default=None, description="an existing EC2NodeClass to use; the keys below are then not needed"
+        default=None, description="an existing EC2NodeClass to use; the keys below are then left out"
     )
     role: str | None = Field(default=None, description="IAM role of the nodes; default KarpenterNodeRole-<identifier>")
     discovery_tag: str | None = Field(
@@ -129,6 +129,18 @@ class KarpenterNodes(Section):
         description="AMI alias with version, e.g. al2023@v20261101 or bottlerocket@v1.52.0",
     )
     disk_gib: DiskGib = Field(default=300, description="size of the volume that images and caches live on")
+
+    @model_validator(mode="after")
+    def one_class(self) -> Self:
+        """What would go into a class of our own must be left out where another is named: nobody would read it."""
+        ours = [
+            type(self).model_fields[field].alias or field
+            for field in ("role", "discovery_tag", "ami_alias", "disk_gib")
+            if field in self.model_fields_set
+        ]
+        if self.node_class is not None and ours:
+            raise ValueError(f'{" and ".join(ours)} must be left out: nodeClass "{self.node_class}" says it already')
+        return self
 
 
 class ComputeClassNodes(Section):

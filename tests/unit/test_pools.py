@@ -105,6 +105,19 @@ def test_a_bought_node_is_what_its_machine_type_is():
     }
 
 
+def test_a_class_that_exists_says_what_its_nodes_are():
+    """Nothing of a class of ours is planned beside it, so nothing is said of an AMI that moves."""
+    wanted = {"kind": "karpenter", "instanceTypes": ["x"], "nodeClass": "shared"}
+    plan = planned(serving({**A10, "pricePerNodeHourUsd": 1, "provisioning": wanted}))
+    assert plan.pools["a10"].provisioning == {
+        "kind": "karpenter",
+        "instance_types": ["x"],
+        "capacity_types": ["on-demand"],
+        "node_class": "shared",
+    }
+    assert plan.warnings == ()
+
+
 def test_images_and_caches_are_on_the_volume_that_bottlerocket_has_for_them():
     """Its first volume holds the system alone: a large one there would leave 20 GiB for images."""
     wanted = {"kind": "karpenter", "instanceTypes": ["x"], "amiAlias": "bottlerocket@v1.52.0", "diskGib": 500}

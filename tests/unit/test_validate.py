@@ -449,6 +449,19 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
             "gpuPools.a10.provisioning.diskGib",
             "20 must be at least 32",
         ),
+        (
+            pool(
+                provisioning={
+                    "kind": "karpenter",
+                    "instanceTypes": ["g5.xlarge"],
+                    "nodeClass": "shared",
+                    "amiAlias": "al2023@v20261101",
+                    "diskGib": 500,
+                }
+            ),
+            "gpuPools.a10.provisioning",
+            'amiAlias and diskGib must be left out: nodeClass "shared" says it already',
+        ),
         # canary and off-peak hours
         (
             canary(maxNumSeqs="leave out", args=[]),
