@@ -1,5 +1,6 @@
 """Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from catalog.load import Catalog
@@ -7,6 +8,7 @@ from catalog.schema import Gpu
 from planning.plan import PoolPlan
 from planning.timing import NODE_START_S
 from settings.problems import Problem, nearest
+from settings.scalars import ROLE_NAME
 from settings.schema import (
     ComputeClassNodes,
     ExistingNodes,
@@ -87,6 +89,9 @@ def _pool(
         del declared["ami_alias"], declared["disk_gib"]
     elif isinstance(provisioning, KarpenterNodes):
         declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
+        if not re.fullmatch(ROLE_NAME, str(declared["role"])):
+            why = f"is missing: {declared['role']}, after cluster.identifier, is not the name of an IAM role"
+            problems.append(Problem(f"gpuPools.{name}.provisioning.role", why))
         declared["discovery_tag"] = provisioning.discovery_tag or settings.cluster.identifier
         declared["system_disk"], declared["data_disk"] = _disks(provisioning)
     return PoolPlan(

@@ -39,6 +39,14 @@ def _url(text: str) -> str:
     return _without_user(text)
 
 
+def _role(text: str) -> str:
+    if not re.fullmatch(ROLE_NAME, text):
+        name = text.rpartition("/")[2]
+        guess = f"; did you mean '{name}'?" if text.startswith("arn:") and re.fullmatch(ROLE_NAME, name) else ""
+        raise ValueError(f'"{text}" is not the name of an IAM role{guess}')
+    return text
+
+
 def _no_address(text: str) -> str:
     if re.fullmatch(r"\d+(\.\d+){3}", text):
         raise ValueError(f'"{text}" is an address; give a name that leads to it')
@@ -110,6 +118,9 @@ Tag = Annotated[str, StringConstraints(pattern=f"^{TAG}$")]
 RegistryPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$")]
 PositiveInt = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 NonNegativeInt = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+# Name of an IAM role, which is not its ARN (IAM, CreateRole).
+ROLE_NAME = r"[A-Za-z0-9_+=,.@-]{1,64}"
+RoleName = Annotated[str, AfterValidator(_role)]
 # Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB (Amazon EBS).
 DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]

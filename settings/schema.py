@@ -30,6 +30,7 @@ from settings.scalars import (
     RegistryPrefix,
     ReleaseName,
     Repository,
+    RoleName,
     ScalingPeriod,
     ScalingWindow,
     Sha256,
@@ -118,7 +119,9 @@ class KarpenterNodes(Section):
     node_class: DnsName | None = Field(
         default=None, description="an existing EC2NodeClass to use; the keys below are then left out"
     )
-    role: str | None = Field(default=None, description="IAM role of the nodes; default KarpenterNodeRole-<identifier>")
+    role: RoleName | None = Field(
+        default=None, description="IAM role of the nodes; default KarpenterNodeRole-<identifier>"
+    )
     discovery_tag: str | None = Field(
         default=None, description="value of the karpenter.sh/discovery tag on subnets and security groups"
     )

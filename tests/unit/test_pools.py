@@ -105,6 +105,17 @@ def test_a_bought_node_is_what_its_machine_type_is():
     }
 
 
+def test_a_role_after_an_identifier_that_is_an_arn_must_be_given():
+    """What would be derived is no role, and Karpenter would find that out at the first node."""
+    arn = "arn:aws:eks:eu-central-1:123456789012:cluster/gpu"
+    wanted = {"kind": "karpenter", "instanceTypes": ["x"]}
+    raw = {**serving({**A10, "provisioning": wanted}), "cluster": {"context": "c", "identifier": arn}}
+    why = f"is missing: KarpenterNodeRole-{arn}, after cluster.identifier, is not the name of an IAM role"
+    assert refusals(raw) == [f"gpuPools.a10.provisioning.role: {why}"]
+    raw["gpuPools"]["a10"]["provisioning"] = {**wanted, "role": "gpu-nodes"}
+    assert refusals(raw) == []
+
+
 def test_a_class_that_exists_says_what_its_nodes_are():
     """Nothing of a class of ours is planned beside it, so nothing is said of an AMI that moves."""
     wanted = {"kind": "karpenter", "instanceTypes": ["x"], "nodeClass": "shared"}

@@ -462,6 +462,25 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
             "gpuPools.a10.provisioning",
             'amiAlias and diskGib must be left out: nodeClass "shared" says it already',
         ),
+        (
+            pool(
+                provisioning={
+                    "kind": "karpenter",
+                    "instanceTypes": ["g5.xlarge"],
+                    "role": "arn:aws:iam::123456789012:role/team/gpu-nodes",
+                }
+            ),
+            "gpuPools.a10.provisioning.role",
+            (
+                '"arn:aws:iam::123456789012:role/team/gpu-nodes" is not the name of an IAM role; '
+                "did you mean 'gpu-nodes'?"
+            ),
+        ),
+        (
+            pool(provisioning={"kind": "karpenter", "instanceTypes": ["g5.xlarge"], "role": "gpu nodes"}),
+            "gpuPools.a10.provisioning.role",
+            '"gpu nodes" is not the name of an IAM role',
+        ),
         # canary and off-peak hours
         (
             canary(maxNumSeqs="leave out", args=[]),
