@@ -17,7 +17,7 @@ from planning.scaling import adapter_rules, scaling
 from planning.servers import Draft, draft, server_name
 from planning.weights import weights
 from settings.problems import Problem, Refused
-from settings.schema import IngressExposure, StackSettings
+from settings.schema import ClusterOnly, IngressExposure, StackSettings
 
 SCRAPE_INTERVAL_S = 15
 
@@ -246,6 +246,8 @@ def _warnings(
             said.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
         if str(pool.provisioning.get("ami_alias", "")).endswith("@latest"):
             said.append(f"pool {name}: provisioning.amiAlias {pool.provisioning['ami_alias']} moves; name a version")
+    if isinstance(settings.gateway.expose, ClusterOnly) and settings.gateway.host is not None:
+        said.append(f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out")
     if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
         said.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
     return list(dict.fromkeys([*said, *shared_nodes(pools)]))

@@ -267,6 +267,10 @@ GAP = "an update stops it for about 6 min (no GPUs are spare: pods are replaced 
             {**serving(PRICED), "gateway": {"existingSecret": "k", "host": "h", "expose": INGRESS}},
             ("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it",),
         ),
+        (
+            {**serving(PRICED), "gateway": {"existingSecret": "k", "host": "llm.corp"}},
+            ("gateway: nothing leads from host llm.corp to it; give expose, or leave host out",),
+        ),
     ],
 )  # fmt: skip
 def test_what_works_but_should_be_known_is_said(raw, said):
