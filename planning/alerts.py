@@ -55,8 +55,9 @@ def alerts(
     ]
     rules += [_server_down(server, catalog, namespace) for server in servers]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
-        names = "|".join(sorted(server.name for server in servers if server.pool == pool))
-        waiting = series(kubernetes, "kube_pod_status_unschedulable", namespace=namespace, pod=f"~({names})-.+")
+        inside = [server for server in servers if server.pool == pool]
+        names = "|".join(sorted(pod_names(server.name, server.nodes_per_replica) for server in inside))
+        waiting = series(kubernetes, "kube_pod_status_unschedulable", namespace=namespace, pod=f"~{names}")
         rules.append(
             Rule(
                 "LLMNoGpuAvailable",
@@ -69,6 +70,15 @@ def alerts(
             )
         )
     return tuple(rules)
+
+
+def pod_names(server: str, nodes_per_replica: int) -> str:
+    """A regular expression that finds the pods of a server by their names, and none of `vllm-a-cpu` for `vllm-a`.
+
+    Names of a Deployment's pods end in a hash and five characters, without a dash between where the name is long; those
+    of a group in its number, and that of the pod unless it leads.
+    """
+    return f"{server}-[0-9a-z]{{1,15}}(-[0-9a-z]{{5}})?" if nodes_per_replica == 1 else f"{server}-[0-9]+(-[0-9]+)?"
 
 
 def _server_down(server: ServerPlan, catalog: Catalog, namespace: str) -> Rule:

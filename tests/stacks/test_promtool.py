@@ -162,8 +162,8 @@ def test_a_server_that_may_be_at_zero_never_counts_as_down(tmp_path: Path):
 
 def test_missing_gpus_are_noticed_after_a_quarter_of_an_hour(tmp_path: Path):
     """Unschedulable pods of a pool fire after 15 minutes and name the pool; other pods and shorter waits do not."""
-    waiting = [{"series": PENDING % "vllm-qwen3-14b-abc-1", "values": "1x120"}]
-    other = [{"series": PENDING % "vllm-qwen3-8b-cpu-abc-1", "values": "1x120"}]
+    waiting = [{"series": PENDING % "vllm-qwen3-14b-7c9d8f6b5-x2x4z", "values": "1x120"}]
+    other = [{"series": PENDING % "vllm-qwen3-14b-cpu-7c9d8f6b5-x2x4z", "values": "1x120"}]
     (alert,) = fires(tmp_path, "LLMNoGpuAvailable", waiting, 16)
     assert alert["labels"] == {"pool": "a10", "severity": "critical"}
     assert alert["annotations"]["summary"] == "Pods wait for GPUs of pool a10"
@@ -176,7 +176,7 @@ def test_a_quiet_stack_fires_nothing(tmp_path: Path):
         *ALIVE,
         {"series": WAITING % "a", "values": "0x120"},
         {"series": CACHE, "values": "0.2x120"},
-        {"series": PENDING % "vllm-qwen3-14b-abc-1", "values": "0x120"},
+        {"series": PENDING % "vllm-qwen3-14b-7c9d8f6b5-x2x4z", "values": "0x120"},
         *slow(10),
     ]
     names = {rule["alert"] for group in rules(rendered("prod"))["groups"] for rule in group["rules"]}
