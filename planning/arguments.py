@@ -45,6 +45,8 @@ FIXED = {
 }
 # HF_TOKEN, but not TOKENIZERS_PARALLELISM.
 SECRET_NAME = re.compile(r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY)", re.IGNORECASE)
+# What Kubernetes replaces in arguments and values: a variable of the container; $$ is a plain $ (Kubernetes API, args).
+REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^()\s]+)\)")
 # What the API server takes for the name of a variable.
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 # Variables that no server may have from its user.
@@ -152,6 +154,7 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
     takes = 0.0  # values that may still follow the last option
     for position, argument in enumerate(args):
         where = f"{path}[{position}]"
+        problems += [Problem(where, text) for text in _secrets_named(argument)]
         if not _is_option(argument):
             if takes < 1:
                 problems.append(Problem(where, f'"{argument}" is not an option and belongs to none'))
@@ -179,6 +182,16 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
             elif "." not in name and not (plugins and option.endswith("-parser")):
                 problems += [Problem(where, text) for text in _value_problems(engine, option, name, given)]
     return problems
+
+
+def _secrets_named(text: str) -> list[str]:
+    """What is wrong with a text in which Kubernetes would put the value of a secret, for everybody to read."""
+    names = [found["name"] for found in REFERENCE.finditer(text) if found["name"]]
+    return [
+        f"$({name}) would be replaced by a secret; leave it out, or write $$({name}) for that very text"
+        for name in names
+        if SECRET_NAME.search(name)
+    ]
 
 
 def _is_option(argument: str) -> bool:
@@ -247,7 +260,8 @@ FORMS = {
 def check_env(env: Mapping[str, str], managed: Mapping[str, str], path: str) -> list[Problem]:
     """Environment variables a user adds: never a secret, never one the plan decides."""
     problems = []
-    for name in env:
+    for name, value in env.items():
+        problems += [Problem(f"{path}.{name}", text) for text in _secrets_named(value)]
         if not VARIABLE_NAME.fullmatch(name):
             problems.append(Problem(f"{path}.{name}", f'"{name}" is not the name of an environment variable'))
         elif name in managed:

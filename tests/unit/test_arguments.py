@@ -296,6 +296,26 @@ def test_what_the_plan_decides_exists(option):
 
 # --- environment ------------------------------------------------------------------------------------------------------
 
+NAMED = "$(VLLM_API_KEY) would be replaced by a secret; leave it out, or write $$(VLLM_API_KEY) for that very text"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$(VLLM_API_KEY)", [NAMED]),
+        ("a $(POD_IP) and $(VLLM_API_KEY)", [NAMED]),
+        ("$$$(VLLM_API_KEY)", [NAMED]),
+        ("$$(VLLM_API_KEY)", []),
+        ("$(POD_IP)", []),
+        ("$VLLM_API_KEY", []),
+    ],
+)
+def test_no_argument_or_variable_takes_the_value_of_a_secret(text: str, expected: list[str]):
+    """Kubernetes would put the key itself where a command line and `kubectl describe` show it."""
+    named = [problem.message for problem in check_args([f"--chat-template={text}"], ENGINE, "args")]
+    assert (named, [problem.message for problem in check_env({"NOTE": text}, {}, "env")]) == (expected, expected)
+
+
 SECRET = "looks like a secret; secrets never go into the environment here"
 
 
