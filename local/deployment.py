@@ -5,9 +5,9 @@ import contextlib
 import secrets
 from collections.abc import Callable
 
-from local.backoff import job_pause_s
+from local.backoff import Backoff, job_pause_s
 from local.objects import Workload
-from local.pod import Pod
+from local.pod import SPAWN_FAILED, Pod
 
 MakePod = Callable[[str, Workload], Pod]
 # What Kubernetes ends names of pods with (apimachinery, util/rand): no vowels, nothing that reads like another.
@@ -21,7 +21,7 @@ class Deployment:
         self.workload = workload
         self.pods: list[Pod] = []
         self._make = make
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -31,19 +31,29 @@ class Deployment:
 
     async def _life(self, group: asyncio.TaskGroup) -> None:
         """One pod from its start to its end; its follower starts when it leaves, not when it is gone."""
-        if self._stopping:
+        pod = await self._made()
+        if pod is None:
             return
-        pod = self._make(pod_name(self.workload), self.workload)
         self.pods.append(pod)
         life = group.create_task(pod.run())
         await pod.left.wait()
         group.create_task(self._life(group))
         await life
         self.pods.remove(pod)
+        await asyncio.to_thread(pod.remove)
+
+    async def _made(self) -> Pod | None:
+        """A new pod, tried again and again where its folder cannot be made; None when it is not wanted any more."""
+        wait = Backoff()
+        while not self._stopping.is_set():
+            with contextlib.suppress(OSError):
+                return self._make(pod_name(self.workload), self.workload)
+            await pause(self._stopping, wait.next())
+        return None
 
     async def stop(self, *, at_once: bool) -> None:
         """Deletes all pods, side by side."""
-        self._stopping = True
+        self._stopping.set()
         await asyncio.gather(*(pod.delete(at_once=at_once) for pod in list(self.pods)))
 
 
@@ -69,7 +79,7 @@ class Job:
 
     async def _tries(self) -> bool:
         for tries in range(self.workload.backoff_limit + 1):
-            await self._pause(job_pause_s(tries))
+            await pause(self._stopping, job_pause_s(tries))
             if self._stopping.is_set():
                 break
             status = await self._try()
@@ -79,7 +89,10 @@ class Job:
 
     async def _try(self) -> int:
         """One pod; when its time is over it is deleted as any pod is."""
-        pod = self._make(pod_name(self.workload), self.workload)
+        try:
+            pod = self._make(pod_name(self.workload), self.workload)
+        except OSError:
+            return SPAWN_FAILED
         self.pods = [pod]
         life = asyncio.create_task(pod.run())
         try:
@@ -90,16 +103,19 @@ class Job:
             raise
         finally:
             life.cancel()
-
-    async def _pause(self, seconds: float) -> None:
-        """Waits, or less when it is stopped."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            await asyncio.wait({life})
+            await asyncio.to_thread(pod.remove)
 
     async def stop(self, *, at_once: bool) -> None:
         """Deletes its pod."""
         self._stopping.set()
         await asyncio.gather(*(pod.delete(at_once=at_once) for pod in self.pods))
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Waits, or less when it is stopped."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
 
 
 def pod_name(workload: Workload) -> str:

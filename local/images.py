@@ -54,7 +54,8 @@ STANDS = (
     Stand(
         image="redis",
         entrypoint=("redis-server",),
-        append={"redis-server": ("--port", "{port redis}", "--bind", "127.0.0.1")},
+        # its title would be written over the environment, where its mark is
+        append={"redis-server": ("--port", "{port redis}", "--bind", "127.0.0.1", "--set-proc-title", "no")},
     ),
 )
 # Programs a pod calls by name, and what stands for them; others must be on PATH.

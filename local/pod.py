@@ -6,6 +6,7 @@ Times are those of the rendered objects; how long restarts wait is in local/back
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -14,8 +15,9 @@ from pathlib import Path
 
 from local.backoff import Backoff
 from local.objects import Container, Probe, Workload
-from local.probes import ask, initial_delay, until
+from local.probes import NO_ANSWER, ask, initial_delay, until
 from local.process import SIGNALLED, Process
+from local.short import forget
 from local.translate import Command
 
 SPAWN_FAILED, KILLED = 127, SIGNALLED + signal.SIGKILL
@@ -141,16 +143,14 @@ class Pod:
         mark = f"{self.place.mark}/{self.name}/{container.name}"
         log = self.log(container.name)
         try:
-            process = await Process.start(command.argv, command.env, self.place.folder, log, mark)
+            process = Process.start(command.argv, command.env, self.place.folder, log, mark)
         except OSError as error:
-            with log.open("a", encoding="utf-8") as stream:
+            # the disk may be full
+            with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
                 stream.write(f"{command.argv[0]} cannot be started: {error.strerror}\n")
             state.exit_code = SPAWN_FAILED
             return SPAWN_FAILED
         self._processes[container.name] = process
-        if self.deleting:
-            # deleted while it was started: whoever deleted found nothing to stop, and nothing has begun
-            process.signal(signal.SIGKILL)
         state.pid, state.exit_code, state.since = process.pid, None, time.time()
         probing = asyncio.create_task(self._probe(container))
         try:
@@ -170,6 +170,8 @@ class Pod:
         state, probes = self.states[container.name], container.probes
         begun = time.monotonic()
         if (startup := probes.get("startup")) and not await self._started(container, startup, begun):
+            if self.deleting:
+                return
             asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
             self._tell(self.name, f"{container.name} did not start: its startup probe failed {asked}; it is restarted")
             await self._end(container)
@@ -206,6 +208,9 @@ class Pod:
     async def _liveness(self, container: Container, probe: Probe, begun: float) -> None:
         await initial_delay(probe, begun)
         await self._until(container, probe, wanted=False)
+        # who drains may stop answering (pkg/kubelet/prober, StopLivenessAndStartup, 1.36)
+        if self.deleting:
+            return
         self._tell(self.name, f"{container.name} is restarted: its liveness probe failed {probe.failures} times")
         await self._end(container)
 
@@ -234,7 +239,7 @@ class Pod:
         """The hook, cut off by the grace period or the container's own end; a hook that fails changes nothing."""
         assert container.pre_stop is not None, "the caller has looked"
         handler, detail = container.pre_stop
-        with contextlib.suppress(TimeoutError, OSError, ValueError):
+        with contextlib.suppress(*NO_ANSWER):
             async with asyncio.timeout(max(0, deadline - time.monotonic())):
                 if handler == "sleep":
                     async with asyncio.timeout(detail["seconds"]):
@@ -249,7 +254,7 @@ class Pod:
             self._asked += 1
             mark = f"{self.place.mark}/{self.name}/{container.name}/exec-{self._asked}"
             # what a command of a probe says is no part of the container's log
-            process = await Process.start(argv, command.env, self.place.folder, Path(os.devnull), mark)
+            process = Process.start(argv, command.env, self.place.folder, Path(os.devnull), mark)
             return await process.wait()
 
         return run
@@ -258,6 +263,11 @@ class Pod:
         """Ports by name and by rendered number."""
         ports = self.place.ports
         return {key: ports[number] for name, number in container.ports.items() for key in (name, str(number))}
+
+    def remove(self) -> None:
+        """Takes its folder away, and links to what is in it, when it has ended; its logs stay."""
+        forget(self.place.folder)
+        shutil.rmtree(self.place.folder, ignore_errors=True)
 
     def log(self, container: str) -> Path:
         """The container's log, over all its restarts."""

@@ -11,6 +11,8 @@ from local.translate import LOOPBACK
 
 # What a command is run by: argv → its exit status.
 Runner = Callable[[list[str]], Awaitable[int]]
+# What comes of a question that nobody answers, or not in HTTP.
+NO_ANSWER = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
 async def answer(probe: Probe, ports: Mapping[str, int], run: Runner) -> bool:
@@ -18,7 +20,7 @@ async def answer(probe: Probe, ports: Mapping[str, int], run: Runner) -> bool:
     try:
         async with asyncio.timeout(probe.timeout_s):
             return await ask(probe.handler, probe.detail, ports, run)
-    except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+    except NO_ANSWER:
         return False
 
 
@@ -50,12 +52,15 @@ async def until(probe: Probe, ports: Mapping[str, int], run: Runner, *, wanted: 
     """Asks until the answer was `wanted` often enough: True; the other one: False, unless `patient`."""
     count = {True: 0, False: 0}
     enough = {True: probe.successes, False: probe.failures}
+    due = time.monotonic()
     while True:
         good = await answer(probe, ports, run)
         count[good], count[not good] = count[good] + 1, 0
         if count[good] >= enough[good] and (good is wanted or (wanted and not patient)):
             return good is wanted
-        await asyncio.sleep(probe.period_s)
+        # from question to question, however late the answer; one that takes longer than a period is followed at once
+        due = max(due + probe.period_s, time.monotonic())
+        await asyncio.sleep(due - time.monotonic())
 
 
 async def initial_delay(probe: Probe, begun: float) -> None:

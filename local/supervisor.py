@@ -41,8 +41,10 @@ class Events:
     def tell(self, pod: str, text: str) -> None:
         """Keeps one event."""
         self.seen.append((time.time(), pod, text))
-        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {pod}: {text}\n")
-        sys.stdout.flush()
+        # on a full disk only the log lacks it
+        with contextlib.suppress(OSError):
+            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {pod}: {text}\n")
+            sys.stdout.flush()
 
 
 class Supervisor:
@@ -110,6 +112,14 @@ class Supervisor:
     # ---- pods -------------------------------------------------------------------------------------------------------
 
     def _make(self, name: str, workload: Workload) -> Pod:
+        """A pod with its folder. Raises OSError when that cannot be made, and tells so."""
+        try:
+            return self._made(name, workload)
+        except OSError as error:
+            self._tell(name, f"cannot be made: {error.strerror}")
+            raise
+
+    def _made(self, name: str, workload: Workload) -> Pod:
         folder = self.folder.pods / name
         directories = self._volumes(folder, workload)
         opened = {number for item in workload.all_containers for number in item.ports.values()}
@@ -148,7 +158,9 @@ class Supervisor:
 
     def _tell(self, pod: str, text: str) -> None:
         self.events.tell(pod, text)
-        write_targets(self.folder.prometheus, self.plan.rendered, self._pods())
+        # on a full disk a Prometheus finds the pods of before; those that run go on
+        with contextlib.suppress(OSError):
+            write_targets(self.folder.prometheus, self.plan.rendered, self._pods())
 
     def _pods(self) -> list[Pod]:
         return [pod for item in self.workloads for pod in item.pods]

@@ -124,6 +124,41 @@ async def test_a_deleted_pod_is_replaced_before_it_is_gone(tmp_path):
 
 
 @in_loop
+async def test_a_deployment_tries_again_where_no_pod_can_be_made(tmp_path, monkeypatch):
+    """A full disk ends nothing: there is another try, after a pause."""
+    real, pauses = Making(tmp_path), []
+    found = Deployment(parsed(container()), real)
+
+    def make(name, workload):
+        if len(pauses) < 2:
+            raise OSError
+        return real(name, workload)
+
+    async def no_pause(_stopping, seconds):
+        pauses.append(seconds)
+
+    monkeypatch.setattr(found, "_make", make)
+    monkeypatch.setattr(module, "pause", no_pause)
+    life = asyncio.create_task(found.run())
+    await until(lambda: found.pods and found.pods[0].ready)
+    await found.stop(at_once=True)
+    await life
+    assert (pauses, len(real.made), real.made[0].place.folder.exists()) == ([0, 10], 1, False)
+
+
+@in_loop
+async def test_a_job_without_a_pod_has_failed_a_try(tmp_path, monkeypatch, no_pauses):
+    """One that cannot be made counts like one that ended badly."""
+    found = job("pass", tmp_path, backoffLimit=1)
+
+    def make(*_):
+        raise OSError
+
+    monkeypatch.setattr(found, "_make", make)
+    assert (await found.run(), no_pauses) == (False, [0, 1])
+
+
+@in_loop
 async def test_stopping_makes_no_new_pods(tmp_path):
     """Those that leave are not replaced."""
     found = Deployment(parsed(container(), replicas=2), Making(tmp_path))

@@ -7,15 +7,17 @@ import asyncio
 import signal
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from local.pod import KILLED, SPAWN_FAILED, last_lines
 from local.probes import ask
-from local.process import Process
+from local.short import short
 from tests.unit.local_pods import (
     STUBBORN,
     WAITS,
+    Loopback,
     Told,
     alive,
     container,
@@ -292,6 +294,40 @@ async def test_a_named_port_and_its_number_are_asked_where_they_are_here(tmp_pat
         assert await ask("tcpSocket", {"port": 8000}, pod._named(pod.workload.containers[0]), no_command)
 
 
+@in_loop
+async def test_who_drains_is_not_asked_whether_it_lives(tmp_path):
+    """A server that answers no more while it ends is told so once, and is not restarted."""
+    drains = (
+        "import signal, time; from pathlib import Path\n"
+        "def told(*_): print('told', flush=True); Path('sick').touch()\n"
+        "signal.signal(signal.SIGTERM, told); print('up', flush=True)\n"
+        "while not Path('done').exists(): time.sleep(0.01)"
+    )
+    lives = asks("import os; no = os.path.exists('sick'); no and open('no', 'a').write('x'); raise SystemExit(no)")
+    probe = {**lives, "periodSeconds": 0.02, "failureThreshold": 2, "timeoutSeconds": 30}
+    found = parsed(container(drains, livenessProbe=probe), pod={"terminationGracePeriodSeconds": 3600})
+    told = Told()
+    pod = make_pod(tmp_path, found, told)
+    async with running(pod) as life:
+        await until(lambda: pod.ready and log(pod))
+        deleting = asyncio.create_task(pod.delete())
+        no = pod.place.folder / "no"
+        await until(lambda: no.exists() and no.read_text() == "xx")
+        (pod.place.folder / "done").touch()
+        await deleting
+        assert (await life, log(pod), told.said) == (0, ["up", "told"], [])
+
+
+@in_loop
+async def test_what_is_removed_leaves_its_log(tmp_path):
+    """The folder of a pod and every link into it go, as an emptyDir does."""
+    pod = make_pod(tmp_path, parsed(container("print('done')"), kind="Job"))
+    link = short(pod.place.folder / "tmp")
+    assert await pod.run() == 0
+    pod.remove()
+    assert (pod.place.folder.exists(), link.is_symlink(), log(pod)) == (False, False, ["done"])
+
+
 # ---- deleting --------------------------------------------------------------------------------------------------------
 
 
@@ -338,7 +374,11 @@ async def test_pre_stop_by_http_asks_the_container(tmp_path):
 
 @pytest.mark.parametrize(
     "hook",
-    [{"exec": {"command": ["/no/such/program"]}}, asks("raise SystemExit(1)"), {"tcpSocket": {"port": "closed"}}],
+    [
+        {"exec": {"command": ["/no/such/program"]}},
+        asks("raise SystemExit(1)"),
+        {"tcpSocket": {"port": "closed"}},
+    ],
     ids=["missing", "fails", "refused"],
 )
 @in_loop
@@ -347,6 +387,29 @@ async def test_a_hook_that_fails_changes_nothing(tmp_path, hook):
     ports = [{"name": "closed", "containerPort": 9}]
     pod = make_pod(tmp_path, parsed(container(lifecycle={"preStop": hook}, ports=ports)))
     async with running(pod) as life:
+        await until(lambda: pod.ready and log(pod))
+        await pod.delete()
+        assert await life == 143
+
+
+class Silent(Loopback):
+    """A server that ends every connection without an answer."""
+
+    async def serve(self, reader, writer):
+        """One connection."""
+        await reader.read(1)
+        writer.close()
+
+
+@in_loop
+async def test_a_hook_that_gets_no_answer_changes_nothing(tmp_path):
+    """SIGTERM comes all the same."""
+    ports = [{"name": "silent", "containerPort": 9}]
+    hook = {"httpGet": {"port": "silent"}}
+    found = parsed(container(lifecycle={"preStop": hook}, ports=ports), pod={"terminationGracePeriodSeconds": 3600})
+    pod = make_pod(tmp_path, found)
+    async with Silent() as server, running(pod) as life:
+        pod.place = replace(pod.place, ports={9: server.port})
         await until(lambda: pod.ready and log(pod))
         await pod.delete()
         assert await life == 143
@@ -430,26 +493,6 @@ async def test_deleting_twice_asks_once(tmp_path):
         await asyncio.gather(pod.delete(), pod.delete())
         await life
         assert (tmp_path / "hooks").read_text() == "x"
-
-
-@in_loop
-async def test_who_is_deleted_while_it_is_started_does_not_live_on(tmp_path, monkeypatch):
-    """Between the decision to start a process and its start there was nothing to stop."""
-    may_start, starting = asyncio.Event(), asyncio.Event()
-    real = Process.start
-
-    async def slowly(*arguments):
-        starting.set()
-        await may_start.wait()
-        return await real(*arguments)
-
-    monkeypatch.setattr(Process, "start", slowly)
-    pod = make_pod(tmp_path, parsed(container(), pod={"terminationGracePeriodSeconds": 3600}))
-    async with running(pod) as life:
-        await starting.wait()
-        await pod.delete()
-        may_start.set()
-        assert await asyncio.wait_for(life, 10) == KILLED
 
 
 @in_loop

@@ -92,6 +92,29 @@ async def test_http_without_a_path_asks_for_the_root():
         assert server.heard.splitlines()[0] == b"GET / HTTP/1.1"
 
 
+@pytest.mark.parametrize(
+    ("answers_after", "pauses"),
+    [(0, [10, 10, 10]), (4, [6, 6, 6]), (10, [0, 0, 0]), (15, [0, 0, 0])],
+)
+@in_loop
+async def test_periods_count_from_question_to_question(monkeypatch, answers_after, pauses):
+    """As a ticker: an answer that is late makes the pause shorter, not the period longer."""
+    now, slept = [100.0], []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    async def run(_argv):
+        now[0] += answers_after
+        return 1
+
+    monkeypatch.setattr("local.probes.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("local.probes.asyncio.sleep", sleep)
+    asked = probe("exec", {"command": ["x"]}, period_s=10, failures=4)
+    assert (await until(asked, {}, run, wanted=True), slept) == (False, pauses)
+
+
 @in_loop
 async def test_an_answer_that_does_not_come_in_time_is_no():
     """The timeout of the probe holds, whoever is asked."""

@@ -31,7 +31,7 @@ signal.pause()
 async def start(folder: Path, script: str, mark: str | None = None, **env: str) -> Process:
     """A process that runs `script` in `folder`."""
     argv = [sys.executable, "-c", script]
-    return await Process.start(argv, env, folder, folder / "log", mark or str(folder))
+    return Process.start(argv, env, folder, folder / "log", mark or str(folder))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ async def test_a_log_goes_on_over_restarts(tmp_path):
 async def test_what_cannot_be_started_is_an_error(tmp_path):
     """A program that is not there raises OSError, for the caller to report."""
     with pytest.raises(FileNotFoundError):
-        await Process.start(["/no/such/program"], {}, tmp_path, tmp_path / "log", str(tmp_path))
+        Process.start(["/no/such/program"], {}, tmp_path, tmp_path / "log", str(tmp_path))
 
 
 @in_loop
@@ -85,6 +85,32 @@ async def test_grandchildren_that_left_the_session_are_killed(tmp_path):
         process.signal(signal.SIGTERM)
         status = await process.wait()
         assert (status, process.ended.is_set(), is_gone(orphan)) == (143, True, True)
+
+
+@in_loop
+async def test_children_without_an_environment_are_killed_too(tmp_path):
+    """As those of a program that writes its title over it: they are of the container's session still."""
+    script = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], env={})\n"
+        "open('child.new', 'w').write(str(child.pid)); __import__('os').rename('child.new', 'child')\n"
+    )
+    process = await start(tmp_path, script)
+    assert await process.wait() == 0
+    assert is_gone(int((tmp_path / "child").read_text()))
+
+
+@in_loop
+async def test_sessions_of_others_are_let_be(tmp_path):
+    """A process that is in neither, be it a child of ours, lives on."""
+    words = [sys.executable, "-c", "import signal; signal.pause()"]
+    other = subprocess.Popen(words, env={}, start_new_session=True)  # noqa: ASYNC220 - nothing here waits for it
+    try:
+        await (await start(tmp_path, "")).wait()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 @in_loop
@@ -275,7 +301,7 @@ from pathlib import Path
 from local.process import Process
 async def main():
     folder = Path({str(tmp_path)!r})
-    process = await Process.start([sys.executable, '-c', {STUBBORN!r}], {{}}, folder, folder / 'log', str(folder))
+    process = Process.start([sys.executable, '-c', {STUBBORN!r}], {{}}, folder, folder / 'log', str(folder))
     (folder / 'pid.new').write_text(str(process.pid))
     (folder / 'pid.new').rename(folder / 'pid')
     await process.wait()

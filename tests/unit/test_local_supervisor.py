@@ -4,6 +4,7 @@ The processes are real, the images are lines of Python. That vLLM drains like th
 """
 
 import asyncio
+import errno
 import fcntl
 import http.client
 import json
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -216,8 +218,47 @@ async def test_empty_dirs_are_new_for_every_pod_and_shared_within(tmp_path):
         await asked(found, do="delete", pod=first.name)
         await until(lambda: found._pods()[-1] is not first and says(found._pods()[-1]) == ["[1, 3]"])
         assert (claim("weights") / "lives").read_text() == "xxx"
-        modes = [stat.S_IMODE(path.stat().st_mode) for path in (first.place.folder / "scratch", claim("weights"))]
-        assert modes == [0o700, 0o700]
+        scratch = found._pods()[-1].place.folder / "scratch"
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (scratch, claim("weights"))] == [0o700, 0o700]
+        await until(lambda: not first.place.folder.exists())
+        assert says(first) == ["[1, 1]", "[2, 2]"]
+
+
+@in_loop
+async def test_a_full_disk_ends_nothing(tmp_path, monkeypatch):
+    """What cannot be written down is not: pods run on, and what happens is known all the same."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with supervised(tmp_path, deployment(container())) as found:
+        (pod,) = await until(found._pods)
+        await until(lambda: last_lines(pod.log("main"), 1))
+        monkeypatch.setattr("local.supervisor.write_targets", full)
+        monkeypatch.setattr("local.supervisor.sys", SimpleNamespace(stdout=SimpleNamespace(write=full, flush=full)))
+        os.kill(pod.states["main"].pid or 0, signal.SIGKILL)
+        await until(lambda: pod.states["main"].restarts == 1 and pod.states["main"].pid)
+        assert found.events.seen[-1][2] == "main ended with exit status 137, again at once; it said: up"
+
+
+@in_loop
+async def test_a_pod_whose_folder_cannot_be_made_is_told_of(tmp_path, monkeypatch):
+    """With the reason; the next try makes it."""
+    real, tries = Supervisor._volumes, []
+
+    def volumes(self, folder, workload):
+        tries.append(folder.name)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, folder, workload)
+
+    monkeypatch.setattr(Supervisor, "_volumes", volumes)
+    async with supervised(tmp_path, deployment(container())) as found:
+        (pod,) = await until(found._pods)
+        assert [(name, text) for _, name, text in found.events.seen] == [
+            (tries[0], "cannot be made: No space left on device"),
+            (pod.name, "is created"),
+        ]
 
 
 @in_loop

@@ -165,8 +165,12 @@ def test_redis_gets_its_port_and_address_wherever_it_is_called():
         on=machine(directories=DIRECTORIES, ports={6379: 43000}),
     )
     assert found.argv == ("sh", "-c", "printf 'dir /tmp/run/models/tmp' | exec redis-server -")
-    assert found.appended == {"redis-server": ("--port", "43000", "--bind", "127.0.0.1")}
-    assert found.replaced[-1] == ("command", "redis-server", "redis-server … --port 43000 --bind 127.0.0.1")
+    assert found.appended == {"redis-server": ("--port", "43000", "--bind", "127.0.0.1", "--set-proc-title", "no")}
+    assert found.replaced[-1] == (
+        "command",
+        "redis-server",
+        "redis-server … --port 43000 --bind 127.0.0.1 --set-proc-title no",
+    )
 
 
 @pytest.mark.parametrize("program", ["python", "python3"])
