@@ -5,6 +5,7 @@ Owns the translation from Kubernetes' spelling, and the list of what cannot be h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from local.unsupported import Object, job_problems, pod_problems, question_problems
 from preview.wording import quantity_bytes
@@ -127,7 +128,7 @@ def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
     """Everything that matters here; what cannot be honoured goes to `problems`, path first."""
     by_kind: dict[str, list[Object]] = {}
     for item in objects:
-        by_kind.setdefault(item["kind"], []).append(item)
+        by_kind.setdefault(item["kind"], []).append(_without_nulls(item))
     problems += [
         Problem(f"{kind} {item['metadata']['name']}", f"a {kind} is not run here; only Deployments and Jobs are")
         for kind in WITH_PODS
@@ -146,13 +147,20 @@ def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
     )
 
 
+def _without_nulls(value: Any) -> Any:
+    """The same without fields that are null: to Kubernetes they are absent."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _name(item: Object) -> str:
     return item["metadata"]["name"]
 
 
 def _service(item: Object) -> Service:
     spec = item["spec"]
-    ports = {port["port"]: port.get("targetPort", port["port"]) for port in spec["ports"]}
+    ports = {port["port"]: port.get("targetPort", port["port"]) for port in spec.get("ports", [])}
     return Service(_name(item), item["metadata"].get("namespace", "default"), ports, spec.get("selector", {}))
 
 

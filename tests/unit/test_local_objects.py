@@ -112,6 +112,25 @@ def test_a_job_is_read_whole():
     assert (found.kind, found.backoff_limit, found.deadline_s, found.fail_on) == ("Job", 4, 60, (2, 3, 4))
 
 
+def test_what_is_null_is_absent():
+    """As Kubernetes reads it, at every depth: in pods, Services, ConfigMaps and Secrets."""
+    empty = {"kind": "ConfigMap", "metadata": {"name": "empty"}, "data": None}
+    secret = {"kind": "Secret", "metadata": {"name": "keys"}, "stringData": None}
+    nulls = {"kind": "Service", "metadata": {"name": "s"}, "spec": {"ports": None, "selector": None, "type": None}}
+    pod = deployment(
+        container(env=[{"name": "A", "value": None}], livenessProbe=None, lifecycle=None, ports=None),
+        pod={"volumes": None, "activeDeadlineSeconds": None},
+        replicas=None,
+    )
+    found = rendered(empty, secret, nulls, pod)
+    assert (found.config_maps, found.secrets, found.services, found.workloads) == (
+        {"empty": {}},
+        {"keys": {}},
+        (Service("s", "default", {}, {}),),
+        rendered(deployment(container(env=[{"name": "A"}]))).workloads,
+    )
+
+
 def test_everything_else_is_counted_or_kept():
     """ConfigMaps, Secrets, claims and Services by name; kinds nothing here reads by their number."""
     claim = {"kind": "PersistentVolumeClaim", "metadata": {"name": "weights"}}
