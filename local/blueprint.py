@@ -142,10 +142,15 @@ def _keys(
             for _, ref in container.env:
                 if not isinstance(ref, SecretRef):
                     continue
-                given = rendered.secrets.get(ref.secret, {}).get(ref.entry, SECRET)
-                if given == SECRET and ref.entry in PLACEHOLDERS:
-                    text = f"container {container.name} reads {ref.entry} of Secret {ref.secret}, which only you know"
-                    problems.append(Problem(str(workload), f"{text}; leave it out of a stack that runs here"))
+                declared = rendered.secrets.get(ref.secret)
+                given = SECRET if declared is None else declared.get(ref.entry, SECRET)
+                reads = f"container {container.name} reads {ref.entry} of Secret {ref.secret}"
+                if declared is not None and ref.entry not in declared:
+                    text = f"{reads}, which the stack declares without it; add it to stringData"
+                    problems.append(Problem(str(workload), text))
+                elif given == SECRET and ref.entry in PLACEHOLDERS:
+                    text = f"{reads}, which only you know; leave it out of a stack that runs here"
+                    problems.append(Problem(str(workload), text))
                 value = kept.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"
                 found.setdefault(ref.secret, {}).setdefault(ref.entry, value if given == SECRET else given)
     return found

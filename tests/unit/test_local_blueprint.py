@@ -102,6 +102,19 @@ def test_keys_are_random_kept_or_rendered():
     assert fresh not in repr(planned(deployment(container(env=env)), kept={"keys": {"fresh": fresh}}))
 
 
+def test_an_entry_that_a_secret_of_the_stack_lacks_is_refused():
+    """Here it would be drawn, and on a cluster the pod would never start."""
+    secret = {"kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"k": "x"}}
+    assert refusals(
+        secret, deployment(container(env=[from_secret("A", "keys", "k"), from_secret("B", "keys", "l")]))
+    ) == [
+        (
+            "Deployment app: container main reads l of Secret keys, which the stack declares without it; "
+            "add it to stringData"
+        )
+    ]
+
+
 def test_checkpoints_are_what_pods_check_for_on_claims_of_others():
     """Each once; a claim of the stack is filled by the stack."""
     pod = {"initContainers": [CHECK], "volumes": [CLAIM]}
