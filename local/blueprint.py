@@ -116,8 +116,6 @@ def _container_problems(rendered: Rendered, workload: Workload, container: Conta
         source = workload.volumes.get(volume)
         if source is not None and source.kind == "configMap" and source.source not in rendered.config_maps:
             yield f"{where}: {path} mounts ConfigMap {source.source}, which the stack does not declare"
-        if source is not None and source.kind == "secret":
-            yield f"{where}: {path} mounts Secret {source.source} as files, which is not done here"
 
 
 def _service_problems(rendered: Rendered, service: Service) -> Iterator[Problem]:

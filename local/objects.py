@@ -1,19 +1,22 @@
 """Rendered objects as what is to run: workloads with their pods, Services, ConfigMaps, Secrets.
 
-Owns the translation from Kubernetes' spelling, and the list of what cannot be honoured without a cluster. Pure.
+Owns the translation from Kubernetes' spelling; what cannot be obeyed without a cluster is refused by
+local/unsupported.py, and read here as far as it goes, so that every refusal is said at once. Pure.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.unsupported import Object, job_problems, pod_problems, question_problems
+from local.unsupported import Object, refusals
 from preview.wording import quantity_bytes
 from settings.problems import Problem
 
 # Kinds whose pods run here. Others with pods are refused; kinds without pods are listed as not enforced.
 RUNNABLE = ("Deployment", "Job")
 WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
+READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
+# All a probe can ask by (local/probes.py); the table of local/fields.py says which of them a stack may use.
 HANDLERS = ("exec", "httpGet", "tcpSocket")
 # Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
 GRACE_S, BACKOFF_LIMIT = 30, 6
@@ -58,7 +61,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Volume:
-    """`kind` is one of `VOLUMES`; `source` the name of the object behind it, empty for an emptyDir."""
+    """`kind` is configMap, emptyDir or persistentVolumeClaim; `source` the object behind it, empty for an emptyDir."""
 
     kind: str
     source: str
@@ -125,7 +128,7 @@ class Rendered:
 
 
 def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
-    """Everything that matters here; what cannot be honoured goes to `problems`, path first."""
+    """Everything that matters here; what cannot be obeyed goes to `problems`, path first."""
     by_kind: dict[str, list[Object]] = {}
     for item in objects:
         by_kind.setdefault(item["kind"], []).append(_without_nulls(item))
@@ -134,10 +137,10 @@ def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
         for kind in WITH_PODS
         for item in by_kind.get(kind, [])
     ]
-    workloads = [_workload(item, problems) for kind in RUNNABLE for item in by_kind.get(kind, [])]
-    used = (*RUNNABLE, *WITH_PODS, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
+    problems += [found for kind in READ for item in by_kind.get(kind, []) for found in refusals(item)]
+    used = (*READ, *WITH_PODS)
     return Rendered(
-        workloads=tuple(workloads),
+        workloads=tuple(_workload(item) for kind in RUNNABLE for item in by_kind.get(kind, [])),
         services=tuple(_service(item) for item in by_kind.get("Service", [])),
         config_maps={_name(item): dict(item.get("data", {})) for item in by_kind.get("ConfigMap", [])},
         secrets={_name(item): dict(item.get("stringData", {})) for item in by_kind.get("Secret", [])},
@@ -164,11 +167,9 @@ def _service(item: Object) -> Service:
     return Service(_name(item), item["metadata"].get("namespace", "default"), ports, spec.get("selector", {}))
 
 
-def _workload(item: Object, problems: list[Problem]) -> Workload:
-    spec, where = item["spec"], f"{item['kind']} {_name(item)}"
+def _workload(item: Object) -> Workload:
+    spec = item["spec"]
     template, pod = spec["template"], spec["template"]["spec"]
-    problems += [Problem(where, text) for text in pod_problems(pod)]
-    problems += [Problem(where, text) for text in job_problems(spec)]
     rules = spec.get("podFailurePolicy", {}).get("rules", [])
     return Workload(
         kind=item["kind"],
@@ -176,46 +177,38 @@ def _workload(item: Object, problems: list[Problem]) -> Workload:
         namespace=item["metadata"].get("namespace", "default"),
         labels=template["metadata"].get("labels", {}),
         replicas=spec.get("replicas", 1),
-        init_containers=tuple(_container(found, where, problems) for found in pod.get("initContainers", [])),
-        containers=tuple(_container(found, where, problems) for found in pod["containers"]),
+        init_containers=tuple(_container(found) for found in pod.get("initContainers", [])),
+        containers=tuple(_container(found) for found in pod["containers"]),
         volumes={volume["name"]: _volume(volume) for volume in pod.get("volumes", [])},
         grace_s=pod.get("terminationGracePeriodSeconds", GRACE_S),
         memory_gib=sum(_gib(found.get("resources", {}).get("requests", {}).get("memory", 0))
                        for found in pod["containers"]),
         backoff_limit=spec.get("backoffLimit", BACKOFF_LIMIT),
         deadline_s=spec.get("activeDeadlineSeconds"),
-        fail_on=tuple(code for rule in rules if rule["action"] == "FailJob" and "onExitCodes" in rule
-                      for code in rule["onExitCodes"]["values"]),
+        fail_on=tuple(code for rule in rules for code in rule.get("onExitCodes", {}).get("values", [])),
     )  # fmt: skip
 
 
 def _volume(volume: Object) -> Volume:
-    for kind, key in (("configMap", "name"), ("persistentVolumeClaim", "claimName"), ("secret", "secretName")):
+    for kind, key in (("configMap", "name"), ("persistentVolumeClaim", "claimName")):
         if kind in volume:
             return Volume(kind, volume[kind][key])
     return Volume("emptyDir", "")
 
 
-def _container(found: Object, where: str, problems: list[Problem]) -> Container:
-    lifecycle = found.get("lifecycle", {})
-    if "postStart" in lifecycle:
-        problems.append(Problem(where, f"container {found['name']}: postStart is not run here"))
-    stop = lifecycle.get("preStop")
-    ports = {port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])}
-    here = f"{where}: container {found['name']}"
+def _container(found: Object) -> Container:
+    stop = found.get("lifecycle", {}).get("preStop", {})
     asked = {kind: found[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in found}
-    for kind, question in {**{f"{kind} probe": probe for kind, probe in asked.items()}, "preStop": stop or {}}.items():
-        problems += [Problem(f"{here}: {kind}", text) for text in question_problems(question, ports)]
     return Container(
         name=found["name"],
         image=found["image"],
         command=tuple(found.get("command", ())),
         args=tuple(found.get("args", ())),
         env=tuple((item["name"], _value(item)) for item in found.get("env", [])),
-        ports=ports,
+        ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])},
         mounts={mount["mountPath"]: mount["name"] for mount in found.get("volumeMounts", [])},
-        probes={kind: _probe(probe, f"{here}: {kind} probe", problems) for kind, probe in asked.items()},
-        pre_stop=next(((kind, stop[kind]) for kind in ("sleep", *HANDLERS) if kind in stop), None) if stop else None,
+        probes={kind: _probe(probe) for kind, probe in asked.items()},
+        pre_stop=next(((kind, stop[kind]) for kind in ("sleep", *HANDLERS) if kind in stop), None),
     )
 
 
@@ -224,10 +217,8 @@ def _value(item: Object) -> str | SecretRef:
     return SecretRef(ref["name"], ref["key"]) if ref else str(item.get("value", ""))
 
 
-def _probe(found: Object, where: str, problems: list[Problem]) -> Probe:
+def _probe(found: Object) -> Probe:
     handler = next((kind for kind in HANDLERS if kind in found), "")
-    if not handler:
-        problems.append(Problem(where, "asks in a way that is not known here; known: exec, httpGet, tcpSocket"))
     return Probe(
         handler=handler,
         detail=found.get(handler, {}),

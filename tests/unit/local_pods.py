@@ -19,6 +19,7 @@ from local.process import kill_marked, marked
 from local.services import free_port
 from local.supervisor import Supervisor
 from local.translate import Command, Machine
+from settings.problems import Problem
 
 VLLM = "docker.io/vllm/vllm-openai-cpu:v0.32.0"
 LITELLM = "ghcr.io/berriai/litellm-non_root:v1.109.1"
@@ -111,15 +112,23 @@ def from_secret(variable: str, secret: str, entry: str) -> dict[str, Any]:
 
 def rendered(*objects: Mapping[str, Any]) -> Rendered:
     """What `objects` are read as; nothing is wrong with them."""
-    problems = []
-    found = read(objects, problems)
-    assert problems == []
-    return found
+    assert refusals(*objects) == []
+    return read(objects, [])
+
+
+def refusals(*objects: Mapping[str, Any]) -> list[str]:
+    """What is said against reading these objects."""
+    problems: list[Problem] = []
+    read(objects, problems)
+    return [str(problem) for problem in problems]
 
 
 def parsed(*containers: Mapping[str, Any], kind: str = "Deployment", **fields: Any) -> Workload:
-    """One workload with these containers."""
-    return rendered(workload(kind, *containers, **fields)).workloads[0]
+    """One workload with these containers; they may ask by all a pod can, though a stack with commands is refused."""
+    problems: list[Problem] = []
+    found = read([workload(kind, *containers, **fields)], problems)
+    assert [item for item in problems if not item.path.endswith((".exec", ".preStop.tcpSocket"))] == []
+    return found.workloads[0]
 
 
 def planned(*objects: Mapping[str, Any], kept: Mapping[str, Mapping[str, str]] | None = None) -> Blueprint:

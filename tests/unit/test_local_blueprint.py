@@ -168,12 +168,12 @@ def test_all_refusals_come_at_once():
             container(
                 name="main",
                 env=[from_secret("DATABASE_URL", "db", "database-url")],
-                volumeMounts=[{"mountPath": "/c", "name": "c"}, {"mountPath": "/s", "name": "s"}],
+                volumeMounts=[{"mountPath": "/c", "name": "c"}],
+                workingDir="/srv",
             ),
             pod={
                 "volumes": [
                     {"name": "c", "configMap": {"name": "nowhere"}},
-                    {"name": "s", "secret": {"secretName": "tls"}},
                 ]
             },
         ),
@@ -187,12 +187,15 @@ def test_all_refusals_come_at_once():
             "use a pool with gpu: none, or CLUSTER=sim"
         ),
         (
+            'Deployment app: spec.template.spec.containers[main].workingDir: "/srv" is not obeyed here; '
+            "a process starts in the pod's own folder; use absolute paths"
+        ),
+        (
             "Deployment vllm: container vllm: nothing on this machine stands for the image "
             "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis"
         ),
         "Deployment litellm: container litellm opens port 9000 (metrics), and nothing tells it another one",
         "Deployment app: container main: /c mounts ConfigMap nowhere, which the stack does not declare",
-        "Deployment app: container main: /s mounts Secret tls as files, which is not done here",
         "Service app: port 8000 leads to port web of Deployment app, which no container of it declares",
         "Service odd: port 8000 leads to port 81 of Deployment app, which no container of it declares",
         (

@@ -1,23 +1,12 @@
-"""Rendered objects as what is to run, in Kubernetes' own defaults, and every reason why they cannot.
+"""Rendered objects as what is to run, in Kubernetes' own defaults.
 
-Does not prove that all fields are known: those without a meaning for a process are not looked at.
+What is refused is in test_local_unsupported.py.
 """
 
 import pytest
 
-from local.objects import Container, Probe, SecretRef, Service, Volume, Workload, read
-from settings.problems import Problem
+from local.objects import Container, Probe, SecretRef, Service, Volume, Workload
 from tests.unit.local_pods import VLLM, config_map, container, deployment, from_secret, job, rendered, service
-
-
-def refusals(*objects: dict) -> list[str]:
-    """What is said against these objects."""
-    problems: list[Problem] = []
-    read(objects, problems)
-    return [str(problem) for problem in problems]
-
-
-# ---- what is read ----------------------------------------------------------------------------------------------------
 
 
 def test_a_deployment_is_read_whole():
@@ -45,7 +34,6 @@ def test_a_deployment_is_read_whole():
                 "volumes": [
                     {"name": "models", "persistentVolumeClaim": {"claimName": "weights"}},
                     {"name": "config", "configMap": {"name": "gateway"}},
-                    {"name": "keys", "secret": {"secretName": "keys"}},
                     {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
                 ],
             },
@@ -75,7 +63,6 @@ def test_a_deployment_is_read_whole():
             volumes={
                 "models": Volume("persistentVolumeClaim", "weights"),
                 "config": Volume("configMap", "gateway"),
-                "keys": Volume("secret", "keys"),
                 "tmp": Volume("emptyDir", ""),
             },
             grace_s=120,
@@ -92,19 +79,17 @@ def test_a_deployment_is_read_whole():
 def test_kubernetes_defaults_are_used():
     """One replica, 30 s of grace, a probe every 10 s with 1 s and three tries."""
     (found,) = rendered(
-        deployment({"name": "a", "image": VLLM, "livenessProbe": {"exec": {"command": ["x"]}}})
+        deployment(container(ports=[{"containerPort": 80}], livenessProbe={"tcpSocket": {"port": 80}}))
     ).workloads
     assert (found.replicas, found.grace_s, found.memory_gib, found.deadline_s, found.fail_on) == (1, 30, 0, None, ())
-    assert found.containers[0].probes == {"liveness": Probe("exec", {"command": ["x"]}, 0, 10, 1, 3, 1)}
+    assert found.containers[0].probes == {"liveness": Probe("tcpSocket", {"port": 80}, 0, 10, 1, 3, 1)}
 
 
 def test_a_job_is_read_whole():
-    """Tries, deadline, and the exit codes that end it; other rules say nothing here."""
+    """Tries, deadline, and the exit codes that end it."""
     rules = [
-        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
-        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [2, 3]}},
+        {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [2, 3]}},
         {"action": "FailJob", "onExitCodes": {"values": [4]}},
-        {"action": "Count", "onExitCodes": {"operator": "In", "values": [5]}},
     ]
     (found,) = rendered(
         job(container(), backoffLimit=4, activeDeadlineSeconds=60, podFailurePolicy={"rules": rules})
@@ -164,140 +149,3 @@ def test_everything_else_is_counted_or_kept():
 def test_a_service_selects_by_all_its_labels(selector, labels, expected):
     """Without a selector it selects nothing: its endpoints are somebody else's."""
     assert Service("s", "llm", {80: 80}, selector).selects(labels) is expected
-
-
-# ---- what is refused -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet"])
-def test_other_kinds_with_pods_are_refused(kind):
-    """Each by its name."""
-    assert refusals({"kind": kind, "metadata": {"name": "x"}}) == [
-        f"{kind} x: a {kind} is not run here; only Deployments and Jobs are"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        (
-            {"resources": {"limits": {"nvidia.com/gpu": 2, "memory": "1Gi"}}},
-            (
-                "container main asks for nvidia.com/gpu: 2, and processes of this machine get no devices; "
-                "use a pool with gpu: none, or CLUSTER=sim"
-            ),
-        ),
-        ({"restartPolicy": "Always"}, "container main is a sidecar, which is not run here"),
-        ({"envFrom": []}, "container main: envFrom is not read here"),
-        (
-            {"env": [{"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]},
-            "container main: variable IP comes from fieldRef, which is not read here",
-        ),
-        (
-            {"volumeMounts": [{"mountPath": "/x", "name": "v", "subPath": "y"}]},
-            "container main: /x mounts a part of a volume, which is not done here",
-        ),
-        ({"lifecycle": {"postStart": {}}}, "container main: postStart is not run here"),
-    ],
-)
-def test_what_a_container_asks_for_and_cannot_have_is_refused(fields, said):
-    """With the container's name, in init containers too."""
-    assert refusals(deployment(container(**fields))) == [f"Deployment app: {said}"]
-    assert refusals(deployment(container(name="x"), pod={"initContainers": [container(**fields)]})) == [
-        f"Deployment app: {said}"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("question", "said"),
-    [
-        ({"grpc": {"port": 1}}, "asks in a way that is not known here; known: exec, httpGet, tcpSocket"),
-        (
-            {"tcpSocket": {"port": 9}},
-            "asks port 9, which the container does not declare",
-        ),
-        (
-            {"httpGet": {"port": "web"}},
-            "asks port web, which the container does not declare",
-        ),
-        (
-            {"httpGet": {"port": 8000, "scheme": "HTTPS"}},
-            "asks by HTTPS, which is not done here",
-        ),
-        (
-            {"httpGet": {"port": "http", "host": "example.com"}},
-            "asks another host, example.com",
-        ),
-    ],
-)
-def test_questions_nobody_can_ask_here_are_refused(question, said):
-    """By what is asked."""
-    ports = [{"name": "http", "containerPort": 8000}]
-    assert refusals(deployment(container(ports=ports, startupProbe=question))) == [
-        f"Deployment app: container main: startup probe: {said}"
-    ]
-
-
-def test_a_hook_that_asks_an_unknown_port_is_refused():
-    """It would fail silently at every end."""
-    hook = {"preStop": {"httpGet": {"port": "drain"}}}
-    assert refusals(deployment(container(lifecycle=hook))) == [
-        "Deployment app: container main: preStop: asks port drain, which the container does not declare"
-    ]
-
-
-@pytest.mark.parametrize(
-    ("pod", "said"),
-    [
-        ({"volumes": [{"name": "v", "hostPath": {}}]}, "volume v: hostPath is no volume this machine has"),
-        ({"volumes": [{"name": "v", "projected": {}}]}, "volume v: projected is no volume this machine has"),
-        (
-            {"volumes": [{"name": "v", "configMap": {"name": "c", "items": []}}]},
-            "volume v renames files of a ConfigMap (items), which is not done here",
-        ),
-        (
-            {"serviceAccountName": "x"},
-            (
-                "talks to the API server (it mounts a service account token), and there is none here; "
-                "gpuOperator.verifyNodes: false leaves node verification out"
-            ),
-        ),
-    ],
-)
-def test_what_a_pod_asks_for_and_cannot_have_is_refused(pod, said):
-    """With the reason."""
-    assert refusals(deployment(container(), pod=pod)) == [f"Deployment app: {said}"]
-
-
-def test_a_service_account_without_its_token_is_fine():
-    """Nobody talks to the API server."""
-    pod = {"serviceAccountName": "x", "automountServiceAccountToken": False}
-    assert refusals(deployment(container(), pod=pod)) == []
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({"completions": 2}, "completions: 2, and a Job has one pod at a time here"),
-        ({"parallelism": 3}, "parallelism: 3, and a Job has one pod at a time here"),
-        (
-            {
-                "podFailurePolicy": {
-                    "rules": [{"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [0]}}]
-                }
-            },
-            "podFailurePolicy names exit codes by NotIn, which is not read here",
-        ),
-    ],
-)
-def test_what_a_job_asks_for_and_cannot_have_is_refused(spec, said):
-    """With the reason."""
-    assert refusals(job(container(), **spec)) == [f"Job app: {said}"]
-
-
-def test_all_refusals_come_at_once():
-    """Of all objects, in order."""
-    gpu = container(resources={"limits": {"nvidia.com/gpu": 1}}, envFrom=[])
-    assert [text.partition(":")[0] for text in refusals(
-        {"kind": "Pod", "metadata": {"name": "p"}}, deployment(gpu, name="a"), job(gpu, name="b", completions=2)
-    )] == ["Pod p", "Deployment a", "Deployment a", "Job b", "Job b", "Job b"]  # fmt: skip
