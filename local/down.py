@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from local.client import NotRunning, ask
+from local.client import NotRunning, ask, is_running
 from local.places import RunFolder
 from local.pod import last_lines
 from local.process import kill_marked, marked
@@ -48,19 +48,30 @@ def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bo
             shutil.rmtree(gone, ignore_errors=True)
     else:
         shutil.rmtree(folder.path, ignore_errors=True)
-        if folder.path.parent.is_dir() and not any(folder.path.parent.iterdir()):
-            folder.path.parent.rmdir()
+        if folder.path.parent.is_dir():
+            # who leaves removes the folder of all runs, if nothing and nobody else is in it
+            with folder.alone():
+                pass
     return was_up
 
 
 def down(folder: RunFolder, console: Console, *, now: bool) -> int:
-    """Stops a run, if there is one."""
+    """Stops a run, if there is one; 1 when an `up` is only about to start one."""
     begun = time.monotonic()
-    console.print("stopping: pods drain first; Ctrl-C ends them at once" if not now else "stopping at once")
-    if stop(folder, now=now):
+    # whatever runs is stopped also while an `up` waits for it
+    if marked(folder.mark) or is_running(folder):
+        console.print("stopping: pods drain first; Ctrl-C ends them at once" if not now else "stopping at once")
+        stop(folder, now=now)
         console.print(f"down after {time.monotonic() - begun:.0f} s; nothing is left but the weights in the cache")
-    else:
-        console.print("nothing was up")
+        return 0
+    if folder.path.parent.is_dir():
+        with folder.alone() as alone:
+            if not alone:
+                console.print("an `up` in this project is still setting up; Ctrl-C where it runs ends it", **PLAIN)
+                return NOT_UP
+            # held, so that no `up` begins in what is being removed
+            stop(folder)
+    console.print("nothing was up")
     return 0
 
 

@@ -1,9 +1,9 @@
 """Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,18 +19,23 @@ class RunFolder:
         """The folder of a stack; it need not exist."""
         return cls(project.resolve() / ".local" / stack)
 
-    @contextmanager
+    @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
-        """Whether nobody else is in here for this project; the kernel ends it, however the process ends."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        """Whether nobody else is in here for this project; the kernel ends it, however the process ends.
+
+        `.local` itself is what is held, and nobody but who holds it removes it: here at the end, when it is empty.
+        Raises OSError where it cannot be made.
+        """
+        handle = _hold(self.path.parent)
+        if handle is None:
             yield False
-        else:
+            return
+        try:
             yield True
         finally:
+            # another run's folder may be in it
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()
             os.close(handle)
 
     @property
@@ -72,6 +77,26 @@ class RunFolder:
     def supervisor_log(self) -> Path:
         """What the supervisor itself has to say."""
         return self.path / "supervisor.log"
+
+
+def _hold(folder: Path) -> int | None:
+    """A handle that holds `folder`, which is made when missing; None when somebody else holds it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        # who held it may have removed it between these two lines: what is held then has no name, and keeps nobody out
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), folder.stat()):
+                return handle
+        os.close(handle)
 
 
 def cache() -> Path:

@@ -171,8 +171,8 @@ def test_a_stack_for_a_cluster_is_refused_with_every_reason(capsys):
     [
         (["status"], 1, "nothing is up\n"),
         (["delete", "x"], 1, "nothing is up\n"),
-        (["down"], 0, "stopping: pods drain first; Ctrl-C ends them at once\nnothing was up\n"),
-        (["down", "--now"], 0, "stopping at once\nnothing was up\n"),
+        (["down"], 0, "nothing was up\n"),
+        (["down", "--now"], 0, "nothing was up\n"),
     ],
 )
 def test_nothing_is_up(project, capsys, words, code, said):
@@ -379,6 +379,40 @@ def test_refusals_of_machine_and_programs_come_at_once(project, tmp_path, monkey
 # ---- down, piece by piece --------------------------------------------------------------------------------------------
 
 
+def test_down_says_that_up_has_not_started_anything_yet(project, tmp_path, monkeypatch, capsys):
+    """It fails, and takes nothing from the `up`, which nobody else may join and which goes on."""
+    words, said = project(workload("app", SERVES, **READY), SERVICE), []
+
+    def set_up(_progress) -> int:
+        if not said:
+            said.append("set up")
+            codes = [main(["down", *words]), main(["up", *words])]
+            said.extend([codes, capsys.readouterr()])
+        return 0
+
+    monkeypatch.setattr(toolchain, "ensure", set_up)
+    assert main(["up", *words]) == 0
+    _, codes, found = said
+    assert (codes, found.err) == ([1, 2], "test: another `up` in this project is under way; wait until it has ended\n")
+    assert found.out.count("\nan `up` in this project is still setting up; Ctrl-C where it runs ends it\n") == 1
+    assert "stopping" not in found.out
+    assert is_running(folder_of(tmp_path)) is True
+
+
+def test_down_takes_away_what_an_up_waits_for(project, tmp_path, monkeypatch, capsys):
+    """The `up` ends, saying that the supervisor is gone."""
+    words, codes = project(workload("app", SERVES, **READY), SERVICE), []
+
+    def event(*_) -> None:
+        if not codes:
+            codes.append(main(["down", *words, "--now"]))
+
+    monkeypatch.setattr(up_module, "show_event", event)
+    assert (main(["up", *words]), codes) == (1, [0])
+    assert "test: the supervisor is gone; it said:" in capsys.readouterr().err
+    assert (marked(folder_of(tmp_path).mark), (tmp_path / ".local").exists()) == ([], False)
+
+
 @pytest.fixture
 def orphan(tmp_path):
     """A process that carries a run's mark though no supervisor is there."""
@@ -429,6 +463,16 @@ def test_other_runs_stay(tmp_path):
         (tmp_path / ".local" / name / "logs").mkdir(parents=True)
     stop(RunFolder(tmp_path / ".local" / "a"))
     assert [path.name for path in (tmp_path / ".local").iterdir()] == ["b"]
+
+
+def test_stopping_leaves_the_folder_to_who_holds_it(tmp_path):
+    """An `up` stops what has changed and stays alone."""
+    folder = RunFolder.of(tmp_path, "test")
+    with folder.alone():
+        folder.path.mkdir()
+        stop(folder)
+        with folder.alone() as another:
+            assert (folder.path.exists(), another) == (False, False)
 
 
 def test_status_shows_events_with_brackets(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Where things lie, and keys as files of their owner's."""
 
+import fcntl
 import stat
 from pathlib import Path
 
@@ -54,10 +55,33 @@ def test_keys_are_read_as_they_were_written(tmp_path):
 
 
 def test_one_at_a_time_is_alone_in_a_folder(tmp_path: Path):
-    """A second one is told so, also for another stack of the project; the next finds nothing of the first."""
+    """A second one is told so, also for another stack of the project; the last leaves nothing."""
     folder = RunFolder.of(tmp_path, "dev")
     with folder.alone() as first, RunFolder.of(tmp_path, "prod").alone() as second:
         assert (first, second) == (True, False)
     with folder.alone() as third:
         assert third is True
-    assert sorted(file.name for file in (tmp_path / ".local").iterdir()) == []
+    assert not (tmp_path / ".local").exists()
+
+
+def test_another_run_in_the_folder_stays(tmp_path: Path):
+    """Who was alone removes the folder of all runs only when it is empty."""
+    folder = RunFolder.of(tmp_path, "dev")
+    with folder.alone():
+        folder.path.mkdir()
+    assert [file.name for file in (tmp_path / ".local").iterdir()] == ["dev"]
+
+
+def test_a_folder_that_was_removed_meanwhile_keeps_nobody_out(tmp_path: Path, monkeypatch):
+    """Between opening and holding it another may have removed it and made a new one: the new one is what is held."""
+    folder, hold, stale = RunFolder.of(tmp_path, "dev"), fcntl.flock, []
+
+    def flock(handle: int, how: int) -> None:
+        if not stale:
+            stale.append(folder.path.parent.stat().st_ino)
+            folder.path.parent.rename(tmp_path / "removed")
+        hold(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with folder.alone() as first, folder.alone() as second:
+        assert (first, second, stale == [folder.path.parent.stat().st_ino]) == (True, False, False)
