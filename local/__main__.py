@@ -1,11 +1,12 @@
 """`python -m local`: a stack on this machine.
 
 Exit codes: 0 fine, 1 it did not come up, 2 refused (each reason on a line of its own on stderr, path first), 64 wrong
-usage, 130 stopped by Ctrl-C.
+usage, 130 stopped by Ctrl-C (129, 143: by SIGHUP, SIGTERM).
 """
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,14 @@ from pathlib import Path
 from rich.console import Console
 
 from preview.stackfile import find_project, read_project
-from settings.commandline import Parser, run
+from settings.commandline import Parser, ended_by, run
 from settings.problems import Refused
 
 PROGRAM = "python -m local"
 FAILED = 1
-EXIT_CODES = "Exit codes: 0 fine, 1 not up, 2 refused, 64 wrong usage, 130 stopped by Ctrl-C."
+# A terminal that is closed, and who ends a command in good order; Ctrl-C is Python's own affair.
+ENDS = (signal.SIGHUP, signal.SIGTERM)
+EXIT_CODES = "Exit codes: 0 fine, 1 not up, 2 refused, 64 wrong usage, 130 stopped by Ctrl-C (129, 143: by a signal)."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +68,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
 
         if problems := toolchain.problems(0):
             raise Refused(problems)
-        with Progress(console) as progress:
+        with ended_by(*ENDS), Progress(console) as progress:
             took = toolchain.ensure(progress.say)
         console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")
         return 0
@@ -87,7 +90,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
     match arguments.command:
         case "up":
             try:
-                return up(project, stack, console)
+                with ended_by(*ENDS):
+                    return up(project, stack, console)
             except Failed as error:
                 sys.stderr.write(f"{stack}: {error}\n")
                 return FAILED

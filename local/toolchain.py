@@ -1,5 +1,6 @@
 """`.venv-local`: vLLM's CPU build and LiteLLM, installed by uv from a lock, with the room they need checked before."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -80,10 +81,12 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
     install = [uv, "pip", "sync", "--quiet", "--python", str(venv / "bin" / "python"), str(LOCK)]
     before = shutil.disk_usage(ROOT).free
     for command in [*python, install]:
-        for _ in _running(command):
-            written = max(0, before - shutil.disk_usage(ROOT).free) / GB
-            took = time.monotonic() - begun
-            progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
+        # closed here, not when it is collected: whatever ends this must not leave the installer behind
+        with contextlib.closing(_running(command)) as running:
+            for _ in running:
+                written = max(0, before - shutil.disk_usage(ROOT).free) / GB
+                took = time.monotonic() - begun
+                progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
     stamp.write_text(_digest(), encoding="utf-8")
     return time.monotonic() - begun
 

@@ -1,5 +1,6 @@
 """`up`: from a stack file to an answer. Preview, checks, set-up, weights, pods, a chat, a small load."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -89,7 +90,9 @@ def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
         _start(stack, folder, wanted)
         _show(folder, plan, stack, console)
     except BaseException:
-        console.print(f"stopping what was started; the logs stay in {folder.logs}", highlight=False, soft_wrap=True)
+        # with its terminal gone nothing can be said, but all the more has to be done
+        with contextlib.suppress(OSError):
+            console.print(f"stopping what was started; the logs stay in {folder.logs}", highlight=False, soft_wrap=True)
         # nobody uses it yet, so there is nothing to drain
         stop(folder, now=True, keep_logs=True)
         raise

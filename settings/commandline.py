@@ -1,10 +1,11 @@
 """What every command of this project does alike: exit codes, wrong usage, refusals, and how it ends early."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -13,10 +14,51 @@ from settings.problems import Refused
 FINE, REFUSED, USAGE, INTERRUPTED = 0, 2, 64, 130
 # What a shell reports of a command that Linux ended because nobody reads it any more: 128 + SIGPIPE.
 PIPE_CLOSED = 141
+# And of one that ended because of another signal: that much, and the signal's number.
+SIGNALLED = 128
 
 
 class UsageError(Exception):
     """The command line is wrong: exit code 64 (EX_USAGE, sysexits.h)."""
+
+
+class Signalled(BaseException):
+    """A signal asks for the end: exit code 128 + its number. Like Ctrl-C, it is no error that somebody may handle."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def ended_by(*numbers: int) -> Iterator[None]:
+    """Raises `Signalled` for the first of these signals, so that what was begun is cleaned up, and for no second one.
+
+    One that is ignored already (nohup) stays so. Only for the main thread, which is the only one that gets signals.
+    """
+    before = {number: signal.getsignal(number) for number in numbers}
+    heard = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    got: list[int] = []
+
+    def end(number: int, _frame: object) -> None:
+        # a terminal that closes often says so twice, by the kernel and by its shell, and cleaning up takes a while
+        for each in heard:
+            signal.signal(each, signal.SIG_IGN)
+        got.append(number)
+        raise Signalled(number)
+
+    for number in heard:
+        signal.signal(number, end)
+    try:
+        yield
+    except BaseException as error:
+        # with its terminal gone whatever says something fails, and hides why
+        if got and not isinstance(error, Signalled):
+            raise Signalled(got[0]) from error
+        raise
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,11 +88,24 @@ def run(program: str, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return INTERRUPTED
+    except Signalled as ended:
+        try:
+            sys.stderr.write("stopped\n")
+            sys.stdout.flush()
+        except OSError:
+            # the terminal is gone
+            _say_nothing()
+        return SIGNALLED + ended.number
     except BrokenPipeError:
         # a reader that has seen enough (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_nothing()
         return PIPE_CLOSED
     return code
+
+
+def _say_nothing() -> None:
+    """What is still in the buffer goes nowhere; otherwise the interpreter complains of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def end_with_the_reader() -> None:

@@ -4,12 +4,13 @@ Does not prove what a refusal says; that is with the command that refuses.
 """
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from settings.commandline import Parser, UsageError, run
+from settings.commandline import Parser, Signalled, UsageError, ended_by, run
 from settings.problems import Problem, Refused
 from tests.harness import ROOT
 
@@ -23,6 +24,7 @@ COMMANDS = ("preview", "planning", "local", "simcluster")
         (UsageError("no stack 'x'"), 64, "python -m x: no stack 'x'\n"),
         (Refused([Problem("a.b", "is 1"), Problem("c", "is 2")]), 2, "a.b: is 1\nc: is 2\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
+        (Signalled(signal.SIGTERM), 143, "stopped\n"),
     ],
 )
 def test_what_is_raised_becomes_an_exit_code(raised: BaseException, code: int, said: str, capsys):
@@ -54,6 +56,56 @@ def test_wrong_words_are_said_with_the_usage():
         parser.parse_args([])
     wanted = "the following arguments are required: --stack\nusage: python -m x [-h] --stack STACK"
     assert str(caught.value) == wanted
+
+
+@pytest.fixture
+def interrupted():
+    """SIGTERM as it is in a test: like Ctrl-C, lest it end all tests."""
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield interrupt
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_ends_work_once_and_only_while_it_is_waited_for(interrupted):
+    """A second one does not interrupt the cleaning up; afterwards each is whose it was."""
+    cleaned = []
+
+    def work() -> int:
+        with ended_by(signal.SIGTERM):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                cleaned.append("all")
+        return 0
+
+    assert (run(PROGRAM, work), cleaned, signal.getsignal(signal.SIGTERM)) == (143, ["all"], interrupted)
+
+
+def test_a_clean_up_that_fails_does_not_hide_the_signal(interrupted):
+    """A closed terminal takes no words; the signal stays the reason."""
+
+    def work() -> int:
+        with ended_by(signal.SIGTERM):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                raise OSError(5, "Input/output error")
+        return 0
+
+    assert (run(PROGRAM, work), signal.getsignal(signal.SIGTERM)) == (143, interrupted)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(interrupted):
+    """`nohup` has asked for that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with ended_by(signal.SIGTERM):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.signal(signal.SIGTERM, interrupted) == signal.SIG_IGN
 
 
 def of_a_process(*words: str, stdout: int = subprocess.PIPE, **env: str) -> tuple[int, str]:

@@ -32,10 +32,12 @@ from local.translate import MARK
 from local.up import Failed, _hopeless, _missing_programs, _show_answers, _start, planned, up
 from preview.stackfile import find_project, read_project
 from settings.problems import Refused
-from tests.unit.local_pods import SERVES, STUBBORN, deployment, is_gone, nothing_left, soon
+from tests.unit.local_pods import DEADLINE_S, SERVES, STUBBORN, deployment, is_gone, nothing_left, soon
 from tests.unit.local_pods import planned as planned_of
 
 ROOT = Path(__file__).parents[2]
+# The real one, which no test of a whole run calls.
+REAL_ENSURE = toolchain.ensure
 # A program that declares a server, a stubborn pod that drains for an hour, and a Service.
 PROGRAM = """
 import json
@@ -262,6 +264,77 @@ def test_what_does_not_come_up_is_1_and_leaves_its_logs(project, capsys, tmp_pat
         [],
     )
     assert f"stopping what was started; the logs stay in {folder.logs}" in found.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_signal_ends_up_and_all_it_has_started(project, tmp_path, monkeypatch, number):
+    """As Ctrl-C does, with the signal's exit code."""
+    before = signal.signal(number, signal.default_int_handler)
+    pids = []
+
+    def event(*_) -> None:
+        pids.extend(marked(folder_of(tmp_path).mark))
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(up_module, "show_event", event)
+    try:
+        code = main(["up", *project(workload("app", SERVES, **READY), SERVICE)])
+    finally:
+        signal.signal(number, before)
+    assert (code, bool(pids), [pid for pid in pids if not is_gone(pid)]) == (128 + number, True, [])
+    assert not folder_of(tmp_path).keys.exists()
+
+
+def test_a_signal_ends_the_installer_too(project, tmp_path, monkeypatch):
+    """Whatever of set-up is under way."""
+    uv, pid, ensure = tmp_path / "uv", tmp_path / "pid", REAL_ENSURE
+    uv.write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr(toolchain, "_uv", lambda: str(uv))
+    monkeypatch.setattr(toolchain, "LOOK_EVERY_S", 0.01)
+
+    def say(_text: str) -> None:
+        if pid.exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(toolchain, "ensure", lambda _: ensure(say, tmp_path / "venv"))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = main(["up", *project(workload("app", SERVES, **READY), SERVICE)])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (code, is_gone(int(pid.read_text())), (tmp_path / ".local").exists()) == (143, True, False)
+
+
+ON_A_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from local import toolchain
+toolchain.problems = lambda *_: []
+toolchain.ensure = lambda _: 0
+from local.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_terminal_that_is_closed_leaves_nothing_running(project, tmp_path):
+    """Though nothing can be said any more."""
+    words = project(workload("app", "import signal; signal.pause()", **READY))
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, "up", *words],
+        **dict.fromkeys(("stdin", "stdout", "stderr"), slave),
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    os.close(slave)
+    said = b""
+    while b"is created" not in said:
+        said += os.read(master, 4096)
+    pids = marked(folder_of(tmp_path).mark)
+    os.close(master)
+    assert process.wait(DEADLINE_S) == 128 + signal.SIGHUP
+    assert (bool(pids), [pid for pid in pids if not is_gone(pid)]) == (True, [])
 
 
 # ---- up, piece by piece ----------------------------------------------------------------------------------------------
