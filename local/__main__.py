@@ -85,7 +85,10 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
         asyncio.run(Supervisor(folder, planned(read(folder.objects), folder), VENV, arguments.digest).run())
         return 0
     project = read_project(find_project(arguments.project).resolve())
-    (stack,) = project.chosen(arguments.stack)
+    stack = arguments.stack
+    # what runs can be looked at and stopped also when its file has gone (another branch, another name)
+    if arguments.command == "up" or stack not in RunFolder.found(project.directory):
+        (stack,) = project.chosen(stack)
     folder = RunFolder.of(project.directory, stack)
     match arguments.command:
         case "up":

@@ -19,6 +19,11 @@ class RunFolder:
         """The folder of a stack; it need not exist."""
         return cls(project.resolve() / ".local" / stack)
 
+    @classmethod
+    def found(cls, project: Path) -> tuple[str, ...]:
+        """Stacks that have such a folder, whether or not anything of them runs."""
+        return tuple(sorted(path.name for path in (project.resolve() / ".local").glob("*") if path.is_dir()))
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
         """Whether nobody else is in here for this project; the kernel ends it, however the process ends.

@@ -248,6 +248,27 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
     assert (len(pids), all(is_gone(pid) for pid in pids), (tmp_path / ".local").exists()) == (3, True, False)
 
 
+def test_a_run_whose_stack_has_no_file_any_more_can_be_taken_down(project, tmp_path, capsys):
+    """And looked at; only `up` needs the file, and a name without either is none."""
+    words = project(workload("app", SERVES, **READY), SERVICE)
+    assert main(["up", *words]) == 0
+    (tmp_path / "Pulumi.test.yaml").rename(tmp_path / "Pulumi.other.yaml")
+    pod = ask(folder_of(tmp_path), do="status")["pods"][0]["name"]
+    commands = (["up"], ["status"], ["logs"], ["delete", pod], ["down", "--now"], ["down"])
+    assert [main([command, *words, *more]) for command, *more in commands] == [64, 0, 0, 0, 0, 64]
+    usage = "python -m local: no stack 'test'; stacks: other\n"
+    assert (capsys.readouterr().err, (tmp_path / ".local").exists()) == (2 * usage, False)
+
+
+@pytest.mark.parametrize("stack", ["..", ".", "", "test/.."])
+def test_a_name_that_is_a_path_is_no_stack(project, tmp_path, stack):
+    """Whatever it leads to stays."""
+    project()
+    folder_of(tmp_path).path.mkdir(parents=True)
+    assert main(["down", "--project", str(tmp_path), "--stack", stack]) == 64
+    assert folder_of(tmp_path).path.is_dir()
+
+
 def test_what_does_not_come_up_is_1_and_leaves_its_logs(project, capsys, tmp_path, monkeypatch):
     """With the last words of the container; no process and no key is left."""
     monkeypatch.setattr("local.up.HOPELESS_RESTARTS", 2)

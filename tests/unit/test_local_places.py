@@ -23,6 +23,15 @@ def test_a_run_lies_below_its_project(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_runs_of_a_project_are_its_folders(tmp_path):
+    """By their stacks' names; files are none, and a project without any has none."""
+    found = [RunFolder.found(tmp_path)]
+    for name in ("b", "a"):
+        RunFolder.of(tmp_path, name).path.mkdir(parents=True)
+    (tmp_path / ".local" / "file").touch()
+    assert [*found, RunFolder.found(tmp_path)] == [(), ("a", "b")]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"), [("/x/cache", "/x/cache"), ("", "{home}/.cache"), (None, "{home}/.cache")]
 )
