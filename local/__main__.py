@@ -66,7 +66,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
         from local import toolchain  # noqa: PLC0415
         from local.screen import Progress  # noqa: PLC0415
 
-        if problems := toolchain.problems(0):
+        if problems := toolchain.problems():
             raise Refused(problems)
         with ended_by(*ENDS), Progress(console) as progress:
             took = toolchain.ensure(progress.say)

@@ -37,22 +37,32 @@ def is_ready(venv: Path = VENV) -> bool:
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == _digest() and os.access(python, os.X_OK)
 
 
-def problems(memory_gib: float, venv: Path = VENV) -> list[Problem]:
-    """What speaks against this machine: another kind, too little disk, too little memory for these pods."""
+def problems(venv: Path = VENV) -> list[Problem]:
+    """What speaks against this machine: another kind; where something is to be installed, no uv or too little disk."""
     found = []
     kind = (platform.system(), platform.machine())
     if kind not in PLATFORMS:
         found.append(Problem("this machine", f"is {' '.join(kind)}; vLLM's CPU build is published for Linux only"))
-    free = shutil.disk_usage(ROOT).free
-    if not is_ready(venv) and free < DISK_GB * GB:
-        found.append(Problem("disk", f"{venv.name} takes about {DISK_GB} GB, {free / GB:.1f} GB are free"))
-    available = memory_available_gib()
-    if available < memory_gib:
-        found.append(
-            Problem("memory", f"the pods take about {memory_gib:.1f} GiB, {available:.1f} GiB are available; "
-                    "stop other programs, or ask for less context or fewer replicas")
-        )  # fmt: skip
+    if not is_ready(venv):
+        try:
+            _uv()
+        except Refused as refused:
+            found.extend(refused.problems)
+        free = shutil.disk_usage(ROOT).free
+        if free < DISK_GB * GB:
+            found.append(Problem("disk", f"{venv.name} takes about {DISK_GB} GB, {free / GB:.1f} GB are free"))
     return found
+
+
+def memory_problems(memory_gib: float) -> list[Problem]:
+    """Whether there is too little memory for pods that take so much."""
+    available = memory_available_gib()
+    if available >= memory_gib:
+        return []
+    return [
+        Problem("memory", f"the pods take about {memory_gib:.1f} GiB, {available:.1f} GiB are available; "
+                "stop other programs, or ask for less context or fewer replicas")
+    ]  # fmt: skip
 
 
 def memory_available_gib() -> float:

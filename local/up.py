@@ -69,20 +69,19 @@ def up(project: Project, stack: str, console: Console) -> int:
 def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
     begun, plan = time.monotonic(), wanted.plan
     running = _status(folder)
-    if running and (running["stopping"] or running["digest"] != wanted.digest):
+    if running and not running["stopping"] and running["digest"] == wanted.digest:
+        console.print("this very stack is up already")
+        _show(folder, plan, stack, console)
+        return 0
+    problems = [*weights.problems(plan.checkpoints), *_missing_programs(plan), *toolchain.problems()]
+    if running and not problems:
         why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
         console.print(f"{why}: waiting until nothing of it runs")
         stop(folder)
         running = None
-    if running:
-        console.print("this very stack is up already")
-        _show(folder, plan, stack, console)
-        return 0
-    problems = [
-        *weights.problems(plan.checkpoints),
-        *_missing_programs(plan),
-        *toolchain.problems(plan.memory_gib),
-    ]
+    if not running:
+        # what ran has its memory until it is stopped; everything else could be asked before
+        problems += toolchain.memory_problems(plan.memory_gib)
     if problems:
         raise Refused(problems)
     _set_up(plan, console)

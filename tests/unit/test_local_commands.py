@@ -31,7 +31,7 @@ from local.process import kill_marked, marked
 from local.translate import MARK
 from local.up import Failed, _hopeless, _missing_programs, _show_answers, _start, planned, up
 from preview.stackfile import find_project, read_project
-from settings.problems import Refused
+from settings.problems import Problem, Refused
 from tests.unit.local_pods import DEADLINE_S, SERVES, STUBBORN, deployment, is_gone, nothing_left, soon
 from tests.unit.local_pods import planned as planned_of
 
@@ -80,7 +80,8 @@ SERVICE = {
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project of its own, whose stack `test` is what it is told; machine and environment are always fine."""
-    monkeypatch.setattr(toolchain, "problems", lambda _: [])
+    monkeypatch.setattr(toolchain, "problems", list)
+    monkeypatch.setattr(toolchain, "memory_problems", lambda _: [])
     monkeypatch.setattr(toolchain, "ensure", lambda _: 0)
     (tmp_path / "Pulumi.yaml").write_text("name: small\nruntime: python\n")
     (tmp_path / "Pulumi.test.yaml").write_text("config: {}\n")
@@ -331,7 +332,8 @@ ON_A_TERMINAL = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from local import toolchain
-toolchain.problems = lambda *_: []
+toolchain.problems = list
+toolchain.memory_problems = lambda _: []
 toolchain.ensure = lambda _: 0
 from local.__main__ import main
 sys.exit(main(sys.argv[1:]))
@@ -459,15 +461,40 @@ def test_a_supervisor_that_does_not_start_is_a_failure(tmp_path, monkeypatch):
 
 def test_refusals_of_machine_and_programs_come_at_once(project, tmp_path, monkeypatch):
     """Before anything is set up."""
-    from settings.problems import Problem  # noqa: PLC0415 - only here
-
     project(workload("app", SERVES, **READY), SERVICE)
-    monkeypatch.setattr(toolchain, "problems", lambda _: [Problem("disk", "full")])
+    monkeypatch.setattr(toolchain, "problems", lambda: [Problem("disk", "full")])
+    monkeypatch.setattr(toolchain, "memory_problems", lambda _: [Problem("memory", "full")])
     monkeypatch.setattr(up_module, "_missing_programs", lambda _: [Problem("Deployment redis", "missing")])
     with pytest.raises(Refused) as caught:
         printed(lambda console: up(read_project(find_project(tmp_path)), "test", console))
-    assert [str(problem) for problem in caught.value.problems] == ["Deployment redis: missing", "disk: full"]
+    assert [str(problem) for problem in caught.value.problems] == [
+        "Deployment redis: missing",
+        "disk: full",
+        "memory: full",
+    ]
     assert not folder_of(tmp_path).path.exists()
+
+
+def test_what_is_up_is_stopped_only_for_what_can_take_its_place(project, tmp_path, monkeypatch, capsys):
+    """A change that is refused leaves it as it is; only its memory has to be free before that can be asked for."""
+    words = project(workload("app", SERVES, **READY), SERVICE)
+    assert main(["up", *words]) == 0
+    folder = folder_of(tmp_path)
+    before = ask(folder, do="status")["pods"]
+    project(workload("other", SERVES, **READY), SERVICE)
+    memory = []
+
+    def memory_problems(_gib: float) -> list[Problem]:
+        memory.append(is_running(folder))
+        return [Problem("memory", "too small")]
+
+    monkeypatch.setattr(toolchain, "memory_problems", memory_problems)
+    monkeypatch.setattr(toolchain, "problems", lambda: [Problem("disk", "full")])
+    assert main(["up", *words]) == 2
+    assert (ask(folder, do="status")["pods"], memory, capsys.readouterr().err) == (before, [], "disk: full\n")
+    monkeypatch.setattr(toolchain, "problems", list)
+    assert main(["up", *words]) == 2
+    assert (memory, capsys.readouterr().err) == ([False], "memory: too small\n")
 
 
 # ---- down, piece by piece --------------------------------------------------------------------------------------------

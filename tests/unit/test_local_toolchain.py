@@ -115,48 +115,57 @@ def test_who_gives_up_ends_the_installer(uv):
 
 
 @pytest.mark.parametrize(
-    ("machine", "free_gb", "memory_gib", "said"),
+    ("machine", "free_gb", "uv_at", "said"),
     [
-        (("Linux", "x86_64"), 7, 3, []),
-        (("Linux", "aarch64"), 7, 3, []),
+        (("Linux", "x86_64"), 7, "/bin/uv", []),
+        (("Linux", "aarch64"), 7, "/bin/uv", []),
         (
             ("Darwin", "arm64"),
             6.9,
-            2.9,
+            None,
             [
                 "this machine: is Darwin arm64; vLLM's CPU build is published for Linux only",
+                ".venv-local: needs uv: /no/python -m pip install uv",
                 "disk: .venv-local takes about 7 GB, 6.9 GB are free",
-                (
-                    "memory: the pods take about 3.0 GiB, 2.9 GiB are available; "
-                    "stop other programs, or ask for less context or fewer replicas"
-                ),
             ],
         ),
         (
             ("Linux", "riscv64"),
             7,
-            3,
+            "/bin/uv",
             ["this machine: is Linux riscv64; vLLM's CPU build is published for Linux only"],
         ),
     ],
 )
-def test_a_machine_that_cannot_is_refused(tmp_path, monkeypatch, machine, free_gb, memory_gib, said):
-    """Kind, disk and memory, all at once."""
+def test_a_machine_that_cannot_is_refused(tmp_path, monkeypatch, machine, free_gb, uv_at, said):
+    """Kind, installer and disk, all at once."""
     usage = type("Usage", (), {"free": free_gb * 10**9})
     monkeypatch.setattr("platform.system", lambda: machine[0])
     monkeypatch.setattr("platform.machine", lambda: machine[1])
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    monkeypatch.setattr(toolchain, "memory_available_gib", lambda: memory_gib)
-    assert [str(problem) for problem in toolchain.problems(3, tmp_path / ".venv-local")] == said
+    monkeypatch.setattr("shutil.which", lambda _: uv_at)
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    assert [str(problem) for problem in toolchain.problems(tmp_path / ".venv-local")] == said
+
+
+def test_pods_that_are_too_big_for_this_machine_are_refused(monkeypatch):
+    """By what is available now; what just fits does."""
+    monkeypatch.setattr(toolchain, "memory_available_gib", lambda: 2.9)
+    too_big = (
+        "the pods take about 3.0 GiB, 2.9 GiB are available; "
+        "stop other programs, or ask for less context or fewer replicas"
+    )
+    assert [toolchain.memory_problems(gib) for gib in (2.9, 3)] == [[], [Problem("memory", too_big)]]
 
 
 def test_an_environment_that_is_there_needs_no_disk(uv, monkeypatch):
-    """Nothing is installed any more."""
+    """Nor uv: nothing is installed any more."""
     toolchain.ensure(lambda _: None, uv / "venv")
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0}))
     monkeypatch.setattr("platform.system", lambda: "Linux")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert toolchain.problems(0, uv / "venv") == []
+    monkeypatch.delattr(toolchain, "_uv")
+    assert toolchain.problems(uv / "venv") == []
 
 
 def test_available_memory_is_the_kernels_figure(monkeypatch):
