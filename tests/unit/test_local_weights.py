@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,7 +116,7 @@ def test_weights_nobody_can_make_are_refused(maker):
     """With the place to put them; what is there or can be made is fine."""
     maker()
     other = Checkpoint("weights", "org--big/def", "org/big", "def")
-    assert weights.problems([WANTED, other]) == [
+    assert weights.problems([WANTED, other], {"weights"}) == [
         Problem(
             "claim weights",
             f"holds no org/big@def; put its files and a manifest.json into {weights.place(other)}, "
@@ -123,4 +125,36 @@ def test_weights_nobody_can_make_are_refused(maker):
     ]
     weights.place(other).mkdir(parents=True)
     weights.write_manifest(weights.place(other), "org/big", "def")
-    assert weights.problems([WANTED, other]) == []
+    assert weights.problems([WANTED, other], {"weights"}) == []
+
+
+def test_a_claim_without_room_or_place_is_refused(maker, tmp_path, monkeypatch):
+    """All of them; one that is there with all that is wanted needs neither."""
+    maker()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0.2 * 10**9))
+    fix = "set XDG_CACHE_HOME to another directory"
+    room = f"takes about 0.3 GB in {tmp_path}/cache/llm-stack/claims/weights, 0.2 GB are free; {fix}"
+    assert weights.problems([WANTED], {"weights", "other"}) == [Problem("claim weights", room)]
+    weights.prepare(WANTED, maker(), lambda _: None)
+    assert weights.problems([WANTED], {"weights"}) == []
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert weights.problems([WANTED], {"weights", "other"}) == [
+        Problem(
+            f"claim {name}",
+            f"{tmp_path}/file/llm-stack/claims/{name} cannot be written ({tmp_path}/file: not a directory); {fix}",
+        )
+        for name in ("other", "weights")
+    ]
+
+
+def test_a_user_without_a_home_has_no_claims(monkeypatch):
+    """Which is one reason for all of them, and none where there are none."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", _homeless)
+    found = [weights.problems([WANTED], {"weights", "other"}), weights.problems([], {"a"}), weights.problems([], set())]
+    assert [[problem.path for problem in problems] for problems in found] == [["HOME"], ["HOME"], []]
+
+
+def _homeless() -> Path:
+    raise RuntimeError
