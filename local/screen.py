@@ -20,11 +20,12 @@ EVERY_S, FIRST_AFTER_S = 15, 2
 
 
 class Progress:
-    """One line that changes on a terminal; a line now and then where there is none."""
+    """One line that changes on a terminal; a line now and then where there is none, or one that can only add lines."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._status = console.status("…") if console.is_terminal else None
+        changes = console.is_terminal and not console.is_dumb_terminal
+        self._status = console.status("…") if changes else None
         self._due = time.monotonic() + FIRST_AFTER_S
 
     def __enter__(self) -> Self:
