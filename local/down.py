@@ -106,33 +106,49 @@ def status(folder: RunFolder, console: Console) -> int:
 
 
 def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: bool) -> int:
-    """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them."""
-    files = [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
+    """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them and to new ones."""
+    files = _logs(folder, name)
     if not files:
         console.print(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}", **PLAIN)
         return NOT_UP
+    ends = {}
     for file in files:
-        console.print(f"==> {file.name} <==", **PLAIN)
+        # what is added from here on is shown by following it
+        ends[file] = file.stat().st_size
+        console.print(_headline(file), **PLAIN)
         sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
     sys.stdout.flush()
     if follow:
-        _follow(files)
+        _follow(folder, name, console, ends)
     return 0
 
 
-def _follow(files: list[Path]) -> None:
-    """Prints what is added, until Ctrl-C or until the run is taken down, and its logs with it."""
-    ends: dict[Path, int] = {file: file.stat().st_size for file in files}
-    while ends:
-        for file in list(ends):
+def _logs(folder: RunFolder, name: str) -> list[Path]:
+    return [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
+
+
+def _headline(file: Path) -> str:
+    return f"==> {file.name} <=="
+
+
+def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int]) -> None:
+    """Prints what is added beyond `ends`, until Ctrl-C or until the run is taken down, and its logs with it.
+
+    A pod that takes another's place has a log of its own, which is shown from its beginning.
+    """
+    shown = list(ends)[-1]
+    while files := _logs(folder, name):
+        for file in files:
             try:
                 with file.open("rb") as stream:
-                    stream.seek(ends[file])
+                    stream.seek(ends.get(file, 0))
                     added = stream.read()
             except FileNotFoundError:
-                del ends[file]
                 continue
-            ends[file] += len(added)
+            ends[file] = ends.get(file, 0) + len(added)
+            if added and file != shown:
+                console.print(_headline(file), **PLAIN)
+                shown = file
             sys.stdout.write(added.decode(errors="replace"))
         sys.stdout.flush()
         time.sleep(LOOK_EVERY_S)

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -661,6 +662,31 @@ def test_logs_can_be_followed_until_they_are_gone(tmp_path):
             log.unlink()
             thread.join(20)
     assert (thread.is_alive(), set(said.getvalue().split())) == (False, {"b", "added"})
+
+
+def test_the_log_of_a_pod_that_comes_later_is_followed_too(tmp_path):
+    """From its beginning, with its name, as that of another is said when it goes on."""
+    folder = RunFolder(tmp_path)
+    folder.logs.mkdir()
+    (folder.logs / "app-1.main.log").write_text("old\n")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        words = {"lines": 1, "follow": True}
+        thread = threading.Thread(target=logs, args=(folder, "app", Console(file=said, width=80)), kwargs=words)
+        thread.start()
+        try:
+            soon(lambda: "old\n" in said.getvalue())
+            (folder.logs / "other.log").write_text("not asked for\n")
+            (folder.logs / "app-2.main.log").write_text("new\n")
+            soon(lambda: "new\n" in said.getvalue())
+            with (folder.logs / "app-1.main.log").open("a") as stream:
+                stream.write("last\n")
+            soon(lambda: "last\n" in said.getvalue())
+        finally:
+            shutil.rmtree(folder.logs)
+            thread.join(DEADLINE_S)
+    first, second = "==> app-1.main.log <==", "==> app-2.main.log <=="
+    assert (said.getvalue().splitlines(), thread.is_alive()) == ([first, "old", second, "new", first, "last"], False)
 
 
 def test_a_supervisor_that_hangs_is_killed_too(project, tmp_path, monkeypatch):
