@@ -93,16 +93,23 @@ def status(folder: RunFolder, console: Console) -> int:
             " ".join(str(item["pid"]) for item in main if item["pid"]) or "–",
             ", ".join(f"{name} {port}" for name, port in pod["ports"].items()),
         )
-    console.print(pods)
+    _whole(pods, console)
     services = Table("service", "here", "ready pods", box=None, pad_edge=False)
     for item in found["services"]:
         services.add_row(f"{item['name']}:{item['port']}", f"http://127.0.0.1:{item['here']}", str(item["ready"]))
     console.print()
-    console.print(services)
+    _whole(services, console)
     console.print()
     for when, pod, text in found["events"][-8:]:
         console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", **PLAIN)
     return 0
+
+
+def _whole(table: Table, console: Console) -> None:
+    """Prints it as wide as it is: half a name or address is of no use, on however narrow a terminal."""
+    unlimited = console.options.update(max_width=sys.maxsize)
+    table.width = console.measure(table, options=unlimited).maximum
+    console.print(table, crop=False, no_wrap=True)
 
 
 def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: bool) -> int:

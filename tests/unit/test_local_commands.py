@@ -689,6 +689,27 @@ def test_the_log_of_a_pod_that_comes_later_is_followed_too(tmp_path):
     assert (said.getvalue().splitlines(), thread.is_alive()) == ([first, "old", second, "new", first, "last"], False)
 
 
+def test_status_is_whole_on_a_narrow_terminal(tmp_path, monkeypatch):
+    """A name or an address that is cut is of no use."""
+    name = "litellm-7d9c5b6f4-x2x7k"
+    container = {"init": False, "ready": True, "restarts": 0, "pid": 4_194_303}
+    pod = {"name": name, "deleting": False, "created": 0, "ports": {"http": 41234}, "containers": [container]}
+    service = {"name": "vllm-qwen3-14b-canary", "port": 8000, "here": 41235, "ready": 1}
+    found = {"pods": [pod], "services": [service], "events": []}
+    monkeypatch.setattr(down_module, "ask", lambda *_, **__: found)
+    monkeypatch.setattr(down_module, "time", SimpleNamespace(time=lambda: 75))
+    text = io.StringIO()
+    status(RunFolder(tmp_path), Console(file=text, width=30))
+    assert [line.split() for line in text.getvalue().splitlines()] == [
+        ["pod", "ready", "restarts", "age", "pid", "ports"],
+        [name, "1/1", "0", "75", "s", "4194303", "http", "41234"],
+        [],
+        ["service", "here", "ready", "pods"],
+        ["vllm-qwen3-14b-canary:8000", "http://127.0.0.1:41235", "1"],
+        [],
+    ]
+
+
 def test_a_supervisor_that_hangs_is_killed_too(project, tmp_path, monkeypatch):
     """It carries the mark of its run, and answers nobody."""
     words = project(workload("app", SERVES, **READY), SERVICE)
