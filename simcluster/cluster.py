@@ -184,10 +184,13 @@ class Cluster:
 
     def down(self) -> bool:
         """Ends the cluster's processes and removes all but its logs; False when there was none."""
-        state = self.state()
-        if state is None:
+        if not self.paths.root.is_dir():
             return False
         with self._locked():
+            # only now: an `up` or another `down` may have held the lock, and changed what is written down
+            state = self.state()
+            if state is None:
+                return False
             # each before what it talks to, or it would wait for an answer
             for process in reversed(state.processes.values()):
                 stop(process)
