@@ -105,11 +105,17 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _down(arguments: argparse.Namespace) -> int:
-    found = names() if arguments.all else [_chosen(arguments.name)]
-    for name in found:
-        gone = Cluster(name).down()
-        sys.stdout.write(f"cluster '{name}' {'is down' if gone else 'was not there'}\n")
-    return 0
+    code = 0
+    for name in names() if arguments.all else [_chosen(arguments.name)]:
+        try:
+            gone = Cluster(name).down()
+        except (Impossible, OSError) as error:
+            # the others can go down still
+            sys.stderr.write(f"{error}\n")
+            code = REFUSED
+        else:
+            sys.stdout.write(f"cluster '{name}' {'is down' if gone else 'was not there'}\n")
+    return code
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -6,8 +6,6 @@ leaves alone what runs; `down` ends these processes and no other.
 
 import contextlib
 import fcntl
-import json
-import os
 import re
 import shutil
 import socket
@@ -15,17 +13,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from simcluster import durable
 from simcluster import paths as places
 from simcluster.api import Api, ApiError, Endpoint, Unreachable, wait_until
 from simcluster.kubeconfig import kubeconfig, write_secret
 from simcluster.paths import OWNER_ONLY, ClusterPaths
 from simcluster.problems import Impossible
-from simcluster.processes import Process, start, stop
+from simcluster.processes import start, stop
 from simcluster.programs import PROGRAMS, Ports
+from simcluster.state import Damaged, State, read
 
 START_TIMEOUT_S = 60
 # the process of our own beside the control plane; see simcluster/stand_ins.py
@@ -35,36 +34,6 @@ FIRST = ("etcd", "kube-apiserver")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 LOG_LINES = 5
 LOCK = ".lock"
-
-
-@dataclass
-class State:
-    """What is written down about a cluster."""
-
-    # the folder whose programs it was started from
-    programs: str
-    ports: Ports
-    contexts: tuple[str, ...]
-    processes: dict[str, Process] = field(default_factory=dict)
-
-    def runs(self, program: str) -> bool:
-        """Whether this process has been started and lives."""
-        process = self.processes.get(program)
-        return process is not None and process.alive()
-
-    def to_json(self) -> str:
-        """As the file holds it."""
-        return json.dumps(asdict(self), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> "State":
-        """As the file held it."""
-        raw: dict[str, Any] = json.loads(text)
-        processes = {name: Process(**process) for name, process in raw["processes"].items()}
-        # a cluster of the time when all programs were one file has `binary`: its folder holds no programs, which
-        # `program` says, while `status` and `down` need none
-        programs = raw.get("programs") or str(Path(raw["binary"]).parent)
-        return cls(programs, Ports(**raw["ports"]), tuple(raw["contexts"]), processes)
 
 
 class Cluster:
@@ -77,10 +46,8 @@ class Cluster:
         self.paths: ClusterPaths = places.cluster(name)
 
     def state(self) -> State | None:
-        """What is written down; None when there is no such cluster."""
-        with contextlib.suppress(FileNotFoundError):
-            return State.from_json(self.paths.state.read_text(encoding="utf-8"))
-        return None
+        """What is written down; None when there is no such cluster. Raises `Damaged`."""
+        return read(self.paths.state)
 
     def up(self, programs: Path, contexts: Sequence[str] = ()) -> Api:
         """Starts what does not run, waits until the API server is ready, and returns a client for it.
@@ -113,6 +80,8 @@ class Cluster:
             folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
         write_certificates(self.paths)
         (self.paths.certificates / "kwok.yaml").touch(mode=places.SECRET_FILE)
+        # before the file that says there is a cluster, which would be one without certificates after a power cut
+        durable.sync_folder(self.paths.certificates)
         state = State(str(programs), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
         self._save(state)
         return state
@@ -139,9 +108,7 @@ class Cluster:
         self._save(state)
 
     def _save(self, state: State) -> None:
-        fresh = self.paths.state.with_name(f".cluster-{os.getpid()}.json")
-        fresh.write_text(state.to_json(), encoding="utf-8")
-        fresh.rename(self.paths.state)
+        state.write(self.paths.state)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -188,11 +155,16 @@ class Cluster:
             return False
         with self._locked():
             # only now: an `up` or another `down` may have held the lock, and changed what is written down
-            state = self.state()
-            if state is None:
-                return False
+            try:
+                state = self.state()
+            except Damaged:
+                processes = []
+            else:
+                if state is None:
+                    return False
+                processes = state.processes.values()
             # each before what it talks to, or it would wait for an answer
-            for process in reversed(state.processes.values()):
+            for process in reversed(processes):
                 stop(process)
             # also what the engine knows of a cluster that is no more; last the file that says there is one
             kept = {self.paths.logs, self.paths.root / LOCK, self.paths.state}

@@ -4,6 +4,7 @@ A module is fetched by Go's own client, checked against the sum in crds.yaml, an
 is kept in the cache.
 """
 
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -16,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from simcluster import durable
 from simcluster.paths import OWNER_ONLY, cache
 from simcluster.problems import Impossible
 from simcluster.toolchain import find_go
@@ -35,12 +37,13 @@ def definitions() -> list[Definition]:
     text = SOURCES.read_bytes()
     # JSON, because reading 3 MB of it takes a hundredth of the time YAML takes
     kept = cache() / "crds" / f"{hashlib.sha256(text + Path(__file__).read_bytes()).hexdigest()[:12]}.json"
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
-        fresh = kept.with_name(f".{kept.name}-{os.getpid()}")
-        fresh.write_text(json.dumps(list(_read(yaml.safe_load(text)))), encoding="utf-8")
-        fresh.rename(kept)
-    return json.loads(kept.read_text(encoding="utf-8"))
+    # one that cannot be read is as good as none
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return json.loads(kept.read_text(encoding="utf-8"))
+    found = list(_read(yaml.safe_load(text)))
+    kept.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
+    durable.replace(kept, json.dumps(found))
+    return found
 
 
 def _read(sources: Mapping[str, Any]) -> Iterator[Definition]:

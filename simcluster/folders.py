@@ -1,7 +1,7 @@
 """Folders below the cache that are made once: whole, or not at all.
 
 Whoever makes one works in another folder beside it, which gets the final name only when everything is in it. What an
-end without warning leaves behind never looks like a result, and the next attempt removes it.
+end without warning leaves behind, of a power cut, too, never looks like a result, and the next attempt removes it.
 """
 
 import fcntl
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from simcluster.durable import sync_folder
 from simcluster.paths import OWNER_ONLY
 from simcluster.problems import Impossible
 
@@ -28,6 +29,7 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
             fresh.mkdir(mode=OWNER_ONLY)
             try:
                 make(fresh)
+                sync_folder(fresh)
                 fresh.rename(folder)
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)

@@ -1,14 +1,14 @@
 """Kubeconfigs: who is calling, and where. They hold a private key, so only their owner may read them."""
 
 import base64
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from simcluster.paths import SECRET_FILE, ClusterPaths
+from simcluster import durable
+from simcluster.paths import ClusterPaths
 
 
 def kubeconfig(paths: ClusterPaths, identity: str, port: int, contexts: Sequence[str]) -> dict[str, Any]:
@@ -32,11 +32,8 @@ def kubeconfig(paths: ClusterPaths, identity: str, port: int, contexts: Sequence
 
 
 def write_secret(path: Path, content: Any) -> None:
-    """YAML that only its owner can read, never half-written."""
-    fresh = path.with_name(f".{path.name}-{os.getpid()}")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET_FILE), "w", encoding="utf-8") as file:
-        yaml.safe_dump(content, file, sort_keys=False)
-    fresh.rename(path)
+    """YAML that only its owner can read, never half-written, a power cut included."""
+    durable.replace(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def _encoded(file: Path) -> str:

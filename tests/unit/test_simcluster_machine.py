@@ -18,12 +18,13 @@ import yaml
 
 from simcluster import build, crds, engine, kubeconfig, programs, toolchain
 from simcluster.__main__ import main
-from simcluster.cluster import Cluster, State, free_ports
+from simcluster.cluster import Cluster, free_ports
 from simcluster.engine import without_operators
 from simcluster.paths import ClusterPaths, cache
 from simcluster.problems import Impossible
 from simcluster.processes import Process, start, start_of, stop
 from simcluster.programs import NAMES
+from simcluster.state import State
 from tests.harness import ROOT
 
 PORTS = programs.Ports(1, 2, 3)
@@ -250,12 +251,11 @@ def test_state_survives_its_file():
     assert state == State.from_json(state.to_json())
 
 
-def test_a_cluster_of_an_older_version(own_cache: Path, capsys: pytest.CaptureFixture[str]):
-    """One whose programs were one file can be ended; what needs a program says so, and what to do."""
+def test_a_cluster_whose_programs_are_gone(own_cache: Path, capsys: pytest.CaptureFixture[str]):
+    """It can be ended; what needs a program says so, and what to do."""
     root = own_cache / "clusters" / "old"
     root.mkdir(parents=True)
-    state = {"binary": str(own_cache / "bin" / "v1" / "controlplane"), "ports": vars(PORTS), "contexts": ["a"]}
-    (root / "cluster.json").write_text(json.dumps({**state, "processes": {}}), encoding="utf-8")
+    State(str(own_cache / "bin" / "v1"), PORTS, ("a",)).write(root / "cluster.json")
     codes = main(["kubectl", "--name", "old", "--", "get", "nodes"]), main(["down", "--name", "old"])
     captured = capsys.readouterr()
     assert (codes, captured.err, captured.out) == (
@@ -400,7 +400,7 @@ def test_down_forgets_all_but_the_logs():
     (cluster.paths.root / "pulumi" / "state").mkdir(parents=True)
     for file in (cluster.paths.kubeconfig, cluster.paths.root / "pulumi" / "state" / "dev.json"):
         file.touch()
-    cluster.paths.state.write_text(State("programs", PORTS, ("x",)).to_json(), encoding="utf-8")
+    State("programs", PORTS, ("x",)).write(cluster.paths.state)
     assert cluster.down()
     assert {path.relative_to(cluster.paths.root).as_posix() for path in cluster.paths.root.rglob("*")} == {
         ".lock",
