@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from simcluster.folders import check_free, made_once
-from simcluster.paths import cache
+from simcluster.paths import cache, programs_folders
 from simcluster.problems import Impossible
 from simcluster.programs import NAMES
 from simcluster.toolchain import find_go
@@ -66,7 +66,7 @@ def cache_key() -> str:
 
 def folder() -> Path:
     """Where a build of these sources lies; there when they have been built before."""
-    return cache() / "bin" / cache_key()
+    return programs_folders() / cache_key()
 
 
 def build(progress: Progress) -> Path:
@@ -80,7 +80,7 @@ def build(progress: Progress) -> Path:
 def _build_into(fresh: Path, progress: Progress) -> None:
     check_free(cache(), FREE_GB, "building")
     # outlives a build that fails
-    _compile(find_go(), fresh / BINARY, cache() / "bin" / f"{cache_key()}.log", progress)
+    _compile(find_go(), fresh / BINARY, programs_folders() / f"{cache_key()}.log", progress)
     for name in NAMES:
         (fresh / name).symlink_to(BINARY)
 

@@ -1,7 +1,7 @@
 """One cluster: started, resumed, looked at, and stopped. Several may run side by side, each under its own name.
 
 What runs is in `cluster.json`: ports, and every process with the moment it started. `up` starts what is missing and
-leaves alone what runs; `down` ends these processes and no other.
+leaves alone what runs; `down` ends these processes and no other. Both end what a killed command could not write down.
 """
 
 import contextlib
@@ -9,14 +9,13 @@ import fcntl
 import re
 import shutil
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from simcluster import durable
+from simcluster import durable, strays
 from simcluster import paths as places
 from simcluster.api import Api, ApiError, Endpoint, Unreachable, wait_until
 from simcluster.kubeconfig import kubeconfig, write_secret
@@ -61,6 +60,8 @@ class Cluster:
             state = self.state() or self._create(programs)
             state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
             self._write_kubeconfigs(state)
+            # or there would be two of them, or one that lacks the port the other has
+            self._end_strays(state)
             for program, arguments in PROGRAMS.items():
                 if not state.runs(program):
                     command = [self.program(state, program), *arguments(state.ports, self.paths)]
@@ -69,7 +70,7 @@ class Cluster:
                     api = self.wait_ready(state)
                     install_definitions(api)
             if not state.runs(STAND_INS):
-                self._start(state, STAND_INS, [sys.executable, "-m", "simcluster.stand_ins", self.name])
+                self._start(state, STAND_INS, strays.stand_ins_command(self.paths))
             return self.api(state)
 
     def _create(self, programs: Path) -> State:
@@ -106,6 +107,12 @@ class Cluster:
     def _start(self, state: State, program: str, command: Sequence[str | Path]) -> None:
         state.processes[program] = start(command, self.paths.logs / f"{program}.log")
         self._save(state)
+
+    def _end_strays(self, state: State | None) -> None:
+        """Ends what is this cluster's and not written down."""
+        programs, known = (state.programs, state.processes.values()) if state else (None, ())
+        for process in strays.find(self.paths, programs, known):
+            stop(process)
 
     def _save(self, state: State) -> None:
         state.write(self.paths.state)
@@ -158,14 +165,14 @@ class Cluster:
             try:
                 state = self.state()
             except Damaged:
-                processes = []
+                state = None
             else:
                 if state is None:
                     return False
-                processes = state.processes.values()
-            # each before what it talks to, or it would wait for an answer
-            for process in reversed(processes):
-                stop(process)
+                # each before what it talks to, or it would wait for an answer
+                for process in reversed(state.processes.values()):
+                    stop(process)
+            self._end_strays(state)
             # also what the engine knows of a cluster that is no more; last the file that says there is one
             kept = {self.paths.logs, self.paths.root / LOCK, self.paths.state}
             for place in set(self.paths.root.iterdir()) - kept:

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from simcluster.folders import check_free, made_once
-from simcluster.paths import cache
+from simcluster.paths import cache, programs_folders
 from simcluster.problems import Impossible
 
 TABLE = Path(__file__).with_name("official.yaml")
@@ -63,7 +63,7 @@ def downloads() -> Sequence[Download]:
 def folder() -> Path:
     """Where the programs of this table lie; there when they have been fetched before."""
     key = hashlib.sha256(repr(downloads()).encode()).hexdigest()[:12]
-    return cache() / "bin" / f"official-{key}"
+    return programs_folders() / f"official-{key}"
 
 
 def fetch(progress: Progress) -> Path:

@@ -67,6 +67,11 @@ class ClusterPaths:
         return self.certificates / f"{name}.key"
 
 
+def programs_folders() -> Path:
+    """Where each control plane that was fetched or built has a folder of its programs."""
+    return cache() / "bin"
+
+
 def clusters() -> Path:
     """The folder of all clusters."""
     return cache() / "clusters"
