@@ -13,7 +13,7 @@ from pathlib import Path
 
 from settings.commandline import INTERRUPTED, REFUSED, Parser, run
 from simcluster.api import ApiError, Unreachable
-from simcluster.cluster import Cluster, names
+from simcluster.cluster import Cluster, names, unended
 from simcluster.problems import Impossible
 
 PROGRAM = "python -m simcluster"
@@ -72,9 +72,22 @@ def _run(arguments: argparse.Namespace) -> int:
     except (Impossible, ApiError, Unreachable) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED
+    except BrokenPipeError:
+        # a reader that has gone is no problem
+        raise
+    except OSError as error:
+        sys.stderr.write(f"{_reason(error)}\n")
+        return REFUSED
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on from here\n")
         return INTERRUPTED
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without what only programmers read."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -106,12 +119,12 @@ def _build(arguments: argparse.Namespace) -> int:
 
 def _down(arguments: argparse.Namespace) -> int:
     code = 0
-    for name in names() if arguments.all else [_chosen(arguments.name)]:
+    for name in unended() if arguments.all else [_chosen(arguments.name)]:
         try:
             gone = Cluster(name).down()
         except (Impossible, OSError) as error:
             # the others can go down still
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"{_reason(error)}\n")
             code = REFUSED
         else:
             sys.stdout.write(f"cluster '{name}' {'is down' if gone else 'was not there'}\n")

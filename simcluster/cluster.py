@@ -57,11 +57,14 @@ class Cluster:
         """
         self.paths.root.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         with self._locked():
-            state = self.state() or self._create(programs)
-            state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
-            self._write_kubeconfigs(state)
+            state = self.state()
             # or there would be two of them, or one that lacks the port the other has
             self._end_strays(state)
+            state = state or self._create(programs)
+            # says so, when certificates are missing
+            self.api(state)
+            state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
+            self._write_kubeconfigs(state)
             for program, arguments in PROGRAMS.items():
                 if not state.runs(program):
                     command = [self.program(state, program), *arguments(state.ports, self.paths)]
@@ -77,8 +80,9 @@ class Cluster:
         # installed only where clusters are made: simcluster/requirements.txt
         from simcluster.certificates import write_certificates  # noqa: PLC0415
 
-        for folder in (self.paths.certificates, self.paths.logs):
-            folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
+        # what a `down` that was killed has left is of another cluster: its data would not fit these certificates
+        self._clear()
+        self.paths.certificates.mkdir(mode=OWNER_ONLY)
         write_certificates(self.paths)
         (self.paths.certificates / "kwok.yaml").touch(mode=places.SECRET_FILE)
         # before the file that says there is a cluster, which would be one without certificates after a power cut
@@ -105,14 +109,33 @@ class Cluster:
         return file
 
     def _start(self, state: State, program: str, command: Sequence[str | Path]) -> None:
-        state.processes[program] = start(command, self.paths.logs / f"{program}.log")
+        try:
+            state.processes[program] = start(command, self.paths.logs / f"{program}.log")
+        except OSError as error:
+            if error.filename != command[0]:
+                raise
+            raise Impossible(
+                f"cluster '{self.name}': {command[0]} cannot be run ({error.strerror}): it is damaged, or its file "
+                f"system forbids it; remove {state.programs}, and `up` makes it anew, or set XDG_CACHE_HOME"
+            ) from None
         self._save(state)
 
-    def _end_strays(self, state: State | None) -> None:
-        """Ends what is this cluster's and not written down."""
+    def _end_strays(self, state: State | None) -> bool:
+        """Ends what is this cluster's and not written down; whether there was something."""
         programs, known = (state.programs, state.processes.values()) if state else (None, ())
-        for process in strays.find(self.paths, programs, known):
+        found = strays.find(self.paths, programs, known)
+        for process in found:
             stop(process)
+        return bool(found)
+
+    def left(self) -> set[Path]:
+        """All there is of it in its folder, but what `down` keeps."""
+        root = self.paths.root
+        return set(root.iterdir()) - {self.paths.logs, root / LOCK} if root.is_dir() else set()
+
+    def _clear(self) -> None:
+        for place in self.left():
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
 
     def _save(self, state: State) -> None:
         state.write(self.paths.state)
@@ -126,8 +149,14 @@ class Cluster:
 
     def api(self, state: State, identity: str = "admin") -> Api:
         """A client of the API server, whether that runs or not."""
-        certificate, key = self.paths.certificate(identity), self.paths.key(identity)
-        return Api(Endpoint(state.ports.api_server, self.paths.certificate("ca"), certificate, key))
+        authority, certificate = self.paths.certificate("ca"), self.paths.certificate(identity)
+        for file in (authority, certificate, key := self.paths.key(identity)):
+            if not file.exists():
+                raise Impossible(
+                    f"cluster '{self.name}': {file} is not there; end the cluster with: "
+                    f"python -m simcluster down --name {self.name}"
+                )
+        return Api(Endpoint(state.ports.api_server, authority, certificate, key))
 
     def wait_ready(self, state: State) -> Api:
         """A client of the API server once that says it is ready."""
@@ -166,24 +195,26 @@ class Cluster:
                 state = self.state()
             except Damaged:
                 state = None
-            else:
-                if state is None:
-                    return False
-                # each before what it talks to, or it would wait for an answer
-                for process in reversed(state.processes.values()):
-                    stop(process)
-            self._end_strays(state)
-            # also what the engine knows of a cluster that is no more; last the file that says there is one
-            kept = {self.paths.logs, self.paths.root / LOCK, self.paths.state}
-            for place in set(self.paths.root.iterdir()) - kept:
-                shutil.rmtree(place) if place.is_dir() else place.unlink()
-            self.paths.state.unlink()
-        return True
+            # each before what it talks to, or it would wait for an answer
+            for process in reversed(state.processes.values() if state else ()):
+                stop(process)
+            found = self._end_strays(state) or bool(self.left())
+            # before what a cluster needs, so that none is taken for one that is up when this is killed half-way
+            self.paths.state.unlink(missing_ok=True)
+            # also what the engine knows of a cluster that is no more
+            self._clear()
+        return found
 
 
 def names() -> list[str]:
     """All clusters that are up, or were when somebody last looked."""
     return sorted(file.parent.name for file in places.clusters().glob("*/cluster.json"))
+
+
+def unended() -> list[str]:
+    """These, and all of which an `up` or a `down` that was killed has left something."""
+    folders = [place.name for place in places.clusters().glob("*") if NAME.fullmatch(place.name)]
+    return sorted({*names(), *(name for name in folders if Cluster(name).left())})
 
 
 def free_ports(count: int) -> list[int]:

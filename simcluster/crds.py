@@ -117,15 +117,18 @@ def _fetch(go: Path, entry: Mapping[str, Any]) -> Path:
     # outside of any module, so that its own dependencies do not matter
     environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
     command = [go, "mod", "download", "-json", wanted]
-    done = subprocess.run(
-        command,
-        cwd=cache(),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=FETCH_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cache(),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Impossible(f"{wanted}: not fetched within {FETCH_TIMEOUT_S} s") from None
     try:
         said = json.loads(done.stdout)
     except ValueError:

@@ -14,7 +14,10 @@ def cache() -> Path:
     """`$XDG_CACHE_HOME/llm-stack/simcluster`, made when missing."""
     # a relative XDG_CACHE_HOME is to be ignored: XDG Base Directory Specification 0.8, "Basics"
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    base = named if named.is_absolute() else Path.home() / ".cache"
+    try:
+        base = named if named.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise Impossible("this user has no home directory for the cache; set XDG_CACHE_HOME") from None
     place = base / "llm-stack" / "simcluster"
     try:
         place.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from simcluster.paths import OWNER_ONLY
+
 PROJECT = Path(__file__).resolve().parents[1]
 STOP_TIMEOUT_S = 10
 POLL_S = 0.05
@@ -35,6 +37,8 @@ def start(command: Sequence[str | Path], log: Path) -> Process:
 
     Python finds this project's packages wherever the caller was started.
     """
+    # somebody may have thrown the logs away
+    log.parent.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
     log.touch(mode=0o600)
     with log.open("ab") as output:
         child = subprocess.Popen(

