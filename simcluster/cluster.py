@@ -4,11 +4,9 @@ What runs is in `cluster.json`: ports, and every process with the moment it star
 leaves alone what runs; `down` ends these processes and no other. Both end what a killed command could not write down.
 """
 
-import contextlib
 import fcntl
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from simcluster import paths as places
 from simcluster.api import Api, ApiError, Endpoint, Unreachable, wait_until
 from simcluster.kubeconfig import kubeconfig, write_secret
 from simcluster.paths import OWNER_ONLY, ClusterPaths
+from simcluster.ports import free_ports, without_taken
 from simcluster.problems import Impossible
 from simcluster.processes import start, stop
 from simcluster.programs import PROGRAMS, Ports
@@ -32,6 +31,8 @@ STAND_INS = "stand-ins"
 FIRST = ("etcd", "kube-apiserver")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 LOG_LINES = 5
+# as Go's programs say it of a port
+IN_USE = "address already in use"
 LOCK = ".lock"
 
 
@@ -64,17 +65,26 @@ class Cluster:
             # says so, when certificates are missing
             self.api(state)
             state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
-            self._write_kubeconfigs(state)
-            for program, arguments in PROGRAMS.items():
-                if not state.runs(program):
-                    command = [self.program(state, program), *arguments(state.ports, self.paths)]
-                    self._start(state, program, command)
-                if program == "kube-apiserver":
-                    api = self.wait_ready(state)
-                    install_definitions(api)
-            if not state.runs(STAND_INS):
-                self._start(state, STAND_INS, strays.stand_ins_command(self.paths))
+            try:
+                self._start_missing(state)
+            except Impossible as error:
+                if IN_USE not in str(error):
+                    raise
+                # somebody was quicker than the program that the port was drawn for
+                self._start_missing(state)
             return self.api(state)
+
+    def _start_missing(self, state: State) -> None:
+        self._move(state)
+        self._write_kubeconfigs(state)
+        for program, arguments in PROGRAMS.items():
+            if not state.runs(program):
+                command = [self.program(state, program), *arguments(state.ports, self.paths)]
+                self._start(state, program, command)
+            if program == "kube-apiserver":
+                install_definitions(self.wait_ready(state))
+        if not state.runs(STAND_INS):
+            self._start(state, STAND_INS, strays.stand_ins_command(self.paths))
 
     def _create(self, programs: Path) -> State:
         # installed only where clusters are made: simcluster/requirements.txt
@@ -90,6 +100,17 @@ class Cluster:
         state = State(str(programs), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
         self._save(state)
         return state
+
+    def _move(self, state: State) -> None:
+        """Gives the cluster other ports for those that somebody took while it did not run, after a restart, say."""
+        running = [program for program in PROGRAMS if state.runs(program)]
+        ports = without_taken(state.ports, running)
+        if ports != state.ports:
+            # whoever runs still would call the old ones for ever
+            for process in reversed(state.processes.values()):
+                stop(process)
+            state.ports = ports
+            self._save(state)
 
     def _write_kubeconfigs(self, state: State) -> None:
         for program in ("kube-controller-manager", "kube-scheduler", "kwok"):
@@ -215,15 +236,6 @@ def unended() -> list[str]:
     """These, and all of which an `up` or a `down` that was killed has left something."""
     folders = [place.name for place in places.clusters().glob("*") if NAME.fullmatch(place.name)]
     return sorted({*names(), *(name for name in folders if Cluster(name).left())})
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind(("127.0.0.1", 0))
-        return [item.getsockname()[1] for item in sockets]
 
 
 def install_definitions(api: Api) -> None:

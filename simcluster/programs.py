@@ -53,7 +53,10 @@ class Ports:
 
 
 def etcd(ports: Ports, paths: ClusterPaths) -> Sequence[str]:
-    """One member; a crash of the machine may lose the last writes, which a simulation can bear."""
+    """One member; a crash of the machine may lose the last writes, which a simulation can bear.
+
+    A member of its own keeps its data when its ports change: nobody else has to find it.
+    """
     client, peer = f"https://{LOOPBACK}:{ports.etcd}", f"https://{LOOPBACK}:{ports.etcd_peer}"
     files = [paths.certificate("ca"), paths.certificate("etcd"), paths.key("etcd")]
     return [

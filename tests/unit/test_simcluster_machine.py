@@ -18,9 +18,10 @@ import yaml
 
 from simcluster import build, crds, engine, kubeconfig, programs, toolchain
 from simcluster.__main__ import main
-from simcluster.cluster import Cluster, free_ports
+from simcluster.cluster import Cluster
 from simcluster.engine import without_operators
 from simcluster.paths import ClusterPaths, cache
+from simcluster.ports import free_ports
 from simcluster.problems import Impossible
 from simcluster.processes import Process, start, start_of, stop
 from simcluster.programs import NAMES
