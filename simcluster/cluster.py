@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from simcluster import durable, strays
 from simcluster import paths as places
-from simcluster.api import Api, ApiError, Endpoint, Unreachable, wait_until
+from simcluster.api import Api, ApiError, Endpoint, Unreachable
+from simcluster.definitions import install_definitions
 from simcluster.kubeconfig import kubeconfig, write_secret
 from simcluster.paths import OWNER_ONLY, ClusterPaths
 from simcluster.ports import free_ports, without_taken
@@ -236,25 +236,3 @@ def unended() -> list[str]:
     """These, and all of which an `up` or a `down` that was killed has left something."""
     folders = [place.name for place in places.clusters().glob("*") if NAME.fullmatch(place.name)]
     return sorted({*names(), *(name for name in folders if Cluster(name).left())})
-
-
-def install_definitions(api: Api) -> None:
-    """All definitions of other projects' kinds, and waits until they are served."""
-    from simcluster.crds import definitions  # noqa: PLC0415 - reads 1 MB, which `status` need not
-
-    wanted = definitions()
-    present = {item["metadata"]["name"] for item in api.items("apiextensions.k8s.io/v1", "CustomResourceDefinition")}
-    missing = [item for item in wanted if item["metadata"]["name"] not in present]
-    for definition in missing:
-        api.create(definition)
-
-    def served() -> bool:
-        found = api.items("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-        return all(_established(item) for item in found)
-
-    wait_until(served, START_TIMEOUT_S, "definitions of custom resources are not established")
-
-
-def _established(definition: dict[str, Any]) -> bool:
-    conditions = definition.get("status", {}).get("conditions") or []
-    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
