@@ -58,11 +58,19 @@ def start_of(pid: int) -> str:
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
-        # the name in parentheses may hold anything; fields after it: state is the 3rd, start time the 22nd (proc(5))
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
+        return _start_in(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8"))
     except OSError:
         return "" if Path("/proc/self").exists() else _start_by_ps(pid)
+
+
+def _start_in(said: str) -> str:
+    """As `start_of`, from what /proc says."""
+    # the name in parentheses may hold anything; fields after it: state is the 3rd, threads the 20th, start time the
+    # 22nd (proc(5))
+    fields = said.rpartition(")")[2].split()
+    # the first thread may wait to be collected while others still hold files and ports
+    ended = fields[0] in "ZX" and int(fields[17]) <= 1
+    return "" if ended else fields[19]
 
 
 def _start_by_ps(pid: int) -> str:

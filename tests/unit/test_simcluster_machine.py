@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from simcluster import build, crds, engine, kubeconfig, programs, toolchain
+from simcluster import build, crds, engine, kubeconfig, processes, programs, toolchain
 from simcluster.__main__ import main
 from simcluster.cluster import Cluster
 from simcluster.engine import without_operators
@@ -192,6 +192,13 @@ def test_a_process_is_known_by_its_start(tmp_path: Path):
     assert process.alive()
     stop(process)
     assert (process.alive(), start_of(process.pid)) == (False, "")
+
+
+@pytest.mark.parametrize(("state", "threads", "expected"), [("S", 9, "77"), ("Z", 1, ""), ("Z", 2, "77"), ("X", 0, "")])
+def test_a_process_has_ended_with_its_last_thread(state: str, threads: int, expected: str):
+    """Its ports are free only then, whatever its first thread does."""
+    said = f"5 (a) b) {state} {' '.join('0' for _ in range(16))} {threads} 0 77 0 0\n"
+    assert expected == processes._start_in(said)
 
 
 def test_a_process_that_will_not_end_is_ended(tmp_path: Path):
