@@ -5,12 +5,15 @@ a copy of the stack file, which installs no operator, because a simulated node c
 touched. Installs nothing. `python -m simcluster.engine` prints what is missing, and nothing when all is there.
 """
 
+import contextlib
+import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,15 +21,21 @@ from typing import Any
 import yaml
 
 from preview.stackfile import PROJECT_FILE, Project
+from simcluster.api import wait_until
 from simcluster.cluster import Cluster
 from simcluster.kubeconfig import write_secret
 from simcluster.paths import OWNER_ONLY, SECRET_FILE
 from simcluster.problems import Impossible
+from simcluster.processes import start_of
 
 # Top-level keys whose `install` brings a Helm chart (settings.schema).
 OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
 PLUGIN = "pulumi-resource-kubernetes"
 FETCH_TIMEOUT_S = 300
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which end this process as Ctrl-C does; but what it started has not been told yet."""
 
 
 def command() -> str | None:
@@ -72,6 +81,44 @@ def without_operators(content: Mapping[str, Any], project: str) -> dict[str, Any
     for key in OPERATORS:
         config[f"{project}:{key}"] = {**config.get(f"{project}:{key}", {}), "install": False}
     return {**content, "config": config}
+
+
+def ended(child: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a child said on stdout and stderr, once it has ended by itself.
+
+    It is never killed: an engine that is killed leaves a stack that is locked, and its helpers. Ctrl-C reaches it as it
+    reaches this process, it cancels what it has begun, and only then is this process interrupted.
+    """
+    early: KeyboardInterrupt | None = None
+    while True:
+        try:
+            output, complaint = child.communicate()
+        except Terminated as error:
+            early = error
+            child.send_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            early = error
+        else:
+            if early is not None:
+                raise early
+            return output or "", complaint or ""
+
+
+def pid_of(lock: Path) -> int:
+    """The process that a lock of a backend names; 0 when the lock has gone or names none."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return int(json.loads(lock.read_text(encoding="utf-8"))["pid"])
+    return 0
+
+
+def works(pid: int) -> bool:
+    """Whether this process lives and is an engine, and not another that was given the number since."""
+    if not pid or not start_of(pid):
+        return False
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
+    said = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return Path(said.strip()).name == "pulumi"
 
 
 class Engine:
@@ -123,26 +170,38 @@ class Engine:
 
     def run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
         """Runs `pulumi` in the project; what it prints is shown, or returned. Raises `Impossible` when it fails."""
-        done = subprocess.run(
+        child = subprocess.Popen(
             [self._pulumi, *arguments, "--non-interactive"],
             cwd=self.home / "project",
             env=self.environment(),
             stdout=subprocess.PIPE if capture else None,
             stderr=subprocess.PIPE if capture else None,
             text=True,
-            check=False,
         )
-        if done.returncode:
-            said = f":\n{done.stdout}{done.stderr}" if capture else ""
-            raise Impossible(f"pulumi {arguments[0]} ended with {done.returncode}{said}")
-        return done.stdout or ""
+        output, complaint = ended(child)
+        if child.returncode:
+            said = f":\n{output}{complaint}" if capture else ""
+            raise Impossible(f"pulumi {arguments[0]} ended with {child.returncode}{said}")
+        return output
 
     def on_stack(self, verb: str, *options: str, capture: bool = False) -> str:
         """`pulumi VERB` on the stack."""
         return self.run([verb, "--stack", self._stack, *options], capture=capture)
 
-    def up(self) -> None:
-        """`pulumi up`."""
+    def release(self, say: Callable[[str], None], timeout_s: float) -> None:
+        """Takes the lock of an engine that was killed off the stack; one that works still is waited for."""
+        locks = self.home / "state" / ".pulumi" / "locks" / "organization" / self._project.name / self._stack
+        for pid in [pid_of(lock) for lock in locks.glob("*.json")]:
+            if works(pid):
+                say(f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)")
+                wait_until(lambda pid=pid: not works(pid), timeout_s, f"pulumi, process {pid}, does not end")
+        if any(locks.glob("*.json")):
+            say("an engine was killed here: its lock is taken off the stack")
+            self.run(["cancel", "--yes", self._stack], capture=True)
+
+    def up(self, say: Callable[[str], None], timeout_s: float) -> None:
+        """`pulumi up`, also after one that was killed; one that was left alone is waited for, `timeout_s` at most."""
+        self.release(say, timeout_s)
         self.on_stack("up", "--yes", "--skip-preview", "--suppress-progress")
 
 

@@ -1,10 +1,13 @@
 """`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
 
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from catalog import load_catalog
 from preview.prerequisites import prerequisites
@@ -24,6 +27,25 @@ from simcluster.stages import TIME_SCALE, behaviour_of, stages
 from simcluster.surroundings import surroundings
 
 
+@contextmanager
+def ended_alike() -> Iterator[None]:
+    """SIGTERM and SIGHUP end what is done meanwhile as Ctrl-C does."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise engine.Terminated
+
+    # one that is switched off stays so: nohup does it
+    numbers = [item for item in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(item) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@ended_alike()
 def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, scale: float = TIME_SCALE) -> None:
     """The whole way from a stack file to a served stack. Raises `Refused` before anything is built or started."""
     rendering = render(project, stack)
@@ -91,7 +113,7 @@ def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s
     prepare(api, stack)
     found = engine.Engine(pulumi, cluster, project, stack.name)
     found.prepare()
-    found.up()
+    found.up(say, timeout_s)
 
 
 def prepare(api: Api, stack: Stack) -> None:

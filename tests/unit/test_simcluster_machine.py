@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from preview.stackfile import Project
 from simcluster import build, crds, engine, kubeconfig, processes, programs, toolchain
 from simcluster.__main__ import main
 from simcluster.cluster import Cluster
@@ -342,6 +343,90 @@ def test_a_provider_on_path_is_enough(tmp_path: Path, monkeypatch: pytest.Monkey
     fake_pulumi(tmp_path, "exit 1")
     (tmp_path / engine.PLUGIN).touch(mode=0o755)
     assert engine.unavailable() == ""
+
+
+FAKE_PROJECT = Project(ROOT, "llm-stack", ROOT / "__main__.py", {})
+
+
+def fake_engine(folder: Path, script: str) -> engine.Engine:
+    """An engine whose command only does what `script` says."""
+    fake_pulumi(folder, script)
+    cluster = Cluster("x")
+    cluster.paths.root.mkdir(parents=True)
+    found = engine.Engine(str(folder / "pulumi"), cluster, FAKE_PROJECT, "dev")
+    (found.home / "state" / ".pulumi" / "locks" / "organization" / "llm-stack" / "dev").mkdir(parents=True)
+    return found
+
+
+def lock(found: engine.Engine, text: str) -> Path:
+    """A lock on its stack."""
+    file = found.home / "state" / ".pulumi" / "locks" / "organization" / "llm-stack" / "dev" / "lock.json"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        "kill -INT 0",  # a terminal tells all processes of its foreground
+        "kill -TERM $PPID; wait",
+        "kill -HUP $PPID; wait",
+    ],
+)
+def test_an_engine_that_is_interrupted_may_cancel(tmp_path: Path, signals: str):
+    """Ctrl-C, SIGTERM and SIGHUP end the command only when the engine has ended, however long that takes to cancel."""
+    said = tmp_path / "said"
+    on_interrupt = f"echo ^C >> {said}; kill $!; sleep 1; echo cancelled >> {said}; exit 1"
+    fake_pulumi(tmp_path, f"trap '{on_interrupt}' INT\nsleep 60 & {signals}")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom simcluster import __main__ as m, engine\n"
+        "from preview.stackfile import Project\nfrom simcluster.cluster import Cluster\n"
+        "from simcluster.up import ended_alike\n"
+        "cluster = Cluster('x'); cluster.paths.root.mkdir(parents=True)\n"
+        "project = Project(Path(), 'llm-stack', Path(), {})\n"
+        f"found = engine.Engine({str(tmp_path / 'pulumi')!r}, cluster, project, 'dev')\n"
+        "m._COMMANDS['build'] = ended_alike()(lambda _: found.run(['up']))\n"
+        "sys.exit(m.main(['build']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert (done.returncode, done.stderr, said.read_text(encoding="utf-8").split()) == (
+        130,
+        "stopped; the same command goes on from here\n",
+        ["^C", "cancelled"],
+    )
+
+
+@pytest.mark.parametrize("text", ['{"pid": PID}', '{"pid":', "{}"])
+def test_the_lock_of_an_engine_that_was_killed(tmp_path: Path, text: str):
+    """The next `up` takes it off the stack first, whoever has the number by now, and even one that is half-written."""
+    calls = tmp_path / "calls"
+    found = fake_engine(tmp_path, f'echo "$*" >> {calls}')
+    lock(found, text.replace("PID", str(os.getpid())))
+    lines: list[str] = []
+    found.up(lines.append, 1)
+    assert (lines, calls.read_text(encoding="utf-8").splitlines()) == (
+        ["an engine was killed here: its lock is taken off the stack"],
+        [
+            "cancel --yes dev --non-interactive",
+            "up --stack dev --yes --skip-preview --suppress-progress --non-interactive",
+        ],
+    )
+
+
+def test_an_engine_that_was_left_alone_is_waited_for(tmp_path: Path):
+    """While the engine of a command that was killed works still, nothing is cancelled; what would end it is said."""
+    found = fake_engine(tmp_path, "read line")
+    with subprocess.Popen(tmp_path / "pulumi", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as working:
+        lock(found, json.dumps({"pid": working.pid}))
+        lines: list[str] = []
+        with pytest.raises(Impossible, match=f"^pulumi, process {working.pid}, does not end: not within 0 s$"):
+            found.up(lines.append, 0)
+        pid = working.pid
+        assert lines == [
+            f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)"
+        ]
 
 
 def test_own_definitions_are_structural():
