@@ -1,5 +1,6 @@
 """`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
 
+import fcntl
 import signal
 import sys
 import threading
@@ -26,6 +27,8 @@ from simcluster.report import print_status
 from simcluster.stages import TIME_SCALE, behaviour_of, stages
 from simcluster.surroundings import surroundings
 
+LOCK = ".deploy.lock"
+
 
 @contextmanager
 def ended_alike() -> Iterator[None]:
@@ -45,6 +48,19 @@ def ended_alike() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+@contextmanager
+def one_at_a_time(cluster: Cluster) -> Iterator[None]:
+    """What is done meanwhile to the objects of a cluster, nobody else does: a second `up` waits, and says so."""
+    # among the logs, which `down` leaves: a file that is removed while somebody holds it keeps nobody out any more
+    with (cluster.paths.logs / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another `up` is putting a stack on cluster '{cluster.name}'; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @ended_alike()
 def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, scale: float = TIME_SCALE) -> None:
     """The whole way from a stack file to a served stack. Raises `Refused` before anything is built or started."""
@@ -58,9 +74,11 @@ def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, s
     sys.stdout.flush()
     began = time.monotonic()
     api = cluster.up(builder.result(), [wanted.plan.context])
-    furnish(api, wanted, scale)
-    say(f"control plane {api.request('GET', '/version')['gitVersion']}, ready after {time.monotonic() - began:.0f} s")
-    deploy(api, project, wanted, cluster, timeout_s)
+    with one_at_a_time(cluster):
+        furnish(api, wanted, scale)
+        version = api.request("GET", "/version")["gitVersion"]
+        say(f"control plane {version}, ready after {time.monotonic() - began:.0f} s")
+        deploy(api, project, wanted, cluster, timeout_s)
     say("")
     print_status(
         api, f"{stack} on simulated cluster '{cluster.name}', {time.monotonic() - began:.0f} s after its start"

@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from preview.stackfile import Project
-from simcluster import build, crds, engine, kubeconfig, processes, programs, toolchain
+from simcluster import build, crds, engine, kubeconfig, processes, programs, toolchain, up
 from simcluster.__main__ import main
 from simcluster.cluster import Cluster
 from simcluster.engine import without_operators
@@ -27,6 +28,7 @@ from simcluster.problems import Impossible
 from simcluster.processes import Process, start, start_of, stop
 from simcluster.programs import NAMES
 from simcluster.state import State
+from simcluster.up import one_at_a_time
 from tests.harness import ROOT
 
 PORTS = programs.Ports(1, 2, 3)
@@ -427,6 +429,29 @@ def test_an_engine_that_was_left_alone_is_waited_for(tmp_path: Path):
         assert lines == [
             f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)"
         ]
+
+
+def test_two_at_once():
+    """The second `up` of a cluster says that it waits, and begins when the first has ended, also over a `down`."""
+    cluster = Cluster("x")
+    cluster.paths.logs.mkdir(parents=True)
+    cluster.paths.state.write_text(State("programs", PORTS, ("x",)).to_json(), encoding="utf-8")
+    said: list[str] = []
+    waits = threading.Event()
+
+    def second() -> None:
+        with one_at_a_time(cluster):
+            said.append("second")
+
+    with one_at_a_time(cluster), pytest.MonkeyPatch.context() as patch:
+        cluster.down()
+        patch.setattr(up, "say", lambda line: (said.append(line), waits.set()))
+        other = threading.Thread(target=second)
+        other.start()
+        assert waits.wait(timeout=60)
+        said.append("first")
+    other.join(timeout=60)
+    assert said == ["another `up` is putting a stack on cluster 'x'; waiting for it", "first", "second"]
 
 
 def test_own_definitions_are_structural():
