@@ -8,6 +8,7 @@ touched. Installs nothing. `python -m simcluster.engine` prints what is missing,
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -32,6 +33,11 @@ from simcluster.processes import start_of
 OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
 PLUGIN = "pulumi-resource-kubernetes"
 FETCH_TIMEOUT_S = 300
+# Keys of a stack file that say how its secrets are encrypted: the user's own, whose key is not here.
+ENCRYPTION = ("encryptionsalt", "encryptedkey", "secretsprovider")
+# Variables of the user's that stay: where Pulumi keeps its plugins, and how it finds and fetches them. Any other may
+# choose another backend, stack, passphrase or option (PULUMI_OPTION_*), or how objects are made (PULUMI_K8S_*).
+KEPT_VARIABLES = re.compile(r"PULUMI_HOME|PULUMI_\w*PLUGIN\w*")
 
 
 class Terminated(KeyboardInterrupt):
@@ -75,12 +81,12 @@ def unavailable() -> str:
     return f"{why}, and {version} cannot be fetched ({said[-1].strip() if said else 'pulumi says nothing'})"
 
 
-def without_operators(content: Mapping[str, Any], project: str) -> dict[str, Any]:
-    """A stack file whose operators are there already."""
+def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]:
+    """A stack file whose operators are there already, and whose secrets will be encrypted by a key of the cluster's."""
     config = dict(content.get("config", {}))
     for key in OPERATORS:
         config[f"{project}:{key}"] = {**config.get(f"{project}:{key}", {}), "install": False}
-    return {**content, "config": config}
+    return {**{key: value for key, value in content.items() if key not in ENCRYPTION}, "config": config}
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[str, str]:
@@ -138,8 +144,13 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """What Pulumi is told by its surroundings: this backend and this cluster, whatever the user's own are."""
+        users = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)
+        }
         return {
-            **os.environ,
+            **users,
             "PULUMI_BACKEND_URL": f"file://{self.home / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -155,7 +166,7 @@ class Engine:
         options["virtualenv"] = str((directory / options["virtualenv"]).resolve())
         (self.home / "project" / PROJECT_FILE).write_text(yaml.safe_dump(project), encoding="utf-8")
         source = directory / f"Pulumi.{self._stack}.yaml"
-        self.write(without_operators(yaml.safe_load(source.read_text(encoding="utf-8")), self._project.name))
+        self.write(for_this_cluster(yaml.safe_load(source.read_text(encoding="utf-8")), self._project.name))
         if not self._state().exists():
             self.run(["stack", "init", self._stack, "--no-select"], capture=True)
 
@@ -165,7 +176,8 @@ class Engine:
     def write(self, content: Mapping[str, Any]) -> None:
         """Another stack file; what the engine has written into the present one to encrypt with stays."""
         present = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) if self.stack_file.exists() else {}
-        kept = {key: value for key, value in present.items() if key == "encryptionsalt"}
+        # before there is a stack, nothing is encrypted
+        kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self._state().exists()}
         write_secret(self.stack_file, {**kept, **content})
 
     def run(self, arguments: Sequence[str], *, capture: bool = False) -> str:

@@ -14,7 +14,7 @@ from catalog import load_catalog
 from preview.prerequisites import prerequisites
 from preview.render import render
 from preview.report import print_report
-from preview.stackfile import Project
+from preview.stackfile import Project, read_stack
 from settings import Refused
 from simcluster import engine
 from simcluster.api import Api
@@ -121,7 +121,7 @@ def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:
 def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s: float) -> None:
     """With the engine when it is on PATH, else by server-side apply."""
     absent = f"; not installed: {', '.join(stack.releases)}" if stack.releases else ""
-    why = engine.unavailable()
+    why = unreadable(project, stack.name) or engine.unavailable()
     pulumi = engine.command()
     if why or pulumi is None:
         say(f"{why}: the same objects by server-side apply{absent}")
@@ -132,6 +132,12 @@ def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s
     found = engine.Engine(pulumi, cluster, project, stack.name)
     found.prepare()
     found.up(say, timeout_s)
+
+
+def unreadable(project: Project, stack: str) -> str:
+    """What of the configuration the engine could not read; empty when it can read all."""
+    found = ", ".join(read_stack(project, stack).secret_keys)
+    return f"{found}: encrypted with a key that is not this cluster's" if found else ""
 
 
 def prepare(api: Api, stack: Stack) -> None:

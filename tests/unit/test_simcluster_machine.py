@@ -21,7 +21,7 @@ from preview.stackfile import Project
 from simcluster import build, crds, engine, kubeconfig, processes, programs, toolchain, up
 from simcluster.__main__ import main
 from simcluster.cluster import Cluster
-from simcluster.engine import without_operators
+from simcluster.engine import for_this_cluster
 from simcluster.paths import ClusterPaths, cache
 from simcluster.ports import free_ports
 from simcluster.problems import Impossible
@@ -286,12 +286,13 @@ def test_names_of_clusters(name: str):
         Cluster(name)
 
 
-def test_operators_are_switched_off():
-    """A stack file for the engine on a simulated cluster installs no chart, and keeps all else."""
-    content = {"config": {"p:autoscaling": {"driver": "hpa"}, "p:models": {"m": 1}}, "encryptionsalt": "v1"}
+def test_the_stack_file_of_a_cluster():
+    """It installs no chart and is encrypted by a key of its own, and keeps all else."""
+    users = {"encryptionsalt": "v1", "encryptedkey": "AQ", "secretsprovider": "awskms://alias/k"}
+    content = {"config": {"p:autoscaling": {"driver": "hpa"}, "p:models": {"m": 1}}, "environment": ["e"], **users}
     off = {"install": False}
     assert {
-        "encryptionsalt": "v1",
+        "environment": ["e"],
         "config": {
             "p:models": {"m": 1},
             "p:autoscaling": {"driver": "hpa", "install": False},
@@ -299,7 +300,7 @@ def test_operators_are_switched_off():
             "p:observability": off,
             "p:leaderWorkerSet": off,
         },
-    } == without_operators(content, "p")
+    } == for_this_cluster(content, "p")
 
 
 def fake_pulumi(folder: Path, script: str) -> None:
@@ -358,6 +359,50 @@ def fake_engine(folder: Path, script: str) -> engine.Engine:
     found = engine.Engine(str(folder / "pulumi"), cluster, FAKE_PROJECT, "dev")
     (found.home / "state" / ".pulumi" / "locks" / "organization" / "llm-stack" / "dev").mkdir(parents=True)
     return found
+
+
+def test_the_engine_is_told_nothing_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of PULUMI_* only what says where plugins are reaches it: no other backend, passphrase, stack, option or habit."""
+    for name in [name for name in os.environ if name.startswith("PULUMI_")]:
+        monkeypatch.delenv(name)
+    kept = {"PULUMI_HOME": "/home", "PULUMI_IGNORE_AMBIENT_PLUGINS": "true"}
+    others = ("ACCESS_TOKEN", "CONFIG_PASSPHRASE", "BACKEND_URL", "STACK", "OPTION_REFRESH", "K8S_CLIENT_QPS", "CONFIG")
+    for name, value in {**kept, **{f"PULUMI_{name}": "the user's" for name in others}}.items():
+        monkeypatch.setenv(name, value)
+    found = fake_engine(tmp_path, "true")
+    assert {name: value for name, value in found.environment().items() if name.startswith("PULUMI_")} == {
+        **kept,
+        "PULUMI_BACKEND_URL": f"file://{found.home}/state",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": f"{found.home}/passphrase",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("begun", "expected"), [(False, {"config": {}}), (True, {"encryptionsalt": "v1", "config": {}})]
+)
+def test_what_a_stack_is_encrypted_with(tmp_path: Path, begun: bool, expected: dict[str, Any]):
+    """Once a stack was begun its salt stays in the stack file; one that was there before it is not its own."""
+    found = fake_engine(tmp_path, "true")
+    found.stack_file.write_text("encryptionsalt: v1\n", encoding="utf-8")
+    if begun:
+        found._state().parent.mkdir(parents=True)
+        found._state().touch()
+    found.write({"config": {}})
+    assert yaml.safe_load(found.stack_file.read_text(encoding="utf-8")) == expected
+
+
+def test_a_stack_with_secrets_of_the_users_own(tmp_path: Path):
+    """The engine has no key for them: they are named, and the stack gets there without it."""
+    (tmp_path / "Pulumi.dev.yaml").write_text(
+        "config:\n  p:key: {secure: AAA}\n  p:gateway: {token: {secure: BBB}}\n  p:models: {}\n", encoding="utf-8"
+    )
+    (tmp_path / "Pulumi.open.yaml").write_text("config: {p:models: {}}\n", encoding="utf-8")
+    project = Project(tmp_path, "p", tmp_path, {})
+    assert [up.unreadable(project, stack) for stack in ("dev", "open")] == [
+        "p:key, p:gateway: encrypted with a key that is not this cluster's",
+        "",
+    ]
 
 
 def lock(found: engine.Engine, text: str) -> Path:
