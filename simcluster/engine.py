@@ -54,8 +54,10 @@ def missing() -> str:
     if command() is None:
         return "pulumi is not on PATH"
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    if shutil.which(PLUGIN) is None and not any(home.glob("plugins/resource-kubernetes-v*/" + PLUGIN)):
-        return f"{PLUGIN} is neither on PATH nor among the plugins in {home}"
+    # the engine takes the version of the Python package, and no other
+    version = metadata.version("pulumi-kubernetes")
+    if shutil.which(PLUGIN) is None and not (home / "plugins" / f"resource-kubernetes-v{version}" / PLUGIN).exists():
+        return f"{PLUGIN} {version} is neither on PATH nor among the plugins in {home}"
     return ""
 
 
@@ -74,11 +76,11 @@ def unavailable() -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{why}, and {version} was not fetched within {FETCH_TIMEOUT_S} s"
+        return f"{why}, and was not fetched within {FETCH_TIMEOUT_S} s"
     if not done.returncode:
         return ""
     said = done.stderr.strip().splitlines()
-    return f"{why}, and {version} cannot be fetched ({said[-1].strip() if said else 'pulumi says nothing'})"
+    return f"{why}, and cannot be fetched ({said[-1].strip() if said else 'pulumi says nothing'})"
 
 
 def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]:

@@ -310,7 +310,7 @@ def fake_pulumi(folder: Path, script: str) -> None:
     file.chmod(0o755)
 
 
-NEITHER = f"{engine.PLUGIN} is neither on PATH nor among the plugins in HOME, and VERSION cannot be fetched"
+NEITHER = f"{engine.PLUGIN} VERSION is neither on PATH nor among the plugins in HOME, and cannot be fetched"
 
 
 @pytest.mark.parametrize(
@@ -340,12 +340,24 @@ def test_an_engine_without_provider_fetches_it_or_says_why_not(
     assert engine.unavailable() == expected.replace("VERSION", version).replace("HOME", str(tmp_path / "home"))
 
 
-def test_a_provider_on_path_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Nothing is fetched when both are there."""
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("", ""),
+        ("home/plugins/resource-kubernetes-vVERSION", ""),
+        ("home/plugins/resource-kubernetes-v3.0.0", f"{NEITHER} (pulumi says nothing)"),
+    ],
+)
+def test_a_provider_that_is_there_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, expected: str):
+    """Nothing is fetched where one is on PATH, or among the plugins in the very version of the Python package."""
+    version = importlib.metadata.version("pulumi-kubernetes")
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
     fake_pulumi(tmp_path, "exit 1")
-    (tmp_path / engine.PLUGIN).touch(mode=0o755)
-    assert engine.unavailable() == ""
+    folder = tmp_path / place.replace("VERSION", version)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / engine.PLUGIN).touch(mode=0o755)
+    assert engine.unavailable() == expected.replace("VERSION", version).replace("HOME", str(tmp_path / "home"))
 
 
 FAKE_PROJECT = Project(ROOT, "llm-stack", ROOT / "__main__.py", {})
