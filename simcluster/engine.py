@@ -35,6 +35,8 @@ PLUGIN = "pulumi-resource-kubernetes"
 FETCH_TIMEOUT_S = 300
 # Keys of a stack file that say how its secrets are encrypted: the user's own, whose key is not here.
 ENCRYPTION = ("encryptionsalt", "encryptedkey", "secretsprovider")
+# The parts of an engine talk to each other, and to the cluster, at these; see `without_proxy`.
+LOOPBACK = ("127.0.0.1", "localhost")
 # Variables of the user's that stay: where Pulumi keeps its plugins, and how it finds and fetches them. Any other may
 # choose another backend, stack, passphrase or option (PULUMI_OPTION_*), or how objects are made (PULUMI_K8S_*).
 KEPT_VARIABLES = re.compile(r"PULUMI_HOME|PULUMI_\w*PLUGIN\w*")
@@ -89,6 +91,18 @@ def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]
     for key in OPERATORS:
         config[f"{project}:{key}"] = {**config.get(f"{project}:{key}", {}), "install": False}
     return {**{key: value for key, value in content.items() if key not in ENCRYPTION}, "config": config}
+
+
+def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that say for whom no proxy is asked, with this machine added to what they say already.
+
+    Otherwise HTTPS_PROXY is asked for it, too, by gRPC. Go reads the one in capitals first, gRPC for Python the other.
+    """
+    found = {}
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        present = environment.get(name) or environment.get(other)
+        found[name] = ",".join([*([present] if present else []), *LOOPBACK])
+    return found
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[str, str]:
@@ -153,6 +167,7 @@ class Engine:
         }
         return {
             **users,
+            **without_proxy(os.environ),
             "PULUMI_BACKEND_URL": f"file://{self.home / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
             "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -391,6 +391,25 @@ def test_the_engine_is_told_nothing_of_the_users_own(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("lower", "upper", "expected"),
+    [
+        ("", "", ["127.0.0.1,localhost", "127.0.0.1,localhost"]),
+        (".corp", "", [".corp,127.0.0.1,localhost", ".corp,127.0.0.1,localhost"]),
+        ("", ".corp", [".corp,127.0.0.1,localhost", ".corp,127.0.0.1,localhost"]),
+        ("a", "b", ["a,127.0.0.1,localhost", "b,127.0.0.1,localhost"]),
+    ],
+)
+def test_no_proxy_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lower: str, upper: str, expected: list[str]
+):
+    """No proxy is asked for what the parts of an engine say to each other, besides those the user excepts."""
+    monkeypatch.setenv("no_proxy", lower)
+    monkeypatch.setenv("NO_PROXY", upper)
+    found = fake_engine(tmp_path, "true").environment()
+    assert [found["no_proxy"], found["NO_PROXY"]] == expected
+
+
+@pytest.mark.parametrize(
     ("begun", "expected"), [(False, {"config": {}}), (True, {"encryptionsalt": "v1", "config": {}})]
 )
 def test_what_a_stack_is_encrypted_with(tmp_path: Path, begun: bool, expected: dict[str, Any]):
