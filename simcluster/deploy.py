@@ -142,11 +142,7 @@ class Deployment:
 
     def _reasons(self, pending: Sequence[Target]) -> str:
         lines = [f"{target}: {verdict(self.applied[target.urn]).why}" for target in pending]
-        pods = self.api.items("v1", "Pod", self.stack.plan.namespace)
-        lines += [
-            f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod) or restarted(pod))
-        ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *pods_in_trouble(self.api, self.stack.plan.namespace)])
 
     def _prune(self) -> None:
         """Deletes what the inventory knows and the stack no longer declares, last first."""
@@ -214,6 +210,12 @@ def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -
         body, existing = body[part], existing[part]
     if last in body and last in existing:
         body[last] = existing[last]
+
+
+def pods_in_trouble(api: Api, namespace: str) -> list[str]:
+    """A line for every pod that can be put nowhere, or ends and starts again: why."""
+    pods = api.items("v1", "Pod", namespace)
+    return [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod) or restarted(pod))]
 
 
 def restarted(pod: Mapping[str, Any]) -> str:

@@ -46,6 +46,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP, which end this process as Ctrl-C does; but what it started has not been told yet."""
 
 
+class TooLate(Impossible):
+    """The engine was not done in time, and has cancelled what it had begun."""
+
+
 def command() -> str | None:
     """The `pulumi` command on PATH, if there is one."""
     return shutil.which("pulumi")
@@ -105,16 +109,19 @@ def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def ended(child: subprocess.Popen[str]) -> tuple[str, str]:
-    """What a child said on stdout and stderr, once it has ended by itself.
+def ended(child: subprocess.Popen[str], timeout_s: float | None = None) -> tuple[str, str]:
+    """What a child said on stdout and stderr, once it has ended by itself. Raises `TooLate` when it was told to.
 
     It is never killed: an engine that is killed leaves a stack that is locked, and its helpers. Ctrl-C reaches it as it
     reaches this process, it cancels what it has begun, and only then is this process interrupted.
     """
-    early: KeyboardInterrupt | None = None
+    early: KeyboardInterrupt | TooLate | None = None
     while True:
         try:
-            output, complaint = child.communicate()
+            output, complaint = child.communicate(timeout=timeout_s if early is None else None)
+        except subprocess.TimeoutExpired:
+            early = TooLate(f"not done within {timeout_s:.0f} s")
+            child.send_signal(signal.SIGINT)
         except Terminated as error:
             early = error
             child.send_signal(signal.SIGINT)
@@ -197,7 +204,7 @@ class Engine:
         kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self._state().exists()}
         write_secret(self.stack_file, {**kept, **content})
 
-    def run(self, arguments: Sequence[str], *, capture: bool = False) -> str:
+    def run(self, arguments: Sequence[str], *, capture: bool = False, timeout_s: float | None = None) -> str:
         """Runs `pulumi` in the project; what it prints is shown, or returned. Raises `Impossible` when it fails."""
         child = subprocess.Popen(
             [self._pulumi, *arguments, "--non-interactive"],
@@ -207,15 +214,15 @@ class Engine:
             stderr=subprocess.PIPE if capture else None,
             text=True,
         )
-        output, complaint = ended(child)
+        output, complaint = ended(child, timeout_s)
         if child.returncode:
             said = f":\n{output}{complaint}" if capture else ""
             raise Impossible(f"pulumi {arguments[0]} ended with {child.returncode}{said}")
         return output
 
-    def on_stack(self, verb: str, *options: str, capture: bool = False) -> str:
+    def on_stack(self, verb: str, *options: str, capture: bool = False, timeout_s: float | None = None) -> str:
         """`pulumi VERB` on the stack."""
-        return self.run([verb, "--stack", self._stack, *options], capture=capture)
+        return self.run([verb, "--stack", self._stack, *options], capture=capture, timeout_s=timeout_s)
 
     def release(self, say: Callable[[str], None], timeout_s: float) -> None:
         """Takes the lock of an engine that was killed off the stack; one that works still is waited for."""
@@ -229,9 +236,9 @@ class Engine:
             self.run(["cancel", "--yes", self._stack], capture=True)
 
     def up(self, say: Callable[[str], None], timeout_s: float) -> None:
-        """`pulumi up`, also after one that was killed; one that was left alone is waited for, `timeout_s` at most."""
+        """`pulumi up`, `timeout_s` at most, also after one that was killed; one left alone is waited for as long."""
         self.release(say, timeout_s)
-        self.on_stack("up", "--yes", "--skip-preview", "--suppress-progress")
+        self.on_stack("up", "--yes", "--skip-preview", "--suppress-progress", timeout_s=timeout_s)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from settings import Refused
 from simcluster import engine
 from simcluster.api import Api
 from simcluster.cluster import Cluster
-from simcluster.deploy import Deployment
+from simcluster.deploy import Deployment, pods_in_trouble
 from simcluster.nodes import nodes_of
 from simcluster.obtain import control_plane
 from simcluster.rendered import Stack, stack_of
@@ -131,7 +131,10 @@ def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s
     prepare(api, stack)
     found = engine.Engine(pulumi, cluster, project, stack.name)
     found.prepare()
-    found.up(say, timeout_s)
+    try:
+        found.up(say, timeout_s)
+    except engine.TooLate as error:
+        raise Impossible("\n".join([str(error), *pods_in_trouble(api, stack.plan.namespace)])) from None
 
 
 def unreadable(project: Project, stack: str) -> str:

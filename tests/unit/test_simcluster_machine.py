@@ -476,6 +476,33 @@ def test_an_engine_that_is_interrupted_may_cancel(tmp_path: Path, signals: str):
     )
 
 
+def test_an_engine_that_is_not_done_in_time_may_cancel(tmp_path: Path):
+    """It is interrupted when its time is over, and the command ends when it has."""
+    said = tmp_path / "said"
+    fake_pulumi(
+        tmp_path,
+        f"trap 'kill $!; echo cancelled > {said}; exit 1' INT\nsleep 60 > /dev/null 2>&1 & echo ready >&2; wait",
+    )
+    child = subprocess.Popen(tmp_path / "pulumi", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert child.stderr
+    assert child.stderr.readline() == "ready\n"
+    with pytest.raises(engine.TooLate, match=r"^not done within 0 s$"):
+        engine.ended(child, 0)
+    assert said.read_text(encoding="utf-8") == "cancelled\n"
+
+
+def test_the_time_of_an_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`up` has the time it is given; what goes before it is soon done and has no limit."""
+    times: list[tuple[Any, float | None]] = []
+    monkeypatch.setattr(
+        engine, "ended", lambda child, time: (times.append((child.args[1], time)), child.wait(), ("", ""))[2]
+    )
+    found = fake_engine(tmp_path, "true")
+    lock(found, "{}")
+    found.up(print, 7)
+    assert times == [("cancel", None), ("up", 7)]
+
+
 @pytest.mark.parametrize("text", ['{"pid": PID}', '{"pid":', "{}"])
 def test_the_lock_of_an_engine_that_was_killed(tmp_path: Path, text: str):
     """The next `up` takes it off the stack first, whoever has the number by now, and even one that is half-written."""
