@@ -41,9 +41,9 @@ def _pool_nodes(pool: PoolPlan, catalog: Catalog) -> Iterator[Node]:
         if pool.gpus_per_node:
             for part in ("capacity", "allocatable"):
                 body["status"][part][pool.resource_name or GPU_TAINT["key"]] = str(pool.gpus_per_node)
-            # named nodes are tainted by the stack itself
-            if pool.provisioning["kind"] != "existing":
-                body["spec"]["taints"] = [dict(GPU_TAINT)]
+        # named nodes are tainted by the stack itself: nothing is said of their taints here
+        if pool.provisioning["kind"] != "existing":
+            body["spec"]["taints"] = [dict(GPU_TAINT)] if pool.gpus_per_node else []
         yield body
 
 
@@ -107,6 +107,7 @@ def _system_nodes() -> Iterator[Node]:
         zone = ZONES[(number - 1) % len(ZONES)]
         body = _node(f"system-{number}", SYSTEM_CPUS, SYSTEM_MEMORY_GIB, {}, zone)
         body["metadata"]["annotations"][STAND_IN] = "kubelet"
+        body["spec"]["taints"] = []
         yield body
 
 

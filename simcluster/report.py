@@ -72,7 +72,7 @@ def node_rows(nodes: Iterable[Object], pods: Sequence[Object]) -> list[NodeRow]:
         rows.append(
             NodeRow(
                 name,
-                metadata["labels"].get("topology.kubernetes.io/zone", ""),
+                metadata.get("labels", {}).get("topology.kubernetes.io/zone", ""),
                 ("Ready" if is_ready(node) else "NotReady")
                 + (", cordoned" if node["spec"].get("unschedulable") else ""),
                 sum(gpus_of(pod) for pod in here),

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from catalog import load_catalog
 from preview.prerequisites import prerequisites
 from preview.render import render
 from preview.report import print_report
@@ -20,11 +19,11 @@ from simcluster import engine
 from simcluster.api import Api
 from simcluster.cluster import Cluster
 from simcluster.deploy import Deployment, pods_in_trouble
-from simcluster.nodes import nodes_of
+from simcluster.furnish import furnish
 from simcluster.obtain import control_plane
 from simcluster.rendered import Stack, stack_of
 from simcluster.report import print_status
-from simcluster.stages import TIME_SCALE, behaviour_of, stages
+from simcluster.stages import TIME_SCALE
 from simcluster.surroundings import surroundings
 
 LOCK = ".deploy.lock"
@@ -108,14 +107,6 @@ class _Builder(threading.Thread):
             raise self._error
         assert self._programs is not None, "the thread sets one of the two"
         return self._programs
-
-
-def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:
-    """Nodes, and how they and their pods behave; what is there already is left or brought up to date."""
-    for stage in stages(behaviour_of(stack.plan, scale)):
-        api.apply(stage)
-    for node in nodes_of(stack.plan, load_catalog()):
-        api.create(node)
 
 
 def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s: float) -> None:

@@ -20,11 +20,11 @@ from simcluster import faults, nodes
 from simcluster.api import Api, ApiError, Object, wait_until
 from simcluster.cluster import Cluster
 from simcluster.deploy import Deployment, unscheduled
+from simcluster.furnish import furnish
 from simcluster.obtain import control_plane
 from simcluster.rendered import Stack, Target, stack_of
 from simcluster.report import gpus_of, has_ended, is_ready
 from simcluster.stages import FAULT
-from simcluster.up import furnish
 from tests.harness import ROOT
 
 NAMESPACE = "llm-serving"

@@ -6,8 +6,8 @@ import hmac
 from concurrent.futures import ThreadPoolExecutor
 
 from simcluster.api import wait_until
+from simcluster.furnish import furnish
 from simcluster.report import is_ready
-from simcluster.up import furnish
 from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names
 from tests.engine.conftest import MASTER_KEY, Story
 
