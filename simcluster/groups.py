@@ -14,6 +14,7 @@ from typing import Any
 from simcluster.nodes import STAND_IN
 
 Object = dict[str, Any]
+VERSION = "leaderworkerset.x-k8s.io/v1"
 PREFIX = "leaderworkerset.sigs.k8s.io"
 NAME, GROUP, WORKER, REVISION = (
     f"{PREFIX}/{part}" for part in ("name", "group-index", "worker-index", "template-revision-hash")

@@ -1,80 +1,131 @@
 """The process that stands in for controllers that cannot run here: a provisioner of volumes, and LeaderWorkerSet's.
 
 Looks at everything it is responsible for again and again, and does what is missing; forgets everything in between, so
-that a restart, or an API server that went away and came back, changes nothing. Ends by itself when its cluster is gone.
+that a restart, or an API server that went away and came back, changes nothing. What is refused is said once, and stops
+nothing else. Ends by itself when its cluster is gone.
 """
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from simcluster import groups, volumes
-from simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Unreachable
+from simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Object, Unreachable
 from simcluster.cluster import STAND_INS, Cluster
+from simcluster.nodes import STAND_IN
 
 PERIOD_S = 0.25
 MANAGER = "simcluster-stand-in"
 
 
-def play(api: Api) -> None:
-    """One round."""
-    for claim in api.items("v1", "PersistentVolumeClaim"):
-        if volumes.wants_volume(claim):
-            api.create(volumes.volume_for(claim))
-    sets = api.items("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet")
-    if not sets:
-        return
-    pods = api.items("v1", "Pod", selector=groups.NAME)
-    for group in sets:
-        if "deletionTimestamp" not in group["metadata"]:
-            _play_group(api, group, pods)
+def log(line: str) -> None:
+    """One line of the log."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
-def _play_group(api: Api, group: groups.Object, pods: list[groups.Object]) -> None:
-    _put(api, groups.leaders(group))
-    for leader in groups.current_leaders(group, pods):
-        workers = groups.workers(group, {"apiVersion": "v1", "kind": "Pod", **leader})
-        if workers is not None:
-            _put(api, workers)
-    wanted = groups.status(group, pods)
-    seen = group.get("status", {})
-    conditions = {item["type"]: item["status"] for item in seen.get("conditions", [])}
-    same = {item["type"]: item["status"] for item in wanted["conditions"]} == conditions
-    if not same or any(seen.get(key, 0) != value for key, value in wanted.items() if key != "conditions"):
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        for item in wanted["conditions"]:
-            item["lastTransitionTime"] = now
-        api.patch(group, {"status": wanted}, "status")
+@dataclass
+class Player:
+    """Plays the parts of absent controllers on one cluster. What it has said is all it remembers."""
+
+    api: Api
+    say: Callable[[str], None] = log
+    said: set[str] = field(default_factory=set)
+
+    def play(self) -> None:
+        """One round."""
+        with self._apart("claims"):
+            self._play_claims()
+        with self._apart("groups"):
+            self._play_groups()
+
+    @contextmanager
+    def _apart(self, what: str) -> Iterator[None]:
+        """What is refused inside stops nothing outside."""
+        try:
+            yield
+        except ApiError as error:
+            # somebody else was quicker, or the object is gone: the next round sees it as it is
+            if error.status not in (CONFLICT, NOT_FOUND):
+                self._once(f"{what}: {error}")
+
+    def _once(self, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)
+
+    def _play_claims(self) -> None:
+        for claim in self.api.items("v1", "PersistentVolumeClaim"):
+            if volumes.wants_volume(claim):
+                with self._apart(_name(claim)):
+                    self.api.create(volumes.volume_for(claim))
+
+    def _play_groups(self) -> None:
+        sets = self.api.items(groups.VERSION, "LeaderWorkerSet")
+        if not sets:
+            return
+        pods = self.api.items("v1", "Pod", selector=groups.NAME)
+        for group in sets:
+            if "deletionTimestamp" not in group["metadata"]:
+                with self._apart(_name(group)):
+                    self._play_group(group, pods)
+
+    def _play_group(self, group: Object, pods: list[Object]) -> None:
+        self._put(groups.leaders(group))
+        for leader in groups.current_leaders(group, pods):
+            workers = groups.workers(group, {"apiVersion": "v1", "kind": "Pod", **leader})
+            if workers is not None:
+                self._put(workers)
+        wanted = groups.status(group, pods)
+        seen = group.get("status", {})
+        conditions = {item["type"]: item["status"] for item in seen.get("conditions", [])}
+        same = {item["type"]: item["status"] for item in wanted["conditions"]} == conditions
+        if not same or any(seen.get(key, 0) != value for key, value in wanted.items() if key != "conditions"):
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            for item in wanted["conditions"]:
+                item["lastTransitionTime"] = now
+            self.api.patch(group, {"status": wanted}, "status")
+
+    def _put(self, body: Object) -> None:
+        """Creates a StatefulSet, or brings it up to date where its template, its owner or its size is another."""
+        metadata = body["metadata"]
+        existing = self.api.get("apps/v1", "StatefulSet", metadata["name"], metadata["namespace"])
+        if existing is None:
+            self.api.create(body)
+        elif STAND_IN not in existing["metadata"].get("annotations", {}):
+            self._once(f"{_name(body)}: is somebody else's, and stays as it is; its LeaderWorkerSet gets no pods")
+        elif not owned(existing, metadata["ownerReferences"][0]["uid"]):
+            return  # of a leader that is gone: the garbage collector takes it away, and the next round makes ours
+        elif existing["metadata"]["labels"].get(groups.REVISION) != metadata["labels"][groups.REVISION] or (
+            existing["spec"]["replicas"] != body["spec"]["replicas"]
+        ):
+            self.api.apply(body, manager=MANAGER)
 
 
-def _put(api: Api, body: groups.Object) -> None:
-    """Creates a StatefulSet, or brings it up to date where its template, its owner or its size is another."""
+def owned(body: Object, uid: str) -> bool:
+    """Whether an object belongs to the one of this uid."""
+    return uid in [item["uid"] for item in body["metadata"].get("ownerReferences", [])]
+
+
+def _name(body: Object) -> str:
     metadata = body["metadata"]
-    existing = api.get("apps/v1", "StatefulSet", metadata["name"], metadata["namespace"])
-    if existing is None:
-        api.create(body)
-    elif existing["metadata"]["ownerReferences"][0]["uid"] != metadata["ownerReferences"][0]["uid"]:
-        return  # of a leader that is gone: the garbage collector takes it away, and the next round makes ours
-    elif existing["metadata"]["labels"].get(groups.REVISION) != metadata["labels"][groups.REVISION] or (
-        existing["spec"]["replicas"] != body["spec"]["replicas"]
-    ):
-        api.apply(body, manager=MANAGER)
+    return f"{body['kind']} {metadata['name']} in {metadata['namespace']}"
 
 
 def main(name: str) -> int:
     """Plays until the cluster of this name is no more."""
     cluster = Cluster(name)
+    said: set[str] = set()
     while (state := cluster.state()) is not None:
-        api = cluster.api(state, STAND_INS)
+        player = Player(cluster.api(state, STAND_INS), said=said)
         try:
             while cluster.paths.state.exists():
-                play(api)
+                player.play()
                 time.sleep(PERIOD_S)
         except Unreachable as error:
-            sys.stderr.write(f"{error}\n")
-        except ApiError as error:
-            # somebody else was quicker, or the object is gone: the next round sees it as it is
-            if error.status not in (CONFLICT, NOT_FOUND):
-                sys.stderr.write(f"{error}\n")
+            log(str(error))
         time.sleep(PERIOD_S)
     return 0
 
