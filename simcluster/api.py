@@ -146,9 +146,11 @@ class Api:
                 return None
             raise
 
-    def items(self, api_version: str, kind: str, namespace: str = "", selector: str = "") -> list[Object]:
+    def items(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> list[Object]:
         """All objects of a kind, in one namespace or in all of them, with their kind filled in."""
-        query = {"labelSelector": selector} if selector else {}
+        query = {name: value for name, value in (("labelSelector", selector), ("fieldSelector", fields)) if value}
         found = self.request("GET", self.resource(api_version, kind).path(namespace), **query)
         return [{"apiVersion": api_version, "kind": kind, **item} for item in found["items"]]
 

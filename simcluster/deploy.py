@@ -15,6 +15,7 @@ from preview.prerequisites import prerequisites
 from simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Object, Unreachable, wait_until
 from simcluster.problems import Impossible
 from simcluster.progress import verdict
+from simcluster.references import unstarted
 from simcluster.rendered import Stack, Target, is_secret
 from simcluster.surroundings import random_value, surroundings
 
@@ -215,7 +216,7 @@ def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -
 def pods_in_trouble(api: Api, namespace: str) -> list[str]:
     """A line for every pod that can be put nowhere, or ends and starts again: why."""
     pods = api.items("v1", "Pod", namespace)
-    return [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod) or restarted(pod))]
+    return [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod) or unstarted(pod) or restarted(pod))]
 
 
 def restarted(pod: Mapping[str, Any]) -> str:

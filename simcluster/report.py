@@ -12,6 +12,7 @@ from planning.pools import GPU_RESOURCE
 from simcluster.api import Api, Object
 from simcluster.deploy import unscheduled
 from simcluster.nodes import STAND_IN
+from simcluster.references import unstarted
 
 PLAIN_WIDTH = 120
 
@@ -106,6 +107,8 @@ def pod_state(pod: Mapping[str, Any]) -> str:
         return "Terminating"
     if why := unscheduled(pod):
         return f"Pending: {why}"
+    if why := unstarted(pod):
+        return why
     waiting = [
         item["state"]["waiting"]["reason"]
         for item in pod["status"].get("containerStatuses", [])

@@ -1,8 +1,8 @@
 """How simulated nodes and pods behave: kwok Stages, made from a stack's plan. Pure functions.
 
-A pod goes the way a kubelet would take it: init containers, start, startup probe, ready; Jobs end; what crashes backs
-off and starts again. How long each step takes comes from the plan, divided by the time scale. A pod whose startup probe
-gives up before the load is over is killed, as it would be.
+A pod goes the way a kubelet would take it: Secrets and ConfigMaps (`references.py`), init containers, start, startup
+probe, ready; Jobs end; what crashes backs off and starts again. How long each step takes comes from the plan, divided
+by the time scale. A pod whose startup probe gives up before the load is over is killed, as it would be.
 
 Faults are annotations on a pod, `simcluster.llm-stack.io/fault`: `crash` ends its container again and again, `slow:N`
 makes its load take N times as long. A lost node is one whose kubelet falls silent: see `simcluster.faults`.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from planning.plan import Plan
+from simcluster.references import FOUND, REFERS
 
 Stage = dict[str, Any]
 FAULT = "simcluster.llm-stack.io/fault"
@@ -111,7 +112,13 @@ def _pod_stages(behaviour: Behaviour) -> Sequence[Stage]:
     at_work = f"{ALIVE} and {STARTED} and ({ENDED} | not)"
     in_time = f"({load} < {PATIENCE_S})"
     return [
-        _pod("created", f"{ALIVE} and ({STARTED} | not) and .spec.nodeName != null", None, behaviour, _CREATED),
+        _pod(
+            "created",
+            f"{ALIVE} and ({STARTED} | not) and .spec.nodeName != null and (({REFERS} | not) or {FOUND})",
+            None,
+            behaviour,
+            _CREATED,
+        ),
         _pod("initialised", f"{at_work} and {IN_INIT}", _prewarm(behaviour), behaviour, _INITIALISED),
         _pod("ready", f"{at_work} and {LOADING} and {in_time} and ({CRASHES} | not)", load, behaviour, _READY),
         _pod(

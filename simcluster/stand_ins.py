@@ -1,4 +1,4 @@
-"""The process that stands in for controllers that cannot run here: a provisioner of volumes, and LeaderWorkerSet's.
+"""The process that stands in for what cannot run here: volumes, groups, and what a kubelet looks for before a start.
 
 Looks at everything it is responsible for again and again, and does what is missing; forgets everything in between, so
 that a restart, or an API server that went away and came back, changes nothing. What is refused is said once, and stops
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from simcluster import groups, volumes
+from simcluster import groups, references, volumes
 from simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Object, Unreachable
 from simcluster.cluster import STAND_INS, Cluster
 from simcluster.nodes import STAND_IN
@@ -38,6 +38,8 @@ class Player:
         """One round."""
         with self._apart("claims"):
             self._play_claims()
+        with self._apart("pods"):
+            self._play_pods()
         with self._apart("groups"):
             self._play_groups()
 
@@ -61,6 +63,28 @@ class Player:
             if volumes.wants_volume(claim):
                 with self._apart(_name(claim)):
                     self.api.create(volumes.volume_for(claim))
+
+    def _play_pods(self) -> None:
+        contents: dict[str, dict[tuple[str, str], frozenset[str] | None]] = {}
+        for pod in self.api.items("v1", "Pod", fields="status.phase=Pending"):
+            if references.waits(pod):
+                with self._apart(_name(pod)):
+                    self._play_pod(pod, contents.setdefault(pod["metadata"]["namespace"], {}))
+
+    def _play_pod(self, pod: Object, known: dict[tuple[str, str], frozenset[str] | None]) -> None:
+        needed = references.references(pod)
+        for item in needed:
+            if (item.kind, item.name) not in known:
+                found = self.api.get("v1", item.kind, item.name, pod["metadata"]["namespace"])
+                keys = None if found is None else frozenset({**found.get("data", {}), **found.get("binaryData", {})})
+                known[item.kind, item.name] = keys
+        wanted = references.status(needed, known)
+        seen, (condition,) = references.condition(pod), wanted["conditions"]
+        if any(seen.get(key) != value for key, value in condition.items()):
+            # with its uid: a pod of the same name that has come meanwhile is another
+            metadata = {key: pod["metadata"][key] for key in ("name", "namespace", "uid")}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": wanted}
+            self.api.apply(body, "status", MANAGER)
 
     def _play_groups(self) -> None:
         sets = self.api.items(groups.VERSION, "LeaderWorkerSet")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simcluster.problems import Impossible
-from tests.cluster.world import World, mutated, stack, stuck
+from tests.cluster.world import NAMESPACE, World, mutated, stack, stuck
 
 SERVER = ("Deployment", "vllm-qwen3-8b")
 PATIENCE_S = 4
@@ -104,6 +104,41 @@ def test_more_gpus_than_a_node_has(dev: World):
             container["resources"][part]["nvidia.com/gpu"] = "2"
 
     assert "Insufficient nvidia.com/gpu" in spoil(dev, change)
+
+
+def test_a_misspelt_secret(dev: World):
+    """A pod whose environment wants a Secret that does not exist never starts, and the reason names it."""
+
+    def change(body: Any) -> None:
+        (container,) = body["spec"]["template"]["spec"]["containers"]
+        (variable,) = [item for item in container["env"] if "secretKeyRef" in item.get("valueFrom", {})]
+        variable["valueFrom"]["secretKeyRef"]["name"] = "llm-kyes"
+
+    assert "CreateContainerConfigError: Secret 'llm-kyes' does not exist" in spoil(dev, change)
+
+
+def test_a_misspelt_key(dev: World):
+    """Likewise a key that its Secret does not have."""
+
+    def change(body: Any) -> None:
+        (container,) = body["spec"]["template"]["spec"]["containers"]
+        (variable,) = [item for item in container["env"] if "secretKeyRef" in item.get("valueFrom", {})]
+        variable["valueFrom"]["secretKeyRef"]["key"] = "qwen3"
+
+    assert "CreateContainerConfigError: Secret 'llm-keys' has no key qwen3" in spoil(dev, change)
+
+
+def test_a_config_map_that_comes_late(dev: World):
+    """A pod that mounts a ConfigMap nobody has made hangs, and starts as soon as somebody makes it."""
+
+    def change(body: Any) -> None:
+        body["spec"]["template"]["spec"]["volumes"].append({"name": "late", "configMap": {"name": "late"}})
+
+    assert "FailedMount: ConfigMap 'late' does not exist" in spoil(dev, change)
+    late = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": NAMESPACE}}
+    dev.api.create(late)
+    dev.settled(SERVER[1], 1)
+    dev.api.delete(late)
 
 
 def test_the_stack_itself_is_fine(dev: World):

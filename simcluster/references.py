@@ -1,0 +1,110 @@
+"""Secrets and ConfigMaps a pod refers to, and which of them are missing: a kubelet starts no container before.
+
+Pure functions. The stand-in writes what it finds into the condition a kubelet has for it; `stages.py` waits for that.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# the kubelet's own condition: volumes are mounted and the containers may be made
+READY_TO_START = "PodReadyToStartContainers"
+# what `kubectl get pods` and the events of a pod say on a real cluster
+BAD_MOUNT, BAD_ENVIRONMENT = "FailedMount", "CreateContainerConfigError"
+# In jq: whether a pod refers to anything but the one ConfigMap that is in every pod, and whether all has been found.
+REFERS = (
+    "([(.spec.volumes[]? | (., .projected.sources[]?) | (.secret, .configMap)),"
+    " ((.spec.containers[], .spec.initContainers[]?) | (.envFrom[]?, .env[]?.valueFrom)"
+    " | (.secretRef, .configMapRef, .secretKeyRef, .configMapKeyRef))"
+    ' | select(. != null and .name != "kube-root-ca.crt")] | length > 0)'
+)
+FOUND = f'([.status.conditions[]? | select(.type == "{READY_TO_START}" and .status == "True")] | length > 0)'
+# Secret or ConfigMap → its keys; None when it does not exist
+Contents = Mapping[tuple[str, str], frozenset[str] | None]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One object a pod needs in its own namespace, and the keys it must have."""
+
+    kind: str
+    name: str
+    keys: frozenset[str] = frozenset()
+    mounted: bool = False
+
+    def lack(self, contents: Contents) -> str:
+        """What is missing of it; empty when nothing is."""
+        present = contents[self.kind, self.name]
+        if present is None:
+            return f"{self.kind} '{self.name}' does not exist"
+        absent = sorted(self.keys - present)
+        return f"{self.kind} '{self.name}' has no key {', '.join(absent)}" if absent else ""
+
+
+def references(pod: Mapping[str, Any]) -> list[Reference]:
+    """Everything a pod cannot start without, each once; what may be missing is left out."""
+    spec = pod["spec"]
+    found = [item for volume in spec.get("volumes", []) for item in _of_volume(volume)]
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        found += _of_environment(container)
+    return list(dict.fromkeys(found))
+
+
+def _of_volume(volume: Mapping[str, Any]) -> Iterator[Reference]:
+    for source in [volume, *volume.get("projected", {}).get("sources", [])]:
+        for kind, field in (("Secret", "secret"), ("ConfigMap", "configMap")):
+            given = source.get(field)
+            if given is not None and not given.get("optional"):
+                name = given.get("secretName") or given.get("name", "")
+                keys = frozenset(item["key"] for item in given.get("items", []))
+                yield Reference(kind, name, keys, mounted=True)
+
+
+def _of_environment(container: Mapping[str, Any]) -> Iterator[Reference]:
+    sources = [*container.get("envFrom", []), *(item.get("valueFrom", {}) for item in container.get("env", []))]
+    for source in sources:
+        for kind, whole, one in (
+            ("Secret", "secretRef", "secretKeyRef"),
+            ("ConfigMap", "configMapRef", "configMapKeyRef"),
+        ):
+            given = source.get(whole) or source.get(one)
+            if given is not None and not given.get("optional"):
+                keys = frozenset([given["key"]] if "key" in given else [])
+                yield Reference(kind, given.get("name", ""), keys)
+
+
+def waits(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod has a node and is waiting there to be allowed to start."""
+    return (
+        bool(pod["spec"].get("nodeName"))
+        and "podIP" not in pod.get("status", {})
+        and "deletionTimestamp" not in pod["metadata"]
+        and condition(pod).get("status") != "True"
+        and bool(references(pod))
+    )
+
+
+def status(needed: Iterable[Reference], contents: Contents) -> dict[str, Any]:
+    """What a pod's status says of what it refers to."""
+    lacking = [(item, lack) for item in needed if (lack := item.lack(contents))]
+    if not lacking:
+        return {"conditions": [{"type": READY_TO_START, "status": "True"}]}
+    why = {
+        # volumes come first: before they are there no container is made
+        "reason": BAD_MOUNT if any(item.mounted for item, _ in lacking) else BAD_ENVIRONMENT,
+        "message": "; ".join(lack for _, lack in lacking),
+    }
+    # in the pod's own reason, too: the column STATUS of `kubectl get pods` shows it
+    return {"conditions": [{"type": READY_TO_START, "status": "False", **why}], **why}
+
+
+def condition(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The condition that says whether a pod may start; empty when nobody has said yet."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return next((item for item in conditions if item["type"] == READY_TO_START), {})
+
+
+def unstarted(pod: Mapping[str, Any]) -> str:
+    """Why a pod may not start; empty otherwise."""
+    found = condition(pod)
+    return f"{found['reason']}: {found['message']}" if found.get("status") == "False" else ""
