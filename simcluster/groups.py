@@ -1,8 +1,13 @@
 """Stand-in for the LeaderWorkerSet controller: the StatefulSets it would make of a set, and its status.
 
 Pure functions. As upstream (kubernetes-sigs/lws v0.9, docs/concepts): one StatefulSet of leaders, one per group of
-workers that belongs to its leader's pod; the pods carry the set's labels and LWS_* variables. Groups are replaced when
-their template changes; there is no webhook, no gang scheduling, no exclusive placement.
+workers that belongs to its leader's pod; the pods carry the set's labels and LWS_* variables; groups are replaced when
+their template changes, and made anew when one of their pods restarts or goes, where the restart policy says so
+(pkg/controllers/pod_controller.go).
+
+Otherwise than upstream: no webhook, events, headless Service, gang scheduling, exclusive placement or subgroups;
+workers never wait for a ready leader (`startupPolicy`), groups are replaced one by one (`rolloutStrategy`), leaders
+have no `group-index` label, and the annotation that was `RecreateGroupAfterStart` before v0.9 is not read.
 """
 
 import copy
@@ -20,6 +25,8 @@ NAME, GROUP, WORKER, REVISION = (
     f"{PREFIX}/{part}" for part in ("name", "group-index", "worker-index", "template-revision-hash")
 )
 SIZE = f"{PREFIX}/size"
+# restart policies that make a whole group anew; the first is the default
+RECREATE, RECREATE_AFTER_START = "RecreateGroupOnPodRestart", "RecreateGroupAfterStart"
 
 
 def revision(group: Mapping[str, Any]) -> str:
@@ -51,31 +58,82 @@ def workers(group: Mapping[str, Any], leader: Mapping[str, Any]) -> Object | Non
     return body
 
 
-def current_leaders(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The leader pods of this set that are on their nodes, as its present template wants them, and stay."""
+def is_current(group: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
+    """Whether a pod is as the set's present template wants it."""
+    return pod["metadata"]["labels"].get(REVISION) == revision(group)
+
+
+def leaders_at_work(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The leader pods of this set, of whatever template, that stay."""
+    return [
+        pod
+        for pod in members(group, pods)
+        if pod["metadata"]["labels"].get(WORKER) == "0" and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def crew(
+    leader: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], sets: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The workers that belong to this very leader, by way of a StatefulSet; not those of one that had its name."""
+    uids = {item["metadata"]["uid"] for item in sets if owned(item, leader["metadata"]["uid"])}
+    return [pod for pod in pods if any(owned(pod, uid) for uid in uids)]
+
+
+def broken(
+    group: Mapping[str, Any],
+    leader: Mapping[str, Any],
+    workers_now: Iterable[Mapping[str, Any]],
+    workers_before: Mapping[str, str],
+) -> bool:
+    """Whether a group is to be made anew, because a container was restarted or a worker went.
+
+    `workers_before` are name → uid of the last round: a pod that went and came back in between is another.
+    """
+    template = group["spec"]["leaderWorkerTemplate"]
+    policy = template.get("restartPolicy", RECREATE)
+    now = list(workers_now)
+    everyone = [leader, *now]
+    failed = any(_restarted(pod) or "deletionTimestamp" in pod["metadata"] for pod in everyone)
+    gone = workers_before.items() - uids(now).items()
+    if policy == RECREATE_AFTER_START:
+        started = [pod for pod in everyone if pod.get("status", {}).get("phase") != "Pending"]
+        return bool(failed or gone) and len(started) == template["size"]
+    return bool(failed or gone) and policy == RECREATE
+
+
+def uids(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Name → uid."""
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
+
+
+def owned(body: Mapping[str, Any], uid: str) -> bool:
+    """Whether an object belongs to the one of this uid."""
+    return uid in [item["uid"] for item in body["metadata"].get("ownerReferences", [])]
+
+
+def members(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """All pods of this set."""
     metadata = group["metadata"]
     return [
         pod
         for pod in pods
         if pod["metadata"]["namespace"] == metadata["namespace"]
         and pod["metadata"].get("labels", {}).get(NAME) == metadata["name"]
-        and pod["metadata"]["labels"].get(WORKER) == "0"
-        and pod["metadata"]["labels"].get(REVISION) == revision(group)
-        and "deletionTimestamp" not in pod["metadata"]
     ]
+
+
+def _restarted(pod: Mapping[str, Any]) -> bool:
+    found = pod.get("status", {})
+    statuses = [*found.get("initContainerStatuses", []), *found.get("containerStatuses", [])]
+    return found.get("phase") in ("Running", "Pending") and any(item.get("restartCount", 0) for item in statuses)
 
 
 def status(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Object:
     """Replicas, how many groups are complete and ready, and the condition `Available` that a deployment waits for."""
     wanted, size = group["spec"]["replicas"], group["spec"]["leaderWorkerTemplate"]["size"]
-    metadata = group["metadata"]
-    ours = [
-        pod
-        for pod in pods
-        if pod["metadata"]["namespace"] == metadata["namespace"]
-        and pod["metadata"].get("labels", {}).get(NAME) == metadata["name"]
-    ]
-    updated = [pod for pod in ours if pod["metadata"]["labels"].get(REVISION) == revision(group)]
+    metadata, ours = group["metadata"], members(group, pods)
+    updated = [pod for pod in ours if is_current(group, pod)]
     ready = sum(_complete(index, updated, size) for index in range(wanted))
     available = ready >= wanted
     return {

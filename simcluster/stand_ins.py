@@ -1,8 +1,8 @@
 """The process that stands in for what cannot run here: volumes, groups, and what a kubelet looks for before a start.
 
-Looks at everything it is responsible for again and again, and does what is missing; forgets everything in between, so
-that a restart, or an API server that went away and came back, changes nothing. What is refused is said once, and stops
-nothing else. Ends by itself when its cluster is gone.
+Looks at everything it is responsible for again and again, and does what is missing; remembers next to nothing in
+between, so that a restart, or an API server that went away and came back, changes nothing. What is refused is said
+once, and stops nothing else. Ends by itself when its cluster is gone.
 """
 
 import sys
@@ -28,11 +28,15 @@ def log(line: str) -> None:
 
 @dataclass
 class Player:
-    """Plays the parts of absent controllers on one cluster. What it has said is all it remembers."""
+    """Plays the parts of absent controllers on one cluster.
+
+    Remembers what it has said, and the workers of each leader: one that went and came back looks as ever.
+    """
 
     api: Api
     say: Callable[[str], None] = log
     said: set[str] = field(default_factory=set)
+    crews: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def play(self) -> None:
         """One round."""
@@ -91,16 +95,25 @@ class Player:
         if not sets:
             return
         pods = self.api.items("v1", "Pod", selector=groups.NAME)
+        # after the pods: each of them then finds the StatefulSet it is of
+        owners = self.api.items("apps/v1", "StatefulSet", selector=groups.NAME)
+        before, self.crews = self.crews, {}
         for group in sets:
             if "deletionTimestamp" not in group["metadata"]:
                 with self._apart(_name(group)):
-                    self._play_group(group, pods)
+                    self._play_group(group, pods, owners, before)
 
-    def _play_group(self, group: Object, pods: list[Object]) -> None:
+    def _play_group(
+        self, group: Object, pods: list[Object], owners: list[Object], before: dict[str, dict[str, str]]
+    ) -> None:
         self._put(groups.leaders(group))
-        for leader in groups.current_leaders(group, pods):
-            workers = groups.workers(group, {"apiVersion": "v1", "kind": "Pod", **leader})
-            if workers is not None:
+        for leader in groups.leaders_at_work(group, pods):
+            uid, crew = leader["metadata"]["uid"], groups.crew(leader, pods, owners)
+            self.crews[uid] = groups.uids(crew)
+            if groups.broken(group, leader, crew, before.get(uid, {})):
+                # its workers go before it, and then comes another
+                self.api.delete(leader, "Foreground", preconditions={"uid": uid})
+            elif groups.is_current(group, leader) and (workers := groups.workers(group, leader)) is not None:
                 self._put(workers)
         wanted = groups.status(group, pods)
         seen = group.get("status", {})
@@ -120,17 +133,12 @@ class Player:
             self.api.create(body)
         elif STAND_IN not in existing["metadata"].get("annotations", {}):
             self._once(f"{_name(body)}: is somebody else's, and stays as it is; its LeaderWorkerSet gets no pods")
-        elif not owned(existing, metadata["ownerReferences"][0]["uid"]):
+        elif not groups.owned(existing, metadata["ownerReferences"][0]["uid"]):
             return  # of a leader that is gone: the garbage collector takes it away, and the next round makes ours
         elif existing["metadata"]["labels"].get(groups.REVISION) != metadata["labels"][groups.REVISION] or (
             existing["spec"]["replicas"] != body["spec"]["replicas"]
         ):
             self.api.apply(body, manager=MANAGER)
-
-
-def owned(body: Object, uid: str) -> bool:
-    """Whether an object belongs to the one of this uid."""
-    return uid in [item["uid"] for item in body["metadata"].get("ownerReferences", [])]
 
 
 def _name(body: Object) -> str:

@@ -148,3 +148,26 @@ def survives(world: World, fault: str) -> bool:
     faults.set_pod_fault(world.api, NAMESPACE, name, None)
     world.settled("vllm-qwen3-14b", 1)
     return ready
+
+
+def test_a_group_over_two_nodes_fails_as_a_whole(sim: World):
+    """When its worker crashes, or goes, the leader does not stay: both are made anew, and are ready again."""
+
+    def uids() -> dict[str, str]:
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in sim.ready("vllm-deepseek-r1")}
+
+    def other_than(before: dict[str, str]) -> bool:
+        now = uids()
+        return now.keys() == before.keys() and not now.items() & before.items()
+
+    worker = "vllm-deepseek-r1-0-1"
+    for act in (
+        lambda: faults.set_pod_fault(sim.api, NAMESPACE, worker, "crash"),
+        lambda: sim.api.delete(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": worker, "namespace": NAMESPACE}}
+        ),
+    ):
+        before = uids()
+        assert sorted(before) == ["vllm-deepseek-r1-0", worker]
+        act()
+        wait_until(lambda before=before: other_than(before), SOON_S, "leader and worker are others")

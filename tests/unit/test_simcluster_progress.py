@@ -204,12 +204,67 @@ def test_a_group_is_ready_as_a_whole():
 
 
 def test_leaders_that_stay():
-    """Leaders of an old template, or on their way out, get no new workers."""
-    stays = member("g-0", leader=True, index="0")
+    """Of the leaders that are not on their way out, only those of the present template get new workers."""
+    stays, old = member("g-0", leader=True, index="0"), member("g-2", leader=True, index="2", revision="other")
     goes = member("g-1", leader=True, index="1")
     goes["metadata"]["deletionTimestamp"] = "now"
-    others = [goes, member("g-2", leader=True, index="2", revision="other"), member("g-0-1", leader=False, index="0")]
-    assert [stays] == groups.current_leaders(group(), [stays, *others])
+    pods = [stays, goes, old, member("g-0-1", leader=False, index="0")]
+    found = groups.leaders_at_work(group(), pods)
+    assert (found, [groups.is_current(group(), pod) for pod in found]) == ([stays, old], [True, False])
+
+
+def owned_by(body: dict[str, Any], uid: str) -> dict[str, Any]:
+    """The same object, owned by the one of this uid."""
+    return {**body, "metadata": {**body["metadata"], "ownerReferences": [{"uid": uid}]}}
+
+
+def test_workers_of_a_leader_that_is_gone():
+    """Only workers by way of a StatefulSet of this very leader are its own: others of the same names are going."""
+    leader = member("g-0", leader=True, index="0")
+    mine, theirs = (
+        {"metadata": {"uid": uid, "ownerReferences": [{"uid": of}]}}
+        for uid, of in (("mine", "uid-g-0"), ("other", "x"))
+    )
+    worker = member("g-0-1", leader=False, index="0")
+    pods = [leader, owned_by(worker, "mine"), owned_by(worker, "other"), worker]
+    assert groups.crew(leader, pods, [mine, theirs]) == [owned_by(worker, "mine")]
+
+
+WHOLE = {"g-0-1": "uid-g-0-1", "g-0-2": "uid-g-0-2"}
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "expected"),
+    [
+        ({}, {}, {}),
+        ({}, WHOLE, {}),
+        ({"containerStatuses": [{"restartCount": 0}]}, WHOLE, {}),
+        ({"containerStatuses": [{"restartCount": 1}]}, WHOLE, {"Default", "AfterStart", "OnPodRestart"}),
+        ({"initContainerStatuses": [{"restartCount": 1}]}, WHOLE, {"Default", "AfterStart", "OnPodRestart"}),
+        ({"phase": "Succeeded", "containerStatuses": [{"restartCount": 1}]}, WHOLE, {}),
+        ({"phase": "Pending", "containerStatuses": [{"restartCount": 1}]}, WHOLE, {"Default", "OnPodRestart"}),
+        ({"metadata": {"deletionTimestamp": "now"}}, WHOLE, {"Default", "AfterStart", "OnPodRestart"}),
+        # went and came back between two looks
+        ({}, {**WHOLE, "g-0-2": "another"}, {"Default", "AfterStart", "OnPodRestart"}),
+    ],
+)
+def test_a_group_that_is_made_anew(change: dict[str, Any], before: dict[str, str], expected: set[str]):
+    """A restarted container or a worker that went ends the whole group, where the policy says so."""
+    leader, first = member("g-0", leader=True, index="0"), member("g-0-1", leader=False, index="0")
+    second = pod("g-0-2", **{"phase": "Running", **change})
+    policies = {
+        "Default": {},
+        "OnPodRestart": {"restartPolicy": "RecreateGroupOnPodRestart"},
+        "AfterStart": {"restartPolicy": "RecreateGroupAfterStart"},
+        "None": {"restartPolicy": "None"},
+    }
+    found = set()
+    for name, policy in policies.items():
+        whole = group()
+        whole["spec"]["leaderWorkerTemplate"] |= policy
+        if groups.broken(whole, leader, [first, second], before):
+            found.add(name)
+    assert found == set(expected)
 
 
 def test_the_revision_follows_the_templates():
