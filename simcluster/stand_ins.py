@@ -63,8 +63,9 @@ class Player:
             self.say(line)
 
     def _play_claims(self) -> None:
+        classes = volumes.served(self.api.items("storage.k8s.io/v1", "StorageClass"))
         for claim in self.api.items("v1", "PersistentVolumeClaim"):
-            if volumes.wants_volume(claim):
+            if volumes.wants_volume(claim, classes):
                 with self._apart(_name(claim)):
                     self.api.create(volumes.volume_for(claim))
 

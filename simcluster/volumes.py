@@ -1,9 +1,9 @@
 """Stand-in for a provisioner of shared storage: a volume for every claim that waits for one. Pure functions.
 
-Kubernetes' own controller binds the two; nothing is ever stored.
+Kubernetes' own controller binds the two, and gives a claim without a class the default one; nothing is ever stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from simcluster.nodes import STAND_IN
@@ -25,13 +25,18 @@ def storage_class(name: str) -> Object:
     }
 
 
-def wants_volume(claim: Mapping[str, Any]) -> bool:
-    """Whether a claim is waiting for a volume, and not on its way out."""
+def served(classes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of the classes whose provisioner this stands in for."""
+    return frozenset(item["metadata"]["name"] for item in classes if item.get("provisioner") == PROVISIONER)
+
+
+def wants_volume(claim: Mapping[str, Any], classes: Container[str]) -> bool:
+    """Whether a claim of one of these classes is waiting for a volume, and not on its way out."""
     return (
         claim.get("status", {}).get("phase", "Pending") == "Pending"
         and not claim["spec"].get("volumeName")
         and "deletionTimestamp" not in claim["metadata"]
-        and bool(claim["spec"].get("storageClassName"))
+        and claim["spec"].get("storageClassName") in classes
     )
 
 

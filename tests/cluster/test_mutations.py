@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from simcluster.api import wait_until
 from simcluster.problems import Impossible
-from tests.cluster.world import NAMESPACE, World, mutated, stack, stuck
+from simcluster.volumes import storage_class
+from tests.cluster.world import NAMESPACE, SOON_S, World, mutated, stack, stuck
 
 SERVER = ("Deployment", "vllm-qwen3-8b")
 PATIENCE_S = 4
@@ -139,6 +141,31 @@ def test_a_config_map_that_comes_late(dev: World):
     dev.api.create(late)
     dev.settled(SERVER[1], 1)
     dev.api.delete(late)
+
+
+def test_a_storage_class_nobody_has(dev: World):
+    """A claim of a class that does not exist waits, while one of the stack's class is bound; until the class comes."""
+
+    def claim(name: str, storage: str) -> dict[str, Any]:
+        resources = {"requests": {"storage": "1Gi"}}
+        spec = {"accessModes": ["ReadWriteMany"], "storageClassName": storage, "resources": resources}
+        metadata = {"name": name, "namespace": NAMESPACE}
+        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+    def phases() -> list[str]:
+        found = [dev.api.get("v1", "PersistentVolumeClaim", name, NAMESPACE) for name in ("wrong", "right")]
+        return [item["status"]["phase"] for item in found if item]
+
+    claims = [claim("wrong", "nfs-storrage"), claim("right", "nfs-storage")]
+    for body in claims:
+        dev.api.create(body)
+    wait_until(lambda: phases()[1] == "Bound", SOON_S, "the claim of a class that exists is bound")
+    assert phases() == ["Pending", "Bound"]
+    late = storage_class("nfs-storrage")
+    dev.api.create(late)
+    wait_until(lambda: phases() == ["Bound", "Bound"], SOON_S, "the other is bound, too")
+    for body in [*claims, late]:
+        dev.api.delete(body)
 
 
 def test_the_stack_itself_is_fine(dev: World):

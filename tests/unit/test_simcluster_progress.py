@@ -10,7 +10,7 @@ import pytest
 from simcluster import groups
 from simcluster.progress import DONE, Verdict, verdict
 from simcluster.report import NodeRow, gpus_of, node_rows, pod_state
-from simcluster.volumes import storage_class, volume_for, wants_volume
+from simcluster.volumes import served, storage_class, volume_for, wants_volume
 
 
 def body(kind: str, generation: int = 1, wanted: int = 2, **status: Any) -> dict[str, Any]:
@@ -293,12 +293,16 @@ def claim(**changes: Any) -> dict[str, Any]:
         (claim(phase="Bound"), False),
         (claim(spec={"volumeName": "v"}), False),
         (claim(spec={"storageClassName": ""}), False),
+        (claim(spec={"storageClassName": None}), False),
+        (claim(spec={"storageClassName": "others"}), False),
+        (claim(spec={"storageClassName": "nowhere"}), False),
         (claim(metadata={"deletionTimestamp": "now"}), False),
     ],
 )
 def test_which_claims_get_a_volume(found: dict[str, Any], expected: bool):
-    """Only those that wait for one."""
-    assert expected == wants_volume(found)
+    """Only those that wait for one, of a class that exists and is provided for here."""
+    others = {"metadata": {"name": "others"}, "provisioner": "example.com/theirs"}
+    assert expected == wants_volume(found, served([storage_class("nfs"), others]))
 
 
 def test_a_volume_is_its_claims_alone():

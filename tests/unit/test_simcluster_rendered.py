@@ -15,7 +15,7 @@ from preview.stackfile import read_project
 from simcluster.deploy import entry, keep_field
 from simcluster.rendered import Stack, content_names, is_secret, renamed, stack_of
 from simcluster.surroundings import surroundings
-from simcluster.volumes import wants_volume
+from simcluster.volumes import served, wants_volume
 from tests.harness import ROOT, walk
 from tests.unit.small_stack import properties
 
@@ -149,7 +149,7 @@ def test_surroundings_of_everything():
         ("StorageClass", "", "simcluster"),
         ("PersistentVolumeClaim", "a", "filled"),
     ]
-    assert wants_volume(found[-1])
+    assert wants_volume(found[-1], served([found[-2]]))
     keys, tls = found[3], found[4]
     assert [
         keys["stringData"]["master-key"][:3],

@@ -7,6 +7,7 @@ import pytest
 from simcluster import groups
 from simcluster.api import CONFLICT, INVALID, Api, ApiError
 from simcluster.stand_ins import Player
+from simcluster.volumes import storage_class
 
 Object = dict[str, Any]
 
@@ -70,7 +71,9 @@ class Refusing(Api):
 def test_a_refusal_stops_nothing_else(status: int, said: list[str]):
     """A refused volume or group is said once, however often it is tried, and all others are made."""
     refusal = ApiError(status, "", "no")
-    api = Refusing([claim("a"), claim("b"), group("c"), group("d")], {"pvc-a": refusal, "c": refusal})
+    api = Refusing(
+        [storage_class("shared"), claim("a"), claim("b"), group("c"), group("d")], {"pvc-a": refusal, "c": refusal}
+    )
     lines: list[str] = []
     player = Player(api, lines.append)
     player.play()
