@@ -6,7 +6,6 @@ usage, 130 stopped by Ctrl-C (129, 143: by SIGHUP, SIGTERM).
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +13,11 @@ from pathlib import Path
 from rich.console import Console
 
 from preview.stackfile import Project, find_project, read_project
-from settings.commandline import Parser, ended_by, run
+from settings.commandline import ENDS, Parser, ended_by, run
 from settings.problems import Refused
 
 PROGRAM = "python -m local"
 FAILED = 1
-# A terminal that is closed, and who ends a command in good order; Ctrl-C is Python's own affair.
-ENDS = (signal.SIGHUP, signal.SIGTERM)
 EXIT_CODES = "Exit codes: 0 fine, 1 not up, 2 refused, 64 wrong usage, 130 stopped by Ctrl-C (129, 143: by a signal)."
 
 

@@ -16,6 +16,8 @@ FINE, REFUSED, USAGE, INTERRUPTED = 0, 2, 64, 130
 PIPE_CLOSED = 141
 # And of one that ended because of another signal: that much, and the signal's number.
 SIGNALLED = 128
+# A terminal that is closed, and who ends a command in good order; Ctrl-C is Python's own affair.
+ENDS = (signal.SIGHUP, signal.SIGTERM)
 
 
 class UsageError(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from settings.commandline import INTERRUPTED, REFUSED, Parser, run
+from settings.commandline import ENDS, INTERRUPTED, REFUSED, Parser, ended_by, run
 from simcluster.api import ApiError, Unreachable
 from simcluster.cluster import Cluster, names, unended
 from simcluster.problems import Impossible
@@ -68,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        return _COMMANDS[arguments.command](arguments)
+        with ended_by(*ENDS):
+            return _COMMANDS[arguments.command](arguments)
     except (Impossible, ApiError, Unreachable) as error:
         sys.stderr.write(f"{error}\n")
         return REFUSED

@@ -216,7 +216,11 @@ def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -
 def pods_in_trouble(api: Api, namespace: str) -> list[str]:
     """A line for every pod that can be put nowhere, or ends and starts again: why."""
     pods = api.items("v1", "Pod", namespace)
-    return [f"Pod {pod['metadata']['name']}: {why}" for pod in pods if (why := unscheduled(pod) or unstarted(pod) or restarted(pod))]
+    return [
+        f"Pod {pod['metadata']['name']}: {why}"
+        for pod in pods
+        if (why := unscheduled(pod) or unstarted(pod) or restarted(pod))
+    ]
 
 
 def restarted(pod: Mapping[str, Any]) -> str:

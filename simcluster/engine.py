@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from preview.stackfile import PROJECT_FILE, Project
+from settings.commandline import Signalled
 from simcluster.api import wait_until
 from simcluster.cluster import Cluster
 from simcluster.kubeconfig import write_secret
@@ -40,10 +41,6 @@ LOOPBACK = ("127.0.0.1", "localhost")
 # Variables of the user's that stay: where Pulumi keeps its plugins, and how it finds and fetches them. Any other may
 # choose another backend, stack, passphrase or option (PULUMI_OPTION_*), or how objects are made (PULUMI_K8S_*).
 KEPT_VARIABLES = re.compile(r"PULUMI_HOME|PULUMI_\w*PLUGIN\w*")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP, which end this process as Ctrl-C does; but what it started has not been told yet."""
 
 
 class TooLate(Impossible):
@@ -115,14 +112,15 @@ def ended(child: subprocess.Popen[str], timeout_s: float | None = None) -> tuple
     It is never killed: an engine that is killed leaves a stack that is locked, and its helpers. Ctrl-C reaches it as it
     reaches this process, it cancels what it has begun, and only then is this process interrupted.
     """
-    early: KeyboardInterrupt | TooLate | None = None
+    early: BaseException | None = None
     while True:
         try:
             output, complaint = child.communicate(timeout=timeout_s if early is None else None)
         except subprocess.TimeoutExpired:
             early = TooLate(f"not done within {timeout_s:.0f} s")
             child.send_signal(signal.SIGINT)
-        except Terminated as error:
+        except Signalled as error:
+            # of this process alone, unlike what a terminal sends
             early = error
             child.send_signal(signal.SIGINT)
         except KeyboardInterrupt as error:

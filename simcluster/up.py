@@ -1,14 +1,12 @@
 """`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
 
 import fcntl
-import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from preview.prerequisites import prerequisites
 from preview.render import render
@@ -21,30 +19,13 @@ from simcluster.cluster import Cluster
 from simcluster.deploy import Deployment, pods_in_trouble
 from simcluster.furnish import furnish
 from simcluster.obtain import control_plane
+from simcluster.problems import Impossible
 from simcluster.rendered import Stack, stack_of
 from simcluster.report import print_status
 from simcluster.stages import TIME_SCALE
 from simcluster.surroundings import surroundings
 
 LOCK = ".deploy.lock"
-
-
-@contextmanager
-def ended_alike() -> Iterator[None]:
-    """SIGTERM and SIGHUP end what is done meanwhile as Ctrl-C does."""
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        raise engine.Terminated
-
-    # one that is switched off stays so: nohup does it
-    numbers = [item for item in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(item) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, end)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -60,7 +41,6 @@ def one_at_a_time(cluster: Cluster) -> Iterator[None]:
         yield
 
 
-@ended_alike()
 def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, scale: float = TIME_SCALE) -> None:
     """The whole way from a stack file to a served stack. Raises `Refused` before anything is built or started."""
     rendering = render(project, stack)

@@ -444,36 +444,34 @@ def lock(found: engine.Engine, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "signals",
+    ("signals", "code", "reason"),
     [
-        "kill -INT 0",  # a terminal tells all processes of its foreground
-        "kill -TERM $PPID; wait",
-        "kill -HUP $PPID; wait",
+        # a terminal tells all processes of its foreground
+        ("kill -INT 0", 130, "stopped; the same command goes on from here\n"),
+        ("kill -TERM $PPID; wait", 143, "stopped\n"),
+        ("kill -HUP $PPID; wait", 129, "stopped\n"),
     ],
 )
-def test_an_engine_that_is_interrupted_may_cancel(tmp_path: Path, signals: str):
+def test_an_engine_that_is_interrupted_may_cancel(tmp_path: Path, signals: str, code: int, reason: str):
     """Ctrl-C, SIGTERM and SIGHUP end the command only when the engine has ended, however long that takes to cancel."""
     said = tmp_path / "said"
     on_interrupt = f"echo ^C >> {said}; kill $!; sleep 1; echo cancelled >> {said}; exit 1"
-    fake_pulumi(tmp_path, f"trap '{on_interrupt}' INT\nsleep 60 & {signals}")
-    code = (
+    waited_for = "until grep -q '^State:.S' /proc/$PPID/status; do :; done"
+    fake_pulumi(tmp_path, f"trap '{on_interrupt}' INT\nsleep 60 & {waited_for}; {signals}")
+    command = (
         "import sys\nfrom pathlib import Path\nfrom simcluster import __main__ as m, engine\n"
         "from preview.stackfile import Project\nfrom simcluster.cluster import Cluster\n"
-        "from simcluster.up import ended_alike\n"
         "cluster = Cluster('x'); cluster.paths.root.mkdir(parents=True)\n"
         "project = Project(Path(), 'llm-stack', Path(), {})\n"
         f"found = engine.Engine({str(tmp_path / 'pulumi')!r}, cluster, project, 'dev')\n"
-        "m._COMMANDS['build'] = ended_alike()(lambda _: found.run(['up']))\n"
+        "m._COMMANDS['build'] = lambda _: found.run(['up'])\n"
         "sys.exit(m.main(['build']))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, start_new_session=True
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, start_new_session=True
     )
-    assert (done.returncode, done.stderr, said.read_text(encoding="utf-8").split()) == (
-        130,
-        "stopped; the same command goes on from here\n",
-        ["^C", "cancelled"],
-    )
+    told = said.read_text(encoding="utf-8").split()
+    assert (done.returncode, done.stderr, told) == (code, reason, ["^C", "cancelled"])
 
 
 def test_an_engine_that_is_not_done_in_time_may_cancel(tmp_path: Path):
