@@ -64,11 +64,13 @@ def container(script: str = WAITS, name: str = "main", **fields: Any) -> dict[st
     return {"name": name, "image": VLLM, "command": [sys.executable, "-c", script], **fields}
 
 
-def server(name: str = "main", **fields: Any) -> dict[str, Any]:
-    """A container that serves HTTP on its port `http`, 8000, and says when it is ready."""
+def server(name: str = "main", before: str = "", **fields: Any) -> dict[str, Any]:
+    """A container that runs `before`, then serves HTTP on its port `http`, 8000, and says when it is ready."""
     probe = {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 0.05}
     ports = [{"name": "http", "containerPort": 8000}]
-    return container(SERVES, name, **{"args": ["--port=8000"], "ports": ports, "readinessProbe": probe, **fields})
+    return container(
+        before + SERVES, name, **{"args": ["--port=8000"], "ports": ports, "readinessProbe": probe, **fields}
+    )
 
 
 def workload(kind: str, *containers: Mapping[str, Any], name: str = "app", **fields: Any) -> dict[str, Any]:
@@ -124,11 +126,8 @@ def refusals(*objects: Mapping[str, Any]) -> list[str]:
 
 
 def parsed(*containers: Mapping[str, Any], kind: str = "Deployment", **fields: Any) -> Workload:
-    """One workload with these containers; they may ask by all a pod can, though a stack with commands is refused."""
-    problems: list[Problem] = []
-    found = read([workload(kind, *containers, **fields)], problems)
-    assert [item for item in problems if not item.path.endswith((".exec", ".preStop.tcpSocket"))] == []
-    return found.workloads[0]
+    """One workload with these containers."""
+    return rendered(workload(kind, *containers, **fields)).workloads[0]
 
 
 def planned(*objects: Mapping[str, Any], kept: Mapping[str, Mapping[str, str]] | None = None) -> Blueprint:
@@ -175,6 +174,24 @@ class Loopback:
     async def serve(self, reader, writer):
         """One connection."""
         raise NotImplementedError
+
+
+class Answering(Loopback):
+    """Answers for a container: 200 to paths that are `good`, 503 to others, to /held not before `go`; keeps them."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.good: set[str] = set()
+        self.go = asyncio.Event()
+
+    async def serve(self, reader, writer):
+        """One question."""
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        self.heard.append(path)
+        if path == "/held":
+            await self.go.wait()
+        writer.write(b"HTTP/1.1 %d\r\n\r\n" % (200 if path in self.good else 503))
+        writer.close()
 
 
 async def until(condition: Callable[[], Any]) -> Any:
@@ -226,9 +243,11 @@ class Told:
         return any(part in text for text in self.said)
 
 
-def make_pod(folder: Path, found: Workload, told: Told | None = None, name: str = "app-1") -> Pod:
-    """A pod of `found` in `folder`, whose commands are run as they are, on free ports."""
-    ports = {number: free_port() for item in found.all_containers for number in item.ports.values()}
+def make_pod(
+    folder: Path, found: Workload, told: Told | None = None, name: str = "app-1", ports: Mapping[int, int] | None = None
+) -> Pod:
+    """A pod of `found` in `folder`, whose commands are run as they are, on free ports but for those of `ports`."""
+    ports = {number: free_port() for item in found.all_containers for number in item.ports.values()} | dict(ports or {})
     (folder / name).mkdir(parents=True)
     (folder / "logs").mkdir(exist_ok=True)
     commands = {item.name: _command(item, ports) for item in found.all_containers}

@@ -5,9 +5,7 @@ Periods are those of impatient probes; that Kubernetes' own are read right is sh
 
 import asyncio
 import signal
-import sys
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -17,6 +15,7 @@ from local.short import short
 from tests.unit.local_pods import (
     STUBBORN,
     WAITS,
+    Answering,
     Loopback,
     Told,
     alive,
@@ -38,16 +37,40 @@ LATE = (
 )
 
 
-def asks(*words: str, **fields) -> dict:
-    """A probe or hook that runs Python."""
-    return {"exec": {"command": [sys.executable, "-c", *words]}, **fields}
+# A port at which somebody else answers than the container.
+APART = {"name": "apart", "containerPort": 9}
+# Hooks that take longer than anybody waits.
+ENDLESS = [{"sleep": {"seconds": 3600}}, {"httpGet": {"path": "/slow", "port": "http"}}]
+# What a server does first that does not end at SIGTERM, and one that ends by itself when a file is there.
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+ENDS = """
+import os, threading, time
+def end():
+    while not os.path.exists('end'):
+        time.sleep(0.01)
+    os._exit(0)
+threading.Thread(target=end).start()
+"""
 
 
-def exists(path) -> dict:
-    """A probe that says yes while a file is there, asked all the time."""
-    return asks(
-        f"import os; raise SystemExit(not os.path.exists({str(path)!r}))", periodSeconds=0.02, timeoutSeconds=20
-    )
+def asks(path: str) -> dict:
+    """A hook that asks at the port apart."""
+    return {"httpGet": {"path": path, "port": "apart"}}
+
+
+def probes(path: str, **fields) -> dict:
+    """A probe that does so all the time, and takes no slow answer for a bad one."""
+    return {**asks(path), "periodSeconds": 0.02, "timeoutSeconds": 30, **fields}
+
+
+def is_asked(pod, hook: dict | None) -> bool:
+    """Whether one of these hooks is under way as far as the container can know."""
+    return not hook or "sleep" in hook or (pod.place.folder / "asked").exists()
+
+
+def pod_beside(server: Loopback, folder, found, told: Told | None = None):
+    """A pod for which `server` answers at the port apart."""
+    return make_pod(folder, found, told, ports={9: server.port})
 
 
 async def no_command(_argv: list[str]) -> int:
@@ -192,95 +215,82 @@ async def test_readiness_comes_and_goes(tmp_path):
 @in_loop
 async def test_a_pod_is_ready_when_all_containers_are(tmp_path):
     """One that is not keeps all requests away."""
-    probe = exists(tmp_path / "go")
-    pod = make_pod(tmp_path, parsed(container(name="quick"), container(name="slow", readinessProbe=probe)))
-    async with running(pod):
-        await until(lambda: pod.states["quick"].ready and pod.states["slow"].started)
-        assert pod.ready is False
-        (tmp_path / "go").touch()
-        await until(lambda: pod.ready)
+    slow = container(name="slow", readinessProbe=probes("/ready"), ports=[APART])
+    async with Answering() as server:
+        pod = pod_beside(server, tmp_path, parsed(container(name="quick"), slow))
+        async with running(pod):
+            await until(lambda: pod.states["quick"].ready and pod.states["slow"].started)
+            assert pod.ready is False
+            server.good.add("/ready")
+            await until(lambda: pod.ready)
 
 
 @in_loop
 async def test_a_startup_probe_holds_the_others_back_and_ends_who_does_not_start(tmp_path):
     """Nothing else is asked before it succeeds; when its tries are over, the container starts anew."""
-    liveness = asks(f"open({str(tmp_path / 'asked')!r}, 'w')", periodSeconds=0.02, timeoutSeconds=20)
-    startup = exists(tmp_path / "go") | {"failureThreshold": 2, "periodSeconds": 0.02}
-    told = Told()
-    pod = make_pod(tmp_path, parsed(container(startupProbe=startup, livenessProbe=liveness)), told)
-    async with running(pod):
-        await until(lambda: told.has("again at once"))
-        assert (pod.ready, (tmp_path / "asked").exists()) == (False, False)
-        assert [text.partition("; it said")[0] for text in told.said[:2]] == [
-            "main did not start: its startup probe failed 2 times, every 0 s; it is restarted",
-            f"main ended with exit status {128 + signal.SIGTERM}, again at once",
-        ]
-        (tmp_path / "go").touch()
-        await until(lambda: pod.ready and (tmp_path / "asked").exists())
-        assert pod.states["main"].started is True
+    startup, told = probes("/started", failureThreshold=2), Told()
+    found = parsed(container(startupProbe=startup, livenessProbe=probes("/lives"), ports=[APART]))
+    async with Answering() as server:
+        pod = pod_beside(server, tmp_path, found, told)
+        async with running(pod):
+            await until(lambda: told.has("again at once"))
+            assert (pod.ready, set(server.heard)) == (False, {"/started"})
+            assert [text.partition("; it said")[0] for text in told.said[:2]] == [
+                "main did not start: its startup probe failed 2 times, every 0 s; it is restarted",
+                f"main ended with exit status {128 + signal.SIGTERM}, again at once",
+            ]
+            server.good |= {"/started", "/lives"}
+            await until(lambda: pod.ready and "/lives" in server.heard)
+            assert pod.states["main"].started is True
 
 
 @in_loop
 async def test_a_failed_liveness_probe_runs_the_hook_ends_and_restarts(tmp_path):
     """PreStop first, then SIGTERM, then a new process; a container that serves while it is sick is no exception."""
-    hook = asks(f"import os, pathlib; pathlib.Path({str(tmp_path / 'hook')!r}).touch()")
-    probe = {"httpGet": {"port": "http"}, "periodSeconds": 0.02, "failureThreshold": 2}
+    probe = {"httpGet": {"port": "http"}, "periodSeconds": 0.02, "failureThreshold": 2, "timeoutSeconds": 30}
     told = Told()
     found = parsed(
-        server(livenessProbe=probe, lifecycle={"preStop": hook}, startupProbe={**probe, "failureThreshold": 999})
-    )
-    pod = make_pod(tmp_path, found, told)
-    async with running(pod):
-        await until(lambda: pod.ready)
-        before = pod.states["main"].pid
-        (pod.place.folder / "sick").touch()
-        await until(lambda: told.has("again at once"))
-        (pod.place.folder / "sick").unlink()
-        await until(lambda: pod.ready)
-        assert ((tmp_path / "hook").exists(), is_gone(before), pod.states["main"].restarts) == (True, True, 1)
-        assert told.has("main is restarted: its liveness probe failed 2 times")
-        assert told.has("main ended with exit status 143, again at once; it said: nothing")
-
-
-@in_loop
-async def test_commands_of_probes_do_not_end_each_other(tmp_path):
-    """Readiness and liveness may ask at the same time; one that is done leaves the other one alone."""
-    slow = "import os, time; open('slow', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)"
-    told = Told()
-    found = parsed(
-        container(
-            readinessProbe=asks(slow, timeoutSeconds=30, periodSeconds=0.02),
-            livenessProbe=asks("", timeoutSeconds=30, periodSeconds=0.02, failureThreshold=1),
+        server(
+            livenessProbe=probe,
+            lifecycle={"preStop": asks("/held")},
+            startupProbe={**probe, "failureThreshold": 10**6},
+            ports=[{"name": "http", "containerPort": 8000}, APART],
         )
     )
-    pod = make_pod(tmp_path, found, told)
-    async with running(pod):
-        await until((pod.place.folder / "slow").exists)
-        asked = pod._asked
-        await until(lambda: pod._asked > asked + 2)
-        (pod.place.folder / "go").touch()
-        await until(lambda: pod.ready)
-        assert (len(told.said), pod.states["main"].restarts) == (1, 0)
+    async with Answering() as apart:
+        pod = pod_beside(apart, tmp_path, found, told)
+        async with running(pod):
+            await until(lambda: pod.ready)
+            before = pod.states["main"].pid
+            (pod.place.folder / "sick").touch()
+            await until(lambda: apart.heard)
+            assert is_gone(before) is False
+            apart.go.set()
+            await until(lambda: told.has("again at once"))
+            (pod.place.folder / "sick").unlink()
+            await until(lambda: pod.ready)
+            assert (apart.heard, is_gone(before), pod.states["main"].restarts) == (["/held"], True, 1)
+            assert told.has("main is restarted: its liveness probe failed 2 times")
+            assert told.has("main ended with exit status 143, again at once; it said: nothing")
 
 
 @in_loop
-async def test_what_probes_print_is_no_part_of_the_log(tmp_path):
-    """`kubectl logs` does not show it either."""
-    pod = make_pod(tmp_path, parsed(container(readinessProbe=asks("print('PONG')", timeoutSeconds=30))))
-    async with running(pod):
-        await until(lambda: pod.ready and log(pod))
-        assert log(pod) == ["up"]
-
-
-@in_loop
-async def test_a_command_of_a_probe_that_takes_too_long_is_killed(tmp_path):
-    """Nothing piles up beside a container that hangs."""
-    hangs = asks(f"import os, signal; open({str(tmp_path)!r} + '/%d.asked' % os.getpid(), 'w'); signal.pause()")
-    pod = make_pod(tmp_path, parsed(container(readinessProbe={**hangs, "timeoutSeconds": 0.5, "periodSeconds": 60})))
-    async with running(pod):
-        (first,) = await until(lambda: list(tmp_path.glob("*.asked")))
-        await until(lambda: is_gone(int(first.stem)))
-        assert (pod.ready, len(alive(f"{tmp_path}/app-1"))) == (False, 1)
+async def test_probes_do_not_wait_for_each_other(tmp_path):
+    """Readiness and liveness ask side by side: an answer that is long in coming holds the other one up in nothing."""
+    told = Told()
+    liveness = probes("/lives", failureThreshold=1)
+    found = parsed(container(readinessProbe=probes("/held"), livenessProbe=liveness, ports=[APART]))
+    async with Answering() as server:
+        server.good |= {"/held", "/lives"}
+        pod = pod_beside(server, tmp_path, found, told)
+        async with running(pod):
+            await until(lambda: "/held" in server.heard)
+            asked = server.heard.count("/lives")
+            await until(lambda: server.heard.count("/lives") > asked + 2)
+            assert (server.heard.count("/held"), pod.ready) == (1, False)
+            server.go.set()
+            await until(lambda: pod.ready)
+            assert (len(told.said), pod.states["main"].restarts) == (1, 0)
 
 
 @in_loop
@@ -299,23 +309,25 @@ async def test_who_drains_is_not_asked_whether_it_lives(tmp_path):
     """A server that answers no more while it ends is told so once, and is not restarted."""
     drains = (
         "import signal, time; from pathlib import Path\n"
-        "def told(*_): print('told', flush=True); Path('sick').touch()\n"
+        "def told(*_): print('told', flush=True)\n"
         "signal.signal(signal.SIGTERM, told); print('up', flush=True)\n"
         "while not Path('done').exists(): time.sleep(0.01)"
     )
-    lives = asks("import os; no = os.path.exists('sick'); no and open('no', 'a').write('x'); raise SystemExit(no)")
-    probe = {**lives, "periodSeconds": 0.02, "failureThreshold": 2, "timeoutSeconds": 30}
-    found = parsed(container(drains, livenessProbe=probe), pod={"terminationGracePeriodSeconds": 3600})
-    told = Told()
-    pod = make_pod(tmp_path, found, told)
-    async with running(pod) as life:
-        await until(lambda: pod.ready and log(pod))
-        deleting = asyncio.create_task(pod.delete())
-        no = pod.place.folder / "no"
-        await until(lambda: no.exists() and no.read_text() == "xx")
-        (pod.place.folder / "done").touch()
-        await deleting
-        assert (await life, log(pod), told.said) == (0, ["up", "told"], [])
+    probe, told = probes("/lives", failureThreshold=2), Told()
+    found = parsed(container(drains, livenessProbe=probe, ports=[APART]), pod={"terminationGracePeriodSeconds": 3600})
+    async with Answering() as server:
+        server.good.add("/lives")
+        pod = pod_beside(server, tmp_path, found, told)
+        async with running(pod) as life:
+            await until(lambda: pod.ready and log(pod))
+            deleting = asyncio.create_task(pod.delete())
+            await until(lambda: log(pod) == ["up", "told"])
+            server.good.clear()
+            asked = len(server.heard)
+            await until(lambda: len(server.heard) == asked + 2)
+            (pod.place.folder / "done").touch()
+            await deleting
+            assert (await life, log(pod), told.said, len(server.heard)) == (0, ["up", "told"], [], asked + 2)
 
 
 @in_loop
@@ -344,12 +356,11 @@ async def test_a_deleted_pod_is_not_ready_from_that_moment(tmp_path):
         await deleting
 
 
-@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 0.3}}, asks("import time; time.sleep(0.3)")])
 @in_loop
-async def test_pre_stop_comes_before_sigterm(tmp_path, hook):
+async def test_pre_stop_comes_before_sigterm(tmp_path):
     """The container learns of its end when the hook is done."""
     script = LATE.replace("print('told'", "(print(time.time()), exit(0)) and print('told'")
-    pod = make_pod(tmp_path, parsed(container(script, lifecycle={"preStop": hook})))
+    pod = make_pod(tmp_path, parsed(container(script, lifecycle={"preStop": {"sleep": {"seconds": 0.3}}})))
     async with running(pod) as life:
         await until(lambda: pod.ready and log(pod))
         begun = time.time()
@@ -372,20 +383,10 @@ async def test_pre_stop_by_http_asks_the_container(tmp_path):
         assert await life == 143
 
 
-@pytest.mark.parametrize(
-    "hook",
-    [
-        {"exec": {"command": ["/no/such/program"]}},
-        asks("raise SystemExit(1)"),
-        {"tcpSocket": {"port": "closed"}},
-    ],
-    ids=["missing", "fails", "refused"],
-)
 @in_loop
-async def test_a_hook_that_fails_changes_nothing(tmp_path, hook):
+async def test_a_hook_where_nobody_listens_changes_nothing(tmp_path):
     """SIGTERM comes all the same."""
-    ports = [{"name": "closed", "containerPort": 9}]
-    pod = make_pod(tmp_path, parsed(container(lifecycle={"preStop": hook}, ports=ports)))
+    pod = make_pod(tmp_path, parsed(container(lifecycle={"preStop": asks("/stop")}, ports=[APART])))
     async with running(pod) as life:
         await until(lambda: pod.ready and log(pod))
         await pod.delete()
@@ -401,18 +402,18 @@ class Silent(Loopback):
         writer.close()
 
 
+@pytest.mark.parametrize("answers", [Silent, Answering])
 @in_loop
-async def test_a_hook_that_gets_no_answer_changes_nothing(tmp_path):
-    """SIGTERM comes all the same."""
-    ports = [{"name": "silent", "containerPort": 9}]
-    hook = {"httpGet": {"port": "silent"}}
-    found = parsed(container(lifecycle={"preStop": hook}, ports=ports), pod={"terminationGracePeriodSeconds": 3600})
-    pod = make_pod(tmp_path, found)
-    async with Silent() as server, running(pod) as life:
-        pod.place = replace(pod.place, ports={9: server.port})
-        await until(lambda: pod.ready and log(pod))
-        await pod.delete()
-        assert await life == 143
+async def test_a_hook_that_gets_no_good_answer_changes_nothing(tmp_path, answers):
+    """SIGTERM comes all the same, whether the answer is bad or none."""
+    hook = {"preStop": asks("/stop")}
+    found = parsed(container(lifecycle=hook, ports=[APART]), pod={"terminationGracePeriodSeconds": 3600})
+    async with answers() as server:
+        pod = pod_beside(server, tmp_path, found)
+        async with running(pod) as life:
+            await until(lambda: pod.ready and log(pod))
+            await pod.delete()
+            assert await life == 143
 
 
 @in_loop
@@ -426,47 +427,44 @@ async def test_who_ignores_sigterm_is_killed_when_the_grace_is_over(tmp_path):
         assert (await life, time.monotonic() - begun >= 0.5) == (KILLED, True)
 
 
-@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 3600}}, asks("import signal; signal.pause()")])
+@pytest.mark.parametrize("hook", ENDLESS)
 @in_loop
 async def test_the_grace_period_holds_for_the_hook_too(tmp_path, hook):
-    """A hook that takes longer is cut off, and its command is killed."""
-    found = parsed(container(STUBBORN, lifecycle={"preStop": hook}), pod={"terminationGracePeriodSeconds": 0.5})
-    pod = make_pod(tmp_path, found)
+    """A hook that takes longer is cut off."""
+    grace = {"terminationGracePeriodSeconds": 0.5}
+    pod = make_pod(tmp_path, parsed(server(before=DEAF, lifecycle={"preStop": hook}), pod=grace))
     async with running(pod) as life:
-        await until((pod.place.folder / "deaf").exists)
+        await until(lambda: pod.ready)
         await asyncio.wait_for(pod.delete(), 10)
         assert (await life, alive(str(tmp_path))) == (KILLED, [])
 
 
-@pytest.mark.parametrize("hook", [{"sleep": {"seconds": 3600}}, asks("import signal; signal.pause()")])
+@pytest.mark.parametrize("hook", ENDLESS)
 @in_loop
 async def test_a_container_that_ends_by_itself_cuts_its_hook_off(tmp_path, hook):
     """Nobody waits for a hook of what is gone."""
-    script = "import os, time\nwhile not os.path.exists('end'): time.sleep(0.01)"
     grace = {"terminationGracePeriodSeconds": 3600}
-    pod = make_pod(tmp_path, parsed(container(script, lifecycle={"preStop": hook}), pod=grace))
+    pod = make_pod(tmp_path, parsed(server(before=ENDS, lifecycle={"preStop": hook}), pod=grace))
     async with running(pod) as life:
         await until(lambda: pod.ready)
         deleting = asyncio.create_task(pod.delete())
-        await until(lambda: pod._asked or "sleep" in hook)
+        await until(lambda: is_asked(pod, hook))
         (pod.place.folder / "end").touch()
         await asyncio.wait_for(deleting, 10)
         assert await life == 0
 
 
-@pytest.mark.parametrize(
-    "hook", [None, {"sleep": {"seconds": 3600}}, asks("import signal; signal.pause()")], ids=["none", "sleep", "exec"]
-)
+@pytest.mark.parametrize("hook", [None, *ENDLESS], ids=["none", "sleep", "httpGet"])
 @in_loop
 async def test_at_once_means_at_once_also_when_it_drains(tmp_path, hook):
     """Nobody waits for a grace period or a hook any more, the one who deleted first included."""
     grace = {"terminationGracePeriodSeconds": 3600}
-    found = {**container(STUBBORN), "lifecycle": {"preStop": hook} if hook else {}}
+    found = server(before=DEAF, lifecycle={"preStop": hook} if hook else {})
     pod = make_pod(tmp_path, parsed(found, pod=grace))
     async with running(pod) as life:
-        await until((pod.place.folder / "deaf").exists)
+        await until(lambda: pod.ready)
         graceful = asyncio.create_task(pod.delete())
-        await until(lambda: pod._asked or not hook or "sleep" in hook)
+        await until(lambda: is_asked(pod, hook))
         await asyncio.wait_for(asyncio.gather(pod.delete(at_once=True), graceful), 5)
         assert await asyncio.wait_for(life, 5) == KILLED
 
@@ -474,25 +472,27 @@ async def test_at_once_means_at_once_also_when_it_drains(tmp_path, hook):
 @in_loop
 async def test_at_once_ends_who_still_starts(tmp_path):
     """A startup probe that has long to go and a deaf process are no reason to wait."""
-    startup = exists(tmp_path / "never") | {"failureThreshold": 10**6}
+    startup = probes("/started", failureThreshold=10**6)
     grace = {"terminationGracePeriodSeconds": 3600}
-    pod = make_pod(tmp_path, parsed(container(STUBBORN, startupProbe=startup), pod=grace))
-    async with running(pod) as life:
-        await until(lambda: pod._asked > 1 and (pod.place.folder / "deaf").exists())
-        await asyncio.wait_for(pod.delete(at_once=True), 5)
-        assert await asyncio.wait_for(life, 5) == KILLED
+    async with Answering() as server:
+        pod = pod_beside(server, tmp_path, parsed(container(STUBBORN, startupProbe=startup, ports=[APART]), pod=grace))
+        async with running(pod) as life:
+            await until(lambda: len(server.heard) > 1 and (pod.place.folder / "deaf").exists())
+            await asyncio.wait_for(pod.delete(at_once=True), 5)
+            assert await asyncio.wait_for(life, 5) == KILLED
 
 
 @in_loop
 async def test_deleting_twice_asks_once(tmp_path):
     """The second time nothing is begun anew."""
-    hook = asks(f"open({str(tmp_path / 'hooks')!r}, 'a').write('x')")
-    pod = make_pod(tmp_path, parsed(container(lifecycle={"preStop": hook})))
-    async with running(pod) as life:
-        await until(lambda: pod.ready and log(pod))
-        await asyncio.gather(pod.delete(), pod.delete())
-        await life
-        assert (tmp_path / "hooks").read_text() == "x"
+    found = parsed(container(lifecycle={"preStop": asks("/stop")}, ports=[APART]))
+    async with Answering() as server:
+        pod = pod_beside(server, tmp_path, found)
+        async with running(pod) as life:
+            await until(lambda: pod.ready and log(pod))
+            await asyncio.gather(pod.delete(), pod.delete())
+            await life
+            assert server.heard == ["/stop"]
 
 
 @in_loop
