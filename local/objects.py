@@ -16,8 +16,8 @@ from settings.problems import Problem
 RUNNABLE = ("Deployment", "Job")
 WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
 READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
-# All a probe can ask by (local/probes.py); the table of local/fields.py says which of them a stack may use.
-HANDLERS = ("exec", "httpGet", "tcpSocket")
+# What a probe asks by, and what a hook is (local/fields.py refuses the others).
+HANDLERS, HOOKS = ("httpGet", "tcpSocket"), ("httpGet", "sleep")
 # Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
 GRACE_S, BACKOFF_LIMIT = 30, 6
 PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
@@ -25,7 +25,7 @@ PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
 
 @dataclass(frozen=True)
 class Probe:
-    """A question asked again and again: `handler` is exec, httpGet or tcpSocket, `detail` its fields."""
+    """A question asked again and again: `handler` is httpGet or tcpSocket, `detail` its fields."""
 
     handler: str
     detail: Object
@@ -208,7 +208,7 @@ def _container(found: Object) -> Container:
         ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])},
         mounts={mount["mountPath"]: mount["name"] for mount in found.get("volumeMounts", [])},
         probes={kind: _probe(probe) for kind, probe in asked.items()},
-        pre_stop=next(((kind, stop[kind]) for kind in ("sleep", *HANDLERS) if kind in stop), None),
+        pre_stop=next(((kind, stop[kind]) for kind in HOOKS if kind in stop), None),
     )
 
 

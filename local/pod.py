@@ -5,7 +5,6 @@ Times are those of the rendered objects; how long restarts wait is in local/back
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import time
@@ -66,7 +65,6 @@ class Pod:
         self.initialised = False
         self._tell = tell
         self._processes: dict[str, Process] = {}
-        self._asked = 0
         self.left = asyncio.Event()
         """Set from the moment it is deleted."""
 
@@ -215,7 +213,7 @@ class Pod:
         await self._end(container)
 
     async def _until(self, container: Container, probe: Probe, *, wanted: bool, patient: bool = False) -> bool:
-        return await until(probe, self._named(container), self._runner(container), wanted=wanted, patient=patient)
+        return await until(probe, self._named(container), wanted=wanted, patient=patient)
 
     async def _end(self, container: Container) -> None:
         """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the grace period."""
@@ -245,19 +243,7 @@ class Pod:
                     async with asyncio.timeout(detail["seconds"]):
                         await process.ended.wait()
                 else:
-                    await ask(handler, detail, self._named(container), self._runner(container))
-
-    def _runner(self, container: Container) -> Callable[[list[str]], Coroutine[None, None, int]]:
-        async def run(argv: list[str]) -> int:
-            command = self.commands[container.name]
-            # a mark of its own, because two probes may ask at once; below the container's, because it dies with it
-            self._asked += 1
-            mark = f"{self.place.mark}/{self.name}/{container.name}/exec-{self._asked}"
-            # what a command of a probe says is no part of the container's log
-            process = Process.start(argv, command.env, self.place.folder, Path(os.devnull), mark)
-            return await process.wait()
-
-        return run
+                    await ask(handler, detail, self._named(container))
 
     def _named(self, container: Container) -> dict[str, int]:
         """Ports by name and by rendered number."""

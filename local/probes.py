@@ -1,33 +1,29 @@
-"""The questions a kubelet asks: HTTP, TCP, a command. One answer each, within its timeout, never an exception."""
+"""The questions a kubelet asks, over HTTP or TCP. One answer each, within its timeout, never an exception."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from local.objects import Probe
 from local.translate import LOOPBACK
 
-# What a command is run by: argv → its exit status.
-Runner = Callable[[list[str]], Awaitable[int]]
 # What comes of a question that nobody answers, or not in HTTP.
 NO_ANSWER = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
-async def answer(probe: Probe, ports: Mapping[str, int], run: Runner) -> bool:
+async def answer(probe: Probe, ports: Mapping[str, int]) -> bool:
     """Whether the container says yes. `ports`: name of a port, or its rendered number as text → port here."""
     try:
         async with asyncio.timeout(probe.timeout_s):
-            return await ask(probe.handler, probe.detail, ports, run)
+            return await ask(probe.handler, probe.detail, ports)
     except NO_ANSWER:
         return False
 
 
-async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int], run: Runner) -> bool:
+async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int]) -> bool:
     """One question without a timeout; a preStop hook is asked the same way. Raises OSError where nobody listens."""
-    if handler == "exec":
-        return await run(list(detail["command"])) == 0
     port = ports[str(detail["port"])]
     reader, writer = await asyncio.open_connection(LOOPBACK, port)
     try:
@@ -48,13 +44,13 @@ async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int],
             await writer.wait_closed()
 
 
-async def until(probe: Probe, ports: Mapping[str, int], run: Runner, *, wanted: bool, patient: bool = False) -> bool:
+async def until(probe: Probe, ports: Mapping[str, int], *, wanted: bool, patient: bool = False) -> bool:
     """Asks until the answer was `wanted` often enough: True; the other one: False, unless `patient`."""
     count = {True: 0, False: 0}
     enough = {True: probe.successes, False: probe.failures}
     due = time.monotonic()
     while True:
-        good = await answer(probe, ports, run)
+        good = await answer(probe, ports)
         count[good], count[not good] = count[good] + 1, 0
         if count[good] >= enough[good] and (good is wanted or (wanted and not patient)):
             return good is wanted

@@ -73,11 +73,6 @@ def pod_beside(server: Loopback, folder, found, told: Told | None = None):
     return make_pod(folder, found, told, ports={9: server.port})
 
 
-async def no_command(_argv: list[str]) -> int:
-    """For questions that run none."""
-    raise AssertionError
-
-
 def log(pod, name: str = "main") -> list[str]:
     """The lines of a container's log."""
     return last_lines(pod.log(name), 100)
@@ -301,7 +296,7 @@ async def test_a_named_port_and_its_number_are_asked_where_they_are_here(tmp_pat
     assert pod._named(pod.workload.containers[0]) == {"http": here, "8000": here}
     async with running(pod):
         await until(lambda: pod.ready)
-        assert await ask("tcpSocket", {"port": 8000}, pod._named(pod.workload.containers[0]), no_command)
+        assert await ask("tcpSocket", {"port": 8000}, pod._named(pod.workload.containers[0]))
 
 
 @in_loop

@@ -1,4 +1,4 @@
-"""The questions of a kubelet: what counts as yes, over HTTP, TCP and commands, and how often it takes to be sure.
+"""The questions of a kubelet: what counts as yes, over HTTP and TCP, and how often it takes to be sure.
 
 Does not prove that a kubelet follows redirects, which is not done here.
 """
@@ -20,11 +20,6 @@ def probe(handler: str, detail: dict, **changes) -> Probe:
     return Probe(handler=handler, detail=detail, **fields)
 
 
-async def no_command(_argv: list[str]) -> int:
-    """For probes that run none."""
-    raise AssertionError
-
-
 class Saying(Loopback):
     """A server on loopback that answers everything alike, and keeps what it was asked; None: it never answers."""
 
@@ -38,6 +33,19 @@ class Saying(Loopback):
             await reader.read()
         else:
             writer.write(self.reply)
+        writer.close()
+
+
+class Turning(Loopback):
+    """A server whose answers are good for each + and bad for each -, in order; `left` are those to come."""
+
+    def __init__(self, answers: str) -> None:
+        self.left = list(answers)
+
+    async def serve(self, reader, writer):
+        """One connection."""
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if self.left.pop(0) == "+" else b"HTTP/1.1 503 Loading\r\n\r\n")
         writer.close()
 
 
@@ -64,7 +72,7 @@ class Saying(Loopback):
 async def test_http_says_yes_from_200_to_399(reply, good):
     """Every other status, nonsense, too much and nothing at all are no, and never an exception."""
     async with Saying(reply) as server:
-        assert await answer(probe("httpGet", {"port": "http"}), {"http": server.port}, no_command) is good
+        assert await answer(probe("httpGet", {"port": "http"}), {"http": server.port}) is good
 
 
 @in_loop
@@ -72,7 +80,7 @@ async def test_http_asks_as_rendered():
     """The path with its query, and the headers of the probe, on a connection of its own."""
     detail = {"path": "/health?full=1", "port": 8000, "httpHeaders": [{"name": "X-Key", "value": "v"}]}
     async with Saying(b"HTTP/1.1 200 OK\r\n\r\n") as server:
-        assert await ask("httpGet", detail, {"8000": server.port}, no_command)
+        assert await ask("httpGet", detail, {"8000": server.port})
         assert server.heard.decode().split("\r\n") == [
             "GET /health?full=1 HTTP/1.1",
             f"Host: 127.0.0.1:{server.port}",
@@ -88,7 +96,7 @@ async def test_http_asks_as_rendered():
 async def test_http_without_a_path_asks_for_the_root():
     """As Kubernetes defaults it."""
     async with Saying(b"HTTP/1.1 200 OK\r\n\r\n") as server:
-        await ask("httpGet", {"port": "http"}, {"http": server.port}, no_command)
+        await ask("httpGet", {"port": "http"}, {"http": server.port})
         assert server.heard.splitlines()[0] == b"GET / HTTP/1.1"
 
 
@@ -105,14 +113,15 @@ async def test_periods_count_from_question_to_question(monkeypatch, answers_afte
         slept.append(seconds)
         now[0] += seconds
 
-    async def run(_argv):
+    async def late(*_):
         now[0] += answers_after
-        return 1
+        return False
 
     monkeypatch.setattr("local.probes.time.monotonic", lambda: now[0])
     monkeypatch.setattr("local.probes.asyncio.sleep", sleep)
-    asked = probe("exec", {"command": ["x"]}, period_s=10, failures=4)
-    assert (await until(asked, {}, run, wanted=True), slept) == (False, pauses)
+    monkeypatch.setattr("local.probes.ask", late)
+    asked = probe("tcpSocket", {"port": "redis"}, period_s=10, failures=4)
+    assert (await until(asked, {}, wanted=True), slept) == (False, pauses)
 
 
 @in_loop
@@ -120,7 +129,7 @@ async def test_an_answer_that_does_not_come_in_time_is_no():
     """The timeout of the probe holds, whoever is asked."""
     async with Saying(None) as server:
         asked = probe("httpGet", {"port": "http"}, timeout_s=0.05)
-        assert await answer(asked, {"http": server.port}, no_command) is False
+        assert await answer(asked, {"http": server.port}) is False
 
 
 @pytest.mark.parametrize("listening", [True, False])
@@ -129,37 +138,7 @@ async def test_tcp_says_yes_where_somebody_listens(listening):
     """A connection is enough, nothing has to be said."""
     async with Saying(b"") as server:
         port = server.port if listening else free_port()
-        assert await answer(probe("tcpSocket", {"port": "redis"}), {"redis": port}, no_command) is listening
-
-
-@pytest.mark.parametrize(("status", "good"), [(0, True), (1, False), (127, False)])
-@in_loop
-async def test_a_command_says_yes_by_its_exit_status(status, good):
-    """It is run as rendered, and 0 is yes."""
-    seen = []
-
-    async def run(argv: list[str]) -> int:
-        seen.append(argv)
-        return status
-
-    assert (await answer(probe("exec", {"command": ["redis-cli", "ping"]}), {}, run), seen) == (
-        good,
-        [["redis-cli", "ping"]],
-    )
-
-
-@in_loop
-async def test_a_command_that_cannot_be_run_or_hangs_is_no():
-    """Neither a missing program nor one that never ends is an exception."""
-
-    async def missing(_argv: list[str]) -> int:
-        raise FileNotFoundError
-
-    async def hangs(_argv: list[str]) -> int:
-        return await asyncio.Future()
-
-    asked = probe("exec", {"command": ["x"]}, timeout_s=0.01)
-    assert [await answer(asked, {}, run) for run in (missing, hangs)] == [False, False]
+        assert await answer(probe("tcpSocket", {"port": "redis"}), {"redis": port}) is listening
 
 
 # ---- how often -------------------------------------------------------------------------------------------------------
@@ -182,32 +161,24 @@ async def test_a_command_that_cannot_be_run_or_hangs_is_no():
 @in_loop
 async def test_failures_and_successes_count_in_a_row(answers, wanted, patient, found, asked):
     """Three failures are a no, one success is a yes, and the other answer begins the count anew."""
-    left = list(answers)
-
-    async def run(_argv: list[str]) -> int:
-        return 0 if left.pop(0) == "+" else 1
-
-    often = await until(probe("exec", {"command": []}), {}, run, wanted=wanted, patient=patient)
-    assert (often, len(answers) - len(left)) == (found, asked)
+    async with Turning(answers) as server:
+        often = await until(probe("httpGet", {"port": "http"}), {"http": server.port}, wanted=wanted, patient=patient)
+        assert (often, len(answers) - len(server.left)) == (found, asked)
 
 
 @in_loop
 async def test_more_than_one_success_may_be_wanted():
     """`successThreshold` of them, in a row."""
-    left = list("+-+-++")
-
-    async def run(_argv: list[str]) -> int:
-        return 0 if left.pop(0) == "+" else 1
-
-    asked = probe("exec", {"command": []}, successes=2, failures=9)
-    assert (await until(asked, {}, run, wanted=True), left) == (True, [])
+    async with Turning("+-+-++") as server:
+        asked = probe("httpGet", {"port": "http"}, successes=2, failures=9)
+        assert (await until(asked, {"http": server.port}, wanted=True), server.left) == (True, [])
 
 
 @in_loop
 async def test_the_initial_delay_counts_from_the_start():
     """What a startup probe has taken already is not waited for again."""
     begun = asyncio.get_running_loop().time()
-    await initial_delay(probe("exec", {}, initial_delay_s=1000), time.monotonic() - 1000)
+    await initial_delay(probe("tcpSocket", {}, initial_delay_s=1000), time.monotonic() - 1000)
     assert asyncio.get_running_loop().time() - begun < 500
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(initial_delay(probe("exec", {}, initial_delay_s=1000), time.monotonic()), 0.01)
+        await asyncio.wait_for(initial_delay(probe("tcpSocket", {}, initial_delay_s=1000), time.monotonic()), 0.01)
