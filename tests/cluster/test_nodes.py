@@ -56,7 +56,7 @@ def said(node: Any) -> list[Any]:
     """Everything of a node but its heartbeats, and who wrote it when."""
     written = [item for item in node["metadata"]["managedFields"] if item["operation"] == "Apply"]
     metadata = node["metadata"]
-    return [metadata["labels"], metadata["annotations"], node["spec"], node["status"]["capacity"], written]
+    return [metadata["labels"], metadata.get("annotations"), node["spec"], node["status"]["capacity"], written]
 
 
 def test_nodes_follow_their_pool(dev_nodes: World, tmp_path: Path):
@@ -67,6 +67,8 @@ def test_nodes_follow_their_pool(dev_nodes: World, tmp_path: Path):
     before = gpus(dev_nodes)
     furnish(api, variant("dev", tmp_path, other_pool), SCALE)
     other = gpus(dev_nodes)
+    # made by a controller, a moment after its namespace
+    wait_until(lambda: api.get("v1", "ServiceAccount", "default", "default"), SOON_S, "pods may be made")
     pod = {"nodeName": "a10-2", "tolerations": [{"operator": "Exists"}], "containers": [{"name": "c", "image": "x"}]}
     api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"}, "spec": pod})
     furnish(api, dev_nodes.stack, SCALE)
