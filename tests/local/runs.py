@@ -72,7 +72,6 @@ class Run:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=_as_in_the_foreground,  # noqa: PLW1509 - no threads of ours hold locks here
         )
 
     def call(self, *arguments: str) -> tuple[int, str]:
@@ -119,11 +118,6 @@ class Run:
     def processes(self) -> list[int]:
         """Everything that carries the mark of this run."""
         return marked(self.folder.mark)
-
-
-def _as_in_the_foreground() -> None:
-    """Ctrl-C reaches it, even where the tests themselves run in the background of a shell, which ignores that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def project(folder: Path, **stacks: str) -> Path:
