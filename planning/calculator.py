@@ -64,11 +64,10 @@ def answer(question: Question, catalog: Catalog) -> Answer:
     model, gpu = catalog.models[question.model], catalog.gpus[question.gpu]
     if question.gpu_memory_gib is not None:
         gpu = gpu.model_copy(update={"cuda_gib": question.gpu_memory_gib})
-    seqs, tokens = default_batch(catalog, gpu)
-    tokens = question.max_num_batched_tokens or tokens
+    seqs, tokens = default_batch(catalog, gpu, question.max_num_batched_tokens)
     workload = Workload(
         context_tokens=question.context_tokens or model.context.config_tokens,
-        max_num_seqs=question.max_num_seqs or min(seqs, tokens),
+        max_num_seqs=question.max_num_seqs or seqs,
         max_num_batched_tokens=tokens,
         kv_cache_dtype=question.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
         utilization=question.utilization,

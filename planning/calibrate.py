@@ -306,19 +306,20 @@ def _whole(log: Log, name: str) -> int | None:
 
 def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) -> tuple[Workload, tuple[str, ...]]:
     """The workload of that start, and what neither log nor options say: vLLM's defaults are taken for it."""
-    figures, (seqs, tokens) = log.figures, default_batch(catalog, gpu)
+    figures = log.figures
     served = figures.get("context_tokens") or figures.get("fitted_context") or figures.get("refused_context")
     context = given.context_tokens or served or _whole(log, "max_model_len")
     chosen_seqs = given.max_num_seqs or _whole(log, "max_num_seqs")
     chosen_tokens = given.max_num_batched_tokens or figures.get("batched_tokens")
     chosen_tokens = chosen_tokens or _whole(log, "max_num_batched_tokens")
+    seqs, tokens = default_batch(catalog, gpu, int(chosen_tokens) if chosen_tokens else None)
     option = log.options.get("gpu_memory_utilization")
     share = given.utilization or figures.get("utilization") or (float(option) if option else None)
     dtype = given.kv_cache_dtype or log.options.get("kv_cache_dtype")
     workload = Workload(
         context_tokens=int(context or model.context.config_tokens),
-        max_num_seqs=chosen_seqs or min(seqs, int(chosen_tokens or tokens)),
-        max_num_batched_tokens=int(chosen_tokens or tokens),
+        max_num_seqs=chosen_seqs or seqs,
+        max_num_batched_tokens=tokens,
         kv_cache_dtype=dtype or "auto",
         utilization=share or _default_utilization(log.version),
         eager=log.options.get("enforce_eager") == "True",

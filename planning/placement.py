@@ -55,8 +55,11 @@ class Context:
 Fitted = tuple[Parallelism, MemoryBudget, Workload, dict[str, str], int | None]
 
 
-def default_batch(catalog: Catalog, gpu: Gpu) -> tuple[int, int]:
-    """VLLM's own (max_num_seqs, max_num_batched_tokens) on this GPU, by the rules of the engine file."""
+def default_batch(catalog: Catalog, gpu: Gpu, batched_tokens: int | None = None) -> tuple[int, int]:
+    """VLLM's own (max_num_seqs, max_num_batched_tokens) on this GPU, by the rules of the engine file.
+
+    With `batched_tokens` that many are wanted in a step, which has a token for every sequence.
+    """
     rules = catalog.engines["vllm"].defaults["batch"]
     memory_gib = gpu.memory_mib / 1024
     for rule in rules if isinstance(rules, list) else []:
@@ -66,7 +69,8 @@ def default_batch(catalog: Catalog, gpu: Gpu) -> tuple[int, int]:
         if memory_gib >= rule["min_gpu_memory_gib"] and not named:
             if gpu.compute_capability in excluded.get("compute_capability", []):
                 continue
-            return rule["max_num_seqs"], rule["max_num_batched_tokens"]
+            tokens = batched_tokens or rule["max_num_batched_tokens"]
+            return min(rule["max_num_seqs"], tokens), tokens
     raise LookupError("the engine file has no batch rule for this GPU")
 
 

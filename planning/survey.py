@@ -86,11 +86,10 @@ def row(model: Model, key: str, gpu: Gpu, wanted: Wanted, catalog: Catalog, size
 
 def workload_on(model: Model, gpu: Gpu, wanted: Wanted, catalog: Catalog) -> Workload:
     """The workload with vLLM's own defaults for this GPU where nothing is wanted."""
-    seqs, tokens = default_batch(catalog, gpu)
-    tokens = wanted.max_num_batched_tokens or tokens
+    seqs, tokens = default_batch(catalog, gpu, wanted.max_num_batched_tokens)
     return Workload(
         context_tokens=wanted.context_tokens or model.context.config_tokens,
-        max_num_seqs=wanted.max_num_seqs or min(seqs, tokens),
+        max_num_seqs=wanted.max_num_seqs or seqs,
         max_num_batched_tokens=tokens,
         kv_cache_dtype=wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
         utilization=wanted.utilization,
