@@ -108,26 +108,22 @@ def test_more_gpus_than_a_node_has(dev: World):
     assert "Insufficient nvidia.com/gpu" in spoil(dev, change)
 
 
-def test_a_misspelt_secret(dev: World):
-    """A pod whose environment wants a Secret that does not exist never starts, and the reason names it."""
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("name", "llm-kyes", "Secret 'llm-kyes' does not exist"),
+        ("key", "qwen3", "Secret 'llm-keys' has no key qwen3"),
+    ],
+)
+def test_a_misspelt_secret(dev: World, field: str, value: str, why: str):
+    """A pod whose environment wants a Secret, or a key of one, that is not there never starts; the reason names it."""
 
     def change(body: Any) -> None:
         (container,) = body["spec"]["template"]["spec"]["containers"]
         (variable,) = [item for item in container["env"] if "secretKeyRef" in item.get("valueFrom", {})]
-        variable["valueFrom"]["secretKeyRef"]["name"] = "llm-kyes"
+        variable["valueFrom"]["secretKeyRef"][field] = value
 
-    assert "CreateContainerConfigError: Secret 'llm-kyes' does not exist" in spoil(dev, change)
-
-
-def test_a_misspelt_key(dev: World):
-    """Likewise a key that its Secret does not have."""
-
-    def change(body: Any) -> None:
-        (container,) = body["spec"]["template"]["spec"]["containers"]
-        (variable,) = [item for item in container["env"] if "secretKeyRef" in item.get("valueFrom", {})]
-        variable["valueFrom"]["secretKeyRef"]["key"] = "qwen3"
-
-    assert "CreateContainerConfigError: Secret 'llm-keys' has no key qwen3" in spoil(dev, change)
+    assert f"CreateContainerConfigError: {why}" in spoil(dev, change)
 
 
 def test_a_config_map_that_comes_late(dev: World):

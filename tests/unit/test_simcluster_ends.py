@@ -7,7 +7,6 @@ cut, nor that etcd comes back: tests/cluster/test_outages.py ends the real one.
 import json
 import os
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,29 +18,9 @@ from simcluster.__main__ import main
 from simcluster.cluster import Cluster
 from simcluster.processes import Process, start, stop
 from simcluster.state import Damaged
-from tests.unit.dry_cluster import WAITS, Dry, files, written
+from tests.unit.dry_cluster import Dry, files, written
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, so that no test sees the user's clusters."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "llm-stack" / "simcluster"
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Process]:
-    """A process that only waits."""
-    process = start([sys.executable, "-c", WAITS], tmp_path / "log")
-    yield process
-    stop(process)
-
-
-@pytest.fixture
-def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
-    """Such a cluster."""
-    monkeypatch.setattr("simcluster.cluster.install_definitions", lambda _api: None)
-    return Dry()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class Behind(Cluster):

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,32 +21,12 @@ from simcluster.cluster import Cluster
 from simcluster.paths import cache
 from simcluster.ports import free_ports, without_taken
 from simcluster.problems import Impossible
-from simcluster.processes import Process, start, stop
+from simcluster.processes import Process
 from simcluster.programs import Ports
 from simcluster.state import State
-from tests.unit.dry_cluster import WAITS, Dry
+from tests.unit.dry_cluster import Dry
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, so that no test sees the user's clusters."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "llm-stack" / "simcluster"
-
-
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[Process]:
-    """A process that only waits."""
-    process = start([sys.executable, "-c", WAITS], tmp_path / "log")
-    yield process
-    stop(process)
-
-
-@pytest.fixture
-def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
-    """Such a cluster."""
-    monkeypatch.setattr("simcluster.cluster.install_definitions", lambda _api: None)
-    return Dry()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # ---- what the machine does not give ----

@@ -15,12 +15,7 @@ from simcluster.processes import Process, start, stop
 from simcluster.programs import PROGRAMS
 from tests.unit.dry_cluster import WAITS, Dry, written
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, so that no test sees the user's clusters."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path / "llm-stack" / "simcluster"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
