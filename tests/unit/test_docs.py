@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from catalog import load_catalog
-from docs.generate import BLOCK, PRINTED, READMES, TARGET, configuration, renewed
+from docs import reference
+from docs.generate import BLOCK, PRINTED, READMES, renewed
 from planning import resolve
 from settings import validate
 from settings.load import SECRET_KEYS
@@ -43,7 +44,7 @@ def declared(project: Path) -> dict:
 
 def test_the_reference_is_generated_from_the_settings():
     """`make docs` would write what is there."""
-    assert TARGET.read_text(encoding="utf-8") == configuration()
+    assert reference.PAGE.read_text(encoding="utf-8") == reference.configuration()
 
 
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
