@@ -14,7 +14,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from catalog.schema import Chart, Gpu, Image, Instance, KnownBad, Metric, Model
+from catalog.schema import Chart, Gpu, Image, Instance, KnownBad, Metric, Model, TakenNamespace
 
 try:
     from yaml import CSafeLoader as FastLoader
@@ -103,6 +103,7 @@ class Catalog:
     images: Mapping[str, Image]
     known_bad: tuple[KnownBad, ...]
     charts: Mapping[str, Chart]
+    taken_namespaces: tuple[TakenNamespace, ...]
     engines: Mapping[str, Engine]
 
 
@@ -125,22 +126,28 @@ def load_catalog() -> Catalog:
 
 
 def read_catalog(folder: Path) -> Catalog:
-    """Read a folder with models, gpus, images and charts as YAML files and one file per engine below `engines/`.
+    """Read a folder with models, gpus, images, charts and known-bad as YAML files and one per engine below `engines/`.
 
     Raises CatalogError for a missing file, text that is no YAML, a missing or unknown section, and entries that do not
     have the shape of `catalog.schema`.
     """
     models, gpus, images, charts = (folder / f"{name}.yaml" for name in ("models", "gpus", "images", "charts"))
-    hardware, software = _sections(gpus, "gpus", "instances"), _sections(images, "images", "knownBad")
+    hardware, operators = _sections(gpus, "gpus", "instances"), _sections(charts, "charts", "takenNamespaces")
+    bad = folder / "known-bad.yaml"
     return Catalog(
         models=_entries(
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
         ),
         gpus=_entries(gpus, TypeAdapter(dict[str, Gpu]), hardware["gpus"]),
         instances=_entries(gpus, TypeAdapter(dict[str, Instance]), hardware["instances"]),
-        images=_entries(images, TypeAdapter(dict[str, Image]), software["images"]),
-        known_bad=tuple(_validated(images, TypeAdapter(list[KnownBad]), software["knownBad"], "knownBad")),
-        charts=_entries(charts, TypeAdapter(dict[str, Chart]), _sections(charts, "charts")["charts"]),
+        images=_entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"]),
+        known_bad=tuple(
+            _validated(bad, TypeAdapter(list[KnownBad]), _sections(bad, "knownBad")["knownBad"], "knownBad")
+        ),
+        charts=_entries(charts, TypeAdapter(dict[str, Chart]), operators["charts"]),
+        taken_namespaces=tuple(
+            _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
+        ),
         engines=_engines(folder / "engines"),
     )
 

@@ -5,9 +5,9 @@ Owns the types only. The facts are data in the YAML files beside this module, ea
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 Count = Annotated[int, Field(ge=1)]
@@ -196,12 +196,37 @@ class Image(Entry):
 
 
 class KnownBad(Entry):
-    """A version that must never be deployed; `versions` are exact (`1.82.7`) or a whole line (`1.107.*`)."""
+    """Versions of images or charts that are refused or warned of; the head of `known-bad.yaml` explains the fields."""
 
-    image: str
-    versions: Annotated[list[str], Field(min_length=1)]
+    of: Annotated[list[str], Field(min_length=1)]
+    versions: list[Annotated[str, Field(pattern=r"^\d+(\.\d+)*(\.\*)?$")]] = []
+    below: list[Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]] = []
+    severity: Literal["refuse", "warn"] = "refuse"
     reason: str
+    use: str | None = None
     sources: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def says_which(self) -> Self:
+        """A row that names no version would never be seen, and one without a floor offers nothing by itself."""
+        if not self.versions and not self.below:
+            raise ValueError("needs versions or below")
+        if self.versions and not self.use:
+            raise ValueError("versions need use, the version to take instead")
+        return self
+
+
+class TakenNamespace(Entry):
+    """A namespace, or all whose names begin with `prefix`, that belongs to somebody: `owner` completes "is …"."""
+
+    name: str | None = None
+    prefix: str | None = None
+    owner: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+    def has(self, namespace: str) -> bool:
+        """Whether this namespace is the one, or one of those, that is meant."""
+        return namespace == self.name or (self.prefix is not None and namespace.startswith(self.prefix))
 
 
 class Chart(Entry):

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 
 from catalog.load import Catalog
-from planning.plan import ImagePlan
+from planning import known_bad
+from planning.plan import BY_DIGEST, ImagePlan
 from settings.problems import Problem
 from settings.scalars import REPOSITORY, TAG
 from settings.schema import ImagesSettings
@@ -57,7 +58,8 @@ def custom_image(
         )
         return like
     version = match["version"] or ""
-    _check(path, like.name, version or like.version, catalog, problems)
+    if version:
+        _check(path, like.name, version, catalog, problems)
     return _plan(
         like.name, mirrored(match["repository"], settings.mirror), version, match["digest"], (like.uid, like.gid)
     )
@@ -72,22 +74,13 @@ def _near(reference: str) -> str:
 
 def _plan(name: str, repository: str, version: str, digest: str | None, owner: tuple[int, int]) -> ImagePlan:
     reference = repository + (f":{version}" if version else "") + (f"@{digest}" if digest else "")
-    return ImagePlan(name, reference, version or "by digest", owner[0], owner[1], digest is not None)
+    return ImagePlan(name, reference, version or BY_DIGEST, owner[0], owner[1], digest is not None)
 
 
 def _check(path: str, name: str, version: str, catalog: Catalog, problems: list[Problem]) -> None:
     if floating(version):
         problems.append(Problem(path, f'"{version}" is a floating tag; name an exact version'))
-    problems += [
-        Problem(path, f"{name} {version} must not be deployed: {bad.reason}")
-        for bad in catalog.known_bad
-        if bad.image == name and any(_is_of(version.removeprefix("v"), line) for line in bad.versions)
-    ]
-
-
-def _is_of(version: str, line: str) -> bool:
-    """Whether a version is the one named (`1.82.7`), of the line named (`1.107.*`), or a build of either."""
-    return re.match(re.escape(line.removesuffix(".*")) + r"(?!\d)", version) is not None
+    problems += known_bad.refusals(path, name, version, catalog)
 
 
 def undigested(images: Iterable[ImagePlan]) -> list[Problem]:

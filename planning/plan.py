@@ -7,6 +7,9 @@ Owns the types. Units are in the names; every derived value that a reader may wo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+# In place of a version where a digest alone names the image.
+BY_DIGEST = "by digest"
+
 
 @dataclass(frozen=True)
 class ImagePlan:

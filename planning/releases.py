@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from catalog.load import Catalog
+from planning import known_bad
 from planning.plan import PoolPlan, ReleasePlan, ServerPlan
 from planning.scaling import adapter_rules
 from settings.problems import Problem
 from settings.schema import StackSettings
 
 RELEASE_TIMEOUT_S = 900
-# Namespaces of this prefix are Kubernetes' own (Kubernetes documentation, "Namespaces").
-RESERVED_PREFIX = "kube-"
 # Three numbers: Helm takes 2.20 for any 2.20.x.
 EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 # Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
@@ -103,21 +102,28 @@ def releases(
     }
 
 
-def namespace_problems(settings: StackSettings, planned: Mapping[str, ReleasePlan]) -> list[Problem]:
-    """The models' namespace must be nobody else's: it is closed to the network and to pods that are not restricted."""
-    wanted = settings.cluster.namespace
-    taken = {settings.observability.namespace: "observability.namespace"}
-    taken |= {release.namespace: f"the namespace of {chart}" for chart, release in planned.items()}
-    owner = "a namespace of Kubernetes itself" if wanted.startswith(RESERVED_PREFIX) else taken.get(wanted)
-    if owner is None:
-        return []
-    return [
-        Problem(
-            "cluster.namespace",
-            f'"{wanted}" is {owner}; models and gateway close their namespace to everything else, so give them one '
-            "of their own",
-        )
-    ]
+def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """The models' namespace must be nobody else's: it is closed to the network and to pods that are not restricted.
+
+    Those of operators are theirs also where somebody else has installed them. A namespace for Prometheus that is made
+    here may not be one of the cluster's own: it would get labels that hold for everything else in it.
+    """
+    wanted, monitoring = settings.cluster.namespace, settings.observability.namespace
+    operators = {chart.namespace: f"the namespace of {name}" for name, chart in reversed(list(catalog.charts.items()))}
+    operators[monitoring] = "observability.namespace"
+    problems = []
+    if owner := operators.get(wanted) or _owner(wanted, catalog):
+        why = "models and gateway close their namespace to everything else, so give them one of their own"
+        problems.append(Problem("cluster.namespace", f'"{wanted}" is {owner}; {why}'))
+    if settings.observability.install and (owner := _owner(monitoring, catalog)):
+        why = "install would label it for node exporters; give Prometheus one of its own"
+        problems.append(Problem("observability.namespace", f'"{monitoring}" is {owner}; {why}'))
+    return problems
+
+
+def _owner(namespace: str, catalog: Catalog) -> str | None:
+    """Whose namespace it is on every cluster, or on every one that has that program."""
+    return next((taken.owner for taken in catalog.taken_namespaces if taken.has(namespace)), None)
 
 
 def _release(
@@ -135,6 +141,8 @@ def _release(
     version = (override.version if override else None) or known.version
     if not EXACT_VERSION.fullmatch(version):
         problems.append(Problem(f"charts.{chart}.version", f'"{version}" is not an exact version'))
+    else:
+        problems += known_bad.refusals(f"charts.{chart}.version", chart, version, catalog)
     source = (override.chart if override else None) or known.chart
     repository = known.repository
     if override is not None and (override.repository is not None or override.chart is not None):

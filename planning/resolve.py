@@ -3,12 +3,23 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
+from planning import known_bad
 from planning.alerts import alerts
 from planning.dashboard import dashboard
 from planning.gateway import gateway
 from planning.images import resolve_images, undigested
 from planning.placement import Context
-from planning.plan import GatewayPlan, ImagePlan, ObservabilityPlan, Plan, PoolPlan, Rollout, ServerPlan, WeightsPlan
+from planning.plan import (
+    BY_DIGEST,
+    GatewayPlan,
+    ImagePlan,
+    ObservabilityPlan,
+    Plan,
+    PoolPlan,
+    Rollout,
+    ServerPlan,
+    WeightsPlan,
+)
 from planning.pools import resolve_pools, shared_nodes
 from planning.releases import namespace_problems, prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
@@ -41,7 +52,7 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
     planned_gateway = gateway(settings, servers, images, found)
     rules = alerts(settings, catalog, servers, found)
     planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
-    found += namespace_problems(settings, planned_releases)
+    found += namespace_problems(settings, catalog)
     planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"])
     used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, images, pools)}
     if settings.images.require_digests:
@@ -71,7 +82,10 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
         releases=planned_releases,
         images=tuple(used.values()),
         unpinned=tuple(unpinned + _unpinned_weights(servers)),
-        warnings=tuple(_warnings(settings, catalog, pools, servers)),
+        warnings=(
+            *_warnings(settings, catalog, pools, servers),
+            *known_bad.warnings(used.values(), planned_releases, catalog),
+        ),
     )
 
 
@@ -267,7 +281,7 @@ def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) 
     if server.nodes_per_replica > 1:
         yield f"{name}: one replica spans {server.nodes_per_replica} nodes; it stops when one of them does"
     version = server.image.version.removeprefix("v").partition("-")[0]
-    if version != engine:
+    if version not in (engine, BY_DIGEST):
         yield f"{name}: its arguments were checked against vLLM {engine}, the image is {version}"
     if server.cost is None:
         yield f"{name}: the price of pool {server.pool} is not known, so tokens are charged at zero"

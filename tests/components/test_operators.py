@@ -62,7 +62,7 @@ def test_a_release_is_complete():
     assert {key: body[key] for key in ("chart", "repositoryOpts", "version", "namespace", "timeout", "name")} == {
         "chart": "keda",
         "repositoryOpts": {"repo": "https://kedacore.github.io/charts"},
-        "version": "2.20.2",
+        "version": "2.21.0",
         "namespace": "keda",
         "timeout": 900,
         "name": "keda",

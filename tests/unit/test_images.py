@@ -11,10 +11,6 @@ from settings.schema import ImagesSettings
 from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, planned, refusals, server, serving, stack
 
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-STEALER = "must not be deployed: PyPI release of 2026-03-24 with a credential stealer (litellm_init.pth)"
-WITHDRAWN = (
-    "must not be deployed: compromised release of 2026-10-21; the whole line was withdrawn and the signing key rotated"
-)
 
 
 def override(image: str, **values: Any) -> dict[str, Any]:
@@ -50,28 +46,6 @@ def test_floating_tags_are_refused(image, extra):
     assert refusals(override(image, version="main-latest", **extra)) == [
         f'images.overrides.{image}: "main-latest" is a floating tag; name an exact version'
     ]
-
-
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        ("1.82.7", STEALER),
-        ("v1.82.7", STEALER),
-        ("v1.82.8", STEALER),
-        ("v1.107.0", WITHDRAWN),
-        ("1.107.3", WITHDRAWN),
-        ("v1.107.0-rc.1", WITHDRAWN),
-    ],
-)
-def test_known_bad_versions_are_refused(version, said):
-    """Compromised releases of LiteLLM, with or without the v, each with its reason."""
-    assert refusals(override("litellm", version=version)) == [f"images.overrides.litellm: litellm {version} {said}"]
-
-
-@pytest.mark.parametrize("version", ["v1.82.6", "v1.82.70", "v1.106.3", "v1.108.0", "v1.10.7"])
-def test_neighbours_of_known_bad_versions_are_fine(version):
-    """Only what is named is refused."""
-    assert refusals(override("litellm", version=version)) == []
 
 
 # --- which image ------------------------------------------------------------------------------------------------------
@@ -197,6 +171,17 @@ def test_an_image_of_another_version_is_said():
     """Arguments are checked against one version of vLLM; the reader learns that another one runs."""
     plan = planned(serving({**A10, "pricePerNodeHourUsd": 1}, image="vllm/vllm-openai:v0.32.0-cu129"))
     assert plan.warnings == ("vllm-m: its arguments were checked against vLLM 0.33.0, the image is 0.32.0",)
+
+
+def test_an_image_of_an_unknown_version_is_said():
+    """A digest alone says nothing of faults that are known, and the reader learns that nobody has looked."""
+    plan = planned(serving({**A10, "pricePerNodeHourUsd": 1}, image=f"vllm/vllm-openai@{DIGEST}"))
+    assert plan.warnings == (
+        (
+            f"image vllm/vllm-openai@{DIGEST}: a digest does not say which version it is, so nothing is known of its "
+            "faults; write repository:version@sha256:…"
+        ),
+    )
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------

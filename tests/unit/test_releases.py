@@ -145,7 +145,7 @@ def test_a_release_is_what_the_catalogue_says():
         name="keda",
         chart="keda",
         repository="https://kedacore.github.io/charts",
-        version="2.20.2",
+        version="2.21.0",
         namespace="keda",
         values={},
         privileged=False,
@@ -169,11 +169,11 @@ def test_a_release_is_what_the_catalogue_says():
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ({}, ("keda", "https://kedacore.github.io/charts", "2.20.2")),
-        ({"version": "2.20.3-rc.1"}, ("keda", "https://kedacore.github.io/charts", "2.20.3-rc.1")),
-        ({"chart": "oci://reg.corp/keda"}, ("oci://reg.corp/keda", None, "2.20.2")),
-        ({"repository": "https://charts.corp"}, ("keda", "https://charts.corp", "2.20.2")),
-        ({"chart": "./charts/keda", "repository": ""}, ("./charts/keda", None, "2.20.2")),
+        ({}, ("keda", "https://kedacore.github.io/charts", "2.21.0")),
+        ({"version": "2.22.0-rc.1"}, ("keda", "https://kedacore.github.io/charts", "2.22.0-rc.1")),
+        ({"chart": "oci://reg.corp/keda"}, ("oci://reg.corp/keda", None, "2.21.0")),
+        ({"repository": "https://charts.corp"}, ("keda", "https://charts.corp", "2.21.0")),
+        ({"chart": "./charts/keda", "repository": ""}, ("./charts/keda", None, "2.21.0")),
     ],
 )
 def test_a_chart_may_come_from_elsewhere(override, expected):
@@ -205,26 +205,49 @@ def in_namespace(name: str, **sections: Any) -> dict[str, Any]:
     return {**serving(**SCALES), "cluster": {"context": "c", "identifier": "i", "namespace": name}, **sections}
 
 
+APART = {"observability": {"install": False, "namespace": "prom"}}
+
+
 @pytest.mark.parametrize(
     ("raw", "owner"),
     [
+        (in_namespace("default"), "the namespace of everything that names none"),
         (in_namespace("kube-system"), "a namespace of Kubernetes itself"),
+        (in_namespace("kube-x"), "a namespace of Kubernetes itself"),
+        (in_namespace("openshift-monitoring"), "a namespace of OpenShift"),
+        (in_namespace("gke-managed-system"), "a namespace of GKE"),
+        (in_namespace("istio-system"), "the namespace of Istio"),
         (in_namespace("gpu-operator"), "the namespace of gpu-operator"),
+        (in_namespace("gpu-operator", gpuOperator={"install": False}), "the namespace of gpu-operator"),
         (in_namespace("keda"), "the namespace of keda"),
-        (in_namespace("monitoring"), "the namespace of kube-prometheus-stack"),
+        (in_namespace("keda", autoscaling={"install": False}), "the namespace of keda"),
+        # no model spans nodes here
+        (in_namespace("lws-system"), "the namespace of lws"),
+        (in_namespace("monitoring"), "observability.namespace"),
         (in_namespace("monitoring", observability={"install": False}), "observability.namespace"),
-        (in_namespace("prom", observability={"namespace": "prom"}), "the namespace of kube-prometheus-stack"),
+        (in_namespace("monitoring", **APART), "the namespace of kube-prometheus-stack"),
+        (in_namespace("prom", **APART), "observability.namespace"),
     ],
 )
 def test_models_have_a_namespace_of_their_own(raw, owner):
-    """Its network rules and its Pod Security level would stop an operator, or the cluster, in the same namespace."""
+    """Its network rules and its Pod Security level would stop whoever is there, whoever has put it there."""
     name = raw["cluster"]["namespace"]
     assert refusals(raw) == [f'cluster.namespace: "{name}" is {owner}; {OWN}']
 
 
-@pytest.mark.parametrize(
-    "raw", [in_namespace("keda", autoscaling={"install": False}), in_namespace("default"), in_namespace("kube")]
-)
-def test_a_namespace_that_no_operator_of_the_stack_is_in_may_be_taken(raw):
-    """Only what is known to be there is refused."""
-    assert refusals(raw) == []
+@pytest.mark.parametrize("name", ["llm", "kube", "defaults", "keda-models", "my-kube-system"])
+def test_a_namespace_that_nobody_is_known_to_be_in_may_be_taken(name):
+    """Only whole names and reserved beginnings are refused."""
+    assert refusals(in_namespace(name)) == []
+
+
+def test_prometheus_is_not_installed_into_a_namespace_of_the_cluster():
+    """Its Pod Security label would hold for everything there; one that is there already is left alone."""
+    raw = in_namespace("llm", observability={"namespace": "kube-system"})
+    assert refusals(raw) == [
+        (
+            'observability.namespace: "kube-system" is a namespace of Kubernetes itself; install would label it for '
+            "node exporters; give Prometheus one of its own"
+        )
+    ]
+    assert refusals(in_namespace("llm", observability={"namespace": "kube-system", "install": False})) == []

@@ -1,0 +1,88 @@
+"""Which versions are refused or warned of, and the nearest one that is not: `catalog/known-bad.yaml` as a judgement."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
+
+from catalog.load import Catalog
+from catalog.schema import KnownBad
+from planning.plan import BY_DIGEST, ImagePlan, ReleasePlan
+from settings.problems import Problem
+
+Version = tuple[tuple[int, ...], float]
+# The numbers a tag begins with, and what puts it before them: 1.107.0-rc.1, 0.22.0rc1, 2.0.0.dev3.
+NUMBERS = re.compile(r"v?(?P<release>\d{1,9}(\.\d{1,9})*)(?P<before>[-.]?(rc|alpha|beta|dev|pre)(?![a-z])|[ab]\d)?")
+
+
+def refusals(path: str, name: str, version: str, catalog: Catalog) -> list[Problem]:
+    """Why this version of an image or chart must not be deployed; `path`: the setting that names it."""
+    said = _sentence(name, version, "refuse", catalog)
+    return [Problem(path, f"{name} {version} must not be deployed: {said}")] if said else []
+
+
+def warnings(images: Iterable[ImagePlan], releases: Mapping[str, ReleasePlan], catalog: Catalog) -> Iterator[str]:
+    """What a reviewer should know of the versions that are deployed, and of those that nobody can see."""
+    for image in images:
+        if image.version == BY_DIGEST:
+            yield (
+                f"image {image.reference}: a digest does not say which version it is, so nothing is known of its "
+                "faults; write repository:version@sha256:…"
+            )
+        elif said := _sentence(image.name, image.version, "warn", catalog):
+            yield f"{image.name} {image.version}: {said}"
+    for chart, release in releases.items():
+        if said := _sentence(chart, release.version, "warn", catalog):
+            yield f"{chart} {release.version}: {said}"
+
+
+def _sentence(name: str, version: str, severity: str, catalog: Catalog) -> str | None:
+    """What is known against a version, and what to take; None: nothing of this severity.
+
+    A row that names the version says enough; otherwise all floors it is below, and the version that passes all of them.
+    """
+    rows = [bad for bad in catalog.known_bad if name in bad.of and bad.severity == severity]
+    named = [bad for bad in rows if any(_is_of(version.removeprefix("v"), line) for line in bad.versions)]
+    found = named[:1] or [bad for bad in rows if _is_below(version, bad.below)]
+    if not found:
+        return None
+    use = max((_instead(bad, version) for bad in found), key=_parsed)
+    return "; ".join(bad.reason for bad in found) + f"; use {use}" + ("" if named else " or newer")
+
+
+def _is_of(version: str, line: str) -> bool:
+    """Whether a version is the one named (`1.82.7`), of the line named (`1.107.*`), or a build of either."""
+    return re.match(re.escape(line.removesuffix(".*")) + r"(?!\d)", version) is not None
+
+
+def _is_below(version: str, floors: list[str]) -> bool:
+    """Whether a version comes before the last floor, and is not mended in a line of its own."""
+    if not floors or not NUMBERS.match(version):
+        return False
+    here = _parsed(version)
+    mended = [floor for floor in map(_parsed, floors) if _line(floor) == _line(here) and floor <= here]
+    return here < max(map(_parsed, floors)) and not mended
+
+
+def _instead(bad: KnownBad, version: str) -> str:
+    """The nearest version outside of the row: what it offers, or the floor of the same line, or the next one."""
+    if bad.use:
+        return bad.use
+    here = _parsed(version)
+    above = sorted((floor for floor in bad.below if _parsed(floor) > here), key=_parsed)
+    return next((floor for floor in above if _line(_parsed(floor)) == _line(here)), above[0])
+
+
+def _line(version: Version) -> tuple[int, ...]:
+    """The first two numbers, within which a fault is mended without anything else."""
+    return (*version[0], 0, 0)[:2]
+
+
+def _parsed(version: str) -> Version:
+    """(numbers without zeros at their end, whether released): a pre-release sorts before its version."""
+    found = NUMBERS.match(version)
+    if found is None:
+        return (), inf
+    numbers = [int(part) for part in found["release"].split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers), 0 if found["before"] else inf
