@@ -26,7 +26,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help up down status logs preview diff plan test local-test cluster-test engine-test vllm-test lint benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview diff plan test local-test gateway-test cluster-test engine-test vllm-test lint benchmark format golden docs setup promtool lock clean
 
 ##@ Run
 ifeq ($(CLUSTER),)
@@ -70,6 +70,10 @@ test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 
 local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and try them; makes .venv-local first (7 GB); ARGS="-k drain"
 	@$(RUN) -m pytest -q -m local tests/local $(ARGS)
+
+gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM and Redis before fake servers; makes .venv-local first; ARGS="-k limit"
+	@$(call debian,redis-server,redis-server)
+	@$(RUN) -m pytest -q -m gateway tests/gateway $(ARGS)
 
 vllm-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the KV cache sizes of the real vLLM, engine by engine; makes .venv-local first; ARGS="-k fp8"
 	@$(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)
@@ -123,12 +127,7 @@ lock: $(DEV)  ## find newer versions of everything indirect; writes constraints.
 setup: $(DEV)  ## make .venv with everything in it; the other targets do so themselves
 
 promtool:  ## install Prometheus' rule checker, where this machine lets us; without it the tests that need it are skipped
-	@if command -v promtool >/dev/null 2>&1; then :; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-	  echo "installing promtool (Debian package prometheus) ..."; \
-	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; } >/dev/null 2>&1 \
-	    || echo "promtool could not be installed; the tests that need it are skipped"; \
-	else echo "promtool is missing and only root can install it with apt-get; the tests that need it are skipped"; fi
+	@$(call debian,promtool,prometheus)
 
 clean:  ## remove .venv, .venv-local, caches and preview-out/
 	@rm -rf $(VENV) $(LOCAL_VENV) .local preview-out .pytest_cache .ruff_cache .hypothesis
@@ -151,6 +150,16 @@ define find_python
 found=; for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13 python3.14 python; do \
   if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found=$$candidate; break; fi; done; \
 [ -n "$$found" ] || { echo "needs Python 3.11 or newer: none of python3.11, python3, python3.12 ... on PATH is; name one with PYTHON=/path/to/python3" >&2; exit 1; }
+endef
+
+# $(call debian,command,Debian package): installs it where this machine lets us, and says so where it does not.
+define debian
+if command -v $(1) >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/$(1) >/dev/null 2>&1; then :; \
+elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+  echo "installing $(1) (Debian package $(2)) ..."; \
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); } >/dev/null 2>&1 \
+    || echo "$(1) could not be installed; the tests that need it are skipped"; \
+else echo "$(1) is missing and only root can install it with apt-get; the tests that need it are skipped"; fi
 endef
 
 # uv reads no pip configuration, so pip's index and certificate are handed to it.

@@ -1,0 +1,38 @@
+"""A real Redis and, as a user that is not root, a real Postgres on loopback; they end with the tests."""
+
+import socket
+import subprocess
+
+from tests.gateway.fake_vllm import LOOPBACK, wait_for
+from tests.gateway.proxies import free_port
+
+# `nobody`: Postgres refuses to run as root.
+UNPRIVILEGED = 65534
+
+
+class Redis:
+    """A Redis with a password."""
+
+    def __init__(self, password: str) -> None:
+        self.port = free_port()
+        self.password = password
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts, and waits until it listens."""
+        words = f"--port {self.port} --bind {LOOPBACK} --save --appendonly no --requirepass {self.password}".split()
+        words.insert(words.index("--save") + 1, "")
+        self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, start_new_session=True)
+        wait_for(lambda: _listens(self.port), 20, "redis-server listens")
+
+    def stop(self) -> None:
+        """Ends it at once."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
