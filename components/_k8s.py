@@ -10,6 +10,8 @@ from typing import Any
 
 import pulumi
 
+from planning.plan import Scratch
+
 PART_OF = "llm-stack"
 MODEL_LABEL = "llm-stack.io/model"
 # The object is there as soon as the API server has it; something else is the gate.
@@ -98,6 +100,28 @@ def placement(
     if tolerations:
         spec["tolerations"] = [dict(toleration) for toleration in tolerations]
     return spec
+
+
+def scratch_volumes(wanted: Scratch) -> list[dict[str, Any]]:
+    """The emptyDirs of a pod, each with its limit."""
+    return [
+        *({"name": name, "emptyDir": {"sizeLimit": mebibytes(size)}} for name, size in wanted.volumes_mib.items()),
+        *(
+            {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": mebibytes(size)}}
+            for name, size in wanted.memory_mib.items()
+        ),
+    ]
+
+
+def disk(mib: int) -> dict[str, str]:
+    """Request of a container for local disk."""
+    return {"ephemeral-storage": mebibytes(mib)}
+
+
+def mebibytes(size: int) -> str:
+    """MiB as a quantity, in whole GiB where they are."""
+    gib, rest = divmod(size, 1024)
+    return f"{size}Mi" if rest else f"{gib}Gi"
 
 
 def service_spec(match: Mapping[str, str], port_name: str, port: int) -> Any:

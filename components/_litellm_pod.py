@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import pulumi
 
 from components import _k8s
+from planning import scratch
 from planning.gateway import METRICS_PORT, PORT, key_variable
 from planning.plan import GatewayPlan
 
@@ -63,6 +64,8 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         for ref in [servers[route.server]]
     ]
     ready = {"httpGet": {"path": "/health/readiness", "port": "http"}}
+    # who hangs does not drain: it would only be missed for longer
+    hung = {"terminationGracePeriodSeconds": plan.probe_grace_s}
     memory = f"{plan.memory_gib}Gi"
     return {
         "name": "litellm",
@@ -73,16 +76,20 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "resources": {"requests": {"cpu": str(plan.cpus), "memory": memory}, "limits": {"memory": memory}},
+        "resources": {
+            "requests": {"cpu": str(plan.cpus), "memory": memory, **_k8s.disk(scratch.GATEWAY.disk_mib)},
+            "limits": {"memory": memory},
+        },
         "securityContext": _k8s.DROP_ALL,
         "startupProbe": {**ready, "periodSeconds": STARTUP_PERIOD_S, "failureThreshold": STARTUP_FAILURES,
-                         "timeoutSeconds": 10},
+                         "timeoutSeconds": 10, **hung},
         "readinessProbe": {**ready, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 10},
         "livenessProbe": {
             "httpGet": {"path": "/health/liveliness", "port": "http"},
             "periodSeconds": 15,
             "failureThreshold": 4,
             "timeoutSeconds": 10,
+            **hung,
         },
         "lifecycle": {"preStop": {"sleep": {"seconds": plan.pre_stop_s}}},
         "volumeMounts": [
@@ -112,7 +119,6 @@ def pod_spec(
         "containers": [container],
         "volumes": [
             {"name": "config", "configMap": {"name": config}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}},
-            {"name": "prometheus", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            *_k8s.scratch_volumes(scratch.GATEWAY),
         ],
     }

@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
+from planning import scratch
 
 # Ports distributions give the API server, which has no label to select it by.
 API_SERVER_PORTS = (443, 6443, 8443, 16443)
@@ -78,7 +79,7 @@ def verification(
                 "securityContext": _k8s.DROP_ALL,
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "resources": {
-                    "requests": {"cpu": "50m", "memory": "64Mi"},
+                    "requests": {"cpu": "50m", "memory": "64Mi", **_k8s.disk(scratch.VERIFICATION.disk_mib)},
                     "limits": {"cpu": "500m", "memory": "256Mi"},
                 },
                 "volumeMounts": [{"name": "scripts", "mountPath": "/scripts", "readOnly": True}],

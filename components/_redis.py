@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
+from planning import scratch
 from planning.gateway import REDIS_NAME
 from planning.plan import RedisPlan
 
@@ -54,7 +55,7 @@ def redis(
                         "env": [password],
                         "ports": [{"name": "redis", "containerPort": plan.port, "protocol": "TCP"}],
                         "resources": {
-                            "requests": {"cpu": "100m", "memory": "128Mi"},
+                            "requests": {"cpu": "100m", "memory": "128Mi", **_k8s.disk(scratch.REDIS.disk_mib)},
                             "limits": {"memory": "256Mi"},
                         },
                         "securityContext": _k8s.DROP_ALL,
@@ -63,7 +64,7 @@ def redis(
                         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir
                     }
                 ],
-                "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+                "volumes": _k8s.scratch_volumes(scratch.REDIS),
             },
         },
     }

@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from components.pod_scripts import source
 from planning.arguments import PORT
+from planning.plan import Scratch
 
 APP = "vllm"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
@@ -54,10 +55,8 @@ class PodArgs(TypedDict):
     """Memory requested."""
     memory_limit_gib: int
     """Memory limit; above the request is room for the page cache."""
-    shm_gib: int
-    """Size of /dev/shm; counts against the memory limit."""
-    cache_gib: int
-    """Size limit of the compile cache."""
+    scratch: Scratch
+    """Compile cache, temporary files, and /dev/shm, which counts against the memory limit."""
     claim_name: pulumi.Input[str]
     """Claim with the weights."""
     mount_path: str
@@ -78,6 +77,8 @@ class PodArgs(TypedDict):
     """Seconds between leaving the endpoints and SIGTERM."""
     termination_grace_s: int
     """Seconds from the decision to stop to SIGKILL."""
+    probe_grace_s: int
+    """The same after a failed startup or liveness probe."""
 
 
 class ScriptRef:
@@ -127,7 +128,14 @@ def pod_spec(
                 "securityContext": _k8s.DROP_ALL,
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 # pages it reads are charged to its own limit, so that is the server's
-                "resources": {"requests": {"cpu": "1", "memory": f"{args['memory_gib']}Gi"}, **memory},
+                "resources": {
+                    "requests": {
+                        "cpu": "1",
+                        "memory": f"{args['memory_gib']}Gi",
+                        **_k8s.disk(args["scratch"].logs_mib),
+                    },
+                    **memory,
+                },
                 "volumeMounts": [weights, {"name": "scripts", "mountPath": "/scripts", "readOnly": True}],
             }
         ],
@@ -135,9 +143,7 @@ def pod_spec(
         "volumes": [
             {"name": "models", "persistentVolumeClaim": {"claimName": args["claim_name"], "readOnly": True}},
             {"name": "scripts", "configMap": {"name": script}},
-            {"name": "cache", "emptyDir": {"sizeLimit": f"{args['cache_gib']}Gi"}},
-            {"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}},
-            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{args['shm_gib']}Gi"}},
+            *_k8s.scratch_volumes(args["scratch"]),
         ],
     }
     if args["nodes_per_replica"] == 1:
@@ -146,11 +152,14 @@ def pod_spec(
 
 
 def _container(args: PodArgs, key: dict[str, Any], weights: dict[str, Any]) -> dict[str, Any]:
-    requests: dict[str, str] = {"cpu": str(args["cpus"]), "memory": f"{args['memory_gib']}Gi"}
+    disk = _k8s.disk(args["scratch"].disk_mib)
+    requests: dict[str, str] = {"cpu": str(args["cpus"]), "memory": f"{args['memory_gib']}Gi", **disk}
     limits: dict[str, str] = {"memory": f"{args['memory_limit_gib']}Gi"}
     if args["resource_name"]:
         requests[args["resource_name"]] = limits[args["resource_name"]] = str(args["gpus"])
     health = {"httpGet": {"path": "/health", "port": "http"}}
+    # who hangs does not drain: it would only be missed for longer
+    hung = {"terminationGracePeriodSeconds": args["probe_grace_s"]}
     return {
         "name": "vllm",
         "image": args["image"],
@@ -165,6 +174,7 @@ def _container(args: PodArgs, key: dict[str, Any], weights: dict[str, Any]) -> d
             "periodSeconds": args["startup_period_s"],
             "failureThreshold": args["startup_failures"],
             "timeoutSeconds": 5,
+            **hung,
         },
         "readinessProbe": {**health, "periodSeconds": READY_PERIOD_S, "failureThreshold": 3, "timeoutSeconds": 5},
         "livenessProbe": {
@@ -172,6 +182,7 @@ def _container(args: PodArgs, key: dict[str, Any], weights: dict[str, Any]) -> d
             "periodSeconds": LIVE_PERIOD_S,
             "failureThreshold": LIVE_FAILURES,
             "timeoutSeconds": 10,
+            **hung,
         },
         # endpoints drop the pod before SIGTERM; vLLM then finishes what is running (--shutdown-timeout)
         "lifecycle": {"preStop": {"sleep": {"seconds": args["pre_stop_s"]}}},

@@ -12,6 +12,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
+from planning import scratch
 
 APP = "model-weights"
 STAGING_MEMORY = "8Gi"
@@ -206,7 +207,7 @@ class ModelWeights(pulumi.ComponentResource):
                     "securityContext": _k8s.DROP_ALL,
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "resources": {
-                        "requests": {"cpu": "2", "memory": "4Gi"},
+                        "requests": {"cpu": "2", "memory": "4Gi", **_k8s.disk(scratch.DOWNLOAD.disk_mib)},
                         "limits": {"memory": STAGING_MEMORY},
                     },
                     "volumeMounts": [
@@ -219,7 +220,7 @@ class ModelWeights(pulumi.ComponentResource):
             "volumes": [
                 {"name": "models", "persistentVolumeClaim": {"claimName": mounts["claim"]}},
                 {"name": "scripts", "configMap": {"name": mounts["script"]}},
-                {"name": "tmp", "emptyDir": {"sizeLimit": "20Gi"}},
+                *_k8s.scratch_volumes(scratch.DOWNLOAD),
             ],
         }
         spec: Any = {

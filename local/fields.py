@@ -30,6 +30,8 @@ ENVELOPE = ("apiVersion", "kind", "metadata")
 # Nearest fix where a row has no better one.
 LEAVE_OUT = "leave it out, or use CLUSTER=sim"
 EXEC = "a command would meet this machine's paths, not the container's; ask by httpGet"
+# How a probe asks.
+ASKED = ("failureThreshold", "initialDelaySeconds", "periodSeconds", "successThreshold", "timeoutSeconds")
 
 SHAPES = {
     "ConfigMap": Shape(
@@ -117,7 +119,7 @@ SHAPES = {
             "lifecycle": "lifecycle",
             "livenessProbe": "probe",
             "ports": "container port",
-            "readinessProbe": "probe",
+            "readinessProbe": "readiness probe",
             "resources": "resources",
             "startupProbe": "probe",
             "volumeMounts": "volume mount",
@@ -145,11 +147,17 @@ SHAPES = {
     ),
     "probe": Shape(
         holds={"httpGet": "httpGet", "tcpSocket": "tcpSocket"},
-        obeyed=("failureThreshold", "initialDelaySeconds", "periodSeconds", "successThreshold", "timeoutSeconds"),
+        obeyed=(*ASKED, "terminationGracePeriodSeconds"),
+        one_of=("httpGet", "tcpSocket"),
+        why={"exec": f"{EXEC} or tcpSocket"},
+    ),
+    "readiness probe": Shape(
+        holds={"httpGet": "httpGet", "tcpSocket": "tcpSocket"},
+        obeyed=ASKED,
         one_of=("httpGet", "tcpSocket"),
         why={
             "exec": f"{EXEC} or tcpSocket",
-            "terminationGracePeriodSeconds": "the pod's own holds for probes too; set that",
+            "terminationGracePeriodSeconds": "it ends nothing, and Kubernetes refuses it there; leave it out",
         },
     ),
     "httpGet": Shape(

@@ -25,7 +25,10 @@ PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
 
 @dataclass(frozen=True)
 class Probe:
-    """A question asked again and again: `handler` is httpGet or tcpSocket, `detail` its fields."""
+    """A question asked again and again: `handler` is httpGet or tcpSocket, `detail` its fields.
+
+    `grace_s`: what a container has that fails it; None: the pod's own.
+    """
 
     handler: str
     detail: Object
@@ -34,6 +37,7 @@ class Probe:
     timeout_s: float
     failures: int
     successes: int
+    grace_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,7 @@ def _probe(found: Object) -> Probe:
         timeout_s=found.get("timeoutSeconds", TIMEOUT_S),
         failures=found.get("failureThreshold", FAILURES),
         successes=found.get("successThreshold", SUCCESSES),
+        grace_s=found.get("terminationGracePeriodSeconds"),
     )
 
 

@@ -172,7 +172,7 @@ class Pod:
                 return
             asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
             self._tell(self.name, f"{container.name} did not start: its startup probe failed {asked}; it is restarted")
-            await self._end(container)
+            await self._end(container, startup)
             return
         state.started = True
         jobs: list[Coroutine[None, None, None]] = []
@@ -210,14 +210,15 @@ class Pod:
         if self.deleting:
             return
         self._tell(self.name, f"{container.name} is restarted: its liveness probe failed {probe.failures} times")
-        await self._end(container)
+        await self._end(container, probe)
 
     async def _until(self, container: Container, probe: Probe, *, wanted: bool, patient: bool = False) -> bool:
         return await until(probe, self._named(container), wanted=wanted, patient=patient)
 
-    async def _end(self, container: Container) -> None:
-        """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the grace period."""
-        await self._stop(container, time.monotonic() + self.workload.grace_s)
+    async def _end(self, container: Container, failed: Probe) -> None:
+        """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the probe's grace, or else the pod's."""
+        grace_s = self.workload.grace_s if failed.grace_s is None else failed.grace_s
+        await self._stop(container, time.monotonic() + grace_s)
 
     async def _stop(self, container: Container, deadline: float) -> None:
         process = self._processes.get(container.name)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
-from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, SHUTDOWN_MARGIN_S
+from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, PROBE_GRACE_S, SHUTDOWN_MARGIN_S
 from settings.problems import Problem, nearest
 from settings.schema import ExistingRedis, ModelSettings, NoRedis, StackSettings
 
@@ -106,6 +106,7 @@ def gateway(
         pre_stop_s=PRE_STOP_S,
         drain_s=timeout,
         termination_grace_s=PRE_STOP_S + timeout + SHUTDOWN_MARGIN_S,
+        probe_grace_s=PROBE_GRACE_S,
         reasons=reasons,
     )
 

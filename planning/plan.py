@@ -109,7 +109,8 @@ class Timing:
     """The timing chain of one server, seconds; the inequalities between its members are tested.
 
     startup_budget_s < progress_deadline_s < await_timeout_s, and
-    pre_stop_s + drain_s < termination_grace_s, and longest_request_s <= the gateway's request timeout.
+    pre_stop_s + drain_s < termination_grace_s, and pre_stop_s < probe_grace_s < termination_grace_s, and
+    longest_request_s <= the gateway's request timeout.
     """
 
     prewarm_s: int
@@ -125,6 +126,8 @@ class Timing:
     pre_stop_s: int
     drain_s: int
     termination_grace_s: int
+    probe_grace_s: int
+    """From a failed liveness or startup probe to SIGKILL."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,19 @@ class PodResources:
     gpus: int
     shm_gib: int
     cache_gib: int
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """What one pod may write, MiB: size limits of its emptyDirs on disk and in memory, by name.
+
+    `disk_mib` is what its first container requests of the node's disk, `logs_mib` what every other one does.
+    """
+
+    volumes_mib: Mapping[str, int]
+    memory_mib: Mapping[str, int]
+    disk_mib: int
+    logs_mib: int
 
 
 @dataclass(frozen=True)
@@ -253,6 +269,7 @@ class ServerPlan:
     args: tuple[str, ...]
     env: Mapping[str, str]
     resources: PodResources
+    scratch: Scratch
     timing: Timing
     rollout: Rollout
     replicas: int
@@ -322,6 +339,7 @@ class GatewayPlan:
     pre_stop_s: int
     drain_s: int
     termination_grace_s: int
+    probe_grace_s: int
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

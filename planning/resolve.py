@@ -25,6 +25,7 @@ from planning.releases import namespace_problems, prometheus_url, releases
 from planning.resources import NODE_RESERVED_CPUS
 from planning.rollout import rollout
 from planning.scaling import adapter_rules, scaling
+from planning.scratch import MIB_PER_GIB, fullest_mib, least_disk_gib, server_scratch
 from planning.servers import Draft, draft, server_name
 from planning.weights import weights
 from settings.problems import Problem, Refused
@@ -174,6 +175,7 @@ def _check_capacity(context: Context, drafts: Sequence[Draft]) -> None:
             )
     for name, pool in context.pools.items():
         inside = [server for server in drafts if server.pool.name == name]
+        _check_disk(context, pool, inside)
         needed = sum(_floor(server) * _units(server) for server in inside)
         if len(inside) > 1 and needed > _pool_units(pool):
             unit = "GPUs" if pool.gpus else "CPU cores"
@@ -182,6 +184,26 @@ def _check_capacity(context: Context, drafts: Sequence[Draft]) -> None:
                 f"gpuPools.{name}.nodes",
                 f"{needed} {unit} are needed at least ({parts}), {pool.nodes} nodes give {_pool_units(pool)}",
             )
+
+
+def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> None:
+    """Refuses a disk that cannot hold what the pods of a full node may write, where it is ours to size."""
+    size_gib = pool.provisioning.get("disk_gib")
+    if not isinstance(size_gib, int) or not inside:
+        return
+    units = pool.gpus_per_node or _node_cpus(pool)
+    pods = [
+        (server.resources.gpus or server.resources.cpus, _ceiling(server), server_scratch(server.resources).disk_mib)
+        for server in inside
+    ]
+    wanted_mib = fullest_mib(pods, units)
+    least_gib = least_disk_gib(wanted_mib, with_system=pool.provisioning["system_disk"] is None)
+    if size_gib < least_gib:
+        context.refuse(
+            f"gpuPools.{pool.name}.provisioning.diskGib",
+            f"{size_gib} GiB do not hold images and the {wanted_mib / MIB_PER_GIB:.0f} GiB that the pods of a full "
+            f"node may write; use at least {least_gib}",
+        )
 
 
 def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) -> ServerPlan:
@@ -211,6 +233,7 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
         args=item.args,
         env=item.env,
         resources=item.resources,
+        scratch=server_scratch(item.resources),
         timing=item.timing,
         rollout=plan,
         replicas=_floor(item),

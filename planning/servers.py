@@ -180,6 +180,12 @@ def _server(
         _check_group_name(context, name, wanted, canary=canary)
     element = workload.model_bytes
     resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
+    if resources.memory_gib < resources.shm_gib:
+        context.refuse(
+            f"{path}.memoryGib",
+            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
+            f"use at least {resources.shm_gib}, or leave it out",
+        )
     return Draft(
         name=server_name(name, canary=canary),
         model_name=name,

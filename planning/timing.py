@@ -24,6 +24,9 @@ PROBE_PERIOD_S = 10
 PRE_STOP_S = 15
 # vLLM needs up to 5 s to end its workers (VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS) after the drain.
 SHUTDOWN_MARGIN_S = 15
+# Who fails a liveness or startup probe has nothing left to drain. It gets preStop and as much again to write its last
+# words; the hook counts to it (pkg/kubelet/kuberuntime, killContainer, 1.36), so it must be longer than that.
+PROBE_GRACE_S = 2 * PRE_STOP_S
 # Slowest decode a person still accepts, tokens/s; turns the longest answer into the longest request.
 SLOWEST_TOKENS_PER_S = 20
 DEFAULT_LONGEST_ANSWER_TOKENS = 8192
@@ -72,6 +75,7 @@ def timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, sca
         pre_stop_s=PRE_STOP_S,
         drain_s=drain,
         termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
+        probe_grace_s=PROBE_GRACE_S,
     )
 
 

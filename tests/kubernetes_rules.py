@@ -26,6 +26,21 @@ SECCOMP = ("RuntimeDefault", "Localhost")
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
+def quantity_bytes(text: str) -> float:
+    """A number of bytes as Kubernetes writes it."""
+    number, unit = (text[:-2], text[-2:]) if text[-1] == "i" else (text, "")
+    return float(number) * {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[unit]
+
+
+def requested(spec: Mapping[str, Any], resource: str) -> float:
+    """What the scheduler counts a pod with: the sum of its containers, or its largest init container."""
+    asked = [
+        [quantity_bytes(container["resources"]["requests"].get(resource, "0")) for container in spec.get(kind, [])]
+        for kind in ("containers", "initContainers")
+    ]
+    return max(sum(asked[0]), *asked[1], 0)
+
+
 def restricted(spec: Mapping[str, Any]) -> list[str]:
     """Everything about a pod that the *restricted* level refuses, and a user that is not a number above 0."""
     found = [f"{field} is set" for field in HOST_FIELDS if spec.get(field)]

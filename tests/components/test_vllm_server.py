@@ -158,16 +158,17 @@ def test_probes_leave_a_loading_server_alone():
     deployed = stack(minimal())
     timing = deployed.plan.servers[0].timing
     container = container_of(server(deployed))
-    health = {"httpGet": {"path": "/health", "port": "http"}}
+    health, hung = {"httpGet": {"path": "/health", "port": "http"}}, {"terminationGracePeriodSeconds": 30}
     assert {name: container[name] for name in container if name.endswith("Probe")} == {
         "startupProbe": {
             **health,
             "periodSeconds": timing.startup_period_s,
             "failureThreshold": timing.startup_failures,
             "timeoutSeconds": 5,
+            **hung,
         },
         "readinessProbe": {**health, "periodSeconds": 5, "failureThreshold": 3, "timeoutSeconds": 5},
-        "livenessProbe": {**health, "periodSeconds": 30, "failureThreshold": 4, "timeoutSeconds": 10},
+        "livenessProbe": {**health, "periodSeconds": 30, "failureThreshold": 4, "timeoutSeconds": 10, **hung},
     }
 
 
@@ -181,12 +182,17 @@ def test_a_stopping_server_finishes_what_it_has_begun():
 
 
 def test_the_pod_gets_planned_resources_and_volumes():
-    """CPU without a limit, memory with one, one GPU in both; shared memory, caches and scratch of limited size."""
+    """CPU and disk without a limit, memory with one, one GPU in both; shared memory, caches and scratch with sizes."""
     deployed = stack(minimal())
     resources = deployed.plan.servers[0].resources
     body = server(deployed)
     assert container_of(body)["resources"] == {
-        "requests": {"cpu": str(resources.cpus), "memory": f"{resources.memory_gib}Gi", "nvidia.com/gpu": "1"},
+        "requests": {
+            "cpu": str(resources.cpus),
+            "memory": f"{resources.memory_gib}Gi",
+            "ephemeral-storage": f"{(20 + 2) * 1024 + 64}Mi",
+            "nvidia.com/gpu": "1",
+        },
         "limits": {"memory": f"{resources.memory_limit_gib}Gi", "nvidia.com/gpu": "1"},
     }
     volumes = named(body["spec"]["template"]["spec"]["volumes"])
@@ -567,7 +573,7 @@ def test_a_cpu_server_asks_for_no_gpu():
     container = container_of(server(deployed, "vllm-tiny"))
     (plan,) = deployed.plan.servers
     assert container["image"] == "docker.io/vllm/vllm-openai-cpu:v0.33.0"
-    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    assert set(container["resources"]["requests"]) == {"cpu", "memory", "ephemeral-storage"}
     assert environment(container)["VLLM_CPU_KVCACHE_SPACE"] == f"{plan.memory.kv_cache_gib:g}"
     assert "--dtype=bfloat16" in container["args"]
     assert [

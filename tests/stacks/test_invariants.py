@@ -51,6 +51,8 @@ EXACT_IMAGE = re.compile(r"^[a-z0-9][a-z0-9._/:-]*:v?\d+\.\d+\.\d+[a-z0-9.-]*(@s
 # What Pulumi adds to a logical name where an object has no metadata.name: a dash and eight characters.
 AUTONAME = 9
 LONGEST_NAME = 63
+# What Kubernetes gives a pod that does not say.
+DEFAULT_GRACE_S = 30
 # Cluster-wide roles are never used as a label or a host name.
 LONG_NAMES_ALLOWED = {"ClusterRole", "ClusterRoleBinding"}
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "endpoint", "node"})
@@ -212,6 +214,31 @@ def test_every_container_is_closed(name: str):
     }
     assert found == dict.fromkeys(found, (True, True, True))
     assert found
+
+
+@EVERY
+def test_the_scheduler_knows_what_a_pod_may_write(name: str):
+    """Every emptyDir has a limit; those on disk are in the pod's request of local disk, those in memory in its memory.
+
+    As the scheduler sums: containers, or the largest init container where that asks for more. No container has a limit
+    of local disk, which would evict it for its logs.
+    """
+    faults, found = [], {}
+    for pod in pods(rendered(name)):
+        empty = [volume["emptyDir"] for volume in pod.spec.get("volumes", []) if "emptyDir" in volume]
+        for medium, resource in ((None, "ephemeral-storage"), ("Memory", "memory")):
+            sizes = [
+                kubernetes_rules.quantity_bytes(item["sizeLimit"]) for item in empty if item.get("medium") == medium
+            ]
+            asked = kubernetes_rules.requested(pod.spec, resource)
+            if asked < sum(sizes):
+                faults.append(f"{pod.owner}: {asked} of {resource} for {sizes}")
+            found[f"{pod.owner} {resource}"] = asked
+        faults += [
+            f"{pod.owner}: limit" for item in pod.containers if "ephemeral-storage" in item["resources"]["limits"]
+        ]
+    assert faults == []
+    assert min(found.values()) > 0
 
 
 @EVERY
@@ -558,6 +585,30 @@ def test_a_stopping_pod_has_time_to_finish(name: str):
         found[pod.owner] = pause >= 10 and drain > 0 and pause + drain < pod.spec["terminationGracePeriodSeconds"]
     assert found == dict.fromkeys(found, True)
     assert len(found) == 1 + len(rendered(name).plan.servers)
+
+
+@EVERY
+def test_who_hangs_is_not_drained(name: str):
+    """What fails its startup or liveness probe is killed within half a minute, its hook included.
+
+    A pod that drains says so at both probes; readiness ends nothing, and there Kubernetes refuses the field.
+    """
+    faults, drained = [], []
+    for pod in pods(rendered(name)):
+        grace = pod.spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S)
+        for container in pod.spec["containers"]:
+            own = {
+                kind: container[kind].get("terminationGracePeriodSeconds", grace)
+                for kind in ("startupProbe", "livenessProbe")
+                if kind in container
+            }
+            pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            faults += [f"{pod.owner}: {kind} {s} s" for kind, s in own.items() if not pause < s <= DEFAULT_GRACE_S]
+            if "terminationGracePeriodSeconds" in container.get("readinessProbe", {}):
+                faults.append(f"{pod.owner}: readinessProbe")
+            drained += [pod.owner] if own and grace > DEFAULT_GRACE_S else []
+    assert faults == []
+    assert len(drained) == 1 + len(rendered(name).plan.servers)
 
 
 @EVERY

@@ -6,6 +6,7 @@ Periods are those of impatient probes; that Kubernetes' own are read right is sh
 import asyncio
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,8 @@ LATE = (
 )
 
 
+# Hangs: nothing but SIGKILL ends it.
+FREEZES = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
 # A port at which somebody else answers than the container.
 APART = {"name": "apart", "containerPort": 9}
 # Hooks that take longer than anybody waits.
@@ -267,6 +270,29 @@ async def test_a_failed_liveness_probe_runs_the_hook_ends_and_restarts(tmp_path)
             assert (apart.heard, is_gone(before), pod.states["main"].restarts) == (["/held"], True, 1)
             assert told.has("main is restarted: its liveness probe failed 2 times")
             assert told.has("main ended with exit status 143, again at once; it said: nothing")
+
+
+@pytest.mark.parametrize("kind", ["livenessProbe", "startupProbe"])
+@in_loop
+async def test_who_hangs_is_killed_within_the_grace_of_its_probe(tmp_path, kind):
+    """A process that is frozen by SIGSTOP hears no SIGTERM; its hook and the pod's own hour are not waited for."""
+    quick = {"periodSeconds": 0.05, "failureThreshold": 2, "timeoutSeconds": 0.2}
+    probe = {"httpGet": {"port": "http"}, **quick, "terminationGracePeriodSeconds": 1}
+    ports, hook = [{"name": "http", "containerPort": 8000}], {"preStop": {"sleep": {"seconds": 3600}}}
+    fields: dict[str, Any] = {kind: probe}
+    found = parsed(
+        container(FREEZES, ports=ports, lifecycle=hook, **fields), pod={"terminationGracePeriodSeconds": 3600}
+    )
+    told = Told()
+    pod = make_pod(tmp_path, found, told)
+    async with running(pod):
+        hung = await until(lambda: pod.states["main"].pid)
+        await until(lambda: told.has("is restarted"))
+        begun = time.monotonic()
+        await until(lambda: told.has(f"ended with exit status {KILLED}, again at once"))
+        took_s = time.monotonic() - begun
+        # the sentence is a moment younger than the grace
+        assert (is_gone(hung), 0.9 <= took_s < 20) == (True, True)
 
 
 @in_loop

@@ -106,11 +106,6 @@ def test_devices_are_refused():
             "",
             "{httpGet, tcpSocket} is not obeyed here; say exactly one of httpGet, tcpSocket",
         ),
-        (
-            {**WEB, "terminationGracePeriodSeconds": 5},
-            ".terminationGracePeriodSeconds",
-            "5 is not obeyed here; the pod's own holds for probes too; set that",
-        ),
         ({"tcpSocket": {}}, ".tcpSocket.port", "null is no port of this container; declare it in ports"),
         ({"tcpSocket": {"port": 9}}, ".tcpSocket.port", "9 is no port of this container; declare it in ports"),
         ({"httpGet": {"port": "web"}}, ".httpGet.port", '"web" is no port of this container; declare it in ports'),
@@ -130,6 +125,15 @@ def test_devices_are_refused():
 def test_questions_nobody_can_ask_here_are_refused(kind, question, path, said):
     """By what is asked."""
     assert refusals(deployment(container(ports=PORTS, **{kind: question}))) == [f"{MAIN}.{kind}{path}: {said}"]
+
+
+def test_a_grace_period_of_a_readiness_probe_is_refused():
+    """As Kubernetes does; the other two obey it (test_local_pod.py)."""
+    probe = {**WEB, "terminationGracePeriodSeconds": 5}
+    said = "5 is not obeyed here; it ends nothing, and Kubernetes refuses it there; leave it out"
+    where = f"{MAIN}.readinessProbe.terminationGracePeriodSeconds"
+    found = container(ports=PORTS, startupProbe=probe, readinessProbe=probe, livenessProbe=probe)
+    assert refusals(deployment(found)) == [f"{where}: {said}"]
 
 
 @pytest.mark.parametrize(

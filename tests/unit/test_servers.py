@@ -197,6 +197,13 @@ def test_defaults_of_vllm_follow_the_gpu(gpu, expected):
     assert default_batch(CATALOG, CATALOG.gpus[gpu]) == expected
 
 
+def test_memory_that_does_not_hold_what_is_in_it_is_refused():
+    """/dev/shm of two GPUs is 8 GiB of the pod's memory; that much is accepted."""
+    said = "7 GiB do not hold the 8 GiB of /dev/shm, which is in memory; use at least 8, or leave it out"
+    assert refusals(serving(memoryGib=7)) == [f"models.m.memoryGib: {said}"]
+    assert server(serving(memoryGib=8)).resources.memory_gib == 8
+
+
 # --- canaries ---------------------------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,7 @@ def test_the_chain_of_qwen3_14b_is_exact():
         pre_stop_s=15,
         drain_s=410,
         termination_grace_s=15 + 410 + 15,
+        probe_grace_s=30,
     )
 
 
@@ -113,6 +114,8 @@ def test_no_wait_undercuts_another(load, longest, drain, quiet):
     # a running request ends before its pod does, and the pod before it is killed
     assert found.pre_stop_s + found.drain_s < found.termination_grace_s
     assert drain is not None or found.longest_request_s <= found.drain_s
+    # who hangs has its hook and as long again, and less than who drains
+    assert found.pre_stop_s < found.probe_grace_s == 30 < found.termination_grace_s
     # what went to zero was quiet for longer than it needs to come back
     assert found.prewarm_s + found.expected_start_s <= found.cold_start_s <= found.scale_to_zero_cooldown_s
     assert quiet <= found.scale_to_zero_cooldown_s

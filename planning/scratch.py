@@ -1,0 +1,69 @@
+"""Local disk of every kind of pod: what it may write there, and what the scheduler is told of it.
+
+The scheduler places a pod by the larger of the sum over its containers and its largest init container (Kubernetes
+documentation, "Resource sharing within containers"), so the first container asks for all volumes of the pod, and every
+container for its own logs. Nothing else is written: root file systems are read-only.
+
+There are requests and no limits. A volume has its own limit, beyond which the kubelet evicts the pod; a limit on the
+container would add its logs to that, which the kubelet bounds by rotation, though only after a burst: a server would be
+evicted for what it says. What is in memory is charged to the container's memory, not to the disk.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import ceil
+
+from planning.plan import PodResources, Scratch
+
+MIB_PER_GIB = 1024
+# The kubelet keeps five files of 10 MiB per container (KubeletConfiguration, containerLogMaxSize and -Files, 1.36);
+# the rest is for ConfigMaps, of 1 MiB at most, which it counts too (pkg/kubelet/eviction, localEphemeralVolumeNames).
+LOGS_MIB = 64
+# Temporary files of a server: sockets of its workers, spilled uploads.
+SERVER_TMP_GIB = 2
+# vLLM's image: 10 GB of layers, and 25 GB unpacked (vllm-project/vllm#17163); the rest is for operators' images.
+IMAGES_GIB = 40
+# The system itself with drivers, where it shares the disk.
+SYSTEM_GIB = 20
+# The kubelet evicts pods while less of the disk that images live on is free (evictionHard, imagefs.available, 1.36).
+KEPT_FREE = 0.15
+
+
+def scratch(volumes_mib: Mapping[str, int] | None = None, memory_mib: Mapping[str, int] | None = None) -> Scratch:
+    """Scratch space of one pod: emptyDirs on disk and in memory, name → size limit."""
+    on_disk = volumes_mib or {}
+    return Scratch(on_disk, memory_mib or {}, LOGS_MIB + sum(on_disk.values()), LOGS_MIB)
+
+
+def server_scratch(resources: PodResources) -> Scratch:
+    """That of a vLLM server: compiled kernels, temporary files, and what its workers exchange through memory."""
+    on_disk = {"cache": resources.cache_gib * MIB_PER_GIB, "tmp": SERVER_TMP_GIB * MIB_PER_GIB}
+    return scratch(on_disk, {"shm": resources.shm_gib * MIB_PER_GIB})
+
+
+def fullest_mib(pods: Iterable[tuple[int, int, int]], units: int) -> int:
+    """The most local disk that pods of one node ask for, MiB.
+
+    `pods`: units of the node (GPUs, or cores) that one takes, how many there are, MiB that one asks for; `units`: those
+    of a node. A bounded knapsack, unit by unit.
+    """
+    best = [0] * (units + 1)
+    for size, count, mib in pods:
+        for _ in range(min(count, units // size)):
+            for room in range(units, size - 1, -1):
+                best[room] = max(best[room], best[room - size] + mib)
+    return best[units]
+
+
+def least_disk_gib(pods_mib: int, *, with_system: bool) -> int:
+    """The smallest disk, GiB, that holds pods that ask for so much, their images, and the system if it is there too."""
+    used_gib = pods_mib / MIB_PER_GIB + IMAGES_GIB + (SYSTEM_GIB if with_system else 0)
+    return ceil(used_gib / (1 - KEPT_FREE))
+
+
+# LiteLLM unpacks the migrations of its database there; its counters are small files that many workers map.
+GATEWAY = scratch({"tmp": 2048}, {"prometheus": 64})
+# It keeps nothing; without a place to write it does not start.
+REDIS = scratch({"tmp": 64})
+# Caches of the hub's client; the files themselves are staged on the claim.
+DOWNLOAD = scratch({"tmp": 20 * MIB_PER_GIB})
+VERIFICATION = scratch()
