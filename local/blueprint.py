@@ -12,8 +12,8 @@ from local.images import STANDS, stand_for, tag_of
 from local.objects import Container, Object, Rendered, SecretRef, Service, Workload, read
 from local.translate import undirected_ports
 from planning.flags import value_of
-from preview.prerequisites import PLACEHOLDERS
 from preview.records import SECRET
+from preview.secret_commands import FOREIGN
 from settings.problems import Problem, Refused
 
 SERVER, GATEWAY = "vllm-openai-cpu", "litellm-non_root"
@@ -146,7 +146,7 @@ def _keys(
                 if declared is not None and ref.entry not in declared:
                     text = f"{reads}, which the stack declares without it; add it to stringData"
                     problems.append(Problem(str(workload), text))
-                elif given == SECRET and ref.entry in PLACEHOLDERS:
+                elif given == SECRET and ref.entry in FOREIGN:
                     text = f"{reads}, which only you know; leave it out of a stack that runs here"
                     problems.append(Problem(str(workload), text))
                 value = kept.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"

@@ -1,6 +1,7 @@
 """`python -m preview`: renders stacks without an engine, reports on them, and compares them with an older commit.
 
-Exit codes: 0 fine, 2 refused (each reason on a line of its own on stderr, path first), 64 wrong usage.
+Exit codes: 0 fine, 1 a comparison that could not be made, 2 refused (each reason on a line of its own on stderr, path
+first), 64 wrong usage.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from settings.commandline import Parser, end_with_the_reader, run
 
 PROGRAM = "python -m preview"
 EXIT_CODES = "Exit codes: 0 fine, 2 refused, 64 wrong usage."
+DIFF_EXIT_CODES = "Exit codes: 0 compared, 1 could not be compared, 2 refused, 64 wrong usage."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -31,10 +33,11 @@ def _diff_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=f"{PROGRAM} diff",
         description="Compare the working tree with a commit and print Markdown for a pull request.",
-        epilog=EXIT_CODES,
+        epilog=DIFF_EXIT_CODES,
     )
     _common(parser)
     parser.add_argument("--base", required=True, metavar="REF", help="commit to compare the working tree with")
+    parser.add_argument("--all", action="store_true", help="print everything, not what a comment on GitHub holds")
     return parser
 
 
@@ -65,7 +68,7 @@ def _preview(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     from preview.diff import diff  # noqa: PLC0415 - as above
 
-    return diff(arguments.project, arguments.stack, arguments.base)
+    return diff(arguments.project, arguments.stack, arguments.base, everything=arguments.all)
 
 
 if __name__ == "__main__":

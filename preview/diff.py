@@ -1,32 +1,35 @@
 """`python -m preview diff`: the working tree against a commit, each rendered by its own code.
 
-Owns the second checkout and what is read back from it. The base runs in a process of its own, because both sides have
-modules of the same names.
+Owns the order of things and what is said of stacks that only one side has, or that cannot be compared. The base runs in
+a process of its own, because both sides have modules of the same names.
 """
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from preview.base import Base, NotComparable, checkout
+from preview.bounds import AROUND_BYTES, COMMENT_BYTES, fitting
 from preview.compare import Thing, compare
 from preview.manifests import manifests, read
-from preview.markdown import comparison, refusal
-from preview.render import render
+from preview.markdown import comparison, refusal, removal
+from preview.render import Rendering, render
 from preview.show import report_refusals
-from preview.stackfile import Project, find_project, read_project
+from preview.sides import Sides
+from preview.stackfile import Project, ciphers, find_project, read_project
 from preview.summary import document
-from settings.commandline import FINE, REFUSED, UsageError
+from settings.commandline import FINE, REFUSED, UNABLE, UsageError
 
 BASE_TIMEOUT_S = 300
+OURS = Path(__file__).resolve().parent.parent
+# A program that brings these is a version of this project, and rendered by its own preview or not at all.
+OUR_PACKAGES = ("catalog", "settings", "planning", "components")
 
 
 @dataclass(frozen=True)
@@ -37,118 +40,120 @@ class Side:
     things: tuple[Thing, ...]
 
 
-class _NotComparable(Exception):
-    """The base cannot be previewed at all, e.g. because it is older than the preview."""
-
-
-def diff(directory: Path | None, stack: str | None, base: str) -> int:
+def diff(directory: Path | None, stack: str | None, ref: str, *, everything: bool) -> int:
     """Prints Markdown for one stack, or for all of either side; returns the exit code.
 
-    Raises `UsageError` for an unknown stack or commit, `Refused` for a project that cannot be read.
+    As much as fits into a comment on GitHub, unless `everything` is asked for.
+    0 where every stack was compared, 2 where this side refuses one, else 1 where one could not be compared: why is then
+    on stderr as well. Raises `UsageError` for an unknown stack or commit, `Refused` for a project that cannot be read.
     """
     project = read_project(find_project(directory).resolve())
-    stacks = project.chosen(stack)
-    texts, renderings = [], []
-    with _checkout(project, base) as there, ThreadPoolExecutor(max_workers=1) as beside:
-        for name in stacks:
-            before = beside.submit(_base, there, name)
+    try:
+        with checkout(project, ref) as base:
+            return _diff(project, base, stack, ref, None if everything else COMMENT_BYTES - AROUND_BYTES)
+    except NotComparable as error:
+        return _unable([f"no comparison with {ref}: {error}"])
+
+
+def _diff(project: Project, base: Base, stack: str | None, ref: str, limit: int | None) -> int:
+    present, past = project.stacks(), base.stacks()
+    names = tuple(dict.fromkeys([*present, *past]))
+    if stack is not None and stack not in names:
+        raise UsageError(f"no stack '{stack}' on either side; stacks: {', '.join(names) or 'none'}")
+    if not names:
+        raise UsageError("no stack file Pulumi.<stack>.yaml on either side")
+    chosen = names if stack is None else (stack,)
+    pages: list[list[str]] = []
+    renderings: list[Rendering] = []
+    troubles: list[str] = []
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        for name in chosen:
+            if name not in present:
+                pages.append([removal(name)])
+                continue
+            before = beside.submit(_past, base, name) if name in past else None
             rendering = render(project, name)
             renderings.append(rendering)
-            found = manifests(rendering.records)
-            bodies = {manifest.file: manifest.body for manifest in found}
-            texts.append(_stack(before, document(rendering, found), bodies, base))
-        gone = set() if stack else {file.name for file in there.project.glob("Pulumi.*.yaml")}
-    gone -= {f"Pulumi.{name}.yaml" for name in stacks}
-    texts += [
-        f"### {file} is removed\n\nIts resources stay until somebody runs `pulumi destroy`.\n" for file in sorted(gone)
-    ]
-    sys.stdout.write("\n".join(texts))
-    return report_refusals(renderings)
+            rekeyed = _rekeyed(project, base, name) if before else ()
+            pages.append(_page(before, rendering, rekeyed, ref, troubles))
+    preface = f"Note: {base.borrowed}.\n" if base.borrowed else ""
+    sys.stdout.write(fitting(pages, preface, f"make diff BASE={ref} ARGS=--all", limit))
+    code = report_refusals(renderings)
+    return code if code != FINE or not troubles else _unable(troubles)
 
 
-@dataclass(frozen=True)
-class _Checkout:
-    """The base: where its project and its program lie, and where its previews may write."""
-
-    project: Path
-    program: Path
-    scratch: Path
+def _unable(troubles: Sequence[str]) -> int:
+    sys.stderr.write("".join(f"{trouble}\n" for trouble in troubles))
+    return UNABLE
 
 
-@contextmanager
-def _checkout(project: Project, base: str) -> Iterator[_Checkout]:
-    """A detached worktree of `base` outside the repository; gone when the block ends."""
-    if shutil.which("git") is None:
-        raise UsageError("git is not on PATH")
-    root = _git(project.directory, "rev-parse", "--show-toplevel")
-    if root is None:
-        raise UsageError("the project is not in a git repository")
-    commit = _git(project.directory, "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
-    if commit is None:
-        raise UsageError(f"there is no commit '{base}' here; fetch it first")
-    top = Path(root).resolve()
-    with TemporaryDirectory(prefix="preview-") as scratch:
-        tree = Path(scratch).resolve() / "tree"
-        # a hook of the repository is none of ours to run
-        hooks = ("-c", "core.hooksPath=/dev/null")
-        if _git(top, *hooks, "worktree", "add", "--detach", "--quiet", str(tree), commit) is None:
-            raise UsageError(f"git cannot check out '{base}'")
-        try:
-            yield _Checkout(
-                tree / project.directory.resolve().relative_to(top),
-                tree / project.program.parent.relative_to(top),
-                Path(scratch).resolve() / "out",
-            )
-        finally:
-            _git(top, "worktree", "remove", "--force", str(tree))
-
-
-def _git(directory: Path, *arguments: str) -> str | None:
-    """Output of a git command, None when it fails."""
-    command = ["git", "-C", str(directory), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell, own arguments
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _base(there: _Checkout, stack: str) -> Side | None:
-    """The base's own preview of one stack; None when the base has no such stack. Raises `_NotComparable`."""
-    if not (there.project / f"Pulumi.{stack}.yaml").is_file():
-        return None
-    out = there.scratch / stack
-    command = [sys.executable, "-m", "preview", "--project", there.project, "--stack", stack, "--json", "--out", out]
+def _past(base: Base, stack: str) -> Side:
+    """The base's own preview of one stack. Raises `NotComparable`."""
+    assert base.program is not None, "a base without program has no stacks"
+    place = _renderer(base.program)
+    out = base.scratch / stack
+    command = [sys.executable, "-m", "preview", "--project", base.directory, "--stack", stack, "--json", "--out", out]
     # the base's own modules, whatever the caller has on its path
-    environment = os.environ | {"PYTHONPATH": str(there.program), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(  # noqa: S603 - no shell, own arguments
-            command,
-            cwd=there.program,
-            env=environment,
-            text=True,
-            capture_output=True,
-            check=False,
-            timeout=BASE_TIMEOUT_S,
+            command, cwd=place, env=environment, text=True, capture_output=True, check=False, timeout=BASE_TIMEOUT_S
         )
-        content = json.loads(done.stdout) if done.returncode in (FINE, REFUSED) else None
-    except (subprocess.TimeoutExpired, ValueError, OSError):
-        raise _NotComparable("it gives no answer") from None
-    if content is None:
-        raise _NotComparable((done.stderr.strip().splitlines() or ["it fails"])[-1])
-    return Side(content, _things(content, read(out)))
-
-
-def _stack(before: Future[Side | None], after: dict[str, Any], bodies: dict[str, Any], base: str) -> str:
+    except subprocess.TimeoutExpired:
+        raise NotComparable(f"it gives no answer within {BASE_TIMEOUT_S} s") from None
+    except OSError as error:
+        raise NotComparable(f"it cannot be run: {error.strerror}") from None
+    if done.returncode not in (FINE, REFUSED):
+        raise NotComparable((done.stderr.strip().splitlines() or [f"it ends with code {done.returncode}"])[-1])
     try:
-        older = before.result()
-    except _NotComparable as error:
-        return f"### {after['stack']}: no comparison\n\n`{base}` cannot be previewed: {error}\n"
+        content = json.loads(done.stdout)
+        return Side(content, _things(content, read(out)))
+    except (ValueError, KeyError, OSError):
+        # refused before there was anything to say it in, or by another project's program
+        raise NotComparable((done.stderr.strip().splitlines() or ["it gives no answer"])[0]) from None
+
+
+def _renderer(program: Path) -> Path:
+    """Where the preview for a program lies: with it, or here where the program is somebody's own."""
+    if (program / "preview" / "__main__.py").is_file():
+        return program
+    if any((program / package).is_dir() for package in OUR_PACKAGES):
+        raise NotComparable("it is older than the preview")
+    return OURS
+
+
+def _rekeyed(project: Project, base: Base, stack: str) -> tuple[str, ...]:
+    """Secret keys of a stack whose encrypted value is another: no rendering can show that."""
+    past, present = ({key.rpartition(":")[2]: cipher for key, cipher in ciphers(directory, stack).items()}
+                     for directory in (base.directory, project.directory))  # fmt: skip
+    return tuple(key for key in past if key in present and past[key] != present[key])
+
+
+def _page(
+    before: Future[Side] | None, rendering: Rendering, rekeyed: Sequence[str], ref: str, troubles: list[str]
+) -> list[str]:
+    """The versions of one stack's page, longest first; what keeps it from being compared is added to `troubles`."""
+    found = manifests(rendering.records)
+    after = document(rendering, found)
+    older, trouble = None, ""
+    try:
+        older = before.result() if before else None
+    except NotComparable as error:
+        trouble = f"`{ref}` cannot be previewed: {error}"
     if after["refused"]:
-        return refusal(after, "this change")
+        return [refusal(after, "this change")]
     if older is not None and older.document["refused"]:
-        return refusal(older.document, f"`{base}`; nothing to compare with")
+        trouble = f"`{ref}` is refused, so there is nothing to compare with"
+        troubles.append(f"Pulumi.{rendering.stack}.yaml: no comparison: {trouble}")
+        return [refusal(older.document, f"`{ref}`; nothing to compare with")]
+    if trouble:
+        troubles.append(f"Pulumi.{rendering.stack}.yaml: no comparison: {trouble}")
+        return [f"### {rendering.stack}: no comparison\n\n{trouble}\n"]
+    bodies = {manifest.file: manifest.body for manifest in found}
     changes = compare(older.things if older else (), _things(after, bodies))
-    return comparison(older.document if older else None, after, changes)
+    return comparison(Sides(older.document if older else None, after, changes, rekeyed))
 
 
-def _things(content: dict[str, Any], bodies: dict[str, Any]) -> tuple[Thing, ...]:
+def _things(content: Mapping[str, Any], bodies: Mapping[str, Any]) -> tuple[Thing, ...]:
     entries = [entry for part in ("releases", "patches", "objects") for entry in content.get(part, [])]
     return tuple(Thing(entry, bodies[entry["file"]]) for entry in entries)

@@ -1,22 +1,23 @@
-"""A comparison as Markdown for a pull request: what is lost first, then what changes, then what it costs.
+"""A comparison as Markdown for a pull request: who notices, what must be there before, and then what is done to what.
 
-Bounded: a comment on GitHub holds 65,536 characters, and nobody reads the thousandth changed field.
+Nobody reads the thousandth changed field, so every page comes in versions of less and less detail.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import ndiff
 from typing import Any
 
 from preview.compare import Action, Change, FieldChange
 from preview.fields import ABSENT
+from preview.notices import notices
+from preview.prerequisites import secret
+from preview.sides import Document, Notice, Rank, Sides
 from preview.wording import count, usd_range
 
-Document = Mapping[str, Any]
-MAX_PAGE = 30_000
-MAX_OBJECTS = 40
-# Fields shown per object: the first of these with which the page is short enough.
-MAX_FIELDS = (12, 3, 0)
+MANY = 10**9
+# (objects of each kind of change, fields of each object) that are shown, version by version.
+DETAIL = ((MANY, MANY), (MANY, 12), (40, 12), (40, 3), (40, 0))
 MAX_VALUE = 100
 MAX_LINES = 6
 HEADINGS = {
@@ -27,28 +28,86 @@ HEADINGS = {
 }
 
 
-def comparison(before: Document | None, after: Document, changes: Sequence[Change]) -> str:
-    """The Markdown of one stack; `before` is None when the base has no such stack."""
-    pages = (_comparison(before, after, changes, fields) for fields in MAX_FIELDS)
-    return next((page for page in pages if len(page) <= MAX_PAGE), None) or _comparison(before, after, changes, 0)
+def comparison(sides: Sides) -> list[str]:
+    """The Markdown of one stack, in versions: the most detailed first."""
+    pages = [_comparison(sides, objects, fields) for objects, fields in DETAIL]
+    return list(dict.fromkeys(pages))
 
 
-def _comparison(before: Document | None, after: Document, changes: Sequence[Change], fields: int) -> str:
+def _comparison(sides: Sides, objects: int, fields: int) -> str:
+    before, after, changes = sides.before, sides.after, sides.changes
     counts = [f"{number} {action}" for action in Action if (number := sum(c.action is action for c in changes))]
     news = "" if before is not None else " (new stack)"
     parts = [f"### {after['stack']}{news}: {', '.join(counts) or 'no changes'}"]
-    if blocked := [change for change in changes if change.blocked]:
-        lines = [f"- `{change.thing}`: {note}" for change in blocked for note in change.notes]
-        parts.append("\n".join(["**⚠ This update cannot succeed**", "", *lines]))
-    for action, heading in HEADINGS.items():
-        if found := [change for change in changes if change.action is action]:
-            parts.append("\n".join([f"**{heading}**", "", *_objects(found, fields)]))
+    found = notices(sides)
+    parts += ["\n".join(_notices(found))] if changes or found else []
+    if needed := _needed(before, after):
+        parts.append("\n".join(["**Must be there before this is merged**", "", *needed]))
+    if changes or before is None:
+        parts.append("\n".join(_models(before, after)))
     known = set(before["warnings"]) if before is not None else set()
     if warnings := [text for text in after["warnings"] if text not in known]:
         parts.append("\n".join(["**New warnings**", "", *(f"- {text}" for text in warnings)]))
-    if changes or before is None:
-        parts.append("\n".join(_models(before, after)))
+    for action, heading in HEADINGS.items():
+        if same := [change for change in changes if change.action is action]:
+            parts.append("\n".join([f"**{heading}**", "", *_objects(same, objects, fields)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _notices(found: Sequence[Notice]) -> Iterator[str]:
+    if all(notice.rank >= Rank.OPERATORS for notice in found):
+        yield "**Who will notice: nobody who uses it**"
+    else:
+        yield "**Who will notice, and for how long**"
+    if found:
+        yield ""
+    for notice in found:
+        yield f"- {'⚠ ' if notice.rank <= Rank.FAILS else ''}{notice}"
+
+
+def _needed(before: Document | None, after: Document) -> list[str]:
+    """What the base did not expect to find on the cluster; of a Secret that it did, the entries that are new."""
+    known = {_place(item): item for item in (before or {}).get("prerequisites", ())}
+    lines: list[str] = []
+    for item in after.get("prerequisites", ()):
+        old = known.get(_place(item))
+        if item["kind"] != "Secret":
+            if old is None:
+                note = f": {item['note']}" if item.get("note") else ""
+                lines += [f"- `{_named(item)}`{note}", *_fence(item.get("command", ""))]
+            continue
+        keys = [key for key in item.get("keys", ()) if old is None or key not in old.get("keys", ())]
+        if old is not None and not keys:
+            continue
+        found = secret(item["name"], item["namespace"], keys, [key for key in item.get("drawn", ()) if key in keys])
+        entries = ", ".join(f"`{key}`" for key in keys)
+        also = "with" if old is None else "also with"
+        lines.append(f"- `{_named(item)}`, {also} {entries or 'whatever it holds'}")
+        if old is None:
+            lines += _fence(found.command)
+            lines += ["  or, where it exists, what it lacks:", *_fence(found.add)] if found.add else []
+        else:
+            lines += _fence(found.add)
+    return lines
+
+
+def _place(item: Document) -> tuple[str, str, str]:
+    return item["kind"], item.get("namespace", ""), item["name"]
+
+
+def _named(item: Document) -> str:
+    where = f" in {item['namespace']}" if item.get("namespace") else ""
+    return f"{item['kind']} {item['name']}{where}"
+
+
+def _fence(command: str) -> list[str]:
+    """A command to copy, as part of a list item."""
+    return ["  ```sh", *(f"  {line}" for line in command.splitlines()), "  ```"] if command else []
+
+
+def removal(stack: str) -> str:
+    """The Markdown of a stack whose file is gone."""
+    return f"### Pulumi.{stack}.yaml is removed\n\nIts resources stay until somebody runs `pulumi destroy`.\n"
 
 
 def refusal(document: Document, side: str) -> str:
@@ -57,8 +116,8 @@ def refusal(document: Document, side: str) -> str:
     return "\n".join([f"### {document['stack']}: refused by {side}", "", *lines]) + "\n"
 
 
-def _objects(changes: Sequence[Change], most: int) -> Iterator[str]:
-    for change in changes[:MAX_OBJECTS]:
+def _objects(changes: Sequence[Change], shown: int, most: int) -> Iterator[str]:
+    for change in changes[:shown]:
         owner = change.thing.entry.get("component")
         yield f"- `{change.thing}`{f' ({owner})' if owner else ''}"
         yield from (f"  - {'⚠ ' if change.blocked else ''}{note}" for note in change.notes)
@@ -67,8 +126,8 @@ def _objects(changes: Sequence[Change], most: int) -> Iterator[str]:
         yield from (f"  - {_field(field)}" for field in fields[:most])
         if len(fields) > most:
             yield f"  - … and {count(len(fields) - most, 'more field' if most else 'field')}"
-    if len(changes) > MAX_OBJECTS:
-        yield f"- … and {count(len(changes) - MAX_OBJECTS, 'more object')}"
+    if len(changes) > shown:
+        yield f"- … and {count(len(changes) - shown, 'more object')}"
 
 
 def _field(field: FieldChange) -> str:

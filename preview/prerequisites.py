@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preview.manifests import Category, Manifest
+from preview.secret_commands import ACCEPTED_BY, Entries, add, create
 
 # API groups whose definitions a chart brings along; every other group outside Kubernetes must be served already.
 GROUPS_OF_CHART = {
@@ -18,16 +19,16 @@ GROUPS_OF_CHART = {
 }
 # Namespaces every cluster has.
 BORN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
-# Keys whose value somebody else decides; all others are drawn at random.
-PLACEHOLDERS = {"database-url": "<URL>", "token": "<TOKEN>"}
-RANDOM = "$(openssl rand -hex 24)"
 # What must be in a namespace before the stack is.
 PLURALS = {"Secret": "Secrets", "PersistentVolumeClaim": "claims"}
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One thing that must exist; `keys` of a Secret, `command` that creates it where one command can."""
+    """One thing that must exist; `keys` of a Secret, `command` that creates it where one command can.
+
+    `drawn`: those of its keys whose value may be made up. `add`: the command for a Secret that exists already.
+    """
 
     kind: str
     name: str
@@ -35,6 +36,8 @@ class Expected:
     keys: tuple[str, ...] = ()
     note: str = ""
     command: str = ""
+    drawn: tuple[str, ...] = ()
+    add: str = ""
 
     def __str__(self) -> str:
         where = f" in {self.namespace}" if self.namespace else ""
@@ -71,22 +74,39 @@ def _namespaces(found: Sequence[Manifest], inside: Sequence[Expected]) -> Iterat
 def _secrets(found: Sequence[Manifest]) -> Iterator[Expected]:
     declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "Secret"}
     wanted: dict[tuple[str, str], set[str]] = {}
+    drawn: set[tuple[str, str, str]] = set()
     for manifest in found:
         for name, keys in _secret_references(manifest.body):
             wanted.setdefault((manifest.namespace, name), set()).update(keys)
+        app = manifest.body.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/name")
+        for variable, name, key in _secret_variables(manifest.body):
+            if (app, variable) in ACCEPTED_BY:
+                drawn.add((manifest.namespace, name, key))
     for (namespace, name), keys in sorted(wanted.items()):
-        if (namespace, name) in declared:
-            continue
-        if keys == {"tls.crt", "tls.key"}:
-            command = f"kubectl create secret tls {name} -n {namespace} --cert=<FILE> --key=<FILE>"
-        else:
-            literals = "".join(f' --from-literal={key}="{_value(key)}"' for key in sorted(keys))
-            command = f"kubectl create secret generic {name} -n {namespace}{literals}"
-        yield Expected("Secret", name, namespace, tuple(sorted(keys)), "", command)
+        if (namespace, name) not in declared:
+            ours = tuple(key for key in sorted(keys) if (namespace, name, key) in drawn)
+            yield secret(name, namespace, tuple(sorted(keys)), ours)
 
 
-def _value(key: str) -> str:
-    return PLACEHOLDERS.get(key) or (f"sk-{RANDOM}" if "master" in key else RANDOM)
+def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str]) -> Expected:
+    """A Secret with these entries, `drawn` among them, and the commands for it."""
+    entries = Entries(tuple(drawn), tuple(key for key in keys if key not in drawn))
+    commands = create(name, namespace, entries), add(name, namespace, entries)
+    return Expected("Secret", name, namespace, tuple(keys), "", commands[0], entries.drawn, commands[1])
+
+
+def _secret_variables(value: Any) -> Iterator[tuple[str, str, str]]:
+    """(variable, Secret, key) of every environment variable in `value` that comes from a Secret."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _secret_variables(item)
+    elif isinstance(value, Mapping):
+        match value:
+            case {"name": str(variable), "valueFrom": {"secretKeyRef": {"name": str(name), "key": str(key)}}}:
+                yield variable, name, key
+            case _:
+                for item in value.values():
+                    yield from _secret_variables(item)
 
 
 def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:

@@ -143,10 +143,12 @@ def _expected(expected: Sequence[Expected], plan: Plan | None) -> RenderableType
     lines: list[RenderableType] = [Text(f"kubeconfig context {plan.context}")] if plan is not None else []
     for item in expected:
         lines.append(Text(str(item)))
-        if item.command:
-            # one literal per line: the command can be read, and copied as it stands
-            shown = item.command.replace(" --from-literal", " \\\n  --from-literal")
-            lines[-1] = Group(lines[-1], Text(shown, style="green", no_wrap=True, overflow="ignore"))
+        # laid out in lines that can be read, and copied as they stand
+        commands = [Text(item.command, style="green", no_wrap=True, overflow="ignore")] if item.command else []
+        if item.add:
+            commands += [Text("or, where it exists, what it lacks:")]
+            commands += [Text(item.add, style="green", no_wrap=True, overflow="ignore")]
+        lines[-1] = Group(lines[-1], *commands)
     return listed(lines)
 
 

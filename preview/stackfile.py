@@ -64,7 +64,7 @@ def find_project(directory: Path | None = None) -> Path:
 
 def read_project(directory: Path) -> Project:
     """Reads `Pulumi.yaml`. Raises `Refused` when it is missing or malformed, or names no program that exists."""
-    content = _read(directory / PROJECT_FILE)
+    content = read_yaml(directory / PROJECT_FILE)
     name, main, declared = content.get("name"), content.get("main") or ".", content.get("config") or {}
     if not isinstance(name, str):
         raise Refused([Problem(PROJECT_FILE, "name is missing")])
@@ -83,7 +83,7 @@ def read_stack(project: Project, stack: str) -> StackConfig:
     Keys that the project requires and the stack lacks are left out: `settings` says what they are for.
     """
     file = project.directory / f"Pulumi.{stack}.yaml"
-    given = _read(file).get("config")
+    given = read_yaml(file).get("config")
     if given is not None and not isinstance(given, dict):
         raise Refused([Problem(file.name, "config must be a mapping of keys")])
     values: dict[str, str] = {}
@@ -105,6 +105,16 @@ def read_stack(project: Project, stack: str) -> StackConfig:
         if secret:
             secret_keys.append(key)
     return StackConfig(values, tuple(secret_keys))
+
+
+def ciphers(directory: Path, stack: str) -> dict[str, str]:
+    """The encrypted top-level values of a stack file, by key; nothing where the file cannot be read."""
+    try:
+        given = read_yaml(directory / f"Pulumi.{stack}.yaml").get("config")
+    except Refused:
+        return {}
+    entries = given.items() if isinstance(given, dict) else ()
+    return {str(key): str(value["secure"]) for key, value in entries if isinstance(value, dict) and "secure" in value}
 
 
 def _defaults(project: Project) -> dict[str, Any]:
@@ -181,7 +191,7 @@ for _tag, (_pattern, _first) in _SCALARS.items():
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
-def _read(file: Path) -> dict[Any, Any]:
+def read_yaml(file: Path) -> dict[Any, Any]:
     """A YAML mapping; an empty file is an empty one."""
     try:
         content = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - a safe loader

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planning.plan import Plan, PoolPlan, ServerPlan
+from planning.plan import CheckpointPlan, GatewayPlan, Plan, PoolPlan, ServerPlan
 from preview.manifests import Category, Manifest
 from preview.prerequisites import prerequisites
 from preview.render import Rendering
@@ -65,6 +65,19 @@ def document(rendering: Rendering, found: Sequence[Manifest]) -> dict[str, Any]:
         "warnings": [*plan.warnings, *rendering.messages] if plan else [],
         "prerequisites": [_set_fields(vars(expected)) for expected in prerequisites(found)],
         "cost": _cost(plan) if plan else None,
+        "cluster": {"identifier": plan.cluster_identifier, "namespace": plan.namespace} if plan else None,
+        "gateway": _gateway(plan.gateway) if plan else None,
+        "alerts": sorted({rule.alert for rule in plan.observability.alerts}) if plan else [],
+    }
+
+
+def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
+    return {
+        "name": gateway.name,
+        "host": gateway.host,
+        "replicas": gateway.replicas,
+        "drain_s": gateway.drain_s,
+        "fallbacks": {model: list(others) for model, others in gateway.fallbacks},
     }
 
 
@@ -88,6 +101,8 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
         "model": server.model,
         "revision": server.checkpoint.revision,
         "server": server.name,
+        "replaces": server.replaces,
+        "checkpoint": _checkpoint(server.checkpoint),
         "canary": server.canary,
         "weight_percent": server.weight,
         "image": server.image.reference,
@@ -116,8 +131,18 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
         "startup_budget_s": server.timing.startup_budget_s,
         "cold_start_s": server.timing.cold_start_s,
         "update_gap_s": server.rollout.gap_s,
+        "drain_s": server.timing.drain_s,
         "usd_per_hour": round(cost.usd_per_hour, 4) if cost else None,
         "usd_per_million_tokens": _rounded(cost.usd_per_million_tokens) if cost else None,
+    }
+
+
+def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
+    """The claim it is on, its size, and how long it takes to fetch: 0 where nothing is fetched."""
+    return {
+        "claim": checkpoint.claim_name,
+        "gib": round(checkpoint.disk_bytes / 2**30, 3),
+        "fetch_s": checkpoint.download_s,
     }
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from settings.problems import Refused
 
-FINE, REFUSED, USAGE, INTERRUPTED = 0, 2, 64, 130
+FINE, UNABLE, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 64, 130
 # What a shell reports of a command that Linux ended because nobody reads it any more: 128 + SIGPIPE.
 PIPE_CLOSED = 141
 # And of one that ended because of another signal: that much, and the signal's number.

@@ -5,7 +5,6 @@ Does not prove that a cluster or the engine would accept what is rendered.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -361,30 +360,6 @@ def test_wrong_usage_is_64(capsys, tiny, arguments, message):
     assert (code, output, errors.splitlines()[0]) == (64, "", f"python -m preview: {message}")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "the following arguments are required: --base"),
-        (["--base", "no-such-commit"], "there is no commit 'no-such-commit' here; fetch it first"),
-        (["--base", "HEAD", "--stack", "pord"], "no stack 'pord'; stacks: dev, prod"),
-    ],
-)
-def test_wrong_usage_of_diff_is_64(capsys, tiny, arguments, message):
-    """A comparison needs a commit that exists and a stack that has a file."""
-    directory = tiny(dev="", prod="")
-    subprocess.run(["git", "init", "-q", directory], check=True)
-    code, output, errors = preview(capsys, "diff", "--project", directory, *arguments)
-    assert (code, output, errors.splitlines()[0]) == (64, "", f"python -m preview: {message}")
-
-
-def test_diff_outside_of_a_repository_is_wrong_usage(capsys, tiny, monkeypatch):
-    """Without git there is nothing to compare with."""
-    directory = tiny(dev="")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(directory.parent))
-    expected = "python -m preview: the project is not in a git repository\n"
-    assert preview(capsys, "diff", "--project", directory, "--base", "HEAD") == (64, "", expected)
-
-
 def test_help_names_everything(capsys):
     """`--help` explains options, the other command and the exit codes, and exits 0."""
     with pytest.raises(SystemExit) as done:
@@ -421,76 +396,3 @@ def test_as_a_process(project):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     expected = "models.small.pool: no pool 'l40'; did you mean 'l4'?\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
-
-
-@pytest.fixture
-def repository(tiny):
-    """A git repository with one commit: the tiny program, its stack `one`, and the code that previews it."""
-    directory = tiny(one="config: {claims: {weights: 10Gi, old: 1Gi}}")
-    for package in ("catalog", "planning", "preview", "settings"):
-        shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
-    git = ["git", "-C", directory, "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "base"]):
-        subprocess.run([*git, *command], check=True)
-    return directory
-
-
-def worktrees(repository: Path) -> int:
-    """How many worktrees git knows."""
-    done = subprocess.run(["git", "-C", repository, "worktree", "list"], capture_output=True, text=True, check=True)
-    return len(done.stdout.splitlines())
-
-
-def test_diff_against_a_commit(capsys, repository):
-    """The working tree is compared with the commit, losses first; nothing of the second checkout is left."""
-    (repository / "Pulumi.one.yaml").write_text("config: {claims: {weights: 5Gi, new: 1Gi}}")
-    code, output, errors = preview(capsys, "diff", "--project", repository, "--base", "HEAD", "--stack", "one")
-    head, _, _ = output.partition("\n\n| model |")
-    assert (code, errors, worktrees(repository)) == (0, "", 1)
-    assert head.splitlines() == [
-        "### one: 1 deleted, 1 changed, 1 added",
-        "",
-        "**⚠ This update cannot succeed**",
-        "",
-        "- `PersistentVolumeClaim weights in here`: it shrinks from 10Gi to 5Gi, which the API server refuses",
-        "",
-        "**Deleted**",
-        "",
-        "- `PersistentVolumeClaim old in here`",
-        "  - retained: the object stays in the cluster, Pulumi forgets it",
-        "",
-        "**Changed in place**",
-        "",
-        "- `PersistentVolumeClaim weights in here`",
-        "  - ⚠ it shrinks from 10Gi to 5Gi, which the API server refuses",
-        "  - `spec.resources.requests.storage`: `10Gi` → `5Gi`",
-        "",
-        "**Added**",
-        "",
-        "- `PersistentVolumeClaim new in here`",
-    ]
-
-
-def test_diff_of_all_stacks(capsys, repository):
-    """Unchanged, new, removed and refused stacks each have their heading; a refused one makes the exit code 2."""
-    (repository / "Pulumi.two.yaml").write_text("config: {claims: {x: 1Gi}}")
-    (repository / "Pulumi.zero.yaml").write_text("config: {refuse: not today}")
-    code, output, errors = preview(capsys, "diff", "--project", repository, "--base", "HEAD")
-    headings = [line for line in output.splitlines() if line.startswith("###")]
-    assert (code, errors) == (2, "Pulumi.zero.yaml: __main__.py: not today\n")
-    assert headings == ["### one: no changes", "### two (new stack): 1 added", "### zero: refused by this change"]
-    (repository / "Pulumi.one.yaml").unlink()
-    (repository / "Pulumi.zero.yaml").unlink()
-    code, output, _ = preview(capsys, "diff", "--project", repository, "--base", "HEAD")
-    assert (code, output.splitlines()[-3]) == (0, "### Pulumi.one.yaml is removed")
-
-
-def test_diff_with_a_base_that_cannot_be_previewed(capsys, repository):
-    """A base that is older than the preview, or refused, is said instead of compared."""
-    git = ["git", "-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.com"]
-    subprocess.run([*git, "rm", "-rq", "--cached", "preview"], check=True)
-    subprocess.run([*git, "commit", "-qm", "older"], check=True)
-    code, output, _ = preview(capsys, "diff", "--project", repository, "--base", "HEAD")
-    assert code == 0
-    assert output.startswith("### one: no comparison\n\n`HEAD` cannot be previewed: ")
-    assert "No module named preview" in output

@@ -10,6 +10,7 @@ import pytest
 from preview.compare import Action, Thing, compare
 from preview.fields import ABSENT, differences
 from preview.markdown import comparison, refusal
+from preview.sides import Sides
 from preview.wording import minutes, quantity_bytes, usd, usd_range
 
 
@@ -207,6 +208,11 @@ def document(models: dict[str, Any], cost: dict[str, Any] | None, **rest: Any) -
 def model(gpus: int, replicas: tuple[int, int], price: float | None, context: int = 8192) -> dict[str, Any]:
     """A model of a preview document."""
     return {
+        "model": "org/model",
+        "server": "vllm-x",
+        "expected_start_s": 300,
+        "cold_start_s": 300,
+        "update_gap_s": 0,
         "gpus": gpus,
         "gpu": "nvidia-l4",
         "pool": "p",
@@ -235,8 +241,22 @@ def test_markdown_of_a_change():
         for n in (1, 2)
     ]
     found = compare([deployment[0], thing("Service", "b")], [deployment[1]])
-    assert comparison(before, after, found) == (
+    assert comparison(Sides(before, after, found))[0] == (
         "### prod: 1 deleted, 1 changed\n"
+        "\n"
+        "**Who will notice, and for how long**\n"
+        "\n"
+        "- ⚠ **users of `b`**: the model is gone, its requests are refused\n"
+        "\n"
+        "| model | runs on | context | replicas | $/h |\n"
+        "|---|---|---|---|---|\n"
+        "| a | 1 × nvidia-l4 → 2 × nvidia-l4 | 8,192 → 16,384 | 1–2 | $0.70–$1.40 → $1.40–$2.80 |\n"
+        "| b | CPU pool p → – | 8,192 → – | 1 → – | not known → – |\n"
+        "| **total** | | | | **$0.70–$1.40 without b → $1.40–$2.80** |\n"
+        "\n"
+        "**New warnings**\n"
+        "\n"
+        "- mind the gap\n"
         "\n"
         "**Deleted**\n"
         "\n"
@@ -249,39 +269,36 @@ def test_markdown_of_a_change():
         "  - `spec.template.args`: −`--n=1` +`--n=2`\n"
         "  - `spec.template.f`: −`line 1` +`line 2`\n"
         f"  - `spec.template.s`: `{'y' * 99}…` → `{'y' * 99}…`\n"
-        "\n"
-        "**New warnings**\n"
-        "\n"
-        "- mind the gap\n"
-        "\n"
-        "| model | runs on | context | replicas | $/h |\n"
-        "|---|---|---|---|---|\n"
-        "| a | 1 × nvidia-l4 → 2 × nvidia-l4 | 8,192 → 16,384 | 1–2 | $0.70–$1.40 → $1.40–$2.80 |\n"
-        "| b | CPU pool p → – | 8,192 → – | 1 → – | not known → – |\n"
-        "| **total** | | | | **$0.70–$1.40 without b → $1.40–$2.80** |\n"
     )
 
 
 def test_markdown_of_a_new_stack_and_of_none():
     """A new stack shows what it brings and costs; a stack without changes is one line."""
     after = document({"a": model(1, (1, 1), 0.7)}, bill(0.7, 0.7))
-    assert comparison(None, after, compare([], [thing("Pod", "p")])) == (
-        "### prod (new stack): 1 added\n\n**Added**\n\n- `Pod p in ns`\n\n"
+    (page,) = comparison(Sides(None, after, compare([], [thing("Pod", "p")])))
+    assert page == (
+        "### prod (new stack): 1 added\n\n**Who will notice: nobody who uses it**\n\n"
         "| model | runs on | context | replicas | $/h |\n|---|---|---|---|---|\n"
-        "| a | 1 × nvidia-l4 | 8,192 | 1 | $0.70 |\n| **total** | | | | **$0.70** |\n"
+        "| a | 1 × nvidia-l4 | 8,192 | 1 | $0.70 |\n| **total** | | | | **$0.70** |\n\n"
+        "**Added**\n\n- `Pod p in ns`\n"
     )
-    assert comparison(after, after, ()) == "### prod: no changes\n"
+    assert comparison(Sides(after, after, ())) == ["### prod: no changes\n"]
 
 
-def test_markdown_stays_short():
-    """However much changes, a comment stays far below what GitHub accepts."""
+def test_markdown_comes_in_versions():
+    """The first version has every field of every object, the last one neither many objects nor any field."""
     pairs = [
         [thing("Service", f"s{n}", {f"field{m}": side * 500 for m in range(30)}) for n in range(200)] for side in "ab"
     ]
-    text = comparison(document({}, None), document({}, None), compare(pairs[0], pairs[1]))
-    assert len(text) < 2**15
-    assert text.count("  - … and 27 more fields\n") == 40
-    assert "- … and 160 more objects\n" in text
+    pages = comparison(Sides(document({}, None), document({}, None), compare(pairs[0], pairs[1])))
+    assert [(page.count("`field"), page.count("- `Service"), "160 more objects" in page) for page in pages] == [
+        (6000, 200, False),
+        (2400, 200, False),
+        (480, 40, True),
+        (120, 40, True),
+        (0, 40, True),
+    ]
+    assert pages[2].count("  - … and 18 more fields\n") == 40
 
 
 def test_markdown_of_a_refusal():

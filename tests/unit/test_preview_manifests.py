@@ -27,10 +27,11 @@ def config_map(logical_name: str, **given: Any) -> k8s.core.v1.ConfigMap:
     return k8s.core.v1.ConfigMap(logical_name, metadata=metadata, data={"a": "b"})
 
 
-def deployment(name: str, pod: dict[str, Any]) -> k8s.apps.v1.Deployment:
+def deployment(name: str, pod: dict[str, Any], app: str = "own") -> k8s.apps.v1.Deployment:
     """A Deployment of this pod in the namespace `here`."""
     spec: Any = {"selector": {}, "template": {"spec": pod}}
-    return k8s.apps.v1.Deployment(name, metadata={"name": name, "namespace": "here"}, spec=spec)
+    labels = {"app.kubernetes.io/name": app}
+    return k8s.apps.v1.Deployment(name, metadata={"name": name, "namespace": "here", "labels": labels}, spec=spec)
 
 
 def custom(kind: str, api_version: str, spec: dict[str, Any]) -> k8s.apiextensions.CustomResource:
@@ -121,27 +122,26 @@ def reference(name: str, key: str) -> dict[str, Any]:
 
 
 def test_secrets_that_nobody_declares_are_expected():
-    """A Secret that pods need and the stack does not declare is expected, with its keys and a command that makes it."""
+    """A Secret that pods need and the stack does not declare is expected; what our programs accept is drawn."""
 
     def build() -> None:
         k8s.core.v1.Secret("ours", metadata={"name": "ours", "namespace": "here"}, string_data={"k": "v"})
         env = [reference("ours", "k"), reference("keys", "master-key"), reference("keys", "database-url")]
+        env[1]["name"] = "LITELLM_MASTER_KEY"
         env.append({"name": "O", "valueFrom": {"secretKeyRef": {"name": "maybe", "key": "k", "optional": True}}})
-        deployment("one", {"containers": [{"name": "c", "env": env}]})
-        deployment("two", {"initContainers": [{"name": "c", "env": [reference("keys", "redis-password")]}]})
+        deployment("one", {"containers": [{"name": "c", "env": env}]}, app="litellm")
+        password = {**reference("keys", "redis-password"), "name": "REDIS_PASSWORD"}
+        deployment("two", {"initContainers": [{"name": "c", "env": [password]}]}, app="litellm")
 
-    assert prerequisites(rendered(build)) == (
-        Expected("Namespace", "here", command="kubectl create namespace here"),
-        Expected(
-            "Secret",
-            "keys",
-            "here",
-            ("database-url", "master-key", "redis-password"),
-            command="kubectl create secret generic keys -n here"
-            ' --from-literal=database-url="<URL>"'
-            ' --from-literal=master-key="sk-$(openssl rand -hex 24)"'
-            ' --from-literal=redis-password="$(openssl rand -hex 24)"',
-        ),
+    namespace, secret = prerequisites(rendered(build))
+    assert namespace == Expected("Namespace", "here", command="kubectl create namespace here")
+    assert (secret.keys, secret.drawn) == (("database-url", "master-key", "redis-password"), ("master-key",))
+    assert secret.command == (
+        "kubectl create secret generic keys -n here \\\n"
+        "  --from-literal=database-url="
+        '"${DATABASE_URL:?postgresql://USER:PASSWORD@HOST:5432/NAME of your Postgres}" \\\n'
+        '  --from-literal=master-key="sk-$(openssl rand -hex 24)" \\\n'
+        '  --from-literal=redis-password="${REDIS_PASSWORD:?redis-password, which somebody else decides}"'
     )
 
 
@@ -171,7 +171,10 @@ def test_a_namespace_of_expected_secrets_comes_first():
 
     assert [(item.kind, item.command) for item in prerequisites(rendered(build))] == [
         ("Namespace", "kubectl create namespace here"),
-        ("Secret", 'kubectl create secret generic keys -n here --from-literal=k="$(openssl rand -hex 24)"'),
+        (
+            "Secret",
+            'kubectl create secret generic keys -n here \\\n  --from-literal=k="${K:?k, which somebody else decides}"',
+        ),
     ]
 
 
