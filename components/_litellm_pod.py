@@ -27,8 +27,6 @@ class ServerRef(TypedDict):
     """Secret with its API key."""
     key_entry: str
     """Entry of that Secret."""
-    pods: Mapping[str, str]
-    """Labels of its pods."""
 
 
 def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> dict[str, Any]:

@@ -26,8 +26,8 @@ def redis(
     password: dict[str, Any],
     clients: Mapping[str, str],
     opts: pulumi.ResourceOptions,
-) -> pulumi.Resource:
-    """Declare Redis with its Service and network rule; returns the Deployment."""
+) -> list[pulumi.Resource]:
+    """Declare Redis with its Service and network rule; returns what a client must wait for."""
     assert plan.image is not None, "only called for a Redis of our own"
     match = _k8s.selector(APP, REDIS_NAME)
     labels = _k8s.labels(APP, "limits", REDIS_NAME)
@@ -69,12 +69,12 @@ def redis(
         },
     }
     deployment = k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
-    k8s.core.v1.Service(
+    service = k8s.core.v1.Service(
         name,
         metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
         spec=_k8s.service_spec(match, "redis", plan.port),
         opts=opts,
     )
     allowed: Any = _k8s.network_policy(match, ingress=[{"from": [_k8s.pods(clients)], "ports": _k8s.tcp(plan.port)}])
-    k8s.networking.v1.NetworkPolicy(name, metadata=metadata, spec=allowed, opts=opts)
-    return deployment
+    policy = k8s.networking.v1.NetworkPolicy(name, metadata=metadata, spec=allowed, opts=opts)
+    return [deployment, service, policy]

@@ -16,7 +16,7 @@ from components import _exposure, _k8s
 from components._litellm_pod import CONFIG_PATH, MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
 from components._redis import redis
 from components.pod_scripts import source
-from planning.gateway import AUTH_MODULE, METRICS_PORT, PORT, litellm_config
+from planning.gateway import AUTH_MODULE, PORT, litellm_config
 from planning.plan import GatewayPlan
 
 APP, MIGRATION_APP = "litellm", "litellm-migration"
@@ -36,8 +36,8 @@ class LlmGatewayArgs(TypedDict):
     """Routes, limits, timeouts and sizes."""
     servers: Mapping[str, ServerRef]
     """Servers by name; every route names one of them."""
-    monitoring: Mapping[str, Any]
-    """Network peer that may read metrics."""
+    server_pods: Mapping[str, str]
+    """Labels of the pods of all servers, also of those that get no traffic, or no longer."""
     server_port: int
     """Port of the servers."""
     after: NotRequired[Sequence[pulumi.Resource]]
@@ -64,13 +64,15 @@ class LlmGateway(pulumi.ComponentResource):
         after: list[pulumi.Resource] = [*args.get("after", [])]
         if plan.redis and plan.redis.image:
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
-            after.append(redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child))
-        policy = k8s.networking.v1.NetworkPolicy(
-            name,
-            metadata=named,
-            spec=_network(args, match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-            opts=child,
-        )
+            after += redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child)
+        for role, spec in _network(args, match).items():
+            policy = k8s.networking.v1.NetworkPolicy(
+                f"{name}{role}",
+                metadata=_k8s.named(metadata, f"{plan.name}{role}"),
+                spec=spec,  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+                opts=child,
+            )
+            after.append(policy)
         account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
         urls = pulumi.Output.all(**{server: ref["url"] for server, ref in args["servers"].items()})
         hook = {} if plan.database else {f"{AUTH_MODULE}.py": source(AUTH_MODULE)}
@@ -83,7 +85,6 @@ class LlmGateway(pulumi.ComponentResource):
         )
         proxy = container(args["plan"], args["servers"], keys)
         pod = pod_spec(plan, proxy, account.metadata.name, config.metadata.name, match)
-        after.append(policy)
         if plan.database:
             after.append(self._migration(name, args, pod))
         deployment_spec: Any = {
@@ -91,7 +92,7 @@ class LlmGateway(pulumi.ComponentResource):
             "selector": {"matchLabels": match},
             "revisionHistoryLimit": 3,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod},
         }
         k8s.apps.v1.Deployment(
             name,
@@ -196,21 +197,30 @@ def _strong(key: str) -> str:
     return key
 
 
+def _outside(plan: GatewayPlan) -> dict[str, Any]:
+    """Annotations of the pods: only its Secret says where a database is, so another port would start no others."""
+    return {"annotations": {"llm-stack.io/database-port": str(plan.database.port)}} if plan.database else {}
+
+
 def _yaml(data: Mapping[str, object]) -> str:
     return yaml.safe_dump(data, sort_keys=False, width=120)
 
 
-def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, Any]:
-    """Anybody may ask (every request needs a key); the gateway itself reaches servers, Redis and Postgres only."""
+def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Anybody may ask (every request needs a key); the gateway itself reaches servers, Redis and Postgres only.
+
+    End of the name → spec, one for each destination, because rules add up: what only the former configuration needs is
+    an object that goes last, after the last pod of that configuration, and no update takes anything from a running pod.
+    """
     plan = args["plan"]
-    egress: list[dict[str, Any]] = [
-        {"to": [_k8s.pods(ref["pods"]) for ref in args["servers"].values()], "ports": _k8s.tcp(args["server_port"])}
-    ]
+    servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(args["server_port"])}
+    policies = {"": _k8s.network_policy(match, ingress=[{"ports": _k8s.tcp(PORT)}], egress=[servers])}
+    elsewhere = {plan.database.port} if plan.database else set[int]()
     if plan.redis and plan.redis.image:
-        egress.append({"to": [_k8s.pods(_k8s.selector("redis", "litellm-redis"))], "ports": _k8s.tcp(plan.redis.port)})
+        to_redis = {"to": [_k8s.pods(_k8s.selector("redis", "litellm-redis"))], "ports": _k8s.tcp(plan.redis.port)}
+        policies["-to-redis"] = _k8s.network_policy(match, egress=[to_redis])
     elif plan.redis:
-        egress.append({"ports": _k8s.tcp(plan.redis.port)})
-    if plan.database:
-        egress.append({"ports": _k8s.tcp(plan.database.port)})
-    ingress = [{"ports": _k8s.tcp(PORT)}, {"from": [dict(args["monitoring"])], "ports": _k8s.tcp(METRICS_PORT)}]
-    return _k8s.network_policy(match, ingress=ingress, egress=egress)
+        elsewhere.add(plan.redis.port)
+    for port in sorted(elsewhere):
+        policies[f"-to-{port}"] = _k8s.network_policy(match, egress=[{"ports": _k8s.tcp(port)}])
+    return policies

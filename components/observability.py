@@ -48,6 +48,10 @@ class ObservabilityArgs(TypedDict):
     """Labels of all server pods."""
     gateway: pulumi.Input[Mapping[str, str]]
     """Labels of the gateway pods."""
+    reader: str
+    """Namespace whose pods may read metrics."""
+    ports: Sequence[int]
+    """Ports with metrics."""
     alerts: Sequence[AlertArgs]
     """Alert rules."""
     dashboard: Mapping[str, Any]
@@ -72,6 +76,16 @@ class Observability(pulumi.ComponentResource):
         def metadata(object_name: str, **extra: str) -> Any:
             return {"namespace": args["namespace"], "name": object_name, "labels": {**labels, **extra}}
 
+        # named after who reads, so that another Prometheus is let in before the former one is shut out
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}-from-{args['reader']}",
+            metadata=metadata(f"metrics-from-{args['reader']}"),
+            spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+                {"app.kubernetes.io/part-of": _k8s.PART_OF},
+                ingress=[{"from": [_k8s.namespace_pods(args["reader"])], "ports": _k8s.tcp(*args["ports"])}],
+            ),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
         endpoint = {"interval": f"{args['scrape_interval_s']}s"}
         for monitored, match, port, path in (
             ("vllm", args["servers"], "http", "/metrics"),

@@ -103,16 +103,18 @@ class VllmServer(pulumi.ComponentResource):
             spec=_network(name, args, match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
             opts=child,
         )
-        key = _k8s.secret_env("VLLM_API_KEY", key_secret, key_entry)
-        pod = pod_spec(args, account.metadata.name, script.config_map, key, match)
-        self.workload = self._workload(name, args, named, labels, match, pod, [*args.get("after", []), policy])
-        """What serves, to depend on."""
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
             spec=_k8s.service_spec(_service_selector(name, args, match), "http", PORT),
             opts=child,
         )
+        key = _k8s.secret_env("VLLM_API_KEY", key_secret, key_entry)
+        pod = pod_spec(args, account.metadata.name, script.config_map, key, match)
+        # what leads to the pods is there before them, and goes after them
+        after = [*args.get("after", []), policy, service]
+        self.workload = self._workload(name, args, named, labels, match, pod, after)
+        """What serves, to depend on."""
         k8s.policy.v1.PodDisruptionBudget(
             name,
             metadata=named,
@@ -121,8 +123,8 @@ class VllmServer(pulumi.ComponentResource):
         )
         if args["scaling"]:
             target = _scaling.Target(name, "LeaderWorkerSet" if args["nodes_per_replica"] > 1 else "Deployment")
-            after = [*args.get("after", []), self.workload]
-            _scaling.autoscaler(target, named, args["scaling"], pulumi.ResourceOptions(parent=self, depends_on=after))
+            scales = pulumi.ResourceOptions(parent=self, depends_on=[*args.get("after", []), self.workload])
+            _scaling.autoscaler(target, named, args["scaling"], scales)
         self.url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
         self.model_name = pulumi.Output.from_input(args["model_name"])
         self.metrics_selector = pulumi.Output.from_input(match)

@@ -15,9 +15,13 @@ from components.observability import AlertArgs, ObservabilityArgs
 from components.operators import ReleaseArgs
 from components.vllm_server import ScalingArgs, VllmServer, VllmServerArgs
 from planning.arguments import PORT
+from planning.gateway import METRICS_PORT
 from planning.gateway import NAME as GATEWAY
 from planning.plan import Plan, PoolPlan, ServerPlan
 from planning.servers import CACHE_ROOT
+
+# Labels of the pods of every server.
+SERVER_PODS = {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF}
 
 
 def release_args(plan: Plan) -> dict[str, ReleaseArgs]:
@@ -89,7 +93,6 @@ def server_args(
     pool, resources, timing = plan.pools[server.pool], server.resources, server.timing
     needed = ["lws"] if server.nodes_per_replica > 1 else []
     needed += ["keda", "prometheus-adapter"] if server.scaling else []
-    clients = [_k8s.pods(_k8s.selector("litellm", GATEWAY)), _k8s.namespace_pods(plan.observability.namespace)]
     return {
         "namespace": namespace,
         "model_name": server.model_name,
@@ -128,7 +131,7 @@ def server_args(
         "progress_deadline_s": timing.progress_deadline_s,
         "await_timeout_s": timing.await_timeout_s,
         "scaling": cast("ScalingArgs", asdict(server.scaling)) if server.scaling else None,
-        "clients": clients,
+        "clients": [_k8s.pods(_k8s.selector("litellm", GATEWAY))],
         "master_key": master_key,
         "existing_secret": plan.gateway.existing_secret,
         "after": [
@@ -151,7 +154,6 @@ def gateway_args(
             "url": servers[route.server].url,
             "key_secret": servers[route.server].key_secret,
             "key_entry": servers[route.server].key_entry,
-            "pods": _k8s.selector(VLLM_APP, route.server),
         }
         for route in plan.gateway.routes
     }
@@ -159,7 +161,7 @@ def gateway_args(
         "namespace": namespace,
         "plan": plan.gateway,
         "servers": refs,
-        "monitoring": _k8s.namespace_pods(plan.observability.namespace),
+        "server_pods": SERVER_PODS,
         "server_port": PORT,
         "after": [servers[server.name].workload for server in plan.servers if server.canary],
         "master_key": master_key,
@@ -182,8 +184,10 @@ def observability_args(
         "release": watched.release,
         "scrape_interval_s": watched.scrape_interval_s,
         "runbook_url": watched.runbook_url,
-        "servers": {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF},
+        "servers": SERVER_PODS,
         "gateway": gateway_selector,
+        "reader": watched.namespace,
+        "ports": [PORT, METRICS_PORT],
         "alerts": [cast("AlertArgs", asdict(alert)) for alert in watched.alerts],
         "dashboard": watched.dashboard,
         "adapter_rules": watched.adapter_rules,

@@ -47,6 +47,7 @@ def test_the_gateway_has_these_children():
         ("Service", "gateway-redis", "litellm-redis"),
         ("NetworkPolicy", "gateway-redis", "litellm-redis"),
         ("NetworkPolicy", "gateway", "litellm"),
+        ("NetworkPolicy", "gateway-to-redis", "litellm-to-redis"),
         ("ServiceAccount", "gateway", "litellm"),
         ("ConfigMap", "gateway-config", "gateway-config-auto"),
         ("Deployment", "gateway", "litellm"),
@@ -56,7 +57,7 @@ def test_the_gateway_has_these_children():
 
 
 def test_the_proxy_is_replaced_without_a_gap():
-    """Two replicas by default, a new pod before an old one goes, after Redis and the network rule."""
+    """Two replicas by default, a new pod before an old one goes, after Redis and the network rules of both."""
     deployed = stack(minimal())
     spec = proxy(deployed)["spec"]
     assert {key: value for key, value in spec.items() if key != "template"} == {
@@ -70,6 +71,9 @@ def test_the_proxy_is_replaced_without_a_gap():
         "Deployment/gateway-redis",
         "Namespace/llm-serving",
         "NetworkPolicy/gateway",
+        "NetworkPolicy/gateway-redis",
+        "NetworkPolicy/gateway-to-redis",
+        "Service/gateway-redis",
         "ServiceAccount/gateway",
     }
     assert deployed.manifest("Deployment", "litellm").options.timeouts == {"create": "15m", "update": "15m"}
@@ -255,8 +259,8 @@ def test_an_existing_redis_is_used_and_none_is_run():
     assert (values["REDIS_HOST"], values["REDIS_PORT"]) == ("redis.example.com", "6380")
     assert values["REDIS_PASSWORD"] == "secret:llm-keys/redis-password"
     assert [name for _, name, _ in deployed.children("gateway") if "redis" in name] == []
-    assert {"ports": [{"port": 6380, "protocol": "TCP"}]} in deployed.object("NetworkPolicy", "litellm")["spec"][
-        "egress"
+    assert deployed.object("NetworkPolicy", "litellm-to-6380")["spec"]["egress"] == [
+        {"ports": [{"port": 6380, "protocol": "TCP"}]}
     ]
 
 
@@ -265,7 +269,7 @@ def test_without_redis_nothing_of_it_is_left():
     alone = {"replicas": 1, "redis": {"kind": "none"}}
     with_redis, without = stack(minimal(gateway={"replicas": 1})), stack(minimal(gateway=alone))
     own, bare = with_redis.children("gateway"), without.children("gateway")
-    assert bare == [child for child in own if child[1] != "gateway-redis"]
+    assert bare == [child for child in own if child[1] not in ("gateway-redis", "gateway-to-redis")]
     values, bare_values = (environment(container_of(proxy(deployed))) for deployed in (with_redis, without))
     assert bare_values == {key: value for key, value in values.items() if not key.startswith("REDIS_")}
     egress = without.object("NetworkPolicy", "litellm")["spec"]["egress"]
@@ -414,25 +418,27 @@ def test_ingress(tls: str | None, spec_tls: Any, endpoint: str):
 
 
 def test_the_gateway_reaches_what_it_needs():
-    """Anybody may ask, only Prometheus may read metrics; out to servers, Redis and the database, nowhere else."""
-    spec = stack(minimal(gateway=DATABASE)).object("NetworkPolicy", "litellm")["spec"]
-    servers = {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/instance": "vllm-small"}
-    assert spec == {
-        "podSelector": {"matchLabels": MATCH},
-        "policyTypes": ["Ingress", "Egress"],
-        "ingress": [
-            {"ports": [{"port": 4000, "protocol": "TCP"}]},
-            {
-                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
-                "ports": [{"port": 4002, "protocol": "TCP"}],
-            },
-        ],
-        "egress": [
-            {"to": [{"podSelector": {"matchLabels": servers}}], "ports": [{"port": 8000, "protocol": "TCP"}]},
-            {"to": [{"podSelector": {"matchLabels": REDIS}}], "ports": [{"port": 6379, "protocol": "TCP"}]},
-            {"ports": [{"port": 5432, "protocol": "TCP"}]},
-        ],
+    """Anybody may ask; out to all servers, Redis and the database, nowhere else, and one rule for each of them."""
+    deployed = stack(minimal(gateway=DATABASE))
+    servers = {"app.kubernetes.io/name": "vllm", "app.kubernetes.io/part-of": "llm-stack"}
+    out = {
+        "litellm": {"to": [{"podSelector": {"matchLabels": servers}}], "ports": [{"port": 8000, "protocol": "TCP"}]},
+        "litellm-to-redis": {
+            "to": [{"podSelector": {"matchLabels": REDIS}}],
+            "ports": [{"port": 6379, "protocol": "TCP"}],
+        },
+        "litellm-to-5432": {"ports": [{"port": 5432, "protocol": "TCP"}]},
     }
+    expected = {
+        name: {"podSelector": {"matchLabels": MATCH}, "policyTypes": ["Egress"], "egress": [rule]}
+        for name, rule in out.items()
+    }
+    expected["litellm"] |= {
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"ports": [{"port": 4000, "protocol": "TCP"}]}],
+    }
+    found = {body["metadata"]["name"]: body["spec"] for body in deployed.objects("NetworkPolicy")}
+    assert {name: spec for name, spec in found.items() if spec["podSelector"] == {"matchLabels": MATCH}} == expected
 
 
 # --- canaries ---------------------------------------------------------------------------------------------------------
@@ -460,9 +466,7 @@ def test_a_canary_shares_traffic_and_limits_by_weight():
 
 
 def test_a_full_canary_gets_everything():
-    """At 100 only the twin is routed and reached, without a weight, and the configured strategy is back."""
+    """At 100 only the twin is routed, without a weight, and the configured strategy is back."""
     deployed = canary(100)
     assert routes(deployed) == [("vllm-small-canary", None, 100)]
     assert gateway_config(deployed)["router_settings"]["routing_strategy"] == "least-busy"
-    first = deployed.object("NetworkPolicy", "litellm")["spec"]["egress"][0]["to"]
-    assert [peer["podSelector"]["matchLabels"]["app.kubernetes.io/instance"] for peer in first] == ["vllm-small-canary"]

@@ -22,8 +22,9 @@ def rules(deployed: Deployed) -> dict[str, Any]:
 
 
 def test_observability_has_these_children():
-    """Two monitors, the rules, the dashboard; the adapter's rules only with the hpa driver."""
+    """Who may read, two monitors, the rules, the dashboard; the adapter's rules only with the hpa driver."""
     always = [
+        ("NetworkPolicy", "observability-from-monitoring", "metrics-from-monitoring"),
         ("PodMonitor", "observability-vllm", "vllm"),
         ("PodMonitor", "observability-litellm", "litellm"),
         ("PrometheusRule", "observability-alerts", "llm-serving"),
@@ -34,6 +35,21 @@ def test_observability_has_these_children():
         *always,
         ("ConfigMap", "observability-adapter", "prometheus-adapter-rules"),
     ]
+
+
+def test_prometheus_may_read_metrics_of_all_pods():
+    """Its namespace reaches the two ports with metrics; a rule for another namespace is another object."""
+    deployed = stack(minimal(observability={"namespace": "watch"}))
+    assert deployed.object("NetworkPolicy", "metrics-from-watch")["spec"] == {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/part-of": "llm-stack"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {
+                "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "watch"}}}],
+                "ports": [{"port": port, "protocol": "TCP"} for port in (8000, 4002)],
+            }
+        ],
+    }
 
 
 @pytest.mark.parametrize(

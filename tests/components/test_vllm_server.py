@@ -54,8 +54,8 @@ def test_a_server_has_these_children():
         ("ServiceAccount", "vllm-small", "vllm-small"),
         ("ConfigMap", "vllm-small-prewarm", "vllm-small-prewarm-auto"),
         ("NetworkPolicy", "vllm-small", "vllm-small"),
-        ("Deployment", "vllm-small", "vllm-small"),
         ("Service", "vllm-small", "vllm-small"),
+        ("Deployment", "vllm-small", "vllm-small"),
         ("PodDisruptionBudget", "vllm-small", "vllm-small"),
     ]
 
@@ -102,7 +102,7 @@ def test_on_a_full_pool_pods_are_replaced_in_place():
 
 
 def test_the_engine_waits_as_long_as_planned():
-    """Create and update may take the planned time, and the server comes after nodes, weights and its network rule."""
+    """Create and update may take the planned time, and the server comes after nodes, weights and what leads to it."""
     deployed = stack(minimal())
     (plan,) = deployed.plan.servers
     timeout = f"{plan.timing.await_timeout_s}s"
@@ -114,6 +114,7 @@ def test_the_engine_waits_as_long_as_planned():
         "Namespace/llm-serving",
         "NetworkPolicy/vllm-small",
         "PersistentVolumeClaim/weights-qwen--qwen3-0-6b-c1899de2",
+        "Service/vllm-small",
         "ServiceAccount/vllm-small",
     }
 
@@ -249,7 +250,7 @@ def test_replicas_are_spread_softly_and_per_revision():
 
 
 def test_service_budget_and_network_rule():
-    """A named port that is not awaited, one disruption at a time, and the gateway and Prometheus as only clients."""
+    """A named port that is not awaited, one disruption at a time, and the gateway as only client."""
     deployed = stack(minimal())
     service = deployed.object("Service", "vllm-small")
     assert service["spec"] == {
@@ -271,10 +272,7 @@ def test_service_budget_and_network_rule():
         "policyTypes": ["Ingress"],
         "ingress": [
             {
-                "from": [
-                    {"podSelector": {"matchLabels": gateway}},
-                    {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
-                ],
+                "from": [{"podSelector": {"matchLabels": gateway}}],
                 "ports": [{"port": 8000, "protocol": "TCP"}],
             }
         ],
