@@ -14,7 +14,8 @@ from settings.load import ConfigError, load
 
 config = load()
 try:
-    plan = resolve(config.settings, load_catalog(), config.problems)
+    has_token = config.secrets.hugging_face_token is not None
+    plan = resolve(config.settings, load_catalog(), config.problems, has_hub_token=has_token)
 except Refused as refused:
     raise ConfigError(refused.problems) from None
 secrets = config.secrets

@@ -15,7 +15,8 @@ from components.pod_scripts import source
 from planning import scratch
 
 APP = "model-weights"
-STAGING_MEMORY = "8Gi"
+# Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence (preview/prerequisites.py).
+GATED = {"llm-stack.io/gated": "true"}
 
 
 class CheckpointArgs(TypedDict):
@@ -37,6 +38,8 @@ class CheckpointArgs(TypedDict):
     """Fewer safetensors bytes than this are refused as incomplete."""
     await_timeout_s: int
     """How long the Job may take."""
+    gated: bool
+    """Whether the hub gives it only to accounts that accepted its licence."""
 
 
 class ModelWeightsArgs(TypedDict):
@@ -68,6 +71,14 @@ class ModelWeightsArgs(TypedDict):
     """Numeric user of the Jobs."""
     gid: int
     """Numeric group of the Jobs; owns the files."""
+    token_variable: str
+    """Environment variable in which the hub's client finds its token."""
+    client_env: Mapping[str, str]
+    """What else the client is told by its environment."""
+    memory_gib: int
+    """Memory a Job asks for, GiB."""
+    memory_limit_gib: int
+    """Memory a Job may use, GiB."""
     checkpoints: Sequence[CheckpointArgs]
     """What to fetch."""
 
@@ -153,8 +164,7 @@ class ModelWeights(pulumi.ComponentResource):
 
     def _token(self, name: str, args: ModelWeightsArgs, metadata: Any) -> dict[str, Any] | None:
         """The hub token as an environment variable, from our Secret or from one that exists."""
-        variable = "HF_TOKEN" if args["hub_kind"] == "huggingface" else "MODELSCOPE_API_TOKEN"
-        token, existing = args.get("token"), args.get("token_secret")
+        variable, token, existing = args["token_variable"], args.get("token"), args.get("token_secret")
         if existing:
             return _k8s.secret_env(variable, existing, "token")
         if token is None:
@@ -181,12 +191,12 @@ class ModelWeights(pulumi.ComponentResource):
         environment = {
             "EXPECTED_BYTES": str(checkpoint["least_bytes"]),
             "HF_HOME": "/tmp/huggingface",  # noqa: S108 - an emptyDir of this pod
-            "HF_XET_HIGH_PERFORMANCE": "1",
             "HOME": "/tmp",  # noqa: S108 - an emptyDir of this pod
             "HUB_KIND": args["hub_kind"],
             "MODEL_REPO": checkpoint["model"],
             "MODEL_REVISION": checkpoint["revision"],
             "TARGET_DIR": checkpoint["directory"],
+            **args["client_env"],
         }
         if args["hub_endpoint"]:
             variable = "HF_ENDPOINT" if args["hub_kind"] == "huggingface" else "MODELSCOPE_ENDPOINT"
@@ -207,8 +217,12 @@ class ModelWeights(pulumi.ComponentResource):
                     "securityContext": _k8s.DROP_ALL,
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "resources": {
-                        "requests": {"cpu": "2", "memory": "4Gi", **_k8s.disk(scratch.DOWNLOAD.disk_mib)},
-                        "limits": {"memory": STAGING_MEMORY},
+                        "requests": {
+                            "cpu": "2",
+                            "memory": f"{args['memory_gib']}Gi",
+                            **_k8s.disk(scratch.DOWNLOAD.disk_mib),
+                        },
+                        "limits": {"memory": f"{args['memory_limit_gib']}Gi"},
                     },
                     "volumeMounts": [
                         {"name": "models", "mountPath": args["mount_path"]},
@@ -235,9 +249,12 @@ class ModelWeights(pulumi.ComponentResource):
             "template": {"metadata": {"labels": labels}, "spec": pod},
         }
         timeout = f"{checkpoint['await_timeout_s'] + 120}s"
+        job = _k8s.job_metadata({"namespace": args["namespace"], "labels": labels}, checkpoint["claim_name"])
+        if checkpoint["gated"]:
+            job = _k8s.annotated(job, {**job["annotations"], **GATED})
         return k8s.batch.v1.Job(
             f"{name}-{checkpoint['name']}",
-            metadata=_k8s.job_metadata({"namespace": args["namespace"], "labels": labels}, checkpoint["claim_name"]),
+            metadata=job,
             spec=spec,
             opts=pulumi.ResourceOptions(
                 parent=self,

@@ -19,6 +19,7 @@ from planning.gateway import METRICS_PORT
 from planning.gateway import NAME as GATEWAY
 from planning.plan import Plan, PoolPlan, ServerPlan
 from planning.servers import CACHE_ROOT
+from planning.weights import TOKEN_VARIABLES
 
 # Labels of the pods of every server.
 SERVER_PODS = {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF}
@@ -76,6 +77,10 @@ def weights_args(plan: Plan, namespace: pulumi.Input[str], token: pulumi.Output[
         "image": weights.image.reference if weights.image else "",
         "uid": weights.image.uid if weights.image else 0,
         "gid": weights.image.gid if weights.image else 0,
+        "token_variable": TOKEN_VARIABLES[weights.hub_kind],
+        "client_env": weights.client_env,
+        "memory_gib": weights.memory_gib,
+        "memory_limit_gib": weights.memory_limit_gib,
         "checkpoints": [cast("CheckpointArgs", asdict(item)) for item in weights.checkpoints],
     }
 

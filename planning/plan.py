@@ -226,6 +226,8 @@ class CheckpointPlan:
     least_bytes: int
     download_s: int
     await_timeout_s: int
+    gated: bool = False
+    """Whether the hub gives it only to accounts that accepted its licence."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,11 @@ class WeightsPlan:
     token_secret: str | None
     image: ImagePlan | None
     checkpoints: tuple[CheckpointPlan, ...]
+    client_env: Mapping[str, str]
+    """What else the hub's client is told by its environment."""
+    memory_gib: int
+    memory_limit_gib: int
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """`resolve(settings, catalog) -> Plan`: all that follows from a configuration, or every reason why nothing does."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from catalog.load import Catalog
 from planning import known_bad
@@ -27,16 +28,19 @@ from planning.rollout import rollout
 from planning.scaling import adapter_rules, scaling
 from planning.scratch import MIB_PER_GIB, fullest_mib, least_disk_gib, server_scratch
 from planning.servers import Draft, draft, server_name
-from planning.weights import weights
+from planning.weights import apart, gated_warnings, weights
 from settings.problems import Problem, Refused
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
 
 SCRAPE_INTERVAL_S = 15
 
 
-def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence[Problem] = ()) -> Plan:
+def resolve(
+    settings: StackSettings | None, catalog: Catalog, problems: Sequence[Problem] = (), *, has_hub_token: bool = False
+) -> Plan:
     """Plans a whole stack.
 
+    `has_hub_token`: whether the stack's secrets have a token of the hub; what it is, no plan knows.
     `problems` are those already found in the settings; they are reported together with what planning finds. Raises
     `settings.Refused` with all of them, so the plan that is returned can be deployed.
     """
@@ -47,6 +51,8 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
     pools = resolve_pools(settings, catalog, found)
     context = Context(settings, catalog, pools, images, found)
     drafts = [server for name, model in settings.models.items() for server in draft(context, name, model)]
+    checkpoints = apart([server.checkpoint for server in drafts])
+    drafts = [replace(server, checkpoint=checkpoints[server.checkpoint.directory]) for server in drafts]
     _check_capacity(context, drafts)
     url = prometheus_url(settings)
     servers = tuple(_server(context, item, drafts, url) for item in drafts)
@@ -86,6 +92,7 @@ def resolve(settings: StackSettings | None, catalog: Catalog, problems: Sequence
         warnings=(
             *_warnings(settings, catalog, pools, servers),
             *known_bad.warnings(used.values(), planned_releases, catalog),
+            *gated_warnings(planned_weights.checkpoints, settings.weights, has_token=has_hub_token),
         ),
     )
 

@@ -7,6 +7,7 @@ cannot grow, so one that is shared by a changing set of models would sooner or l
 import hashlib
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil
 from urllib.parse import urlsplit
 
@@ -17,6 +18,11 @@ from planning.timing import download_s, download_timeout_s
 from settings.schema import HubSettings, WeightsSettings
 
 MOUNT_PATH = "/models"
+# The environment variable of a client's token, by the kind of its hub.
+TOKEN_VARIABLES = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
+# HF_XET_HIGH_PERFORMANCE buffers up to this much, whatever the container's limit; without it the buffers follow from
+# the limit (xet-runtime 1.7.0, src/config/groups/reconstruction.rs, on docs.rs; read 2026-11-28).
+XET_HIGH_PERFORMANCE_GIB = 64
 # Filesystem overhead, and room for one more copy of the largest single file while it is checked.
 CLAIM_MARGIN = 1.15
 # What a revision is called when nobody has pinned one: the hub's newest, whatever branch the hub calls so.
@@ -59,6 +65,7 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
         least_bytes=_least_bytes(model),
         download_s=expected,
         await_timeout_s=0 if existing else download_timeout_s(expected),
+        gated=model.gated and settings.hub.kind == "huggingface" and not existing,
     )
 
 
@@ -67,14 +74,64 @@ def _name(slug: str, revision: str) -> str:
     name = f"{slug.lower().replace('.', '-').replace('_', '-')}-{revision[:8]}"
     if len(name) <= JOB_NAME_LIMIT:
         return name
-    digest = hashlib.sha256(f"{slug}@{revision}".encode()).hexdigest()[:8]
+    return _hashed(name, f"{slug}@{revision}")
+
+
+def apart(checkpoints: Sequence[CheckpointPlan]) -> dict[str, CheckpointPlan]:
+    """Directory → checkpoint, no two under one name: where names meet, all but the first revision end in a hash.
+
+    The first is that of the lowest commit, so the order of models in a stack file renames no claim.
+    """
+    found: dict[str, CheckpointPlan] = {}
+    taken: set[str] = set()
+    for item in sorted({item.directory: item for item in checkpoints}.values(), key=lambda item: item.directory):
+        chosen = item
+        if item.name in taken:
+            name = _hashed(item.name, item.directory)
+            ours = item.claim_name == f"weights-{item.name}"
+            chosen = replace(item, name=name, claim_name=f"weights-{name}" if ours else item.claim_name)
+        taken.add(chosen.name)
+        found[item.directory] = chosen
+    return found
+
+
+def _hashed(name: str, key: str) -> str:
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     return f"{name[: JOB_NAME_LIMIT - 9].rstrip('-')}-{digest}"
+
+
+def gated_warnings(checkpoints: Sequence[CheckpointPlan], settings: WeightsSettings, *, has_token: bool) -> list[str]:
+    """What is said of checkpoints that the hub refuses to whoever is nobody."""
+    if has_token or settings.hub.token_secret is not None:
+        return []
+    return [
+        f"{item.model} is gated and there is no hub token, so its download will be refused; accept its licence on the "
+        "hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
+        for item in checkpoints
+        if item.gated
+    ]
+
+
+def _client_env(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, str]]:
+    """(environment, reasons): Xet is off where its servers cannot be had, and as large as the Job's memory allows."""
+    hub, memory_gib = settings.hub, settings.download_memory_gib
+    if hub.kind != "huggingface":
+        return {}, {}
+    if not (hub.endpoint is None if hub.xet is None else hub.xet):
+        why = "false: mirrors do not serve Xet, whose servers are beside the hub" if hub.xet is None else "given"
+        return {"HF_HUB_DISABLE_XET": "1"}, {"hub.xet": why}
+    if memory_gib < XET_HIGH_PERFORMANCE_GIB:
+        return {}, {}
+    return {"HF_XET_HIGH_PERFORMANCE": "1"}, {
+        "downloadMemoryGib": f"{memory_gib} GiB hold Xet's large buffers ({XET_HIGH_PERFORMANCE_GIB} GiB)"
+    }
 
 
 def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], image: ImagePlan) -> WeightsPlan:
     """The claims and their Jobs, which run `image`; servers that use the same revision share one."""
     distinct = {item.directory: item for item in checkpoints}
     private, port = _endpoint(settings.hub)
+    environment, reasons = _client_env(settings)
     return WeightsPlan(
         storage_class=settings.storage_class,
         existing_claim=settings.claim_name,
@@ -87,6 +144,10 @@ def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], im
         token_secret=settings.hub.token_secret,
         image=None if settings.claim_name else image,
         checkpoints=tuple(distinct.values()),
+        client_env=environment,
+        memory_gib=settings.download_memory_gib // 2,
+        memory_limit_gib=settings.download_memory_gib,
+        reasons={} if settings.claim_name else reasons,
     )
 
 

@@ -53,6 +53,7 @@ def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
         *claims,
         *_storage_classes(found),
         *_gateways(found),
+        *_licences(found),
         *_nodes(found),
         *_api_groups(found),
     )
@@ -190,6 +191,19 @@ def _gateways(found: Sequence[Manifest]) -> Iterator[Expected]:
                 yield Expected("Gateway", parent["name"], parent.get("namespace", manifest.namespace), note=listener)
         elif manifest.kind == "Ingress" and spec.get("ingressClassName"):
             yield Expected("IngressClass", spec["ingressClassName"])
+
+
+def _licences(found: Sequence[Manifest]) -> Iterator[Expected]:
+    """Gated checkpoints that nobody's token asks for: the hub would refuse their downloads."""
+    for manifest in found:
+        if manifest.kind != "Job" or "llm-stack.io/gated" not in manifest.body["metadata"].get("annotations", {}):
+            continue
+        (container,) = manifest.body["spec"]["template"]["spec"]["containers"]
+        values = {item["name"]: item.get("value") for item in container["env"]}
+        if "HF_TOKEN" not in values:
+            note = "gated: an account that accepted its licence, and a token of it"
+            command = "pulumi config set --secret huggingFaceToken <TOKEN>"
+            yield Expected("Access to", values["MODEL_REPO"], note=note, command=command)
 
 
 def _nodes(found: Sequence[Manifest]) -> Iterator[Expected]:

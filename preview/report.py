@@ -106,7 +106,7 @@ def _weights(weights: WeightsPlan) -> RenderableType:
         if not weights.existing_claim:
             size += f" on a claim of {checkpoint.claim_gib:,} GiB, {minutes(checkpoint.download_s)} to fetch"
         checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
-    return Group(text, listed(checkpoints))
+    return Group(text, reasons(weights.reasons), listed(checkpoints))
 
 
 def _declared(records: Sequence[Record], found: Sequence[Manifest], width: int) -> RenderableType:

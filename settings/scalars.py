@@ -123,6 +123,8 @@ ROLE_NAME = r"[A-Za-z0-9_+=,.@-]{1,64}"
 RoleName = Annotated[str, AfterValidator(_role)]
 # Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB (Amazon EBS).
 DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32)]
+# A client of a hub hashes and buffers several files at a time.
+DownloadGib = Annotated[int, BeforeValidator(_number), Field(ge=4, le=1024)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
 # Seconds an autoscaler may look back, and between two of its steps (Kubernetes API, HPAScalingRules, HPAScalingPolicy).
 # KEDA hands both on to an autoscaler of Kubernetes, where a larger one would leave the server without any.

@@ -82,13 +82,58 @@ def test_the_job_is_told_what_to_fetch():
     assert fetch(stack(minimal())) == {
         "EXPECTED_BYTES": "1192099840",
         "HF_HOME": "/tmp/huggingface",
-        "HF_XET_HIGH_PERFORMANCE": "1",
         "HOME": "/tmp",
         "HUB_KIND": "huggingface",
         "MODEL_REPO": "Qwen/Qwen3-0.6B",
         "MODEL_REVISION": REVISION,
         "TARGET_DIR": DIRECTORY,
     }
+
+
+@pytest.mark.parametrize(
+    ("weights", "told", "memory"),
+    [
+        ({}, {}, ("4Gi", "8Gi")),
+        ({"downloadMemoryGib": 63}, {}, ("31Gi", "63Gi")),
+        ({"downloadMemoryGib": 64}, {"HF_XET_HIGH_PERFORMANCE": "1"}, ("32Gi", "64Gi")),
+        ({"hub": {"xet": False}, "downloadMemoryGib": 64}, {"HF_HUB_DISABLE_XET": "1"}, ("32Gi", "64Gi")),
+        ({"hub": {"endpoint": "https://hf-mirror.com"}}, {"HF_HUB_DISABLE_XET": "1"}, ("4Gi", "8Gi")),
+        ({"hub": {"endpoint": "https://hf-mirror.com", "xet": True}}, {}, ("4Gi", "8Gi")),
+        ({"hub": {"kind": "modelscope"}, "downloadMemoryGib": 64}, {}, ("32Gi", "64Gi")),
+    ],
+)
+def test_xet_is_what_the_hub_serves_and_the_memory_holds(weights: dict, told: dict[str, str], memory: tuple):
+    """Off with a mirror, unless it is said to serve it; with its large buffers only where the Job may have them."""
+    deployed = stack(minimal(weights=weights))
+    resources = container_of(job(deployed))["resources"]
+    assert {key: value for key, value in fetch(deployed).items() if "XET" in key} == told
+    assert (resources["requests"]["memory"], resources["limits"]["memory"]) == memory
+
+
+GATED = {"models": {"small": {"model": "meta-llama/Llama-3.1-8B-Instruct"}}, "gpuPools": {"l4": {"gpusPerNode": 2}}}
+GATED_WARNING = (
+    "meta-llama/Llama-3.1-8B-Instruct is gated and there is no hub token, so its download will be refused; accept its "
+    "licence on the hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, True),
+        ({"huggingFaceToken": HUB_TOKEN}, False),
+        ({"weights": {"hub": {"tokenSecret": "hub"}}}, False),
+        ({"weights": {"hub": {"kind": "modelscope"}}}, False),
+        ({"weights": {"storageClass": None, "kind": "existingClaim", "claimName": "disk"}}, False),
+    ],
+)
+def test_a_gated_checkpoint_without_a_token_is_said_before_its_download_fails(changes: dict, said: bool):
+    """A warning of the plan, and a line among what the cluster is expected to have; neither with a token."""
+    deployed = stack(minimal(**GATED, **changes))
+    expected = [str(item) for item in prerequisites(deployed.manifests) if item.kind == "Access to"]
+    line = "meta-llama/Llama-3.1-8B-Instruct: gated: an account that accepted its licence, and a token of it"
+    assert expected == ([f"Access to {line}"] if said else [])
+    assert (GATED_WARNING in deployed.plan.warnings) == said
 
 
 def test_the_job_writes_and_servers_read():

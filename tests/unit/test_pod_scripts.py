@@ -31,6 +31,7 @@ NAME = f"acme/tiny@{REVISION}"
 FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
 TOKEN = "hf_doNotPrintMe"
+RECORD_BYTES = len(f"{REVISION}\n{'a' * 64}\n1.5\n")
 
 FAKE_CLIENT = r"""
 import fnmatch, hashlib, json, os, pathlib, signal, sys
@@ -58,6 +59,12 @@ if words[0] == "download":
         (local / name).parent.mkdir(exist_ok=True)
         (local / name).write_bytes(path.read_bytes())
         call["copied"].append(name)
+    for name, path in hub.items():
+        if sys.argv[0].endswith("hf") and (local / name).exists():
+            record = local / ".cache" / "huggingface" / "download" / f"{name}.metadata"
+            record.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            record.write_text(f"{os.environ.get('FAKE_COMMIT') or os.environ['MODEL_REVISION']}\n{digest}\n1.5\n")
     for text in plan.get("say", []):
         print(text, file=sys.stderr)
     if "thief" in plan:
@@ -71,11 +78,15 @@ elif plan.get("verify"):
     print(plan["verify"], file=sys.stderr)
     status = 1
 else:
+    count = 0
     for name, path in hub.items():
+        count += (local / name).exists()
         want = hashlib.sha256(path.read_bytes()).hexdigest()
         if (local / name).exists() and (got := hashlib.sha256((local / name).read_bytes()).hexdigest()) != want:
             print(f"  - {name}: expected {want} (sha256), got {got}")
             status = 1
+    if not status:
+        print(f"Verified {count} file(s) for model 'acme/tiny'. All checksums match.")
 with calls.open("a") as stream:
     stream.write(json.dumps(call) + "\n")
 sys.exit(status)
@@ -89,6 +100,82 @@ def safetensors(payload: bytes) -> bytes:
     layout = {n: {"dtype": "U8", "shape": [b - a], "data_offsets": [a, b]} for n, (a, b) in tensors.items()}
     header = json.dumps({"__metadata__": {"format": "pt"}} | layout).encode()
     return len(header).to_bytes(8, "little") + header + payload
+
+
+def with_header(header: object, data: bytes = b"", length: int | None = None) -> bytes:
+    """Return a file with this header, as JSON unless it is bytes, and a header length of its own if one is given."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + data
+
+
+def tensor(*offsets: object, shape: object = (4,), dtype: object = "U8") -> dict[str, object]:
+    """Return an entry of a header: four bytes, unless told otherwise."""
+    return {"dtype": dtype, "shape": shape, "data_offsets": list(offsets)}
+
+
+PARSE = "its header does not parse"
+COUNTS, SHAPE = (
+    "its tensor 'w' has offsets or a shape that are no counts",
+    "its tensor 'w' has another size than its shape",
+)
+ODD_SAFETENSORS = [
+    (safetensors(b"one" * 100)[:-1], "it has 465 bytes, its header says 466"),
+    (safetensors(b"one" * 100) + b"x", "it has 467 bytes, its header says 466"),
+    (b"", PARSE),
+    (b"\x80\x04not safetensors at all", "its header claims 7021991928458511488 bytes, at most 100000000 are allowed"),
+    (with_header({}, length=100_000_001), "its header claims 100000001 bytes, at most 100000000 are allowed"),
+    (with_header({}, length=100_000_000), "it has 10 bytes, its header says 100000008"),
+    (with_header(b"[" * 200_000), PARSE),
+    (with_header(b'{"w":' * 100_000 + b"}" * 100_000), PARSE),
+    (with_header(b"\xff\xfe{}"), PARSE),
+    (with_header('{"w": 1}'.encode("utf-16")), PARSE),
+    (with_header(b'{"w": ' + b"9" * 10_000 + b"}"), PARSE),
+    (with_header([]), PARSE),
+    (with_header(None), PARSE),
+    (with_header(b'{"w": {}, "w": {}}'), PARSE),
+    (with_header({"__metadata__": []}), PARSE),
+    (with_header({"__metadata__": {"format": 1}}), "its __metadata__ is not of text alone"),
+    (with_header({"w": 1}), "its tensor 'w' is no entry of a tensor"),
+    (with_header({"w": {"dtype": "U8"}}), "its tensor 'w' is no entry of a tensor"),
+    (with_header({"w": tensor(0, 4, dtype=8)}, b"data"), "its tensor 'w' is no entry of a tensor"),
+    (with_header({"w": tensor(0, 4, 8)}, b"data"), "its tensor 'w' is no entry of a tensor"),
+    (with_header({"w": tensor(0, 4, dtype="U1")}, b"data"), "its tensor 'w' has the unknown type 'U1'"),
+    (with_header({"w": tensor(-4, 0)}, b"data"), COUNTS),
+    (with_header({"w": tensor(4, 0)}, b"data"), COUNTS),
+    (with_header({"w": tensor(0, 4.0)}, b"data"), COUNTS),
+    (with_header({"w": tensor(False, 4)}, b"data"), COUNTS),
+    (with_header({"w": tensor(0, "4")}, b"data"), COUNTS),
+    (with_header({"w": tensor(0, 2**64)}, b"data"), COUNTS),
+    (with_header({"w": tensor(0, 4, shape=[4, None])}, b"data"), COUNTS),
+    (with_header({"w": tensor(0, 4, shape=[5])}, b"data"), SHAPE),
+    (with_header({"w": tensor(0, 4, shape=[2**63] * 50_000)}, b"data"), SHAPE),
+    (
+        with_header({"v": tensor(0, 4), "w": tensor(2, 6)}, b"datata"),
+        "its tensors overlap or leave a gap at byte 2 of the data",
+    ),
+    (with_header({"w": tensor(4, 8)}, b"datadata"), "its tensors overlap or leave a gap at byte 0 of the data"),
+]
+ODD_INDEXES = [
+    (b"{", "does not parse"),
+    (b"[]", "does not parse"),
+    (b"\xff", "does not parse"),
+    (b'{"weight_map":' * 50_000, "does not parse"),
+    (b'{"weight_map": {"a": ["x"]}}', "does not parse"),
+    (b'{"weight_map": {"a": "x", "a": "y"}}', "does not parse"),
+    (b'{"weight_map": {"a": 1}}', "names '1', which is no safetensors file beside it"),
+    (
+        b'{"weight_map": {"a": "../../etc/x.safetensors"}}',
+        "names '../../etc/x.safetensors', which is no safetensors file beside it",
+    ),
+    (
+        b'{"weight_map": {"a": "/etc/x.safetensors"}}',
+        "names '/etc/x.safetensors', which is no safetensors file beside it",
+    ),
+    (
+        b'{"weight_map": {"a": "pytorch_model.bin"}}',
+        "names 'pytorch_model.bin', which is no safetensors file beside it",
+    ),
+]
 
 
 class Hub:
@@ -147,13 +234,18 @@ class Hub:
 
     def downloading(self, before: int = 0) -> str:
         """Return the progress line of a whole download that took one second of the injected clock."""
-        done = sum(map(len, self.files.values())) + 1  # the client's own state is one byte
+        done = sum(map(len, self.files.values())) + 1 + len(self.files) * RECORD_BYTES  # the client's own state
         return f"downloading: {done} bytes, {(done - before) / 2**20:.1f} MiB/s"
 
     def manifest(self) -> dict:
         """Return the manifest that the hub's files must get."""
         entries = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in self.files.items()}
-        return {"repo": "acme/tiny", "revision": REVISION, "files": dict(sorted(entries.items()))}
+        return {
+            "repo": "acme/tiny",
+            "revision": REVISION,
+            "commit": REVISION,
+            "files": dict(sorted(entries.items())),
+        }
 
 
 def never_sleep(seconds: float) -> None:
@@ -248,7 +340,7 @@ class TestFetchWeights:
         hub.plan()
         assert hub.run() == 0
         assert hub.copied() == [["config.json"], [FIRST, SECOND, INDEX]]
-        assert lines(capsys)[0] == hub.downloading(before=len(b"{}") + 1)
+        assert lines(capsys)[0] == hub.downloading(before=len(b"{}") + 1 + RECORD_BYTES)
 
     def test_removes_parts_of_a_killed_client(self, hub: Hub) -> None:
         """Parts that no client will ever continue are cleared before the download starts."""
@@ -279,32 +371,50 @@ class TestFetchWeights:
         denied = "Error: Access denied. Model 'acme/tiny' requires approval."
         assert lines(capsys)[-1] == f"refused: the hub does not give {NAME}: {denied}"
 
-    @pytest.mark.parametrize(
-        ("content", "fault"),
-        [
-            (safetensors(b"one" * 100)[:-1], "it has 465 bytes, its header says 466"),
-            (safetensors(b"one" * 100) + b"x", "it has 467 bytes, its header says 466"),
-            (b"\x80\x04not safetensors at all", "its header does not parse"),
-            (b"", "its header does not parse"),
-        ],
-    )
-    def test_damaged_safetensors_are_refused_and_heal(self, hub: Hub, capsys, content: bytes, fault: str) -> None:
-        """A staged shard that is cut short is not published but dropped, so that the next run downloads it again."""
+    @pytest.mark.parametrize("content", [safetensors(b"one" * 100)[:-1], b"\x80\x04not safetensors at all", b""])
+    def test_damaged_safetensors_are_dropped_and_heal(self, hub: Hub, capsys, content: bytes) -> None:
+        """A staged shard that is not what the hub promises is dropped, so that the next run downloads it again."""
         hub.staging.mkdir(parents=True)
         (hub.staging / FIRST).write_bytes(content)
         assert hub.run() == 1
         dropped = f"failed, a retry may help: 1 damaged file(s) of {NAME} dropped, to be downloaded again"
-        assert lines(capsys)[1:] == [f"dropping {FIRST}: {fault}", dropped]
+        assert lines(capsys)[1:] == [f"dropping {FIRST}: its checksum is not the hub's", dropped]
         assert (hub.target.exists(), (hub.staging / FIRST).exists()) == (False, False)
         assert hub.run() == 0
         assert hub.copied() == [["config.json", SECOND, INDEX], [FIRST]]
 
-    def test_a_damaged_index_is_dropped(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-        """An index that does not parse is downloaded again rather than believed."""
-        hub.staging.mkdir(parents=True)
-        (hub.staging / INDEX).write_bytes(b"{")
-        assert hub.run() == 1
-        assert lines(capsys)[1] == f"dropping {INDEX}: it does not parse"
+    @pytest.mark.parametrize(("content", "fault"), ODD_SAFETENSORS, ids=range(len(ODD_SAFETENSORS)))
+    def test_odd_safetensors_that_the_hub_promises_are_refused(self, hub: Hub, capsys, content: bytes, fault) -> None:
+        """What is wrong in the repository itself ends with one line and status 2: a retry would bring it again."""
+        hub.add(FIRST, content)
+        assert hub.run() == 2
+        said = lines(capsys)
+        assert said[-1] == f"refused: {FIRST} of {NAME} is what the hub promises, and damaged: {fault}"
+        assert (len(said), hub.target.exists(), len(hub.copied())) == (3, False, 1)
+
+    @pytest.mark.parametrize(("content", "fault"), ODD_INDEXES, ids=range(len(ODD_INDEXES)))
+    def test_odd_indexes_that_the_hub_promises_are_refused(self, hub: Hub, capsys, content: bytes, fault: str) -> None:
+        """An index is believed only where it names safetensors files beside it."""
+        hub.add(INDEX, content)
+        assert hub.run() == 2
+        assert lines(capsys)[-1] == f"refused: {INDEX} of {NAME} {fault}"
+        assert not hub.target.exists()
+
+    def test_a_fault_of_the_script_itself_is_one_line_and_not_retried(self, hub: Hub, capsys, monkeypatch) -> None:
+        """What nobody foresaw has no traceback either, and names where it was met."""
+        monkeypatch.setattr(fetch_weights, "sync_folder", lambda path: {}[path])
+        assert hub.run() == 2
+        assert lines(capsys)[-1].startswith("refused: KeyError in <lambda>, line ")
+
+    @pytest.mark.parametrize(("number", "status"), [(13, 2), (30, 2), (28, 1), (116, 1)])
+    def test_errors_of_the_volume_are_retried_where_they_may_heal(self, hub: Hub, monkeypatch, number, status) -> None:
+        """No permission and a read-only volume stay so; a full one and a stale handle may not."""
+
+        def fail(_path: Path) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fetch_weights, "sync_folder", fail)
+        assert hub.run() == status
 
     def test_checksums_that_differ_from_the_hub_are_refused_and_heal(self, hub: Hub, capsys) -> None:
         """A shard of the right size with wrong bytes is dropped, and the next run publishes the right one."""
@@ -316,14 +426,15 @@ class TestFetchWeights:
         assert hub.run() == 0
         assert (hub.target / FIRST).read_bytes() == hub.files[FIRST]
 
-    def test_says_when_checksums_cannot_be_compared(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-        """A mirror without the file list does not stop the publication, and the log says what it rests on."""
+    def test_nothing_is_published_when_checksums_cannot_be_compared(self, hub: Hub, capsys) -> None:
+        """A hub that lists its files only once is asked again later, and the log says why."""
         hub.plan(verify="Traceback (most recent call last):\nhttpx.ConnectError: [Errno 111] Connection refused")
-        assert hub.run() == 0
-        assert lines(capsys)[1:3] == [
-            "checksum verification was not possible: httpx.ConnectError: [Errno 111] Connection refused",
-            "relying on the checks of structure and size, and on the SHA-256 in the manifest",
+        assert hub.run() == 1
+        reason = "httpx.ConnectError: [Errno 111] Connection refused"
+        assert lines(capsys)[1:] == [
+            f"failed, a retry may help: the hub did not say a second time what {NAME} holds: {reason}"
         ]
+        assert not hub.target.exists()
 
     def test_reads_checksum_faults_of_modelscope(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
         """ModelScope's wording of a mismatch is understood like the other."""
@@ -335,7 +446,7 @@ class TestFetchWeights:
         """Unpinned on ModelScope means its default branch, which is not called main."""
         target = hub.volume / "main"
         assert hub.run(HUB_KIND="modelscope", MODEL_REVISION="main", TARGET_DIR=str(target)) == 0
-        where = ["--local-dir", str(hub.volume / ".incoming-main")]
+        where = ["--fail-on-extra-files", "--local-dir", str(hub.volume / ".incoming-main")]
         assert hub.calls()[-1]["words"] == ["cache", "verify", "acme/tiny", *where]
 
     def test_a_missing_shard_is_refused(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:

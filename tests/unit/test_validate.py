@@ -15,7 +15,16 @@ from tests.unit.small_stack import A10, MODEL, checked, properties, refusals, se
 
 PROD = stack_file("prod")
 NAN, INF = float("nan"), float("inf")
-WEIGHTS_KEYS = ("claimName", "downloadMibPerS", "hub", "kind", "prewarm", "readMibPerS", "storageClass")
+WEIGHTS_KEYS = (
+    "claimName",
+    "downloadMemoryGib",
+    "downloadMibPerS",
+    "hub",
+    "kind",
+    "prewarm",
+    "readMibPerS",
+    "storageClass",
+)
 LEFT_OUT = "must be left out when kind is existingClaim: no claim is made and nothing is downloaded"
 STRATEGIES = ("least-busy", "simple-shuffle", "latency-based-routing")
 SECTIONS = sorted(field.alias or name for name, field in StackSettings.model_fields.items())

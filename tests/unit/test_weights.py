@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from planning.weights import checkpoint, disk_bytes
+from planning.weights import apart, checkpoint, disk_bytes
 from settings.schema import HubSettings, WeightsSettings
-from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, serving, stack
+from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, properties, serving, stack
 
 SETTINGS = WeightsSettings.model_validate({"storageClass": "nfs"})
 QWEN = CATALOG.models["Qwen/Qwen3-14B"]
@@ -83,6 +85,33 @@ def test_a_cut_name_depends_on_the_commit():
         checkpoint(repository, CATALOG.models[repository], commit * 40, SETTINGS).claim_name for commit in ("a", "b")
     }
     assert len(names) == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_commits_with_the_same_first_digits_have_claims_of_their_own(order):
+    """The lower commit keeps its name, whatever the order of the models, and the other one's ends in a hash."""
+    commits = ["c1899de2" + "0" * 32, "c1899de2" + "f" * 32][::order]
+    models = {name: {**MODEL, "revision": commit} for name, commit in zip("ab", commits, strict=True)}
+    found = {item.revision[-1]: item for item in planned(stack(models=models)).weights.checkpoints}
+    assert {end: (item.name, item.claim_name) for end, item in found.items()} == {
+        "0": ("qwen--qwen3-14b-c1899de2", "weights-qwen--qwen3-14b-c1899de2"),
+        "f": ("qwen--qwen3-14b-c1899de2-5fa2484d", "weights-qwen--qwen3-14b-c1899de2-5fa2484d"),
+    }
+    assert {server.checkpoint.directory: server.checkpoint for server in planned(stack(models=models)).servers} == {
+        item.directory: item for item in found.values()
+    }
+
+
+@given(commits=st.sets(st.text("0f", min_size=40, max_size=40), max_size=6), long=st.booleans())
+@properties(100)
+def test_no_two_checkpoints_have_one_name(commits, long):
+    """Nor one that is too long for a Job, whatever their commits."""
+    name = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic" if long else "Qwen/Qwen3-14B"
+    found = apart([checkpoint(name, CATALOG.models[name], commit, SETTINGS) for commit in sorted(commits)])
+    assert (
+        len({item.name for item in found.values()}) == len({item.claim_name for item in found.values()}) == len(commits)
+    )
+    assert all(len(item.name) <= 46 for item in found.values())
 
 
 def test_servers_that_share_a_checkpoint_share_the_download():
