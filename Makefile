@@ -2,8 +2,9 @@
 #
 # Needs make, a POSIX shell and Python 3.11 or newer. `.venv` is made on first use and kept up to date by three stamps in
 # it: one for what the program needs (requirements.txt), and on top of that one for what a simulated cluster needs
-# (simcluster/requirements.txt) and one for what tests and static checks need (requirements-dev.txt). pip stays in
-# `.venv`, because `pulumi` itself uses it (Pulumi.yaml, toolchain: pip).
+# (simcluster/requirements.txt) and one for what tests and static checks need (constraints.txt, which has everything).
+# Whatever is installed has one of the hashes that stand there. pip stays in `.venv`, because `pulumi` itself uses it
+# (Pulumi.yaml, toolchain: pip).
 # What set-up says goes to stderr, so that the output of `make preview ARGS=--json` and `make diff` can be redirected.
 
 PYTHON ?=
@@ -13,13 +14,16 @@ BASE ?= main
 ARGS ?=
 WORKERS ?= 2
 
-UV := uv==0.13.9
 VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/.stamp-runtime
 SIM := $(VENV)/.stamp-sim
 DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
+LOCKS := constraints.txt requirements.txt simcluster/requirements.txt local/requirements.lock
+# for every platform and Python that this project knows
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command "make lock" >/dev/null
 STACKS := $(sort $(patsubst Pulumi.%.yaml,%,$(wildcard Pulumi.*.yaml)))
 
 MAKEFLAGS += --no-print-directory
@@ -112,16 +116,13 @@ golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model Ã
 docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuration.md, and what the README says is printed
 	@$(RUN) -m docs.generate
 
-lock: $(DEV)  ## find newer versions of everything indirect; writes constraints.txt and local/requirements.lock
-	@test -x $(VENV)/bin/uv || { echo "make lock needs uv: $(RUN) -m pip install $(UV)"; exit 1; }
-	@sed '/^-/d' requirements.txt requirements-dev.txt simcluster/requirements.txt \
-	  | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --output-file $(VENV)/constraints.txt - >/dev/null
-	@head -n 1 constraints.txt | cat - $(VENV)/constraints.txt > $(VENV)/constraints.new && mv $(VENV)/constraints.new constraints.txt
-	@rm -f $(VENV)/constraints.txt
-	@echo "constraints.txt: $$(grep -c == constraints.txt) packages"
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-	  --override local/overrides.txt --output-file local/requirements.lock local/requirements.in
-	@echo "local/requirements.lock: $$(grep -c == local/requirements.lock) packages"
+lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, local/requirements.lock
+	@$(index); set -e; \
+	$(COMPILE) --upgrade --output-file constraints.txt requirements.in simcluster/requirements.in requirements-dev.in; \
+	for part in requirements simcluster/requirements; do \
+	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
+	$(COMPILE) --override local/overrides.txt --output-file local/requirements.lock local/requirements.in
+	@for file in $(LOCKS); do echo "$$file: $$(grep -c == $$file) packages"; done
 
 ##@ Keep house
 setup: $(DEV)  ## make .venv with everything in it; the other targets do so themselves
@@ -169,17 +170,19 @@ if [ -n "$$index" ]; then UV_DEFAULT_INDEX=$$index; export UV_DEFAULT_INDEX; fi;
 if [ -n "$${PIP_CERT:-}" ]; then SSL_CERT_FILE=$${SSL_CERT_FILE:-$$PIP_CERT}; export SSL_CERT_FILE; fi
 endef
 
-# $(call install,requirements file): by uv, which is quick; by pip where uv cannot be had or cannot reach the index.
+# $(call install,lock): by uv, which is quick; by pip where uv cannot be had or cannot reach the index. uv itself is in
+# constraints.txt.
 define install
 $(index); \
-if { [ -x $(VENV)/bin/uv ] && $(VENV)/bin/uv --version 2>/dev/null | grep -q '^uv $(patsubst uv==%,%,$(UV))\b' \
-     || $(RUN) -m pip install --quiet --disable-pip-version-check $(UV) 2>/dev/null; } \
-   && $(VENV)/bin/uv pip install --quiet --python $(RUN) -r $(1); then :; \
-else echo "uv did not work; installing with pip, which takes longer ..." >&2; \
-  $(RUN) -m pip install --quiet --disable-pip-version-check -r $(1); fi
+uv=$$(sed -n 's/^uv==\([^ ]*\).*/\1/p' constraints.txt); \
+if { [ "$$($(VENV)/bin/uv --version 2>/dev/null | cut -d' ' -f2)" = "$$uv" ] \
+     || { sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > $(VENV)/uv.txt && $(PIP) -r $(VENV)/uv.txt 2>/dev/null; }; } \
+   && $(VENV)/bin/uv pip install --quiet --require-hashes --python $(RUN) -r $(1); then :; \
+else echo "uv did not work; installing with pip, which takes longer ..." >&2; $(PIP) -r $(1); fi
 endef
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes
 
-$(RUNTIME): requirements.txt constraints.txt
+$(RUNTIME): requirements.txt
 	@set -e; start=$$(date +%s); \
 	if ! $(RUN) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	  $(find_python); echo "setting up $(VENV) (about 10 s) ..." >&2; \
@@ -192,9 +195,9 @@ $(RUNTIME): requirements.txt constraints.txt
 $(SIM): $(RUNTIME) simcluster/requirements.txt
 	@set -e; echo "adding what a simulated cluster needs ..." >&2; $(call install,simcluster/requirements.txt); touch $@
 
-$(DEV): $(RUNTIME) requirements-dev.txt simcluster/requirements.txt
+$(DEV): $(RUNTIME) constraints.txt
 	@set -e; start=$$(date +%s); echo "adding what tests and checks need (about 5 s) ..." >&2; \
-	$(call install,requirements-dev.txt); \
+	$(call install,constraints.txt); \
 	touch $@; echo "ready after $$(( $$(date +%s) - start )) s" >&2
 
 # vLLM's CPU build and LiteLLM: local/toolchain.py.

@@ -87,7 +87,7 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
         if (venv / "bin" / "python").exists()
         else [[uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]]
     )
-    install = [uv, "pip", "sync", "--quiet", "--python", str(venv / "bin" / "python"), str(LOCK)]
+    install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin" / "python"), str(LOCK)]
     before = shutil.disk_usage(ROOT).free
     for command in [*python, install]:
         # closed here, not when it is collected: whatever ends this must not leave the installer behind

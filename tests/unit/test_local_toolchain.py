@@ -43,7 +43,10 @@ def calls(folder: Path) -> list[str]:
     return text.splitlines()
 
 
-VENV, SYNC = "venv --quiet --clear --python PYTHON DIR/venv", "pip sync --quiet --python DIR/venv/bin/python DIR/lock"
+VENV, SYNC = (
+    "venv --quiet --clear --python PYTHON DIR/venv",
+    "pip sync --quiet --require-hashes --python DIR/venv/bin/python DIR/lock",
+)
 
 
 def test_an_environment_is_made_once(uv):
