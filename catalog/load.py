@@ -74,6 +74,7 @@ class Engine(BaseModel):
     routing_strategies: list[str] = []
     defaults: Mapping[str, object] = {}
     health: Mapping[str, object] = {}
+    newest_minor: int = 0
     environment: Mapping[str, object] = {}
 
     @field_validator("metrics", mode="before")

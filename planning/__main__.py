@@ -6,9 +6,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import nan
 from pathlib import Path
+from typing import TextIO
 
 from catalog import load_catalog
 from catalog.load import Catalog
@@ -17,12 +18,14 @@ from planning.calculator import Answer, Question, answer
 from planning.memory import DEFAULT_UTILIZATION
 from planning.plan import Parallelism
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
-from settings.problems import nearest
+from settings.problems import LONGEST_USAGE, nearest, said
 
 PROGRAM = "python -m planning"
 BAR_WIDTH = 48
 # Beyond it a number is a slip of the keyboard, and arithmetic is no longer exact.
 LARGEST = 10**15
+# More GPUs than any replica spans: the ways to spread it are tried one by one.
+MOST_GPUS = 4_096
 EVERY_GPU = "all"
 
 
@@ -40,6 +43,13 @@ def _number(text: str) -> float:
         value = nan
     if not abs(value) <= LARGEST:
         raise argparse.ArgumentTypeError(f"{text} must be a number")
+    return value
+
+
+def _gpus(text: str) -> int:
+    value = _at_least_one(text)
+    if value > MOST_GPUS:
+        raise argparse.ArgumentTypeError(f"{text} must be at most {MOST_GPUS}")
     return value
 
 
@@ -71,7 +81,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--model", required=True, help="Hugging Face repository id of a catalogue entry")
     parser.add_argument("--gpu", required=True, help="GPU id of the catalogue, e.g. nvidia-a10; all: a table of them")
-    parser.add_argument("--gpus", type=_at_least_one, help="how many GPUs one replica may use; with all: chosen")
+    parser.add_argument("--gpus", type=_gpus, help="how many GPUs one replica may use; with all: chosen")
     parser.add_argument("--context", type=_context, help="tokens, or auto; default: all the checkpoint has")
     _engine_options(parser)
     _parallel_options(parser)
@@ -112,9 +122,9 @@ def _engine_options(parser: Parser) -> None:
 
 
 def _parallel_options(parser: Parser) -> None:
-    parser.add_argument("--tensor-parallel", type=_at_least_one, metavar="N")
-    parser.add_argument("--pipeline-parallel", type=_at_least_one, metavar="N")
-    parser.add_argument("--data-parallel", type=_at_least_one, metavar="N")
+    parser.add_argument("--tensor-parallel", type=_gpus, metavar="N")
+    parser.add_argument("--pipeline-parallel", type=_gpus, metavar="N")
+    parser.add_argument("--data-parallel", type=_gpus, metavar="N")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,14 +212,17 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
     catalog = load_catalog()
     _check_words(options, catalog, every=False)
     try:
+        if options.log.exists() and not options.log.is_file():
+            parser.error(f"--log {options.log}: is no file")
         # a log may have been cut or mixed with other output; what is not text is not a line we look for
-        with options.log.open(encoding="utf-8", errors="replace") as lines:
-            log = calibrate.read(lines)
-    except OSError as error:
-        parser.error(f"--log {options.log}: {error.strerror}")
+        with options.log.open(encoding="utf-8", errors="replace") as opened:
+            log = calibrate.read(_lines(opened))
+    except (OSError, ValueError) as error:
+        parser.error(f"--log {options.log}: {error.strerror if isinstance(error, OSError) else error}")
     if not log.telling:
         wanted = "".join(f"\n  {line}" for line in calibrate.LOOKED_FOR)
-        print(f"--log {options.log}: has none of the lines of a vLLM start-up log:{wanted}", file=sys.stderr)
+        shown = said(f"--log {options.log}: has none of the lines of a vLLM start-up log:", LONGEST_USAGE)
+        print(f"{shown}{wanted}", file=sys.stderr)
         return REFUSED
     given = calibrate.Given(
         model=options.model,
@@ -225,6 +238,14 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
     )
     print(calibrate.as_text(calibrate.compare(log, given, catalog)))
     return FINE
+
+
+def _lines(opened: TextIO) -> Iterator[str]:
+    """The lines of a log, cut where one is longer than any that is looked for, as far as a log is read."""
+    left = calibrate.MOST_LOG_CHARACTERS
+    while left > 0 and (line := opened.readline(calibrate.LONGEST_LINE)):
+        left -= len(line)
+        yield line
 
 
 def as_json(found: Answer) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """Command line and environment of a vLLM server, and the check of what a user adds to them."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from math import inf
 
 from catalog.load import Engine
 from catalog.schema import KvProfile, Model
-from planning.flags import has
+from planning.flags import WHOLE, has, json_value
 from planning.plan import Parallelism
 from settings.problems import Problem, nearest
 
@@ -243,16 +242,19 @@ def _anything(_: str) -> bool:
 
 def _json(text: str) -> bool:
     try:
-        json.loads(text)
+        json_value(text)
     except ValueError:
         return False
     return True
 
 
 FORMS = {
-    "int": (re.compile(r"-?\d+").fullmatch, "a whole number"),
-    "float": (re.compile(r"-?\d*\.?\d+(e-?\d+)?", re.IGNORECASE).fullmatch, "a number"),
-    "size": (re.compile(r"\d+(\.\d+)?[kmgt]?", re.IGNORECASE).fullmatch, "a number, with k, M, G or T at most"),
+    "int": (re.compile(f"-?{WHOLE}").fullmatch, "a whole number"),
+    "float": (re.compile(r"-?[0-9]{0,18}\.?[0-9]{1,18}(e-?[0-9]{1,3})?", re.IGNORECASE).fullmatch, "a number"),
+    "size": (
+        re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?[kmgt]?", re.IGNORECASE).fullmatch,
+        "a number, with k, M, G or T at most",
+    ),
     "json": (_json, "JSON"),
 }
 

@@ -30,7 +30,12 @@ LOOKED_FOR = (
     "To serve at least one request with the model's max seq len (…)",
     "No available memory for the cache blocks",
 )
-NUMBER = r"(-?[\d,]*\.?\d+)"
+# Not from within another number, and without trying parts of it again: a line may be all digits.
+NUMBER = r"(?<![\d,.])(-?(?:\d[\d,]*+(?:\.\d++)?+|\.\d++))"
+# What no figure of a server reaches; more digits are damage.
+LARGEST = 10**15
+# Bytes of a log and characters of a line that are read, and of a value that is taken from it.
+MOST_LOG_CHARACTERS, LONGEST_LINE, LONGEST_VALUE = 256 * 2**20, 16_384, 200
 # Figure → every spelling of its line, newest first. With several ranks the fullest GPU decides: see WORST.
 LINES: Mapping[str, tuple[str, ...]] = {
     # v1/worker/gpu/model_runner.py; 0.11–0.14 "… GiB and … seconds", 0.8 "… GB and …"
@@ -181,9 +186,10 @@ def read(lines: Iterable[str]) -> Log:
     for raw in lines:
         if not WORTH_READING.search(raw):
             continue
-        line = COLOUR.sub("", raw)
+        # what a terminal would obey is none of the log's figures
+        line = "".join(c for c in COLOUR.sub("", raw[:LONGEST_LINE]) if c.isprintable() or c == "\t")
         if found := VERSION.search(line):
-            log.version = next(group for group in found.groups() if group)
+            log.version = next(group for group in found.groups() if group)[:LONGEST_VALUE]
         if found := ARGUMENTS.search(line):
             log = Log(version=log.version, options=dict(_options(line[found.start() :], engine=False)), complete=True)
         elif ENGINE in line:
@@ -207,7 +213,7 @@ def _options(text: str, *, engine: bool) -> Iterator[tuple[str, str]]:
         if name and (found := re.search(rf"\b{name}['\"]?{value}", text)):
             said = next(group for group in found.groups() if group is not None)
             if said != "None":
-                yield option, said
+                yield option, said[:LONGEST_VALUE]
 
 
 def _figures(log: Log, line: str) -> None:
@@ -215,6 +221,8 @@ def _figures(log: Log, line: str) -> None:
         for pattern in patterns:
             if found := pattern.search(line):
                 value = float(found[1].replace(",", ""))
+                if not abs(value) < LARGEST:
+                    break
                 worst = min if name in LEAST else max
                 log.figures[name] = worst(value, log.figures.get(name, value))
                 break
@@ -301,21 +309,23 @@ def _parallelism(log: Log, given: Given, problems: list[Problem]) -> Parallelism
 
 def _whole(log: Log, name: str) -> int | None:
     value = log.options.get(name, "")
-    return int(value) if value.isdecimal() else None
+    return int(value) or None if re.fullmatch(r"[0-9]{1,9}", value) else None
 
 
 def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) -> tuple[Workload, tuple[str, ...]]:
     """The workload of that start, and what neither log nor options say: vLLM's defaults are taken for it."""
     figures = log.figures
     served = figures.get("context_tokens") or figures.get("fitted_context") or figures.get("refused_context")
-    context = given.context_tokens or served or _whole(log, "max_model_len")
+    context = given.context_tokens or (served if served and served >= 1 else None) or _whole(log, "max_model_len")
     chosen_seqs = given.max_num_seqs or _whole(log, "max_num_seqs")
     chosen_tokens = given.max_num_batched_tokens or figures.get("batched_tokens")
     chosen_tokens = chosen_tokens or _whole(log, "max_num_batched_tokens")
     seqs, tokens = default_batch(catalog, gpu, int(chosen_tokens) if chosen_tokens else None)
     option = log.options.get("gpu_memory_utilization")
-    share = given.utilization or figures.get("utilization") or (float(option) if option else None)
+    share = given.utilization or _share(figures.get("utilization")) or _share(option)
     dtype = given.kv_cache_dtype or log.options.get("kv_cache_dtype")
+    if dtype not in (None, *catalog.engines["vllm"].kv_cache_dtypes):
+        raise Refused([Problem("--kv-cache-dtype", f"the log says '{dtype}', which no vLLM of the catalogue has")])
     workload = Workload(
         context_tokens=int(context or model.context.config_tokens),
         max_num_seqs=chosen_seqs or seqs,
@@ -338,8 +348,17 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
     return workload, assumed
 
 
+def _share(said: float | str | None) -> float | None:
+    """A share of memory; None for what is none."""
+    try:
+        share = float(said or 0)
+    except ValueError:
+        return None
+    return share if 0 < share <= 1 else None
+
+
 def _default_utilization(version: str | None) -> float:
-    numbers = re.match(r"(\d+)\.(\d+)", version or "")
+    numbers = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", version or "")
     old = numbers is not None and (int(numbers[1]), int(numbers[2])) < OLD_UTILIZATION_UNTIL
     return OLD_UTILIZATION if old else DEFAULT_UTILIZATION
 

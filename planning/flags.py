@@ -1,10 +1,16 @@
 """Arguments a user adds to vLLM that change what fits: read from the command line they are written in."""
 
+import json
+import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 # vLLM's own defaults of the two (vllm/config/lora.py, 0.33.0).
 DEFAULT_MAX_LORAS, DEFAULT_MAX_LORA_RANK = 1, 16
+
+
+# As many digits as a number of 64 bits has for certain; `\d` would take those of other scripts, too.
+WHOLE = r"[0-9]{1,18}"
 
 
 class WorkloadFlags(TypedDict):
@@ -15,6 +21,14 @@ class WorkloadFlags(TypedDict):
     max_loras: int
     max_lora_rank: int
     dtype: str
+
+
+def json_value(text: str) -> Any:
+    """What a JSON argument says. Raises ValueError for other text, and for JSON deeper or longer than Python reads."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def value_of(args: Sequence[str], name: str) -> str | None:
@@ -35,7 +49,7 @@ def has(args: Sequence[str], name: str) -> bool:
 def _number(args: Sequence[str], name: str, default: int) -> int:
     """A whole number; what is none is reported elsewhere and counts as the default here."""
     text = value_of(args, name) or ""
-    return int(text) if text.isdecimal() else default
+    return int(text) if re.fullmatch(WHOLE, text) else default
 
 
 def workload_flags(args: Sequence[str], *, language_model_only: bool = False) -> WorkloadFlags:

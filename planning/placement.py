@@ -3,7 +3,6 @@
 A refusal names the nearest changes that fit, and each of them has been tried before it is named.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
@@ -11,11 +10,12 @@ from math import ceil, floor
 from catalog.load import Catalog
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning import measured, memory
-from planning.flags import decode_context, has, workload_flags
+from planning.flags import decode_context, has, json_value, workload_flags
 from planning.memory import DEFAULT_UTILIZATION, GIB, Workload
 from planning.parallelism import PLACE, Fit, Hardware, choose, rule_problems, try_fit, with_longest_context
 from planning.plan import ImagePlan, MemoryBudget, Parallelism, PoolPlan
 from settings.problems import Problem, nearest
+from settings.scalars import MOST_TOKENS
 from settings.schema import ModelSettings, StackSettings
 
 # What vLLM takes by itself on small GPUs; its 1,024 on large ones costs 5–6 GiB for the sampler's trial run.
@@ -165,12 +165,12 @@ def _stretched(model: Model, wanted: ModelSettings) -> Model:
 def _overridden_length(argument: str) -> int:
     """The `max_position_embeddings` in a JSON argument; a RoPE factor alone does not lengthen what vLLM allows."""
     try:
-        values = json.loads(argument.removeprefix("--hf-overrides="))
+        values = json_value(argument.removeprefix("--hf-overrides="))
     except ValueError:
         return 0
     parts = [values, values.get("text_config")] if isinstance(values, dict) else []
     lengths = [part.get("max_position_embeddings") for part in parts if isinstance(part, dict)]
-    return max((length for length in lengths if isinstance(length, int)), default=0)
+    return max((length for length in lengths if isinstance(length, int) and length <= MOST_TOKENS), default=0)
 
 
 def _nvlink(context: Context, pool: PoolPlan, gpu: Gpu) -> bool:

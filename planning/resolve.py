@@ -31,6 +31,7 @@ from planning.servers import Draft, draft, server_name
 from planning.weights import apart, gated_warnings, weights
 from settings.problems import Problem, Refused
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
+from settings.validate import NAMED, broken_sections
 
 SCRAPE_INTERVAL_S = 15
 
@@ -60,12 +61,15 @@ def resolve(
     rules = alerts(settings, catalog, servers, found)
     planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
     found += namespace_problems(settings, catalog)
+    found += _version_problems(settings, catalog)
     planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"])
     used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, images, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())
     if found:
-        raise Refused(found)
+        # what follows from a section that is broken is no fault of its own
+        broken = broken_sections(problems) - set(NAMED)
+        raise Refused([*problems, *(p for p in found[len(problems) :] if p.path.partition(".")[0] not in broken)])
     unpinned = sorted(image.reference for image in used.values() if not image.pinned)
     return Plan(
         context=settings.cluster.context,
@@ -95,6 +99,19 @@ def resolve(
             *gated_warnings(planned_weights.checkpoints, settings.weights, has_token=has_hub_token),
         ),
     )
+
+
+def _version_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """A Kubernetes that does not exist; the one after the newest that is known may, by the time this is read."""
+    wanted, newest = _minor(settings.cluster.kubernetes), catalog.engines["kubernetes"].newest_minor
+    if wanted <= newest + 1:
+        return []
+    return [Problem("cluster.kubernetes", f'"1.{wanted}" is not known; the newest version that is, is "1.{newest}"')]
+
+
+def _minor(version: str) -> int:
+    """36 of 1.36."""
+    return int(version.partition(".")[2])
 
 
 def _images(
@@ -283,6 +300,8 @@ def _warnings(
         for server in servers
         for line in _server_warnings(server, engine, settings.models[server.model_name].fallbacks)
     ]
+    if (minor := _minor(settings.cluster.kubernetes)) > catalog.engines["kubernetes"].newest_minor:
+        said.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
     for name, pool in pools.items():
         inside = [server for server in servers if server.pool == name]
         most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)

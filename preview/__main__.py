@@ -13,6 +13,7 @@ from pathlib import Path
 from settings.commandline import Parser, end_with_the_reader, run
 
 PROGRAM = "python -m preview"
+LONGEST_REF = 1000
 EXIT_CODES = "Exit codes: 0 fine, 2 refused, 64 wrong usage."
 DIFF_EXIT_CODES = "Exit codes: 0 compared, 1 could not be compared, 2 refused, 64 wrong usage."
 
@@ -36,9 +37,18 @@ def _diff_parser() -> argparse.ArgumentParser:
         epilog=DIFF_EXIT_CODES,
     )
     _common(parser)
-    parser.add_argument("--base", required=True, metavar="REF", help="commit to compare the working tree with")
+    parser.add_argument(
+        "--base", required=True, type=_ref, metavar="REF", help="commit to compare the working tree with"
+    )
     parser.add_argument("--all", action="store_true", help="print everything, not what a comment on GitHub holds")
     return parser
+
+
+def _ref(text: str) -> str:
+    """A name of a commit, which begins with no dash and has no control character (git-check-ref-format)."""
+    if text.startswith("-") or not text.isprintable() or len(text) > LONGEST_REF:
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a commit")
+    return text
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

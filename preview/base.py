@@ -15,7 +15,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from preview.stackfile import PROJECT_FILE, Project, read_yaml
+from preview.engine_yaml import read_mapping
+from preview.stackfile import PROJECT_FILE, Project
 from settings.commandline import UsageError
 from settings.problems import Refused
 
@@ -133,7 +134,7 @@ def _program(project: Project, top: Path, tree: Path, directory: Path) -> tuple[
     sides are rendered by the present one, and what is compared is the project.
     """
     try:
-        content = read_yaml(directory / PROJECT_FILE)
+        content = read_mapping(directory / PROJECT_FILE)
     except Refused as refused:
         raise NotComparable(str(refused.problems[0])) from None
     main = str(content.get("main") or ".")

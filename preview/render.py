@@ -7,7 +7,7 @@ from pulumi import RunError
 from planning.plan import Plan
 from preview.recorder import run_program
 from preview.records import Record
-from preview.stackfile import PLACEHOLDER, Project, read_stack
+from preview.stackfile import Project, read_stack
 from settings.problems import Problem, Refused
 
 
@@ -44,6 +44,4 @@ def _sentence(text: str, project: Project) -> Problem:
 
 
 def _refused(project: Project, stack: str, problems: list[Problem] | tuple[Problem, ...]) -> Rendering:
-    """Settings quote the offending value, and that may be what stands for a secret."""
-    shown = [Problem(problem.path, problem.message.replace(PLACEHOLDER, "<secret>")) for problem in problems]
-    return Rendering(project.name, stack, refused=tuple(shown))
+    return Rendering(project.name, stack, refused=tuple(problems))

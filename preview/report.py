@@ -6,6 +6,7 @@ Owns the page. The figures are the plan's; colour and width are the terminal's, 
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -28,9 +29,11 @@ PLAIN_WIDTH = 100
 
 def print_report(rendering: Rendering, found: Sequence[Manifest]) -> None:
     """Prints the page of one stack that is not refused: as wide as the terminal, plain and 100 wide where none is."""
-    console = Console(highlight=False)
+    # brackets and colons are what they are: an address of IPv6 is no markup, nor the port of a mirror an emoji
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+    console = Console(**plain)
     if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
+        console = Console(**plain, width=PLAIN_WIDTH)
     with console.capture() as captured:
         console.print(_page(rendering, found, console.width))
     # tables are padded to the full width, which is noise in a log

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from preview.engine_yaml import read_mapping
 from settings.commandline import UsageError
 from settings.problems import Problem, Refused
 
 PROJECT_FILE = "Pulumi.yaml"
+# What the engine takes for the name of a project (pulumi/sdk, tokens.ValidateProjectName), and for a folder beside it.
+PROJECT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+LONGEST_MAIN = 200
 # Stands for every encrypted value, because the real ones need the stack's key; long enough to pass for a master key.
 PLACEHOLDER = "sk-placeholder-000000000000"
 
@@ -64,10 +66,14 @@ def find_project(directory: Path | None = None) -> Path:
 
 def read_project(directory: Path) -> Project:
     """Reads `Pulumi.yaml`. Raises `Refused` when it is missing or malformed, or names no program that exists."""
-    content = read_yaml(directory / PROJECT_FILE)
+    content = read_mapping(directory / PROJECT_FILE)
     name, main, declared = content.get("name"), content.get("main") or ".", content.get("config") or {}
     if not isinstance(name, str):
         raise Refused([Problem(PROJECT_FILE, "name is missing")])
+    if not PROJECT_NAME.fullmatch(name):
+        raise Refused([Problem(PROJECT_FILE, f"name: '{name}' must match {PROJECT_NAME.pattern}")])
+    if not str(main).isprintable() or len(str(main)) > LONGEST_MAIN:
+        raise Refused([Problem(PROJECT_FILE, f"main: '{main}' is not the name of a folder or file")])
     if not isinstance(declared, dict):
         raise Refused([Problem(PROJECT_FILE, "config must be a mapping of keys")])
     program = (directory / str(main)).resolve()
@@ -83,7 +89,7 @@ def read_stack(project: Project, stack: str) -> StackConfig:
     Keys that the project requires and the stack lacks are left out: `settings` says what they are for.
     """
     file = project.directory / f"Pulumi.{stack}.yaml"
-    given = read_yaml(file).get("config")
+    given = read_mapping(file).get("config")
     if given is not None and not isinstance(given, dict):
         raise Refused([Problem(file.name, "config must be a mapping of keys")])
     values: dict[str, str] = {}
@@ -95,13 +101,10 @@ def read_stack(project: Project, stack: str) -> StackConfig:
     for key, value in merged.items():
         if value is None:
             continue
-        try:
-            shown, secret = _without_ciphers(value)
-            # text in the place of an object is handed over as such, whatever is written in it: the engine refuses it
-            text = isinstance(shown, str) and (secret or key not in objects)
-            values[key] = shown if text else json.dumps(shown, ensure_ascii=False, sort_keys=True)
-        except RecursionError:
-            raise Refused([Problem(file.name, f"{key} contains itself")]) from None
+        shown, secret = _without_ciphers(value)
+        # text in the place of an object is handed over as such, whatever is written in it: the engine refuses it
+        text = isinstance(shown, str) and (secret or key not in objects)
+        values[key] = shown if text else json.dumps(shown, ensure_ascii=False, sort_keys=True)
         if secret:
             secret_keys.append(key)
     return StackConfig(values, tuple(secret_keys))
@@ -110,7 +113,7 @@ def read_stack(project: Project, stack: str) -> StackConfig:
 def ciphers(directory: Path, stack: str) -> dict[str, str]:
     """The encrypted top-level values of a stack file, by key; nothing where the file cannot be read."""
     try:
-        given = read_yaml(directory / f"Pulumi.{stack}.yaml").get("config")
+        given = read_mapping(directory / f"Pulumi.{stack}.yaml").get("config")
     except Refused:
         return {}
     entries = given.items() if isinstance(given, dict) else ()
@@ -154,58 +157,3 @@ def _without_ciphers(value: Any) -> tuple[Any, bool]:
         items = [_without_ciphers(item) for item in value]
         return [item for item, _ in items], any(secret for _, secret in items)
     return value, False
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as the engine's Go library reads it: `no` and `2026-11-01` are text, a key given twice is an error."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT002 - PyYAML's signature
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' is given twice", key_node.start_mark
-                )
-            seen.add(key if isinstance(key, str) else id(key_node))
-        return super().construct_mapping(node, deep=deep)
-
-
-_DECIMAL = r"(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?"
-# In this order: what is no whole number, such as 08, may be a number.
-_SCALARS = {
-    "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    "tag:yaml.org,2002:int": (
-        r"^[-+]?(?:0b[01_]+|0o[0-7_]+|0[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)$",
-        "-+0123456789",
-    ),
-    "tag:yaml.org,2002:float": (rf"^(?:[-+]?(?:{_DECIMAL}|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN))$", "-+0123456789."),
-}
-_Loader.yaml_implicit_resolvers = {
-    first: [entry for entry in entries if entry[0] not in (*_SCALARS, "tag:yaml.org,2002:timestamp")]
-    for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
-
-
-def read_yaml(file: Path) -> dict[Any, Any]:
-    """A YAML mapping; an empty file is an empty one."""
-    try:
-        content = yaml.load(file.read_bytes(), _Loader)  # noqa: S506 - a safe loader
-    except OSError as error:
-        raise Refused([Problem(file.name, f"cannot be read: {(error.strerror or 'unknown error').lower()}")]) from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise Refused([Problem(file.name, f"{place}{error.problem or error.context}")]) from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        # ValueError: a number or a character that YAML allows and Python does not
-        raise Refused([Problem(file.name, "is not readable YAML")]) from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise Refused([Problem(file.name, "must be a mapping of keys")])
-    return content

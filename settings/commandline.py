@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from typing import NoReturn
 
-from settings.problems import Refused
+from settings.problems import LONGEST_USAGE, Refused, said
 
 FINE, UNABLE, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 64, 130
 # What a shell reports of a command that Linux ended because nobody reads it any more: 128 + SIGPIPE.
 PIPE_CLOSED = 141
+# Lines of a complaint about wrong usage.
+MOST_LINES = 20
 # And of one that ended because of another signal: that much, and the signal's number.
 SIGNALLED = 128
 # A terminal that is closed, and who ends a command in good order; Ctrl-C is Python's own affair.
@@ -82,7 +84,9 @@ def run(program: str, work: Callable[[], int]) -> int:
         # here, because a reader that has gone is a complaint of the interpreter's afterwards
         sys.stdout.flush()
     except UsageError as error:
-        sys.stderr.write(f"{program}: {error}\n")
+        # words of the command line are said again, and may be anything
+        lines = f"{program}: {error}".split("\n")[:MOST_LINES]
+        sys.stderr.write("".join(f"{said(line, LONGEST_USAGE)}\n" for line in lines))
         return USAGE
     except Refused as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))

@@ -4,20 +4,24 @@ Secrets are flat top-level keys, because a secret inside an object ends up in cl
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env, is_config_secret
 
+from settings.gate import MOST_BYTES, MOST_LEVELS
 from settings.problems import Problem, nearest
 from settings.schema import StackSettings
-from settings.validate import validate
+from settings.validate import MOST_DETAILS, broken_sections, validate
 
 MASTER_KEY = "gatewayMasterKey"
 HUB_TOKEN = "huggingFaceToken"  # noqa: S105 - the name of the key, not its value
 SECRET_KEYS = (MASTER_KEY, HUB_TOKEN)
+# Python reads no number of more than 4,300 digits, and no setting takes one of more than 20.
+MOST_DIGITS = 400
 OBJECT_KEYS = tuple(field.alias or name for name, field in StackSettings.model_fields.items())
 
 
@@ -56,18 +60,39 @@ def load() -> Loaded:
     given = [*(CONFIG.get() or get_config_env())]
     keys = [key.removeprefix(prefix) for key in given if key.startswith(prefix)]
     known = (*OBJECT_KEYS, *SECRET_KEYS)
-    problems = [Problem(key, f"unknown key{nearest(key, known)}") for key in keys if key not in known]
+    strange = [key for key in keys if key not in known]
+    problems = [Problem(key, f"unknown key{nearest(key, known)}") for key in strange[:MOST_DETAILS]]
     problems += _astray(given, config.name, known)
-    values: dict[str, Any] = {}
-    for key in (key for key in keys if key in OBJECT_KEYS):
-        if is_config_secret(prefix + key):
-            problems.append(Problem(key, f"holds a secret; secrets are the top-level keys {' and '.join(SECRET_KEYS)}"))
-        values[key] = _plain(config, key)
-    settings, found = validate({key: value for key, value in values.items() if value is not None and value != {}})
+    settings, found = _settings(config, [key for key in keys if key in OBJECT_KEYS])
     problems += found
     secrets = Secrets(_secret(config, MASTER_KEY, problems), _secret(config, HUB_TOKEN, problems))
-    problems += _keys_problems(settings, secrets)
+    problems += _keys_problems(settings, secrets, problems)
     return Loaded(settings, secrets, tuple(problems), f"{config.name}-{pulumi.get_stack()}")
+
+
+def _settings(config: pulumi.Config, keys: Sequence[str]) -> tuple[StackSettings | None, list[Problem]]:
+    """The settings in these keys, and what is wrong with them."""
+    problems, values = [], {}
+    secret = [key for key in keys if is_config_secret(f"{config.name}:{key}")]
+    problems += [
+        Problem(key, f"holds a secret; secrets are the top-level keys {' and '.join(SECRET_KEYS)}") for key in secret
+    ]
+    if sum(len(text) for key in keys if isinstance(text := config.get(key), str)) > MOST_BYTES:
+        return None, [*problems, Problem("config", f"is larger than {MOST_BYTES:,} bytes")]
+    for key in keys:
+        try:
+            values[key] = _plain(config, key)
+        except RecursionError:
+            problems.append(Problem(key, f"is nested deeper than {MOST_LEVELS} levels"))
+            return None, problems
+    settings, found = validate({key: value for key, value in values.items() if value is not None and value != {}})
+    # of a key that is encrypted it is said already, and what stands for its value looks like one
+    told = tuple(f"{key}{end}" for key in secret for end in (":", ".", "["))
+    return settings, problems + [
+        problem
+        for problem in found
+        if not (f"{problem.path}:".startswith(told) and problem.message.startswith("holds "))
+    ]
 
 
 def _astray(given: Sequence[str], project: str, known: Sequence[str]) -> list[Problem]:
@@ -89,9 +114,14 @@ def _plain(config: pulumi.Config, key: str) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole)
     except ValueError:
         return None if is_config_secret(f"{config.name}:{key}") else text
+
+
+def _whole(digits: str) -> int | float:
+    """A number of JSON; Python reads none of thousands of digits, and no setting takes one."""
+    return int(digits) if len(digits) < MOST_DIGITS else inf
 
 
 def _secret(config: pulumi.Config, key: str, problems: list[Problem]) -> pulumi.Output[str] | None:
@@ -102,25 +132,32 @@ def _secret(config: pulumi.Config, key: str, problems: list[Problem]) -> pulumi.
     return config.require_secret(key)
 
 
-def _keys_problems(settings: StackSettings | None, secrets: Secrets) -> list[Problem]:
-    """Keys come from exactly one place: the secret configuration, or a Secret that exists."""
+def _keys_problems(settings: StackSettings | None, secrets: Secrets, found: Sequence[Problem]) -> list[Problem]:
+    """Keys come from exactly one place: the secret configuration, or a Secret that exists.
+
+    Nothing is said by a section that is broken, because what stands for it in `settings` says nothing.
+    """
     if settings is None:
         return []
-    problems = []
+    broken = broken_sections(found)
+    return [problem for section, problem in _misplaced(settings, secrets) if section not in broken]
+
+
+def _misplaced(settings: StackSettings, secrets: Secrets) -> Iterator[tuple[str, Problem]]:
+    """(the section that decides, what is wrong) of each key that is missing or given twice."""
     if settings.gateway.existing_secret is None and secrets.gateway_master_key is None:
-        problems.append(
+        yield (
+            "gateway",
             Problem(
                 MASTER_KEY,
                 f'is missing; run: pulumi config set --secret {MASTER_KEY} "sk-$(openssl rand -hex 24)", '
                 "or name a Secret in gateway.existingSecret",
-            )
+            ),
         )
     if settings.gateway.existing_secret is not None and secrets.gateway_master_key is not None:
-        problems.append(Problem(MASTER_KEY, "must be left out when gateway.existingSecret names a Secret"))
+        yield "gateway", Problem(MASTER_KEY, "must be left out when gateway.existingSecret names a Secret")
     if settings.weights.hub.token_secret is not None and secrets.hugging_face_token is not None:
-        problems.append(Problem(HUB_TOKEN, "must be left out when weights.hub.tokenSecret names a Secret"))
+        yield "weights", Problem(HUB_TOKEN, "must be left out when weights.hub.tokenSecret names a Secret")
     if settings.weights.kind == "existingClaim" and secrets.hugging_face_token is not None:
-        problems.append(
-            Problem(HUB_TOKEN, "must be left out when weights.kind is existingClaim: nothing is downloaded")
-        )
-    return problems
+        why = "must be left out when weights.kind is existingClaim: nothing is downloaded"
+        yield "weights", Problem(HUB_TOKEN, why)

@@ -4,23 +4,57 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from settings.secret_shapes import masked
+
+# Bytes of a path, of a message and of a word of the command line: a line of a refusal stays below 2,000.
+LONGEST_PATH, LONGEST_MESSAGE, LONGEST_USAGE = 300, 1600, 1900
+# Refusals that a reader is shown at once.
+MOST_PROBLEMS = 50
+# Characters of a word that is looked for among the known ones: none of them is nearly as long.
+LONGEST_WORD = 100
+
+
+def said(text: str, most_bytes: int) -> str:
+    """A text as it may be shown: no secret, no character that a terminal obeys, and not longer than that.
+
+    Line breaks are shown as such, so that every reason stays on a line of its own.
+    """
+    text = masked(text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: 2 * most_bytes])
+    encoded = text.encode()
+    if len(encoded) <= most_bytes:
+        return text
+    return encoded[: most_bytes - len("…".encode())].decode(errors="ignore") + "…"
+
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing to mend: `path` as written in the stack file (dots between keys), `message` for the reader."""
+    """One thing to mend: `path` as written in the stack file (dots between keys), `message` for the reader.
+
+    Both are made fit to be shown, whatever was put into them.
+    """
 
     path: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", said(self.path, LONGEST_PATH))
+        object.__setattr__(self, "message", said(self.message, LONGEST_MESSAGE))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
 
 class Refused(Exception):
-    """The configuration cannot be deployed; carries every problem found, in order."""
+    """The configuration cannot be deployed; carries every problem found, in order, and of very many the first."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(dict.fromkeys(problems))
+        found = tuple(dict.fromkeys(problems))
+        if len(found) > MOST_PROBLEMS:
+            more = Problem("…", f"and {len(found) - MOST_PROBLEMS} more")
+            found = (*found[:MOST_PROBLEMS], more)
+        self.problems = found
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
@@ -30,7 +64,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     Letter case is ignored, so that `Nvidia-A10` finds `nvidia-a10`.
     """
     words = {candidate.lower(): candidate for candidate in known}
-    matches = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
+    matches = get_close_matches(word.lower(), words, n=1, cutoff=0.6) if len(word) <= LONGEST_WORD else []
     if matches:
         return f"; did you mean '{words[matches[0]]}'?"
     listed = sorted(words.values())

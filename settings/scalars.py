@@ -9,7 +9,25 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 # Replicas, seconds and ports are numbers of 32 bits to Kubernetes, and nothing else here is larger.
 LARGEST_NUMBER = 2**31 - 1
-DECIMAL = re.compile(r"\s*-?\d+\s*")
+DECIMAL = re.compile(r"\s*-?[0-9]{1,400}\s*")
+# A Kubernetes cluster has at most 5,000 nodes (Kubernetes, Considerations for large clusters).
+MOST_NODES = 5_000
+# More than any machine has: 16 GPUs (a2-megagpu-16g, p2.16xlarge), 1,920 vCPUs and 32 TiB (u7inh-32tb.480xlarge).
+MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
+# Models and pools of one stack: each is planned with all others in sight, and shown on a page of its own.
+MOST_MODELS, MOST_POOLS = 100, 64
+# A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.
+LONGEST_S = 7 * 24 * 3600
+# vLLM's counters of tokens are of 32 bits; the longest context of any model has ten million (Llama 4 Scout).
+MOST_TOKENS = 2**27
+# 16 times what vLLM takes by itself on the largest GPUs (vllm/engine/arg_utils.py, 0.33.0).
+MOST_SEQUENCES = 16_384
+# Ten times the dearest machine type there is.
+MOST_USD_PER_HOUR = 10_000
+# A terabyte per second, beyond any storage for one pod.
+MOST_MIB_PER_S = 2**20
+# Kubernetes takes annotations of 256 KiB in all (ValidateAnnotations, TotalAnnotationSizeLimitB); some are ours.
+MOST_ANNOTATION_BYTES = 240 * 1024
 # Fields of a cron expression with their limits; weekday 7 is Sunday to some crons only.
 CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("weekday", 0, 6))
 CRON_NAMES = {
@@ -31,12 +49,12 @@ def _number(value: Any) -> Any:
 
 
 def _url(text: str) -> str:
-    """Refuses what no client could open: a port that is no number, half an IPv6 address; and passwords."""
+    """Refuses what no client could open: a port that is no number, half an IPv6 address."""
     try:
         urlsplit(text).port  # noqa: B018 - reading it is the check
     except ValueError as error:
         raise ValueError(f'"{text}" is not a URL: {error}') from None
-    return _without_user(text)
+    return text
 
 
 def _role(text: str) -> str:
@@ -53,10 +71,17 @@ def _no_address(text: str) -> str:
     return text
 
 
-def _without_user(text: str) -> str:
-    """Refuses a password before the host, unseen: it would reach objects and state, where many can read it."""
-    if re.match(r"\w+://[^/]*@", text):
-        raise ValueError("names a user before the host; a URL is no place for secrets, write it without")
+def _prefixed(text: str) -> str:
+    """Refuses a domain before the slash that no DNS name could be."""
+    if len(text.rpartition("/")[0]) > 253:
+        raise ValueError("has more than 253 characters before the slash")
+    return text
+
+
+def _page(text: str) -> str:
+    """Refuses what Prometheus would take for a template: it fills annotations in when an alert fires, or drops it."""
+    if "{{" in text or "}}" in text:
+        raise ValueError(f'"{text}" has {{{{ or }}}}, which Prometheus reads as a template')
     return text
 
 
@@ -76,7 +101,7 @@ def _cron(text: str) -> str:
 
 def _cron_number(word: str, name: str, least: int) -> int:
     """The number a word of a field stands for; -1 for none."""
-    if word.isdecimal():
+    if re.fullmatch("[0-9]{1,4}", word):
         return int(word)
     names = CRON_NAMES.get(name, ())
     return names.index(word.lower()) + least if word.lower() in names else -1
@@ -102,27 +127,60 @@ QualifiedName = Annotated[
         pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
         r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
     ),
+    AfterValidator(_prefixed),
 ]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$"), AfterValidator(_url)]
+# Browsers and proxies take 2,048 characters everywhere (RFC 9110 recommends 8,000).
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2048), AfterValidator(_url)]
+PageUrl = Annotated[Url, AfterValidator(_page)]
 # A repository of charts, an oci:// reference or a path.
-ChartSource = Annotated[str, AfterValidator(_without_user)]
-Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$"), AfterValidator(_cron)]
+ChartSource = Annotated[str, StringConstraints(max_length=2048)]
+Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$", max_length=200), AfterValidator(_cron)]
 CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+# Words of a program that is not ours, looked up in lists or handed on: nothing of that kind is longer.
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# Of a kubeconfig, where any text may be a name; those of clouds are resource names of up to 200 characters.
+ContextName = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+# Machine types are values of a label (Karpenter) or parts of an address (GKE), and so are names of reservations.
+MachineType = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]{1,20}([.-]{1,2}[a-z0-9]{1,20}){0,8}$", max_length=63)
+]
+# Value of a tag (AWS, Tag naming limits) that Karpenter looks subnets up by; * alone would take those of all.
+TagValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/=+@-][A-Za-z0-9 _.:/=+@-]{0,255}$")]
+# An argument of vLLM and a value of its environment: half of what Linux takes (MAX_ARG_STRLEN).
+Argument = Annotated[str, StringConstraints(max_length=65_536)]
+VariableName = Annotated[str, StringConstraints(max_length=253)]
 # An image repository without a tag, and a registry prefix: neither has a scheme, and only a host has a port.
 REPOSITORY = r"[a-z0-9][a-z0-9._-]*(:\d+/[a-z0-9._-]+)?(/[a-z0-9._-]+)*"
 TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-Repository = Annotated[str, StringConstraints(pattern=f"^{REPOSITORY}$")]
+# Of 255 characters in all (distribution/reference, NameTotalLengthMax).
+ImageReference = Annotated[str, StringConstraints(max_length=512)]
+Repository = Annotated[str, StringConstraints(pattern=f"^{REPOSITORY}$", max_length=255)]
 Tag = Annotated[str, StringConstraints(pattern=f"^{TAG}$")]
-RegistryPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$")]
+RegistryPrefix = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*(:\d+)?(/[a-z0-9._-]+)*/?$", max_length=200)
+]
 PositiveInt = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 NonNegativeInt = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Nodes = Annotated[PositiveInt, Field(le=MOST_NODES)]
+NodeGpus = Annotated[PositiveInt, Field(le=MOST_NODE_GPUS)]
+NodeCpus = Annotated[PositiveInt, Field(le=MOST_NODE_CPUS)]
+NodeGib = Annotated[PositiveInt, Field(le=MOST_NODE_GIB)]
+# One pod per node at least, so that no more than its nodes are wanted; Kubernetes itself takes any number of 32 bits.
+Replicas = Annotated[PositiveInt, Field(le=MOST_NODES)]
+Seconds = Annotated[PositiveInt, Field(le=LONGEST_S)]
+Tokens = Annotated[PositiveInt, Field(le=MOST_TOKENS)]
+Sequences = Annotated[PositiveInt, Field(le=MOST_SEQUENCES)]
+Rate = Annotated[PositiveInt, Field(le=MOST_MIB_PER_S)]
+# Each try may take the whole timeout of a request.
+Retries = Annotated[NonNegativeInt, Field(le=10)]
 # Name of an IAM role, which is not its ARN (IAM, CreateRole).
 ROLE_NAME = r"[A-Za-z0-9_+=,.@-]{1,64}"
 RoleName = Annotated[str, AfterValidator(_role)]
-# Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB (Amazon EBS).
-DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32)]
+# Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB, and larger than
+# 16 TiB it is not everywhere (Amazon EBS, and Karpenter's EC2NodeClass v1).
+DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32, le=16_384)]
 # A client of a hub hashes and buffers several files at a time.
 DownloadGib = Annotated[int, BeforeValidator(_number), Field(ge=4, le=1024)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
@@ -132,4 +190,5 @@ ScalingWindow = Annotated[int, BeforeValidator(_number), Field(le=3600)]
 ScalingPeriod = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1800)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)]
 PositiveFloat = Annotated[float, BeforeValidator(_number), Field(gt=0)]
+UsdPerHour = Annotated[PositiveFloat, Field(le=MOST_USD_PER_HOUR)]
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]

@@ -12,32 +12,57 @@ from pydantic.alias_generators import to_camel
 
 from settings.problems import nearest
 from settings.scalars import (
+    LONGEST_S,
+    MOST_ANNOTATION_BYTES,
+    MOST_MODELS,
+    MOST_NODE_GPUS,
+    MOST_NODES,
+    MOST_POOLS,
+    Argument,
     ChartSource,
     CommitSha,
+    ContextName,
     Cron,
     DiskGib,
     DnsName,
     DownloadGib,
     HostName,
+    ImageReference,
     LabelValue,
+    MachineType,
     Namespace,
+    NodeCpus,
+    NodeGib,
+    NodeGpus,
+    Nodes,
     NonNegativeInt,
     ObjectName,
+    PageUrl,
     Percent,
     Port,
     PositiveFloat,
     PositiveInt,
     QualifiedName,
+    Rate,
     RegistryPrefix,
     ReleaseName,
+    Replicas,
     Repository,
+    Retries,
     RoleName,
     ScalingPeriod,
     ScalingWindow,
+    Seconds,
+    Sequences,
     Sha256,
     Share,
     Tag,
+    TagValue,
+    Tokens,
     Url,
+    UsdPerHour,
+    VariableName,
+    Word,
 )
 
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
@@ -60,10 +85,8 @@ class Section(BaseModel):
 class ClusterSettings(Section):
     """Which cluster, and what kind of cluster it is."""
 
-    context: str = Field(min_length=1, description="kubeconfig context to deploy to; never the ambient one")
-    identifier: str = Field(
-        min_length=1, description="stable identity of the cluster; only a change of it replaces the resources"
-    )
+    context: ContextName = Field(description="kubeconfig context to deploy to; never the ambient one")
+    identifier: Word = Field(description="stable identity of the cluster; only a change of it replaces the resources")
     platform: Literal["generic", "eks", "gke", "aks", "ack"] = Field(
         default="generic", description="who runs the nodes: decides driver and toolkit switches of the GPU Operator"
     )
@@ -90,7 +113,7 @@ class LabelledNodes(Section):
 
     kind: Literal["labelled"] = Field(description="nodes are found by label")
     labels: dict[QualifiedName, LabelValue] = Field(
-        default_factory=dict, description="further node labels to require, e.g. a node group's name"
+        default_factory=dict, max_length=50, description="further node labels to require, e.g. a node group's name"
     )
 
 
@@ -98,7 +121,9 @@ class ExistingNodes(Section):
     """Named nodes that get `node-role=gpu-inference`, `gpu-type` and the GPU taint."""
 
     kind: Literal["existing"] = Field(description="named nodes are labelled and tainted")
-    node_names: list[DnsName] = Field(min_length=1, description="names of the nodes, one entry per node")
+    node_names: list[DnsName] = Field(
+        min_length=1, max_length=MOST_NODES, description="names of the nodes, one entry per node"
+    )
 
     @field_validator("node_names")
     @classmethod
@@ -113,9 +138,11 @@ class KarpenterNodes(Section):
     """Nodes Karpenter creates on AWS: one NodePool and, unless one is named, its EC2NodeClass."""
 
     kind: Literal["karpenter"] = Field(description="Karpenter creates the nodes")
-    instance_types: list[str] = Field(min_length=1, description="EC2 instance types, in order of preference")
+    instance_types: list[MachineType] = Field(
+        min_length=1, max_length=60, description="EC2 instance types, in order of preference"
+    )
     capacity_types: list[Literal["on-demand", "reserved", "spot"]] = Field(
-        default=["on-demand"], min_length=1, description="capacity types Karpenter may buy"
+        default=["on-demand"], min_length=1, max_length=3, description="capacity types Karpenter may buy"
     )
     node_class: DnsName | None = Field(
         default=None, description="an existing EC2NodeClass to use; the keys below are then left out"
@@ -123,13 +150,14 @@ class KarpenterNodes(Section):
     role: RoleName | None = Field(
         default=None, description="IAM role of the nodes; default KarpenterNodeRole-<identifier>"
     )
-    discovery_tag: str | None = Field(
+    discovery_tag: TagValue | None = Field(
         default=None, description="value of the karpenter.sh/discovery tag on subnets and security groups"
     )
     # Linux families that an alias may name (Karpenter, EC2NodeClass v1)
     ami_alias: str = Field(
         default="al2023@latest",
         pattern=r"^(al2023|al2|bottlerocket)@\S+$",
+        max_length=60,
         description="AMI alias with version, e.g. al2023@v20261101 or bottlerocket@v1.52.0",
     )
     disk_gib: DiskGib = Field(default=300, description="size of the volume that images and caches live on")
@@ -151,22 +179,22 @@ class ComputeClassNodes(Section):
     """Nodes GKE creates through a custom ComputeClass."""
 
     kind: Literal["computeClass"] = Field(description="GKE creates the nodes")
-    machine_types: list[str] = Field(min_length=1, description="GCE machine types, in order of preference")
+    machine_types: list[MachineType] = Field(
+        min_length=1, max_length=60, description="GCE machine types, in order of preference"
+    )
     spot: bool = Field(default=False, description="use spot capacity")
-    reservation: str | None = Field(default=None, description="name of a specific reservation to consume first")
+    reservation: MachineType | None = Field(default=None, description="name of a specific reservation to consume first")
 
 
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
-    gpu: str = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or none for CPU nodes")
-    nodes: PositiveInt = Field(description="how many nodes the pool has, or may grow to")
-    gpus_per_node: PositiveInt | None = Field(default=None, description="GPUs on each node; required with a GPU")
-    cpus_per_node: PositiveInt | None = Field(default=None, description="CPU cores of each node; required without GPU")
-    memory_gib_per_node: PositiveInt | None = Field(
-        default=None, description="memory of each node; required without GPU"
-    )
-    price_per_node_hour_usd: PositiveFloat | None = Field(
+    gpu: Word = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or none for CPU nodes")
+    nodes: Nodes = Field(description="how many nodes the pool has, or may grow to")
+    gpus_per_node: NodeGpus | None = Field(default=None, description="GPUs on each node; required with a GPU")
+    cpus_per_node: NodeCpus | None = Field(default=None, description="CPU cores of each node; required without GPU")
+    memory_gib_per_node: NodeGib | None = Field(default=None, description="memory of each node; required without GPU")
+    price_per_node_hour_usd: UsdPerHour | None = Field(
         default=None, description="price of one node; default: the instance type's on-demand price when known"
     )
     interconnect: Literal["auto", "nvlink", "pcie"] = Field(
@@ -246,13 +274,13 @@ class WeightsSettings(Section):
         description="existing PersistentVolumeClaim with the published checkpoints; required with existingClaim",
     )
     hub: HubSettings = Field(default=HubSettings(), description="where to download from")
-    download_mib_per_s: PositiveInt = Field(default=100, description="download rate to plan with, MiB/s")
+    download_mib_per_s: Rate = Field(default=100, description="download rate to plan with, MiB/s")
     download_memory_gib: DownloadGib = Field(
         default=8,
         description="memory limit of a download Job, GiB; from 64 on Xet downloads with its large buffers, which is "
         "faster on links of 10 Gbit/s and more",
     )
-    read_mib_per_s: PositiveInt = Field(default=500, description="read rate of one pod from the claim, MiB/s")
+    read_mib_per_s: Rate = Field(default=500, description="read rate of one pod from the claim, MiB/s")
     prewarm: bool = Field(default=True, description="read the weights into the page cache before vLLM starts")
 
     @model_validator(mode="after")
@@ -296,8 +324,10 @@ class WeightsSettings(Section):
 class ReplicaSettings(Section):
     """How many copies of a server run."""
 
-    min: NonNegativeInt = Field(default=1, description="fewest replicas in hours of use; 0: scale to zero when idle")
-    max: PositiveInt = Field(default=1, description="most replicas")
+    min: Annotated[NonNegativeInt, Field(le=MOST_NODES)] = Field(
+        default=1, description="fewest replicas in hours of use; 0: scale to zero when idle"
+    )
+    max: Replicas = Field(default=1, description="most replicas")
 
     @model_validator(mode="after")
     def ordered(self) -> Self:
@@ -310,7 +340,7 @@ class ReplicaSettings(Section):
 class OffPeakSettings(Section):
     """Hours in which a server may go down to zero replicas; outside of them `replicas.min` is the floor."""
 
-    timezone: str = Field(default="UTC", description="IANA time zone of the two schedules")
+    timezone: Word = Field(default="UTC", description="IANA time zone of the two schedules")
     start: Cron = Field(description="cron schedule at which off-peak begins, e.g. 0 20 * * 1-5")
     end: Cron = Field(description="cron schedule at which off-peak ends, e.g. 0 8 * * 1-5")
 
@@ -355,13 +385,15 @@ class MeasuredSettings(Section):
     kv_tokens: PositiveInt = Field(
         description="tokens after `GPU KV cache size`; the sum over data-parallel ranks, each of which logs its own"
     )
-    gpus: PositiveInt = Field(description="GPUs of the replica that was measured, over all its nodes")
+    gpus: Annotated[PositiveInt, Field(le=MOST_NODES * MOST_NODE_GPUS)] = Field(
+        description="GPUs of the replica that was measured, over all its nodes"
+    )
     tensor_parallel: PositiveInt | None = Field(
         default=None, description="its tensor-parallel size; default: all its GPUs, divided by the two sizes below"
     )
     pipeline_parallel: PositiveInt | None = Field(default=None, description="its pipeline-parallel size; default 1")
     data_parallel: PositiveInt | None = Field(default=None, description="its data-parallel size; default 1")
-    context_tokens: PositiveInt | None = Field(
+    context_tokens: Tokens | None = Field(
         default=None, description="the context length it served, beyond which nothing is known"
     )
     max_concurrency: PositiveFloat | None = Field(
@@ -374,10 +406,12 @@ class MeasuredSettings(Section):
     gpu_memory_utilization: Share | None = Field(
         default=None, description="the utilisation it ran with; default: the model's"
     )
-    vllm: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\S*$")] | None = Field(
+    vllm: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\S*$", max_length=60)] | None = Field(
         default=None, description='version of vLLM that wrote the log, quoted, e.g. "0.33.0"'
     )
-    source: str | None = Field(default=None, description="where the log is, for whoever asks later")
+    source: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
+        default=None, description="where the log is, for whoever asks later"
+    )
 
     @model_validator(mode="after")
     def consistent(self) -> Self:
@@ -405,16 +439,20 @@ class CanarySettings(Section):
     """A second server behind the same public name with a share of its traffic."""
 
     weight: Percent = Field(description="percent of requests; 100 sends all of them")
-    replicas: PositiveInt = Field(default=1, description="replicas of the second server; it is not autoscaled")
-    model: str | None = Field(default=None, description="another checkpoint, e.g. a quantised one")
+    replicas: Replicas = Field(default=1, description="replicas of the second server; it is not autoscaled")
+    model: Word | None = Field(default=None, description="another checkpoint, e.g. a quantised one")
     revision: CommitSha | None = Field(default=None, description="another revision of the weights")
-    image: str | None = Field(default=None, description="another vLLM image, repository:version or @sha256:…")
-    context_tokens: PositiveInt | None = Field(default=None, description="another context length")
-    max_num_seqs: PositiveInt | None = Field(default=None, description="another number of concurrent sequences")
+    image: ImageReference | None = Field(
+        default=None, description="another vLLM image, repository:version or @sha256:…"
+    )
+    context_tokens: Tokens | None = Field(default=None, description="another context length")
+    max_num_seqs: Sequences | None = Field(default=None, description="another number of concurrent sequences")
     measured: MeasuredSettings | None = Field(
         default=None, description="figures of the second server; default: the model's, unless the checkpoint is another"
     )
-    args: list[str] = Field(default_factory=list, description="further vLLM arguments of the second server only")
+    args: list[Argument] = Field(
+        default_factory=list, max_length=200, description="further vLLM arguments of the second server only"
+    )
 
     @model_validator(mode="after")
     def different(self) -> Self:
@@ -428,10 +466,12 @@ class CanarySettings(Section):
 class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
-    model: str = Field(min_length=3, description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B")
-    pool: str = Field(description="name of the gpuPools entry it runs on")
+    model: Annotated[Word, Field(min_length=3)] = Field(
+        description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B"
+    )
+    pool: Word = Field(description="name of the gpuPools entry it runs on")
     revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")
-    context_tokens: PositiveInt | None = Field(
+    context_tokens: Tokens | None = Field(
         default=None, description="longest prompt plus answer in tokens; default: the longest that fits"
     )
     replicas: ReplicaSettings = Field(default=ReplicaSettings(), description="how many copies")
@@ -440,27 +480,35 @@ class ModelSettings(Section):
     pipeline_parallel: PositiveInt | None = Field(default=None, description="groups of layers over GPUs or nodes")
     data_parallel: PositiveInt | None = Field(default=None, description="copies of the attention in one server")
     expert_parallel: bool | None = Field(default=None, description="spread whole experts instead of slicing them")
-    max_num_seqs: PositiveInt | None = Field(default=None, description="sequences served at once by one replica")
-    max_num_batched_tokens: PositiveInt | None = Field(default=None, description="tokens of one engine step")
-    concurrency: PositiveInt = Field(
+    max_num_seqs: Sequences | None = Field(default=None, description="sequences served at once by one replica")
+    max_num_batched_tokens: Tokens | None = Field(default=None, description="tokens of one engine step")
+    concurrency: Sequences = Field(
         default=1, description="sequences of the whole context that the KV cache of one replica must hold at once"
     )
     gpu_memory_utilization: Share | None = Field(
         default=None, description="share of GPU memory vLLM may use; default 0.92"
     )
-    kv_cache_dtype: str | None = Field(default=None, description="dtype of the KV cache, e.g. fp8")
+    kv_cache_dtype: Word | None = Field(default=None, description="dtype of the KV cache, e.g. fp8")
     measured: MeasuredSettings | None = Field(
         default=None,
         description="figures from a start-up log, used instead of computing; needed for kvProfile: unknown",
     )
-    image: str | None = Field(default=None, description="vLLM image of this model, repository:version or @sha256:…")
-    args: list[str] = Field(default_factory=list, description="further vLLM arguments, checked against its parser")
-    env: dict[str, str] = Field(default_factory=dict, description="further environment variables; never secrets")
-    cpus: PositiveInt | None = Field(default=None, description="CPU cores requested by one pod")
-    memory_gib: PositiveInt | None = Field(default=None, description="memory requested by one pod, GiB")
-    max_output_tokens: PositiveInt | None = Field(default=None, description="longest answer to plan timeouts with")
-    drain_timeout_s: PositiveInt | None = Field(default=None, description="time running requests get at shutdown")
-    fallbacks: list[str] = Field(default_factory=list, description="models asked when this one fails, in order")
+    image: ImageReference | None = Field(
+        default=None, description="vLLM image of this model, repository:version or @sha256:…"
+    )
+    args: list[Argument] = Field(
+        default_factory=list, max_length=200, description="further vLLM arguments, checked against its parser"
+    )
+    env: dict[VariableName, Argument] = Field(
+        default_factory=dict, max_length=200, description="further environment variables; never secrets"
+    )
+    cpus: NodeCpus | None = Field(default=None, description="CPU cores requested by one pod")
+    memory_gib: NodeGib | None = Field(default=None, description="memory requested by one pod, GiB")
+    max_output_tokens: Tokens | None = Field(default=None, description="longest answer to plan timeouts with")
+    drain_timeout_s: Seconds | None = Field(default=None, description="time running requests get at shutdown")
+    fallbacks: list[Word] = Field(
+        default_factory=list, max_length=MOST_MODELS, description="models asked when this one fails, in order"
+    )
     requests_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     tokens_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     canary: CanarySettings | None = Field(default=None, description="a second server with a share of the traffic")
@@ -493,8 +541,17 @@ class IngressExposure(Section):
     class_name: DnsName = Field(description="IngressClass")
     tls_secret: DnsName | None = Field(default=None, description="existing TLS Secret; without it no TLS is declared")
     annotations: dict[QualifiedName, str] = Field(
-        default_factory=dict, description="further annotations for the controller"
+        default_factory=dict, max_length=200, description="further annotations for the controller"
     )
+
+    @field_validator("annotations")
+    @classmethod
+    def small(cls, given: dict[str, str]) -> dict[str, str]:
+        """Refuses more than Kubernetes keeps, keys and values together."""
+        size = sum(len(key.encode()) + len(value.encode()) for key, value in given.items())
+        if size > MOST_ANNOTATION_BYTES:
+            raise ValueError(f"have {size:,} bytes in all; at most {MOST_ANNOTATION_BYTES:,}")
+        return given
 
 
 class ClusterOnly(Section):
@@ -539,7 +596,7 @@ class GatewaySettings(Section):
         discriminator="kind",
         description="how it is reached: gatewayApi, ingress, none",
     )
-    replicas: PositiveInt = Field(default=2, description="gateway pods")
+    replicas: Annotated[PositiveInt, Field(le=1000)] = Field(default=2, description="gateway pods")
     existing_secret: DnsName | None = Field(
         default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
     )
@@ -552,10 +609,10 @@ class GatewaySettings(Section):
     routing_strategy: Literal["least-busy", "simple-shuffle", "latency-based-routing"] = Field(
         default="least-busy", description="how LiteLLM picks among the servers of one name"
     )
-    request_timeout_s: PositiveInt | None = Field(
+    request_timeout_s: Seconds | None = Field(
         default=None, description="longest request; default 600, or more where a model's longest answer needs it"
     )
-    retries: NonNegativeInt = Field(default=2, description="how often a failed request is tried again")
+    retries: Retries = Field(default=2, description="how often a failed request is tried again")
 
     @model_validator(mode="after")
     def exposed_needs_a_host(self) -> Self:
@@ -585,7 +642,9 @@ class AlertSettings(Section):
     """Thresholds of the alerts."""
 
     waiting_requests: PositiveInt = Field(default=20, description="requests waiting per model")
-    time_to_first_token_s: PositiveFloat = Field(default=5, description="95th percentile, seconds; a histogram edge")
+    time_to_first_token_s: Annotated[PositiveFloat, Field(le=LONGEST_S)] = Field(
+        default=5, description="95th percentile, seconds; a histogram edge"
+    )
     kv_cache_usage: Share = Field(default=0.85, description="share of the KV cache used")
 
 
@@ -598,7 +657,7 @@ class ObservabilitySettings(Section):
     )
     namespace: Namespace = Field(default="monitoring", description="namespace of Prometheus and Grafana")
     prometheus_url: Url | None = Field(default=None, description="Prometheus for autoscaling; default: the release's")
-    runbook_url: Url = Field(
+    runbook_url: PageUrl = Field(
         default="https://github.com/llm-stack/llm-stack/blob/main/docs/runbook.md",
         description="page the alerts link to; each alert has a section of its name",
     )
@@ -636,7 +695,7 @@ class ChartOverride(Section):
 
     chart: ChartSource | None = Field(default=None, description="chart name, oci:// reference or path")
     repository: ChartSource | None = Field(default=None, description="repository URL; empty with oci:// or a path")
-    version: str | None = Field(default=None, description="exact version")
+    version: Word | None = Field(default=None, description="exact version")
 
 
 ChartName = Literal["gpu-operator", "keda", "kube-prometheus-stack", "prometheus-adapter", "lws"]
@@ -646,9 +705,13 @@ class StackSettings(Section):
     """The whole configuration of one stack."""
 
     cluster: ClusterSettings = Field(description="which cluster")
-    gpu_pools: dict[ObjectName, PoolSettings] = Field(min_length=1, description="groups of nodes, by name")
+    gpu_pools: dict[ObjectName, PoolSettings] = Field(
+        min_length=1, max_length=MOST_POOLS, description="groups of nodes, by name"
+    )
     weights: WeightsSettings = Field(description="how model weights reach the pods")
-    models: dict[ObjectName, ModelSettings] = Field(min_length=1, description="what is served, by public name")
+    models: dict[ObjectName, ModelSettings] = Field(
+        min_length=1, max_length=MOST_MODELS, description="what is served, by public name"
+    )
     gateway: GatewaySettings = Field(default=GatewaySettings(), description="the OpenAI-compatible endpoint")
     autoscaling: AutoscalingSettings = Field(default=AutoscalingSettings(), description="who scales servers")
     gpu_operator: GpuOperatorSettings = Field(default=GpuOperatorSettings(), description="drivers and device plugin")

@@ -6,40 +6,66 @@ a misspelt key and a model that does not fit are reported together.
 
 import json
 import re
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Iterable, Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from settings.gate import Path, gate
 from settings.problems import Problem, nearest
 from settings.scalars import LABEL
 from settings.schema import StackSettings
 
-Path = tuple[str | int, ...]
 # Mappings from names to things. The engine hands them over sorted, a stack file as written: both must plan the same.
 NAMED = ("gpuPools", "models")
+# In place of a required section that is broken: well formed, and nothing that planning would say something against.
+STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "cluster": {"context": "unknown", "identifier": "unknown"},
+    "weights": {"kind": "existingClaim", "claimName": "unknown"},
+}
+# How a refusal of a key begins that no section has; what is beside it is known as written.
+UNKNOWN = "unknown key"
+# A value goes, then the section that misses it; and what that section was for another.
+ROUNDS = 3
+# Faults that are put into words; nobody reads more.
+MOST_DETAILS = 1000
 
 
 def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem]]:
     """Checks `raw` (top-level key → plain value, camelCase).
 
-    Returns the settings and no problems; or the problems, with the settings of what is left when unknown keys and
-    broken models are taken away (None when nothing sensible is left).
+    Returns the settings and no problems; or the problems, with the settings of what is left when whatever is broken is
+    taken away (None when nothing sensible is left). Of very many problems the first are returned.
     """
-    values = {key: _sorted(value) if key in NAMED else value for key, value in deepcopy(dict(raw)).items()}
+    passed = gate(raw)
+    problems = [Problem(_written(path, raw), message) for path, message in passed.found]
+    if passed.values is None:
+        return None, problems
+    values = {key: _sorted(value) if key in NAMED else value for key, value in passed.values.items()}
+    settings, details = _checked(values)
+    seen = {path for path, _ in passed.found}
+    problems += [_problem(detail, values) for detail in details if _plain(detail["loc"], values) not in seen]
+    for _ in range(ROUNDS):
+        if settings is not None:
+            break
+        for detail in details:
+            _take_away(values, _plain(detail["loc"], values), unknown=detail["type"] == "extra_forbidden")
+        settings, details = _checked(values)
+    return settings, problems
+
+
+def broken_sections(problems: Iterable[Problem]) -> set[str]:
+    """Sections of which not all is known, because a value in them is broken: what follows from the rest is no news."""
+    return {problem.path.partition(".")[0] for problem in problems if not problem.message.startswith(UNKNOWN)}
+
+
+def _checked(values: Mapping[str, Any]) -> tuple[StackSettings | None, list[Any]]:
+    """The settings, or what pydantic says against them."""
     try:
         return StackSettings.model_validate(values), []
     except ValidationError as error:
-        details = error.errors()
-        problems = [_problem(detail, values) for detail in details]
-    for detail in details:
-        _take_away(values, _plain(detail["loc"], values), unknown=detail["type"] == "extra_forbidden")
-    try:
-        return StackSettings.model_validate(values), problems
-    except ValidationError:
-        return None, problems
+        return None, error.errors(include_url=False)[:MOST_DETAILS]
 
 
 def _sorted(value: Any) -> Any:
@@ -47,17 +73,34 @@ def _sorted(value: Any) -> Any:
 
 
 def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
-    """Removes an unknown key, or else the whole model or pool entry that holds the broken value."""
-    doomed = path if unknown else path[:2] if path[0] in ("models", "gpuPools") else ()
-    if not doomed:
-        return
+    """Removes an unknown key, a broken value, or, of models and pools, the whole entry that holds it.
+
+    Where the value is required, the section that holds it goes; a section that is required itself is stood in for, so
+    that what planning finds elsewhere is told at once.
+    """
+    if unknown:
+        _remove(values, path)
+    elif path[0] in NAMED:
+        if len(path) > 1:
+            _remove(values, path[:2])
+            _take_away_references(values, *path[:2])
+    elif len(path) == 1 or not _remove(values, path):
+        values.pop(str(path[0]), None)
+        if path[0] in STAND_INS:
+            values[str(path[0])] = dict(STAND_INS[str(path[0])])
+
+
+def _remove(values: dict[str, Any], path: Path) -> bool:
+    """Takes the value at `path` out, or the list that holds it; whether it was there."""
     holder: Any = values
-    for key in doomed[:-1]:
-        holder = holder.get(key) if isinstance(holder, dict) else None
-    if isinstance(holder, dict):
-        holder.pop(doomed[-1], None)
-    if not unknown and len(doomed) == 2:
-        _take_away_references(values, *doomed)
+    for position, key in enumerate(path):
+        if not isinstance(holder, dict) or key not in holder:
+            return False
+        if position == len(path) - 1 or isinstance(holder[key], list):
+            del holder[key]
+            return True
+        holder = holder[key]
+    return False
 
 
 def _take_away_references(values: dict[str, Any], section: str | int, name: str | int) -> None:
@@ -114,7 +157,7 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
         case "extra_forbidden":
             section = _section(path[:-1], values)
             known = [field.alias or name for name, field in section.model_fields.items()] if section else []
-            return f"unknown key{nearest(str(path[-1]), known)}"
+            return f"{UNKNOWN}{nearest(str(path[-1]), known)}"
         case "missing":
             section = _section(path[:-1], values)
             fields = {field.alias or name: field for name, field in section.model_fields.items()} if section else {}
@@ -150,6 +193,8 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
             return "is empty; give a value, or leave the key out"
         case "string_too_long":
             return f"{shown} must have at most {context['max_length']} characters"
+        case "too_long":
+            return f"has {len(value or ()):,} entries; at most {context['max_length']:,}"
         case "too_short":
             return f"must have at least {context['min_length']} entry"
         case "value_error":

@@ -144,7 +144,7 @@ def test_a_cpu_server_has_the_cpu_image():
         ("", '"" must be repository:version or repository@sha256:…'),
         ("a b:v1.2.3", '"a b:v1.2.3" must be repository:version or repository@sha256:…'),
         ("vllm@sha256:abc", '"vllm@sha256:abc" must be repository:version or repository@sha256:…'),
-        ("vllm:v0.33.0\n", '"vllm:v0.33.0\n" must be repository:version or repository@sha256:…'),
+        ("vllm:v0.33.0\n", "holds the character U+000A at position 13, which no setting may have"),
         ("vllm/vllm-openai:latest", '"latest" is a floating tag; name an exact version'),
     ],
 )

@@ -141,12 +141,18 @@ def test_a_cipher_inside_an_object_makes_the_whole_key_secret(project):
         ("config: 7\n", "Pulumi.dev.yaml: config must be a mapping of keys"),
         ("- config\n", "Pulumi.dev.yaml: must be a mapping of keys"),
         ("just text\n", "Pulumi.dev.yaml: must be a mapping of keys"),
-        ("config: {shop:x: &a {b: *a}}\n", "Pulumi.dev.yaml: shop:x contains itself"),
+        ("config: {shop:x: &a {b: *a}}\n", "Pulumi.dev.yaml: line 1, column 25: 'a' contains itself"),
         (
             "config: {shop:x: !os.system ls}\n",
-            "Pulumi.dev.yaml: line 1, column 18: could not determine a constructor for the tag '!os.system'",
+            (
+                "Pulumi.dev.yaml: line 1, column 18: the tag !os.system asks for what no setting is; write the value "
+                "without it"
+            ),
         ),
-        ("config: \x00\n", "Pulumi.dev.yaml: is not readable YAML"),
+        (
+            "config: \x00\n",
+            "Pulumi.dev.yaml: is not readable YAML: line 1 has 0x00, which is not text that YAML allows",
+        ),
     ],
 )
 def test_a_malformed_stack_file_is_refused_with_its_place(project, text, expected):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from settings import validate
 from settings.problems import Problem
@@ -146,14 +147,14 @@ def test_the_input_is_not_changed():
         ("gpu_memory_utilization", 1, 1.0),
         ("gpu_memory_utilization", 1.0, 1.0),
         ("context_tokens", 1, 1),
-        ("context_tokens", 2**31 - 1, 2**31 - 1),
+        ("context_tokens", 2**27, 2**27),
+        ("tokens_per_minute", 2**31 - 1, 2**31 - 1),
         ("expert_parallel", False, False),
     ],
 )
 def test_numbers_may_be_quoted_or_written_as_others_do(field, written, value):
     """A quoted number is a number, 2.0 is 2, and the ends of a range belong to it."""
-    alias = {"max_num_seqs": "maxNumSeqs", "gpu_memory_utilization": "gpuMemoryUtilization"}
-    key = alias.get(field, "contextTokens" if field == "context_tokens" else "expertParallel")
+    key = to_camel(field)
     assert getattr(checked(serving(**{key: written})).models["m"], field) == value
 
 
@@ -209,7 +210,7 @@ LABEL_KEY = (
 LABEL_VALUE = r"must match ^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 EMPTY = "is empty; give a value, or leave the key out"
 TEXT = "must be text; put it in quotes"
-USER_IN_URL = "names a user before the host; a URL is no place for secrets, write it without"
+USER_IN_URL = "holds a password in a URL, which everybody who reads the stack would see; "
 
 
 @pytest.mark.parametrize(
@@ -350,11 +351,26 @@ USER_IN_URL = "names a user before the host; a URL is no place for secrets, writ
         (
             stack(observability={"prometheusUrl": "https://me:secret@prom:9090"}),
             "observability.prometheusUrl",
-            USER_IN_URL,
+            f"{USER_IN_URL}give an address that needs no login inside the cluster",
         ),
-        (stack(charts={"keda": {"repository": "https://me:pw@charts.corp"}}), "charts.keda.repository", USER_IN_URL),
-        (stack(charts={"keda": {"chart": "oci://me:pw@reg.corp/keda"}}), "charts.keda.chart", USER_IN_URL),
-        (weights(hub={"endpoint": "https://token@mirror.example.com/hf"}), "weights.hub.endpoint", USER_IN_URL),
+        (
+            stack(charts={"keda": {"repository": "https://me:pw@charts.corp"}}),
+            "charts.keda.repository",
+            f"{USER_IN_URL}Helm logs in by `helm registry login` or its own configuration",
+        ),
+        (
+            stack(charts={"keda": {"chart": "oci://me:pw@reg.corp/keda"}}),
+            "charts.keda.chart",
+            f"{USER_IN_URL}Helm logs in by `helm registry login` or its own configuration",
+        ),
+        (
+            weights(hub={"endpoint": "https://token@mirror.example.com/hf"}),
+            "weights.hub.endpoint",
+            (
+                f"{USER_IN_URL}the hub's token is the config secret huggingFaceToken, or a Secret in "
+                "weights.hub.tokenSecret"
+            ),
+        ),
         (stack(images={"mirror": "https://r"}), "images.mirror", f'"https://r" is not well formed; it {PREFIX}'),
         (
             stack(images={"overrides": {"vllm": {"repository": "vllm/vllm-openai:v1"}}}),
