@@ -445,7 +445,7 @@ def test_the_real_program_as_a_submodule(users):
     ]
     assert "- `Secret llm-keys in llm-serving`, also with `vllm-new`\n" in pages["added"]
     assert "for entry in vllm-new; do\n" in pages["added"]
-    assert "3.8 GiB of weights of Qwen/Qwen3-1.7B are fetched first" in pages["added"]
+    assert "3.4 GiB of weights of Qwen/Qwen3-1.7B are fetched first" in pages["added"]
     assert "keys, teams and budgets come from Secret llm-db, no longer from nowhere" in pages["database"]
     assert "- `Secret llm-db in llm-serving`, with `database-url`\n" in pages["database"]
     assert ': "${DATABASE_URL:?' in pages["database"]
