@@ -1,7 +1,7 @@
 """Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu
@@ -60,15 +60,6 @@ def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
             elif other != name:
                 found.append(Problem(path, f"{node} would be mistaken for {same} of pool '{other}'; rename a pool"))
     return found
-
-
-def shared_nodes(pools: Mapping[str, PoolPlan]) -> Iterator[str]:
-    """What a reviewer should know of pools that find their nodes by the same labels: it works, but nodes are shared."""
-    owners: dict[object, str] = {}
-    for name, pool in pools.items():
-        way = (tuple(sorted(pool.node_selector.items())), pool.node_affinity)
-        if pool.provisioning["kind"] == "labelled" and (owner := owners.setdefault(way, name)) != name:
-            yield f"pool {name}: finds the same nodes as pool {owner}; provisioning.labels would tell them apart"
 
 
 def _pool(

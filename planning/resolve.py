@@ -9,6 +9,7 @@ from planning.alerts import alerts
 from planning.dashboard import dashboard
 from planning.gateway import gateway
 from planning.images import resolve_images, undigested
+from planning.overlap import shared_nodes
 from planning.placement import Context
 from planning.plan import (
     BY_DIGEST,
@@ -21,12 +22,12 @@ from planning.plan import (
     ServerPlan,
     WeightsPlan,
 )
-from planning.pools import resolve_pools, shared_nodes
+from planning.pools import resolve_pools
 from planning.releases import namespace_problems, prometheus_url, releases
-from planning.resources import NODE_RESERVED_CPUS
 from planning.rollout import rollout
+from planning.room import ceiling, check_room, crowding, floor, sure_replicas
 from planning.scaling import adapter_rules, scaling
-from planning.scratch import MIB_PER_GIB, fullest_mib, least_disk_gib, server_scratch
+from planning.scratch import server_scratch
 from planning.servers import Draft, draft, server_name
 from planning.weights import apart, gated_warnings, weights
 from settings.problems import Problem, Refused
@@ -54,7 +55,7 @@ def resolve(
     drafts = [server for name, model in settings.models.items() for server in draft(context, name, model)]
     checkpoints = apart([server.checkpoint for server in drafts])
     drafts = [replace(server, checkpoint=checkpoints[server.checkpoint.directory]) for server in drafts]
-    _check_capacity(context, drafts)
+    check_room(context, drafts)
     url = prometheus_url(settings)
     servers = tuple(_server(context, item, drafts, url) for item in drafts)
     planned_gateway = gateway(settings, servers, images, found)
@@ -95,6 +96,7 @@ def resolve(
         unpinned=tuple(unpinned + _unpinned_weights(servers)),
         warnings=(
             *_warnings(settings, catalog, pools, servers),
+            *crowding(pools, drafts),
             *known_bad.warnings(used.values(), planned_releases, catalog),
             *gated_warnings(planned_weights.checkpoints, settings.weights, has_token=has_hub_token),
         ),
@@ -136,105 +138,9 @@ def _unpinned_weights(servers: Sequence[ServerPlan]) -> list[str]:
     return sorted({f"{s.checkpoint.model}@{s.checkpoint.revision}" for s in servers if not s.checkpoint.pinned})
 
 
-def _units(server: Draft) -> int:
-    """What one replica takes from its pool: GPUs, or CPU cores where there are none."""
-    return server.gpus or server.resources.cpus
-
-
-def _pool_units(pool: PoolPlan) -> int:
-    return pool.gpus or pool.nodes * _node_cpus(pool)
-
-
-def _floor(server: Draft) -> int:
-    replicas = server.settings.replicas
-    return server.settings.canary.replicas if server.canary and server.settings.canary else max(1, replicas.min)
-
-
-def _ceiling(server: Draft) -> int:
-    return _floor(server) if server.canary else server.settings.replicas.max
-
-
-def _slots(server: Draft) -> int:
-    """Replicas of this server that the empty pool holds; what one pod asks for must be on one node."""
-    pool, pod = server.pool, server.resources
-    per_node = pool.gpus_per_node // pod.gpus if pod.gpus else _node_cpus(pool) // pod.cpus
-    if pool.cpus_per_node is not None:
-        per_node = min(per_node, _node_cpus(pool) // pod.cpus)
-    if pool.memory_gib_per_node is not None:
-        per_node = min(per_node, pool.memory_gib_per_node // pod.memory_gib)
-    return pool.nodes * per_node // server.nodes_per_replica
-
-
-def _node_cpus(pool: PoolPlan) -> int:
-    """Cores of a node that pods may have; what the system of a GPU node takes is less than one of its many."""
-    return max(0, (pool.cpus_per_node or 0) - (0 if pool.gpus else NODE_RESERVED_CPUS))
-
-
-def _node(pool: PoolPlan) -> str:
-    """What a node of the pool offers, as far as it is known."""
-    parts = [f"{pool.gpus_per_node} GPUs"] if pool.gpus else []
-    parts += [f"{_node_cpus(pool)} CPU cores"] if pool.cpus_per_node is not None else []
-    parts += [f"{pool.memory_gib_per_node} GiB"] if pool.memory_gib_per_node is not None else []
-    return ", ".join(parts)
-
-
-def _check_capacity(context: Context, drafts: Sequence[Draft]) -> None:
-    """Refuses replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
-    for server in drafts:
-        slots, most, pod = _slots(server), _ceiling(server), server.resources
-        if slots == 0:
-            gpus = f"{pod.gpus} GPUs, " if pod.gpus else ""
-            context.refuse(
-                f"models.{server.model_name}{'.canary' if server.canary else ''}",
-                f"a pod of {gpus}{pod.cpus} CPU cores, {pod.memory_gib} GiB does not fit a node of pool "
-                f"'{server.pool.name}' ({_node(server.pool)})",
-            )
-        elif most > slots:
-            where = "canary.replicas" if server.canary else "replicas.max"
-            unit = "GPUs" if server.gpus else "CPU cores"
-            context.refuse(
-                f"models.{server.model_name}.{where}",
-                f"{most} replicas of {_units(server)} {unit} do not fit pool '{server.pool.name}' "
-                f"({_pool_units(server.pool)} {unit}, room for {slots}); use at most {slots}, or more nodes",
-            )
-    for name, pool in context.pools.items():
-        inside = [server for server in drafts if server.pool.name == name]
-        _check_disk(context, pool, inside)
-        needed = sum(_floor(server) * _units(server) for server in inside)
-        if len(inside) > 1 and needed > _pool_units(pool):
-            unit = "GPUs" if pool.gpus else "CPU cores"
-            parts = ", ".join(f"{server.name} {_floor(server)} × {_units(server)}" for server in inside)
-            context.refuse(
-                f"gpuPools.{name}.nodes",
-                f"{needed} {unit} are needed at least ({parts}), {pool.nodes} nodes give {_pool_units(pool)}",
-            )
-
-
-def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> None:
-    """Refuses a disk that cannot hold what the pods of a full node may write, where it is ours to size."""
-    size_gib = pool.provisioning.get("disk_gib")
-    if not isinstance(size_gib, int) or not inside:
-        return
-    units = pool.gpus_per_node or _node_cpus(pool)
-    pods = [
-        (server.resources.gpus or server.resources.cpus, _ceiling(server), server_scratch(server.resources).disk_mib)
-        for server in inside
-    ]
-    wanted_mib = fullest_mib(pods, units)
-    least_gib = least_disk_gib(wanted_mib, with_system=pool.provisioning["system_disk"] is None)
-    if size_gib < least_gib:
-        context.refuse(
-            f"gpuPools.{pool.name}.provisioning.diskGib",
-            f"{size_gib} GiB do not hold images and the {wanted_mib / MIB_PER_GIB:.0f} GiB that the pods of a full "
-            f"node may write; use at least {least_gib}",
-        )
-
-
 def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) -> ServerPlan:
     others = [other for other in drafts if other.pool.name == item.pool.name and other is not item]
-    # what the others may take at their most is not spare, even where that leaves less than this server's own most
-    free = _pool_units(item.pool) - sum(_ceiling(other) * _units(other) for other in others)
-    plan = _rollout(item, max(free, 0))
+    plan = _rollout(item, sure_replicas(item, others))
     scaled = None
     if not item.canary:
         scaled = scaling(
@@ -260,8 +166,8 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
         scratch=server_scratch(item.resources),
         timing=item.timing,
         rollout=plan,
-        replicas=_floor(item),
-        max_replicas=_ceiling(item),
+        replicas=floor(item),
+        max_replicas=ceiling(item),
         scaling=scaled,
         cost=item.cost,
         replaces=server_name(item.settings.replaces, canary=item.canary) if item.settings.replaces else None,
@@ -269,25 +175,18 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
     )
 
 
-def _rollout(item: Draft, free: int) -> Rollout:
+def _rollout(item: Draft, room: int) -> Rollout:
+    """`room`: replicas of this server that surely find a place."""
     load_s = item.timing.prewarm_s + item.timing.expected_start_s
-    if item.nodes_per_replica > 1:
-        surge = rollout(gpus_per_replica=item.gpus, max_replicas=_ceiling(item), gpus_free=free, load_s=load_s)
-        if surge.max_surge == 0 or surge.max_unavailable == 0:
-            return surge
-        # a LeaderWorkerSet knows no rounding that would serve both a full and a roomy pool
-        gap_s = load_s if _floor(item) == 1 else 0
-        return Rollout(0, 1, gap_s, "a group of nodes is replaced in place, one at a time")
-    if item.gpus:
-        whole = min(free // item.gpus, _slots(item)) * item.gpus
-        return rollout(gpus_per_replica=item.gpus, max_replicas=_ceiling(item), gpus_free=whole, load_s=load_s)
-    return rollout(
-        gpus_per_replica=0,
-        max_replicas=_ceiling(item),
-        gpus_free=0,
-        load_s=load_s,
-        cpu_slots=min(free // item.resources.cpus, _slots(item)),
-    )
+    if not item.gpus:
+        return rollout(gpus_per_replica=0, max_replicas=ceiling(item), gpus_free=0, load_s=load_s, cpu_slots=room)
+    free = room * item.gpus
+    plan = rollout(gpus_per_replica=item.gpus, max_replicas=ceiling(item), gpus_free=free, load_s=load_s)
+    if item.nodes_per_replica == 1 or plan.max_surge == 0 or plan.max_unavailable == 0:
+        return plan
+    # a LeaderWorkerSet knows no rounding that would serve both a full and a roomy pool
+    gap_s = load_s if floor(item) == 1 else 0
+    return Rollout(0, 1, gap_s, "a group of nodes is replaced in place, one at a time")
 
 
 def _warnings(
@@ -313,7 +212,7 @@ def _warnings(
         said.append(f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out")
     if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
         said.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(dict.fromkeys([*said, *shared_nodes(pools)]))
+    return list(dict.fromkeys([*said, *shared_nodes(pools, catalog.gpus)]))
 
 
 def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from planning.pools import shared_nodes
 from tests.unit.small_stack import A10, CPU, H200, MODEL, planned, refusals, serving, stack
 
 GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -16,7 +15,6 @@ def only(pool: dict[str, Any], model: str = "Qwen/Qwen3-8B"):
 
 
 NAMES = ["gpu-1", "gpu-2", "gpu-3", "gpu-4"]
-SAME = "pool b: finds the same nodes as pool a; provisioning.labels would tell them apart"
 NAMED = {"kind": "existing", "nodeNames": NAMES}
 
 
@@ -205,17 +203,3 @@ def test_pools_do_not_name_the_same_node(pools, said):
     """A node that two pools name would be promised twice."""
     model = {**MODEL, "model": "Qwen/Qwen3-8B", "pool": "a", "contextTokens": 4096}
     assert refusals(stack(gpuPools=pools, models={"m": model})) == said
-
-
-@pytest.mark.parametrize(
-    ("pools", "said"),
-    [
-        ({"a": A10, "b": A10}, [SAME]),
-        ({"a": {**CPU, "nodes": 2}, "b": {**CPU, "nodes": 1}, "c": A10}, [SAME]),
-        ({"a": A10, "b": {**A10, "provisioning": {"kind": "labelled", "labels": {"group": "b"}}}}, []),
-    ],
-)
-def test_pools_that_find_the_same_nodes_are_pointed_out(pools, said):
-    """Two pools with the same labels work, and the preview says that they share their nodes."""
-    assert list(shared_nodes(planned(stack(gpuPools=pools, models={"m": {**MODEL, "model": "Qwen/Qwen3-0.6B",
-        "pool": "a", "contextTokens": 4096}})).pools)) == said  # fmt: skip

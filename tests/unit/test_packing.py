@@ -1,0 +1,103 @@
+"""Pods on equal nodes in whatever order: exact cases, and every order tried one by one on small pools.
+
+Does not prove what a scheduler does: only what it may do.
+"""
+
+import time
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planning.packing import Pods, blocking, packs, stranded
+from tests.unit.small_stack import properties
+
+
+def gpus(**servers: tuple[int, int]) -> list[Pods]:
+    """Servers of pods that ask for GPUs only: name → (GPUs of a pod, pods)."""
+    return [Pods(name, (size,), count) for name, (size, count) in servers.items()]
+
+
+@pytest.mark.parametrize(
+    ("servers", "node", "nodes", "fit", "expected"),
+    [
+        # the one from the field
+        (gpus(large=(4, 1), a=(1, 1), b=(1, 1)), 4, 2, True, {"large": ("a", "b")}),
+        (gpus(large=(4, 1), small=(1, 2)), 4, 2, True, {"large": ("small",)}),
+        # one small pod cannot be on two nodes
+        (gpus(large=(4, 1), small=(1, 1)), 4, 2, True, {}),
+        (gpus(large=(4, 1), small=(1, 2)), 4, 3, True, {}),
+        # a pod of two is stopped by three of four GPUs, so each node needs three of the small ones
+        (gpus(two=(2, 1), one=(1, 6)), 4, 2, True, {"two": ("one",)}),
+        (gpus(two=(2, 1), one=(1, 5)), 4, 2, True, {}),
+        # equal pods never stand in each other's way
+        (gpus(a=(2, 2), b=(2, 2)), 4, 2, True, {}),
+        # a group of two whole nodes, and one pod of one GPU too many places
+        (gpus(group=(8, 2), small=(1, 2)), 8, 3, True, {"group": ("group", "small")}),
+        # no order helps
+        (gpus(a=(3, 2), b=(2, 1)), 4, 2, False, {"a": ("a", "b"), "b": ("a",)}),
+        ([], 4, 2, True, {}),
+    ],
+)
+def test_who_may_be_left_out(servers, node, nodes, fit, expected):
+    """Whether all fit together, and who may find no node all the same."""
+    assert (packs(servers, (node,), nodes), stranded(servers, (node,), nodes)) == (fit, expected)
+
+
+def test_memory_and_cores_are_in_the_way_too():
+    """A pod of few cores and much memory takes a node's memory from one that has cores left."""
+    servers = [Pods("wide", (8, 100), 1), Pods("small", (1, 40), 2)]
+    assert stranded(servers, (16, 128), 2) == {"wide": ("small",)}
+    assert stranded(servers, (16, 256), 2) == {}
+
+
+SERVERS = st.lists(
+    st.tuples(st.tuples(st.integers(0, 4), st.integers(1, 4)), st.integers(0, 3)), min_size=1, max_size=3
+)
+
+
+@given(SERVERS, st.tuples(st.integers(4, 6), st.integers(4, 6)), st.integers(1, 3))
+@properties(250)
+def test_every_order_was_tried(found, node, nodes):
+    """All states that placing pods one by one can lead to: one has all pods, and in one somebody is left out."""
+    wanted = [Pods(f"s{index}", demand, count) for index, (demand, count) in enumerate(found)]
+    complete, left_out = False, set()
+
+    @cache
+    def visit(free, left):
+        nonlocal complete
+        complete |= not any(left)
+        for index, pods in enumerate(wanted):
+            if not left[index]:
+                continue
+            places = {room for room in free if all(map(int.__le__, pods.demand, room))}
+            if not places:
+                left_out.add(pods.name)
+            for room in places:
+                rest = list(free)
+                rest.remove(room)
+                taken = tuple(map(int.__sub__, room, pods.demand))
+                visit(tuple(sorted([*rest, taken])), (*left[:index], left[index] - 1, *left[index + 1 :]))
+
+    visit((node,) * nodes, tuple(pods.count for pods in wanted))
+    assert (packs(wanted, node, nodes), set(stranded(wanted, node, nodes))) == (complete, left_out)
+
+
+@given(SERVERS, st.tuples(st.integers(4, 6), st.integers(4, 6)), st.integers(1, 3))
+@properties(150)
+def test_who_is_named_is_really_in_the_way(found, node, nodes):
+    """Without the pods of those that are named, the one that was left out finds its place."""
+    wanted = [Pods(f"s{index}", demand, count) for index, (demand, count) in enumerate(found)]
+    for name, blockers in stranded(wanted, node, nodes).items():
+        (pods,) = [item for item in wanted if item.name == name]
+        only = [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted if item.name in blockers]
+        assert blocking(only, pods.demand, node, nodes) == blockers
+
+
+def test_a_large_pool_is_judged_in_a_moment():
+    """Two hundred nodes of eight GPUs, and six servers with three hundred pods of all sizes."""
+    servers = gpus(a=(8, 60), b=(4, 80), c=(2, 90), d=(1, 60), e=(1, 30), f=(8, 20))
+    begun = time.monotonic()
+    assert (packs(servers, (8,), 200), set(stranded(servers, (8,), 200))) == (True, {"a", "f"})
+    assert time.monotonic() - begun < 5
