@@ -1,5 +1,6 @@
 """The proof that a pool's nodes are there and offer the GPUs that were promised."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def verification(
     role = k8s.rbac.v1.ClusterRole(
         f"{name}-verify",
         metadata={"name": full_name, "labels": labels},
-        rules=[{"api_groups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}],
+        rules=[{"api_groups": [""], "resources": ["nodes"], "verbs": ["list"]}],
         opts=child,
     )
     binding = k8s.rbac.v1.ClusterRoleBinding(
@@ -117,5 +118,9 @@ def _environment(name: str, args: Mapping[str, Any]) -> dict[str, str]:
         "RESOURCE_NAME": args["resource_name"] or "",
         "GPUS_PER_NODE": str(args["gpus_per_node"]),
         "EXPECTED_GPU_MEMORY_MIB": str(memory) if memory else "",
+        "TOLERATIONS": json.dumps([dict(item) for item in args["tolerations"]], sort_keys=True),
+        "CPUS": str(args["needed"].cpus),
+        "MEMORY_MIB": str(args["needed"].memory_mib),
+        "DISK_MIB": str(args["needed"].disk_mib),
         "TIMEOUT_S": str(args["verify_timeout_s"]),
     }

@@ -12,6 +12,7 @@ import pulumi_kubernetes as k8s
 
 from components._bought_nodes import TAINT, compute_class, karpenter
 from components._node_verification import verification
+from planning.plan import NodeOffer
 from planning.pools import POOL_LABEL
 
 
@@ -40,6 +41,8 @@ class GpuNodePoolArgs(TypedDict):
     """Device resource, nvidia.com/gpu; None for CPU nodes."""
     expected_gpu_memory_mib: int | None
     """Memory each GPU must report; None: not checked."""
+    needed: NodeOffer
+    """What each node must give to pods beside GPUs."""
     verify: bool
     """Whether a Job proves that the nodes offer the GPUs."""
     verify_timeout_s: int

@@ -52,6 +52,7 @@ def pool_args(
         "node_labels": pool.node_labels,
         "resource_name": pool.resource_name,
         "expected_gpu_memory_mib": pool.expected_gpu_memory_mib,
+        "needed": pool.needed,
         "verify": pool.verify,
         "verify_timeout_s": pool.verify_timeout_s,
         "image": image.reference if image else "",

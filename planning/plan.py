@@ -24,6 +24,15 @@ class ImagePlan:
 
 
 @dataclass(frozen=True)
+class NodeOffer:
+    """What one node gives to pods, beside GPUs: what the kubelet keeps for the system is taken off."""
+
+    cpus: int = 0
+    memory_mib: int = 0
+    disk_mib: int = 0
+
+
+@dataclass(frozen=True)
 class PoolPlan:
     """One node pool: how pods find its nodes and what must be declared for it."""
 
@@ -44,6 +53,8 @@ class PoolPlan:
     verify: bool
     verify_timeout_s: int
     usd_per_node_hour: float | None
+    needed: NodeOffer = NodeOffer()
+    """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property

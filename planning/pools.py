@@ -96,7 +96,7 @@ def _pool(
         resource_name=GPU_RESOURCE if gpu else None,
         node_selector=selector,
         node_affinity=affinity,
-        tolerations=(GPU_TOLERATION,) if gpu else (),
+        tolerations=_tolerations(pool, gpu),
         node_labels=_role(pool),
         provisioning=declared,
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
@@ -105,6 +105,12 @@ def _pool(
         usd_per_node_hour=price,
         reasons=reasons,
     )
+
+
+def _tolerations(pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], ...]:
+    """The GPU taint, and those the user names, once each."""
+    given = [wanted.model_dump(exclude_none=True) for wanted in pool.tolerations]
+    return tuple({tuple(sorted(item.items())): item for item in [*([GPU_TOLERATION] if gpu else []), *given]}.values())
 
 
 def _disks(wanted: KarpenterNodes) -> tuple[tuple[str, int] | None, tuple[str, int]]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from catalog.load import Catalog
 from planning import known_bad
 from planning.plan import PoolPlan, ReleasePlan, ServerPlan
+from planning.pools import GPU_TOLERATION
 from planning.scaling import adapter_rules
 from settings.problems import Problem
 from settings.schema import StackSettings
@@ -16,6 +17,12 @@ RELEASE_TIMEOUT_S = 900
 EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 # Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
 PLATFORM_HAS_DRIVER = frozenset({"eks", "gke", "aks", "ack"})
+# What feature discovery tolerates by itself (GPU Operator v26.7.0, deployments/gpu-operator/values.yaml).
+CONTROL_PLANE_TOLERATION = {
+    "key": "node-role.kubernetes.io/control-plane",
+    "operator": "Exists",
+    "effect": "NoSchedule",
+}
 PLATFORM_VALUES: Mapping[str, Mapping[str, object]] = {
     "gke": {
         "hostPaths": {"driverInstallDir": "/home/kubernetes/bin/nvidia"},
@@ -52,6 +59,17 @@ def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
         },
         "mig": {"strategy": "single"},
     }
+    tolerated = [
+        wanted.model_dump(exclude_none=True)
+        for pool in settings.gpu_pools.values()
+        if pool.gpu != "none"
+        for wanted in pool.tolerations
+    ]
+    if tolerated:
+        # lists of a chart are replaced whole, so what the chart itself tolerates is said again
+        values["daemonsets"] = {"tolerations": [GPU_TOLERATION, *tolerated]}
+        workers = [CONTROL_PLANE_TOLERATION, GPU_TOLERATION, *tolerated]
+        values["node-feature-discovery"] = {"worker": {"tolerations": workers}}
     for key, extra in PLATFORM_VALUES.get(platform, {}).items():
         current = values.get(key)
         values[key] = {**current, **extra} if isinstance(current, dict) and isinstance(extra, Mapping) else extra

@@ -1,6 +1,6 @@
 """What one pod asks for: CPU cores, memory with room for the page cache, shared memory, cache space."""
 
-from math import ceil, floor
+from math import ceil, floor, inf
 
 from catalog.schema import Model
 from planning import memory
@@ -11,8 +11,20 @@ from settings.schema import ModelSettings
 
 # Cores of a CPU node left to the kubelet and daemons.
 NODE_RESERVED_CPUS = 2
+# Memory that distributions keep for the kubelet at most: (GiB up to which, share), and what they never let pods have
+# (GKE documentation, "Plan node sizes"; AKS, "Resource reservations", 750 MiB until 1.28); and what of a machine's
+# memory its kernel does not show.
+KEPT_MEMORY = ((4, 0.25), (8, 0.20), (16, 0.10), (128, 0.06), (inf, 0.02))
+EVICTION_MIB, KERNEL_SHARE = 750, 0.04
 # Compiled kernels and graphs of one model; CPU servers compile little.
 GPU_CACHE_GIB, CPU_CACHE_GIB = 20, 10
+
+
+def least_memory_mib(memory_gib: int) -> int:
+    """What pods have of a node of so much memory wherever it runs, MiB."""
+    steps = zip((0, *(until for until, _ in KEPT_MEMORY)), KEPT_MEMORY, strict=False)
+    kept_gib = sum(share * max(0, min(memory_gib, until) - since) for since, (until, share) in steps)
+    return max(0, floor((memory_gib * (1 - KERNEL_SHARE) - kept_gib) * 1024) - EVICTION_MIB)
 
 
 def pod_resources(

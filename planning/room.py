@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from planning.packing import Amounts, Pods, blocking, packs, stranded
 from planning.placement import MOST_MORE_NODES, Context
-from planning.plan import PoolPlan
-from planning.resources import NODE_RESERVED_CPUS
+from planning.plan import NodeOffer, PoolPlan
+from planning.resources import NODE_RESERVED_CPUS, least_memory_mib
 from planning.scratch import MIB_PER_GIB, fullest_mib, least_disk_gib, server_scratch
 from planning.servers import Draft
 
@@ -65,6 +65,22 @@ def sure_replicas(server: Draft, others: Sequence[Draft]) -> int:
     return 0
 
 
+def needed(pool: PoolPlan, drafts: Sequence[Draft]) -> NodeOffer:
+    """What every node of the pool has to give to pods; of GPUs the pool says so itself."""
+    inside = [server for server in drafts if server.pool.name == pool.name]
+    cores = max(0, (pool.cpus_per_node or 0) - NODE_RESERVED_CPUS)
+    return NodeOffer(
+        cpus=max([cores, *(server.resources.cpus for server in inside)]),
+        memory_mib=max(
+            [
+                least_memory_mib(pool.memory_gib_per_node or 0),
+                *(server.resources.memory_gib * MIB_PER_GIB for server in inside),
+            ]
+        ),
+        disk_mib=max([0, *(server_scratch(server.resources).disk_mib for server in inside)]),
+    )
+
+
 def node_cpus(pool: PoolPlan) -> int:
     """Cores of a node that pods may have; what the system of a GPU node takes is less than one of its many."""
     return max(0, (pool.cpus_per_node or 0) - (0 if pool.gpus else NODE_RESERVED_CPUS))
@@ -100,13 +116,13 @@ def check_room(context: Context, drafts: Sequence[Draft]) -> None:
     for name, pool in context.pools.items():
         inside = [server for server in drafts if server.pool.name == name]
         _check_disk(context, pool, inside)
-        needed = sum(floor(server) * units(server) for server in inside)
-        if len(inside) > 1 and needed > pool_units(pool):
+        asked = sum(floor(server) * units(server) for server in inside)
+        if len(inside) > 1 and asked > pool_units(pool):
             unit = "GPUs" if pool.gpus else "CPU cores"
             parts = ", ".join(f"{server.name} {floor(server)} × {units(server)}" for server in inside)
             context.refuse(
                 f"gpuPools.{name}.nodes",
-                f"{needed} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}",
+                f"{asked} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}",
             )
         elif len(inside) > 1 and all(slots(server) >= floor(server) for server in inside):
             _check_packing(context, pool, inside)

@@ -186,6 +186,28 @@ class ComputeClassNodes(Section):
     reservation: MachineType | None = Field(default=None, description="name of a specific reservation to consume first")
 
 
+class Toleration(Section):
+    """One taint of a pool's nodes that its pods tolerate, as Kubernetes has it."""
+
+    key: QualifiedName = Field(description="key of the taint, e.g. dedicated")
+    operator: Literal["Equal", "Exists"] = Field(
+        default="Equal", description="Equal: the taint has this value; Exists: whatever its value"
+    )
+    value: LabelValue | None = Field(default=None, description="value of the taint; default: it has none")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="effect of the taint; default: all of them"
+    )
+
+    @model_validator(mode="after")
+    def value_is_compared(self) -> Self:
+        """The API server refuses a value that nothing compares."""
+        if self.operator == "Exists" and self.value:
+            raise ValueError(
+                f'value must be left out with operator Exists; leave operator out to ask for "{self.value}"'
+            )
+        return self
+
+
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
@@ -199,6 +221,10 @@ class PoolSettings(Section):
     )
     interconnect: Literal["auto", "nvlink", "pcie"] = Field(
         default="auto", description="link between the GPUs of a node; auto: what the GPU type has"
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list,
+        description="taints of the nodes that the pool's pods, and the GPU Operator's, tolerate beside nvidia.com/gpu",
     )
     provisioning: LabelledNodes | ExistingNodes | KarpenterNodes | ComputeClassNodes = Field(
         default=LabelledNodes(kind="labelled"),

@@ -236,14 +236,14 @@ def _section(path: Path, values: Any) -> type[BaseModel] | None:
     kind: Any = StackSettings
     here: Any = values
     for step in path:
-        here = here.get(step) if isinstance(here, dict) else None
+        here = here.get(step) if isinstance(here, dict) else _item(here, step)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = next((f for name, f in kind.model_fields.items() if (f.alias or name) == step), None)
             if field is None:
                 return None
             kind = field.annotation
-        elif get_origin(kind) is dict:
-            kind = get_args(kind)[1]
+        elif get_origin(kind) in (dict, list):
+            kind = get_args(kind)[-1]
         kind = _chosen(kind, here)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 

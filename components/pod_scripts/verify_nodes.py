@@ -7,6 +7,8 @@ Runs as a Job whose ServiceAccount may list nodes, configured by its environment
     EXPECTED_NODES           how many nodes were promised
     RESOURCE_NAME            e.g. nvidia.com/gpu; empty for a CPU pool
     GPUS_PER_NODE            how many of them every node offers
+    TOLERATIONS              optional: those of the pool's pods, as JSON
+    CPUS, MEMORY_MIB, DISK_MIB    optional: what every node offers to pods: cores, memory, local disk
     EXPECTED_GPU_MEMORY_MIB  optional: compared with the label nvidia.com/gpu.memory where there is one, within 2 %
     TIMEOUT_S                optional, default 900: how long drivers, device plugins and autoscalers get
     API_SERVER, SERVICE_ACCOUNT_DIR, TERMINATION_LOG    optional: for use outside a pod
@@ -17,6 +19,7 @@ Exit status: 0 enough nodes keep the promise, 1 they do not; the reasons are als
 # ruff: noqa: T201 - printing is how a pod speaks
 import json
 import os
+import re
 import signal
 import ssl
 import sys
@@ -33,6 +36,16 @@ PAGE = 500  # nodes per request, as kubectl does
 MEMORY_LABEL = "nvidia.com/gpu.memory"  # MiB of one GPU, set by GPU feature discovery
 MEMORY_TOLERANCE = 0.02
 TERMINATION_BYTES = 4096  # what the kubelet keeps
+MOST_NOTES = 5
+MIB = 2**20
+NOT_READY_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+CORDON_TAINTS = ("node.kubernetes.io/unschedulable",)
+PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # set and taken away by the cluster itself
+CONTROL_PLANES = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+# How Kubernetes writes numbers (apimachinery, api/resource, Quantity).
+QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+DECIMAL = {unit: 1000.0**power for power, unit in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)}
+UNITS = {**DECIMAL, **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", 1)}}
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,10 @@ class Expectation:
     resource: str = ""
     gpus_per_node: int = 0
     gpu_memory_mib: int = 0
+    tolerations: tuple[Mapping[str, str], ...] = ()
+    cpus: int = 0
+    memory_mib: int = 0
+    disk_mib: int = 0
 
 
 def expectation_from(environ: Mapping[str, str]) -> Expectation:
@@ -57,6 +74,10 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
         resource=environ.get("RESOURCE_NAME", ""),
         gpus_per_node=int(environ.get("GPUS_PER_NODE") or 0),
         gpu_memory_mib=int(environ.get("EXPECTED_GPU_MEMORY_MIB") or 0),
+        tolerations=tuple(json.loads(environ.get("TOLERATIONS") or "[]")),
+        cpus=int(environ.get("CPUS") or 0),
+        memory_mib=int(environ.get("MEMORY_MIB") or 0),
+        disk_mib=int(environ.get("DISK_MIB") or 0),
     )
 
 
@@ -100,21 +121,109 @@ def nearest(nodes: list[dict], selector: Mapping[str, str]) -> str:
 
 def node_faults(node: dict, expectation: Expectation) -> list[str]:
     """Return what a node of the pool fails to offer."""
-    faults = []
+    faults, pool = [], f"gpuPools.{expectation.pool}"
     conditions = {c["type"]: c["status"] for c in node.get("status", {}).get("conditions", [])}
-    if conditions.get("Ready") != "True":
-        faults.append("is not Ready")
-    if node.get("spec", {}).get("unschedulable"):
-        faults.append("is cordoned")
+    ready, cordoned = conditions.get("Ready") == "True", bool(node.get("spec", {}).get("unschedulable"))
+    if not ready:
+        faults.append("is not Ready (kubectl describe node says why)")
+    if cordoned:
+        faults.append("is cordoned (kubectl uncordon makes it take pods again)")
+    # the cluster's own way to say these two once more
+    said = {*(NOT_READY_TAINTS if not ready else ()), *(CORDON_TAINTS if cordoned else ())}
+    faults += [
+        f"has the taint {shown(taint)}, which pods of the pool do not tolerate ({remedy(taint, expectation.pool)})"
+        for taint in foreign_taints(node, expectation, ("NoSchedule", "NoExecute"))
+        if taint["key"] not in said
+    ]
+    allocatable = node.get("status", {}).get("allocatable", {})
     if expectation.resource:
-        offered = int(node.get("status", {}).get("allocatable", {}).get(expectation.resource, "0"))
+        offered = int(quantity(allocatable.get(expectation.resource, "0")))
         if offered < expectation.gpus_per_node:
-            faults.append(f"offers {offered} {expectation.resource}, promised {expectation.gpus_per_node}")
+            promise = f"offers {offered} {expectation.resource}, promised {expectation.gpus_per_node}"
+            faults.append(f"{promise} (does its device plugin run? or lower {pool}.gpusPerNode)")
     memory = node["metadata"].get("labels", {}).get(MEMORY_LABEL, "")
     promised = expectation.gpu_memory_mib
     if promised and memory.isdigit() and abs(int(memory) - promised) > promised * MEMORY_TOLERANCE:
-        faults.append(f"has GPUs of {memory} MiB, promised {promised}")
+        faults.append(f"has GPUs of {memory} MiB, promised {promised} ({pool}.gpu names another kind)")
+    return faults + shortages(allocatable, expectation)
+
+
+def shortages(allocatable: Mapping[str, str], expectation: Expectation) -> list[str]:
+    """Return what a node offers too little of to pods: what the kubelet keeps for the system is not theirs."""
+    pool = f"gpuPools.{expectation.pool}"
+    rows = (
+        ("cpu", expectation.cpus, 1, "CPU cores", f"{pool}.cpusPerNode"),
+        ("memory", expectation.memory_mib, MIB, "MiB of memory", f"{pool}.memoryGibPerNode"),
+        ("ephemeral-storage", expectation.disk_mib, MIB, "MiB of local disk", ""),
+    )
+    faults = []
+    for name, wanted, unit, words, setting in rows:
+        offered = quantity(allocatable.get(name, "0")) / unit
+        if offered < wanted:
+            less = f"lower {setting} or what its models ask for" if setting else "give it a larger one"
+            faults.append(f"offers {offered:.6g} {words} to pods, {wanted} are needed ({less})")
     return faults
+
+
+def foreign_taints(node: dict, expectation: Expectation, effects: tuple[str, ...]) -> list[dict]:
+    """Return the taints with one of these effects that no toleration of the pool's pods matches."""
+    return [
+        taint
+        for taint in node.get("spec", {}).get("taints") or []
+        if taint.get("effect") in effects and not any(tolerates(item, taint) for item in expectation.tolerations)
+    ]
+
+
+def tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
+    """Match as Kubernetes does: what a toleration leaves out matches everything, but for a value."""
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if toleration.get("key") and toleration["key"] != taint.get("key"):
+        return False
+    if toleration.get("operator") == "Exists":
+        return True
+    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def shown(taint: Mapping[str, str]) -> str:
+    """Write a taint as kubectl does."""
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint['key']}{value}:{taint['effect']}"
+
+
+def remedy(taint: Mapping[str, str], pool: str) -> str:
+    """Say what to do about a taint: the cluster's own go by themselves, and control planes are for no model."""
+    if taint["key"].startswith(PASSING):
+        return "it goes when the node is well"
+    if taint["key"] in CONTROL_PLANES:
+        return f"choose other nodes by gpuPools.{pool}.provisioning.labels"
+    value = f", value: {json.dumps(taint['value'])}" if taint.get("value") else ""
+    wanted = f"{{key: {taint['key']}{value}, effect: {taint['effect']}}}"
+    return f"add {wanted} to gpuPools.{pool}.tolerations, or remove the taint"
+
+
+def quantity(text: str) -> float:
+    """Read a Kubernetes quantity: 192, 1930m, 16Gi, 129e6."""
+    found = QUANTITY.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"'{text}' is no quantity")
+    return float(found[1]) * UNITS[found[2] or ""]
+
+
+def notes(nodes: list[dict], expectation: Expectation) -> list[str]:
+    """Return what is odd about a pool that keeps its promise: further nodes that fail, and taints that only prefer."""
+    found = []
+    for node in sorted(nodes, key=lambda item: item["metadata"]["name"]):
+        if selector_faults(node, expectation.selector):
+            continue
+        faults = node_faults(node, expectation)
+        faults += [
+            f"has the taint {shown(taint)}, so pods of the pool go elsewhere first"
+            for taint in foreign_taints(node, expectation, ("PreferNoSchedule",))
+        ]
+        found += [f"note: node {node['metadata']['name']} {', '.join(faults)}"] if faults else []
+    more = [f"note: and {len(found) - MOST_NOTES} more nodes"] if len(found) > MOST_NOTES else []
+    return found[:MOST_NOTES] + more
 
 
 def list_nodes(environ: Mapping[str, str]) -> list[dict]:
@@ -160,7 +269,13 @@ def main(
     """Poll until the promise is kept or the time is over; return the exit status."""
     expectation = expectation_from(environ)
     deadline = clock() + int(environ.get("TIMEOUT_S") or 900)
-    while reasons := attempt(expectation, fetch or (lambda: list_nodes(environ))):
+    found: list[dict] = []
+
+    def look() -> list[dict]:
+        found[:] = fetch() if fetch else list_nodes(environ)
+        return found
+
+    while reasons := attempt(expectation, look):
         left = deadline - clock()
         if left <= 0:
             report = "\n".join(reasons)
@@ -169,7 +284,8 @@ def main(
             return 1
         print(f"waiting, {left:.0f} s left: {reasons[0]}" + f" (+{len(reasons) - 1})" * (len(reasons) > 1), flush=True)
         sleep(min(POLL_S, left))
-    print(f"pool '{expectation.pool}': {expectation.nodes} of {expectation.nodes} nodes keep the promise", flush=True)
+    kept = f"pool '{expectation.pool}': {expectation.nodes} of {expectation.nodes} nodes keep the promise"
+    print("\n".join([kept, *notes(found, expectation)]), flush=True)
     return 0
 
 

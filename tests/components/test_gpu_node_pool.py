@@ -4,13 +4,14 @@ Mocks answer for the cluster: that the API server, Karpenter or GKE accept the o
 judges real nodes rightly, is not proved here.
 """
 
+import json
 from typing import Any
 
 import pytest
 
 from catalog import load_catalog
 from components.pod_scripts import verify_nodes
-from tests.harness import Config, Deployed, container_of, environment, merged, minimal, on_cpu, stack
+from tests.harness import Config, Deployed, container_of, environment, merged, minimal, on_cpu, pods, stack, two_nodes
 
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -256,15 +257,20 @@ def test_the_verification_is_told_what_was_promised():
         "RESOURCE_NAME": "nvidia.com/gpu",
         "GPUS_PER_NODE": "1",
         "EXPECTED_GPU_MEMORY_MIB": "23034",
+        "TOLERATIONS": '[{"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}]',
+        # what its pod asks for: of the node nothing else is known
+        "CPUS": "3",
+        "MEMORY_MIB": "12288",
+        "DISK_MIB": "22592",
         "TIMEOUT_S": "600",
     }
 
 
 def test_the_verification_may_read_nodes_and_nothing_else():
-    """Its ServiceAccount is bound to a role with get and list on nodes; the token is mounted into its pod only."""
+    """Its ServiceAccount is bound to a role that lists nodes; the token is mounted into its pod only."""
     deployed = stack(minimal())
     name = "llm-serving-verify-nodes-l4"
-    rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+    rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
     assert deployed.object("ClusterRole", name)["rules"] == rules
     binding = deployed.object("ClusterRoleBinding", name)
     assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
@@ -312,7 +318,10 @@ def test_gpu_nodes_do_not_count_as_cpu_nodes():
     def node(name: str, labels: dict[str, str]) -> dict[str, Any]:
         return {
             "metadata": {"name": name, "labels": labels},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+            "status": {
+                "allocatable": {"cpu": "16", "memory": "64Gi", "ephemeral-storage": "100Gi"},
+                "conditions": [{"type": "Ready", "status": "True"}],
+            },
         }
 
     with_gpus = [node(f"g{index}", {"nvidia.com/gpu.present": "true"}) for index in range(3)]
@@ -345,3 +354,16 @@ def test_the_pool_hands_on_how_to_get_there():
         "ready": True,
     }
     assert stack(on_cpu()).registered("cpu")["tolerations"] == []
+
+
+@pytest.mark.parametrize("build", [minimal, two_nodes])
+def test_a_taint_of_the_users_own_is_tolerated_by_servers_and_known_to_the_verification(build):
+    """Of a Deployment and of all pods of a group; what only the pool's pods need is not given to others."""
+    mine = {"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"}
+    name = "h100" if build is two_nodes else "l4"
+    deployed = stack(build(gpuPools={name: {"tolerations": [mine]}}))
+    found = {pod.owner: pod.spec.get("tolerations") for pod in pods(deployed)}
+    servers = {f"{kind} {item.name}" for item in deployed.plan.servers for kind in ("Deployment", "LeaderWorkerSet")}
+    assert found == {owner: [TOLERATION, mine] if owner in servers else None for owner in found}
+    assert servers & found.keys()
+    assert json.loads(verification(deployed, name)["TOLERATIONS"]) == [TOLERATION, mine]

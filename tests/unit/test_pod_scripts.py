@@ -803,6 +803,38 @@ def expecting(nodes: int, **changes: object) -> verify_nodes.Expectation:
     return replace(promise, **changes)
 
 
+FEWER = "offers {} nvidia.com/gpu, promised 8 (does its device plugin run? or lower gpuPools.h200.gpusPerNode)"
+UNREADY = "is not Ready (kubectl describe node says why)"
+CORDONED = "is cordoned (kubectl uncordon makes it take pods again)"
+LOWER_MEMORY, OR_MODELS = "lower gpuPools.h200.memoryGibPerNode", "or what its models ask for"
+ELSEWHERE = "choose other nodes by gpuPools.{}.provisioning.labels"
+CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+CONTROL_TEXT = "node-role.kubernetes.io/control-plane:NoSchedule"
+GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+TOLERATED = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+MINE = {"key": "dedicated", "value": "ml", "effect": "NoSchedule"}
+
+
+def foreign(taint: str, remedy: str) -> str:
+    """Return what is said of a taint that pods do not tolerate."""
+    return f"has the taint {taint}, which pods of the pool do not tolerate ({remedy})"
+
+
+def add(key: str, value: str = "", effect: str = "NoSchedule") -> str:
+    """Return what helps against a taint of the user's own."""
+    given = f', value: "{value}"' if value else ""
+    return f"add {{key: {key}{given}, effect: {effect}}} to gpuPools.h200.tolerations, or remove the taint"
+
+
+DEDICATED = foreign("dedicated=ml:NoSchedule", add("dedicated", "ml"))
+
+
+def tainted(*taints: dict, **fields: object) -> dict:
+    """Return a node of pool h200 with these taints."""
+    found = node("a", zone="a", **fields)  # pyright: ignore[reportArgumentType]
+    return {**found, "spec": {**found["spec"], "taints": list(taints)}}
+
+
 class TestVerifyNodes:
     """The node verification Job."""
 
@@ -818,26 +850,26 @@ class TestVerifyNodes:
             (
                 [node("a", zone="a", memory="140895")],
                 expecting(1),
-                ["pool 'h200': node a has GPUs of 140895 MiB, promised 143771"],
+                ["pool 'h200': node a has GPUs of 140895 MiB, promised 143771 (gpuPools.h200.gpu names another kind)"],
             ),
             (
                 [node("h200-2", gpus="", zone="a"), node("h200-1", gpus="7", zone="a"), node("h200-3", zone="a")],
                 expecting(2),
                 [
-                    "pool 'h200': node h200-1 offers 7 nvidia.com/gpu, promised 8",
-                    "pool 'h200': node h200-2 offers 0 nvidia.com/gpu, promised 8",
+                    f"pool 'h200': node h200-1 {FEWER.format(7)}",
+                    f"pool 'h200': node h200-2 {FEWER.format(0)}",
                 ],
             ),
             (
                 [node("h200-1", ready="Unknown", cordoned=True, gpus="0", zone="a")],
                 expecting(1),
-                ["pool 'h200': node h200-1 is not Ready, is cordoned, offers 0 nvidia.com/gpu, promised 8"],
+                [f"pool 'h200': node h200-1 {UNREADY}, {CORDONED}, {FEWER.format(0)}"],
             ),
             (
                 [node("h200-1", ready="False", zone="a"), node("h200-2", zone="b")],
                 expecting(2),
                 [
-                    "pool 'h200': node h200-1 is not Ready",
+                    f"pool 'h200': node h200-1 {UNREADY}",
                     "pool 'h200': 1 of 2 nodes match pool=h200,zone=a, nearest: h200-2 (its zone is 'b')",
                 ],
             ),
@@ -857,6 +889,124 @@ class TestVerifyNodes:
     def test_judges_every_node_of_the_pool(self, nodes: list, expectation, messages: list[str]) -> None:
         """Enough good nodes are silence; otherwise every failing node is named with all its faults."""
         assert verify_nodes.judge(nodes, expectation) == messages
+
+    @pytest.mark.parametrize(
+        ("found", "tolerations", "faults"),
+        [
+            (tainted(GPU_TAINT), [TOLERATED], []),
+            (tainted(GPU_TAINT), [], [foreign("nvidia.com/gpu=present:NoSchedule", add("nvidia.com/gpu", "present"))]),
+            (
+                tainted(GPU_TAINT, MINE, {"key": "night", "effect": "NoExecute"}),
+                [TOLERATED],
+                [DEDICATED, foreign("night:NoExecute", add("night", effect="NoExecute"))],
+            ),
+            # what a toleration leaves out matches everything, but for a value, which is compared
+            (tainted(MINE), [{"key": "dedicated", "operator": "Exists"}], []),
+            (tainted(MINE), [{"key": "dedicated", "operator": "Equal", "value": "ml"}], []),
+            (tainted(MINE), [{"key": "dedicated", "value": "ml", "effect": "NoSchedule"}], []),
+            (tainted({"key": "dedicated", "effect": "NoSchedule"}), [{"key": "dedicated"}], []),
+            (tainted(MINE), [{"operator": "Exists"}], []),
+            (tainted(MINE), [{"key": "dedicated"}], [DEDICATED]),
+            (tainted(MINE), [{"key": "dedicated", "value": "m"}], [DEDICATED]),
+            (tainted(MINE), [{"key": "dedicated", "value": "ml", "effect": "NoExecute"}], [DEDICATED]),
+            (tainted(MINE), [{"key": "other", "operator": "Exists"}], [DEDICATED]),
+            # it only prefers
+            (tainted({**MINE, "effect": "PreferNoSchedule"}), [], []),
+            # said once, though the cluster says it three times
+            (
+                tainted(
+                    {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"},
+                    {"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"},
+                    {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"},
+                    cordoned=True,
+                    ready="Unknown",
+                ),
+                [],
+                [UNREADY, CORDONED],
+            ),
+            (
+                tainted({"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}),
+                [],
+                [foreign("node.kubernetes.io/disk-pressure:NoSchedule", "it goes when the node is well")],
+            ),
+            (tainted(CONTROL_PLANE), [], [foreign(CONTROL_TEXT, ELSEWHERE.format("h200"))]),
+        ],
+    )
+    def test_a_taint_that_pods_do_not_tolerate_is_a_fault(self, found: dict, tolerations: list, faults: list) -> None:
+        """Pods of the pool could not run there; the message says which toleration would help."""
+        expectation = expecting(1, tolerations=tuple(tolerations))
+        assert verify_nodes.node_faults(found, expectation) == faults
+
+    @pytest.mark.parametrize(
+        ("allocatable", "faults"),
+        [
+            ({"cpu": "32", "memory": "120Gi", "ephemeral-storage": "90Gi"}, []),
+            ({"cpu": "30", "memory": "115000Mi", "ephemeral-storage": "22592Mi"}, []),
+            ({"cpu": "30000m", "memory": "120586240k", "ephemeral-storage": "94489280512"}, []),
+            (
+                {"cpu": "15890m", "memory": "27812Mi", "ephemeral-storage": "18242267924"},
+                [
+                    f"offers 15.89 CPU cores to pods, 30 are needed (lower gpuPools.h200.cpusPerNode {OR_MODELS})",
+                    f"offers 27812 MiB of memory to pods, 115000 are needed ({LOWER_MEMORY} {OR_MODELS})",
+                    "offers 17397.2 MiB of local disk to pods, 22592 are needed (give it a larger one)",
+                ],
+            ),
+            # a kubelet that counts no local disk: the scheduler places no pod that asks for some
+            (
+                {"cpu": "30", "memory": "120Gi"},
+                ["offers 0 MiB of local disk to pods, 22592 are needed (give it a larger one)"],
+            ),
+        ],
+    )
+    def test_too_little_for_pods_is_a_fault(self, allocatable: dict, faults: list[str]) -> None:
+        """By what is allocatable, in whatever way the kubelet writes it."""
+        expectation = expecting(1, cpus=30, memory_mib=115000, disk_mib=22592)
+        found = node("a", zone="a")
+        found["status"]["allocatable"] |= {"cpu": "0", **allocatable}
+        assert verify_nodes.node_faults(found, expectation) == faults
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("192", 192), ("1930m", 1.93), ("16Gi", 2**34), ("129e6", 129e6), ("1E", 1e18), (".5", 0.5), ("5n", 5e-9)],
+    )
+    def test_reads_quantities_as_kubernetes_writes_them(self, text: str, value: float) -> None:
+        """Decimal and binary suffixes, and exponents."""
+        assert verify_nodes.quantity(text) == pytest.approx(value)
+
+    def test_a_cpu_pool_is_not_made_of_control_planes(self) -> None:
+        """Three of them match a CPU pool that asks for nothing but nodes without GPUs, and none of them counts."""
+        expectation = verify_nodes.expectation_from(
+            self.environ(POOL_NAME="cpu", NODE_SELECTOR="nvidia.com/gpu.present!=true", EXPECTED_NODES="2")
+            | {"RESOURCE_NAME": "", "TOLERATIONS": "[]"}
+        )
+        nodes = [{**node(name, gpus=""), "spec": {"taints": [CONTROL_PLANE]}} for name in ("m1", "m2", "m3")]
+        said = foreign(CONTROL_TEXT, ELSEWHERE.format("cpu"))
+        assert verify_nodes.judge([*nodes, node("w", gpus="")], expectation) == [
+            f"pool 'cpu': node {name} {said}" for name in ("m1", "m2", "m3")
+        ]
+        assert verify_nodes.judge([*nodes, node("w", gpus=""), node("v", gpus="")], expectation) == []
+
+    def test_what_is_odd_about_a_pool_that_keeps_its_promise_is_noted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Nodes that fail beyond those that were promised, and taints that only prefer, are no reason to fail."""
+        nodes = [
+            tainted({**MINE, "effect": "PreferNoSchedule"}),
+            node("b", zone="a", cordoned=True),
+            node("z", zone="b"),
+        ]
+        assert verify_nodes.main(self.environ(), lambda: nodes, lambda: 0.0, never_sleep) == 0
+        assert lines(capsys) == [
+            "pool 'h200': 1 of 1 nodes keep the promise",
+            "note: node a has the taint dedicated=ml:PreferNoSchedule, so pods of the pool go elsewhere first",
+            f"note: node b {CORDONED}",
+        ]
+
+    def test_notes_are_few(self) -> None:
+        """A cluster of hundreds of other nodes is not listed."""
+        nodes = [node(f"n{number}", zone="a", cordoned=True) for number in range(7)]
+        assert verify_nodes.notes(nodes, expecting(0)) == [
+            *(f"note: node n{number} {CORDONED}" for number in range(5)),
+            "note: and 2 more nodes",
+        ]
 
     def environ(self, **extra: str) -> dict[str, str]:
         """Return the environment of the Job."""
@@ -887,7 +1037,7 @@ class TestVerifyNodes:
             now[0] += seconds
 
         assert verify_nodes.main(self.environ(), lambda: next(answers), lambda: now[0], sleep) == 0
-        waiting = "waiting, 20 s left: pool 'h200': node a offers 0 nvidia.com/gpu, promised 8"
+        waiting = f"waiting, 20 s left: pool 'h200': node a {FEWER.format(0)}"
         assert lines(capsys) == [waiting, "pool 'h200': 1 of 1 nodes keep the promise"]
         assert now[0] == 15.0
 
@@ -904,7 +1054,7 @@ class TestVerifyNodes:
         nodes = [node("a", gpus="7", zone="a"), node("b", gpus="0", zone="a")]
         environ = self.environ(EXPECTED_NODES="2", TERMINATION_LOG=str(log))
         assert verify_nodes.main(environ, lambda: nodes, lambda: now[0], sleep) == 1
-        reasons = [f"pool 'h200': node {n} offers {g} nvidia.com/gpu, promised 8" for n, g in (("a", 7), ("b", 0))]
+        reasons = [f"pool 'h200': node {n} {FEWER.format(g)}" for n, g in (("a", 7), ("b", 0))]
         waiting = [f"waiting, {left} s left: {reasons[0]} (+1)" for left in (20, 5)]
         assert lines(capsys) == [*waiting, *reasons]
         assert (log.read_text(), naps) == ("\n".join(reasons), [15, 5.0])

@@ -203,3 +203,12 @@ def test_pools_do_not_name_the_same_node(pools, said):
     """A node that two pools name would be promised twice."""
     model = {**MODEL, "model": "Qwen/Qwen3-8B", "pool": "a", "contextTokens": 4096}
     assert refusals(stack(gpuPools=pools, models={"m": model})) == said
+
+
+def test_pods_tolerate_what_the_pool_says():
+    """The taint of GPUs and the user's own, once each and as Kubernetes spells them; a CPU pool has only the latter."""
+    mine = [{"key": "dedicated", "value": "ml", "effect": "NoSchedule"}, {"key": "night", "operator": "Exists"}]
+    rendered = ({"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"}, mine[1])
+    assert only({**A10, "tolerations": [*mine, GPU_TOLERATION, mine[0]]}).tolerations == (GPU_TOLERATION, *rendered)
+    assert only({**CPU, "tolerations": mine}).tolerations == rendered
+    assert only(CPU).tolerations == ()

@@ -7,7 +7,7 @@ import pytest
 from planning.plan import ReleasePlan
 from planning.releases import gpu_operator_values, prometheus_url
 from planning.scaling import adapter_rules
-from tests.unit.small_stack import CATALOG, CPU, H100, checked, planned, refusals, serving, stack
+from tests.unit.small_stack import A10, CATALOG, CPU, H100, checked, planned, refusals, serving, stack
 
 SCALES = {"replicas": {"min": 1, "max": 2}}
 
@@ -81,6 +81,18 @@ def test_driver_and_toolkit_follow_the_platform(platform, wanted, expected):
             "additionalLabels": {"release": "kube-prometheus-stack"},
         }
     }
+
+
+def test_the_operators_pods_tolerate_what_the_pools_do():
+    """Lists of a chart are replaced whole, so its own tolerations are in them too; taints of CPU pools are not."""
+    mine, theirs = {"key": "dedicated", "operator": "Equal", "value": "ml"}, {"key": "cpu", "operator": "Exists"}
+    pools = {"a10": {**A10, "tolerations": [mine]}, "cpu": {**CPU, "tolerations": [theirs]}}
+    found = gpu_operator_values(checked(stack(gpuPools=pools)))
+    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    control = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}
+    assert found["daemonsets"] == {"tolerations": [gpu, mine]}
+    assert found["node-feature-discovery"] == {"worker": {"tolerations": [control, gpu, mine]}}
+    assert {"daemonsets", "node-feature-discovery"} & gpu_operator_values(checked(stack())).keys() == set()
 
 
 @pytest.mark.parametrize(

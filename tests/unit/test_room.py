@@ -6,12 +6,17 @@ The arithmetic below it is in test_packing.py. Does not prove what a scheduler d
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.unit.small_stack import A10, CPU, H100, planned, refusals, server, stack
+from planning.plan import NodeOffer
+from planning.resources import least_memory_mib
+from tests.unit.small_stack import A10, CPU, H100, planned, properties, refusals, server, stack
 
 LARGE = {"model": "Qwen/Qwen3-14B", "pool": "a10", "tensorParallel": 4, "contextTokens": 4096}
 SMALL = {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 4096}
 TWO = {**LARGE, "tensorParallel": 2}
+L4 = {"gpu": "nvidia-l4", "nodes": 1, "gpusPerNode": 1}
 GROUP = {"model": "deepseek-ai/DeepSeek-R1", "pool": "a10"}
 TRIPLE = {**H100, "nodes": 3}
 QUADS = {**A10, "nodes": 2, "gpusPerNode": 4}
@@ -56,10 +61,9 @@ HALF = {**SMALL, "cpus": 4, "memoryGib": 20, "replicas": {"min": 2, "max": 2}}
 )
 def test_a_pod_that_may_find_no_node_is_warned_about(raw, what, others, nodes, enough):
     """By its server, by whose pods may be there first, and with what helps."""
-    assert crowded(raw) == [
-        f"pool a10: a pod of vllm-large {what}: pods of {others} can be spread over all {nodes} first; "
-        f"give it a pool of its own, or use gpuPools.a10.nodes: {enough}"
-    ]
+    first = f"pods of {others} can be spread over all {nodes} first"
+    helps = f"give it a pool of its own, or use gpuPools.a10.nodes: {enough}"
+    assert crowded(raw) == [f"pool a10: a pod of vllm-large {what}: {first}; {helps}"]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +110,35 @@ def test_an_update_waits_for_no_node_that_small_pods_may_fill(small, nodes, expe
     """A new pod starts first only where one surely finds a node: by the sum alone the first of these would wait."""
     found = server(on({**QUADS, "nodes": nodes}, large=LARGE, a=small), "vllm-large").rollout
     assert (found.max_surge, found.max_unavailable) == expected
+
+
+@pytest.mark.parametrize(
+    ("pool", "model", "needed"),
+    [
+        # of the node nothing is said: what its largest pod asks for
+        (QUADS, LARGE, NodeOffer(6, (8 + 8 + 8) * 1024, 22592)),
+        # 32 cores less 2; of 128 GiB a twenty-fifth is the kernel's, 1 + 0.8 + 0.8 + 6.72 GiB and 750 MiB the kubelet's
+        (CPU, {**SMALL, "cpus": 4}, NodeOffer(30, 115535, 12352)),
+        ({**CPU, "cpusPerNode": 8, "memoryGibPerNode": 16}, SMALL, NodeOffer(6, 12316, 12352)),
+        ({**QUADS, "cpusPerNode": 48, "memoryGibPerNode": 192}, LARGE, NodeOffer(46, 177139, 22592)),
+    ],
+)
+def test_every_node_has_to_give_what_was_promised_and_what_the_largest_pod_asks_for(pool, model, needed):
+    """Less what the kubelet keeps for the system wherever the node runs."""
+    assert planned(on(pool, m=model)).pools["a10"].needed == needed
+
+
+def test_a_pool_that_nobody_uses_still_has_to_give_what_was_promised():
+    """Its cores and memory; no pod, no disk."""
+    raw = stack(gpuPools={"a10": A10, "cpu": {**CPU, "cpusPerNode": 8, "memoryGibPerNode": 16}, "l4": L4})
+    found = planned(raw).pools
+    assert (found["cpu"].needed, found["l4"].needed) == (NodeOffer(6, 12316, 0), NodeOffer())
+
+
+@given(st.integers(1, 4096))
+@properties(300)
+def test_pods_have_most_of_a_nodes_memory(memory_gib):
+    """Never more than planning lets one pod have of it but a little, and more of a larger node."""
+    found = least_memory_mib(memory_gib)
+    assert 0 <= found <= least_memory_mib(memory_gib + 1) <= (memory_gib + 1) * 1024 * 0.96
+    assert memory_gib < 32 or found > memory_gib * 1024 * 0.8

@@ -28,6 +28,7 @@ WEIGHTS_KEYS = (
 )
 LEFT_OUT = "must be left out when kind is existingClaim: no claim is made and nothing is downloaded"
 STRATEGIES = ("least-busy", "simple-shuffle", "latency-based-routing")
+TAINT_KEY = "key of the taint, e.g. dedicated"
 SECTIONS = sorted(field.alias or name for name, field in StackSettings.model_fields.items())
 
 
@@ -281,6 +282,27 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (serving(gpuMemoryUtilization=92), "models.m.gpuMemoryUtilization", "92 must be at most 1"),
         (serving(gpuMemoryUtilization=0), "models.m.gpuMemoryUtilization", "0 must be greater than 0"),
         (pool(nodes=0), "gpuPools.a10.nodes", "0 must be at least 1"),
+        (
+            pool(tolerations=[{"key": "dedicated", "operator": "Exists", "value": "ml"}]),
+            "gpuPools.a10.tolerations[0]",
+            'value must be left out with operator Exists; leave operator out to ask for "ml"',
+        ),
+        (pool(tolerations=[{"value": "ml"}]), "gpuPools.a10.tolerations[0].key", f"is missing: {TAINT_KEY}"),
+        (
+            pool(tolerations=[{"key": "x", "effects": "NoExecute"}]),
+            "gpuPools.a10.tolerations[0].effects",
+            "unknown key; did you mean 'effect'?",
+        ),
+        (
+            pool(tolerations=[{"key": "dedicated"}, {"key": "x", "operator": "In"}]),
+            "gpuPools.a10.tolerations[1].operator",
+            '"In" is not one of Equal, Exists',
+        ),
+        (
+            pool(tolerations=[{"key": "x", "effect": "NoExecutes"}]),
+            "gpuPools.a10.tolerations[0].effect",
+            "\"NoExecutes\" is not one of NoSchedule, PreferNoSchedule, NoExecute; did you mean 'NoExecute'?",
+        ),
         (canary(weight=0), "models.m.canary.weight", "0 must be at least 1"),
         (canary(weight=101), "models.m.canary.weight", "101 must be at most 100"),
         (redis(host="r", port=70000), "gateway.redis.port", "70000 must be at most 65535"),
