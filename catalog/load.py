@@ -14,7 +14,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from catalog.schema import Chart, Gpu, Image, Instance, KnownBad, Metric, Model, TakenNamespace
+from catalog.schema import Chart, Gpu, Image, Instance, KnownBad, Metric, Model, Networks, TakenNamespace
 
 try:
     from yaml import CSafeLoader as FastLoader
@@ -24,6 +24,7 @@ except ImportError:  # PyYAML built without libyaml: slower, same result
 Shape = TypeVar("Shape")
 
 ENGINES = ("vllm", "litellm", "dcgm-exporter", "kubernetes")
+NETWORK_SECTIONS = ("metadataServices", "neverHubs", "privateNetworks", "publicEnds")
 # They belong to one repository: a sibling that inherited them would claim somebody else's commit.
 NEVER_INHERITED = frozenset({"revision", "note", "sources"})
 # Byte counts are those of the files, so a sibling in another format may not mix its own with them.
@@ -105,6 +106,7 @@ class Catalog:
     known_bad: tuple[KnownBad, ...]
     charts: Mapping[str, Chart]
     taken_namespaces: tuple[TakenNamespace, ...]
+    networks: Networks
     engines: Mapping[str, Engine]
 
 
@@ -127,14 +129,14 @@ def load_catalog() -> Catalog:
 
 
 def read_catalog(folder: Path) -> Catalog:
-    """Read a folder with models, gpus, images, charts and known-bad as YAML files and one per engine below `engines/`.
+    """Read a folder of YAML files: models, gpus, images, charts, known-bad, networks, and engines in a folder below.
 
     Raises CatalogError for a missing file, text that is no YAML, a missing or unknown section, and entries that do not
     have the shape of `catalog.schema`.
     """
     models, gpus, images, charts = (folder / f"{name}.yaml" for name in ("models", "gpus", "images", "charts"))
     hardware, operators = _sections(gpus, "gpus", "instances"), _sections(charts, "charts", "takenNamespaces")
-    bad = folder / "known-bad.yaml"
+    bad, networks = folder / "known-bad.yaml", folder / "networks.yaml"
     return Catalog(
         models=_entries(
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
@@ -149,6 +151,7 @@ def read_catalog(folder: Path) -> Catalog:
         taken_namespaces=tuple(
             _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
         ),
+        networks=_validated(networks, TypeAdapter(Networks), _sections(networks, *NETWORK_SECTIONS)),
         engines=_engines(folder / "engines"),
     )
 

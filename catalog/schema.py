@@ -229,6 +229,39 @@ class TakenNamespace(Entry):
         return namespace == self.name or (self.prefix is not None and namespace.startswith(self.prefix))
 
 
+class MetadataService(Entry):
+    """Addresses and names of a service that hands out credentials to whoever reaches it."""
+
+    cidrs: Annotated[list[str], Field(min_length=1)]
+    names: list[str] = Field(default_factory=list)
+    of: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Network(Entry):
+    """A block of addresses, and what it is for."""
+
+    cidr: str
+    of: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class PublicEnds(Entry):
+    """Last parts of names that are on the internet."""
+
+    names: list[str]
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Networks(Entry):
+    """What a rule for everywhere leaves out, and which names are on the internet; see `networks.yaml`."""
+
+    metadata_services: Annotated[list[MetadataService], Field(min_length=1)]
+    never_hubs: Annotated[list[Network], Field(min_length=1)]
+    private_networks: Annotated[list[Network], Field(min_length=1)]
+    public_ends: PublicEnds
+
+
 class Chart(Entry):
     """One Helm chart: repository URL (or an `oci://` reference in `chart`), exact version, its namespace."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from planning.plan import Scratch
+from planning.plan import EgressRule, Scratch
 
 PART_OF = "llm-stack"
 MODEL_LABEL = "llm-stack.io/model"
@@ -22,10 +22,6 @@ DROP_ALL = {
     "readOnlyRootFilesystem": True,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-ANYWHERE = "0.0.0.0/0"
-PRIVATE_NETWORKS = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
-# Cloud metadata services hand out credentials to whoever asks.
-METADATA_SERVICE = "169.254.169.254/32"
 
 
 def labels(app: str, component: str, instance: str, **extra: str) -> dict[str, str]:
@@ -168,6 +164,20 @@ def pods(match: Mapping[str, str]) -> dict[str, Any]:
 def namespace_pods(namespace: str) -> dict[str, Any]:
     """Network peer: every pod of a namespace."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def egress(rules: Iterable[EgressRule]) -> list[dict[str, Any]]:
+    """Rules of a plan as those of a policy."""
+    return [
+        {
+            "to": [
+                *({"namespaceSelector": {}} if name == "" else namespace_pods(name) for name in rule.namespaces),
+                *({"ipBlock": {"cidr": block.cidr, "except": list(block.excluded)}} for block in rule.blocks),
+            ],
+            **({"ports": tcp(*rule.ports)} if rule.ports else {}),
+        }
+        for rule in rules
+    ]
 
 
 def tcp(*ports: int) -> list[dict[str, Any]]:

@@ -156,7 +156,7 @@ class LlmGateway(pulumi.ComponentResource):
             f"{name}-migrate",
             metadata=_k8s.named(metadata, f"{plan.name}-migration"),
             spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-                _k8s.selector(MIGRATION_APP, plan.name), egress=[{"ports": _k8s.tcp(plan.database.port)}]
+                _k8s.selector(MIGRATION_APP, plan.name), egress=_k8s.egress(plan.database.egress)
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -215,12 +215,12 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
     plan = args["plan"]
     servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(args["server_port"])}
     policies = {"": _k8s.network_policy(match, ingress=[{"ports": _k8s.tcp(PORT)}], egress=[servers])}
-    elsewhere = {plan.database.port} if plan.database else set[int]()
+    elsewhere = {plan.database.port: plan.database.egress} if plan.database else {}
     if plan.redis and plan.redis.image:
         to_redis = {"to": [_k8s.pods(_k8s.selector("redis", "litellm-redis"))], "ports": _k8s.tcp(plan.redis.port)}
         policies["-to-redis"] = _k8s.network_policy(match, egress=[to_redis])
     elif plan.redis:
-        elsewhere.add(plan.redis.port)
-    for port in sorted(elsewhere):
-        policies[f"-to-{port}"] = _k8s.network_policy(match, egress=[{"ports": _k8s.tcp(port)}])
+        elsewhere[plan.redis.port] = elsewhere.get(plan.redis.port, ()) + plan.redis.egress
+    for port, rules in sorted(elsewhere.items()):
+        policies[f"-to-{port}"] = _k8s.network_policy(match, egress=_k8s.egress(dict.fromkeys(rules)))
     return policies

@@ -13,6 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from components.pod_scripts import source
 from planning import scratch
+from planning.plan import EgressRule
 
 APP = "model-weights"
 # Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence (preview/prerequisites.py).
@@ -57,10 +58,8 @@ class ModelWeightsArgs(TypedDict):
     """huggingface or modelscope."""
     hub_endpoint: str | None
     """Mirror of the hub; None: the hub itself."""
-    hub_is_private: bool
-    """Whether the mirror is inside the private network."""
-    hub_port: int
-    """Port of hub or mirror."""
+    egress: Sequence[EgressRule]
+    """Where the Jobs may connect to: the hub or its mirror."""
     token: NotRequired[pulumi.Output[str] | None]
     """Secret hub token."""
     token_secret: NotRequired[str | None]
@@ -123,15 +122,10 @@ class ModelWeights(pulumi.ComponentResource):
             data={"fetch_weights.py": source("fetch_weights")},
             opts=child,
         )
-        except_blocks = [_k8s.METADATA_SERVICE, *([] if args["hub_is_private"] else _k8s.PRIVATE_NETWORKS)]
-        hub: dict[str, Any] = {
-            "to": [{"ipBlock": {"cidr": _k8s.ANYWHERE, "except": except_blocks}}],
-            "ports": _k8s.tcp(*sorted({443, args["hub_port"]})),
-        }
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-fetch",
             metadata=_k8s.named(metadata, f"{APP}-fetch"),
-            spec=_k8s.network_policy(_k8s.selector(APP, name), egress=[hub]),  # pyright: ignore[reportArgumentType]
+            spec=_k8s.network_policy(_k8s.selector(APP, name), egress=_k8s.egress(args["egress"])),  # pyright: ignore[reportArgumentType]
             opts=child,
         )
         token = self._token(name, args, metadata)

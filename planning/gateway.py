@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from catalog.schema import Networks
+from planning.network import anywhere
 from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
 from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, PROBE_GRACE_S, SHUTDOWN_MARGIN_S
 from settings.problems import Problem, nearest
-from settings.schema import ExistingRedis, ModelSettings, NoRedis, StackSettings
+from settings.schema import DatabaseSettings, ExistingRedis, ModelSettings, NoRedis, StackSettings
 
 NAME = "litellm"
 REDIS_NAME = "litellm-redis"
@@ -58,6 +60,7 @@ def gateway(
     settings: StackSettings,
     servers: Sequence[ServerPlan],
     images: Mapping[str, ImagePlan],
+    networks: Networks,
     problems: list[Problem],
 ) -> GatewayPlan:
     """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
@@ -85,7 +88,6 @@ def gateway(
         strategy = WEIGHTED_STRATEGY
     if isinstance(wanted.redis, NoRedis):
         reasons["redis"] = _counted_in_memory(settings, problems)
-    database = wanted.database
     return GatewayPlan(
         name=NAME,
         image=images["litellm"],
@@ -96,8 +98,8 @@ def gateway(
         request_timeout_s=timeout,
         route_timeout_s=timeout + ROUTE_MARGIN_S,
         retries=wanted.retries,
-        redis=_redis(settings, images),
-        database=DatabasePlan(database.existing_secret, database.port) if database else None,
+        redis=_redis(settings, images, networks),
+        database=_database(wanted.database, networks),
         existing_secret=wanted.existing_secret,
         exposure=wanted.expose.model_dump(exclude_none=True),
         host=wanted.host,
@@ -111,12 +113,19 @@ def gateway(
     )
 
 
-def _redis(settings: StackSettings, images: Mapping[str, ImagePlan]) -> RedisPlan | None:
+def _database(wanted: DatabaseSettings | None, networks: Networks) -> DatabasePlan | None:
+    """Postgres, whose host only its Secret knows."""
+    if wanted is None:
+        return None
+    return DatabasePlan(wanted.existing_secret, wanted.port, anywhere(networks, wanted.port))
+
+
+def _redis(settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks) -> RedisPlan | None:
     match settings.gateway.redis:
         case NoRedis():
             return None
         case ExistingRedis(host=host, port=port):
-            return RedisPlan(host, port, None)
+            return RedisPlan(host, port, None, anywhere(networks, port, host))
         case _:
             return RedisPlan(f"{REDIS_NAME}.{settings.cluster.namespace}.svc", REDIS_PORT, images["redis"])
 

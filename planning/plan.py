@@ -219,6 +219,26 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class AddressBlock:
+    """Addresses that a connection may lead to: a CIDR block, less others inside of it."""
+
+    cidr: str
+    excluded: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EgressRule:
+    """Where pods may connect to: addresses outside of the cluster, pods of namespaces ("": of every one).
+
+    `ports` are those that the far side listens on, which behind a Service are its pods'; empty: all.
+    """
+
+    blocks: tuple[AddressBlock, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class CheckpointPlan:
     """One checkpoint on a claim; servers that share it share the files.
 
@@ -255,8 +275,8 @@ class WeightsPlan:
     prewarm: bool
     hub_kind: str
     hub_endpoint: str | None
-    hub_is_private: bool
-    hub_port: int
+    egress: tuple[EgressRule, ...]
+    """Where the downloads may connect to."""
     token_secret: str | None
     image: ImagePlan | None
     checkpoints: tuple[CheckpointPlan, ...]
@@ -321,6 +341,8 @@ class RedisPlan:
     host: str
     port: int
     image: ImagePlan | None
+    egress: tuple[EgressRule, ...] = ()
+    """Where somebody else's Redis may be."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +351,8 @@ class DatabasePlan:
 
     secret: str
     port: int
+    egress: tuple[EgressRule, ...] = ()
+    """Where Postgres may be."""
 
 
 @dataclass(frozen=True)

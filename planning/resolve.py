@@ -9,6 +9,7 @@ from planning.alerts import alerts
 from planning.dashboard import dashboard
 from planning.gateway import gateway
 from planning.images import resolve_images, undigested
+from planning.network import hub_egress
 from planning.overlap import shared_nodes
 from planning.placement import Context
 from planning.plan import (
@@ -59,12 +60,13 @@ def resolve(
     pools = {name: replace(pool, needed=needed(pool, drafts)) for name, pool in pools.items()}
     url = prometheus_url(settings)
     servers = tuple(_server(context, item, drafts, url) for item in drafts)
-    planned_gateway = gateway(settings, servers, images, found)
+    planned_gateway = gateway(settings, servers, images, catalog.networks, found)
     rules = alerts(settings, catalog, servers, found)
     planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
     found += namespace_problems(settings, catalog)
     found += _version_problems(settings, catalog)
-    planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"])
+    egress = hub_egress(settings.weights.hub, catalog.networks, settings.cluster.namespace, found)
+    planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"], egress)
     used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, images, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())

@@ -5,17 +5,15 @@ cannot grow, so one that is shared by a changing set of models would sooner or l
 """
 
 import hashlib
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
-from urllib.parse import urlsplit
 
 from catalog.schema import Model
 from planning.memory import GIB, weight_bytes
-from planning.plan import CheckpointPlan, ImagePlan, Parallelism, WeightsPlan
+from planning.plan import CheckpointPlan, EgressRule, ImagePlan, Parallelism, WeightsPlan
 from planning.timing import download_s, download_timeout_s
-from settings.schema import HubSettings, WeightsSettings
+from settings.schema import WeightsSettings
 
 MOUNT_PATH = "/models"
 # The environment variable of a client's token, by the kind of its hub.
@@ -29,7 +27,6 @@ CLAIM_MARGIN = 1.15
 UNPINNED_REVISION = "main"
 # A Job's name is a label of its pods, 63 characters at most; "weights-" and Pulumi's ending take 17 of them.
 JOB_NAME_LIMIT = 46
-PRIVATE_SUFFIXES = (".svc", ".local", ".internal", ".lan", ".corp", ".intra")
 
 
 def disk_bytes(model: Model) -> int:
@@ -127,10 +124,14 @@ def _client_env(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, st
     }
 
 
-def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], image: ImagePlan) -> WeightsPlan:
-    """The claims and their Jobs, which run `image`; servers that use the same revision share one."""
+def weights(
+    settings: WeightsSettings,
+    checkpoints: Sequence[CheckpointPlan],
+    image: ImagePlan,
+    egress: tuple[EgressRule, ...],
+) -> WeightsPlan:
+    """The claims and their Jobs, which run `image` and may connect to `egress`; servers of one revision share one."""
     distinct = {item.directory: item for item in checkpoints}
-    private, port = _endpoint(settings.hub)
     environment, reasons = _client_env(settings)
     return WeightsPlan(
         storage_class=settings.storage_class,
@@ -139,8 +140,7 @@ def weights(settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], im
         prewarm=settings.prewarm,
         hub_kind=settings.hub.kind,
         hub_endpoint=settings.hub.endpoint,
-        hub_is_private=private,
-        hub_port=port,
+        egress=egress,
         token_secret=settings.hub.token_secret,
         image=None if settings.claim_name else image,
         checkpoints=tuple(distinct.values()),
@@ -157,18 +157,3 @@ def _step(gib: float) -> int:
     while size < gib:
         size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
     return size
-
-
-def _endpoint(hub: HubSettings) -> tuple[bool, int]:
-    """(whether the mirror is inside the private network, its port): what the download's network policy must allow."""
-    if hub.endpoint is None:
-        return False, 443
-    parts = urlsplit(hub.endpoint)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if hub.private is not None:
-        return hub.private, port
-    try:
-        return ipaddress.ip_address(host).is_private, port
-    except ValueError:
-        return host.endswith(PRIVATE_SUFFIXES) or "." not in host, port

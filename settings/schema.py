@@ -267,6 +267,11 @@ class HubSettings(Section):
     token_secret: DnsName | None = Field(
         default=None, description="existing Secret with the key `token`, instead of the config secret huggingFaceToken"
     )
+    pod_port: Port | None = Field(
+        default=None,
+        description="port that the pods behind an endpoint inside the cluster listen on, where it is not that of the "
+        "URL; default: any port of the namespace that the endpoint names",
+    )
     xet: bool | None = Field(
         default=None,
         description="whether large files come over Xet, Hugging Face's chunk storage, which has servers of its own; "
@@ -276,8 +281,9 @@ class HubSettings(Section):
     @model_validator(mode="after")
     def complete(self) -> Self:
         """The hub itself is on the internet, and only Hugging Face has Xet."""
-        if self.private is not None and self.endpoint is None:
-            raise ValueError("private needs endpoint, the mirror it is said of")
+        said = [key for key, value in (("private", self.private), ("podPort", self.pod_port)) if value is not None]
+        if said and self.endpoint is None:
+            raise ValueError(f"{' and '.join(said)} needs endpoint, the mirror it is said of")
         if self.kind != "huggingface" and "xet" in self.model_fields_set:
             raise ValueError(f"xet must be left out when kind is {self.kind}, which has none")
         return self

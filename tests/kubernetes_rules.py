@@ -6,6 +6,8 @@ not replaced.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from tests.harness import Pod, selects
@@ -81,6 +83,43 @@ def reachable_from(policies: Iterable[Any], namespace: str, target: Pod, port: i
         _port(rule, port) and any(_namespace(peer) == namespace for peer in rule.get("from", []))
         for rule in _rules(policies, "Ingress", target)
     )
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A pod elsewhere in the cluster, by its namespace; its labels are none that the stack knows."""
+
+    namespace: str
+
+
+def connects(policies: Iterable[Any], source: Pod, target: Inside | str, port: int) -> bool:
+    """Whether egress rules let a pod open a TCP connection to an address outside, or to a pod of another namespace.
+
+    As the API has it (networking.k8s.io/v1, NetworkPolicyPeer), and as strictly as any network plugin: a pod is never
+    matched by its address (Cilium), and `port` is what the far side listens on, after a Service has been replaced.
+    """
+    policies = list(policies)
+    chosen = [policy for policy in policies if selects(policy["spec"]["podSelector"], source.labels)]
+    if not any("Egress" in policy["spec"]["policyTypes"] for policy in chosen):
+        return True
+    return any(
+        _port(rule, port) and ("to" not in rule or any(_matches(peer, target) for peer in rule["to"]))
+        for rule in _rules(policies, "Egress", source)
+    )
+
+
+def _matches(peer: Any, target: Inside | str) -> bool:
+    if isinstance(target, str):
+        address = ip_address(target)
+        block = peer.get("ipBlock")
+        return (
+            block is not None
+            and address in ip_network(block["cidr"])
+            and not any(address in ip_network(cidr) for cidr in block.get("except", []))
+        )
+    chosen = peer.get("namespaceSelector")
+    # a pod selector beside it asks for labels that a stranger need not have; alone it is about the own namespace
+    return chosen is not None and "podSelector" not in peer and selects(chosen, {NAMESPACE_LABEL: target.namespace})
 
 
 def leaves(policies: Iterable[Any], source: Pod) -> set[tuple[str, str]]:

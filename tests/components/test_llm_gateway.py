@@ -24,6 +24,29 @@ from tests.harness import (
     stack,
 )
 
+# Any pod and any address, but metadata services and what is link-local.
+ELSEWHERE = [
+    {"namespaceSelector": {}},
+    {
+        "ipBlock": {
+            "cidr": "0.0.0.0/0",
+            "except": ["100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.192/32"],
+        }
+    },
+    {
+        "ipBlock": {
+            "cidr": "::/0",
+            "except": [
+                "fd00:42::42/128",
+                "fd00:c1::a9fe:a9fe/128",
+                "fd00:ec2::23/128",
+                "fd00:ec2::254/128",
+                "fd20:ce::254/128",
+                "fe80::/10",
+            ],
+        }
+    },
+]
 MATCH = {"app.kubernetes.io/name": "litellm", "app.kubernetes.io/instance": "litellm"}
 REDIS = {"app.kubernetes.io/name": "redis", "app.kubernetes.io/instance": "litellm-redis"}
 EXPOSED = {"host": "llm.example.com", "expose": {"kind": "gatewayApi", "gatewayName": "public"}}
@@ -260,7 +283,7 @@ def test_an_existing_redis_is_used_and_none_is_run():
     assert values["REDIS_PASSWORD"] == "secret:llm-keys/redis-password"
     assert [name for _, name, _ in deployed.children("gateway") if "redis" in name] == []
     assert deployed.object("NetworkPolicy", "litellm-to-6380")["spec"]["egress"] == [
-        {"ports": [{"port": 6380, "protocol": "TCP"}]}
+        {"to": ELSEWHERE, "ports": [{"port": 6380, "protocol": "TCP"}]}
     ]
 
 
@@ -324,7 +347,7 @@ def test_migration_pods_are_not_the_gateways():
     assert deployed.object("NetworkPolicy", "litellm-migration")["spec"] == {
         "podSelector": {"matchLabels": {**MATCH, "app.kubernetes.io/name": "litellm-migration"}},
         "policyTypes": ["Egress"],
-        "egress": [{"ports": [{"port": 6432, "protocol": "TCP"}]}],
+        "egress": [{"to": ELSEWHERE, "ports": [{"port": 6432, "protocol": "TCP"}]}],
     }
     assert "NetworkPolicy/gateway-migrate" in deployed.depends_on("Job", "gateway-migrate")
 
@@ -427,7 +450,7 @@ def test_the_gateway_reaches_what_it_needs():
             "to": [{"podSelector": {"matchLabels": REDIS}}],
             "ports": [{"port": 6379, "protocol": "TCP"}],
         },
-        "litellm-to-5432": {"ports": [{"port": 5432, "protocol": "TCP"}]},
+        "litellm-to-5432": {"to": ELSEWHERE, "ports": [{"port": 5432, "protocol": "TCP"}]},
     }
     expected = {
         name: {"podSelector": {"matchLabels": MATCH}, "policyTypes": ["Egress"], "egress": [rule]}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from planning.plan import EgressRule
 from planning.scaling import adapter_rules
 from planning.weights import checkpoint
 from preview.prerequisites import prerequisites
@@ -393,49 +394,38 @@ def test_the_pods_of_a_group_reach_each_other_and_nobody_else_joins():
     ) == (True, True, False)
 
 
+def destinations(rule: EgressRule) -> set[tuple[str, str]]:
+    """(destination, ports) of a rule of the plan, as `kubernetes_rules.leaves` has them."""
+    ports = ",".join(f"TCP/{port}" for port in rule.ports) or "all"
+    return {(block.cidr, ports) for block in rule.blocks} | {(name or "anywhere", ports) for name in rule.namespaces}
+
+
 @EVERY
 def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     """DNS for all, the hub for downloads, the API server for verification, what is foreign for the gateway."""
     deployed = rendered(name)
     plan = deployed.plan
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
-    hub = ",".join(f"TCP/{port}" for port in sorted({443, plan.weights.hub_port}))
+    hub = {where for rule in plan.weights.egress for where in destinations(rule)}
     gateway = set()
-    if plan.gateway.redis and not plan.gateway.redis.image:
-        gateway.add(("anywhere", f"TCP/{plan.gateway.redis.port}"))
-    if plan.gateway.database:
-        gateway.add(("anywhere", f"TCP/{plan.gateway.database.port}"))
+    if plan.gateway.redis:
+        gateway |= {where for rule in plan.gateway.redis.egress for where in destinations(rule)}
+    database = plan.gateway.database.egress if plan.gateway.database else ()
+    gateway |= {where for rule in database for where in destinations(rule)}
     expected = {}
     for pod in pods(deployed):
         extra: set[tuple[str, str]] = set()
         if pod.labels["app.kubernetes.io/name"] == "model-weights":
-            extra = {("0.0.0.0/0", hub)}
+            extra = hub
         elif pod.labels["app.kubernetes.io/name"] == "verify-nodes":
             extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
         elif pod.owner == "Deployment litellm":
             extra = gateway
         elif pod.labels["app.kubernetes.io/name"] == "litellm-migration":
-            extra = {("anywhere", "TCP/5432")}
+            extra = {where for rule in database for where in destinations(rule)}
         expected[pod.owner] = {*dns, *extra}
     policies = network_policies(deployed)
     assert {pod.owner: kubernetes_rules.leaves(policies, pod) for pod in pods(deployed)} == expected
-
-
-@EVERY
-def test_no_address_of_the_cloud_metadata_service_is_reachable(name: str):
-    """Every rule for the open internet leaves out the address that hands out credentials; DNS has one of its own."""
-    deployed = rendered(name)
-    blocks = [
-        peer["ipBlock"]
-        for body in network_policies(deployed)
-        for rule in body["spec"].get("egress", [])
-        for peer in rule.get("to", [])
-        if "ipBlock" in peer
-    ]
-    closed = [block for block in blocks if "169.254.169.254/32" not in block.get("except", [])]
-    # the open internet is for downloads alone
-    downloads = 0 if deployed.plan.weights.existing_claim else 1
-    assert (len(blocks) - len(closed), closed) == (downloads, [{"cidr": "169.254.20.10/32"}])
 
 
 # --- selectors --------------------------------------------------------------------------------------------------------

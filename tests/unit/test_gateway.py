@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from planning.gateway import key_variable, litellm_config
+from planning.network import anywhere
 from planning.plan import DatabasePlan, RedisPlan, Route
-from tests.unit.small_stack import A10, H200, MODEL, planned, refusals, serving, stack
+from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, refusals, serving, stack
 
 SHUFFLED = "simple-shuffle while a canary runs: least-busy does not read weights"
 SMALL = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
@@ -150,8 +151,9 @@ def test_redis_and_postgres_are_where_they_are_said_to_be():
     assert own.redis is not None
     assert (own.redis.host, own.redis.port, own.database) == ("litellm-redis.llm-serving.svc", 6379, None)
     assert own.redis.image is not None
-    assert other.redis == RedisPlan("redis.corp", 6380, None)
-    assert gateway(database={"existingSecret": "pg"}).database == DatabasePlan("pg", 5432)
+    networks = CATALOG.networks
+    assert other.redis == RedisPlan("redis.corp", 6380, None, anywhere(networks, 6380))
+    assert gateway(database={"existingSecret": "pg"}).database == DatabasePlan("pg", 5432, anywhere(networks, 5432))
 
 
 def test_one_replica_may_do_without_redis():

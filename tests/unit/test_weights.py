@@ -170,37 +170,6 @@ def test_an_existing_claim_changes_nothing_of_a_server_but_its_claim():
     assert replace(found, checkpoint=shared.checkpoint) == shared
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "expected"),
-    [
-        (None, (False, 443)),
-        ("https://hf-mirror.com", (False, 443)),
-        ("http://hf-mirror.com", (False, 80)),
-        ("https://hf-mirror.com:8443/x", (False, 8443)),
-        ("http://10.1.2.3:8080", (True, 8080)),
-        ("http://[fd00::1]:8080", (True, 8080)),
-        ("https://8.8.8.8", (False, 443)),
-        ("http://hub.models.svc", (True, 80)),
-        ("https://hub.corp", (True, 443)),
-        ("http://mirror:8080", (True, 8080)),
-    ],
-)
-def test_the_hub_is_inside_or_outside_of_the_private_network(endpoint, expected):
-    """What the network policy of the download must allow: private addresses or the internet, and the port."""
-    hub = {"endpoint": endpoint} if endpoint else {}
-    found = planned(stack(weights={"storageClass": "nfs", "hub": hub})).weights
-    assert (found.hub_is_private, found.hub_port, found.hub_endpoint) == (*expected, endpoint)
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "private"), [("https://artifactory.example.com/hf", True), ("http://mirror.corp:8080", False)]
-)
-def test_what_is_said_of_a_mirror_goes_before_its_name(endpoint, private):
-    """A public name may lead to a private address, and a private one to the internet."""
-    hub = {"endpoint": endpoint, "private": private}
-    assert planned(stack(weights={"storageClass": "nfs", "hub": hub})).weights.hub_is_private == private
-
-
 def test_settings_of_the_weights_reach_the_plan():
     """Storage class, prewarming and the Secret with the token; the download runs in the CPU image."""
     raw = stack(weights={"storageClass": "fast", "prewarm": False, "hub": {"tokenSecret": "hub"}})

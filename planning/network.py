@@ -1,0 +1,178 @@
+"""Where pods may connect to beyond their own stack: what is inside a cluster, in a private network, on the internet.
+
+NetworkPolicies see a connection after its Service has been replaced by a pod, with the pod's port, and some network
+plugins (Cilium) never take a pod for an address. So what is inside the cluster is let through by namespace, and what is
+not by address. Services that hand out credentials (`catalog/networks.yaml`) are left out of every block.
+"""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from socket import inet_aton
+from urllib.parse import urlsplit
+
+from catalog.schema import Networks
+from planning.plan import AddressBlock, EgressRule
+from settings.problems import Problem
+from settings.schema import HubSettings
+
+Address = IPv4Address | IPv6Address
+
+HTTPS_PORT = 443
+ENDPOINT = "weights.hub.endpoint"
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+PRIVATE_SUFFIXES = (".local", ".internal", ".lan", ".corp", ".intra", ".home.arpa")
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+# Prefixes whose last 32 bits are an IPv4 address: compatible and translated (RFC 4291, 2765), NAT64 (RFC 6052).
+TRANSLATED = tuple(IPv6Network(prefix) for prefix in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
+QUAD = re.compile(r"(?<!\d)(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?!\d)")
+
+
+def blocks(networks: Networks, *, private: bool) -> tuple[AddressBlock, ...]:
+    """Every address of both families but metadata services, link-local ones and, unless `private`, private networks."""
+    closed = [ip_network(cidr) for service in networks.metadata_services for cidr in service.cidrs]
+    closed += [net for item in networks.never_hubs if (net := ip_network(item.cidr)).is_link_local]
+    closed += [] if private else [ip_network(item.cidr) for item in networks.private_networks]
+    return tuple(
+        AddressBlock(cidr, tuple(map(str, collapse_addresses([net for net in closed if net.version == version]))))  # pyright: ignore[reportArgumentType]
+        for cidr, version in zip(EVERYWHERE, (4, 6), strict=True)
+    )
+
+
+def anywhere(networks: Networks, port: int, host: str | None = None) -> tuple[EgressRule, ...]:
+    """Rules towards something of somebody else's, in the cluster or out of it, that listens on `port`.
+
+    `host`: its name where it is known; behind a Service its pods may listen on another port than the Service.
+    """
+    rule = EgressRule(blocks(networks, private=True), ("",), (port,))
+    namespace = _service_namespace(host.rstrip(".").split(".")) if host else None
+    return (EgressRule(namespaces=(namespace,)), rule) if namespace else (rule,)
+
+
+def hub_egress(hub: HubSettings, networks: Networks, namespace: str, problems: list[Problem]) -> tuple[EgressRule, ...]:
+    """Rules of the downloads; an endpoint that no rule can lead to, or none may, is a problem.
+
+    `namespace`: the stack's own.
+    """
+    if hub.endpoint is None:
+        return (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),)
+    parts = urlsplit(hub.endpoint)
+    host = (parts.hostname or "").rstrip(".")
+    faults = list(_faults(hub, host, networks, namespace))
+    problems.extend(Problem(ENDPOINT, f'"{hub.endpoint}" {fault}') for fault in faults[:1])
+    ports = {HTTPS_PORT, parts.port or (HTTPS_PORT if parts.scheme == "https" else 80)}
+    pods = {hub.pod_port} if hub.pod_port else set()
+    service = _service_namespace(host.split("."))
+    if service:
+        inside = EgressRule(namespaces=(service,), ports=tuple(pods))
+        return inside, EgressRule(blocks(networks, private=True), (), tuple(sorted(ports)))
+    if is_private(hub, host):
+        return (EgressRule(blocks(networks, private=True), ("",), tuple(sorted(ports | pods))),)
+    return (EgressRule(blocks(networks, private=False), (), tuple(sorted(ports))),)
+
+
+def is_private(hub: HubSettings, host: str) -> bool:
+    """Whether a mirror is inside a private network: as it is said, or by its address or name."""
+    if hub.private is not None:
+        return hub.private
+    address = _literal(host)
+    return not address.is_global if address else host.endswith(PRIVATE_SUFFIXES)
+
+
+def _faults(hub: HubSettings, host: str, networks: Networks, namespace: str) -> Iterator[str]:
+    """Why no download may or can go there, with what to write."""
+    yield from _forbidden(host, networks)
+    literal, labels = _literal(host), host.split(".")
+    if literal is None:
+        yield from _misnamed(host, labels, namespace)
+        if hub.private is None and len(labels) == 2 and not _is_public_end(labels[1], networks):
+            yield (
+                f"may be the Service {labels[0]} of the namespace {labels[1]}, or a host; write {host}.svc, or say "
+                "private: true or false"
+            )
+    inside = _service_namespace(labels) if literal is None else not literal.is_global
+    if hub.private is False and inside:
+        yield "is inside a private network, which private: false keeps closed; leave private out"
+
+
+def _forbidden(host: str, networks: Networks) -> Iterator[str]:
+    """What nothing in the stack may reach, or where no hub can be."""
+    for address in _addresses(host):
+        for service in networks.metadata_services:
+            if any(address in ip_network(cidr) for cidr in service.cidrs):
+                yield f"leads to {address}, the {service.of}; no hub is there, and nothing in the stack may reach it"
+        for item in networks.never_hubs:
+            if address in ip_network(item.cidr):
+                yield f"leads to {address}, which is {item.of}; name the host of the hub"
+    for service in networks.metadata_services:
+        if host in service.names:
+            yield f"names the {service.of}; no hub is there, and nothing in the stack may reach it"
+    if host == "localhost" or host.endswith(".localhost"):
+        yield "leads to the pod itself; name the host of the hub"
+
+
+def _misnamed(host: str, labels: list[str], namespace: str) -> Iterator[str]:
+    """What is no name of a host, or one that means something else elsewhere."""
+    if address := _odd_literal(host):
+        yield f"is {address} to some programs and a name to others; write that address"
+    elif not HOST_NAME.fullmatch(host) or labels[-1].isdecimal():
+        yield "names no host; write one as in https://hub.example.com, an international one as xn--…"
+    elif "svc" in labels[:2]:
+        yield "names no namespace; write http://NAME.NAMESPACE.svc"
+    elif len(labels) == 1:
+        yield (
+            f"is a Service of {namespace}, where nothing but the stack may be, or needs a search domain; write the "
+            f"whole name, such as {host}.NAMESPACE.svc"
+        )
+
+
+def _is_public_end(label: str, networks: Networks) -> bool:
+    return len(label) == 2 or label in networks.public_ends.names or f".{label}" in PRIVATE_SUFFIXES
+
+
+def _service_namespace(labels: list[str]) -> str | None:
+    """Namespace in a Service's name, with or without the cluster's domain: name.NAMESPACE.svc[.cluster.local]."""
+    for position in range(2, len(labels)):
+        if labels[position] == "svc" and labels[position - 1] != "svc":
+            return labels[position - 1]
+    return None
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host is written as; one of IPv4 in IPv6's clothes is that of IPv4, as the kernel has it."""
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+
+
+def _odd_literal(host: str) -> IPv4Address | None:
+    """The address that C libraries read from fewer than four numbers, or from octal and hexadecimal ones."""
+    if not re.fullmatch(r"[0-9a-fx]+(\.[0-9a-fx]+){0,3}", host) or not host[:1].isdigit():
+        return None
+    try:
+        return IPv4Address(inet_aton(host))
+    except OSError:
+        return None
+
+
+def _addresses(host: str) -> Iterator[Address]:
+    """Every address that a host is, hides or, for DNS that answers with what it is asked for, names."""
+    found = [address for address in (_literal(host), _odd_literal(host)) if address]
+    if not found:
+        found += [address for quad in QUAD.findall(host) if (address := _literal(".".join(map(_plain, quad))))]
+        labels = host.split(".")
+        found += [IPv4Address(int(label, 16)) for label in labels if re.fullmatch(r"[0-9a-f]{8}", label)]
+        found += [address for label in labels if "-" in label and (address := _literal(label.replace("-", ":")))]
+    for address in found:
+        yield address
+        if isinstance(address, IPv6Address):
+            yield from (hidden for hidden in (address.sixtofour, (address.teredo or (None, None))[1]) if hidden)
+            if any(address in prefix for prefix in TRANSLATED) and address.packed[:15] != bytes(15):
+                yield IPv4Address(address.packed[12:])
+
+
+def _plain(number: str) -> str:
+    """Without the leading zeros that make an address ambiguous."""
+    return str(int(number))
