@@ -20,7 +20,9 @@ RUNTIME := $(VENV)/.stamp-runtime
 SIM := $(VENV)/.stamp-sim
 DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
-LOCKS := constraints.txt requirements.txt simcluster/requirements.txt local/requirements.lock
+SCAN_VENV := .venv-scan
+KUBE_SCORE := github.com/zegl/kube-score/cmd/kube-score@v1.20.0
+LOCKS := constraints.txt requirements.txt simcluster/requirements.txt tests/scan/requirements.lock local/requirements.lock
 # for every platform and Python that this project knows
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" >/dev/null
@@ -30,7 +32,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help up down status logs preview diff plan test local-test gateway-test cluster-test engine-test vllm-test lint benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview diff plan test local-test gateway-test cluster-test engine-test vllm-test lint scan benchmark format golden docs setup promtool lock clean
 
 ##@ Run
 ifeq ($(CLUSTER),)
@@ -89,6 +91,9 @@ lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds someth
 	$(RUN) -m pyright || status=1; \
 	exit $$status
 
+scan: $(DEV) $(SCAN_VENV)/.stamp  ## checkov, kube-score (where Go can build it) and zizmor; nothing but what docs/security.md explains
+	@$(RUN) -m tests.scan
+
 benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least possible; how well memory is predicted
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
@@ -116,11 +121,12 @@ golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model Ã
 docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuration.md, and what the README says is printed
 	@$(RUN) -m docs.generate
 
-lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, local/requirements.lock
+lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, and the locks of .venv-local and .venv-scan
 	@$(index); set -e; \
 	$(COMPILE) --upgrade --output-file constraints.txt requirements.in simcluster/requirements.in requirements-dev.in; \
 	for part in requirements simcluster/requirements; do \
 	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
+	$(COMPILE) --output-file tests/scan/requirements.lock tests/scan/requirements.in; \
 	$(COMPILE) --override local/overrides.txt --output-file local/requirements.lock local/requirements.in
 	@for file in $(LOCKS); do echo "$$file: $$(grep -c == $$file) packages"; done
 
@@ -130,8 +136,8 @@ setup: $(DEV)  ## make .venv with everything in it; the other targets do so them
 promtool:  ## install Prometheus' rule checker, where this machine lets us; without it the tests that need it are skipped
 	@$(call debian,promtool,prometheus)
 
-clean:  ## remove .venv, .venv-local, caches and preview-out/
-	@rm -rf $(VENV) $(LOCAL_VENV) .local preview-out .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .venv-local, .venv-scan, caches and preview-out/
+	@rm -rf $(VENV) $(LOCAL_VENV) $(SCAN_VENV) .local preview-out .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list
@@ -203,3 +209,12 @@ $(DEV): $(RUNTIME) constraints.txt
 # vLLM's CPU build and LiteLLM: local/toolchain.py.
 $(LOCAL_VENV)/.stamp: local/requirements.lock | $(RUNTIME)
 	@$(index); $(RUN) -m local setup; touch $@
+
+# checkov from its lock, and kube-score, which Go's checksum database vouches for.
+$(SCAN_VENV)/.stamp: tests/scan/requirements.lock Makefile | $(DEV)
+	@set -e; $(index); echo "setting up $(SCAN_VENV) ..." >&2; \
+	$(VENV)/bin/uv venv --quiet --clear --python $(RUN) $(SCAN_VENV); \
+	$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(SCAN_VENV)/bin/python tests/scan/requirements.lock; \
+	if command -v go >/dev/null 2>&1; then echo "building kube-score (about a minute, once) ..." >&2; \
+	  GOBIN="$(abspath $(SCAN_VENV))/bin" go install $(KUBE_SCORE) || echo "kube-score could not be built" >&2; fi; \
+	touch $@

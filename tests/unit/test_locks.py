@@ -18,6 +18,7 @@ LOCKS = {
     "constraints.txt": ("requirements.in", "simcluster/requirements.in", "requirements-dev.in"),
     "requirements.txt": ("requirements.in",),
     "simcluster/requirements.txt": ("simcluster/requirements.in",),
+    "tests/scan/requirements.lock": ("tests/scan/requirements.in",),
     "local/requirements.lock": ("local/requirements.in",),
 }
 PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^ ;]+)(?: ; .+?)?((?: --hash=sha256:[0-9a-f]{64})*)")
