@@ -84,8 +84,10 @@ def compute_class(name: str, args: Mapping[str, Any], opts: pulumi.ResourceOptio
     """A ComputeClass of GKE; `args` are those of `GpuNodePool`."""
     wanted = args["provisioning"]
     priorities: list[dict[str, Any]] = []
+    disk_gb = wanted.get("boot_disk_gb")
+    storage = {"storage": {"bootDiskSize": disk_gb}} if disk_gb else {}
     for machine_type in wanted["machine_types"]:
-        priority: dict[str, Any] = {"machineType": machine_type}
+        priority: dict[str, Any] = {"machineType": machine_type, **storage}
         if wanted.get("reservation"):
             specific = [{"name": wanted["reservation"]}]
             priorities.append({**priority, "reservations": {"affinity": "Specific", "specific": specific}})

@@ -18,6 +18,7 @@ from settings.scalars import (
     DnsName,
     LabelValue,
     ObjectName,
+    QualifiedName,
     RegistryPrefix,
     Repository,
     Sha256,
@@ -52,6 +53,7 @@ WORDS = {
     _pattern(ObjectName): "name",
     _pattern(DnsName): "DNS name",
     _pattern(LabelValue): "label value",
+    _pattern(QualifiedName): "label key, with or without a domain",
     _pattern(Url): "URL",
     _pattern(Cron): "cron expression",
     _pattern(CommitSha): "commit, 40 hex digits",
@@ -161,6 +163,8 @@ def _mappings(path: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> 
             yield (f"{path} (kind: {kind})" if len(choices) > 1 and kind else path), target
         elif choice.get("type") == "object":
             yield from _mappings(f"{path}.NAME", _values(choice), known)
+        elif choice.get("type") == "array":
+            yield from _mappings(f"{path}[]", choice["items"], known)
 
 
 def _values(field: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ from planning.plan import (
 from planning.pools import resolve_pools
 from planning.releases import namespace_problems, prometheus_url, releases
 from planning.rollout import rollout
-from planning.room import ceiling, check_room, crowding, floor, needed, sure_replicas
+from planning.room import ceiling, check_room, crowding, floor, furnished, sure_replicas
 from planning.scaling import adapter_rules, scaling
 from planning.scratch import server_scratch
 from planning.servers import Draft, draft, server_name
@@ -57,7 +57,7 @@ def resolve(
     checkpoints = apart([server.checkpoint for server in drafts])
     drafts = [replace(server, checkpoint=checkpoints[server.checkpoint.directory]) for server in drafts]
     check_room(context, drafts)
-    pools = {name: replace(pool, needed=needed(pool, drafts)) for name, pool in pools.items()}
+    pools = {name: furnished(pool, drafts) for name, pool in pools.items()}
     url = prometheus_url(settings)
     servers = tuple(_server(context, item, drafts, url) for item in drafts)
     planned_gateway = gateway(settings, servers, images, catalog.networks, found)

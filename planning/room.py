@@ -8,12 +8,13 @@ would share a node and fall with it. Priorities would let a large server evict w
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from planning.packing import Amounts, Pods, blocking, packs, stranded
 from planning.placement import MOST_MORE_NODES, Context
 from planning.plan import NodeOffer, PoolPlan
 from planning.resources import NODE_RESERVED_CPUS, least_memory_mib
-from planning.scratch import MIB_PER_GIB, fullest_mib, least_disk_gib, server_scratch
+from planning.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib, server_scratch
 from planning.servers import Draft
 
 
@@ -65,18 +66,22 @@ def sure_replicas(server: Draft, others: Sequence[Draft]) -> int:
     return 0
 
 
-def needed(pool: PoolPlan, drafts: Sequence[Draft]) -> NodeOffer:
-    """What every node of the pool has to give to pods; of GPUs the pool says so itself."""
+def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
+    """The pool with what its servers ask of its nodes: what each has to give, and the disk of those that GKE makes."""
     inside = [server for server in drafts if server.pool.name == pool.name]
+    provisioning = pool.provisioning
+    if provisioning["kind"] == "computeClass" and (size := boot_disk_gb(_fullest_mib(pool, inside))):
+        provisioning = {**provisioning, "boot_disk_gb": size}
+    return replace(pool, provisioning=provisioning, needed=_needed(pool, inside))
+
+
+def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
+    """What every node of the pool has to give to pods; of GPUs the pool says so itself."""
     cores = max(0, (pool.cpus_per_node or 0) - NODE_RESERVED_CPUS)
+    memory_mib = least_memory_mib(pool.memory_gib_per_node or 0)
     return NodeOffer(
         cpus=max([cores, *(server.resources.cpus for server in inside)]),
-        memory_mib=max(
-            [
-                least_memory_mib(pool.memory_gib_per_node or 0),
-                *(server.resources.memory_gib * MIB_PER_GIB for server in inside),
-            ]
-        ),
+        memory_mib=max([memory_mib, *(server.resources.memory_gib * MIB_PER_GIB for server in inside)]),
         disk_mib=max([0, *(server_scratch(server.resources).disk_mib for server in inside)]),
     )
 
@@ -223,12 +228,7 @@ def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> No
     size_gib = pool.provisioning.get("disk_gib")
     if not isinstance(size_gib, int) or not inside:
         return
-    per_node = pool.gpus_per_node or node_cpus(pool)
-    pods = [
-        (server.resources.gpus or server.resources.cpus, ceiling(server), server_scratch(server.resources).disk_mib)
-        for server in inside
-    ]
-    wanted_mib = fullest_mib(pods, per_node)
+    wanted_mib = _fullest_mib(pool, inside)
     least_gib = least_disk_gib(wanted_mib, with_system=pool.provisioning["system_disk"] is None)
     if size_gib < least_gib:
         context.refuse(
@@ -236,3 +236,12 @@ def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> No
             f"{size_gib} GiB do not hold images and the {wanted_mib / MIB_PER_GIB:.0f} GiB that the pods of a full "
             f"node may write; use at least {least_gib}",
         )
+
+
+def _fullest_mib(pool: PoolPlan, inside: Sequence[Draft]) -> int:
+    """The most local disk that the pods on one node may ask for."""
+    pods = [
+        (server.resources.gpus or server.resources.cpus, ceiling(server), server_scratch(server.resources).disk_mib)
+        for server in inside
+    ]
+    return fullest_mib(pods, pool.gpus_per_node or node_cpus(pool))

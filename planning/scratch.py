@@ -26,6 +26,8 @@ IMAGES_GIB = 40
 SYSTEM_GIB = 20
 # The kubelet evicts pods while less of the disk that images live on is free (evictionHard, imagefs.available, 1.36).
 KEPT_FREE = 0.15
+# What GKE gives a node, and what of a disk its file system holds (GKE documentation, "Plan node sizes").
+GKE_BOOT_DISK_GB, FILE_SYSTEM = 100, 0.94
 
 
 def scratch(volumes_mib: Mapping[str, int] | None = None, memory_mib: Mapping[str, int] | None = None) -> Scratch:
@@ -58,6 +60,22 @@ def least_disk_gib(pods_mib: int, *, with_system: bool) -> int:
     """The smallest disk, GiB, that holds pods that ask for so much, their images, and the system if it is there too."""
     used_gib = pods_mib / MIB_PER_GIB + IMAGES_GIB + (SYSTEM_GIB if with_system else 0)
     return ceil(used_gib / (1 - KEPT_FREE))
+
+
+def boot_disk_gb(pods_mib: int) -> int | None:
+    """The boot disk of a GKE node whose pods ask for so much, GB; None: the one GKE gives by itself is enough.
+
+    GKE keeps the smallest of half the disk, 6 GiB and 35 % of it, and 100 GiB, and evicts below a tenth (GKE
+    documentation, "Plan node sizes"; it counts GB as GiB). Of its 100 GB pods have 43.8 GiB.
+    """
+
+    def given_gib(size: int) -> float:
+        return size * FILE_SYSTEM * 0.9 - min(0.5 * size, 6 + 0.35 * size, 100)
+
+    size = max(GKE_BOOT_DISK_GB, least_disk_gib(pods_mib, with_system=True))
+    while given_gib(size) * MIB_PER_GIB < pods_mib:
+        size += 10
+    return size if size > GKE_BOOT_DISK_GB else None
 
 
 # LiteLLM unpacks the migrations of its database there; its counters are small files that many workers map.

@@ -367,3 +367,12 @@ def test_a_taint_of_the_users_own_is_tolerated_by_servers_and_known_to_the_verif
     assert found == {owner: [TOLERATION, mine] if owner in servers else None for owner in found}
     assert servers & found.keys()
     assert json.loads(verification(deployed, name)["TOLERATIONS"]) == [TOLERATION, mine]
+
+
+@pytest.mark.parametrize(("most", "storage"), [(1, {}), (2, {"storage": {"bootDiskSize": 123}})])
+def test_nodes_of_gke_have_a_disk_that_holds_what_their_pods_may_write(most, storage):
+    """Two servers on a node of two GPUs: without it the second would find no node for ever."""
+    pool = {"gpusPerNode": 2, "provisioning": {"kind": "computeClass", "machineTypes": ["g2-standard-24"]}}
+    models = {"small": {"replicas": {"min": 1, "max": most}}}
+    deployed = stack(minimal(cluster={"platform": "gke"}, gpuPools={"l4": pool}, models=models))
+    assert deployed.object("ComputeClass", "l4")["spec"]["priorities"] == [{"machineType": "g2-standard-24", **storage}]

@@ -61,3 +61,14 @@ def test_a_disk_that_cannot_hold_what_its_pods_may_write_is_refused(provisioning
     )
     assert refusals(on_karpenter(diskGib=least_gib - 1, **provisioning)) == [said]
     assert refusals(on_karpenter(diskGib=least_gib, **provisioning)) == []
+
+
+@pytest.mark.parametrize(
+    ("pods", "size_gb"),
+    # of the 100 GB that GKE gives by itself pods have 43.6 GiB, less than two of 22.06; with images these need 123
+    [(0, None), (1, None), (2, 123), (4, 195), (8, 329)],
+)
+def test_a_node_of_gke_has_a_disk_for_its_pods(pods, size_gb):
+    """By what GKE keeps of it; a larger one than its own only where that is needed."""
+    found = scratch.boot_disk_gb(pods * 22592)
+    assert found == size_gb
