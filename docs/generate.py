@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from catalog import load_catalog
-from docs import reference
+from docs import pictures, reference, supported
 from planning import resolve
 from settings import Refused, validate
 
@@ -37,8 +37,8 @@ def _run(*arguments: str) -> str:
 def _production() -> str:
     """The preview of the production stack without most of its length, which `…` stands for."""
     shown: list[str] = []
-    for block in _run("preview", "--stack", "prod").rstrip().split("\n\n"):
-        chosen = block.startswith(("llm-stack ", "qwen3-14b ", "Warnings ", "Total "))
+    for block in _run("preview", "--stack", pictures.STACK).rstrip().split("\n\n"):
+        chosen = block.startswith(pictures.CHOSEN)
         if chosen or shown[-1] != "…":
             shown.append(block if chosen else "…")
     return "\n\n".join(shown)
@@ -97,18 +97,27 @@ PRINTED: Mapping[str, Callable[[], str]] = {
     "preview": _production,
     "calculator": _calculator,
     "refusals": _refusals,
+    "supported": supported.summary,
 }
-BLOCK = re.compile(r"(<!-- printed: (\w+) -->\n\n```\w*\n).*?(^```$)", re.DOTALL | re.MULTILINE)
+# Pages that are written whole.
+PAGES: Mapping[Path, Callable[[], str]] = {
+    reference.PAGE: reference.configuration,
+    supported.PAGE: supported.page,
+}
+# A block of code, or else a table, which ends at the next blank line.
+BLOCK = re.compile(r"(<!-- printed: (\w+) -->\n\n(```\w*\n)?).*?((?(3)^```$|(?=^$)))", re.DOTALL | re.MULTILINE)
 
 
 def renewed(page: str) -> str:
     """The text of a page with what commands print now in its marked blocks."""
-    return BLOCK.sub(lambda found: f"{found[1]}{PRINTED[found[2]]()}\n{found[3]}", page)
+    return BLOCK.sub(lambda found: f"{found[1]}{PRINTED[found[2]]()}\n{found[4]}", page)
 
 
 def main() -> None:
-    """Write the reference and renew the pages."""
-    reference.PAGE.write_text(reference.configuration(), encoding="utf-8")
+    """Write what is generated whole, and renew the pages."""
+    pictures.FOLDER.mkdir(exist_ok=True)
+    for path, text in {**PAGES, **pictures.PICTURES}.items():
+        path.write_text(text(), encoding="utf-8")
     for page in READMES:
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -35,13 +35,14 @@ def print_report(rendering: Rendering, found: Sequence[Manifest]) -> None:
     if not console.is_terminal:
         console = Console(**plain, width=PLAIN_WIDTH)
     with console.capture() as captured:
-        console.print(_page(rendering, found, console.width))
+        console.print(page(rendering, found, console.width))
     # tables are padded to the full width, which is noise in a log
     lines = (line.rstrip(" ") for line in captured.get().splitlines())
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _page(rendering: Rendering, found: Sequence[Manifest], width: int) -> RenderableType:
+def page(rendering: Rendering, found: Sequence[Manifest], width: int) -> RenderableType:
+    """The page of one stack, for a console of so many columns."""
     plan = rendering.plan
     parts: list[RenderableType] = [_title(rendering)]
     if plan is not None:

@@ -6,17 +6,20 @@ Does not prove that a sentence is true, nor that links to other sites lead anywh
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
 
 from catalog import load_catalog
-from docs import reference
+from docs import pictures, supported
 from docs.generate import BLOCK, PRINTED, READMES, renewed
+from docs.generate import PAGES as PAGES_WRITTEN
+from docs.pictures import PICTURES
 from planning import resolve
 from settings import validate
 from settings.load import SECRET_KEYS
-from settings.schema import StackSettings
+from settings.schema import GatewaySettings, PoolSettings, StackSettings
 from tests.harness import ROOT, VARIANTS, rendered, stack_names
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -42,9 +45,38 @@ def declared(project: Path) -> dict:
     return yaml.safe_load(project.read_text(encoding="utf-8"))["config"]
 
 
-def test_the_reference_is_generated_from_the_settings():
-    """`make docs` would write what is there."""
-    assert reference.PAGE.read_text(encoding="utf-8") == reference.configuration()
+@pytest.mark.parametrize("path", [*PAGES_WRITTEN, *PICTURES], ids=lambda path: path.name)
+def test_what_is_generated_whole_is_what_is_there(path: Path):
+    """`make docs` would write the same: the reference, what is supported, and the pictures."""
+    assert path.read_text(encoding="utf-8") == {**PAGES_WRITTEN, **PICTURES}[path]()
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)
+def test_a_picture_is_drawn_from_itself_alone(path: Path):
+    """Well-formed, with text, without anything that a reader's browser would have to load."""
+    text = path.read_text(encoding="utf-8")
+    root = ET.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}text"))) > 10
+    loaded = re.findall(r"url\((?!#)[^)]*\)|href=\"(?!#)[^\"]*|<(?:image|script|foreignObject)\b", text)
+    assert loaded == []
+
+
+def test_the_preview_is_pictured_as_it_is_printed():
+    """The picture has the words of the block in the README, in their order."""
+    words = "".join(ET.fromstring(pictures.preview()).itertext())
+    shown = re.sub(r"[\s\xa0]+", "", words).partition("llm-stack·prod")[2]
+    printed = re.sub(r"\s+", "", PRINTED["preview"]()).partition("llm-stack·prod")[2]
+    assert shown == printed
+
+
+def test_everything_of_the_catalogue_is_among_what_is_supported():
+    """Every checkpoint, GPU, platform, way to get nodes and way in; and the table for the README counts the same."""
+    page, catalog = supported.page(), load_catalog()
+    ways = [*supported.kinds(PoolSettings, "provisioning"), *supported.kinds(GatewaySettings, "expose")]
+    wanted = [*catalog.models, *catalog.gpus, *catalog.images, *catalog.charts, *ways, "eks", "gke", "aks", "ack"]
+    assert [name for name in wanted if f"`{name}`" not in page] == []
+    assert f"| models | {len(catalog.models)} checkpoints of " in supported.summary()
 
 
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
