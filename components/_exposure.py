@@ -1,4 +1,8 @@
-"""How the gateway is reached from outside: an HTTPRoute or an Ingress that lets streams live, for the API only."""
+"""How the gateway is reached from outside: an HTTPRoute or an Ingress that lets streams live, for inference only.
+
+Paths are listed one by one; everything else of LiteLLM (keys, users, files, configuration, metrics) stays inside the
+cluster. Headers that name addresses inside are taken away by the gateway itself, so that every edge is the same.
+"""
 
 from typing import Any
 
@@ -8,10 +12,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from planning.gateway import PORT
 from planning.plan import GatewayPlan
-
-# Everything else of LiteLLM (keys, users, configuration, metrics) stays inside the cluster.
-PREFIX = "/v1"
-HEALTH = ("/health/liveliness", "/health/readiness")
+from planning.surface import VERSION, routed
 
 
 def expose(
@@ -21,11 +22,11 @@ def expose(
     match plan.exposure["kind"]:
         case "gatewayApi":
             _http_route(name, metadata, plan, service, opts)
-            return f"https://{plan.host}{PREFIX}"
+            return f"https://{plan.host}{VERSION}"
         case "ingress":
             _ingress(name, metadata, plan, service, opts)
             scheme = "https" if plan.exposure.get("tls_secret") else "http"
-            return f"{scheme}://{plan.host}{PREFIX}"
+            return f"{scheme}://{plan.host}{VERSION}"
         case _:
             return None
 
@@ -42,8 +43,7 @@ def _http_route(
         parent["namespace"] = plan.exposure["gateway_namespace"]
     if plan.exposure.get("section_name"):
         parent["sectionName"] = plan.exposure["section_name"]
-    paths = [{"path": {"type": "PathPrefix", "value": PREFIX}}]
-    paths += [{"path": {"type": "Exact", "value": path}} for path in HEALTH]
+    paths = [{"path": {"type": "PathPrefix" if below else "Exact", "value": path}} for path, below in routed()]
     rule = {
         "matches": paths,
         "backendRefs": [{"group": "", "kind": "Service", "name": service, "port": PORT, "weight": 1}],
@@ -83,8 +83,7 @@ def _ingress(
         **extra,
     }
     backend = {"service": {"name": service, "port": {"name": "http"}}}
-    paths = [{"path": PREFIX, "pathType": "Prefix", "backend": backend}]
-    paths += [{"path": path, "pathType": "Exact", "backend": backend} for path in HEALTH]
+    paths = [{"path": path, "pathType": "Prefix" if below else "Exact", "backend": backend} for path, below in routed()]
     spec: Any = {
         "ingressClassName": plan.exposure["class_name"],
         "rules": [{"host": plan.host, "http": {"paths": paths}}],

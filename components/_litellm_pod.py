@@ -14,6 +14,9 @@ CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who reaches it
 MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-password", "salt-key", "database-url"
+# With a database LiteLLM compares its schema before it serves, by a Node program, and only logs what it finds; the
+# migration Job has seen to it, so a slow or unreachable database may not hold the start up for LiteLLM's own 60 s.
+SCHEMA_CHECK_S = 10
 # The proxy was ready after 78 s on a busy machine; upstream's chart allows 300 s.
 STARTUP_PERIOD_S, STARTUP_FAILURES = 10, 30
 
@@ -34,6 +37,8 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
     values: dict[str, pulumi.Input[str]] = {
         "DISABLE_ADMIN_UI": "True",
         "DISABLE_SCHEMA_UPDATE": "true",
+        "GATEWAY_METRICS_HOST": EVERY_ADDRESS,
+        "GATEWAY_METRICS_PORT": str(METRICS_PORT),
         "GRACEFUL_SHUTDOWN_TIMEOUT": str(plan.drain_s),
         "HOME": TMP,
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -43,8 +48,6 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "NO_DOCS": "True",
         "NO_OPENAPI": "True",
         "NO_REDOC": "True",
-        "PROMETHEUS_METRICS_PORT": str(METRICS_PORT),
-        "PROMETHEUS_MULTIPROC_DIR": f"{TMP}/prometheus",
         "XDG_CACHE_HOME": f"{TMP}/cache",
     }
     secrets = [_k8s.secret_env("LITELLM_MASTER_KEY", keys, MASTER_ENTRY)]
@@ -52,6 +55,7 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         values |= {"REDIS_HOST": plan.redis.host, "REDIS_PORT": str(plan.redis.port)}
         secrets.append(_k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY))
     if plan.database:
+        values["LITELLM_PRISMA_COMMAND_TIMEOUT"] = str(SCHEMA_CHECK_S)
         secrets += [
             _k8s.secret_env("LITELLM_SALT_KEY", keys, SALT_ENTRY),
             _k8s.secret_env("DATABASE_URL", plan.database.secret, DATABASE_ENTRY),
@@ -93,7 +97,6 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/litellm", "readOnly": True},
             {"name": "tmp", "mountPath": TMP},
-            {"name": "prometheus", "mountPath": f"{TMP}/prometheus"},
         ],
     }  # fmt: skip
 

@@ -4,6 +4,7 @@ Owns the proxy, its configuration, keys, Redis (unless there is none), exposure 
 holds names of environment variables only; every key comes from a Secret.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -13,18 +14,17 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from components import _exposure, _k8s
-from components._litellm_pod import CONFIG_PATH, MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
+from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
+from components._migration import AWAIT_TIMEOUT, migration
 from components._redis import redis
 from components.pod_scripts import source
-from planning.gateway import AUTH_MODULE, PORT, litellm_config
+from planning.gateway import AUTH_MODULE, PORT, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.plan import GatewayPlan
+from planning.surface import surface_file
 
-APP, MIGRATION_APP = "litellm", "litellm-migration"
-AWAIT_TIMEOUT = "15m"
+APP = "litellm"
 # What fits into an HTTP header; a key read from a file may end in a line break.
 STRONG_KEY = re.compile(r"sk-[!-~]{17,}")
-# It gives up, and says why, before the engine does.
-MIGRATION_DEADLINE_S = 780
 
 
 class LlmGatewayArgs(TypedDict):
@@ -75,18 +75,20 @@ class LlmGateway(pulumi.ComponentResource):
             after.append(policy)
         account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
         urls = pulumi.Output.all(**{server: ref["url"] for server, ref in args["servers"].items()})
-        hook = {} if plan.database else {f"{AUTH_MODULE}.py": source(AUTH_MODULE)}
+        modules = [SURFACE_MODULE, *([] if plan.database else [AUTH_MODULE])]
+        beside = {f"{module}.py": source(module) for module in modules}
+        beside[SURFACE_FILE] = json.dumps(surface_file(plan), indent=1)
         config = k8s.core.v1.ConfigMap(
             f"{name}-config",
             metadata=metadata,
             immutable=True,
-            data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **hook},
+            data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **beside},
             opts=child,
         )
         proxy = container(args["plan"], args["servers"], keys)
         pod = pod_spec(plan, proxy, account.metadata.name, config.metadata.name, match)
         if plan.database:
-            after.append(self._migration(name, args, pod))
+            after.append(migration(f"{name}-migrate", args["namespace"], plan, account.metadata.name, self))
         deployment_spec: Any = {
             "replicas": plan.replicas,
             "selector": {"matchLabels": match},
@@ -142,49 +144,6 @@ class LlmGateway(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         return secret.metadata.name
-
-    def _migration(self, name: str, args: LlmGatewayArgs, pod: dict[str, Any]) -> pulumi.Resource:
-        """Brings the schema up to the image before any pod of it serves.
-
-        Its pods are not the gateway's: neither Service nor disruption budget may count them.
-        """
-        plan = args["plan"]
-        assert plan.database is not None, "only called with a database"
-        labels = _k8s.labels(MIGRATION_APP, "gateway", plan.name)
-        metadata: Any = {"namespace": args["namespace"], "labels": labels}
-        policy = k8s.networking.v1.NetworkPolicy(
-            f"{name}-migrate",
-            metadata=_k8s.named(metadata, f"{plan.name}-migration"),
-            spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-                _k8s.selector(MIGRATION_APP, plan.name), egress=_k8s.egress(plan.database.egress)
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        probes = ("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports")
-        container = {key: value for key, value in pod["containers"][0].items() if key not in probes}
-        container["args"] = ["--config", CONFIG_PATH, "--skip_server_startup"]
-        container["env"] = [
-            {**item, "value": "false"} if item["name"] == "DISABLE_SCHEMA_UPDATE" else item for item in container["env"]
-        ]
-        job_pod = {key: value for key, value in pod.items() if key != "topologySpreadConstraints"}
-        spec: Any = {
-            "backoffLimit": 4,
-            "activeDeadlineSeconds": MIGRATION_DEADLINE_S,
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {**job_pod, "restartPolicy": "Never", "containers": [container]},
-            },
-        }
-        return k8s.batch.v1.Job(
-            f"{name}-migrate",
-            metadata=_k8s.job_metadata(metadata, f"{plan.name}-migration"),
-            spec=spec,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[policy],
-                custom_timeouts=pulumi.CustomTimeouts(create=AWAIT_TIMEOUT, update=AWAIT_TIMEOUT),
-            ),
-        )
 
 
 def _strong(key: str) -> str:

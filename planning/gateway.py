@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from catalog.schema import Networks
+from planning import gateway_metrics
 from planning.network import anywhere
 from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
 from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, PROBE_GRACE_S, SHUTDOWN_MARGIN_S
@@ -17,11 +18,20 @@ REDIS_PORT = 6379
 # About one CPU and 4 GiB per worker at steady state; less ends in OOM kills (LiteLLM docs, proxy/prod, 2026-10).
 CPUS = 1
 MEMORY_GIB = 4
+MEMORY_REASON = "LiteLLM asks for 4 GiB per worker; it took half a GiB under load"
+# Tried: 0.46 GiB after 1,200 chats and after 3,200.
+RESTART_REASON = "never: what it holds does not grow with what it serves, and a pod that starts anew is a pod less"
+# LiteLLM's import takes 0.5 GiB, Prisma's Node program and schema engine beside it less.
+MIGRATION_MEMORY_GIB = 2
 # What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
 ROUTE_MARGIN_S = 30
 # A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
 AUTH_MODULE = "gateway_auth"
 AUTH_HOOK = f"{AUTH_MODULE}.check"
+# The guard in front of LiteLLM: components/pod_scripts/gateway_surface.py, loaded as a logger, and its data.
+SURFACE_MODULE = "gateway_surface"
+SURFACE_GUARD = f"{SURFACE_MODULE}.guard"
+SURFACE_FILE = "surface.json"
 # What least-busy does not read: shares of traffic. Only this strategy honours `weight`.
 WEIGHTED_STRATEGY = "simple-shuffle"
 
@@ -73,6 +83,8 @@ def gateway(
         if wanted.request_timeout_s
         else f"the longest answer takes {longest} s at the slowest accepted speed; at least {DEFAULT_REQUEST_TIMEOUT_S}"
     }
+    reasons["memoryGib"] = "given" if wanted.memory_gib else MEMORY_REASON
+    reasons["restartAfterRequests"] = "given" if wanted.restart_after_requests else RESTART_REASON
     if timeout < longest:
         slowest = max(servers, key=lambda server: server.timing.longest_request_s)
         problems.append(
@@ -104,7 +116,8 @@ def gateway(
         exposure=wanted.expose.model_dump(exclude_none=True),
         host=wanted.host,
         cpus=CPUS,
-        memory_gib=MEMORY_GIB,
+        memory_gib=wanted.memory_gib or MEMORY_GIB,
+        restart_after_requests=wanted.restart_after_requests,
         pre_stop_s=PRE_STOP_S,
         drain_s=timeout,
         termination_grace_s=PRE_STOP_S + timeout + SHUTDOWN_MARGIN_S,
@@ -117,7 +130,13 @@ def _database(wanted: DatabaseSettings | None, networks: Networks) -> DatabasePl
     """Postgres, whose host only its Secret knows."""
     if wanted is None:
         return None
-    return DatabasePlan(wanted.existing_secret, wanted.port, anywhere(networks, wanted.port))
+    return DatabasePlan(
+        secret=wanted.existing_secret,
+        port=wanted.port,
+        migration_secret=wanted.migration_secret or wanted.existing_secret,
+        migration_memory_gib=MIGRATION_MEMORY_GIB,
+        egress=anywhere(networks, wanted.port),
+    )
 
 
 def _redis(settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks) -> RedisPlan | None:
@@ -217,7 +236,8 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             **(redis if gateway_plan.redis else {}),
         },
         "litellm_settings": {
-            "callbacks": ["prometheus"],
+            "callbacks": ["prometheus", SURFACE_GUARD],
+            **gateway_metrics.settings(),
             "drop_params": True,
             "json_logs": True,
             "request_timeout": gateway_plan.request_timeout_s,

@@ -347,10 +347,12 @@ class RedisPlan:
 
 @dataclass(frozen=True)
 class DatabasePlan:
-    """Postgres of the gateway."""
+    """Postgres of the gateway. `migration_secret`: of the role that may change the schema, which may be the same."""
 
     secret: str
     port: int
+    migration_secret: str
+    migration_memory_gib: int
     egress: tuple[EgressRule, ...] = ()
     """Where Postgres may be."""
 
@@ -378,6 +380,7 @@ class GatewayPlan:
     host: str | None
     cpus: int
     memory_gib: int
+    restart_after_requests: int | None
     pre_stop_s: int
     drain_s: int
     termination_grace_s: int

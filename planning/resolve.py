@@ -8,6 +8,7 @@ from planning import known_bad
 from planning.alerts import alerts
 from planning.dashboard import dashboard
 from planning.gateway import gateway
+from planning.gateway_metrics import kept
 from planning.images import resolve_images, undigested
 from planning.network import hub_egress
 from planning.overlap import shared_nodes
@@ -50,6 +51,7 @@ def resolve(
     found = list(problems)
     if settings is None:
         raise Refused(found)
+    catalog = kept(catalog)
     images = resolve_images(settings.images, catalog, found)
     pools = resolve_pools(settings, catalog, found)
     context = Context(settings, catalog, pools, images, found)

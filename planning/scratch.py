@@ -78,8 +78,10 @@ def boot_disk_gb(pods_mib: int) -> int | None:
     return size if size > GKE_BOOT_DISK_GB else None
 
 
-# LiteLLM unpacks the migrations of its database there; its counters are small files that many workers map.
-GATEWAY = scratch({"tmp": 2048}, {"prometheus": 64})
+# LiteLLM spools uploads there.
+GATEWAY = scratch({"tmp": 2048})
+# It unpacks the migrations of its database, and Prisma's programs if the image lacks them.
+MIGRATION = scratch({"tmp": 2048})
 # It keeps nothing; without a place to write it does not start.
 REDIS = scratch({"tmp": 64})
 # Caches of the hub's client; the files themselves are staged on the claim.

@@ -616,6 +616,11 @@ class DatabaseSettings(Section):
     """Postgres for virtual keys, budgets and spend; its URL is the key `database-url` of an existing Secret."""
 
     existing_secret: DnsName = Field(description="existing Secret with the key `database-url`")
+    migration_secret: DnsName | None = Field(
+        default=None,
+        description="existing Secret whose `database-url` names a role that may change the schema, for the migration "
+        "Job alone; default: existingSecret",
+    )
     port: Port = Field(default=5432, description="port the gateway may reach it on")
 
 
@@ -645,6 +650,13 @@ class GatewaySettings(Section):
         default=None, description="longest request; default 600, or more where a model's longest answer needs it"
     )
     retries: Retries = Field(default=2, description="how often a failed request is tried again")
+    memory_gib: Annotated[PositiveInt, Field(le=256)] | None = Field(
+        default=None, description="memory of one gateway pod, GiB; default 4"
+    )
+    restart_after_requests: Annotated[int, Field(ge=1000, le=1_000_000_000)] | None = Field(
+        default=None,
+        description="requests after which a gateway pod starts anew, a fifth earlier or later, drained; default: never",
+    )
 
     @model_validator(mode="after")
     def exposed_needs_a_host(self) -> Self:

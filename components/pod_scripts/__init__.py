@@ -2,12 +2,13 @@
 
 Owns their text only. Components put `source(name)` into a ConfigMap and run `python /scripts/<name>.py` in a pinned
 image; every script is configured by its environment alone, uses only the standard library and imports nothing from
-here.
+here. Those that begin with `gateway_` use what LiteLLM's image has besides; two of them LiteLLM loads itself, from
+beside its configuration.
 """
 
 from importlib.resources import files
 
-NAMES = ("fetch_weights", "gateway_auth", "prewarm_weights", "verify_nodes")
+NAMES = ("fetch_weights", "gateway_auth", "gateway_migrate", "gateway_surface", "prewarm_weights", "verify_nodes")
 
 
 def source(name: str) -> str:

@@ -3,6 +3,7 @@
 LiteLLM itself does not run here: that it accepts the configuration and routes by it is proved where it is started.
 """
 
+import json
 from typing import Any
 
 import pulumi
@@ -51,7 +52,18 @@ MATCH = {"app.kubernetes.io/name": "litellm", "app.kubernetes.io/instance": "lit
 REDIS = {"app.kubernetes.io/name": "redis", "app.kubernetes.io/instance": "litellm-redis"}
 EXPOSED = {"host": "llm.example.com", "expose": {"kind": "gatewayApi", "gatewayName": "public"}}
 DATABASE = {"database": {"existingSecret": "llm-database"}}
-API_PATHS = [("/v1", "prefix"), ("/health/liveliness", "exact"), ("/health/readiness", "exact")]
+API_PATHS = [
+    ("/v1/chat/completions", "exact"),
+    ("/v1/completions", "exact"),
+    ("/v1/embeddings", "exact"),
+    ("/v1/rerank", "exact"),
+    ("/v1/messages", "exact"),
+    ("/v1/messages/count_tokens", "exact"),
+    ("/v1/audio/transcriptions", "exact"),
+    ("/v1/responses", "prefix"),
+    ("/v1/models", "prefix"),
+    ("/health/liveliness", "exact"),
+]
 
 
 def proxy(deployed: Deployed) -> Any:
@@ -103,7 +115,7 @@ def test_the_proxy_is_replaced_without_a_gap():
 
 
 def test_the_proxy_container_is_closed_and_drained():
-    """No admin pages, metrics on a port of their own, keys from the Secret, writable folders in memory or scratch."""
+    """No admin pages, metrics on a port of their own, keys from the Secret, one writable folder."""
     deployed = stack(minimal())
     container = container_of(proxy(deployed))
     assert container["args"] == [
@@ -120,6 +132,8 @@ def test_the_proxy_container_is_closed_and_drained():
         "DISABLE_ADMIN_UI": "True",
         "DISABLE_SCHEMA_UPDATE": "true",
         "GRACEFUL_SHUTDOWN_TIMEOUT": "600",
+        "GATEWAY_METRICS_HOST": "0.0.0.0",
+        "GATEWAY_METRICS_PORT": "4002",
         "HOME": "/tmp",
         "KEY_VLLM_SMALL": "secret:llm-keys/vllm-small",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -130,8 +144,6 @@ def test_the_proxy_container_is_closed_and_drained():
         "NO_DOCS": "True",
         "NO_OPENAPI": "True",
         "NO_REDOC": "True",
-        "PROMETHEUS_METRICS_PORT": "4002",
-        "PROMETHEUS_MULTIPROC_DIR": "/tmp/prometheus",
         "REDIS_HOST": "litellm-redis.llm-serving.svc",
         "REDIS_PASSWORD": "secret:llm-keys/redis-password",
         "REDIS_PORT": "6379",
@@ -320,23 +332,61 @@ def test_without_a_database_nothing_is_migrated():
 
 
 def test_a_database_is_migrated_before_the_proxy_starts():
-    """A Job with the proxy's image and configuration updates the schema and stops; the proxy itself never does."""
+    """A Job with the proxy's image updates the schema and ends; the proxy itself never does."""
     deployed = stack(minimal(gateway=DATABASE))
     job = deployed.object("Job", "litellm-migration")
     migration, serving = container_of(job), container_of(proxy(deployed))
     assert migration["image"] == serving["image"]
-    assert migration["args"] == ["--config", "/etc/litellm/config.yaml", "--skip_server_startup"]
-    changed = {
-        name: (environment(migration)[name], value)
-        for name, value in environment(serving).items()
-        if environment(migration)[name] != value
-    }
-    assert changed == {"DISABLE_SCHEMA_UPDATE": ("false", "true")}
+    assert migration["command"] == ["python", "/scripts/gateway_migrate.py"]
+    assert environment(serving)["DISABLE_SCHEMA_UPDATE"] == "true"
     assert environment(serving)["DATABASE_URL"] == "secret:llm-database/database-url"
     assert environment(serving)["LITELLM_SALT_KEY"] == "secret:llm-keys/salt-key"
-    assert set(serving) - set(migration) == {"startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "ports"}
     assert (job["spec"]["backoffLimit"], job["spec"]["template"]["spec"]["restartPolicy"]) == (4, "Never")
     assert "Job/gateway-migrate" in deployed.depends_on("Deployment", "gateway")
+
+
+def test_the_migration_holds_the_address_of_the_database_and_no_key():
+    """One secret, in its environment; its files are the script."""
+    spec = stack(minimal(gateway=DATABASE)).object("Job", "litellm-migration")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    assert environment(container) == {
+        "DATABASE_URL": "secret:llm-database/database-url",
+        "HOME": "/tmp",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_MIGRATION_DIR": "/tmp/migrations",
+        "XDG_CACHE_HOME": "/tmp/cache",
+    }
+    assert [sorted(volume) for volume in spec["volumes"]] == [["configMap", "name"], ["emptyDir", "name"]]
+
+
+def test_the_role_that_migrates_may_be_another():
+    """Serving pods then have a role without rights on the schema, and only the Job has the other one."""
+    deployed = stack(minimal(gateway=merged(DATABASE, {"database": {"migrationSecret": "llm-database-owner"}})))
+    job, serving = container_of(deployed.object("Job", "litellm-migration")), container_of(proxy(deployed))
+    assert environment(job)["DATABASE_URL"] == "secret:llm-database-owner/database-url"
+    assert environment(serving)["DATABASE_URL"] == "secret:llm-database/database-url"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"models": {"other": {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 4096}}},
+        {"models": {"small": {"requestsPerMinute": 60}}},
+        {"gateway": {"replicas": 3, "memoryGib": 8, "requestTimeoutS": 900, "retries": 0}},
+        {"gateway": {"redis": {"kind": "existing", "host": "redis.example.com"}}},
+        {"gateway": EXPOSED},
+    ],
+)
+def test_only_what_concerns_the_database_runs_its_migration_again(change: Any):
+    """A model more, a limit, sizes, another Redis, an exposure: the Job and its script stay to the letter."""
+    config = minimal(gateway=DATABASE)
+    before, after = (
+        [item.body for item in stack(found).manifests if "gateway_migrate.py" in str(item.body)]
+        for found in (config, merged(config, change))
+    )
+    assert len(before) == 2
+    assert before == after
 
 
 def test_migration_pods_are_not_the_gateways():
@@ -350,6 +400,19 @@ def test_migration_pods_are_not_the_gateways():
         "egress": [{"to": ELSEWHERE, "ports": [{"port": 6432, "protocol": "TCP"}]}],
     }
     assert "NetworkPolicy/gateway-migrate" in deployed.depends_on("Job", "gateway-migrate")
+
+
+def test_memory_and_restarts_of_the_proxy_can_be_set():
+    """The memory is request and limit; how many requests a pod serves stands beside the configuration."""
+    deployed = stack(minimal(gateway={"memoryGib": 8, "restartAfterRequests": 5000}))
+    assert container_of(proxy(deployed))["resources"] == {
+        "requests": {"cpu": "1", "memory": "8Gi", "ephemeral-storage": "2112Mi"},
+        "limits": {"memory": "8Gi"},
+    }
+    (surface,) = [
+        found["data"]["surface.json"] for found in deployed.objects("ConfigMap") if "surface.json" in str(found)
+    ]
+    assert json.loads(surface)["restart_after_requests"] == 5000
 
 
 # --- exposure ---------------------------------------------------------------------------------------------------------
@@ -375,7 +438,7 @@ def test_long_timeouts_are_written_in_hours(timeout_s: int, written: str):
 
 
 def test_gateway_api():
-    """An HTTPRoute for the API paths and health only, with timeouts above the gateway's own."""
+    """An HTTPRoute for the inference paths and one of health only, with timeouts above the gateway's own."""
     deployed = stack(minimal(gateway=EXPOSED))
     (matches,) = (
         [(match["path"]["value"], match["path"]["type"]) for match in rule["matches"]]
@@ -419,7 +482,7 @@ def test_ingress(tls: str | None, spec_tls: Any, endpoint: str):
     assert rule["host"] == "llm.example.com"
     assert [(path["path"], path["pathType"].lower()) for path in rule["http"]["paths"]] == API_PATHS
     backend = {"service": {"name": "litellm", "port": {"name": "http"}}}
-    assert [path["backend"] for path in rule["http"]["paths"]] == [backend] * 3
+    assert [path["backend"] for path in rule["http"]["paths"]] == [backend] * len(API_PATHS)
     assert (body["spec"]["ingressClassName"], body["spec"].get("tls")) == ("nginx", spec_tls)
     timeout = str(deployed.plan.gateway.route_timeout_s)
     nginx = "nginx.ingress.kubernetes.io"

@@ -22,6 +22,7 @@ from tests.harness import Config, stack
 
 START_S = 240
 ENTRYPOINT = "litellm"
+EVERY_ADDRESS = "0.0.0.0"
 Keys = Mapping[str, str]
 
 
@@ -77,7 +78,6 @@ class Proxy:
 
     def launch(self) -> None:
         """Starts its containers."""
-        (self.folder / "prometheus").mkdir(exist_ok=True)
         for number, command in enumerate(self.commands):
             with (self.folder / f"{number}.log").open("ab") as log:
                 self.processes.append(
@@ -138,6 +138,8 @@ def proxy(found: Rendered, keys: Keys, addresses: Mapping[str, str], more: Mappi
     redis = {"REDIS_HOST": 0, "REDIS_PORT": 1}
 
     def here(value: str) -> str:
+        if value == EVERY_ADDRESS:
+            return LOOPBACK
         for inside in ("/etc/litellm", "/tmp"):
             if value.startswith(inside):
                 return str(folder) + value.removeprefix(inside)
@@ -157,7 +159,7 @@ def proxy(found: Rendered, keys: Keys, addresses: Mapping[str, str], more: Mappi
     commands = []
     for item in containers:
         words = [*item.get("command", [ENTRYPOINT]), *item.get("args", [])]
-        program, *rest = ["127.0.0.1" if word == "0.0.0.0" else here(word) for word in words]
+        program, *rest = [here(word) for word in words]
         commands.append([str(VENV / "bin" / Path(program).name), *rest])
     environment = {"PATH": f"{VENV / 'bin'}:{os.environ['PATH']}", **variables, **(more or {})}
     return Proxy(folder, ports, environment, commands)

@@ -121,7 +121,14 @@ def test_pod_scripts_use_the_standard_library_only():
         for name in tops(file.read_text())
         if name not in sys.stdlib_module_names
     }
-    assert (wrong, len(scripts)) == ({"gateway_auth.py: litellm"}, 4)
+    of_the_image = {
+        "gateway_auth.py: litellm",
+        "gateway_migrate.py: litellm",
+        "gateway_migrate.py: prisma",
+        "gateway_surface.py: litellm",
+        "gateway_surface.py: prometheus_client",
+    }
+    assert (wrong, len(scripts)) == (of_the_image, 6)
 
 
 def code_lines(text: str) -> int:

@@ -180,12 +180,15 @@ def test_the_database_is_used_where_there_is_one():
 
 
 def test_the_hook_that_decides_about_keys_lies_beside_the_configuration():
-    """A gateway without a database has the file its configuration names; with one, LiteLLM decides by itself."""
+    """A gateway without a database has the files its configuration names; with one, LiteLLM decides about keys."""
     files = {
         name: sorted(
             next(found["data"] for found in rendered(name).objects("ConfigMap") if "config.yaml" in found["data"])
         )
         for name in ("variant:minimal", "variant:own-keys")
     }
-    assert files == {"variant:minimal": ["config.yaml", "gateway_auth.py"], "variant:own-keys": ["config.yaml"]}
+    assert files == {
+        "variant:minimal": ["config.yaml", "gateway_auth.py", "gateway_surface.py", "surface.json"],
+        "variant:own-keys": ["config.yaml", "gateway_surface.py", "surface.json"],
+    }
     assert "custom_auth" not in gateway_config(rendered("variant:own-keys"))["general_settings"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from planning import gateway_metrics
 from planning.gateway import key_variable, litellm_config
 from planning.network import anywhere
 from planning.plan import DatabasePlan, RedisPlan, Route
@@ -153,7 +154,10 @@ def test_redis_and_postgres_are_where_they_are_said_to_be():
     assert own.redis.image is not None
     networks = CATALOG.networks
     assert other.redis == RedisPlan("redis.corp", 6380, None, anywhere(networks, 6380))
-    assert gateway(database={"existingSecret": "pg"}).database == DatabasePlan("pg", 5432, anywhere(networks, 5432))
+    found = gateway(database={"existingSecret": "pg"}).database
+    assert found == DatabasePlan("pg", 5432, "pg", 2, anywhere(networks, 5432))
+    owner = {"existingSecret": "pg", "migrationSecret": "owner", "port": 6432}
+    assert gateway(database=owner).database == DatabasePlan("pg", 6432, "owner", 2, anywhere(networks, 6432))
 
 
 def test_one_replica_may_do_without_redis():
@@ -211,7 +215,9 @@ def test_settings_of_the_gateway_reach_its_plan():
     found = gateway(host="llm.example.com", expose=expose, replicas=3, retries=0)
     assert (found.host, found.replicas, found.retries, found.existing_secret) == ("llm.example.com", 3, 0, "llm-keys")
     assert found.exposure == {"kind": "gatewayApi", "gateway_name": "public"}
-    assert (found.cpus, found.memory_gib) == (1, 4)
+    assert (found.cpus, found.memory_gib, found.restart_after_requests) == (1, 4, None)
+    found = gateway(memoryGib=6, restartAfterRequests=1000)
+    assert (found.memory_gib, found.restart_after_requests) == (6, 1000)
 
 
 def test_key_variables_of_different_servers_differ():
@@ -260,7 +266,8 @@ def test_litellms_configuration_is_exact():
             "redis_password": "os.environ/REDIS_PASSWORD",
         },
         "litellm_settings": {
-            "callbacks": ["prometheus"],
+            "callbacks": ["prometheus", "gateway_surface.guard"],
+            **gateway_metrics.settings(),
             "drop_params": True,
             "json_logs": True,
             "request_timeout": 600,

@@ -15,7 +15,7 @@ from tests.unit.small_stack import A10, CATALOG, planned, properties, refusals, 
 LITELLM = "images.overrides.litellm: litellm {} must not be deployed: {}"
 STEALER = "PyPI release of 2026-03-24 with a credential stealer (litellm_init.pth); use 1.109.1"
 WITHDRAWN = "compromised release of 2026-10-21; the whole line was withdrawn and the signing key rotated; use 1.109.1"
-HISTOGRAMS = "every histogram is lost with the metrics port of its own, and with them the latency alerts; use 1.109.1"
+HISTOGRAMS = "every histogram is lost with its metrics port of its own, and none other was tried with it; use 1.109.1"
 SQL = "anybody may run SQL through the check of keys (CVE-2026-42208, known to be exploited)"
 HOST = "a user of a virtual key becomes administrator and runs code on the host (CVE-2026-114612)"
 LUA = "a client runs code on the host through a Lua script (CVE-2025-49844)"

@@ -56,7 +56,7 @@ def test_the_table_is_whole():
             (PYTHON, "-m", "vllm.entrypoints.openai.api_server"), "--model", ("--port",), (), (),
         ),
         "litellm-non_root": (
-            (PYTHON, "{venv}/bin/litellm"), None, ("--port",), ("PROMETHEUS_METRICS_PORT",),
+            (PYTHON, "{venv}/bin/litellm"), None, ("--port",), ("GATEWAY_METRICS_PORT",),
             (("REDIS_HOST", "REDIS_PORT"),),
         ),
         "redis": (("redis-server",), None, (), (), ()),

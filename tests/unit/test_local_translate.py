@@ -105,7 +105,7 @@ def test_a_gateway_as_rendered():
             **mounting(image=LITELLM, args=["--config=/etc/litellm/config.yaml", "--port", "4000"]),
             "ports": [{"name": "http", "containerPort": 4000}, {"name": "metrics", "containerPort": 9000}],
             "env": [
-                {"name": "PROMETHEUS_METRICS_PORT", "value": "9000"},
+                {"name": "GATEWAY_METRICS_PORT", "value": "9000"},
                 {"name": "REDIS_HOST", "value": "redis.llm.svc.cluster.local"},
                 {"name": "REDIS_PORT", "value": "6379"},
                 {"name": "OTHER_PORT", "value": "9000"},
@@ -130,7 +130,7 @@ def test_a_gateway_as_rendered():
         "41000",
     )
     assert found.env == {
-        "PROMETHEUS_METRICS_PORT": "41001",
+        "GATEWAY_METRICS_PORT": "41001",
         "REDIS_HOST": "127.0.0.1",
         "REDIS_PORT": "42000",
         "OTHER_PORT": "9000",
@@ -140,7 +140,7 @@ def test_a_gateway_as_rendered():
         "no_proxy": "127.0.0.1",
     }
     assert found.replaced == (
-        ("PROMETHEUS_METRICS_PORT", "9000", "41001"),
+        ("GATEWAY_METRICS_PORT", "9000", "41001"),
         ("REDIS_HOST", "redis.llm.svc.cluster.local", "127.0.0.1"),
         ("REDIS_PORT", "6379", "42000"),
         ("TMPDIR", "not set; /tmp is the pod's own", "/tmp/run/models/tmp"),
@@ -427,8 +427,8 @@ def test_ports_are_replaced_at_the_options_of_the_table_only(option):
         ({"command": ["vllm", "serve", "--port=8000"]}, ["metrics"]),
         ({"args": ["--port"], "command": ["8000"]}, ["http", "metrics"]),
         ({"args": ["--max-model-len=8000"]}, ["http", "metrics"]),
-        ({"image": LITELLM, "env": [{"name": "PROMETHEUS_METRICS_PORT", "value": "9000"}]}, ["http"]),
-        ({"image": LITELLM, "env": [from_secret("PROMETHEUS_METRICS_PORT", "a", "b")]}, ["http", "metrics"]),
+        ({"image": LITELLM, "env": [{"name": "GATEWAY_METRICS_PORT", "value": "9000"}]}, ["http"]),
+        ({"image": LITELLM, "env": [from_secret("GATEWAY_METRICS_PORT", "a", "b")]}, ["http", "metrics"]),
         ({"image": "redis:8.10.1"}, ["http", "metrics"]),
     ],
 )
