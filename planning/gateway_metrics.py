@@ -44,8 +44,14 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "litellm_team_budget_remaining_hours_metric": _TEAM,
     "litellm_callback_logging_failures_metric": ("callback_name",),
 }
-# From LiteLLM's own middleware, not from the callback that the list is for.
+# From LiteLLM's own middleware, and of its process; not from the callback that the list is for.
 ALWAYS = (
+    "process_cpu_seconds_total",
+    "process_max_fds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_virtual_memory_bytes",
     "litellm_in_flight_requests",
     "litellm_admission_admitted_requests",
     "litellm_admission_queued_requests",
