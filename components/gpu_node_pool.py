@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components._bought_nodes import TAINT, compute_class, karpenter
+from components._bought_nodes import compute_class, karpenter
 from components._node_verification import verification
 from planning.plan import NodeOffer
 from planning.pools import POOL_LABEL
@@ -35,6 +35,8 @@ class GpuNodePoolArgs(TypedDict):
     """Further match expressions that find the nodes."""
     tolerations: Sequence[Mapping[str, str]]
     """Taints the pool's pods tolerate."""
+    taints: Sequence[Mapping[str, str]]
+    """Taints that named nodes get."""
     node_labels: Mapping[str, str]
     """Labels named or created nodes get."""
     resource_name: str | None
@@ -101,7 +103,7 @@ class GpuNodePool(pulumi.ComponentResource):
         The node is looked up first: a patch of a node that does not exist would create it.
         """
         found = k8s.core.v1.Node.get(f"{name}-{node}", node, opts=opts)
-        spec: Any = {"taints": [TAINT]} if args["gpus_per_node"] else None
+        spec: Any = {"taints": [dict(taint) for taint in args["taints"]]} if args["taints"] else None
         labels = {**args["node_labels"], POOL_LABEL: name}
         return k8s.core.v1.NodePatch(
             f"{name}-{node}",

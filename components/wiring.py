@@ -49,6 +49,7 @@ def pool_args(
         "node_selector": pool.node_selector,
         "node_affinity": _affinity(pool),
         "tolerations": pool.tolerations,
+        "taints": pool.taints,
         "node_labels": pool.node_labels,
         "resource_name": pool.resource_name,
         "expected_gpu_memory_mib": pool.expected_gpu_memory_mib,

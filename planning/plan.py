@@ -47,6 +47,8 @@ class PoolPlan:
     node_selector: Mapping[str, str]
     node_affinity: tuple[tuple[str, str, tuple[str, ...]], ...]
     tolerations: tuple[Mapping[str, str], ...]
+    taints: tuple[Mapping[str, str], ...]
+    """Taints that named nodes get."""
     node_labels: Mapping[str, str]
     provisioning: Mapping[str, object]
     expected_gpu_memory_mib: int | None

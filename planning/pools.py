@@ -97,6 +97,8 @@ def _pool(
         node_selector=selector,
         node_affinity=affinity,
         tolerations=_tolerations(pool, gpu),
+        # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
+        taints=(GPU_TAINT,) if gpu and not pool.tolerations else (),
         node_labels=_role(pool),
         provisioning=declared,
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,

@@ -118,7 +118,7 @@ class LabelledNodes(Section):
 
 
 class ExistingNodes(Section):
-    """Named nodes that get `node-role=gpu-inference`, `gpu-type` and the GPU taint."""
+    """Named nodes that get `node-role=gpu-inference`, `gpu-type` and, without tolerations, the GPU taint."""
 
     kind: Literal["existing"] = Field(description="named nodes are labelled and tainted")
     node_names: list[DnsName] = Field(
@@ -224,7 +224,8 @@ class PoolSettings(Section):
     )
     tolerations: list[Toleration] = Field(
         default_factory=list,
-        description="taints of the nodes that the pool's pods, and the GPU Operator's, tolerate beside nvidia.com/gpu",
+        description="taints of the nodes that the pool's pods, and the GPU Operator's, tolerate beside nvidia.com/gpu; "
+        "named nodes (provisioning.kind existing) then keep their taints, and get none",
     )
     provisioning: LabelledNodes | ExistingNodes | KarpenterNodes | ComputeClassNodes = Field(
         default=LabelledNodes(kind="labelled"),

@@ -376,3 +376,13 @@ def test_nodes_of_gke_have_a_disk_that_holds_what_their_pods_may_write(most, sto
     models = {"small": {"replicas": {"min": 1, "max": most}}}
     deployed = stack(minimal(cluster={"platform": "gke"}, gpuPools={"l4": pool}, models=models))
     assert deployed.object("ComputeClass", "l4")["spec"]["priorities"] == [{"machineType": "g2-standard-24", **storage}]
+
+
+def test_named_nodes_with_taints_of_their_own_keep_them():
+    """The API server has all taints of a node as one value, which two cannot own: then only labels are written."""
+    mine = {"key": "dedicated", "operator": "Exists"}
+    config = minimal(gpuPools={"l4": {"provisioning": {"kind": "existing", "nodeNames": ["gpu-1", "gpu-2"]}}})
+    plain, own = stack(config), stack(merged(config, {"gpuPools": {"l4": {"tolerations": [mine]}}}))
+    found = [[item.get("spec") for item in deployed.objects("Node")] for deployed in (plain, own)]
+    assert found == [[{"taints": [TAINT]}] * 2, [None] * 2]
+    assert placement(own, "vllm-small")["tolerations"] == [TOLERATION, mine]
