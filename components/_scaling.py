@@ -7,7 +7,13 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import _k8s
+
 API_VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
+# KEDA refuses to scale what an HPA scales (its admission webhook), and with this looks away while ours is there: a
+# switch from the driver hpa makes the ScaledObject before it deletes the HPA. KEDA's own has another name, for the way
+# back (kedacore/keda apis/keda/v1alpha1/scaledobject_webhook.go, controllers/keda/scaledobject_controller.go).
+MAY_BE_SUCCEEDED = {"validations.keda.sh/hpa-ownership": "false"}
 POLL_S = 15
 FALLBACK_AFTER_FAILURES = 4
 
@@ -44,17 +50,25 @@ def _reference(target: Target) -> dict[str, str]:
 
 
 def _hpa(target: Target, metadata: Any, args: Mapping[str, Any], opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    average = {"type": "AverageValue", "averageValue": str(args["target_waiting"])}
     spec: Any = {
         "scaleTargetRef": _reference(target),
         "minReplicas": args["min_replicas"],
         "maxReplicas": args["max_replicas"],
         "metrics": [
-            {"type": "Pods", "pods": {"metric": {"name": "vllm_num_requests_waiting"}, "target": average}},
+            {
+                "type": "Pods",
+                "pods": {
+                    "metric": {"name": signal["pod_metric"]},
+                    "target": {"type": "AverageValue", "averageValue": signal["quantity"]},
+                },
+            }
+            for signal in args["signals"]
         ],
         "behavior": behavior(args),
     }
-    return k8s.autoscaling.v2.HorizontalPodAutoscaler(target.name, metadata=metadata, spec=spec, opts=opts)
+    return k8s.autoscaling.v2.HorizontalPodAutoscaler(
+        target.name, metadata=_k8s.annotated(metadata, MAY_BE_SUCCEEDED), spec=spec, opts=opts
+    )
 
 
 def _keda(target: Target, metadata: Any, args: Mapping[str, Any], opts: pulumi.ResourceOptions) -> pulumi.Resource:
@@ -64,13 +78,19 @@ def _keda(target: Target, metadata: Any, args: Mapping[str, Any], opts: pulumi.R
         "cooldownPeriod": args["cooldown_s"],
         "minReplicaCount": args["min_replicas"],
         "maxReplicaCount": args["max_replicas"],
-        # Prometheus being away must not take servers away
-        "fallback": {"failureThreshold": FALLBACK_AFTER_FAILURES, "replicas": max(1, args["min_replicas"])},
+        # Prometheus being away must not take servers away; 0 here would let one that scales to zero go
+        "fallback": {
+            "failureThreshold": FALLBACK_AFTER_FAILURES,
+            "replicas": max(1, args["min_replicas"]),
+            "behavior": "currentReplicasIfHigher",
+        },
         "advanced": {
             "restoreToOriginalReplicaCount": False,
-            "horizontalPodAutoscalerConfig": {"name": target.name, "behavior": behavior(args)},
+            "horizontalPodAutoscalerConfig": {"name": f"keda-hpa-{target.name}", "behavior": behavior(args)},
         },
-        "triggers": [_prometheus("waiting", args, args["waiting_query"], str(args["target_waiting"]))],
+        "triggers": [
+            _prometheus(signal["name"], args, signal["query"], signal["threshold"]) for signal in args["signals"]
+        ],
     }
     if args["wake_query"]:
         # wakes the first replica (activation is above 0) and never asks for a second

@@ -27,10 +27,8 @@ class ScalingArgs(TypedDict):
     """Fewest replicas; 0: scales to zero."""
     max_replicas: int
     """Most replicas."""
-    target_waiting: int
-    """Waiting requests per replica."""
-    waiting_query: str
-    """PromQL of the queue."""
+    signals: Sequence[Mapping[str, Any]]
+    """What is looked at: name, query, threshold, quantity, pod_metric."""
     wake_query: str | None
     """PromQL that is above 0 while a server at zero is wanted."""
     floor: Mapping[str, Any] | None

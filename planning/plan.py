@@ -7,6 +7,8 @@ Owns the types. Units are in the names; every derived value that a reader may wo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planning.watched import Watched
+
 # In place of a version where a digest alone names the image.
 BY_DIGEST = "by digest"
 
@@ -164,6 +166,22 @@ class CronFloor:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """One thing an autoscaler looks at: `query` divided by `threshold` is how many replicas it asks for.
+
+    `quantity` is the threshold as Kubernetes writes it. With the HPA driver it is compared with the average over pods
+    of `pod_metric`, which prometheus-adapter gets by `pod_query`; None: by a rule that all servers share.
+    """
+
+    name: str
+    query: str
+    threshold: str
+    quantity: str
+    pod_metric: str
+    pod_query: str | None
+
+
+@dataclass(frozen=True)
 class Scaling:
     """When replicas are added and removed. Queries are PromQL, built from the metric catalogue."""
 
@@ -171,7 +189,7 @@ class Scaling:
     min_replicas: int
     max_replicas: int
     target_waiting: int
-    waiting_query: str
+    signals: tuple[Signal, ...]
     wake_query: str | None
     floor: CronFloor | None
     scale_up_after_s: int
@@ -179,6 +197,7 @@ class Scaling:
     scale_down_after_s: int
     cooldown_s: int
     prometheus_url: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -318,6 +337,8 @@ class ServerPlan:
     cost: Cost | None
     replaces: str | None
     """The server that goes before this one starts."""
+    watched: Watched
+    """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

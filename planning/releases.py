@@ -108,7 +108,7 @@ def releases(
                 "prometheus-adapter",
                 {
                     "prometheus": {"url": host, "port": port, "path": url.path},
-                    "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(catalog)]},
+                    "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(catalog, servers)]},
                 },
                 False,
             )

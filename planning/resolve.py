@@ -31,6 +31,7 @@ from planning.room import ceiling, check_room, crowding, floor, furnished, sure_
 from planning.scaling import adapter_rules, scaling
 from planning.scratch import server_scratch
 from planning.servers import Draft, draft, server_name
+from planning.watched import Watched
 from planning.weights import apart, gated_warnings, weights
 from settings.problems import Problem, Refused
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
@@ -94,7 +95,7 @@ def resolve(
             runbook_url=settings.observability.runbook_url,
             alerts=rules,
             dashboard=dashboard(catalog, settings.cluster.namespace),
-            adapter_rules=adapter_rules(catalog) if settings.autoscaling.driver == "hpa" else (),
+            adapter_rules=adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else (),
         ),
         releases=planned_releases,
         images=tuple(used.values()),
@@ -146,10 +147,23 @@ def _unpinned_weights(servers: Sequence[ServerPlan]) -> list[str]:
 def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) -> ServerPlan:
     others = [other for other in drafts if other.pool.name == item.pool.name and other is not item]
     plan = _rollout(item, sure_replicas(item, others))
+    watched = Watched(
+        item.name,
+        context.settings.cluster.namespace,
+        item.nodes_per_replica,
+        item.max_num_seqs * item.parallelism.data,
+    )
     scaled = None
     if not item.canary:
         scaled = scaling(
-            item.model_name, item.settings, context.settings, context.catalog, item.timing, url, context.problems
+            item.model_name,
+            item.settings,
+            context.settings,
+            context.catalog,
+            item.timing,
+            watched,
+            url,
+            context.problems,
         )
     return ServerPlan(
         name=item.name,
@@ -176,7 +190,12 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
         scaling=scaled,
         cost=item.cost,
         replaces=server_name(item.settings.replaces, canary=item.canary) if item.settings.replaces else None,
-        reasons={**item.reasons, "rollout": plan.reason},
+        watched=watched,
+        reasons={
+            **item.reasons,
+            **({"scaling": scaled.reason} if scaled else {}),
+            "rollout": plan.reason,
+        },
     )
 
 

@@ -20,7 +20,12 @@ TOKEN = re.compile(
     re.VERBOSE,
 )
 AGGREGATIONS = frozenset({"sum", "max", "min", "avg", "count"})
-FUNCTIONS = frozenset({"rate", "increase", "histogram_quantile", "vector", "label_values"})
+FUNCTIONS = frozenset(
+    {
+        "rate", "increase", "histogram_quantile", "vector", "label_values", "scalar", "clamp_min", "clamp_max",
+        "absent", "max_over_time", "min_over_time", "changes", "timestamp", "label_replace",
+    }
+)  # fmt: skip
 WORDS = frozenset({"or", "and", "unless", "offset"})
 COUNTING = frozenset({"rate", "increase"})
 SUFFIXES = ("_bucket", "_sum", "_count")

@@ -170,14 +170,20 @@ def test_panels_do_not_overlap():
 def test_the_adapter_rule_offers_the_queue_per_pod():
     """A Kubernetes metric name without a colon, for namespaces and pods, in the ConfigMap and in the release alike."""
     deployed = stack(HPA)
-    (rule,) = yaml.safe_load(deployed.object("ConfigMap", "prometheus-adapter-rules")["data"]["config.yaml"])["rules"]
-    assert rule == {
+    offered = yaml.safe_load(deployed.object("ConfigMap", "prometheus-adapter-rules")["data"]["config.yaml"])["rules"]
+    assert [rule["name"]["as"] for rule in offered] == [
+        "vllm_num_requests_waiting",
+        "llm_serving_vllm_small_full",
+        "llm_serving_vllm_small_rest",
+        "llm_serving_vllm_small_proven",
+    ]
+    assert offered[0] == {
         "seriesQuery": 'vllm:num_requests_waiting{namespace=~".+",pod=~".+"}',
         "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
         "name": {"as": "vllm_num_requests_waiting"},
         "metricsQuery": "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
     }
-    assert deployed.object("Release", "prometheus-adapter")["values"]["rules"] == {"default": False, "custom": [rule]}
+    assert deployed.object("Release", "prometheus-adapter")["values"]["rules"] == {"default": False, "custom": offered}
 
 
 def test_observability_hands_on_what_there_is():

@@ -32,7 +32,8 @@ LABELS = {
     "llm-stack.io/track": "stable",
 }
 AUTOSCALED = {"small": {"replicas": {"min": 1, "max": 2}}}
-WAITING = 'sum(vllm:num_requests_waiting{model_name="small",namespace="llm-serving"})'
+PODS = '{namespace="llm-serving",pod=~"vllm-small-[0-9a-z]{1,15}(-[0-9a-z]{5})?"}'
+WAITING = f"sum(vllm:num_requests_waiting{PODS})"
 
 
 def server(deployed: Deployed, name: str = "vllm-small") -> Any:
@@ -330,11 +331,11 @@ def test_keda_scales_on_the_queue():
         "cooldownPeriod": plan.scaling.cooldown_s,
         "minReplicaCount": 1,
         "maxReplicaCount": 2,
-        "fallback": {"failureThreshold": 4, "replicas": 1},
+        "fallback": {"failureThreshold": 4, "replicas": 1, "behavior": "currentReplicasIfHigher"},
         "advanced": {
             "restoreToOriginalReplicaCount": False,
             "horizontalPodAutoscalerConfig": {
-                "name": "vllm-small",
+                "name": "keda-hpa-vllm-small",
                 "behavior": {
                     "scaleUp": {"stabilizationWindowSeconds": 60, "policies": [one_pod]},
                     "scaleDown": {"stabilizationWindowSeconds": 300, "policies": [one_pod]},
@@ -344,16 +345,17 @@ def test_keda_scales_on_the_queue():
         "triggers": [
             {
                 "type": "prometheus",
-                "name": "waiting",
+                "name": signal.name,
                 "metricType": "AverageValue",
                 "metadata": {
                     "serverAddress": "http://kube-prometheus-stack-prometheus.monitoring.svc:9090",
-                    "query": WAITING,
-                    "threshold": "10",
+                    "query": signal.query,
+                    "threshold": signal.threshold,
                     "activationThreshold": "0",
                     "ignoreNullValues": "false",
                 },
             }
+            for signal in plan.scaling.signals
         ],
     }
     assert deployed.children("vllm-small")[-1] == ("ScaledObject", "vllm-small", "vllm-small")
@@ -392,17 +394,18 @@ def test_scaling_settings_reach_the_autoscaler():
 
 
 def test_at_zero_the_gateway_wakes_the_server():
-    """At zero an unreported queue counts as 0, and requests at the gateway bring the first replica only."""
+    """At zero an unreported queue counts as 0, as wanted; requests at the gateway bring the first replica only."""
     deployed = stack(minimal(models={"small": {"replicas": {"min": 0, "max": 2}}}))
     spec = deployed.object("ScaledObject", "vllm-small")["spec"]
-    waiting, wake = (trigger["metadata"] for trigger in spec["triggers"])
+    waiting, wake = spec["triggers"][0]["metadata"], spec["triggers"][-1]["metadata"]
     assert spec["minReplicaCount"] == 0
     assert server(deployed)["spec"]["replicas"] == 1
-    assert waiting["query"] == f"{WAITING} or vector(0)"
+    wanted = 'max(kube_deployment_spec_replicas{deployment="vllm-small",namespace="llm-serving"})'
+    assert waiting["query"] == f"{WAITING} or ({wanted} == 0)"
+    nobody = '0 * (sum(up{job="litellm",namespace="llm-serving"}) > 0)'
     asked = 'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="small"}'
     assert wake["query"] == (
-        f"(sum(rate({asked}[2m])) or vector(0)) + (count({asked} unless {asked} offset 2m) or vector(0)) + "
-        '(sum(vllm:num_requests_running{model_name="small",namespace="llm-serving"}) or vector(0))'
+        f"(sum(rate({asked}[2m])) or {nobody}) + (count({asked} unless {asked} offset 2m) or {nobody})"
     )
     assert (wake["threshold"], wake["activationThreshold"]) == ("1000000", "0")
     assert spec["cooldownPeriod"] >= deployed.plan.servers[0].timing.cold_start_s
@@ -413,8 +416,15 @@ def test_off_peak_hours_have_a_floor_around_them():
     off_peak = {"timezone": "Europe/Berlin", "start": "0 20 * * 1-5", "end": "30 7 * * 1-5"}
     model = {"replicas": {"min": 1, "max": 2}, "scaling": {"offPeak": off_peak}}
     spec = stack(minimal(models={"small": model})).object("ScaledObject", "vllm-small")["spec"]
-    assert [trigger["name"] for trigger in spec["triggers"]] == ["waiting", "wake", "floor"]
-    assert spec["triggers"][2] == {
+    assert [trigger["name"] for trigger in spec["triggers"]] == [
+        "waiting",
+        "full",
+        "rest",
+        "proven",
+        "wake",
+        "floor",
+    ]
+    assert spec["triggers"][-1] == {
         "type": "cron",
         "name": "floor",
         "metadata": {
@@ -438,17 +448,23 @@ def test_the_hpa_driver_scales_on_the_adapter_metric():
         "metrics": [
             {
                 "type": "Pods",
-                "pods": {
-                    "metric": {"name": "vllm_num_requests_waiting"},
-                    "target": {"type": "AverageValue", "averageValue": "10"},
-                },
+                "pods": {"metric": {"name": name}, "target": {"type": "AverageValue", "averageValue": average}},
             }
+            for name, average in (
+                ("vllm_num_requests_waiting", "10"),
+                ("llm_serving_vllm_small_full", "800m"),
+                ("llm_serving_vllm_small_rest", "1"),
+                ("llm_serving_vllm_small_proven", "1"),
+            )
         ],
         "behavior": {
             "scaleUp": {"stabilizationWindowSeconds": 60, "policies": [one_pod]},
             "scaleDown": {"stabilizationWindowSeconds": 300, "policies": [one_pod]},
         },
     }
+    # KEDA lets a ScaledObject be made beside it, for a switch of the driver on a running stack
+    metadata = deployed.object("HorizontalPodAutoscaler", "vllm-small")["metadata"]
+    assert metadata["annotations"]["validations.keda.sh/hpa-ownership"] == "false"
     assert "Release/prometheus-adapter" in deployed.depends_on("HorizontalPodAutoscaler", "vllm-small")
     assert deployed.objects("ScaledObject") == []
     assert deployed.manifest("Deployment", "vllm-small").options.ignore_changes == ("spec.replicas",)

@@ -758,13 +758,19 @@ def test_alert_texts_use_labels_that_are_left(name: str):
 
 
 def test_the_adapter_offers_what_the_autoscaler_asks_for():
-    """With the hpa driver the rule's metric is exported, and the name it is given is the one the HPA reads."""
+    """With the hpa driver the rules' metrics are exported, and the names they are given are those the HPA reads."""
     deployed = stack(VARIANTS["hpa-canary"])
-    (rule,) = adapter_rules(CATALOG)
-    assert promql.faults(str(rule["seriesQuery"]), METRICS, TARGET_LABELS) == []
+    offered = adapter_rules(CATALOG, deployed.plan.servers)
+    assert [promql.faults(str(rule["seriesQuery"]), METRICS, TARGET_LABELS) for rule in offered] == [[]] * len(offered)
+    asked = [
+        str(rule["metricsQuery"]).replace("<<.LabelMatchers>>", 'pod="p"')
+        for rule in offered
+        if "<<.Series>>" not in str(rule["metricsQuery"])
+    ]
+    assert [promql.faults(query, METRICS, TARGET_LABELS) for query in asked] == [[]] * len(asked)
     (scaler,) = deployed.objects("HorizontalPodAutoscaler")
-    asked = [metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]]
-    assert [rule["name"]] == [{"as": name} for name in asked]
+    names = [metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]]
+    assert [rule["name"] for rule in offered] == [{"as": name} for name in names]
 
 
 def test_a_pod_is_seen_as_the_cluster_would_see_it():

@@ -133,7 +133,7 @@ def test_the_adapter_is_told_where_prometheus_is(url, expected):
     raw |= {"observability": {"prometheusUrl": url}} if url else {}
     assert releases(raw)["prometheus-adapter"].values == {
         "prometheus": expected,
-        "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(CATALOG)]},
+        "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules(CATALOG, planned(raw).servers)]},
     }
 
 
