@@ -1,10 +1,12 @@
-"""The alerts, each naming its model, with a runbook section; thresholds come from the configuration."""
+"""The alerts, each with a section of its name in the runbook; thresholds come from the configuration."""
 
 from collections.abc import Sequence
 
 from catalog.load import Catalog
 from planning.plan import Rule, ServerPlan
+from planning.platform_alerts import DEAD_FOR_S, platform_rules
 from planning.promql import UnknownMetric, edge, quantile, series
+from planning.watched import available, cluster_seen, pod_names, reporting, wanted
 from settings.problems import Problem
 from settings.schema import StackSettings
 
@@ -53,7 +55,7 @@ def alerts(
             f"{limits.kv_cache_usage:.0%} for 5 minutes: requests will be preempted.",
         ),
     ]
-    rules += [_server_down(server, catalog, namespace) for server in servers]
+    rules += [rule for server in servers for rule in _server_rules(server, catalog)]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
         inside = [server for server in servers if server.pool == pool]
         names = "|".join(sorted(pod_names(server.name, server.nodes_per_replica) for server in inside))
@@ -69,38 +71,51 @@ def alerts(
                 "missing, full, or offer no GPUs.",
             )
         )
-    return tuple(rules)
+    return (*rules, *platform_rules(settings, catalog, servers))
 
 
-def pod_names(server: str, nodes_per_replica: int) -> str:
-    """A regular expression that finds the pods of a server by their names, and none of `vllm-a-cpu` for `vllm-a`.
+def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:
+    """A server that dies, one that does not come up, and one that answers and is not scraped.
 
-    Names of a Deployment's pods end in a hash and five characters, without a dash between where the name is long; those
-    of a group in its number, and that of the pod unless it leads.
+    Of a server that may be at zero, while a replica is wanted. A new one has its cold start; one that was there in that
+    time, and was wanted since, has died.
     """
-    return f"{server}-[0-9a-z]{{1,15}}(-[0-9a-z]{{5}})?" if nodes_per_replica == 1 else f"{server}-[0-9]+(-[0-9]+)?"
-
-
-def _server_down(server: ServerPlan, catalog: Catalog, namespace: str) -> Rule:
-    """No ready replica for longer than a cold start takes; of a server that may be at zero, while one is wanted."""
-    kubernetes = catalog.engines["kubernetes"].metrics
-    if server.nodes_per_replica == 1:
-        which = {"namespace": namespace, "deployment": server.name}
-        ready = series(kubernetes, "kube_deployment_status_replicas_available", **which)
-        wanted = series(kubernetes, "kube_deployment_spec_replicas", **which)
-    else:
-        which = {"namespace": namespace, "pod": f"~{server.name}-[0-9]+"}
-        ready = series(kubernetes, "kube_pod_status_ready", condition="true", **which)
-        wanted = series(kubernetes, "kube_pod_info", **which)
-    down = f"(sum({ready}) or vector(0)) < 1"
+    watched, patience = server.watched, max(300, server.timing.cold_start_s)
+    ready, replicas = available(catalog, watched), wanted(catalog, watched)
+    labels = {"model_name": server.model_name, "server": server.name}
+    down = f"({ready} or {cluster_seen(catalog)}) < 1"
+    lately = f"[{patience}s:30s]"
     if server.scaling and server.scaling.min_replicas == 0:
-        down += f" and sum({wanted}) > 0"
-    return Rule(
-        "LLMServerDown",
-        down,
-        max(300, server.timing.cold_start_s),
-        {"severity": "critical", "model_name": server.model_name, "server": server.name},
-        f"No replica of {server.name} is ready",
-        f"{server.model_name} has had no ready pod ({server.name}) for longer than its cold start of "
-        f"{server.timing.cold_start_s} s.",
-    )
+        down += f" and {replicas} > 0"
+        at_zero = f"max_over_time(timestamp({replicas} == 0){lately}) or {cluster_seen(catalog)}"
+        died = f"{down} and max_over_time(timestamp({ready} > 0){lately}) > ({at_zero})"
+    else:
+        died = f"{down} and max_over_time({ready}{lately}) > 0"
+    return [
+        Rule(
+            "LLMServerDied",
+            died,
+            DEAD_FOR_S,
+            {"severity": "critical", **labels},
+            f"The last replica of {server.name} is gone",
+            f"{server.model_name} had a ready pod ({server.name}) and has none now.",
+        ),
+        Rule(
+            "LLMServerDown",
+            down,
+            patience,
+            {"severity": "critical", **labels},
+            f"No replica of {server.name} is ready",
+            f"{server.model_name} has had no ready pod ({server.name}) for longer than its cold start of "
+            f"{server.timing.cold_start_s} s.",
+        ),
+        Rule(
+            "LLMServerNotScraped",
+            f"{ready} - ({reporting(catalog, watched)} or 0 * {ready}) > 0",
+            300,
+            {"severity": "warning", **labels},
+            f"Pods of {server.name} are not scraped",
+            f"{{{{ $value }}}} ready replicas of {server.name} have reported no metrics for 5 minutes: they count as "
+            "full to the autoscaler, and other alerts do not see them.",
+        ),
+    ]

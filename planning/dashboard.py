@@ -7,6 +7,8 @@ from planning.promql import quantile, series
 
 PANEL_WIDTH, PANEL_HEIGHT = 8, 8
 PANELS_PER_ROW = 3
+# Names of pods of the models that the reader chose, their canaries and the workers of groups among them.
+PODS_OF_MODEL = "vllm-($model)(-canary)?-[0-9a-z]{1,15}(-[0-9a-z]{1,5})?"
 Panel = tuple[str, str, Sequence[tuple[str, str]]]
 
 
@@ -33,7 +35,9 @@ def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")]
 
     def gpu(name: str, how: str = "avg") -> list[tuple[str, str]]:
-        return [(f"{how} by (hostname, gpu) ({series(dcgm, name)})", "{{hostname}} {{gpu}}")]
+        """Of the pods of the chosen models: the exporter names the pod that holds a GPU."""
+        mine = {"exported_namespace": namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
+        return [(f"{how} by (exported_pod, gpu) ({series(dcgm, name, **mine)})", "{{exported_pod}} GPU {{gpu}}")]
 
     hits = series(vllm, "vllm:prefix_cache_hits_total", offset="[$__rate_interval]", **chosen)
     queries = series(vllm, "vllm:prefix_cache_queries_total", offset="[$__rate_interval]", **chosen)
@@ -75,7 +79,7 @@ def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
                 ("GPU memory used", "decmbytes", gpu("DCGM_FI_DEV_FB_USED", "max")),
                 ("GPU temperature", "celsius", gpu("DCGM_FI_DEV_GPU_TEMP", "max")),
                 ("Power", "watt", gpu("DCGM_FI_DEV_POWER_USAGE", "max")),
-                ("XID errors", "short", gpu("DCGM_FI_DEV_XID_ERRORS", "max")),
+                ("Last XID (a code, not a count; 0: none)", "none", gpu("DCGM_FI_DEV_XID_ERRORS", "max")),
             ],
         ),
     ]

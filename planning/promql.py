@@ -8,8 +8,12 @@ from collections.abc import Mapping
 
 from catalog.schema import Metric
 
-# Labels Prometheus and the operator's monitors add to every scraped series, whatever the target exports.
-TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "node", "endpoint"})
+# Labels Prometheus and the operator's monitors add to every scraped series, whatever the target exports; where a target
+# exports one of these itself, and its monitor does not honour it, it comes as `exported_…`.
+CLASHING = ("namespace", "pod", "container")
+TARGET_LABELS = frozenset(
+    {*CLASHING, "job", "instance", "node", "endpoint", *(f"exported_{name}" for name in CLASHING)}
+)
 
 
 class UnknownMetric(LookupError):
@@ -20,7 +24,7 @@ def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", offset
     """A selector such as `vllm:num_requests_waiting{model_name="x"}`.
 
     `suffix` is `_bucket`, `_sum` or `_count` of a histogram, `offset` a range such as `[5m]`. A label value that starts
-    with `~` is a regular expression. Raises UnknownMetric.
+    with `~` is a regular expression, with `!~` one that must not match. Raises UnknownMetric.
     """
     metric = metrics.get(name)
     if metric is None:
@@ -30,11 +34,14 @@ def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", offset
     unknown = set(labels) - set(metric.labels) - TARGET_LABELS
     if unknown:
         raise UnknownMetric(f"{name} has no label {', '.join(sorted(unknown))}")
-    matchers = ",".join(
-        f'{label}=~"{value[1:]}"' if value.startswith("~") else f'{label}="{value}"'
-        for label, value in sorted(labels.items())
-    )
+    matchers = ",".join(f"{label}{_matched(value)}" for label, value in sorted(labels.items()))
     return f"{name}{suffix}{{{matchers}}}{offset}" if matchers else f"{name}{suffix}{offset}"
+
+
+def _matched(value: str) -> str:
+    if value.startswith("!~"):
+        return f'!~"{value[2:]}"'
+    return f'=~"{value[1:]}"' if value.startswith("~") else f'="{value}"'
 
 
 def edge(metrics: Mapping[str, Metric], name: str, value: float) -> float:

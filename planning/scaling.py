@@ -126,13 +126,15 @@ def _milli(share: float) -> str:
 def wake_query(catalog: Catalog, namespace: str, model_name: str) -> str:
     """Greater than 0 while somebody asks the gateway for the model; 0 only while a gateway is scraped.
 
-    The `unless … offset` part sees a series that has just appeared, whose rate is still 0.
+    The `unless … offset` part sees a series that has just appeared, whose rate is still 0. Who has no key is counted by
+    LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody.
     """
     asked = series(
         catalog.engines["litellm"].metrics,
         "litellm_proxy_total_requests_metric_total",
         requested_model=model_name,
         namespace=namespace,
+        status_code="!~401|403",
     )
     nobody = f"0 * ({gateway_up(catalog, namespace)} > 0)"
     return (

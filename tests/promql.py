@@ -23,7 +23,7 @@ AGGREGATIONS = frozenset({"sum", "max", "min", "avg", "count"})
 FUNCTIONS = frozenset(
     {
         "rate", "increase", "histogram_quantile", "vector", "label_values", "scalar", "clamp_min", "clamp_max",
-        "absent", "max_over_time", "min_over_time", "changes", "timestamp", "label_replace",
+        "absent", "max_over_time", "changes", "timestamp", "label_replace",
     }
 )  # fmt: skip
 WORDS = frozenset({"or", "and", "unless", "offset"})

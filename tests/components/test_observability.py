@@ -94,20 +94,42 @@ def test_custom_resources_wait_for_the_release_that_defines_them():
         assert theirs.depends_on(kind, name) == {"Namespace/llm-serving"}
 
 
+ALERTS = {
+    "LLMHighWaitQueue": "warning",
+    "LLMHighTTFT": "warning",
+    "LLMGPUCacheNearFull": "warning",
+    "LLMServerDied": "critical",
+    "LLMServerDown": "critical",
+    "LLMServerNotScraped": "warning",
+    "LLMNoGpuAvailable": "critical",
+    "LLMGatewayDown": "critical",
+    "LLMGatewayNotScraped": "warning",
+    "LLMGatewayErrors": "critical",
+    "LLMServerRefusesGateway": "critical",
+    "LLMFallbackHidesRefusal": "warning",
+    "LLMRedisDown": "warning",
+    "LLMJobFailed": "warning",
+    "LLMPodRestarting": "warning",
+    "LLMClusterMetricsAbsent": "critical",
+    "LLMGpuMetricsAbsent": "warning",
+    "LLMGpuXid": "warning",
+}
+
+
 def test_alerts_have_a_severity_and_a_runbook():
-    """Five alerts, each with a severity and the section of the runbook that has its name."""
+    """Each has a severity and the section of the runbook that has its name."""
     found = rules(stack(minimal()))
-    assert {name: rule["labels"]["severity"] for name, rule in found.items()} == {
-        "LLMHighWaitQueue": "warning",
-        "LLMHighTTFT": "warning",
-        "LLMGPUCacheNearFull": "warning",
-        "LLMServerDown": "critical",
-        "LLMNoGpuAvailable": "critical",
-    }
+    assert {name: rule["labels"]["severity"] for name, rule in found.items()} == ALERTS
     book = "https://github.com/llm-stack/llm-stack/blob/main/docs/runbook.md"
     assert {name: rule["annotations"]["runbook_url"] for name, rule in found.items()} == {
         name: f"{book}#{name.lower()}" for name in found
     }
+
+
+def test_a_gateway_that_wakes_servers_must_be_scraped():
+    """Not to see it is worse where a server is at zero: what would wake it is not seen."""
+    found = rules(stack(minimal(models={"small": {"replicas": {"min": 0, "max": 1}}})))
+    assert found["LLMGatewayNotScraped"]["labels"]["severity"] == "critical"
 
 
 def test_thresholds_are_those_of_the_configuration():
@@ -131,9 +153,28 @@ def test_a_server_that_may_be_at_zero_is_down_only_while_one_is_wanted():
     """The alert of a server that is allowed to have no replica asks how many it should have."""
     rule = rules(stack(minimal(models={"small": {"replicas": {"min": 0, "max": 2}}})))["LLMServerDown"]
     assert rule["expr"] == (
-        '(sum(kube_deployment_status_replicas_available{deployment="vllm-small",namespace="llm-serving"}) or '
-        'vector(0)) < 1 and sum(kube_deployment_spec_replicas{deployment="vllm-small",namespace="llm-serving"}) > 0'
+        '(max(kube_deployment_status_replicas_available{deployment="vllm-small",namespace="llm-serving"}) or '
+        '0 * count(kube_node_info)) < 1 and max(kube_deployment_spec_replicas{deployment="vllm-small",'
+        'namespace="llm-serving"}) > 0'
     )
+
+
+def test_panels_of_gpus_are_those_of_the_chosen_models():
+    """By the pod that holds a GPU, as Prometheus names it beside the exporter's own; the last XID is a code."""
+    body = stack(minimal()).object("ConfigMap", "llm-serving-dashboard")
+    panels = json.loads(body["data"]["llm-serving.json"])["panels"]
+    queries = {
+        panel["title"]: target["expr"]
+        for panel in panels
+        for target in panel.get("targets", [])
+        if "DCGM" in target["expr"]
+    }
+    assert len(queries) == 6
+    chosen = (
+        '{exported_namespace="llm-serving",exported_pod=~"vllm-($model)(-canary)?-[0-9a-z]{1,15}(-[0-9a-z]{1,5})?"}'
+    )
+    assert {query.partition("{")[1] + query.partition("{")[2].rstrip(")") for query in queries.values()} == {chosen}
+    assert queries["Last XID (a code, not a count; 0: none)"].startswith("max by (exported_pod, gpu) (")
 
 
 def test_the_dashboard_is_complete_json():
@@ -189,7 +230,7 @@ def test_the_adapter_rule_offers_the_queue_per_pod():
 def test_observability_hands_on_what_there_is():
     """Dashboards by title, alerts by name, each once; both are exported."""
     deployed = stack(minimal())
-    names = ["LLMHighWaitQueue", "LLMHighTTFT", "LLMGPUCacheNearFull", "LLMServerDown", "LLMNoGpuAvailable"]
+    names = list(ALERTS)
     expected = {"dashboards": ["LLM serving (llm-serving)"], "alert_names": names}
     assert deployed.registered("observability") == expected
     assert (deployed.exports["dashboards"], deployed.exports["alerts"]) == (expected["dashboards"], names)

@@ -403,7 +403,8 @@ def test_at_zero_the_gateway_wakes_the_server():
     wanted = 'max(kube_deployment_spec_replicas{deployment="vllm-small",namespace="llm-serving"})'
     assert waiting["query"] == f"{WAITING} or ({wanted} == 0)"
     nobody = '0 * (sum(up{job="litellm",namespace="llm-serving"}) > 0)'
-    asked = 'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="small"}'
+    matchers = '{namespace="llm-serving",requested_model="small",status_code!~"401|403"}'
+    asked = f"litellm_proxy_total_requests_metric_total{matchers}"
     assert wake["query"] == (
         f"(sum(rate({asked}[2m])) or {nobody}) + (count({asked} unless {asked} offset 2m) or {nobody})"
     )

@@ -56,7 +56,8 @@ LONGEST_NAME = 63
 DEFAULT_GRACE_S = 30
 # Cluster-wide roles are never used as a label or a host name.
 LONG_NAMES_ALLOWED = {"ClusterRole", "ClusterRoleBinding"}
-TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "endpoint", "node"})
+EXPORTED = ("exported_namespace", "exported_pod", "exported_container")
+TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "endpoint", "node", *EXPORTED})
 METRICS = {name: metric for engine in CATALOG.engines.values() for name, metric in engine.metrics.items()}
 
 

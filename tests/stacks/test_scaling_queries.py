@@ -96,7 +96,7 @@ FOREIGN = [
     for state in ("running", "waiting")
 ]
 UP = 'up{job="litellm",namespace="llm-serving",pod="%s"}'
-ASKED = 'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="small",pod="g"}'
+ASKED = 'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="small",status_code="%s"}'
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,19 @@ GOOD = {"waiting", "full", "rest", "proven", "wake"}
             "at zero, one gateway of two scraped, and asked",
             [
                 *cluster(0, 0), *IDLE_GATEWAY, {"series": UP % "h", "values": "0x300"},
-                {"series": ASKED, "values": "0+30x300"},
+                {"series": ASKED % 200, "values": "0+30x300"},
             ],
             {"waiting": 0, "full": 0, "rest": 0, "proven": 0, "wake": 2},
         ),
         (
             "at zero, asked for the first time a moment ago",
-            [*cluster(0, 0), *IDLE_GATEWAY, {"series": ASKED, "values": "_x238 1x62"}],
+            [*cluster(0, 0), *IDLE_GATEWAY, {"series": ASKED % 500, "values": "_x238 1x62"}],
             {"waiting": 0, "full": 0, "rest": 0, "proven": 0, "wake": 1},
+        ),
+        (
+            "at zero, asked by strangers only",
+            [*cluster(0, 0), *IDLE_GATEWAY, {"series": ASKED % 401, "values": "0+30x300"}],
+            {"waiting": 0, "full": 0, "rest": 0, "proven": 0, "wake": 0},
         ),
         (
             "woken, and starting",

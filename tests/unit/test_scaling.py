@@ -9,7 +9,7 @@ from planning.plan import CronFloor
 from planning.scaling import adapter_rules, wake_query
 from tests.unit.small_stack import A10, CATALOG, planned, refusals, server, serving
 
-ASKED = 'litellm_proxy_total_requests_metric_total{namespace="n",requested_model="m"}'
+ASKED = 'litellm_proxy_total_requests_metric_total{namespace="n",requested_model="m",status_code!~"401|403"}'
 NOBODY = '0 * (sum(up{job="litellm",namespace="n"}) > 0)'
 HOURS = {"timezone": "Asia/Shanghai", "start": "0 22 * * *", "end": "0 8 * * *"}
 NO_HPA = "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone"
