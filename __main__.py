@@ -22,6 +22,8 @@ secrets = config.secrets
 
 provider = k8s.Provider(
     "cluster",
+    # found as kubectl finds it, on every machine: otherwise the path in KUBECONFIG would be part of the state
+    kubeconfig="",
     context=plan.context,
     cluster_identifier=plan.cluster_identifier,
     # the dashboard keeps its name, so it is updated in place; content that must roll its pods is marked immutable

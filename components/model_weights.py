@@ -165,7 +165,8 @@ class ModelWeights(pulumi.ComponentResource):
             return None
         secret = k8s.core.v1.Secret(
             f"{name}-hub",
-            metadata=metadata,
+            # a Job that a killed engine has started names it, and what a Job names cannot change
+            metadata=_k8s.named(metadata, f"{APP}-hub"),
             string_data={"token": token},
             opts=pulumi.ResourceOptions(parent=self),
         )

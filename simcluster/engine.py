@@ -25,10 +25,11 @@ from preview.stackfile import PROJECT_FILE, Project
 from settings.commandline import Signalled
 from simcluster.api import wait_until
 from simcluster.cluster import Cluster
+from simcluster.killed import helpers, mend
 from simcluster.kubeconfig import write_secret
 from simcluster.paths import OWNER_ONLY, SECRET_FILE
 from simcluster.problems import Impossible
-from simcluster.processes import start_of
+from simcluster.processes import start_of, stop
 
 # Top-level keys whose `install` brings a Helm chart (settings.schema).
 OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
@@ -189,17 +190,18 @@ class Engine:
         (self.home / "project" / PROJECT_FILE).write_text(yaml.safe_dump(project), encoding="utf-8")
         source = directory / f"Pulumi.{self._stack}.yaml"
         self.write(for_this_cluster(yaml.safe_load(source.read_text(encoding="utf-8")), self._project.name))
-        if not self._state().exists():
+        if not self.state_file().exists():
             self.run(["stack", "init", self._stack, "--no-select"], capture=True)
 
-    def _state(self) -> Path:
+    def state_file(self) -> Path:
+        """Where the backend keeps the state of the stack."""
         return self.home / "state" / ".pulumi" / "stacks" / self._project.name / f"{self._stack}.json"
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Another stack file; what the engine has written into the present one to encrypt with stays."""
         present = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) if self.stack_file.exists() else {}
         # before there is a stack, nothing is encrypted
-        kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self._state().exists()}
+        kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self.state_file().exists()}
         write_secret(self.stack_file, {**kept, **content})
 
     def run(self, arguments: Sequence[str], *, capture: bool = False, timeout_s: float | None = None) -> str:
@@ -222,21 +224,30 @@ class Engine:
         """`pulumi VERB` on the stack."""
         return self.run([verb, "--stack", self._stack, *options], capture=capture, timeout_s=timeout_s)
 
-    def release(self, say: Callable[[str], None], timeout_s: float) -> None:
-        """Takes the lock of an engine that was killed off the stack; one that works still is waited for."""
+    def release(self, say: Callable[[str], None], timeout_s: float) -> bool:
+        """Does what docs/operations.md says of an engine that was killed; one that works still is waited for.
+
+        Returns whether one was killed, so that the state may not be what the cluster has.
+        """
         locks = self.home / "state" / ".pulumi" / "locks" / "organization" / self._project.name / self._stack
         for pid in [pid_of(lock) for lock in locks.glob("*.json")]:
             if works(pid):
                 say(f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)")
                 wait_until(lambda pid=pid: not works(pid), timeout_s, f"pulumi, process {pid}, does not end")
-        if any(locks.glob("*.json")):
+        for process in helpers(f"file://{self.home / 'state'}"):
+            stop(process)
+        cut_off = list(mend(self.home / "state"))
+        for sidecar in cut_off:
+            say(f"an engine was killed while it wrote {sidecar.name}, which is removed")
+        if locked := any(locks.glob("*.json")):
             say("an engine was killed here: its lock is taken off the stack")
             self.run(["cancel", "--yes", self._stack], capture=True)
+        return locked or bool(cut_off)
 
     def up(self, say: Callable[[str], None], timeout_s: float) -> None:
         """`pulumi up`, `timeout_s` at most, also after one that was killed; one left alone is waited for as long."""
-        self.release(say, timeout_s)
-        self.on_stack("up", "--yes", "--skip-preview", "--suppress-progress", timeout_s=timeout_s)
+        looks = ["--refresh"] if self.release(say, timeout_s) else []
+        self.on_stack("up", *looks, "--yes", "--skip-preview", "--suppress-progress", timeout_s=timeout_s)
 
 
 if __name__ == "__main__":

@@ -278,8 +278,8 @@ def test_a_hub_inside_the_cluster_is_reached_by_its_namespace():
 def test_a_hub_token_of_the_configuration_is_in_a_secret():
     """The token reaches the Job from a Secret of the component, under the name its client reads."""
     deployed = stack(minimal(huggingFaceToken=HUB_TOKEN))
-    assert ("Secret", "weights-hub", "weights-hub-auto") in deployed.children("weights")
-    assert fetch(deployed)["HF_TOKEN"] == "secret:weights-hub-auto/token"
+    assert ("Secret", "weights-hub", "model-weights-hub") in deployed.children("weights")
+    assert fetch(deployed)["HF_TOKEN"] == "secret:model-weights-hub/token"
     assert deployed.secret("weights-hub") == {"token": HUB_TOKEN}
 
 

@@ -6,10 +6,10 @@ They do not prove that a container starts or that a chart can be installed.
 
 import copy
 import json
-import os
 import shutil
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,12 +20,15 @@ import yaml
 
 from preview.stackfile import read_project
 from simcluster.engine import Engine, command, missing
+from simcluster.killed import helpers
 from simcluster.problems import Impossible
+from simcluster.processes import stop
 from simcluster.up import prepare
 from tests.cluster.world import World, stack
 from tests.harness import ROOT
 
 Change = Callable[[dict[str, Any]], None]
+BACKEND = "PULUMI_BACKEND_URL"
 MASTER_KEY = "sk-engine-3f1c7a52e9d04b68"
 
 
@@ -59,6 +62,18 @@ class Story:
         self.world.cluster.down()
         shutil.rmtree(self.world.cluster.paths.root)
 
+    def own_keys(self) -> None:
+        """An encrypted master key in place of a Secret that exists."""
+        self.secret("gatewayMasterKey", MASTER_KEY)
+        del self.content["config"]["llm-stack:gateway"]["existingSecret"]
+        self.engine.write(self.content)
+
+    def secret(self, key: str, value: str) -> None:
+        """Encrypts a value into the stack file."""
+        name = self.world.stack.name
+        self.engine.run(["config", "set", "--stack", name, "--secret", f"llm-stack:{key}", value], capture=True)
+        self.content = yaml.safe_load(self.engine.stack_file.read_text(encoding="utf-8"))
+
     def change(self, change: Change) -> None:
         """Changes the stack file for good."""
         change(self.content["config"])
@@ -89,9 +104,20 @@ class Story:
 
     def killed_up(self, after: int = 1) -> str:
         """Starts `up`, kills the engine and all it started when it begins its `after`-th change, and says which."""
-        stack_name = self.world.stack.name
+        done = self.killed("up", after)
+        assert done, "there were fewer changes"
+        self.engine.release(lambda _: None, 0)
+        return done
+
+    def killed(self, verb: str, after: int, how: signal.Signals = signal.SIGKILL, *, alone: bool = False) -> str:
+        """Starts `up` or `destroy`, ends it when it begins its `after`-th step, and says which; empty: it was done.
+
+        `how`: SIGKILL, or SIGINT for Ctrl-C, upon which it ends by itself. `alone`: its helpers live on, and Ctrl-C is
+        pressed twice, so that it does not wait for them.
+        """
+        options = ["--yes", "--skip-preview", "--json", "--non-interactive", "--stack"]
         begun = subprocess.Popen(
-            [command() or "", "up", "--yes", "--skip-preview", "--json", "--stack", stack_name, "--non-interactive"],
+            [command() or "", verb, *options, self.world.stack.name],
             cwd=self.engine.home / "project",
             env=self.engine.environment(),
             stdout=subprocess.PIPE,
@@ -100,17 +126,23 @@ class Story:
             start_new_session=True,
         )
         assert begun.stdout
-        changes = 0
+        steps, found = 0, ""
         for line in begun.stdout:
             step = json.loads(line).get("resourcePreEvent", {}).get("metadata", {})
-            changes += step.get("op") in ("create", "update", "create-replacement")
-            if changes == after:
-                os.killpg(begun.pid, signal.SIGKILL)
-                begun.wait()
-                # the lock of a backend in files stays with who was killed
-                self.engine.run(["cancel", "--yes", stack_name], capture=True)
-                return str(step["op"])
-        raise AssertionError(f"there were {changes} changes")
+            steps += step.get("op", "same") not in ("same", "read", "refresh")
+            if steps == after and not found:
+                found = str(step["op"])
+                begun.send_signal(how)
+                if how == signal.SIGINT and alone:
+                    # the engine takes two that come at once for one
+                    time.sleep(0.3)
+                    begun.send_signal(how)
+                if how == signal.SIGKILL:
+                    break
+        begun.wait()
+        for process in [] if alone or how != signal.SIGKILL else helpers(self.engine.environment()[BACKEND]):
+            stop(process)
+        return found
 
     def failed_up(self) -> str:
         """What the engine says of an `up` that must not succeed."""
@@ -122,7 +154,7 @@ class Story:
 
     def state(self) -> str:
         """The state file as it lies on the disk."""
-        return self.engine._state().read_text(encoding="utf-8")
+        return self.engine.state_file().read_text(encoding="utf-8")
 
 
 def operations(found: Mapping[str, Any]) -> dict[str, str]:
@@ -138,10 +170,6 @@ def operations(found: Mapping[str, Any]) -> dict[str, str]:
 def story() -> Iterator[Story]:
     """The stack `dev`; the keys of the gateway are derived from an encrypted master key."""
     found = Story.begin("dev")
-    config = "llm-stack:gatewayMasterKey"
-    found.engine.run(["config", "set", "--stack", "dev", "--secret", config, MASTER_KEY], capture=True)
-    found.content = yaml.safe_load(found.engine.stack_file.read_text(encoding="utf-8"))
-    del found.content["config"]["llm-stack:gateway"]["existingSecret"]
-    found.engine.write(found.content)
+    found.own_keys()
     yield found
     found.end()

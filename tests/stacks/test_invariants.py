@@ -161,6 +161,17 @@ def test_the_local_stack_needs_no_cluster_to_be_filled():
     ]
 
 
+@EVERY
+def test_no_download_and_no_verification_names_what_the_engine_draws(name: str):
+    """The next `up` takes such a Job of a killed engine over, and may draw other names; a Job's pods cannot change."""
+    jobs = [body for body in rendered(name).objects("Job") if body["metadata"]["name"] != "litellm-migration"]
+    drawn = {
+        body["metadata"]["name"]: [path for path, leaf in walk(body["spec"]) if str(leaf).endswith("-auto")]
+        for body in jobs
+    }
+    assert {job: paths for job, paths in drawn.items() if paths} == {}
+
+
 # --- pods -------------------------------------------------------------------------------------------------------------
 
 

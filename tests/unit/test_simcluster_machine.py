@@ -413,8 +413,8 @@ def test_what_a_stack_is_encrypted_with(tmp_path: Path, begun: bool, expected: d
     found = fake_engine(tmp_path, "true")
     found.stack_file.write_text("encryptionsalt: v1\n", encoding="utf-8")
     if begun:
-        found._state().parent.mkdir(parents=True)
-        found._state().touch()
+        found.state_file().parent.mkdir(parents=True)
+        found.state_file().touch()
     found.write({"config": {}})
     assert yaml.safe_load(found.stack_file.read_text(encoding="utf-8")) == expected
 
@@ -509,7 +509,7 @@ def test_the_lock_of_an_engine_that_was_killed(tmp_path: Path, text: str):
         ["an engine was killed here: its lock is taken off the stack"],
         [
             "cancel --yes dev --non-interactive",
-            "up --stack dev --yes --skip-preview --suppress-progress --non-interactive",
+            "up --stack dev --refresh --yes --skip-preview --suppress-progress --non-interactive",
         ],
     )
 
