@@ -224,11 +224,8 @@ class Engine:
         """`pulumi VERB` on the stack."""
         return self.run([verb, "--stack", self._stack, *options], capture=capture, timeout_s=timeout_s)
 
-    def release(self, say: Callable[[str], None], timeout_s: float) -> bool:
-        """Does what docs/operations.md says of an engine that was killed; one that works still is waited for.
-
-        Returns whether one was killed, so that the state may not be what the cluster has.
-        """
+    def release(self, say: Callable[[str], None], timeout_s: float) -> None:
+        """Does what docs/operations.md says of an engine that was killed; one that works still is waited for."""
         locks = self.home / "state" / ".pulumi" / "locks" / "organization" / self._project.name / self._stack
         for pid in [pid_of(lock) for lock in locks.glob("*.json")]:
             if works(pid):
@@ -236,18 +233,17 @@ class Engine:
                 wait_until(lambda pid=pid: not works(pid), timeout_s, f"pulumi, process {pid}, does not end")
         for process in helpers(f"file://{self.home / 'state'}"):
             stop(process)
-        cut_off = list(mend(self.home / "state"))
-        for sidecar in cut_off:
+        for sidecar in mend(self.home / "state"):
             say(f"an engine was killed while it wrote {sidecar.name}, which is removed")
-        if locked := any(locks.glob("*.json")):
+        if any(locks.glob("*.json")):
             say("an engine was killed here: its lock is taken off the stack")
             self.run(["cancel", "--yes", self._stack], capture=True)
-        return locked or bool(cut_off)
 
     def up(self, say: Callable[[str], None], timeout_s: float) -> None:
         """`pulumi up`, `timeout_s` at most, also after one that was killed; one left alone is waited for as long."""
-        looks = ["--refresh"] if self.release(say, timeout_s) else []
-        self.on_stack("up", *looks, "--yes", "--skip-preview", "--suppress-progress", timeout_s=timeout_s)
+        self.release(say, timeout_s)
+        # an engine that was killed may have left a state that is not what the cluster has
+        self.on_stack("up", "--refresh", "--yes", "--skip-preview", "--suppress-progress", timeout_s=timeout_s)
 
 
 if __name__ == "__main__":

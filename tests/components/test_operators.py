@@ -202,6 +202,7 @@ def test_everything_of_ours_is_in_the_given_namespace():
 def test_the_provider_names_cluster_and_context():
     """The ambient context is not used, and what an `up` that was killed has made is taken over."""
     assert stack(minimal()).record("kubernetes", "cluster").inputs == {
+        "kubeconfig": "",
         "context": "test",
         "clusterIdentifier": "test-1",
         "enableConfigMapMutable": "true",

@@ -3,7 +3,11 @@
 import base64
 import hashlib
 import hmac
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
 
 from simcluster.api import wait_until
 from simcluster.furnish import furnish
@@ -61,6 +65,14 @@ def test_up(story: Story):
 
 def test_preview_is_empty(story: Story):
     """Nothing is left to do after an `up`."""
+    assert story.preview() == {}
+
+
+def test_preview_with_another_kubeconfig_is_empty(story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A colleague or CI, with the same context in a file of another path, sees no change, nor in the provider."""
+    other = tmp_path / "config"
+    shutil.copy(story.engine.environment()["KUBECONFIG"], other)
+    monkeypatch.setattr(story.engine, "_kubeconfig", other)
     assert story.preview() == {}
 
 
