@@ -140,7 +140,14 @@ def _waiting(added: Thing, gone: Sequence[Thing]) -> tuple[str, ...]:
     if added.options.get("deleteBeforeReplace"):
         return (f"starts after what it replaces has gone: {names}",)
     waits = f"starts before {names} is deleted: where no GPUs are spare it waits for them in vain, and the update fails"
-    return (f"{waits}; `replaces` in its model lets the other go first",)
+    here = [thing for thing in rivals if thing.entry.get("namespace") == added.entry.get("namespace")]
+    first = "; `replaces` in its model lets the other go first" if here else ""
+    # `replaces` comes too late for what the engine has begun to make under the new name
+    deleted = " and ".join(
+        f"`kubectl -n {thing.entry.get('namespace')} delete {thing.entry['kind'].lower()} {thing.entry['name']}`"
+        for thing in rivals
+    )
+    return (f"{waits}{first}. An update that waits already goes on after {deleted}",)
 
 
 def _gpu_pod(thing: Thing) -> Any:

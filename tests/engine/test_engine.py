@@ -11,9 +11,11 @@ import pytest
 
 from simcluster.api import wait_until
 from simcluster.furnish import furnish
+from simcluster.killed import helpers
+from simcluster.processes import stop
 from simcluster.report import is_ready
-from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names
-from tests.engine.conftest import MASTER_KEY, Story
+from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names, stuck
+from tests.engine.conftest import BACKEND, MASTER_KEY, Story
 
 SERVER = "vllm-qwen3-8b"
 PYTHON = "3.14.6-slim-trixie"
@@ -229,3 +231,31 @@ def test_another_name_takes_its_place_on_a_full_pool(story: Story):
     ]
     assert story.world.pods(SERVER) == []
     assert story.world.uids("v1", "PersistentVolumeClaim") == claims
+
+
+def test_an_update_that_waits_for_gpus_goes_on(story: Story):
+    """Without `replaces` a server waits for the GPU of the old one, until that is deleted by hand."""
+    old = f"{SERVER}-chat"
+
+    def renamed(config: dict) -> None:
+        models = config["llm-stack:models"]
+        models["qwen3-8b"] = {key: value for key, value in models.pop("qwen3-8b-chat").items() if key != "replaces"}
+
+    def replaces(config: dict) -> None:
+        config["llm-stack:models"]["qwen3-8b"]["replaces"] = "qwen3-8b-chat"
+
+    story.change(renamed)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(story.killed, "up", 100)
+        wait_until(lambda: SERVER in stuck(story.world), SOON_S, "the new server has no GPU")
+        for process in helpers(story.engine.environment()[BACKEND]):
+            stop(process)
+        waiting.result()
+    # too late, as the documentation says, and harmless
+    story.change(replaces)
+    story.engine.release(lambda _: None, SOON_S)
+    story.world.api.delete(story.world.deployment(old))
+    story.up()
+    assert story.preview() == {}
+    story.world.settled(SERVER, 1)
+    assert story.world.pods(old) == []

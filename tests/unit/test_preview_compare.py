@@ -348,3 +348,18 @@ def test_a_server_that_may_wait_for_anothers_gpus_is_said(new: Thing, note: str)
     """The engine deletes last; on a full pool the new server would wait until the update fails."""
     (added,) = [change for change in compare([gpu_server("old")], [new]) if change.action is Action.ADD]
     assert [text[: len(note)] for text in added.notes] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(("place", "hint"), [("ns", True), ("elsewhere", False)])
+def test_the_way_out_of_an_update_that_waits_is_said(place: str, hint: bool):
+    """The command that frees the GPUs, for who waits already; `replaces` only where it can help."""
+    old = gpu_server("old")
+    former = Thing({**old.entry, "namespace": place}, old.body)
+    new = gpu_server("new")
+    (note,) = next(
+        change.notes
+        for change in compare([former], [Thing({**new.entry, "namespace": "ns"}, new.body)])
+        if change.action is Action.ADD
+    )
+    assert ("`replaces` in its model" in note) is hint
+    assert note.endswith(f"An update that waits already goes on after `kubectl -n {place} delete deployment old`")
