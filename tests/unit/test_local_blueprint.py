@@ -133,7 +133,7 @@ def test_memory_is_what_was_measured_or_what_pods_request():
         deployment(measured, name="b", replicas=2),
         deployment(measured, container(name="c", **requests), name="c"),
     )
-    assert planned(*pods).memory_gib == pytest.approx(3 * 2 + 2 * 0.7 + 4)
+    assert planned(*pods).memory_gib == pytest.approx(3 * 2 + 2 * 0.5 + 4)
 
 
 def test_what_is_not_here_is_said():
