@@ -43,6 +43,9 @@ def install(releases: Mapping[str, ReleaseArgs], opts: pulumi.ResourceOptions) -
             namespaces[args["namespace"]] = k8s.core.v1.Namespace(
                 args["namespace"], metadata={"name": args["namespace"], "labels": labels}, opts=kept
             )
+        # no atomic: it uninstalls an operator that is slow. No replace, force_update or cleanup_on_fail: with none of
+        # them Helm goes on from a release that says it is pending (helm 3.20.2 pkg/action, install.go availableName
+        # and upgrade.go errPending; tried). docs/operations.md, After a killed update, has the command.
         declared[chart] = k8s.helm.v3.Release(
             chart,
             name=args["name"],

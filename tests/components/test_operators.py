@@ -70,6 +70,13 @@ def test_a_release_is_complete():
     assert deployed.depends_on("Release", "keda") == {"Namespace/keda"}
 
 
+def test_a_slow_operator_is_not_taken_away():
+    """Nothing is asked of Helm but to wait: no option that uninstalls, rolls back, replaces or forces."""
+    body = stack(minimal(**AUTOSCALED)).object("Release", "keda")
+    asked = {"chart", "compat", "name", "namespace", "repositoryOpts", "timeout", "values", "version"}
+    assert set(body) == asked
+
+
 def test_an_oci_chart_needs_no_repository():
     """A chart from a registry is named by its reference alone."""
     body = stack(two_nodes()).object("Release", "lws")
