@@ -48,6 +48,7 @@ def notices(sides: Sides) -> tuple[Notice, ...]:
 def _step_by_step(sides: Sides, before: Document) -> Iterator[Notice]:
     yield from of_servers(sides, before)
     yield from _gateway(sides)
+    yield from _limits(before, sides.after)
     yield from _keys(sides)
     yield from _operators(sides.changes)
     yield from _weights(sides, before["models"])
@@ -135,6 +136,22 @@ def _route(sides: Sides, kind: str) -> Iterator[Notice]:
         yield Notice(Rank.FAILS, "clients outside of the cluster", what)
     else:
         yield Notice(Rank.FAILS, "clients outside of the cluster", f"the {kind} goes: the gateway cannot be reached")
+
+
+def _limits(before: Document, after: Document) -> Iterator[Notice]:
+    """Limits of models that both sides have; lower ones are noticed by those who ask more than that."""
+    old, new = ((side.get("gateway") or {}).get("limits") or {} for side in (before, after))
+    for name in old.keys() & new.keys():
+        for unit in ("requests", "tokens"):
+            was, now = old[name][unit], new[name][unit]
+            if was == now:
+                continue
+            shown = [f"{number:,}" if number is not None else "any number of" for number in (now, was)]
+            what = f"`{name}` takes {shown[0]} {unit} per minute, no longer {shown[1]}"
+            if now is not None and (was is None or now < was):
+                yield Notice(Rank.DIFFERS, f"users of `{name}`", f"{what}; the gateway refuses what is beyond")
+            else:
+                yield Notice(Rank.NOBODY, "nobody", what)
 
 
 def _keys(sides: Sides) -> Iterator[Notice]:

@@ -78,7 +78,23 @@ def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
         "replicas": gateway.replicas,
         "drain_s": gateway.drain_s,
         "fallbacks": {model: list(others) for model, others in gateway.fallbacks},
+        "limits": _limits(gateway),
     }
+
+
+def _limits(gateway: GatewayPlan) -> dict[str, dict[str, int | None]]:
+    """Per public name, requests and tokens per minute over all servers behind it; None: as many as come."""
+    found: dict[str, dict[str, int | None]] = {}
+    for name in dict.fromkeys(route.model_name for route in gateway.routes):
+        routes = [route for route in gateway.routes if route.model_name == name]
+        pairs = {
+            "requests": [route.requests_per_minute for route in routes],
+            "tokens": [route.tokens_per_minute for route in routes],
+        }
+        found[name] = {
+            unit: None if None in shares else sum(share or 0 for share in shares) for unit, shares in pairs.items()
+        }
+    return found
 
 
 def _refused(rendering: Rendering) -> dict[str, Any]:

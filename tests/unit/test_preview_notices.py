@@ -268,6 +268,43 @@ def test_another_way_in(old, new, host, expected):
     assert lines == [f"**clients outside of the cluster**: {text}" for text in expected]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ((600, None), (600, None), []),
+        (
+            (600, None),
+            (300, None),
+            [
+                (
+                    "**users of `a`**: `a` takes 300 requests per minute, no longer 600; the gateway refuses what is "
+                    "beyond"
+                ),
+            ],
+        ),
+        ((600, None), (None, None), ["**nobody**: `a` takes any number of requests per minute, no longer 600"]),
+        (
+            (None, None),
+            (None, 5000),
+            [
+                (
+                    "**users of `a`**: `a` takes 5,000 tokens per minute, no longer any number of; "
+                    "the gateway refuses what is beyond"
+                )
+            ],
+        ),
+    ],
+)
+def test_limits(old, new, expected):
+    """Lower limits are noticed by those who ask more, higher ones by nobody."""
+
+    def side(limits: tuple[int | None, int | None]) -> dict[str, Any]:
+        gateway = {**GATEWAY, "fallbacks": {}, "limits": {"a": dict(zip(("requests", "tokens"), limits, strict=True))}}
+        return document({"a": model()}, gateway=gateway)
+
+    assert said(side(old), side(new), [], []) == expected
+
+
 def test_keys():
     """A key that is encrypted anew may be another: clients and servers hear of it; its value is nowhere."""
     both = document({"a": model()})
