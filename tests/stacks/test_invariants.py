@@ -723,14 +723,14 @@ def test_every_query_asks_for_what_is_exported(name: str):
 
 
 def test_gpu_panels_group_by_the_labels_the_exporter_has():
-    """DCGM panels group by `hostname` and `gpu`, as the pinned exporter writes them."""
+    """Panels by the pod that holds a GPU, as Prometheus names it beside the exporter's own; alerts by node and GPU."""
     grouped = {
-        series.by
-        for query in queries(rendered("prod")).values()
+        (place.partition(" ")[0], series.by)
+        for place, query in queries(rendered("prod")).items()
         for series in promql.series_of(query)
-        if series.name.startswith("DCGM_")
+        if series.name.startswith("DCGM_") and "absent" not in series.functions
     }
-    assert grouped == {(("hostname", "gpu"),)}
+    assert grouped == {("panel", (("exported_pod", "gpu"),)), ("rule", (("hostname", "gpu"),))}
 
 
 @pytest.mark.parametrize(
