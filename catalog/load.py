@@ -14,7 +14,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
-from catalog.schema import Chart, Gpu, Image, Instance, KnownBad, Metric, Model, Networks, TakenNamespace
+from catalog.schema import Chart, CpuCore, Gpu, Image, Instance, KnownBad, Metric, Model, Networks, TakenNamespace
 
 try:
     from yaml import CSafeLoader as FastLoader
@@ -102,6 +102,7 @@ class Catalog:
     models: Mapping[str, Model]
     gpus: Mapping[str, Gpu]
     instances: Mapping[str, Instance]
+    cpu_core: CpuCore
     images: Mapping[str, Image]
     known_bad: tuple[KnownBad, ...]
     charts: Mapping[str, Chart]
@@ -135,7 +136,10 @@ def read_catalog(folder: Path) -> Catalog:
     have the shape of `catalog.schema`.
     """
     models, gpus, images, charts = (folder / f"{name}.yaml" for name in ("models", "gpus", "images", "charts"))
-    hardware, operators = _sections(gpus, "gpus", "instances"), _sections(charts, "charts", "takenNamespaces")
+    hardware, operators = (
+        _sections(gpus, "gpus", "cpuCore", "instances"),
+        _sections(charts, "charts", "takenNamespaces"),
+    )
     bad, networks = folder / "known-bad.yaml", folder / "networks.yaml"
     return Catalog(
         models=_entries(
@@ -143,6 +147,7 @@ def read_catalog(folder: Path) -> Catalog:
         ),
         gpus=_entries(gpus, TypeAdapter(dict[str, Gpu]), hardware["gpus"]),
         instances=_entries(gpus, TypeAdapter(dict[str, Instance]), hardware["instances"]),
+        cpu_core=_validated(gpus, TypeAdapter(CpuCore), hardware["cpuCore"], "cpuCore"),
         images=_entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"]),
         known_bad=tuple(
             _validated(bad, TypeAdapter(list[KnownBad]), _sections(bad, "knownBad")["knownBad"], "knownBad")

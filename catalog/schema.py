@@ -166,8 +166,19 @@ class Gpu(Entry):
     fp8_tflops: float | None = None
     fp4_tflops: float | None = None
     nvlink_gb_per_s: Annotated[int, Field(ge=0)] = 0
+    priced_like: str | None = None
     gpus_per_node: Count | None = None
     gke_accelerator: str | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class CpuCore(Entry):
+    """One core of a CPU node as Kubernetes counts them: list price of it and of a GiB, and its share of the speed."""
+
+    usd_per_hour: Annotated[float, Field(gt=0)]
+    usd_per_gib_hour: Annotated[float, Field(gt=0)]
+    memory_gb_per_s: Annotated[float, Field(gt=0)]
+    tflops: Annotated[float, Field(gt=0)]
     sources: Annotated[list[str], Field(min_length=1)]
 
 

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (without the program name) and returns the exit code."""
-    return run(PROGRAM, lambda: _run(_parser().parse_args(argv), Console()))
+    return run(PROGRAM, lambda: _run(_parser().parse_args(argv), Console(markup=False, emoji=False)))
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR0911 - one per command

@@ -1,6 +1,6 @@
 """The gateway: one route per served model, limits counted once for all replicas, timeouts that do not cut an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.schema import Networks
 from planning import gateway_metrics
@@ -44,7 +44,7 @@ def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -
         if server.weight == 0:
             continue
         model = models[server.model_name]
-        cost = server.cost
+        price = _price(server, model)
         found.append(
             Route(
                 model_name=server.model_name,
@@ -53,12 +53,51 @@ def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -
                 context_tokens=server.memory.context_tokens,
                 requests_per_minute=_share(model.requests_per_minute, server.weight),
                 tokens_per_minute=_share(model.tokens_per_minute, server.weight),
-                input_cost_per_token=cost.usd_per_input_token if cost else 0.0,
-                output_cost_per_token=cost.usd_per_output_token if cost else 0.0,
+                input_cost_per_token=price[0],
+                output_cost_per_token=price[1],
                 timeout_s=server.timing.longest_request_s,
             )
         )
     return tuple(found)
+
+
+def _price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]:
+    """USD per token of (prompt, answer): what is given for the model, else the estimate, else nothing."""
+    if (given := model.price_usd_per_million_tokens) is not None:
+        # as short as it was written: 0.1 / 1e6 is not 1e-07
+        input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (given.input, given.output))
+        return input_price, output_price
+    return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
+
+
+def free_routes(planned: Sequence[Route]) -> list[Route]:
+    """Routes whose tokens are charged at zero, so that no budget ever ends."""
+    return [route for route in planned if not (route.input_cost_per_token and route.output_cost_per_token)]
+
+
+def _free_problems(settings: StackSettings, planned: Sequence[Route]) -> Iterator[Problem]:
+    """With a database keys may have budgets, which only prices can use up."""
+    for name in dict.fromkeys(route.model_name for route in free_routes(planned)):
+        if settings.gateway.database is not None:
+            yield Problem(
+                f"models.{name}.priceUsdPerMillionTokens",
+                "is needed: keys of gateway.database may have budgets, and nothing is known to estimate what tokens "
+                "cost, which at zero would never use one up; write e.g. {input: 0.1, output: 0.4}",
+            )
+
+
+def _price_reasons(settings: StackSettings, planned: Sequence[Route]) -> dict[str, str]:
+    """Where the prices of tokens are from."""
+    free = [route.server for route in free_routes(planned)]
+    given = [name for name, model in settings.models.items() if model.price_usd_per_million_tokens]
+    said = []
+    if len(given) < len(settings.models):
+        said.append("estimated from the pools' prices")
+    if given:
+        said.append(f"given for {', '.join(given)}")
+    if free:
+        said.append(f"zero for {', '.join(free)}, of which nothing is known")
+    return {"priceUsdPerMillionTokens": "; ".join(said)}
 
 
 def _share(limit: int | None, weight: int) -> int | None:
@@ -94,6 +133,9 @@ def gateway(
                 f"{longest}, or a smaller models.{slowest.model_name}.maxOutputTokens",
             )
         )
+    planned = routes(servers, settings.models)
+    problems.extend(_free_problems(settings, planned))
+    reasons |= _price_reasons(settings, planned)
     strategy = wanted.routing_strategy
     if any(server.canary and server.weight < 100 for server in servers) and strategy != WEIGHTED_STRATEGY:
         reasons["routingStrategy"] = f"{WEIGHTED_STRATEGY} while a canary runs: {strategy} does not read weights"
@@ -104,7 +146,7 @@ def gateway(
         name=NAME,
         image=images["litellm"],
         replicas=wanted.replicas,
-        routes=routes(servers, settings.models),
+        routes=planned,
         fallbacks=fallbacks,
         routing_strategy=strategy,
         request_timeout_s=timeout,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu
+from planning.cost import list_price
 from planning.plan import PoolPlan
 from planning.timing import NODE_START_S
 from settings.problems import Problem, nearest
@@ -166,12 +167,23 @@ def _machine(
             )
             # what does not belong here says nothing about these nodes
             known = [other for other in known if other[0] != kind]
-    if pool.price_per_node_hour_usd is not None:
-        reasons = {"pricePerNodeHourUsd": "given"}
-    elif known and known[0][1].usd_per_hour is not None:
-        reasons = {"pricePerNodeHourUsd": f"on-demand price of {known[0][0]}"}
-    else:
-        reasons = {"pricePerNodeHourUsd": "not known: give it to see costs"}
     first = known[0][1] if known else None
-    price = pool.price_per_node_hour_usd or (first.usd_per_hour if first else None)
-    return (first.vcpus, first.memory_gib) if first else (None, None), price, reasons
+    if pool.price_per_node_hour_usd is not None:
+        price, why = pool.price_per_node_hour_usd, "given"
+    elif first is not None and first.usd_per_hour is not None:
+        price, why = first.usd_per_hour, f"on-demand price of {known[0][0]}"
+    else:
+        price, why = _estimate(pool, catalog)
+    return (first.vcpus, first.memory_gib) if first else (None, None), price, {"pricePerNodeHourUsd": why}
+
+
+def _estimate(pool: PoolSettings, catalog: Catalog) -> tuple[float | None, str]:
+    """(USD per hour of a node, why): by public lists, where nobody says what it costs."""
+    if pool.gpu == "none":
+        core, cpus, gib = catalog.cpu_core, pool.cpus_per_node or 0, pool.memory_gib_per_node or 0
+        price = cpus * core.usd_per_hour + gib * core.usd_per_gib_hour
+        return round(price, 4), f"estimate: {cpus} cores and {gib} GiB at a public cloud's on-demand prices; give yours"
+    found = list_price(catalog, pool.gpu)
+    if found is None:
+        return None, "not known: give it to see costs"
+    return round(found[0] * (pool.gpus_per_node or 0), 4), f"estimate: {found[1]}; give yours"

@@ -7,7 +7,7 @@ from catalog.load import Catalog
 from planning import known_bad
 from planning.alerts import alerts
 from planning.dashboard import dashboard
-from planning.gateway import gateway
+from planning.gateway import free_routes, gateway
 from planning.gateway_metrics import kept
 from planning.images import resolve_images, undigested
 from planning.network import hub_egress
@@ -102,6 +102,11 @@ def resolve(
         unpinned=tuple(unpinned + _unpinned_weights(servers)),
         warnings=(
             *_warnings(settings, catalog, pools, servers),
+            *(
+                f"{route.server}: its tokens are charged at zero, so no budget ends; "
+                f"give models.{route.model_name}.priceUsdPerMillionTokens"
+                for route in free_routes(planned_gateway.routes)
+            ),
             *crowding(pools, drafts),
             *known_bad.warnings(used.values(), planned_releases, catalog),
             *gated_warnings(planned_weights.checkpoints, settings.weights, has_token=has_hub_token),
@@ -255,8 +260,6 @@ def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) 
     version = server.image.version.removeprefix("v").partition("-")[0]
     if version not in (engine, BY_DIGEST):
         yield f"{name}: its arguments were checked against vLLM {engine}, the image is {version}"
-    if server.cost is None:
-        yield f"{name}: the price of pool {server.pool} is not known, so tokens are charged at zero"
 
 
 def _minutes(seconds: int) -> str:

@@ -216,6 +216,14 @@ def _server(
         env={**env, **wanted.env},
         resources=resources,
         timing=times,
-        cost=cost.cost(model, gpu, pool, parallelism, budget, workload.max_num_seqs, workload.model_bytes),
+        cost=cost.cost(
+            model,
+            gpu or context.catalog.cpu_core,
+            pool,
+            parallelism,
+            budget,
+            workload.max_num_seqs,
+            workload.model_bytes,
+        ),
         reasons={**reasons, **resource_reasons},
     )

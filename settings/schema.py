@@ -61,6 +61,7 @@ from settings.scalars import (
     Tokens,
     Url,
     UsdPerHour,
+    UsdPerMillionTokens,
     VariableName,
     Word,
 )
@@ -496,6 +497,13 @@ class CanarySettings(Section):
         return self
 
 
+class TokenPriceSettings(Section):
+    """What a million tokens cost, USD."""
+
+    input: UsdPerMillionTokens = Field(description="price of a million tokens of prompts")
+    output: UsdPerMillionTokens = Field(description="price of a million generated tokens")
+
+
 class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
@@ -541,6 +549,11 @@ class ModelSettings(Section):
     drain_timeout_s: Seconds | None = Field(default=None, description="time running requests get at shutdown")
     fallbacks: list[Word] = Field(
         default_factory=list, max_length=MOST_MODELS, description="models asked when this one fails, in order"
+    )
+    price_usd_per_million_tokens: TokenPriceSettings | None = Field(
+        default=None,
+        description="what the gateway charges for tokens and counts against budgets; default: estimated from the price "
+        "of the pool's nodes and the speed of their memory",
     )
     requests_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     tokens_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")

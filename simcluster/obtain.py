@@ -78,7 +78,7 @@ def _visibly(
     make: Callable[[Callable[[int, int], None]], Path], lines: tuple[str, str, int], bar: Sequence[ProgressColumn]
 ) -> Path:
     """What `make` makes: a bar of these columns on a terminal, otherwise lines (title, unit, steps in one of it)."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     if not console.is_terminal:
         return make(_Lines(*lines))
     with Progress(*bar, TimeElapsedColumn(), console=console) as progress:

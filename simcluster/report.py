@@ -123,9 +123,9 @@ def print_status(api: Api, title: str) -> None:
     """Prints the page."""
     pods, nodes = api.items("v1", "Pod"), api.items("v1", "Node")
     rows = node_rows(nodes, pods)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_WIDTH)
+        console = Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH)
     with console.capture() as captured:
         console.print(title, style="bold")
         console.print(

@@ -183,8 +183,8 @@ def test_the_configuration_follows_the_plan():
                 "id": "vllm-small",
                 "mode": "chat",
                 "max_input_tokens": 8192,
-                "input_cost_per_token": 0,
-                "output_cost_per_token": 0,
+                "input_cost_per_token": 5.506e-09,
+                "output_cost_per_token": 4.627e-08,
             },
         }
     ]

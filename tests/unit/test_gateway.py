@@ -248,8 +248,8 @@ def test_litellms_configuration_is_exact():
                     "id": "vllm-m",
                     "mode": "chat",
                     "max_input_tokens": 32_768,
-                    "input_cost_per_token": 0.0,
-                    "output_cost_per_token": 0.0,
+                    "input_cost_per_token": 1.651e-07,
+                    "output_cost_per_token": 1.742e-06,
                 },
             }
         ],

@@ -141,12 +141,15 @@ def test_what_is_given_goes_before_what_is_known():
     assert (found.cpus_per_node, found.memory_gib_per_node, found.usd_per_node_hour) == (40, 192, 1)
 
 
-def test_an_unknown_machine_type_has_no_price():
-    """Nothing is guessed."""
+def test_an_unknown_machine_type_has_an_estimate():
+    """Of its GPUs, by a public list, and says so."""
     found = only({**A10, "provisioning": {"kind": "karpenter", "instanceTypes": ["x9.huge"]}})
     assert (found.usd_per_node_hour, found.reasons) == (
-        None,
-        {"pricePerNodeHourUsd": "not known: give it to see costs"},
+        2.012,
+        {
+            "pricePerNodeHourUsd": "estimate: on-demand price of g5.xlarge per GPU with NVIDIA A10G 24 GB, by memory "
+            "bandwidth; give yours"
+        },
     )
 
 

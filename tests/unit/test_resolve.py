@@ -254,7 +254,7 @@ GAP = "an update stops it for about 6 min (no GPUs are spare: pods are replaced 
             },
             (f"vllm-a: a request that finds it at zero is answered by b {LOADED}",),
         ),
-        (serving(), ("vllm-m: the price of pool a10 is not known, so tokens are charged at zero",)),
+        (serving(), ()),
         (
             serving({**PRICED, "provisioning": {"kind": "karpenter", "instanceTypes": ["x"]}}),
             ("pool a10: provisioning.amiAlias al2023@latest moves; name a version",),
