@@ -77,8 +77,11 @@ test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and try them; makes .venv-local first (7 GB); ARGS="-k drain"
 	@$(RUN) -m pytest -q -m local tests/local $(ARGS)
 
-gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM and Redis before fake servers; makes .venv-local first; ARGS="-k limit"
+gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM, Redis and Postgres before fake servers; makes .venv-local first; ARGS="-k limit"
 	@$(call debian,redis-server,redis-server)
+	@$(call debian,postgres,postgresql)
+	@$(call debian,npm,npm)
+	@if command -v npm >/dev/null 2>&1; then $(index); $(RUN) -m tests.gateway.database; fi
 	@$(RUN) -m pytest -q -m gateway tests/gateway $(ARGS)
 
 vllm-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the KV cache sizes of the real vLLM, engine by engine; makes .venv-local first; ARGS="-k fp8"
@@ -136,8 +139,8 @@ setup: $(DEV)  ## make .venv with everything in it; the other targets do so them
 promtool:  ## install Prometheus' rule checker, where this machine lets us; without it the tests that need it are skipped
 	@$(call debian,promtool,prometheus)
 
-clean:  ## remove .venv, .venv-local, .venv-scan, caches and preview-out/
-	@rm -rf $(VENV) $(LOCAL_VENV) $(SCAN_VENV) .local preview-out .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .venv-local, .venv-gateway, .venv-scan, caches and preview-out/
+	@rm -rf $(VENV) $(LOCAL_VENV) $(SCAN_VENV) .venv-gateway .local preview-out .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list

@@ -7,7 +7,8 @@ import pulumi
 
 from components import _k8s
 from planning import scratch
-from planning.gateway import METRICS_PORT, PORT, key_variable
+from planning.gateway import METRICS_PORT, PORT
+from planning.litellm import key_variable
 from planning.plan import GatewayPlan
 
 CONFIG_PATH = "/etc/litellm/config.yaml"
@@ -35,6 +36,8 @@ class ServerRef(TypedDict):
 def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> dict[str, Any]:
     """The proxy's container; `keys` is the Secret with the gateway's own keys."""
     values: dict[str, pulumi.Input[str]] = {
+        # a connection that is kept stays with one pod of a server, and those that were added would get nothing
+        "AIOHTTP_KEEPALIVE_TIMEOUT": "0",
         "DISABLE_ADMIN_UI": "True",
         "DISABLE_SCHEMA_UPDATE": "true",
         "GATEWAY_METRICS_HOST": EVERY_ADDRESS,
@@ -48,6 +51,8 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "NO_DOCS": "True",
         "NO_OPENAPI": "True",
         "NO_REDOC": "True",
+        # equal chunks in a row that LiteLLM takes for a loop, and cuts: tables and padding have hundreds
+        "REPEATED_STREAMING_CHUNK_LIMIT": "100000",
         "XDG_CACHE_HOME": f"{TMP}/cache",
     }
     secrets = [_k8s.secret_env("LITELLM_MASTER_KEY", keys, MASTER_ENTRY)]
@@ -68,6 +73,7 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
     ready = {"httpGet": {"path": "/health/readiness", "port": "http"}}
     # who hangs does not drain: it would only be missed for longer
     hung = {"terminationGracePeriodSeconds": plan.probe_grace_s}
+    alive = {"httpGet": {"path": "/health/liveliness", "port": "http"}}
     memory = f"{plan.memory_gib}Gi"
     return {
         "name": "litellm",
@@ -85,9 +91,10 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "securityContext": _k8s.DROP_ALL,
         "startupProbe": {**ready, "periodSeconds": STARTUP_PERIOD_S, "failureThreshold": STARTUP_FAILURES,
                          "timeoutSeconds": 10, **hung},
-        "readinessProbe": {**ready, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 10},
+        # not its readiness, which ends with the database: keys that are known are served without one
+        "readinessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 10},
         "livenessProbe": {
-            "httpGet": {"path": "/health/liveliness", "port": "http"},
+            **alive,
             "periodSeconds": 15,
             "failureThreshold": 4,
             "timeoutSeconds": 10,

@@ -18,7 +18,8 @@ from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, Serve
 from components._migration import AWAIT_TIMEOUT, migration
 from components._redis import redis
 from components.pod_scripts import source
-from planning.gateway import AUTH_MODULE, PORT, SURFACE_FILE, SURFACE_MODULE, litellm_config
+from planning.gateway import PORT
+from planning.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.plan import GatewayPlan
 from planning.surface import surface_file
 
@@ -75,7 +76,7 @@ class LlmGateway(pulumi.ComponentResource):
             after.append(policy)
         account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
         urls = pulumi.Output.all(**{server: ref["url"] for server, ref in args["servers"].items()})
-        modules = [SURFACE_MODULE, *([] if plan.database else [AUTH_MODULE])]
+        modules = [SURFACE_MODULE, HOOKS_MODULE, *([] if plan.database else [AUTH_MODULE])]
         beside = {f"{module}.py": source(module) for module in modules}
         beside[SURFACE_FILE] = json.dumps(surface_file(plan), indent=1)
         config = k8s.core.v1.ConfigMap(

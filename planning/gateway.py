@@ -1,14 +1,28 @@
 """The gateway: one route per served model, limits counted once for all replicas, timeouts that do not cut an answer."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from catalog.schema import Networks
-from planning import gateway_metrics
 from planning.network import anywhere
 from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
-from planning.timing import DEFAULT_REQUEST_TIMEOUT_S, PRE_STOP_S, PROBE_GRACE_S, SHUTDOWN_MARGIN_S
+from planning.timing import (
+    DEFAULT_REQUEST_TIMEOUT_S,
+    PRE_STOP_S,
+    PROBE_GRACE_S,
+    SHUTDOWN_MARGIN_S,
+    all_tries_s,
+    first_token_timeout_s,
+)
 from settings.problems import Problem, nearest
-from settings.schema import DatabaseSettings, ExistingRedis, ModelSettings, NoRedis, StackSettings
+from settings.schema import (
+    ClusterOnly,
+    ExistingRedis,
+    GatewaySettings,
+    ModelSettings,
+    NoRedis,
+    StackSettings,
+)
 
 NAME = "litellm"
 REDIS_NAME = "litellm-redis"
@@ -25,37 +39,27 @@ RESTART_REASON = "never: what it holds does not grow with what it serves, and a 
 MIGRATION_MEMORY_GIB = 2
 # What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
 ROUTE_MARGIN_S = 30
-# A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
-AUTH_MODULE = "gateway_auth"
-AUTH_HOOK = f"{AUTH_MODULE}.check"
-# The guard in front of LiteLLM: components/pod_scripts/gateway_surface.py, loaded as a logger, and its data.
-SURFACE_MODULE = "gateway_surface"
-SURFACE_GUARD = f"{SURFACE_MODULE}.guard"
-SURFACE_FILE = "surface.json"
-# What least-busy does not read: shares of traffic. Only this strategy honours `weight`.
-WEIGHTED_STRATEGY = "simple-shuffle"
 
 
 def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
     """One route per server that gets traffic; a weight only where two servers share a name."""
-    shared = {server.model_name: server.weight for server in servers if server.canary}
+    canaries = {server.model_name: server.weight for server in servers if server.canary}
     found = []
     for server in servers:
         if server.weight == 0:
             continue
         model = models[server.model_name]
         price = _price(server, model)
+        part = _Part(canaries.get(server.model_name, 0), of_canary=server.canary)
         found.append(
             Route(
                 model_name=server.model_name,
                 server=server.name,
-                weight=server.weight if 0 < shared.get(server.model_name, 0) < 100 else None,
-                context_tokens=server.memory.context_tokens,
-                requests_per_minute=_share(model.requests_per_minute, server.weight),
-                tokens_per_minute=_share(model.tokens_per_minute, server.weight),
+                weight=server.weight if part.shared else None,
+                requests_per_minute=part.of(model.requests_per_minute),
+                tokens_per_minute=part.of(model.tokens_per_minute),
                 input_cost_per_token=price[0],
                 output_cost_per_token=price[1],
-                timeout_s=server.timing.longest_request_s,
             )
         )
     return tuple(found)
@@ -100,9 +104,24 @@ def _price_reasons(settings: StackSettings, planned: Sequence[Route]) -> dict[st
     return {"priceUsdPerMillionTokens": "; ".join(said)}
 
 
-def _share(limit: int | None, weight: int) -> int | None:
-    """A server's part of its model's limit, at least 1."""
-    return None if limit is None else max(1, limit * weight // 100)
+@dataclass(frozen=True)
+class _Part:
+    """A server's part of its model's limits: all parts add up to the limit, whatever it is."""
+
+    canary_weight: int
+    of_canary: bool
+
+    @property
+    def shared(self) -> bool:
+        """Whether two servers get traffic."""
+        return 0 < self.canary_weight < 100
+
+    def of(self, limit: int | None) -> int | None:
+        """The part; 0 for the canary of a limit of 1, which its other server then has."""
+        if limit is None or not self.shared:
+            return limit
+        canary = min(limit - 1, max(1, limit * self.canary_weight // 100))
+        return canary if self.of_canary else limit - canary
 
 
 def gateway(
@@ -136,10 +155,12 @@ def gateway(
     planned = routes(servers, settings.models)
     problems.extend(_free_problems(settings, planned))
     reasons |= _price_reasons(settings, planned)
-    strategy = wanted.routing_strategy
-    if any(server.canary and server.weight < 100 for server in servers) and strategy != WEIGHTED_STRATEGY:
-        reasons["routingStrategy"] = f"{WEIGHTED_STRATEGY} while a canary runs: {strategy} does not read weights"
-        strategy = WEIGHTED_STRATEGY
+    silence = _silence(wanted, servers, timeout, reasons, problems)
+    chain = max((_chain(name, servers, dict(fallbacks)) for name in settings.models), default=1)
+    longest_s = all_tries_s(chain, wanted.retries, timeout_s=timeout, first_token_timeout_s=silence)
+    reasons["routeTimeoutS"] = (
+        f"{chain} × {wanted.retries + 1} tries of {timeout} s, the pauses between them, and {ROUTE_MARGIN_S} s"
+    )
     if isinstance(wanted.redis, NoRedis):
         reasons["redis"] = _counted_in_memory(settings, problems)
     return GatewayPlan(
@@ -148,12 +169,13 @@ def gateway(
         replicas=wanted.replicas,
         routes=planned,
         fallbacks=fallbacks,
-        routing_strategy=strategy,
+        larger_fallbacks=_larger(fallbacks, servers),
         request_timeout_s=timeout,
-        route_timeout_s=timeout + ROUTE_MARGIN_S,
+        first_token_timeout_s=silence,
+        route_timeout_s=longest_s + ROUTE_MARGIN_S,
         retries=wanted.retries,
         redis=_redis(settings, images, networks),
-        database=_database(wanted.database, networks),
+        database=_database(wanted, networks, problems),
         existing_secret=wanted.existing_secret,
         exposure=wanted.expose.model_dump(exclude_none=True),
         host=wanted.host,
@@ -168,16 +190,77 @@ def gateway(
     )
 
 
-def _database(wanted: DatabaseSettings | None, networks: Networks) -> DatabasePlan | None:
-    """Postgres, whose host only its Secret knows."""
-    if wanted is None:
+def _silence(
+    wanted: GatewaySettings,
+    servers: Sequence[ServerPlan],
+    timeout: int,
+    reasons: dict[str, str],
+    problems: list[Problem],
+) -> int:
+    """Seconds a stream may be silent; more than a whole answer may take is a problem."""
+    given = wanted.first_token_timeout_s
+    if given is not None:
+        reasons["firstTokenTimeoutS"] = "given"
+        if given > timeout:
+            problems.append(
+                Problem(
+                    "gateway.firstTokenTimeoutS",
+                    f"{given} s is longer than a whole answer may take ({timeout} s); use at most {timeout}, or a "
+                    "longer gateway.requestTimeoutS",
+                )
+            )
+        return given
+    context = max((server.memory.context_tokens for server in servers), default=1)
+    reasons["firstTokenTimeoutS"] = f"the longest prompt has {context} tokens; at most requestTimeoutS"
+    return first_token_timeout_s(context, timeout)
+
+
+def _chain(name: str, servers: Sequence[ServerPlan], fallbacks: Mapping[str, Sequence[str]]) -> int:
+    """How many servers a request may ask one after the other: those of its model, then those of all fallbacks."""
+    names = [name]
+    for model in names:
+        names += [other for other in fallbacks.get(model, ()) if other not in names]
+    return max(1, sum(server.model_name in names and server.weight > 0 for server in servers))
+
+
+def _larger(
+    fallbacks: Sequence[tuple[str, tuple[str, ...]]], servers: Sequence[ServerPlan]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Of each model's fallbacks, those all of whose servers have more context than any of its own."""
+    contexts: dict[str, list[int]] = {}
+    for server in servers:
+        if server.weight > 0:
+            contexts.setdefault(server.model_name, []).append(server.memory.context_tokens)
+    found = []
+    for name, others in fallbacks:
+        own = max(contexts.get(name, [0]))
+        larger = tuple(other for other in others if min(contexts.get(other, [0])) > own)
+        if larger:
+            found.append((name, larger))
+    return tuple(found)
+
+
+def _database(wanted: GatewaySettings, networks: Networks, problems: list[Problem]) -> DatabasePlan | None:
+    """Postgres, whose host only its Secret knows; admitting everyone from outside the cluster is a problem."""
+    database = wanted.database
+    if database is None:
         return None
+    everyone = database.when_away == "admitEveryone"
+    if everyone and not isinstance(wanted.expose, ClusterOnly):
+        problems.append(
+            Problem(
+                "gateway.database.whenAway",
+                f"admitEveryone would let anybody in through {wanted.host} while Postgres is away; use refuse, or "
+                "gateway.expose: {kind: none}",
+            )
+        )
     return DatabasePlan(
-        secret=wanted.existing_secret,
-        port=wanted.port,
-        migration_secret=wanted.migration_secret or wanted.existing_secret,
+        secret=database.existing_secret,
+        port=database.port,
+        migration_secret=database.migration_secret or database.existing_secret,
         migration_memory_gib=MIGRATION_MEMORY_GIB,
-        egress=anywhere(networks, wanted.port),
+        admits_everyone=everyone,
+        egress=anywhere(networks, database.port),
     )
 
 
@@ -198,8 +281,8 @@ def _counted_in_memory(settings: StackSettings, problems: list[Problem]) -> str:
         problems.append(
             Problem(
                 "gateway.redis",
-                f"kind none with {replicas} replicas: each would count limits, and requests for least-busy, for "
-                "itself; use gateway.replicas: 1, or gateway.redis: {kind: bundled}",
+                f"kind none with {replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
+                "or gateway.redis: {kind: bundled}",
             )
         )
     limited = [name for name, model in settings.models.items() if model.requests_per_minute or model.tokens_per_minute]
@@ -220,70 +303,3 @@ def _fallbacks(settings: StackSettings, problems: list[Problem]) -> tuple[tuple[
         if model.fallbacks:
             found.append((name, tuple(model.fallbacks)))
     return tuple(found)
-
-
-def key_variable(server: str) -> str:
-    """Name of the environment variable that holds a server's API key in the gateway."""
-    return f"KEY_{server.upper().replace('-', '_')}"
-
-
-def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[str, object]:
-    """LiteLLM's configuration file as data; secrets appear as `os.environ/NAME` only. `urls`: server → base URL."""
-    model_list = []
-    for route in gateway_plan.routes:
-        params: dict[str, object] = {
-            "model": f"hosted_vllm/{route.model_name}",
-            "api_base": f"{urls[route.server]}/v1",
-            "api_key": f"os.environ/{key_variable(route.server)}",
-            "timeout": gateway_plan.request_timeout_s,
-            "stream_timeout": gateway_plan.request_timeout_s,
-        }
-        optional = {"weight": route.weight, "rpm": route.requests_per_minute, "tpm": route.tokens_per_minute}
-        params |= {key: value for key, value in optional.items() if value is not None}
-        model_list.append(
-            {
-                "model_name": route.model_name,
-                "litellm_params": params,
-                "model_info": {
-                    "id": route.server,
-                    "mode": "chat",
-                    "max_input_tokens": route.context_tokens,
-                    "input_cost_per_token": route.input_cost_per_token,
-                    "output_cost_per_token": route.output_cost_per_token,
-                },
-            }
-        )
-    general: dict[str, object] = {"master_key": "os.environ/LITELLM_MASTER_KEY"}
-    if gateway_plan.database:
-        general |= {
-            "database_url": "os.environ/DATABASE_URL",
-            "database_connection_pool_limit": 10,
-            "allow_requests_on_db_unavailable": True,
-            "proxy_batch_write_at": 60,
-        }
-    else:
-        # without it LiteLLM answers a wrong key with 400 when there is no database to look it up in
-        general |= {"custom_auth": AUTH_HOOK, "custom_auth_run_common_checks": True}
-    redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
-    return {
-        "model_list": model_list,
-        "router_settings": {
-            "routing_strategy": gateway_plan.routing_strategy,
-            "num_retries": gateway_plan.retries,
-            "timeout": gateway_plan.request_timeout_s,
-            "allowed_fails": 3,
-            "cooldown_time": 10,
-            "enable_pre_call_checks": True,
-            "fallbacks": [{name: list(others)} for name, others in gateway_plan.fallbacks],
-            **(redis if gateway_plan.redis else {}),
-        },
-        "litellm_settings": {
-            "callbacks": ["prometheus", SURFACE_GUARD],
-            **gateway_metrics.settings(),
-            "drop_params": True,
-            "json_logs": True,
-            "request_timeout": gateway_plan.request_timeout_s,
-            "set_verbose": False,
-        },
-        "general_settings": general,
-    }

@@ -344,17 +344,15 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class Route:
-    """One LiteLLM deployment: a public model name served by one server."""
+    """One LiteLLM deployment: a public model name served by one server; limits are its part of the model's."""
 
     model_name: str
     server: str
     weight: int | None
-    context_tokens: int
     requests_per_minute: int | None
     tokens_per_minute: int | None
     input_cost_per_token: float
     output_cost_per_token: float
-    timeout_s: int
 
 
 @dataclass(frozen=True)
@@ -370,19 +368,26 @@ class RedisPlan:
 
 @dataclass(frozen=True)
 class DatabasePlan:
-    """Postgres of the gateway. `migration_secret`: of the role that may change the schema, which may be the same."""
+    """Postgres of the gateway. `migration_secret`: of the role that may change the schema, which may be the same.
+
+    `admits_everyone`: without checking keys, while it is away.
+    """
 
     secret: str
     port: int
     migration_secret: str
     migration_memory_gib: int
+    admits_everyone: bool
     egress: tuple[EgressRule, ...] = ()
     """Where Postgres may be."""
 
 
 @dataclass(frozen=True)
 class GatewayPlan:
-    """The OpenAI-compatible endpoint. `route_timeout_s` > `request_timeout_s`: the gateway, not the route, gives up.
+    """The OpenAI-compatible endpoint. `route_timeout_s` > all tries together: the gateway, not the route, gives up.
+
+    `request_timeout_s`: one try of a whole answer; `first_token_timeout_s`: silence of a stream. `larger_fallbacks`:
+    those of `fallbacks` that are asked when a prompt is too long, since they have more context.
 
     `redis` is None where the one replica counts in its own memory.
     """
@@ -392,8 +397,9 @@ class GatewayPlan:
     replicas: int
     routes: tuple[Route, ...]
     fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
-    routing_strategy: str
+    larger_fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
     request_timeout_s: int
+    first_token_timeout_s: int
     route_timeout_s: int
     retries: int
     redis: RedisPlan | None

@@ -31,6 +31,13 @@ PROBE_GRACE_S = 2 * PRE_STOP_S
 SLOWEST_TOKENS_PER_S = 20
 DEFAULT_LONGEST_ANSWER_TOKENS = 8192
 DEFAULT_REQUEST_TIMEOUT_S = 600
+# A server whose stream is silent for so long is taken for hung: 24 times what alerts call slow (5 s), or the time the
+# longest prompt needs at the slowest accepted speed, if that is more.
+LEAST_FIRST_TOKEN_TIMEOUT_S = 120
+SLOWEST_PREFILL_TOKENS_PER_S = 500
+# Longest pause between two tries of one server (LiteLLM 1.109.1, litellm/utils.py, _calculate_retry_after: 0.5 s,
+# doubled, at most 8 s; vLLM sends no Retry-After).
+LONGEST_BACK_OFF_S = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,11 @@ def longest_request_s(context_tokens: int, max_output_tokens: int | None) -> int
     """Seconds the longest answer takes at the slowest accepted speed."""
     answer = max_output_tokens or min(context_tokens, DEFAULT_LONGEST_ANSWER_TOKENS)
     return ceil(answer / SLOWEST_TOKENS_PER_S)
+
+
+def first_token_timeout_s(context_tokens: int, timeout_s: int) -> int:
+    """Seconds of silence after which a stream is given up; `timeout_s`, for a whole answer, is the most."""
+    return min(timeout_s, max(LEAST_FIRST_TOKEN_TIMEOUT_S, ceil(context_tokens / SLOWEST_PREFILL_TOKENS_PER_S)))
 
 
 def timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, scale_down_after_s: int) -> Timing:
@@ -77,6 +89,17 @@ def timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, sca
         termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
     )
+
+
+def all_tries_s(servers: int, retries: int, *, timeout_s: int, first_token_timeout_s: int) -> int:
+    """Longest time until a request has its whole answer or its error, whatever its servers do.
+
+    `servers`: how many are asked one after the other, each `retries` times more after an error; a whole answer may take
+    `timeout_s` per try, a stream may be silent for `first_token_timeout_s` per try and then lasts `timeout_s` at most.
+    """
+    tries = servers * (retries + 1)
+    longest = max(tries * timeout_s, tries * first_token_timeout_s + timeout_s)
+    return longest + servers * retries * LONGEST_BACK_OFF_S
 
 
 def download_s(disk_bytes: int, download_mib_per_s: int) -> int:

@@ -84,10 +84,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
     if gateway.redis:
         redis = "its own Redis" if gateway.redis.image else f"Redis at {gateway.redis.host}"
     database = f"Postgres by Secret {gateway.database.secret}" if gateway.database else "no Postgres"
-    behaviour = (
-        f"routing {gateway.routing_strategy}, requests up to {minutes(gateway.request_timeout_s)}, "
-        f"{gateway.retries} retries; {redis}, {database}"
-    )
+    behaviour = f"requests up to {minutes(gateway.request_timeout_s)}, {gateway.retries} retries; {redis}, {database}"
     details = [
         behaviour,
         *(f"{model} falls back to {', '.join(others)}" for model, others in gateway.fallbacks),

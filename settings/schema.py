@@ -636,6 +636,11 @@ class DatabaseSettings(Section):
         "Job alone; default: existingSecret",
     )
     port: Port = Field(default=5432, description="port the gateway may reach it on")
+    when_away: Literal["refuse", "admitEveryone"] = Field(
+        default="refuse",
+        description="while Postgres cannot be asked: `refuse` keys that are not known from before, or `admitEveryone` "
+        "with any key, without budgets and limits of keys; the latter only where nothing is exposed",
+    )
 
 
 class GatewaySettings(Section):
@@ -657,13 +662,19 @@ class GatewaySettings(Section):
         description="where limits are counted: bundled, existing, none",
     )
     database: DatabaseSettings | None = Field(default=None, description="Postgres, for virtual keys and budgets")
-    routing_strategy: Literal["least-busy", "simple-shuffle", "latency-based-routing"] = Field(
-        default="least-busy", description="how LiteLLM picks among the servers of one name"
-    )
     request_timeout_s: Seconds | None = Field(
-        default=None, description="longest request; default 600, or more where a model's longest answer needs it"
+        default=None,
+        description="longest a server may take for a whole answer; default 600, or more where a model's longest answer "
+        "needs it",
     )
-    retries: Retries = Field(default=2, description="how often a failed request is tried again")
+    first_token_timeout_s: Seconds | None = Field(
+        default=None,
+        description="longest silence of a stream, before its first token and after; then the next server or fallback "
+        "is asked; default 120, or more where the longest prompt needs it",
+    )
+    retries: Retries = Field(
+        default=2, description="how often a server is asked again after an error; never after a timeout"
+    )
     memory_gib: Annotated[PositiveInt, Field(le=256)] | None = Field(
         default=None, description="memory of one gateway pod, GiB; default 4"
     )

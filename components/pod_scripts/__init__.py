@@ -8,7 +8,10 @@ beside its configuration.
 
 from importlib.resources import files
 
-NAMES = ("fetch_weights", "gateway_auth", "gateway_migrate", "gateway_surface", "prewarm_weights", "verify_nodes")
+NAMES = (
+    *("fetch_weights", "gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface"),
+    *("prewarm_weights", "verify_nodes"),
+)
 
 
 def source(name: str) -> str:

@@ -1,13 +1,10 @@
-"""A real Redis and, as a user that is not root, a real Postgres on loopback; they end with the tests."""
+"""A real Redis on loopback; it ends with the tests."""
 
 import socket
 import subprocess
 
 from tests.gateway.fake_vllm import LOOPBACK, wait_for
 from tests.gateway.proxies import free_port
-
-# `nobody`: Postgres refuses to run as root.
-UNPRIVILEGED = 65534
 
 
 class Redis:
@@ -24,6 +21,11 @@ class Redis:
         words.insert(words.index("--save") + 1, "")
         self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, start_new_session=True)
         wait_for(lambda: _listens(self.port), 20, "redis-server listens")
+
+    def command(self, *words: str) -> str:
+        """What `redis-cli` answers to a command."""
+        call = ["redis-cli", "-p", str(self.port), "--no-auth-warning", "-a", self.password, *words]
+        return subprocess.run(call, check=True, capture_output=True, text=True).stdout
 
     def stop(self) -> None:
         """Ends it at once."""

@@ -1,15 +1,18 @@
-"""What the tests of this tier share: fakes, Redis and proxies, each started once, when it is first asked for."""
+"""What the tests of this tier share: fakes, Redis, Postgres, proxies; each started once, when it is first asked for."""
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from local.toolchain import VENV, is_ready
-from tests.gateway import stacks
+from tests.gateway import database, stacks
 from tests.gateway.backing import Redis
+from tests.gateway.database import Postgres
 from tests.gateway.fake_vllm import Fakes
-from tests.gateway.proxies import Proxy, proxy, rendered, start
+from tests.gateway.proxies import Proxy, proxy, rendered, running
+from tests.harness import Config
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,15 +48,47 @@ def redis() -> Iterator[Redis]:
     server.stop()
 
 
+@dataclass(frozen=True)
+class Databased:
+    """Two replicas of a gateway with a database, and the database."""
+
+    proxies: tuple[Proxy, Proxy]
+    postgres: Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A Postgres of this session with LiteLLM's tables."""
+    lacking = database.missing()
+    if lacking:
+        pytest.skip(f"no Postgres for LiteLLM here, nothing was run: needs {', '.join(lacking)}")
+    server = Postgres()
+    try:
+        server.create()
+        yield server
+    finally:
+        server.close()
+
+
+def replicas(config: Config, fakes: Fakes, redis: Redis, postgres: Postgres | None, count: int) -> tuple[Proxy, ...]:
+    """Pods of a stack's gateway, not started."""
+    addresses = stacks.addresses(config, fakes, redis)
+    keys = {**stacks.KEYS, **({"database-url": postgres.url} if postgres else {})}
+    more = database.environment(postgres.url) if postgres else {}
+    return tuple(proxy(rendered(config), keys, addresses, more) for _ in range(count))
+
+
 @pytest.fixture(scope="session")
 def pair(all_fakes: Fakes, redis: Redis) -> Iterator[tuple[Proxy, Proxy]]:
     """Two replicas of a gateway without a database that share a Redis."""
-    config = stacks.limited()
-    addresses = stacks.addresses(config, all_fakes, redis)
-    proxies = (proxy(rendered(config), stacks.KEYS, addresses), proxy(rendered(config), stacks.KEYS, addresses))
-    try:
-        start(*proxies)
-        yield proxies
-    finally:
-        for item in proxies:
-            item.stop()
+    first, second = replicas(stacks.everything(), all_fakes, redis, None, 2)
+    with running(first, second):
+        yield first, second
+
+
+@pytest.fixture(scope="session")
+def databased(all_fakes: Fakes, redis: Redis, postgres: Postgres) -> Iterator[Databased]:
+    """Two replicas of a gateway with virtual keys that share a Redis and a Postgres."""
+    first, second = replicas(stacks.with_database(), all_fakes, redis, postgres, 2)
+    with running(first, second):
+        yield Databased((first, second), postgres)

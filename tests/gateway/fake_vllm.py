@@ -77,7 +77,7 @@ def prompt_of(body: dict[str, Any]) -> str:
 class Server:
     """One server on a port of its own."""
 
-    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
         self.behaviour = Behaviour()
         self.calls: list[Call] = []
@@ -86,7 +86,6 @@ class Server:
         self._running = 0
         self._connections = itertools.count(1)
         self._open: set[asyncio.StreamWriter] = set()
-        self._loop = loop
         self._listening: asyncio.Server | None = None
 
     @property
@@ -263,6 +262,21 @@ def _completion(call: Call, how: Behaviour) -> dict[str, Any]:
         case "chat/completions":
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             return {**_common(call, "chat.completion"), "choices": [choice], "usage": usage}
+        case "responses":
+            said = [{"type": "output_text", "text": text, "annotations": []}]
+            output = [{"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": said}]
+            counts = {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
+            counts["total_tokens"] = usage["total_tokens"]
+            return {
+                **_common(call, "response"),
+                "created_at": 1,
+                "status": "completed",
+                "output": output,
+                "parallel_tool_calls": True,
+                "tool_choice": "auto",
+                "tools": [],
+                "usage": counts,
+            }
         case "embeddings":
             data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
             return {**_common(call, "list"), "data": data, "usage": usage}
@@ -274,11 +288,10 @@ def _completion(call: Call, how: Behaviour) -> dict[str, Any]:
 class Balancer:
     """What kube-proxy does for a Service: each new TCP connection goes to one of its endpoints, in turn."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, endpoints: list[Server]) -> None:
+    def __init__(self, endpoints: list[Server]) -> None:
         self.endpoints = endpoints
         self.port = 0
         self._turn = itertools.count()
-        self._loop = loop
 
     async def listen(self) -> None:
         """Starts."""
@@ -312,6 +325,7 @@ class Fakes:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.servers: dict[str, Server] = {}
+        self.services: dict[str, Balancer] = {}
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -322,15 +336,16 @@ class Fakes:
     def server(self, name: str) -> Server:
         """The server of this name; made when it is first asked for."""
         if name not in self.servers:
-            self.servers[name] = Server(name, self.loop)
+            self.servers[name] = Server(name)
             self.do(self.servers[name].listen())
         return self.servers[name]
 
-    def balancer(self, endpoints: list[Server]) -> Balancer:
-        """A Service before these servers."""
-        balancer = Balancer(self.loop, endpoints)
-        self.do(balancer.listen())
-        return balancer
+    def service(self, name: str) -> Balancer:
+        """The Service of this name, before a server of its own until a test says otherwise."""
+        if name not in self.services:
+            self.services[name] = Balancer([self.server(name)])
+            self.do(self.services[name].listen())
+        return self.services[name]
 
     def forget(self) -> None:
         """All as new; those that were stopped listen again."""

@@ -4,6 +4,7 @@ Only addresses differ from a cluster: names of Services become loopback addresse
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,7 +12,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,3 +184,15 @@ def start(*proxies: Proxy) -> None:
             item.stop()
             item.launch()
             item.wait()
+
+
+@contextmanager
+def running(*proxies: Proxy) -> Iterator[None]:
+    """Starts all, and ends all whatever happens."""
+    try:
+        start(*proxies)
+        yield
+    finally:
+        for item in proxies:
+            item.stop()
+            shutil.rmtree(item.folder, ignore_errors=True)

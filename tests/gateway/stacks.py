@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.gateway.backing import Redis
-from tests.gateway.fake_vllm import LOOPBACK, Fakes
-from tests.harness import Config, minimal, stack
+from tests.gateway.fake_vllm import LOOPBACK, Balancer, Fakes, Server
+from tests.harness import Config, merged, minimal, stack
 
 MASTER = "sk-gateway-test-0123456789abcdef"
 # Entry of the Secrets → value; the servers' keys are added by name.
@@ -14,11 +14,17 @@ KEYS: dict[str, str] = {
     "redis-password": "redis-test-password",
     "salt-key": "sk-salt-test",
 }
+# Short, so that tests wait for them: a whole answer, and the silence of a stream.
+REQUEST_TIMEOUT_S, FIRST_TOKEN_TIMEOUT_S = 6, 3
+# The model whose server has several pods.
+SPREAD = "spread"
+CONTEXT, LARGER_CONTEXT = 8192, 16384
+REQUESTS, SHARED_REQUESTS, TOKENS = 5, 10, 300
 
 
 def serving(models: Mapping[str, Mapping[str, Any]], **gateway: Any) -> Config:
     """A stack that serves these models, all the same small one, on a pool with room for all and their canaries."""
-    base = {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 8192, "maxOutputTokens": 20}
+    base = {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": CONTEXT, "maxOutputTokens": 20}
     return minimal(
         gpuPools={"l4": {"nodes": 100}},
         models={"small": None, **{name: {**base, **model} for name, model in models.items()}},
@@ -26,9 +32,37 @@ def serving(models: Mapping[str, Mapping[str, Any]], **gateway: Any) -> Config:
     )
 
 
-def limited() -> Config:
-    """Models with limits."""
-    return serving({"plain": {}, "rpm": {"requestsPerMinute": 5}})
+def everything(**gateway: Any) -> Config:
+    """One model for each thing that can be said of a model's traffic, so that one start serves many tests."""
+    canary = {"maxNumSeqs": 8}
+    models: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "rpm": {"requestsPerMinute": REQUESTS},
+        "rpm-burst": {"requestsPerMinute": SHARED_REQUESTS},
+        "rpm-canary": {"requestsPerMinute": SHARED_REQUESTS, "canary": {"weight": 20, **canary}},
+        "rpm-once-canary": {"requestsPerMinute": 1, "canary": {"weight": 20, **canary}},
+        "rpm-fallback": {"requestsPerMinute": REQUESTS, "fallbacks": ["plain"]},
+        "tpm": {"tokensPerMinute": TOKENS},
+        "tpm-text": {"tokensPerMinute": TOKENS},
+        "tpm-stream": {"tokensPerMinute": TOKENS},
+        "tpm-canary": {"tokensPerMinute": TOKENS, "canary": {"weight": 50, **canary}},
+        "canary": {"canary": {"weight": 10, **canary}},
+        "backed": {"fallbacks": ["larger"]},
+        "backed-smaller": {"contextTokens": LARGER_CONTEXT, "fallbacks": ["plain"]},
+        "chained": {"fallbacks": ["middle"]},
+        "middle": {"fallbacks": ["last"]},
+        "last": {},
+        "larger": {"contextTokens": LARGER_CONTEXT},
+        SPREAD: {},
+    }
+    settings = {"requestTimeoutS": REQUEST_TIMEOUT_S, "firstTokenTimeoutS": FIRST_TOKEN_TIMEOUT_S, **gateway}
+    return serving(models, **settings)
+
+
+def with_database(**database: Any) -> Config:
+    """Two models that cost something, keys in Postgres, and the default times."""
+    config = serving({"plain": {}, "other": {}}, database={"existingSecret": "llm-database", **database})
+    return merged(config, {"gpuPools": {"l4": {"pricePerNodeHourUsd": 10}}})
 
 
 def addresses(config: Config, fakes: Fakes, redis: Redis | None) -> dict[str, str]:
@@ -36,11 +70,15 @@ def addresses(config: Config, fakes: Fakes, redis: Redis | None) -> dict[str, st
     done = stack(config)
     namespace = config["cluster"].get("namespace", "llm-serving")
     found = {
-        f"{server.name}.{namespace}.svc:8000": f"{LOOPBACK}:{fakes.server(server.name).port}"
+        f"{server.name}.{namespace}.svc:8000": f"{LOOPBACK}:{_listener(fakes, server.name).port}"
         for server in done.plan.servers
     }
     for server in done.plan.servers:
-        KEYS.setdefault(server.name, f"sk-{server.name}-key")
+        KEYS.setdefault(server.name.removesuffix("-canary"), f"sk-{server.name.removesuffix('-canary')}-key")
     if redis is not None:
         found[f"litellm-redis.{namespace}.svc:6379"] = f"{LOOPBACK}:{redis.port}"
     return found
+
+
+def _listener(fakes: Fakes, name: str) -> Server | Balancer:
+    return fakes.service(name) if name == f"vllm-{SPREAD}" else fakes.server(name)

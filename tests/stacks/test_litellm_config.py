@@ -153,9 +153,7 @@ def test_fallbacks_and_limits_reach_the_router():
     """Fallbacks of the stack file are the router's, limits are those of the route, in the order they were given."""
     config = gateway_config(rendered("variant:own-keys"))
     assert config["router_settings"]["fallbacks"] == [{"small": ["spare"]}]
-    limits = [
-        (entry["litellm_params"].get("rpm"), entry["litellm_params"].get("tpm")) for entry in config["model_list"]
-    ]
+    limits = [(entry["model_info"].get("rpm"), entry["model_info"].get("tpm")) for entry in config["model_list"]]
     assert limits == [(60, 90000), (None, None)]
 
 
@@ -174,6 +172,7 @@ def test_the_database_is_used_where_there_is_one():
     assert gateway_environment(rendered("variant:own-keys"))["DATABASE_URL"] == "secret:llm-database/database-url"
     assert without["general_settings"] == {
         "master_key": "os.environ/LITELLM_MASTER_KEY",
+        "cancel_on_disconnect": True,
         "custom_auth": "gateway_auth.check",
         "custom_auth_run_common_checks": True,
     }
@@ -188,7 +187,7 @@ def test_the_hook_that_decides_about_keys_lies_beside_the_configuration():
         for name in ("variant:minimal", "variant:own-keys")
     }
     assert files == {
-        "variant:minimal": ["config.yaml", "gateway_auth.py", "gateway_surface.py", "surface.json"],
-        "variant:own-keys": ["config.yaml", "gateway_surface.py", "surface.json"],
+        "variant:minimal": ["config.yaml", "gateway_auth.py", "gateway_hooks.py", "gateway_surface.py", "surface.json"],
+        "variant:own-keys": ["config.yaml", "gateway_hooks.py", "gateway_surface.py", "surface.json"],
     }
     assert "custom_auth" not in gateway_config(rendered("variant:own-keys"))["general_settings"]

@@ -221,7 +221,7 @@ def test_servers_go_to_zero_off_peak(prod):
         "desiredReplicas": "1",
     }
     assert (
-        'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="qwen3-14b"}'
+        'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="qwen3-14b",'
         in (triggers["wake"]["metadata"]["query"])
     )
 
@@ -239,15 +239,16 @@ def test_rare_requests_are_served_by_cpus(prod):
 # --- gateway ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_gateway_routes_to_the_least_busy_server(prod):
-    """Two LiteLLM pods on port 4000, least-busy, 600 s, 2 retries (in the section where they count)."""
+def test_the_gateway_has_the_times_and_retries_of_the_guide(prod):
+    """Two LiteLLM pods on port 4000, 600 s, 2 retries (in the section where they count); one server per name."""
     body = prod.object("Deployment", "litellm")
     assert body["spec"]["replicas"] == 2
     assert container_of(body)["ports"][0]["containerPort"] == 4000
     config = gateway_config(prod)
-    assert config["router_settings"]["routing_strategy"] == "least-busy"
     assert config["router_settings"]["num_retries"] == 2
-    assert config["litellm_settings"]["request_timeout"] == 600
+    assert {entry["litellm_params"]["timeout"] for entry in config["model_list"]} == {600}
+    names = [entry["model_name"] for entry in config["model_list"]]
+    assert len(set(names)) == len(names)
     assert "num_retries" not in config["litellm_settings"]
 
 

@@ -7,14 +7,15 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from planning import gateway_metrics
-from planning.gateway import key_variable, litellm_config
+from planning.litellm import key_variable, litellm_config
 from planning.network import anywhere
 from planning.plan import DatabasePlan, RedisPlan, Route
-from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, refusals, serving, stack
+from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, properties, refusals, serving, stack
 
-SHUFFLED = "simple-shuffle while a canary runs: least-busy does not read weights"
 SMALL = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
 
 
@@ -24,21 +25,19 @@ def gateway(**wanted):
 
 
 def test_every_server_has_a_route():
-    """One name, one server, no weight; what a token costs and how long an answer may take come from the plan."""
+    """One name, one server, no weight; what a token costs comes from the plan."""
     plan = planned(serving({**A10, "pricePerNodeHourUsd": 2.84}, requestsPerMinute=60, tokensPerMinute=1000))
-    found, cost = plan.servers[0], plan.servers[0].cost
+    cost = plan.servers[0].cost
     assert cost is not None
     assert plan.gateway.routes == (
         Route(
             model_name="m",
             server="vllm-m",
             weight=None,
-            context_tokens=32_768,
             requests_per_minute=60,
             tokens_per_minute=1000,
             input_cost_per_token=cost.usd_per_input_token,
             output_cost_per_token=cost.usd_per_output_token,
-            timeout_s=found.timing.longest_request_s,
         ),
     )
 
@@ -60,24 +59,14 @@ def test_a_canary_gets_its_share_of_traffic_and_limits(weight, expected):
     assert {route.model_name for route in plan.gateway.routes} == {"m"}
 
 
-def test_a_small_share_of_a_small_limit_is_one():
-    """No server is shut out by rounding."""
-    plan = planned(serving(requestsPerMinute=1, canary={"weight": 1, "maxNumSeqs": 8}))
-    assert [route.requests_per_minute for route in plan.gateway.routes] == [1, 1]
-
-
-@pytest.mark.parametrize(
-    ("canary", "strategy", "said"),
-    [
-        (None, "least-busy", None),
-        ({"weight": 10, "maxNumSeqs": 8}, "simple-shuffle", SHUFFLED),
-        ({"weight": 100, "maxNumSeqs": 8}, "least-busy", None),
-    ],
-)
-def test_weights_need_the_strategy_that_reads_them(canary, strategy, said):
-    """While a canary shares a name, requests are spread by weight, and the plan says so."""
-    found = planned(serving(**({"canary": canary} if canary else {}))).gateway
-    assert (found.routing_strategy, found.reasons.get("routingStrategy")) == (strategy, said)
+@given(st.integers(1, 10_000), st.integers(1, 99))
+@properties(300)
+def test_the_parts_of_a_limit_add_up_to_it(limit, weight):
+    """Whatever the limit and the share: no more and no less in all, and something for each server that can have it."""
+    plan = planned(serving(requestsPerMinute=limit, tokensPerMinute=limit, canary={"weight": weight, "maxNumSeqs": 8}))
+    parts = [(route.requests_per_minute, route.tokens_per_minute) for route in plan.gateway.routes]
+    assert [sum(part) for part in zip(*parts, strict=True)] == [limit, limit]
+    assert min(parts) >= ((1, 1) if limit > 1 else (0, 0))
 
 
 # --- timeouts ---------------------------------------------------------------------------------------------------------
@@ -94,13 +83,13 @@ def test_weights_need_the_strategy_that_reads_them(canary, strategy, said):
     ],
 )
 def test_no_timeout_cuts_an_answer(model, wanted, timeout):
-    """600 s, or what the longest answer needs, or what is given; draining and the route in front of it wait longer."""
+    """600 s, or what the longest answer needs, or what is given; draining waits as long, the route for all tries."""
     raw = serving(**model)
     raw["gateway"] |= {"requestTimeoutS": wanted} if wanted else {}
     plan = planned(raw)
     found = plan.gateway
     assert (found.request_timeout_s, found.drain_s) == (timeout, timeout)
-    assert found.route_timeout_s == timeout + 30
+    assert found.route_timeout_s == 3 * timeout + 2 * 8 + 30
     assert found.termination_grace_s == 15 + timeout + 15
     assert all(server.timing.longest_request_s <= found.request_timeout_s for server in plan.servers)
 
@@ -120,6 +109,62 @@ def test_a_timeout_that_would_cut_an_answer_is_refused():
     assert refusals(raw) == [
         f"gateway.requestTimeoutS: {cut}; use at least 2000, or a smaller models.long.maxOutputTokens"
     ]
+
+
+@pytest.mark.parametrize(
+    ("context", "wanted", "silence"),
+    [
+        (32_768, {}, 120),
+        (163_840, {}, 328),
+        (163_840, {"requestTimeoutS": 410}, 328),
+        (8192, {"requestTimeoutS": 60}, 60),
+    ],
+)
+def test_a_stream_may_be_silent_for_as_long_as_the_longest_prompt_is_read(context, wanted, silence):
+    """Two minutes, or the longest prompt at 500 tokens a second; never longer than a whole answer may take."""
+    models = {
+        "m": {"model": "deepseek-ai/DeepSeek-R1-0528", "pool": "h200", "contextTokens": context, "maxOutputTokens": 9}
+    }
+    raw = stack(gpuPools={"h200": H200}, models=models, gateway={"existingSecret": "k", **wanted})
+    assert planned(raw).gateway.first_token_timeout_s == silence
+
+
+def test_a_silence_longer_than_an_answer_is_refused():
+    """With the number that would do, and the other way out."""
+    raw = stack(gateway={"existingSecret": "k", "firstTokenTimeoutS": 601})
+    longer = "601 s is longer than a whole answer may take (600 s)"
+    assert refusals(raw) == [
+        f"gateway.firstTokenTimeoutS: {longer}; use at most 600, or a longer gateway.requestTimeoutS"
+    ]
+
+
+CHAINS = st.dictionaries(st.sampled_from("abcdefg"), st.lists(st.sampled_from("abcdefg"), max_size=3, unique=True))
+
+
+@given(CHAINS, st.sets(st.sampled_from("abcdefg")), st.integers(0, 5), st.integers(410, 4000), st.integers(1, 410))
+@properties(60)
+def test_all_tries_fit_into_the_time_of_the_route(chains, canaries, retries, timeout, silence):
+    """Whatever hangs, whichever fallbacks there are: the last of them gives up before the route in front does."""
+    models = {name: dict(SMALL) for name in "abcdefg"}
+    for name, others in chains.items():
+        models[name]["fallbacks"] = [other for other in others if other != name]  # pyright: ignore[reportArgumentType]
+    for name in canaries:
+        models[name]["canary"] = {"weight": 10, "maxNumSeqs": 8}  # pyright: ignore[reportArgumentType]
+    times = {"retries": retries, "requestTimeoutS": timeout, "firstTokenTimeoutS": silence}
+    raw = stack(gpuPools={"a10": {**A10, "nodes": 200}}, models=models, gateway={"existingSecret": "k", **times})
+    found = planned(raw).gateway
+
+    def servers(name, seen):
+        """Servers that are asked from here on, depth first, as LiteLLM walks."""
+        seen.add(name)
+        asked = 2 if name in canaries else 1
+        return asked + sum(servers(other, seen) for other in dict(found.fallbacks).get(name, ()) if other not in seen)
+
+    for name in models:
+        asked = servers(name, set())
+        tries, pauses = asked * (retries + 1), asked * retries * 8
+        assert tries * timeout + pauses < found.route_timeout_s
+        assert tries * silence + timeout + pauses < found.route_timeout_s
 
 
 # --- fallbacks --------------------------------------------------------------------------------------------------------
@@ -155,9 +200,9 @@ def test_redis_and_postgres_are_where_they_are_said_to_be():
     networks = CATALOG.networks
     assert other.redis == RedisPlan("redis.corp", 6380, None, anywhere(networks, 6380))
     found = gateway(database={"existingSecret": "pg"}).database
-    assert found == DatabasePlan("pg", 5432, "pg", 2, anywhere(networks, 5432))
+    assert found == DatabasePlan("pg", 5432, "pg", 2, False, anywhere(networks, 5432))
     owner = {"existingSecret": "pg", "migrationSecret": "owner", "port": 6432}
-    assert gateway(database=owner).database == DatabasePlan("pg", 6432, "owner", 2, anywhere(networks, 6432))
+    assert gateway(database=owner).database == DatabasePlan("pg", 6432, "owner", 2, False, anywhere(networks, 6432))
 
 
 def test_one_replica_may_do_without_redis():
@@ -203,8 +248,8 @@ def test_replicas_that_would_count_apart_are_refused(replicas):
     raw = stack(gateway={"existingSecret": "k", "redis": {"kind": "none"}, **replicas})
     assert refusals(raw) == [
         (
-            f"gateway.redis: kind none with {replicas.get('replicas', 2)} replicas: each would count limits, and "
-            "requests for least-busy, for itself; use gateway.replicas: 1, or gateway.redis: {kind: bundled}"
+            f"gateway.redis: kind none with {replicas.get('replicas', 2)} replicas: each would count limits for "
+            "itself; use gateway.replicas: 1, or gateway.redis: {kind: bundled}"
         )
     ]
 
@@ -241,40 +286,42 @@ def test_litellms_configuration_is_exact():
                     "api_base": "http://vllm-m.llm-serving.svc:8000/v1",
                     "api_key": "os.environ/KEY_VLLM_M",
                     "timeout": 600,
-                    "stream_timeout": 600,
-                    "rpm": 60,
+                    "stream_timeout": 120,
                 },
                 "model_info": {
                     "id": "vllm-m",
-                    "mode": "chat",
-                    "max_input_tokens": 32_768,
                     "input_cost_per_token": 1.651e-07,
                     "output_cost_per_token": 1.742e-06,
+                    "rpm": 60,
                 },
             }
         ],
         "router_settings": {
-            "routing_strategy": "least-busy",
+            "routing_strategy": "simple-shuffle",
             "num_retries": 2,
-            "timeout": 600,
+            "retry_policy": {"TimeoutErrorRetries": 0},
             "allowed_fails": 3,
+            "allowed_fails_policy": {"NotFoundErrorAllowedFails": 10**9, "RateLimitErrorAllowedFails": 10**9},
             "cooldown_time": 10,
-            "enable_pre_call_checks": True,
+            "optional_pre_call_checks": ["enforce_model_rate_limits"],
+            "enable_weighted_failover": True,
             "fallbacks": [],
+            "context_window_fallbacks": [],
+            "fallback_on_unsupported_params": False,
             "redis_host": "os.environ/REDIS_HOST",
             "redis_port": "os.environ/REDIS_PORT",
             "redis_password": "os.environ/REDIS_PASSWORD",
         },
         "litellm_settings": {
-            "callbacks": ["prometheus", "gateway_surface.guard"],
+            "callbacks": ["prometheus", "gateway_surface.guard", "gateway_hooks.hooks"],
             **gateway_metrics.settings(),
-            "drop_params": True,
+            "expose_router_debug_in_errors": False,
             "json_logs": True,
-            "request_timeout": 600,
-            "set_verbose": False,
+            "sse_keepalive_ping_interval_seconds": 15,
         },
         "general_settings": {
             "master_key": "os.environ/LITELLM_MASTER_KEY",
+            "cancel_on_disconnect": True,
             "custom_auth": "gateway_auth.check",
             "custom_auth_run_common_checks": True,
         },
@@ -301,8 +348,46 @@ def test_weights_fallbacks_and_a_database_are_written_where_they_are():
     assert found["router_settings"]["fallbacks"] == [{"m": ["r1"]}]
     assert found["general_settings"] == {
         "master_key": "os.environ/LITELLM_MASTER_KEY",
+        "cancel_on_disconnect": True,
         "database_url": "os.environ/DATABASE_URL",
         "database_connection_pool_limit": 10,
-        "allow_requests_on_db_unavailable": True,
-        "proxy_batch_write_at": 60,
+        "allow_requests_on_db_unavailable": False,
+        "user_api_key_cache_ttl": 300,
     }
+
+
+EVERYONE = "admitEveryone would let anybody in through llm.example.com while Postgres is away"
+
+
+@pytest.mark.parametrize(
+    ("expose", "refused"),
+    [
+        ({}, []),
+        (
+            {"host": "llm.example.com", "expose": {"kind": "gatewayApi", "gatewayName": "public"}},
+            [f"gateway.database.whenAway: {EVERYONE}; use refuse, or gateway.expose: {{kind: none}}"],
+        ),
+    ],
+)
+def test_everyone_is_admitted_only_from_inside_the_cluster(expose, refused):
+    """The setting says what it means, and is refused where the gateway is reached from outside."""
+    database = {"existingSecret": "pg", "whenAway": "admitEveryone"}
+    raw = stack(gateway={"existingSecret": "k", "database": database, **expose})
+    assert refusals(raw) == refused
+    if not refused:
+        plan = planned(raw).gateway
+        general = litellm_config(plan, {"vllm-m": "http://vllm-m"})["general_settings"]
+        assert isinstance(general, dict)
+        assert general["allow_requests_on_db_unavailable"] is True
+
+
+def test_an_overlong_prompt_goes_to_larger_contexts_only():
+    """Of two fallbacks, the one with more context than any server of the model; a smaller one is never asked."""
+    models = {
+        "m": {**SMALL, "fallbacks": ["small", "large"], "canary": {"weight": 10, "contextTokens": 9000}},
+        "small": {**SMALL, "contextTokens": 8800},
+        "large": {**SMALL, "contextTokens": 9001},
+    }
+    raw = stack(gpuPools={"a10": {**A10, "nodes": 20}}, models=models)
+    plan = planned(raw).gateway
+    assert (plan.fallbacks, plan.larger_fallbacks) == ((("m", ("small", "large")),), (("m", ("large",)),))

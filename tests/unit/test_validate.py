@@ -27,7 +27,6 @@ WEIGHTS_KEYS = (
     "storageClass",
 )
 LEFT_OUT = "must be left out when kind is existingClaim: no claim is made and nothing is downloaded"
-STRATEGIES = ("least-busy", "simple-shuffle", "latency-based-routing")
 TAINT_KEY = "key of the taint, e.g. dedicated"
 SECTIONS = sorted(field.alias or name for name, field in StackSettings.model_fields.items())
 
@@ -318,11 +317,15 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             "\"EKS\" is not one of generic, eks, gke, aks, ack; did you mean 'eks'?",
         ),
         (
-            gateway(routingStrategy="leastbusy"),
-            "gateway.routingStrategy",
-            f"\"leastbusy\" is not one of {', '.join(STRATEGIES)}; did you mean 'least-busy'?",
+            gateway(database={"existingSecret": "pg", "whenAway": "refuze"}),
+            "gateway.database.whenAway",
+            "\"refuze\" is not one of refuse, admitEveryone; did you mean 'refuse'?",
         ),
-        (gateway(routingStrategy="x"), "gateway.routingStrategy", f'"x" is not one of {", ".join(STRATEGIES)}'),
+        (
+            gateway(database={"existingSecret": "pg", "whenAway": "x"}),
+            "gateway.database.whenAway",
+            '"x" is not one of refuse, admitEveryone',
+        ),
         (
             stack(images={"overrides": {"vllmm": {"version": "v0.33.0"}}}),
             "images.overrides.vllmm",

@@ -1,0 +1,52 @@
+"""What LiteLLM keeps to itself and belongs to the other side: parameters of a request, one header of an error.
+
+LiteLLM loads this file from beside its configuration (`litellm_settings.callbacks`). See docs/adr/0020.
+
+- vLLM reads more parameters than OpenAI has. LiteLLM hands most of them on, but takes `priority` for a queue of its
+  own, forgets a `tool_choice` without `tools`, which vLLM refuses, turns `thinking` into `reasoning_effort` or into
+  nothing, and knows only OpenAI's for `/v1/responses` and `/v1/completions` (1.109.1, tried). `extra_body` is handed on
+  untouched.
+- The 429 of a model's own limit has `retry-after`, but is answered with `llm_provider-retry-after`, which no client
+  reads (1.109.1, proxy/common_request_processing.py, handle_llm_api_exception).
+"""
+
+from typing import Any
+
+from litellm.integrations.custom_logger import CustomLogger  # pyright: ignore[reportMissingImports] - of the image
+
+ALWAYS = ("priority",)
+# Of vLLM 0.32 and 0.33, entrypoints/openai/responses/protocol.py and completion/protocol.py: what OpenAI does not have.
+OF_ENDPOINT = {
+    "aresponses": (
+        *("cache_salt", "chat_template_kwargs", "ec_transfer_params", "enable_response_messages", "frequency_penalty"),
+        *("ignore_eos", "include_reasoning", "include_stop_str_in_output", "kv_transfer_params", "logit_bias"),
+        *("media_io_kwargs", "min_p", "mm_payload", "mm_processor_kwargs", "presence_penalty"),
+        *("previous_input_messages", "repetition_penalty", "request_id", "return_mm_kwargs", "seed", "session_id"),
+        *("skip_special_tokens", "stop", "stop_token_ids", "structured_outputs", "top_k", "vllm_xargs", "watermarking"),
+    ),
+    "atext_completion": ("response_format",),
+}
+
+
+class Hooks(CustomLogger):
+    """Called by LiteLLM around every request."""
+
+    async def async_pre_call_hook(self, *, data: Any, call_type: str, **_: object) -> Any:
+        """Moves what the server shall have to where LiteLLM hands everything on; returns the request."""
+        moved = (*ALWAYS, *OF_ENDPOINT.get(call_type, ()), *(() if data.get("tools") else ("tool_choice",)))
+        passed = {name: data.pop(name) for name in moved if data.get(name) is not None}
+        if data.get("thinking") is not None:
+            passed["thinking"] = data["thinking"]
+        if passed:
+            data["extra_body"] = {**passed, **(data.get("extra_body") or {})}
+        return data
+
+    async def async_post_call_failure_hook(self, *, original_exception: Exception, **_: object) -> None:
+        """Called with every error before it is answered; the error itself stays what it is."""
+        headers = getattr(getattr(original_exception, "response", None), "headers", None) or {}
+        wait = headers.get("retry-after")
+        if wait and not getattr(original_exception, "headers", None):
+            original_exception.headers = {"retry-after": wait}  # pyright: ignore[reportAttributeAccessIssue] - read there
+
+
+hooks = Hooks()

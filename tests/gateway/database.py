@@ -1,0 +1,199 @@
+"""A real Postgres on loopback with LiteLLM's tables, and what LiteLLM needs to speak to it.
+
+LiteLLM uses Prisma, whose engine is a binary that its publisher's servers hand out. Here the same engine comes as
+WebAssembly from npm (prisma/query_engine.js). `python -m tests.gateway.database` puts it into `.venv-gateway`, once.
+What this does not prove is `prisma migrate deploy`, the migration Job's own command: tables come from the same schema
+by `prisma migrate diff` and psql.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from local.toolchain import VENV
+from tests.gateway.fake_vllm import LOOPBACK, wait_for
+from tests.gateway.proxies import free_port
+from tests.harness import ROOT
+
+SOURCES = Path(__file__).with_name("prisma")
+PLACE = ROOT / ".venv-gateway"
+ENGINE = SOURCES / "query_engine.js"
+# `nobody`: Postgres refuses to run as root.
+UNPRIVILEGED = 65534
+NAME = "litellm"
+# Binaries that Prisma would fetch; of ours it only asks the version.
+STUBS = ("PRISMA_QUERY_ENGINE_BINARY", "PRISMA_QUERY_ENGINE_LIBRARY", "PRISMA_SCHEMA_ENGINE_BINARY")
+
+
+def program(name: str) -> str | None:
+    """Where a program of Postgres is; Debian keeps some of them off PATH."""
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    return shutil.which(name) or next((str(found) for found in installed), None)
+
+
+def missing() -> list[str]:
+    """What has to be installed before there can be a Postgres with LiteLLM's tables."""
+    lacking = [name for name in ("postgres", "initdb", "psql") if program(name) is None]
+    lacking += [name for name in ("node",) if shutil.which(name) is None]
+    return lacking if is_ready() or lacking else [f"{PLACE.name} (made by `make gateway-test`)"]
+
+
+def is_ready() -> bool:
+    """Whether `.venv-gateway` is there and made from these sources for this LiteLLM."""
+    stamp = PLACE / ".stamp"
+    return stamp.is_file() and stamp.read_text("utf-8") == _digest()
+
+
+def prepare() -> None:
+    """Makes `.venv-gateway`: Prisma's packages of npm and PyPI, and the Python client for LiteLLM's schema."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    PLACE.mkdir()
+    for file in SOURCES.glob("*"):
+        shutil.copy(file, PLACE)
+    uv = Path(sys.executable).with_name("uv")
+    packages = ["--python", str(VENV / "bin" / "python"), "--target", str(PLACE / "python"), "--no-deps"]
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+    _run([str(uv), "pip", "install", "--quiet", *packages, "-r", str(SOURCES / "requirements.txt")])
+    _run([str(VENV / "bin" / "python"), "-m", "prisma", "generate", "--schema", str(_schema())])
+    (PLACE / ".stamp").write_text(_digest(), encoding="utf-8")
+
+
+def environment(url: str = "postgresql://127.0.0.1/none") -> dict[str, str]:
+    """Variables for LiteLLM, or for Prisma's own commands, in place of what an image has built in."""
+    return {
+        "DATABASE_URL": url,
+        "PATH": f"{PLACE / 'python' / 'bin'}:{VENV / 'bin'}:{os.environ['PATH']}",
+        "PRISMA_BINARY_CACHE_DIR": str(PLACE),
+        "PYTHONPATH": str(PLACE / "python"),
+        "QUERY_ENGINE_MODULES": str(PLACE / "node_modules"),
+        **dict.fromkeys(STUBS, str(ENGINE)),
+    }
+
+
+def _schema() -> Path:
+    return next(VENV.glob("lib/python3*/site-packages/litellm/proxy/schema.prisma"))
+
+
+def _digest() -> str:
+    parts = [file.read_bytes() for file in (*sorted(SOURCES.glob("*")), _schema())]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _run(words: Sequence[str], url: str | None = None) -> str:
+    more = environment(url) if url else environment()
+    done = subprocess.run(words, cwd=PLACE, env={**os.environ, **more}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
+    return done.stdout
+
+
+class Postgres:
+    """A Postgres with LiteLLM's tables; `freeze` and `thaw` stop and continue all its processes."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
+        self._process: subprocess.Popen[Any] | None = None
+        self._user: dict[str, Any] = {}
+        if os.getuid() == 0:
+            self._user = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
+
+    @property
+    def url(self) -> str:
+        """For LiteLLM's Secret."""
+        return f"postgresql://postgres@{LOOPBACK}:{self.port}/{NAME}"
+
+    def create(self) -> None:
+        """A new cluster with LiteLLM's tables, started."""
+        if self._user:
+            os.chown(self.folder, UNPRIVILEGED, UNPRIVILEGED)
+        words = [str(program("initdb")), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-N"]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self._user)
+        self.start()
+        self.sql(f"CREATE DATABASE {NAME}", database="postgres")
+        node = ["node", "node_modules/prisma-6/build/index.js", "migrate", "diff", "--from-empty", "--script"]
+        script = _run([*node, "--to-schema-datamodel", str(_schema()), "--config", "prisma.config.mjs"], self.url)
+        self.sql(script)
+
+    def start(self, *options: str) -> None:
+        """Starts it, with further settings as `name=value`, and waits until it answers."""
+        (self.folder / "data" / "standby.signal").unlink(missing_ok=True)
+        self._launch(*options)
+        wait_for(self._answers, 30, "Postgres answers")
+
+    def _launch(self, *options: str) -> None:
+        settings = ["fsync=off", "unix_socket_directories=", f"listen_addresses={LOOPBACK}", *options]
+        words = [str(program("postgres")), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        words += [word for setting in settings for word in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                words, stdout=log, stderr=log, cwd=self.folder, start_new_session=True, **self._user
+            )
+
+    def start_recovering(self) -> None:
+        """Starts it as a standby that never gets what it waits for: it listens, and refuses everybody with 57P03."""
+        (self.folder / "data" / "standby.signal").touch()
+        self._launch("hot_standby=off")
+        wait_for(lambda: "starting up" in self._refusal() or "not accepting" in self._refusal(), 30, "it refuses")
+
+    def _refusal(self) -> str:
+        return subprocess.run(self._psql("postgres", "SELECT 1"), check=False, capture_output=True, text=True).stderr
+
+    def _answers(self) -> bool:
+        words = self._psql("postgres", "SELECT 1")
+        return subprocess.run(words, check=False, capture_output=True, input="").returncode == 0
+
+    def stop(self) -> None:
+        """Breaks all connections and ends it at once, as a node that fails does."""
+        if self._process:
+            self.thaw()
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(60)
+            self._process = None
+
+    def processes(self) -> list[int]:
+        """The server and everything it started."""
+        assert self._process is not None, "it runs"
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self._process.pid)], check=False, capture_output=True, text=True
+        )
+        return [self._process.pid, *(int(word) for word in children.stdout.split())]
+
+    def freeze(self) -> None:
+        """As a node that died or a network that swallows everything: connections stay, nothing is answered."""
+        for process in self.processes():
+            os.kill(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        for process in self.processes():
+            os.kill(process, signal.SIGCONT)
+
+    def sql(self, text: str, database: str = NAME) -> str:
+        """Runs SQL; returns what it selects, a line per row, columns separated by `|`."""
+        words = self._psql(database)
+        done = subprocess.run(words, check=False, capture_output=True, text=True, input=text)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout.strip()
+
+    def _psql(self, database: str, text: str | None = None) -> list[str]:
+        where = ["-h", LOOPBACK, "-p", str(self.port), "-U", "postgres", "-d", database]
+        return [str(program("psql")), *where, "-qAtX", "-v", "ON_ERROR_STOP=1", *(["-c", text] if text else [])]
+
+    def close(self) -> None:
+        """Ends it and removes its files."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    if not is_ready():
+        sys.stderr.write(f"making {PLACE.name} (Prisma without its binaries, 150 MB) ...\n")
+        prepare()
