@@ -44,6 +44,12 @@ def _production() -> str:
     return "\n\n".join(shown)
 
 
+def _expected() -> str:
+    """What the development stack expects of its cluster, with the commands."""
+    blocks = _run("preview", "--stack", "dev").rstrip().split("\n\n")
+    return next(block for block in blocks if block.startswith("Expected on the cluster "))
+
+
 def _calculator() -> str:
     return _run("planning", "--model", "Qwen/Qwen3-14B", "--gpu", "nvidia-a10", "--gpus", "2").rstrip()
 
@@ -95,6 +101,7 @@ def _refusal(pool: str, model: str) -> str:
 
 PRINTED: Mapping[str, Callable[[], str]] = {
     "preview": _production,
+    "expected": _expected,
     "calculator": _calculator,
     "refusals": _refusals,
     "supported": supported.summary,
@@ -102,6 +109,7 @@ PRINTED: Mapping[str, Callable[[], str]] = {
 # Pages that are written whole.
 PAGES: Mapping[Path, Callable[[], str]] = {
     reference.PAGE: reference.configuration,
+    reference.CHINESE_PAGE: reference.chinese_configuration,
     supported.PAGE: supported.page,
 }
 # A block of code, or else a table, which ends at the next blank line.

@@ -1,7 +1,7 @@
-"""The configuration reference, written from the settings themselves.
+"""The configuration reference, written from the settings themselves, and its translation.
 
-Every sentence and every word of the page goes through one function, so that a translation can be a table of the same
-sentences, never a second page.
+Every sentence and every word of the page goes through one function. A translation is a table of the same sentences
+(`docs/zh/configuration.yaml`), never a second page: what it lacks, or says of a sentence that is gone, is found.
 """
 
 import json
@@ -29,6 +29,8 @@ from settings.schema import StackSettings
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
+CHINESE_PAGE = ROOT / "docs" / "zh" / "configuration.md"
+CHINESE = ROOT / "docs" / "zh" / "configuration.yaml"
 TITLE = "Configuration"
 GENERATED = "Generated from settings/schema.py by `make docs`. Change the descriptions there, not here."
 PREFACE = (
@@ -72,6 +74,24 @@ Said = Callable[[str], str]
 def configuration(said: Said = str) -> str:
     """The whole page; `said` turns an English sentence or word into that of another language."""
     return "".join(_Reference(said).page())
+
+
+def sentences() -> list[str]:
+    """Every sentence and word of the page, in its order, each once: what a translation has to have."""
+    found: dict[str, None] = {}
+    configuration(lambda text: str(found.setdefault(text) or text))
+    return list(found)
+
+
+def chinese() -> Mapping[str, str]:
+    """The table of the translation: English → Chinese."""
+    return yaml.safe_load(CHINESE.read_text(encoding="utf-8"))
+
+
+def chinese_configuration() -> str:
+    """The page in Chinese; a sentence without translation stays English, and a test finds it."""
+    table = chinese()
+    return configuration(lambda text: table.get(text, text))
 
 
 class _Reference:

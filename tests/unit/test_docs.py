@@ -4,6 +4,7 @@ Does not prove that a sentence is true, nor that links to other sites lead anywh
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from catalog import load_catalog
-from docs import pictures, supported
+from docs import pictures, reference, supported
 from docs.generate import BLOCK, PRINTED, READMES, renewed
 from docs.generate import PAGES as PAGES_WRITTEN
 from docs.pictures import PICTURES
@@ -149,6 +150,53 @@ def test_both_readmes_quote_the_same_commands():
         for name in ("README.md", "README.zh-CN.md")
     ]
     assert blocks[0] == blocks[1]
+
+
+# Pages that exist in both languages beside the READMEs: those that the Chinese README links first.
+TRANSLATED = ("configuration.md", "operations.md", "runbook.md")
+# What is the same in every language: inline code, numbers of headings, and whole blocks of code.
+CODE = re.compile(r"`[^`\n]+`")
+
+
+def sections(page: Path) -> list[str]:
+    """The page cut at its headings, blocks of code left out."""
+    return re.split(r"^#{1,6} .*$", prose(page), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translated_page_has_the_same_headings(name: str):
+    """As many, of the same levels, in the same order; what is a name, an alert or a key, is the same word."""
+    english, chinese = (HEADING.findall(prose(ROOT / "docs" / folder / name)) for folder in (".", "zh"))
+    assert [level for level, _ in english] == [level for level, _ in chinese]
+    named = [title for _, title in english if title.startswith(("`", "LLM"))]
+    assert [title for _, title in chinese if title.startswith(("`", "LLM"))] == named
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_translated_page_names_the_same_keys_and_commands(name: str):
+    """Section by section, the same inline code as often, the same rows in tables, and the same blocks of code."""
+    english, chinese = (ROOT / "docs" / folder / name for folder in (".", "zh"))
+    differing = []
+    for here, there in zip(sections(english), sections(chinese), strict=True):
+        left, right = ((Counter(CODE.findall(text)), text.count("\n|")) for text in (here, there))
+        if left != right:
+            differing.append((left[0] - right[0], right[0] - left[0], left[1], right[1]))
+    assert differing == []
+    blocks = [FENCE.findall(page.read_text(encoding="utf-8")) for page in (english, chinese)]
+    assert blocks[0] == blocks[1]
+
+
+def test_every_sentence_of_the_reference_is_translated_and_no_other():
+    """Who adds or changes a key adds or changes its line in docs/zh/configuration.yaml."""
+    wanted, known = reference.sentences(), reference.chinese()
+    assert [text for text in wanted if text not in known] == []
+    assert [text for text in known if text not in wanted] == []
+
+
+def test_the_chinese_readme_links_the_chinese_pages():
+    """Whoever reads Chinese stays in Chinese where there is a page."""
+    links = LINK.findall(prose(ROOT / "README.zh-CN.md"))
+    assert [link for link in links if link.partition("#")[0] in [f"docs/{name}" for name in TRANSLATED]] == []
 
 
 def test_the_project_file_declares_every_key_and_says_what_it_is_for():
