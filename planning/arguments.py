@@ -256,6 +256,8 @@ FORMS = {
         "a number, with k, M, G or T at most",
     ),
     "json": (_json, "JSON"),
+    # as vLLM tells them apart (union_dict_and_str, vllm/engine/arg_utils.py, 0.33.0)
+    "json-or-str": (lambda text: _json(text) or not re.fullmatch(r"(?s)\s*{.*}\s*", text), "JSON, or no braces"),
 }
 
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
@@ -36,6 +36,8 @@ NUMBER = r"(?<![\d,.])(-?(?:\d[\d,]*+(?:\.\d++)?+|\.\d++))"
 LARGEST = 10**15
 # Bytes of a log and characters of a line that are read, and of a value that is taken from it.
 MOST_LOG_CHARACTERS, LONGEST_LINE, LONGEST_VALUE = 256 * 2**20, 16_384, 200
+# Lines of interest, of which a start has some hundred.
+MOST_LINES = 100_000
 # Figure → every spelling of its line, newest first. With several ranks the fullest GPU decides: see WORST.
 LINES: Mapping[str, tuple[str, ...]] = {
     # v1/worker/gpu/model_runner.py; 0.11–0.14 "… GiB and … seconds", 0.8 "… GB and …"
@@ -183,11 +185,9 @@ class Comparison:
 def read(lines: Iterable[str]) -> Log:
     """The last start a log has: a new line of arguments begins another one."""
     log = Log()
-    for raw in lines:
-        if not WORTH_READING.search(raw):
-            continue
+    for raw in islice(filter(WORTH_READING.search, lines), MOST_LINES):
         # what a terminal would obey is none of the log's figures
-        line = "".join(c for c in COLOUR.sub("", raw[:LONGEST_LINE]) if c.isprintable() or c == "\t")
+        line = "".join(c for c in COLOUR.sub("", raw) if c.isprintable() or c == "\t")
         if found := VERSION.search(line):
             log.version = next(group for group in found.groups() if group)[:LONGEST_VALUE]
         if found := ARGUMENTS.search(line):

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from preview.manifests import Manifest, foreign_files, manifests, write
@@ -23,12 +24,15 @@ def show(directory: Path | None, stack: str | None, *, as_json: bool, out: Path 
     stacks = project.chosen(stack)
     places = {name: out if stack is not None else out / name for name in stacks} if out is not None else {}
     for place in places.values():
-        if foreign := foreign_files(place):
+        with _refusing(place):
+            foreign = foreign_files(place)
+        if foreign:
             raise UsageError(f"--out {place} holds {foreign[0]}, which no preview wrote; choose an empty directory")
     done = [(rendering, manifests(rendering.records)) for rendering in (render(project, name) for name in stacks)]
     for rendering, found in done:
         if not rendering.refused and rendering.stack in places:
-            write(found, places[rendering.stack], rendering.stack)
+            with _refusing(places[rendering.stack]):
+                write(found, places[rendering.stack], rendering.stack)
     if as_json:
         documents = [document(rendering, found) for rendering, found in done]
         shown = documents[0] if stack is not None else {"stacks": documents}
@@ -36,6 +40,15 @@ def show(directory: Path | None, stack: str | None, *, as_json: bool, out: Path 
     else:
         _report(done, places)
     return report_refusals([rendering for rendering, _ in done])
+
+
+@contextmanager
+def _refusing(place: Path) -> Iterator[None]:
+    """A folder that cannot be read or written is wrong usage."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"--out {place}: {(error.strerror or 'cannot be written').lower()}") from None
 
 
 def report_refusals(renderings: Sequence[Rendering]) -> int:

@@ -39,7 +39,7 @@ class Problem:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", said(self.path, LONGEST_PATH))
+        object.__setattr__(self, "path", said(self.path, LONGEST_PATH) or '""')
         object.__setattr__(self, "message", said(self.message, LONGEST_MESSAGE))
 
     def __str__(self) -> str:

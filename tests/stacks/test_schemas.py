@@ -4,21 +4,16 @@ Unknown fields are errors, as they are for the API server's strict field validat
 are code or CEL on a cluster, admission webhooks, and the values of Helm charts.
 """
 
-from functools import cache
 from typing import Any
 
-import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from kubernetes_validate import utils
 
 from tests.harness import CRDS, VARIANTS, every_stack, planned_jobs, rendered, stack
+from tests.schemas import WITHOUT_SCHEMA, crd_schemas, faults, is_custom
 
 EVERY = pytest.mark.parametrize("name", every_stack())
-# GKE's ComputeClass is not among the collected schemas: Google publishes none.
-WITHOUT_SCHEMA = {"ComputeClass"}
-BUILT_IN = {"", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io"}
 HAVE_CRDS = pytest.mark.skipif(
     not CRDS.is_dir(), reason="the folder ../shared/crds is not there: custom resources were not checked"
 )
@@ -31,55 +26,6 @@ DEPLOYMENT = {
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i:1.0.0"}]}},
     },
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _schemas_read_once():
-    """The package reads megabytes of JSON for every object; here each file is read once."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(utils, "schema_contents", cache(utils.schema_contents))
-        yield
-
-
-@cache
-def crd_schemas() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
-    """(apiVersion, kind) → validator that allows no unknown field."""
-    found = {}
-    for file in sorted(CRDS.glob("*.yaml")):
-        for definition in yaml.load_all(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if not definition or definition["kind"] != "CustomResourceDefinition":
-                continue
-            spec = definition["spec"]
-            for version in spec["versions"]:
-                schema = closed(version["schema"]["openAPIV3Schema"])
-                key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-                found[key] = jsonschema.Draft202012Validator(schema)
-    return found
-
-
-def closed(schema: Any) -> Any:
-    """An OpenAPI schema as JSON schema without unknown fields, except where the CRD keeps them."""
-    if isinstance(schema, list):
-        return [closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {
-        key: value if key in ("enum", "default", "required", "example") else closed(value)
-        for key, value in schema.items()
-    }
-    properties = schema.get("properties")
-    if isinstance(properties, dict) and "type" in schema:
-        result["properties"] = {name: closed(item) for name, item in properties.items()}
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            result.setdefault("additionalProperties", False)
-    if schema.get("nullable") and isinstance(schema.get("type"), str):
-        result["type"] = [schema["type"], "null"]
-    return result
-
-
-def is_custom(body: Any) -> bool:
-    """Whether an object's kind is defined by a CRD."""
-    return body["apiVersion"].rpartition("/")[0] not in BUILT_IN
 
 
 def bodies(name: str, *, custom: bool) -> list[Any]:
@@ -96,6 +42,13 @@ def test_objects_meet_the_schema_of_the_planned_kubernetes_version(name: str):
     kinds = {body["kind"] for body in found}
     assert {"Deployment", "Service", "NetworkPolicy", "PodDisruptionBudget"} <= kinds
     assert ("Job" in kinds) == any(planned_jobs(rendered(name).plan).values())
+
+
+@EVERY
+def test_objects_keep_the_rules_that_no_schema_has(name: str):
+    """Names, labels, quantities, numbers of 32 bits, and the size of annotations; releases included."""
+    deployed = rendered(name)
+    assert [fault for item in deployed.manifests for fault in faults(item, deployed.plan.kubernetes)] == []
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,12 @@ def test_a_broken_section_does_not_hide_what_planning_finds(section, broken):
     assert lines[1:] == refusals(serving(contextTokens=10**6))
 
 
+def test_what_follows_from_a_broken_section_is_not_said():
+    """A number of replicas that is none is not taken for the default, which would be one too many without a Redis."""
+    raw = stack(gateway={"existingSecret": "k", "replicas": 0, "redis": {"kind": "none"}})
+    assert refusals(raw) == ["gateway.replicas: 0 must be at least 1"]
+
+
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
@@ -236,16 +242,16 @@ def test_of_very_many_problems_the_first_are_said():
 
 def test_a_long_word_is_not_compared_with_every_known_one():
     """300 kB against a list takes no time, and offers the list."""
-    began = time.perf_counter()
+    began = time.process_time()
     assert nearest("x" * 300_000, ["abc"]) == "; known: abc"
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_more_models_or_pools_than_can_be_planned_are_refused():
     """With the most there may be; 3,000 of them at once, in no time."""
     pools = {f"p{number}": {"gpu": "nvidia-a10", "nodes": 4, "gpusPerNode": 2} for number in range(3000)}
     models = {f"m{number}": {**MODEL, "pool": f"p{number}"} for number in range(3000)}
-    began = time.perf_counter()
+    began = time.process_time()
     lines = refusals(stack(gpuPools=pools, models=models))
     assert lines == ["gpuPools: has 3,000 entries; at most 64", "models: has 3,000 entries; at most 100"]
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -63,6 +63,7 @@ def test_a_secret_is_recognised_and_hidden(text, what, shown):
         "sha256:" + "ab12" * 16,
         "vllm/vllm-openai:v0.33.0@sha256:" + "ab12" * 16,
         "reg:5000/vllm:v1@sha256:" + "0" * 64,
+        "redis:8.10.1-trixie@sha256:" + "0" * 64,
         "Qwen/Qwen3-14B-AWQ",
         "deepseek-ai/DeepSeek-R1-0528",
         "https://hf-mirror.com",
@@ -121,7 +122,7 @@ def test_masking_is_done_once(text):
 def test_looking_takes_no_time(unit):
     """Text of the greatest length, made of beginnings, is looked through in a moment."""
     text = (unit * 65_536)[:65_536]
-    began = time.perf_counter()
+    began = time.process_time()
     recognised(text)
     masked(text)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
