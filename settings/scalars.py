@@ -16,6 +16,8 @@ MOST_NODES = 5_000
 MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
 # Models and pools of one stack: each is planned with all others in sight, and shown on a page of its own.
 MOST_MODELS, MOST_POOLS = 100, 64
+# Taints of a pool's nodes; every pod of the pool carries a toleration of each, and real nodes have a handful.
+MOST_TOLERATIONS = 50
 # A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.
 LONGEST_S = 7 * 24 * 3600
 # vLLM's counters of tokens are of 32 bits; the longest context of any model has ten million (Llama 4 Scout).
@@ -183,6 +185,10 @@ RoleName = Annotated[str, AfterValidator(_role)]
 DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32, le=16_384)]
 # A client of a hub hashes and buffers several files at a time.
 DownloadGib = Annotated[int, BeforeValidator(_number), Field(ge=4, le=1024)]
+# Gigabytes: what a gateway keeps of its requests in memory, and far more than one event loop ever fills.
+GatewayGib = Annotated[PositiveInt, Field(le=256)]
+# A pod that starts anew does not serve meanwhile; a fifth more than the most is still a number of 32 bits.
+RequestsServed = Annotated[int, BeforeValidator(_number), Field(ge=1000, le=1_000_000_000)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
 # Seconds an autoscaler may look back, and between two of its steps (Kubernetes API, HPAScalingRules, HPAScalingPolicy).
 # KEDA hands both on to an autoscaler of Kubernetes, where a larger one would leave the server without any.

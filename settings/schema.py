@@ -18,6 +18,7 @@ from settings.scalars import (
     MOST_NODE_GPUS,
     MOST_NODES,
     MOST_POOLS,
+    MOST_TOLERATIONS,
     Argument,
     ChartSource,
     CommitSha,
@@ -26,6 +27,7 @@ from settings.scalars import (
     DiskGib,
     DnsName,
     DownloadGib,
+    GatewayGib,
     HostName,
     ImageReference,
     LabelValue,
@@ -48,6 +50,7 @@ from settings.scalars import (
     ReleaseName,
     Replicas,
     Repository,
+    RequestsServed,
     Retries,
     RoleName,
     ScalingPeriod,
@@ -225,6 +228,7 @@ class PoolSettings(Section):
     )
     tolerations: list[Toleration] = Field(
         default_factory=list,
+        max_length=MOST_TOLERATIONS,
         description="taints of the nodes that the pool's pods, and the GPU Operator's, tolerate beside nvidia.com/gpu; "
         "named nodes (provisioning.kind existing) then keep their taints, and get none",
     )
@@ -675,10 +679,8 @@ class GatewaySettings(Section):
     retries: Retries = Field(
         default=2, description="how often a server is asked again after an error; never after a timeout"
     )
-    memory_gib: Annotated[PositiveInt, Field(le=256)] | None = Field(
-        default=None, description="memory of one gateway pod, GiB; default 4"
-    )
-    restart_after_requests: Annotated[int, Field(ge=1000, le=1_000_000_000)] | None = Field(
+    memory_gib: GatewayGib | None = Field(default=None, description="memory of one gateway pod, GiB; default 4")
+    restart_after_requests: RequestsServed | None = Field(
         default=None,
         description="requests after which a gateway pod starts anew, a fifth earlier or later, drained; default: never",
     )

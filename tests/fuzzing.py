@@ -6,8 +6,8 @@ Every strategy is deterministic under `derandomize`. Nothing here knows what is 
 import json
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from hypothesis import strategies as st
@@ -146,13 +146,22 @@ def fields(model: type[BaseModel] = StackSettings, path: tuple[str, ...] = ()) -
 
 
 def _below(annotation: Any, path: tuple[str, ...]) -> Iterator[tuple[type[BaseModel], tuple[str, ...]]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation, path
-    elif get_origin(annotation) is dict:
-        yield from _below(get_args(annotation)[1], (*path, "*"))
+    for kind in _kinds(annotation):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind, path
+        elif get_origin(kind) is dict:
+            yield from _below(get_args(kind)[1], (*path, "*"))
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The kinds that an annotation allows, without bounds: of `PositiveInt | None`, int."""
+    if get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
     elif get_origin(annotation) in (UnionType, Union):
         for member in get_args(annotation):
-            yield from _below(member, path)
+            yield from _kinds(member)
+    elif annotation is not NoneType:
+        yield annotation
 
 
 FIELDS = tuple(fields())
@@ -165,23 +174,36 @@ TREES = st.recursive(
 )
 
 
-def typed(annotation: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - a table
+def typed(annotation: Any) -> st.SearchStrategy[Any]:
     """Values of the kind a field has, at and beyond its ends, and some of another kind."""
-    kinds = [arg for arg in (annotation, *get_args(annotation)) if arg is not None]
-    if get_origin(annotation) is Literal:
-        return st.sampled_from(get_args(annotation)) | SCALARS
-    if any(kind is bool for kind in kinds):
+    return st.one_of([_of_kind(kind) for kind in _kinds(annotation)])
+
+
+def _of_kind(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - a table
+    if get_origin(kind) is Literal:
+        return st.sampled_from(get_args(kind)) | SCALARS
+    if kind is bool:
         return st.booleans() | SCALARS
-    if any(kind in (int, float) for kind in kinds):
+    if kind in (int, float):
         return st.integers(1, 200) | st.sampled_from(NUMBERS) | SCALARS
-    if any(kind is str for kind in kinds):
+    if kind is str:
         return st.sampled_from(TEXTS) | st.from_regex(r"[a-z0-9.:/@_-]{1,20}", fullmatch=True)
-    if get_origin(annotation) is list:
-        return st.lists(st.sampled_from(TEXTS), max_size=3) | SCALARS
-    if get_origin(annotation) is dict:
+    if get_origin(kind) is list:
+        return st.lists(typed(get_args(kind)[0]), max_size=3) | SCALARS
+    if get_origin(kind) is dict:
         keys = st.sampled_from(TEXTS) | st.from_regex(r"[a-zA-Z_./-]{1,12}", fullmatch=True)
-        return st.dictionaries(keys, st.sampled_from(TEXTS), max_size=3) | TREES
-    return TREES
+        return st.dictionaries(keys, typed(get_args(kind)[1]), max_size=3) | TREES
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return _section(kind) | TREES
+    raise TypeError(f"a field of a stack file is of a kind that nothing is drawn for: {kind}")
+
+
+def _section(model: type[BaseModel]) -> st.SearchStrategy[Any]:
+    """All fields that a section needs, and any of those it may have."""
+    known = {field.alias or name: field for name, field in model.model_fields.items()}
+    needed = {name: typed(field.annotation) for name, field in known.items() if field.is_required()}
+    others = {name: typed(field.annotation) for name, field in known.items() if not field.is_required()}
+    return st.fixed_dictionaries(needed, optional=others)
 
 
 @st.composite

@@ -286,6 +286,11 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             "gpuPools.a10.tolerations[0]",
             'value must be left out with operator Exists; leave operator out to ask for "ml"',
         ),
+        (pool(tolerations=[{"key": "x"}] * 51), "gpuPools.a10.tolerations", "has 51 entries; at most 50"),
+        (stack(gateway={"memoryGib": 257}), "gateway.memoryGib", "257 must be at most 256"),
+        (stack(gateway={"memoryGib": True}), "gateway.memoryGib", "true must be a number"),
+        (stack(gateway={"restartAfterRequests": 999}), "gateway.restartAfterRequests", "999 must be at least 1000"),
+        (stack(gateway={"restartAfterRequests": 2**31}), "gateway.restartAfterRequests", "is too large a number"),
         (pool(tolerations=[{"value": "ml"}]), "gpuPools.a10.tolerations[0].key", f"is missing: {TAINT_KEY}"),
         (
             pool(tolerations=[{"key": "x", "effects": "NoExecute"}]),
