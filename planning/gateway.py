@@ -13,6 +13,7 @@ from planning.timing import (
     SHUTDOWN_MARGIN_S,
     all_tries_s,
     first_token_timeout_s,
+    gateway_drain_s,
 )
 from settings.problems import Problem, nearest
 from settings.schema import (
@@ -158,6 +159,7 @@ def gateway(
     silence = _silence(wanted, servers, timeout, reasons, problems)
     chain = max((_chain(name, servers, dict(fallbacks)) for name in settings.models), default=1)
     longest_s = all_tries_s(chain, wanted.retries, timeout_s=timeout, first_token_timeout_s=silence)
+    drain = gateway_drain_s(longest_s, timeout)
     reasons["routeTimeoutS"] = (
         f"{chain} × {wanted.retries + 1} tries of {timeout} s, the pauses between them, and {ROUTE_MARGIN_S} s"
     )
@@ -183,8 +185,8 @@ def gateway(
         memory_gib=wanted.memory_gib or MEMORY_GIB,
         restart_after_requests=wanted.restart_after_requests,
         pre_stop_s=PRE_STOP_S,
-        drain_s=timeout,
-        termination_grace_s=PRE_STOP_S + timeout + SHUTDOWN_MARGIN_S,
+        drain_s=drain,
+        termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
         reasons=reasons,
     )

@@ -38,6 +38,9 @@ SLOWEST_PREFILL_TOKENS_PER_S = 500
 # Longest pause between two tries of one server (LiteLLM 1.109.1, litellm/utils.py, _calculate_retry_after: 0.5 s,
 # doubled, at most 8 s; vLLM sends no Retry-After).
 LONGEST_BACK_OFF_S = 8
+# A gateway that stops waits for what runs. Who replaces its node waits too, and may not be held for longer by a request
+# that goes from one failing server to the next.
+LONGEST_GATEWAY_DRAIN_S = 3600
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,14 @@ def all_tries_s(servers: int, retries: int, *, timeout_s: int, first_token_timeo
     tries = servers * (retries + 1)
     longest = max(tries * timeout_s, tries * first_token_timeout_s + timeout_s)
     return longest + servers * retries * LONGEST_BACK_OFF_S
+
+
+def gateway_drain_s(longest_s: int, timeout_s: int) -> int:
+    """Seconds a gateway that stops lets its requests run: all tries of one, at most an hour, never less than one try.
+
+    `longest_s`: of `all_tries_s`; `timeout_s`: a whole answer of one try. A pod without requests ends at once.
+    """
+    return min(longest_s, max(timeout_s, LONGEST_GATEWAY_DRAIN_S))
 
 
 def download_s(disk_bytes: int, download_mib_per_s: int) -> int:

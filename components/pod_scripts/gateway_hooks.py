@@ -8,6 +8,10 @@ LiteLLM loads this file from beside its configuration (`litellm_settings.callbac
   untouched.
 - The 429 of a model's own limit has `retry-after`, but is answered with `llm_provider-retry-after`, which no client
   reads (1.109.1, proxy/common_request_processing.py, handle_llm_api_exception).
+- Tokens of a limit are counted under the server's model, which LiteLLM leaves out of what it logs of a stream, so that
+  streams were not counted at all (1.109.1, router_utils/pre_call_checks/model_rate_limit_check.py, tried).
+- Tries, times and fallbacks are the stack's: what a request says of them, in its body or in `x-litellm-…` headers that
+  LiteLLM has moved there, would outlast the route and hold servers for longer than anybody planned.
 """
 
 from typing import Any
@@ -27,12 +31,26 @@ OF_ENDPOINT = {
     "atext_completion": ("response_format",),
 }
 
+# What the router and its calls read of a request (1.109.1, router_python_core.py, types/router.py).
+NOT_A_CLIENTS = (
+    *("num_retries", "max_retries", "retry_policy", "retry_strategy", "model_group_retry_policy", "retry_after"),
+    *("timeout", "stream_timeout", "request_timeout", "ttft_timeout", "stream_chunk_timeout", "cooldown_time"),
+    *("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks", "max_fallbacks"),
+    *("context_window_fallback_dict", "fallback_depth", "include_fallback_errors"),
+    *("mock_response", "mock_tool_calls", "mock_delay", "mock_timeout", "mock_testing_rate_limit_error"),
+    *("mock_testing_fallbacks", "mock_testing_context_fallbacks", "mock_testing_content_policy_fallbacks"),
+    *("specific_deployment", "rpm", "tpm", "weight", "max_parallel_requests", "custom_llm_provider"),
+    "router_settings_override",
+)
+
 
 class Hooks(CustomLogger):
     """Called by LiteLLM around every request."""
 
     async def async_pre_call_hook(self, *, data: Any, call_type: str, **_: object) -> Any:
         """Moves what the server shall have to where LiteLLM hands everything on; returns the request."""
+        for name in NOT_A_CLIENTS:
+            data.pop(name, None)
         moved = (*ALWAYS, *OF_ENDPOINT.get(call_type, ()), *(() if data.get("tools") else ("tool_choice",)))
         passed = {name: data.pop(name) for name in moved if data.get(name) is not None}
         if data.get("thinking") is not None:
@@ -40,6 +58,15 @@ class Hooks(CustomLogger):
         if passed:
             data["extra_body"] = {**passed, **(data.get("extra_body") or {})}
         return data
+
+    async def async_logging_hook(self, kwargs: Any, result: Any, call_type: str) -> tuple[Any, Any]:  # noqa: ARG002
+        """Called before an answer is logged and its tokens are counted; returns what is logged."""
+        hidden = (kwargs.get("standard_logging_object") or {}).get("hidden_params")
+        said = kwargs.get("litellm_params") or {}
+        metadata = {**(said.get("litellm_metadata") or {}), **(said.get("metadata") or {})}
+        if hidden is not None and not hidden.get("litellm_model_name"):
+            hidden["litellm_model_name"] = metadata.get("deployment")
+        return kwargs, result
 
     async def async_post_call_failure_hook(self, *, original_exception: Exception, **_: object) -> None:
         """Called with every error before it is answered; the error itself stays what it is."""

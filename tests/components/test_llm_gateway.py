@@ -132,7 +132,7 @@ def test_the_proxy_container_is_closed_and_drained():
         "AIOHTTP_KEEPALIVE_TIMEOUT": "0",
         "DISABLE_ADMIN_UI": "True",
         "DISABLE_SCHEMA_UPDATE": "true",
-        "GRACEFUL_SHUTDOWN_TIMEOUT": "600",
+        "GRACEFUL_SHUTDOWN_TIMEOUT": "1816",
         "GATEWAY_METRICS_HOST": "0.0.0.0",
         "GATEWAY_METRICS_PORT": "4002",
         "HOME": "/tmp",
@@ -153,7 +153,7 @@ def test_the_proxy_container_is_closed_and_drained():
     }
     assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("http", 4000), ("metrics", 4002)]
     assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
-    assert proxy(deployed)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 15 + 600 + 15
+    assert proxy(deployed)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 15 + 1816 + 15
 
 
 def test_probes_ask_the_health_paths_that_need_no_key():

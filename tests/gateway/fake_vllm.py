@@ -187,7 +187,11 @@ class Server:
             await _event(writer, _chunk(call, text, last=position == len(how.chunks) - 1))
             if how.between_s:
                 await asyncio.sleep(how.between_s)
-        if (call.body.get("stream_options") or {}).get("include_usage"):
+        if call.path.endswith("/responses"):
+            await _event(
+                writer, {"type": "response.completed", "sequence_number": 0, "response": _completion(call, how)}
+            )
+        elif (call.body.get("stream_options") or {}).get("include_usage"):
             await _event(writer, {**_chunk(call, None, last=False), "choices": [], "usage": _usage(call, how)})
         await _event(writer, "[DONE]")
         writer.write(b"0\r\n\r\n")
@@ -253,6 +257,9 @@ def _chunk(call: Call, text: str | None, *, last: bool) -> dict[str, Any]:
     if call.path.endswith("/chat/completions"):
         choice = {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": reason}
         return {**_common(call, "chat.completion.chunk"), "choices": [choice]}
+    if call.path.endswith("/responses"):
+        place = {"item_id": "m", "output_index": 0, "content_index": 0, "sequence_number": 0}
+        return {"type": "response.output_text.delta", "delta": text, **place}
     return {**_common(call, "text_completion"), "choices": [{"index": 0, "text": text, "finish_reason": reason}]}
 
 

@@ -1,6 +1,7 @@
 """The stacks of this tier: small stack files whose gateways are rendered as every other stack's is."""
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from tests.gateway.backing import Redis
@@ -18,8 +19,20 @@ KEYS: dict[str, str] = {
 REQUEST_TIMEOUT_S, FIRST_TOKEN_TIMEOUT_S = 6, 3
 # The model whose server has several pods.
 SPREAD = "spread"
+# Last part of the paths that answer in words, also as streams → a request to them, without its model.
+ANSWERING: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": [{"role": "user", "content": "x"}]},
+    "completions": {"prompt": "x"},
+    "messages": {"max_tokens": 9, "messages": [{"role": "user", "content": "x"}]},
+    "responses": {"input": "x"},
+}
 CONTEXT, LARGER_CONTEXT = 8192, 16384
 REQUESTS, SHARED_REQUESTS, TOKENS = 5, 10, 300
+
+
+def tokens_of(path: str, stream: bool) -> str:
+    """The model whose tokens are used up by this kind of answers only."""
+    return f"tpm-{path.replace('/', '-')}-{'stream' if stream else 'whole'}"
 
 
 def serving(models: Mapping[str, Mapping[str, Any]], **gateway: Any) -> Config:
@@ -43,8 +56,7 @@ def everything(**gateway: Any) -> Config:
         "rpm-once-canary": {"requestsPerMinute": 1, "canary": {"weight": 20, **canary}},
         "rpm-fallback": {"requestsPerMinute": REQUESTS, "fallbacks": ["plain"]},
         "tpm": {"tokensPerMinute": TOKENS},
-        "tpm-text": {"tokensPerMinute": TOKENS},
-        "tpm-stream": {"tokensPerMinute": TOKENS},
+        **{tokens_of(*way): {"tokensPerMinute": TOKENS} for way in product(ANSWERING, (False, True))},
         "tpm-canary": {"tokensPerMinute": TOKENS, "canary": {"weight": 50, **canary}},
         "canary": {"canary": {"weight": 10, **canary}},
         "backed": {"fallbacks": ["larger"]},

@@ -10,7 +10,7 @@ import pytest
 from tests.gateway import stacks
 from tests.gateway.backing import Redis
 from tests.gateway.client import Answer, at_once, chat, request
-from tests.gateway.fake_vllm import Behaviour, Fakes
+from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for
 from tests.gateway.proxies import Proxy
 
 pytestmark = pytest.mark.gateway
@@ -101,17 +101,18 @@ def test_tokens_per_minute_bind_within_a_requests_worth(pair: Pair, fakes: Fakes
     assert found == [200] * 10 + [429] * 6
 
 
-@pytest.mark.parametrize(("model", "stream"), [("tpm-text", False)])
-def test_tokens_of_streams_and_other_endpoints_count(pair: Pair, fakes: Fakes, model: str, stream: bool):
-    """Tokens of text completions are limited as those of chats are."""
-    fakes.server(f"vllm-{model}").behaviour = Behaviour(prompt_tokens=200, completion_tokens=100)
-    body = {"model": model, "prompt": "x", "stream": stream}
-    first = request(pair[0].url, "/v1/completions", body, stacks.MASTER)
-    deadline = time.monotonic() + 5
-    second = first
-    while second.status == 200 and time.monotonic() < deadline:
-        second = request(pair[1].url, "/v1/completions", body, stacks.MASTER)
-    assert (first.status, second.status) == (200, 429)
+@pytest.mark.parametrize("path", stacks.ANSWERING)
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_of_every_kind_of_answer_count(pair: Pair, fakes: Fakes, path: str, stream: bool):
+    """Whole or as a stream that nobody asked the usage of: what uses up the limit is the last, on any replica."""
+    model = stacks.tokens_of(path, stream)
+    server = fakes.server(f"vllm-{model}")
+    server.behaviour = Behaviour(prompt_tokens=200, completion_tokens=100)
+    body = {"model": model, "stream": stream, **stacks.ANSWERING[path]}
+    assert request(pair[0].url, f"/v1/{path}", body, stacks.MASTER).status == 200
+    # tokens of a stream are counted just after its end
+    wait_for(lambda: request(pair[1].url, f"/v1/{path}", body, stacks.MASTER).status == 429, 5, "429")
+    assert len(server.asked) <= 3
 
 
 def test_a_limit_does_not_cap_what_is_in_flight(pair: Pair, fakes: Fakes):

@@ -22,6 +22,17 @@ SLACK_S = 2.5
 WHOLE_S, SILENCE_S = stacks.REQUEST_TIMEOUT_S, stacks.FIRST_TOKEN_TIMEOUT_S
 TRIES = 3
 COOLDOWN_S = 11
+# What LiteLLM would hear from a client.
+LONGER = {"timeout": 30, "stream_timeout": 30, "request_timeout": 30, "retry_policy": {"TimeoutErrorRetries": 3}}
+LONGER_HEADERS = {"x-litellm-timeout": "30", "x-litellm-stream-timeout": "30", "x-litellm-num-retries": "3"}
+MORE_TRIES: tuple[tuple[dict, dict], ...] = (
+    ({"num_retries": 6, "max_retries": 6, "retry_policy": {"InternalServerErrorRetries": 6}}, {}),
+    ({}, {"x-litellm-num-retries": "6"}),
+    ({"fallbacks": ["larger"], "max_fallbacks": 9}, {}),
+    ({"fallbacks": [{"plain": ["larger"]}]}, {}),
+    ({"mock_response": "made up"}, {}),
+    ({"router_settings_override": {"num_retries": 6, "fallbacks": [{"plain": ["larger"]}]}}, {}),
+)
 How = Literal["before headers", "after headers"]
 CHAIN = ("chained", "middle", "last")
 
@@ -70,19 +81,13 @@ def test_a_hung_answer_reaches_the_fallback_in_time(pair: Pair, fakes: Fakes):
     assert ended_within(answer, WHOLE_S)
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}),
-        ("/v1/completions", {"prompt": "x"}),
-        ("/v1/messages", {"max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}),
-        ("/v1/responses", {"input": "x"}),
-    ],
-)
-def test_a_timeout_is_not_tried_again(pair: Pair, fakes: Fakes, path: str, body: dict):
-    """Without a fallback the client is told after one silence, on every endpoint; the server is asked once."""
+@pytest.mark.parametrize("path", stacks.ANSWERING)
+@pytest.mark.parametrize("asks", [({}, {}), (LONGER, LONGER_HEADERS)], ids=["says nothing", "asks for more"])
+def test_a_timeout_is_not_tried_again(pair: Pair, fakes: Fakes, path: str, asks: tuple[dict, dict]):
+    """Told after one silence on every endpoint, whatever the client says of times; the server is asked once."""
     hang(fakes, "plain")
-    answer = request(pair[0].url, path, {"model": "plain", "stream": True, **body}, stacks.MASTER)
+    body = {"model": "plain", "stream": True, **stacks.ANSWERING[path], **asks[0]}
+    answer = request(pair[0].url, f"/v1/{path}", body, stacks.MASTER, asks[1])
     assert (answer.status, asked(fakes, "plain")) == (408, [1])
     assert ended_within(answer, SILENCE_S)
 
@@ -142,6 +147,14 @@ def test_a_failing_server_is_tried_again(pair: Pair, fakes: Fakes, failure: Beha
     fakes.server("vllm-plain").behaviour = failure
     answer = chat(pair[0].url, "plain", stacks.MASTER)
     assert (answer.status >= 500, asked(fakes, "plain")) == (True, [TRIES])
+
+
+@pytest.mark.parametrize(("body", "headers"), MORE_TRIES)
+def test_a_client_gets_no_more_tries_than_the_stack_says(pair: Pair, fakes: Fakes, body: dict, headers: dict):
+    """Neither of the same server nor of another, and no answer that no server gave."""
+    fakes.server("vllm-plain").behaviour = Behaviour(status=500)
+    answer = chat(pair[0].url, "plain", stacks.MASTER, headers=headers, **body)
+    assert (answer.status, asked(fakes, "plain", "larger")) == (500, [TRIES, 0])
 
 
 def test_endpoints_a_server_does_not_have_do_not_take_it_away_from_others(pair: Pair, fakes: Fakes):

@@ -83,14 +83,16 @@ def test_the_parts_of_a_limit_add_up_to_it(limit, weight):
     ],
 )
 def test_no_timeout_cuts_an_answer(model, wanted, timeout):
-    """600 s, or what the longest answer needs, or what is given; draining waits as long, the route for all tries."""
+    """600 s, or what the longest answer needs, or what is given; the route waits for all tries, a drain for an hour."""
     raw = serving(**model)
     raw["gateway"] |= {"requestTimeoutS": wanted} if wanted else {}
     plan = planned(raw)
     found = plan.gateway
-    assert (found.request_timeout_s, found.drain_s) == (timeout, timeout)
-    assert found.route_timeout_s == 3 * timeout + 2 * 8 + 30
-    assert found.termination_grace_s == 15 + timeout + 15
+    longest = 3 * timeout + 2 * 8
+    drain = min(longest, 3600)
+    assert (found.request_timeout_s, found.drain_s) == (timeout, drain)
+    assert found.route_timeout_s == longest + 30
+    assert found.termination_grace_s == 15 + drain + 15
     assert all(server.timing.longest_request_s <= found.request_timeout_s for server in plan.servers)
 
 

@@ -13,6 +13,7 @@ from planning.timing import (
     Load,
     download_s,
     download_timeout_s,
+    gateway_drain_s,
     longest_request_s,
     timing,
 )
@@ -131,3 +132,11 @@ def test_more_bytes_never_shorten_a_wait(load, more):
         vars(timing(item, longest_request=60, drain_timeout_s=None, scale_down_after_s=300)) for item in (load, larger)
     )
     assert [name for name in before if after[name] < before[name]] == []
+
+
+@pytest.mark.parametrize(
+    ("longest", "timeout", "drain"), [(1816, 600, 1816), (5448, 600, 3600), (15_000, 5000, 5000), (600, 600, 600)]
+)
+def test_a_gateway_drains_for_all_tries_of_a_request(longest, timeout, drain):
+    """At most an hour, unless one answer may take longer."""
+    assert gateway_drain_s(longest, timeout) == drain
