@@ -9,8 +9,8 @@ beyond which the answer is the careful one for its caller.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Steps of one search. Real pools need some hundreds.
-MOST_STEPS = 20_000
+# Steps of one search. Real pools need some hundreds; a pool of a dozen servers is searched some hundred times.
+MOST_STEPS = 2_000
 Amounts = tuple[int, ...]
 
 
@@ -63,13 +63,19 @@ def stranded(wanted: Sequence[Pods], node: Amounts, nodes: int) -> dict[str, tup
     A pod is stranded when every node holds just so much that it does not fit any more. Also named where the search was
     too long to rule it out.
     """
-    found = {}
-    for pods in wanted:
-        # the last one of its own is the one that looks for a place
-        others = [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted]
-        if pods.count and (blockers := blocking(others, pods.demand, node, nodes)) is not None:
-            found[pods.name] = blockers
-    return found
+    found = {pods.name: _stranded_by(pods, wanted, node, nodes) for pods in wanted}
+    return {name: blockers for name, blockers in found.items() if blockers is not None}
+
+
+def finds_room(pods: Pods, wanted: Sequence[Pods], node: Amounts, nodes: int) -> bool:
+    """Whether the last of these pods finds a node in whatever order all of `wanted`, which has them, come."""
+    return _stranded_by(pods, wanted, node, nodes) is None
+
+
+def _stranded_by(pods: Pods, wanted: Sequence[Pods], node: Amounts, nodes: int) -> tuple[str, ...] | None:
+    # the last one of its own is the one that looks for a place
+    others = [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted]
+    return blocking(others, pods.demand, node, nodes) if pods.count else None
 
 
 def blocking(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int) -> tuple[str, ...] | None:
@@ -168,10 +174,11 @@ def _block(
     """How many pods of each server block this many nodes, by the ways from `index` on; None: not possible."""
     if nodes <= 0:
         return (0,) * len(left)
+    # every try is a step, also one that ends here: on hundreds of nodes they are hundreds to each that goes on
+    steps.take()
     key = (index, left, nodes)
     if index == len(ways) or key in failed or _most_blocked(left, demands, enough, node) < nodes:
         return None
-    steps.take()
     way = ways[index]
     most = min(count // number for count, number in zip(left, way, strict=True) if number)
     for times in range(min(most, nodes), -1, -1):

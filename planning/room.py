@@ -7,10 +7,11 @@ together by a preferred affinity, but that is what `topologySpreadConstraints` a
 would share a node and fall with it. Priorities would let a large server evict what serves.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from planning.packing import Amounts, Pods, blocking, packs, stranded
+from planning.packing import Amounts, Pods, blocking, finds_room, packs, stranded
 from planning.placement import MOST_MORE_NODES, Context
 from planning.plan import NodeOffer, PoolPlan
 from planning.resources import NODE_RESERVED_CPUS, least_memory_mib
@@ -175,7 +176,7 @@ def _left_out(pool: PoolPlan, wanted: Sequence[Pods]) -> Iterator[tuple[Pods, tu
 
 def _crowded(pool: PoolPlan, wanted: Sequence[Pods], pods: Pods, others: Sequence[str], when: str) -> str:
     """The sentence, with the fewest nodes at which it would not be said."""
-    enough = _fewest(pool, lambda nodes: pods.name not in stranded(wanted, _amounts(pool), nodes))
+    enough = _fewest(pool, lambda nodes: finds_room(pods, wanted, _amounts(pool), nodes))
     nodes = f"gpuPools.{pool.name}.nodes: {enough}" if enough else "more nodes"
     return (
         f"pool {pool.name}: a pod of {pods.name} ({_asked(pool, pods.demand)}) may find no node{when}: pods of "
@@ -218,9 +219,13 @@ def _asked(pool: PoolPlan, demand: Amounts) -> str:
 
 
 def _fewest(pool: PoolPlan, enough: Callable[[int], bool]) -> int | None:
-    """The fewest nodes beyond those of the pool that are enough; None: even several times as many are not."""
+    """The fewest nodes beyond those of the pool that are enough; None: even several times as many are not.
+
+    By halves, because more nodes than enough are enough, and each answer may be a long search.
+    """
     more = range(pool.nodes + 1, pool.nodes * MOST_MORE_NODES + 1)
-    return next((nodes for nodes in more if enough(nodes)), None)
+    found = bisect_left(more, True, key=enough)
+    return more[found] if found < len(more) else None
 
 
 def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> None:
