@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from simcluster import strays
+from simcluster.api import wait_until
 from simcluster.cluster import STAND_INS, Cluster
 from simcluster.processes import Process, start, stop
 from simcluster.programs import PROGRAMS
@@ -74,9 +75,15 @@ def test_processes_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setattr(strays, "PROC", tmp_path)
     words = [sys.executable, "-c", WAITS, "x" * 5000]
     process = start(words, tmp_path / "log")
-    found = {pid: line.rstrip(end).split(end) for pid, end, line in strays._command_lines()}
+
+    def seen() -> list[str]:
+        """Its words; for a moment after it has begun it has none."""
+        found = {pid: line.rstrip(end).split(end) for pid, end, line in strays._command_lines()}
+        return [word for word in found[process.pid] if word]
+
+    said = wait_until(seen, 10, "the process has no words")
     stop(process)
-    assert found[process.pid] == (" ".join(words).split(" ") if without_proc else words)
+    assert said == (" ".join(words).split(" ") if without_proc else words)
 
 
 @pytest.mark.parametrize("record", ["whole", "damaged"])
