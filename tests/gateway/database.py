@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,9 @@ class Postgres:
     def thaw(self) -> None:
         """Lets it go on."""
         for process in self.processes():
-            os.kill(process, signal.SIGCONT)
+            # one that was told to end before ends now
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
 
     def sql(self, text: str, database: str = NAME) -> str:
         """Runs SQL; returns what it selects, a line per row, columns separated by `|`."""

@@ -12,7 +12,7 @@ import yaml
 
 from tests.gateway import stacks
 from tests.gateway.client import chat, request
-from tests.gateway.fake_vllm import Behaviour, Fakes
+from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for
 from tests.gateway.proxies import Proxy, rendered
 
 pytestmark = pytest.mark.gateway
@@ -130,10 +130,11 @@ def test_requests_are_counted(pair: Pair, fakes: Fakes):
     fakes.server("vllm-plain").behaviour = Behaviour()
     assert chat(pair[0].url, "plain", stacks.MASTER).status == 200
     url, _, path = pair[0].metrics_url.rpartition("/")
-    text = request(url, f"/{path}").text
-    assert re.search(
-        r'^litellm_deployment_success_responses_total\{.*model_id="vllm-plain".*\} [1-9]', text, re.MULTILINE
+    counted = re.compile(
+        r'^litellm_deployment_success_responses_total\{.*model_id="vllm-plain".*\} [1-9]', re.MULTILINE
     )
+    # counted just after the answer
+    wait_for(lambda: counted.search(request(url, f"/{path}").text), 15, "the request is counted")
 
 
 @pytest.mark.parametrize("key", [None, "", "sk-wrong-0123456789abcdef", stacks.MASTER[:-1]])
