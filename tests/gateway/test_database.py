@@ -40,6 +40,7 @@ def models(databased: Databased, key: str) -> Answer:
 def there(databased: Databased) -> Iterator[Databased]:
     """The database is there before, and is there again after."""
     yield databased
+    # also where it is frozen: `stop` lets it go on first
     databased.postgres.stop()
     databased.postgres.start()
     for proxy in databased.proxies:
@@ -119,12 +120,12 @@ def test_an_exceeded_budget_is_429(databased: Databased):
 
 
 def test_spend_reaches_the_database(databased: Databased):
-    """To the digit, within a minute and a half."""
+    """To the digit; a pod that dies loses what it noted in the last 15 s (10 to 15, LiteLLM's own interval)."""
     key = new_key(databased, "spender")
     answers = [chat(proxy.url, "plain", key) for proxy in databased.proxies]
     spent = sum(float(answer.headers["x-litellm-response-cost"]) for answer in answers)
     query = """SELECT spend FROM "LiteLLM_VerificationToken" WHERE key_alias = 'spender'"""
-    wait_for(lambda: abs(float(databased.postgres.sql(query)) - spent) < 1e-12, 90, "spend is written")
+    wait_for(lambda: abs(float(databased.postgres.sql(query)) - spent) < 1e-12, 45, "spend is written")
 
 
 def test_a_replica_takes_few_connections(databased: Databased):

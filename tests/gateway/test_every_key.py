@@ -12,8 +12,10 @@ import yaml
 
 from tests.gateway import stacks
 from tests.gateway.client import chat, request
+from tests.gateway.conftest import Databased
 from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for
 from tests.gateway.proxies import Proxy, rendered
+from tests.harness import stack
 
 pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]
@@ -28,8 +30,8 @@ CLAIMS = {
     "model_list.litellm_params.stream_timeout": "time: a_hung_stream_reaches_the_fallback_in_time",
     "model_list.litellm_params.weight": "time: a_canary_gets_its_share",
     "model_list.model_info.id": "limits: an_answer_comes_from_the_server",
-    "model_list.model_info.input_cost_per_token": "database: an_exceeded_budget_is_429",
-    "model_list.model_info.output_cost_per_token": "database: an_exceeded_budget_is_429",
+    "model_list.model_info.input_cost_per_token": "every_key: an_answer_costs_what_its_tokens_cost",
+    "model_list.model_info.output_cost_per_token": "every_key: an_answer_costs_what_its_tokens_cost",
     "model_list.model_info.rpm": "limits: requests_per_minute_are_exact_over_both_replicas",
     "model_list.model_info.tpm": "limits: tokens_per_minute_bind_within_a_requests_worth",
     "router_settings.routing_strategy": "time: a_canary_gets_its_share",
@@ -145,10 +147,20 @@ def test_a_wrong_key_is_401_without_a_database(pair: Pair, fakes: Fakes, key: st
     assert fakes.server("vllm-plain").asked == []
 
 
-def test_nothing_but_the_api_is_served(pair: Pair):
-    """No administration pages, no documentation."""
-    paths = ("/ui/", "/", "/docs", "/redoc", "/openapi.json")
-    assert {path: request(pair[0].url, path).status for path in paths if request(pair[0].url, path).status == 200} == {}
+def test_nothing_but_the_api_is_served(databased: Databased):
+    """No administration pages, no documentation; not even for the master key, before which there is no guard."""
+    paths = ("/ui/", "/docs", "/redoc", "/openapi.json")
+    found = {path: request(databased.proxies[0].url, path, key=stacks.MASTER).status for path in paths}
+    assert found == dict.fromkeys(paths, 404)
+
+
+def test_an_answer_costs_what_its_tokens_cost(pair: Pair, fakes: Fakes):
+    """Read and written tokens at their own prices, as planned."""
+    fakes.server("vllm-plain").behaviour = Behaviour(prompt_tokens=2000, completion_tokens=100)
+    route = next(route for route in stack(stacks.everything()).plan.gateway.routes if route.server == "vllm-plain")
+    wanted = 2000 * route.input_cost_per_token + 100 * route.output_cost_per_token
+    cost = float(chat(pair[0].url, "plain", stacks.MASTER).headers["x-litellm-response-cost"])
+    assert (wanted > 0, cost) == (True, pytest.approx(wanted))
 
 
 def test_what_is_logged_is_json(pair: Pair, fakes: Fakes):
