@@ -251,9 +251,9 @@ config:
     assert "14 CPU cores and" in output
     assert "replicas    0–2 by KEDA: one more while over 10 wait per replica\n" in output
     assert "$0.80/h per replica, $0–$1.60/h in all" in output
-    assert "not known: the pool has no price" in output
-    total = "Total $1.60–$3.20/h from the fewest to the most replicas, without large, slow, whose price is not known"
-    assert total in " ".join(output.split())
+    told = " ".join(output.split())
+    assert "estimate: 16 cores and 64 GiB at a public cloud's on-demand prices; give yours" in told
+    assert "Total $112.46–$114.06/h from the fewest to the most replicas" in told
 
 
 def test_every_reason_is_a_line_on_stderr(capsys, project):

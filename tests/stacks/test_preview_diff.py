@@ -438,10 +438,6 @@ def test_the_real_program_as_a_submodule(users):
             "- **nobody**: the pods of `small` are replaced one by one, a new one first; streams that run have 3 min "
             "to end"
         ),
-        (
-            "- **nobody**: the gateway's pods are replaced one by one, a new one first; streams that run have 10 min "
-            "to end"
-        ),
     ]
     assert "- `Secret llm-keys in llm-serving`, also with `vllm-new`\n" in pages["added"]
     assert "for entry in vllm-new; do\n" in pages["added"]

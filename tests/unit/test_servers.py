@@ -373,7 +373,7 @@ def test_other_dtypes_change_nothing_but_the_argument(dtype):
 
 
 def test_float32_is_counted_on_gpus_too():
-    """Qwen3-14B takes 55 GiB then, so four A10s instead of two, and no token price is estimated."""
+    """Qwen3-14B takes 55 GiB then, so four A10s instead of two, and its tokens are never free."""
     pool = {**A10, "pricePerNodeHourUsd": 2.84, "gpusPerNode": 4}
     usual, wide = (server(serving(pool, contextTokens=8192, args=args)) for args in ([], ["--dtype=float32"]))
     assert (usual.parallelism.gpus, wide.parallelism.gpus) == (2, 4)
@@ -383,7 +383,7 @@ def test_float32_is_counted_on_gpus_too():
     assert wide.reasons["dtype"] == "float32, given in args: 4 bytes per number that is not quantised"
     assert usual.cost is not None
     assert wide.cost is not None
-    assert (usual.cost.usd_per_million_tokens is None, wide.cost.usd_per_million_tokens) == (False, None)
+    assert min(*usual.cost.usd_per_million_tokens or (0.0,), *wide.cost.usd_per_million_tokens or (0.0,)) > 0
 
 
 @pytest.mark.parametrize(
