@@ -1,11 +1,12 @@
 """The gateway: one route per served model, limits counted once for all replicas, timeouts that do not cut an answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.schema import Networks
 from planning.network import anywhere
 from planning.plan import DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
+from planning.prices import free_problems, price_reasons, token_price
 from planning.timing import (
     DEFAULT_REQUEST_TIMEOUT_S,
     PRE_STOP_S,
@@ -50,7 +51,7 @@ def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -
         if server.weight == 0:
             continue
         model = models[server.model_name]
-        price = _price(server, model)
+        price = token_price(server, model)
         part = _Part(canaries.get(server.model_name, 0), of_canary=server.canary)
         found.append(
             Route(
@@ -64,45 +65,6 @@ def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -
             )
         )
     return tuple(found)
-
-
-def _price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]:
-    """USD per token of (prompt, answer): what is given for the model, else the estimate, else nothing."""
-    if (given := model.price_usd_per_million_tokens) is not None:
-        # as short as it was written: 0.1 / 1e6 is not 1e-07
-        input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (given.input, given.output))
-        return input_price, output_price
-    return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
-
-
-def free_routes(planned: Sequence[Route]) -> list[Route]:
-    """Routes whose tokens are charged at zero, so that no budget ever ends."""
-    return [route for route in planned if not (route.input_cost_per_token and route.output_cost_per_token)]
-
-
-def _free_problems(settings: StackSettings, planned: Sequence[Route]) -> Iterator[Problem]:
-    """With a database keys may have budgets, which only prices can use up."""
-    for name in dict.fromkeys(route.model_name for route in free_routes(planned)):
-        if settings.gateway.database is not None:
-            yield Problem(
-                f"models.{name}.priceUsdPerMillionTokens",
-                "is needed: keys of gateway.database may have budgets, and nothing is known to estimate what tokens "
-                "cost, which at zero would never use one up; write e.g. {input: 0.1, output: 0.4}",
-            )
-
-
-def _price_reasons(settings: StackSettings, planned: Sequence[Route]) -> dict[str, str]:
-    """Where the prices of tokens are from."""
-    free = [route.server for route in free_routes(planned)]
-    given = [name for name, model in settings.models.items() if model.price_usd_per_million_tokens]
-    said = []
-    if len(given) < len(settings.models):
-        said.append("estimated from the pools' prices")
-    if given:
-        said.append(f"given for {', '.join(given)}")
-    if free:
-        said.append(f"zero for {', '.join(free)}, of which nothing is known")
-    return {"priceUsdPerMillionTokens": "; ".join(said)}
 
 
 @dataclass(frozen=True)
@@ -154,8 +116,8 @@ def gateway(
             )
         )
     planned = routes(servers, settings.models)
-    problems.extend(_free_problems(settings, planned))
-    reasons |= _price_reasons(settings, planned)
+    problems.extend(free_problems(settings, planned))
+    reasons |= price_reasons(settings, planned)
     silence = _silence(wanted, servers, timeout, reasons, problems)
     chain = max((_chain(name, servers, dict(fallbacks)) for name in settings.models), default=1)
     longest_s = all_tries_s(chain, wanted.retries, timeout_s=timeout, first_token_timeout_s=silence)

@@ -7,7 +7,7 @@ from catalog.load import Catalog
 from planning import known_bad
 from planning.alerts import alerts
 from planning.dashboard import dashboard
-from planning.gateway import free_routes, gateway
+from planning.gateway import gateway
 from planning.gateway_metrics import kept
 from planning.images import resolve_images, undigested
 from planning.network import hub_egress
@@ -25,6 +25,7 @@ from planning.plan import (
     WeightsPlan,
 )
 from planning.pools import resolve_pools
+from planning.prices import free_routes
 from planning.releases import namespace_problems, prometheus_url, releases
 from planning.rollout import rollout
 from planning.room import ceiling, check_room, crowding, floor, furnished, sure_replicas

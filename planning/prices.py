@@ -1,0 +1,46 @@
+"""What the gateway charges for tokens, and what is said and refused where that would be nothing."""
+
+from collections.abc import Iterator, Sequence
+
+from planning.plan import Route, ServerPlan
+from settings.problems import Problem
+from settings.schema import ModelSettings, StackSettings
+
+
+def token_price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]:
+    """USD per token of (prompt, answer): what is given for the model, else the estimate, else nothing."""
+    if (given := model.price_usd_per_million_tokens) is not None:
+        # as short as it was written: 0.1 / 1e6 is not 1e-07
+        input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (given.input, given.output))
+        return input_price, output_price
+    return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
+
+
+def free_routes(planned: Sequence[Route]) -> list[Route]:
+    """Routes whose tokens are charged at zero, so that no budget ever ends."""
+    return [route for route in planned if not (route.input_cost_per_token and route.output_cost_per_token)]
+
+
+def free_problems(settings: StackSettings, planned: Sequence[Route]) -> Iterator[Problem]:
+    """With a database keys may have budgets, which only prices can use up."""
+    for name in dict.fromkeys(route.model_name for route in free_routes(planned)):
+        if settings.gateway.database is not None:
+            yield Problem(
+                f"models.{name}.priceUsdPerMillionTokens",
+                "is needed: keys of gateway.database may have budgets, and nothing is known to estimate what tokens "
+                "cost, which at zero would never use one up; write e.g. {input: 0.1, output: 0.4}",
+            )
+
+
+def price_reasons(settings: StackSettings, planned: Sequence[Route]) -> dict[str, str]:
+    """Where the prices of tokens are from."""
+    free = [route.server for route in free_routes(planned)]
+    given = [name for name, model in settings.models.items() if model.price_usd_per_million_tokens]
+    said = []
+    if len(given) < len(settings.models):
+        said.append("estimated from the pools' prices")
+    if given:
+        said.append(f"given for {', '.join(given)}")
+    if free:
+        said.append(f"zero for {', '.join(free)}, of which nothing is known")
+    return {"priceUsdPerMillionTokens": "; ".join(said)}
