@@ -14,6 +14,7 @@ import yaml
 
 from preview.__main__ import main
 from preview.stackfile import PLACEHOLDER
+from tests.stacks.tiny_program import TINY
 
 ROOT = Path(__file__).parents[2]
 MODEL_FIELDS = {
@@ -42,21 +43,6 @@ config:
   llm-stack:gateway: {existingSecret: llm-keys}
 """
 OWN_KEY = STACK.replace("{existingSecret: llm-keys}", "{}") + "  llm-stack:gatewayMasterKey: {secure: v1:abc:def}\n"
-# A program that needs nothing but Pulumi; `config` decides what it declares.
-TINY = """
-import pulumi
-import pulumi_kubernetes as k8s
-
-config = pulumi.Config()
-keep = pulumi.ResourceOptions(retain_on_delete=True)
-for name, size in (config.get_object("claims") or {}).items():
-    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": size}}}
-    k8s.core.v1.PersistentVolumeClaim(name, metadata={"name": name, "namespace": "here"}, spec=spec, opts=keep)
-if config.get("refuse"):
-    raise pulumi.RunError(config.get("refuse"))
-if config.get("crash"):
-    raise ValueError(config.get("crash"))
-"""
 
 
 def preview(capsys, *arguments: object) -> tuple[int, str, str]:

@@ -13,21 +13,9 @@ import pytest
 import yaml
 
 from preview.__main__ import main
+from tests.stacks.tiny_program import TINY
 
 ROOT = Path(__file__).parents[2]
-# A program that needs nothing but Pulumi; `config` decides what it declares.
-TINY = """
-import pulumi
-import pulumi_kubernetes as k8s
-
-config = pulumi.Config()
-keep = pulumi.ResourceOptions(retain_on_delete=True)
-for name, size in (config.get_object("claims") or {}).items():
-    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": size}}}
-    k8s.core.v1.PersistentVolumeClaim(name, metadata={"name": name, "namespace": "here"}, spec=spec, opts=keep)
-if config.get("refuse"):
-    raise pulumi.RunError(config.get("refuse"))
-"""
 ONE = "config: {claims: {weights: 10Gi, old: 1Gi}}"
 GIT = {
     "GIT_AUTHOR_NAME": "t",
