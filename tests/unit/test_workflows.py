@@ -86,8 +86,8 @@ def test_nothing_is_expanded_into_a_shell():
 
 def test_zizmor_finds_nothing():
     """The static analyser for workflows has nothing to say, even when it is pedantic."""
-    command = [Path(sys.executable).with_name("zizmor"), "--offline", "--persona", "pedantic", "--quiet", *WORKFLOWS]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [Path(sys.executable).with_name("zizmor"), "--offline", "--color=never", "--persona=pedantic", "--quiet"]
+    done = subprocess.run([*command, *WORKFLOWS], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "No findings to report. Good job! (1 ignored)")
 
 
