@@ -2,9 +2,9 @@
 #
 # Needs make, a POSIX shell and Python 3.11 or newer. `.venv` is made on first use and kept up to date by three stamps in
 # it: one for what the program needs (requirements.txt), and on top of that one for what a simulated cluster needs
-# (simcluster/requirements.txt) and one for what tests and static checks need (constraints.txt, which has everything).
-# Whatever is installed has one of the hashes that stand there. pip stays in `.venv`, because `pulumi` itself uses it
-# (Pulumi.yaml, toolchain: pip).
+# (workshop/simcluster/requirements.txt) and one for what tests and static checks need (constraints.txt, which has
+# everything). Whatever is installed has one of the hashes that stand there. pip stays in `.venv`, because `pulumi` itself
+# uses it (Pulumi.yaml, toolchain: pip).
 # What set-up says goes to stderr, so that the output of `make preview ARGS=--json` and `make diff` can be redirected.
 
 PYTHON ?=
@@ -22,7 +22,7 @@ DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
 SCAN_VENV := .venv-scan
 KUBE_SCORE := github.com/zegl/kube-score/cmd/kube-score@v1.20.0
-LOCKS := constraints.txt requirements.txt simcluster/requirements.txt tests/scan/requirements.lock local/requirements.lock
+LOCKS := constraints.txt requirements.txt workshop/simcluster/requirements.txt tests/scan/requirements.lock workshop/local/requirements.lock
 # for every platform and Python that this project knows
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" >/dev/null
@@ -37,28 +37,28 @@ MAKEFLAGS += --no-print-directory
 ##@ Run
 ifeq ($(CLUSTER),)
 up: $(RUNTIME)  ## a stack on this machine: real vLLM (CPU) and LiteLLM as processes, and an answer; STACK=local; CLUSTER=sim for a simulated cluster
-	@$(index); $(RUN) -m local up $(if $(STACK),--stack $(STACK)) $(ARGS)
+	@$(index); $(RUN) -m workshop.local up $(if $(STACK),--stack $(STACK)) $(ARGS)
 
 down: $(RUNTIME)  ## stop it; pods drain first, ARGS=--now does not wait for them
-	@$(RUN) -m local down $(if $(STACK),--stack $(STACK)) $(ARGS)
+	@$(RUN) -m workshop.local down $(if $(STACK),--stack $(STACK)) $(ARGS)
 
 status: $(RUNTIME)  ## what runs, and where
-	@$(RUN) -m local status $(if $(STACK),--stack $(STACK)) $(ARGS)
+	@$(RUN) -m workshop.local status $(if $(STACK),--stack $(STACK)) $(ARGS)
 else ifeq ($(CLUSTER),sim)
 up: $(SIM)
-	@$(index); $(RUN) -m simcluster up --stack $(or $(STACK),dev) $(ARGS)
+	@$(index); $(RUN) -m workshop.simcluster up --stack $(or $(STACK),dev) $(ARGS)
 
 down: $(SIM)
-	@$(RUN) -m simcluster down $(if $(STACK),--name $(STACK),--all) $(ARGS)
+	@$(RUN) -m workshop.simcluster down $(if $(STACK),--name $(STACK),--all) $(ARGS)
 
 status: $(SIM)
-	@$(RUN) -m simcluster status $(if $(STACK),--name $(STACK)) $(ARGS)
+	@$(RUN) -m workshop.simcluster status $(if $(STACK),--name $(STACK)) $(ARGS)
 else
 $(error CLUSTER=$(CLUSTER) is not known: CLUSTER=sim is the simulated cluster, without it a stack runs on this machine)
 endif
 
 logs: $(RUNTIME)  ## what containers have written; ARGS="litellm --follow"
-	@$(RUN) -m local logs $(if $(STACK),--stack $(STACK)) $(ARGS)
+	@$(RUN) -m workshop.local logs $(if $(STACK),--stack $(STACK)) $(ARGS)
 
 ##@ Look
 preview: $(RUNTIME)  ## show what every stack would deploy; STACK=prod for one, ARGS="--out DIR" or "--json"
@@ -105,13 +105,13 @@ benchmark: $(RUNTIME)  ## how long the preview takes, as a ratio to the least po
 	@$(RUN) -m benchmarks.accuracy
 
 cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; fetches a control plane first (once), or builds it (5 to 12 min); ARGS="-k drain"
-	@$(RUN) -m simcluster build
+	@$(RUN) -m workshop.simcluster build
 	@$(RUN) -m pytest -q -m cluster tests/cluster $(ARGS)
 
 engine-test: $(DEV)  ## the real Pulumi engine on a simulated cluster; says so where pulumi or its provider is not there
-	@missing=$$($(RUN) -m simcluster.engine) || exit 1; \
+	@missing=$$($(RUN) -m workshop.simcluster.engine) || exit 1; \
 	if [ -n "$$missing" ]; then echo "$$missing: no test of the real engine was run"; \
-	else $(RUN) -m simcluster build && $(RUN) -m pytest -q -m engine tests/engine $(ARGS); fi
+	else $(RUN) -m workshop.simcluster build && $(RUN) -m pytest -q -m engine tests/engine $(ARGS); fi
 
 ##@ Change
 format: $(DEV)  ## let ruff rewrite what it can
@@ -129,11 +129,11 @@ docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuratio
 
 lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, and the locks of .venv-local and .venv-scan
 	@$(index); set -e; \
-	$(COMPILE) --upgrade --output-file constraints.txt requirements.in simcluster/requirements.in requirements-dev.in; \
-	for part in requirements simcluster/requirements; do \
+	$(COMPILE) --upgrade --output-file constraints.txt requirements.in workshop/simcluster/requirements.in requirements-dev.in; \
+	for part in requirements workshop/simcluster/requirements; do \
 	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
 	$(COMPILE) --output-file tests/scan/requirements.lock tests/scan/requirements.in; \
-	$(COMPILE) --override local/overrides.txt --output-file local/requirements.lock local/requirements.in
+	$(COMPILE) --override workshop/local/overrides.txt --output-file workshop/local/requirements.lock workshop/local/requirements.in
 	@for file in $(LOCKS); do echo "$$file: $$(grep -c == $$file) packages"; done
 
 ##@ Keep house
@@ -204,17 +204,17 @@ $(RUNTIME): requirements.txt
 	$(call install,requirements.txt); \
 	touch $@; echo "$(VENV) is ready after $$(( $$(date +%s) - start )) s" >&2
 
-$(SIM): $(RUNTIME) simcluster/requirements.txt
-	@set -e; echo "adding what a simulated cluster needs ..." >&2; $(call install,simcluster/requirements.txt); touch $@
+$(SIM): $(RUNTIME) workshop/simcluster/requirements.txt
+	@set -e; echo "adding what a simulated cluster needs ..." >&2; $(call install,workshop/simcluster/requirements.txt); touch $@
 
 $(DEV): $(RUNTIME) constraints.txt
 	@set -e; start=$$(date +%s); echo "adding what tests and checks need (about 5 s) ..." >&2; \
 	$(call install,constraints.txt); \
 	touch $@; echo "ready after $$(( $$(date +%s) - start )) s" >&2
 
-# vLLM's CPU build and LiteLLM: local/toolchain.py.
-$(LOCAL_VENV)/.stamp: local/requirements.lock | $(RUNTIME)
-	@$(index); $(RUN) -m local setup; touch $@
+# vLLM's CPU build and LiteLLM: workshop/local/toolchain.py.
+$(LOCAL_VENV)/.stamp: workshop/local/requirements.lock | $(RUNTIME)
+	@$(index); $(RUN) -m workshop.local setup; touch $@
 
 # checkov from its lock, and kube-score, which Go's checksum database vouches for.
 $(SCAN_VENV)/.stamp: tests/scan/requirements.lock Makefile | $(DEV)

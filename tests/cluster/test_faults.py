@@ -3,10 +3,10 @@
 Does not prove how long a real kubelet, network or GPU takes to fail or to return; waits are shortened (programs.py).
 """
 
-from simcluster import faults
-from simcluster.api import TOO_MANY, ApiError, wait_until
-from simcluster.report import is_ready
 from tests.cluster.world import NAMESPACE, SOON_S, World, names
+from workshop.simcluster import faults
+from workshop.simcluster.api import TOO_MANY, ApiError, wait_until
+from workshop.simcluster.report import is_ready
 
 
 def drain(world: World, node: str) -> list[int]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from simcluster.api import wait_until
-from simcluster.problems import Impossible
-from simcluster.volumes import storage_class
 from tests.cluster.world import NAMESPACE, SOON_S, World, mutated, stack, stuck
+from workshop.simcluster.api import wait_until
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.volumes import storage_class
 
 SERVER = ("Deployment", "vllm-qwen3-8b")
 PATIENCE_S = 4

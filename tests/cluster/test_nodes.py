@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from simcluster import faults
-from simcluster.api import wait_until
-from simcluster.furnish import furnish
-from simcluster.programs import MANAGED
-from simcluster.report import is_ready
 from tests.cluster.world import SCALE, SOON_S, World, names, stack, variant
+from workshop.simcluster import faults
+from workshop.simcluster.api import wait_until
+from workshop.simcluster.furnish import furnish
+from workshop.simcluster.programs import MANAGED
+from workshop.simcluster.report import is_ready
 
 PRODUCT = "nvidia.com/gpu.product"
 GPU = "nvidia.com/gpu"

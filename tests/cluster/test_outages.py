@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from simcluster.api import Unreachable, wait_until
-from simcluster.cluster import Cluster
-from simcluster.cluster import names as cluster_names
-from simcluster.deploy import Deployment, entry_key
-from simcluster.obtain import control_plane
 from tests.cluster.world import SOON_S, World, stack
+from workshop.simcluster.api import Unreachable, wait_until
+from workshop.simcluster.cluster import Cluster
+from workshop.simcluster.cluster import names as cluster_names
+from workshop.simcluster.deploy import Deployment, entry_key
+from workshop.simcluster.obtain import control_plane
 
 HALF_WAY = 20
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from simcluster.api import wait_until
-from simcluster.deploy import entry_key
-from simcluster.report import gpus_of
 from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, names, variant
+from workshop.simcluster.api import wait_until
+from workshop.simcluster.deploy import entry_key
+from workshop.simcluster.report import gpus_of
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from simcluster.api import wait_until
-from simcluster.problems import Impossible
 from tests.cluster.world import DEPLOY_S, SOON_S, World, mutated, names, stuck, variant
+from workshop.simcluster.api import wait_until
+from workshop.simcluster.problems import Impossible
 
 
 @dataclass

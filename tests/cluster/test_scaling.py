@@ -3,8 +3,8 @@
 Does not prove that KEDA decides so: it does not run here.
 """
 
-from simcluster.api import wait_until
 from tests.cluster.world import NAMESPACE, SOON_S, World, stuck
+from workshop.simcluster.api import wait_until
 
 
 def test_to_zero_and_to_all(prod: World):

@@ -16,16 +16,16 @@ import yaml
 from catalog import load_catalog
 from preview.render import render
 from preview.stackfile import read_project
-from simcluster import faults, nodes
-from simcluster.api import Api, ApiError, Object, wait_until
-from simcluster.cluster import Cluster
-from simcluster.deploy import Deployment, unscheduled
-from simcluster.furnish import furnish
-from simcluster.obtain import control_plane
-from simcluster.rendered import Stack, Target, stack_of
-from simcluster.report import gpus_of, has_ended, is_ready
-from simcluster.stages import FAULT
 from tests.harness import ROOT
+from workshop.simcluster import faults, nodes
+from workshop.simcluster.api import Api, ApiError, Object, wait_until
+from workshop.simcluster.cluster import Cluster
+from workshop.simcluster.deploy import Deployment, unscheduled
+from workshop.simcluster.furnish import furnish
+from workshop.simcluster.obtain import control_plane
+from workshop.simcluster.rendered import Stack, Target, stack_of
+from workshop.simcluster.report import gpus_of, has_ended, is_ready
+from workshop.simcluster.stages import FAULT
 
 NAMESPACE = "llm-serving"
 # Seconds of the plan in one second of a test: a download of two hours takes four.

@@ -19,13 +19,13 @@ import pytest
 import yaml
 
 from preview.stackfile import read_project
-from simcluster.engine import Engine, command, missing
-from simcluster.killed import helpers
-from simcluster.problems import Impossible
-from simcluster.processes import stop
-from simcluster.up import prepare
 from tests.cluster.world import World, stack
 from tests.harness import ROOT
+from workshop.simcluster.engine import Engine, command, missing
+from workshop.simcluster.killed import helpers
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.processes import stop
+from workshop.simcluster.up import prepare
 
 Change = Callable[[dict[str, Any]], None]
 BACKEND = "PULUMI_BACKEND_URL"

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from simcluster.api import wait_until
-from simcluster.furnish import furnish
-from simcluster.killed import helpers
-from simcluster.processes import stop
-from simcluster.report import is_ready
 from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names, stuck
 from tests.engine.conftest import BACKEND, MASTER_KEY, Story
+from workshop.simcluster.api import wait_until
+from workshop.simcluster.furnish import furnish
+from workshop.simcluster.killed import helpers
+from workshop.simcluster.processes import stop
+from workshop.simcluster.report import is_ready
 
 SERVER = "vllm-qwen3-8b"
 PYTHON = "3.14.6-slim-trixie"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from simcluster.api import wait_until
 from tests.cluster.world import NAMESPACE, SOON_S, names
 from tests.engine.conftest import Story
+from workshop.simcluster.api import wait_until
 
 FOREIGN = "docker.io/somebody/elses:v1"
 # stack → after how many begun changes each of its runs is killed

@@ -1,4 +1,4 @@
-"""`python -m simcluster up` that is ended before the engine is done: the same command goes on from there.
+"""`python -m workshop.simcluster up` that is ended before the engine is done: the same command goes on from there.
 
 What is not proved here: that the pods of the stack start, and what a terminal shows meanwhile.
 """
@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 
-from simcluster.cluster import Cluster
 from tests.harness import ROOT
+from workshop.simcluster.cluster import Cluster
 
 
 def up(name: str, end: int | None = None) -> tuple[int, list[str]]:
     """The exit code of `up`, and locks that are left; `end`: a signal to its whole group once an object is made."""
-    command = [sys.executable, "-m", "simcluster", "up", "--stack", "dev", "--name", name]
+    command = [sys.executable, "-m", "workshop.simcluster", "up", "--stack", "dev", "--name", name]
     begun = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

@@ -14,13 +14,13 @@ from contextlib import nullcontext, suppress
 
 import pytest
 
-from simcluster.killed import helpers
-from simcluster.problems import Impossible
-from simcluster.processes import stop
 from tests.cluster.world import NAMESPACE
 from tests.engine.conftest import BACKEND, Story
 from tests.engine.test_engine import image, replicas, revision
 from tests.harness import ROOT
+from workshop.simcluster.killed import helpers
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.processes import stop
 
 KILLS = int(os.environ.get("LLM_STACK_KILLS", "6"))
 SEED = int(os.environ.get("LLM_STACK_SEED", "1"))

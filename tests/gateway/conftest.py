@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from local.toolchain import VENV, is_ready
 from tests.gateway import database, stacks
 from tests.gateway.backing import Redis
 from tests.gateway.database import Postgres
 from tests.gateway.fake_vllm import Fakes
 from tests.gateway.proxies import Proxy, proxy, rendered, running
 from tests.harness import Config
+from workshop.local.toolchain import VENV, is_ready
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from local.toolchain import VENV
 from tests.gateway.fake_vllm import LOOPBACK, wait_for
 from tests.gateway.proxies import free_port
 from tests.harness import ROOT
+from workshop.local.toolchain import VENV
 
 SOURCES = Path(__file__).with_name("prisma")
 PLACE = ROOT / ".venv-gateway"

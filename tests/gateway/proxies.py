@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.toolchain import VENV
 from tests.gateway.fake_vllm import LOOPBACK
 from tests.harness import Config, stack
+from workshop.local.toolchain import VENV
 
 START_S = 240
 ENTRYPOINT = "litellm"

@@ -4,7 +4,7 @@ import json
 import subprocess
 from functools import cache
 
-from local.toolchain import VENV
+from workshop.local.toolchain import VENV
 
 # Routes of the app as it is built, and of what it builds when it is first asked for (proxy/_lazy_features.py), which
 # LiteLLM ships a list of.

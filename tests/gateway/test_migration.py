@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from local.toolchain import VENV
 from tests.gateway import database, stacks
 from tests.gateway.client import chat, request
 from tests.gateway.fake_vllm import Fakes, wait_for
 from tests.gateway.proxies import Proxy, proxy, rendered, start
 from tests.harness import container_of, environment, stack
+from workshop.local.toolchain import VENV
 
 pytestmark = [
     pytest.mark.gateway,

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from local.toolchain import VENV
 from tests.gateway import stacks
 from tests.gateway.client import request
 from tests.gateway.fake_vllm import Fakes
 from tests.gateway.proxies import Proxy
+from workshop.local.toolchain import VENV
 
 pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from local.toolchain import VENV, is_ready
 from tests.harness import ROOT
 from tests.local.runs import Run, project
+from workshop.local.toolchain import VENV, is_ready
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local.blueprint import Blueprint
-from local.chat import Endpoint, request
-from local.client import ask
-from local.places import RunFolder
-from local.process import marked
-from local.screen import endpoint
-from local.up import planned
 from preview.manifests import read
 from tests.harness import ROOT
+from workshop.local.blueprint import Blueprint
+from workshop.local.chat import Endpoint, request
+from workshop.local.client import ask
+from workshop.local.places import RunFolder
+from workshop.local.process import marked
+from workshop.local.screen import endpoint
+from workshop.local.up import planned
 
 # Generous: two cores may be busy with something else.
 DEADLINE_S = 400
@@ -62,10 +62,20 @@ class Run:
         return planned(read(self.folder.objects), self.folder)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """`python -m local …` for this stack, in a session of its own."""
+        """`python -m workshop.local …` for this stack, in a session of its own."""
         command, *rest = arguments
         return subprocess.Popen(
-            [sys.executable, "-m", "local", command, *rest, "--stack", self.stack, "--project", str(self.project)],
+            [
+                sys.executable,
+                "-m",
+                "workshop.local",
+                command,
+                *rest,
+                "--stack",
+                self.stack,
+                "--project",
+                str(self.project),
+            ],
             cwd=ROOT,
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,

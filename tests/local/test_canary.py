@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from local.chat import Endpoint, chat, load
-from local.screen import endpoint
-from local.toolchain import VENV
-from local.translate import LOOPBACK
-from local.weights import write_manifest
 from tests.local.runs import Run, eventually, project
+from workshop.local.chat import Endpoint, chat, load
+from workshop.local.screen import endpoint
+from workshop.local.toolchain import VENV
+from workshop.local.translate import LOOPBACK
+from workshop.local.weights import write_manifest
 
 pytestmark = pytest.mark.local
 

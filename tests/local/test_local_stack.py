@@ -18,15 +18,15 @@ import pytest
 import yaml
 
 from catalog import load_catalog
-from local.chat import Endpoint, Stream, chat, request, stream
-from local.monitoring import CONFIG
-from local.places import claim
-from local.toolchain import VENV
-from local.translate import LOOPBACK
 from preview.manifests import read
 from tests.harness import rendered
 from tests.local.runs import Run, Sample, arguments_of, eventually, interrupt, shared_memory
 from tests.promql import series_of
+from workshop.local.chat import Endpoint, Stream, chat, request, stream
+from workshop.local.monitoring import CONFIG
+from workshop.local.places import claim
+from workshop.local.toolchain import VENV
+from workshop.local.translate import LOOPBACK
 
 pytestmark = pytest.mark.local
 

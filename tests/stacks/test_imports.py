@@ -21,11 +21,17 @@ ALLOWED = {
     "components": {"planning"},
     "__main__": {"catalog", "settings", "planning", "components"},
     "preview": {"catalog", "settings", "planning"},
-    # planning only for how an argument is read
-    "local": {"settings", "planning", "preview"},
-    "simcluster": {"catalog", "settings", "planning", "preview"},
+    "workshop": {"catalog", "settings", "planning", "preview"},
 }
-OURS = {*ALLOWED, "policy", "local", "simcluster", "tests"}
+OURS = {*ALLOWED, "policy", "tests"}
+# What the workshops may touch of the product: how a stack is rendered, how a flag is read, the plan, and how any
+# command refuses and ends.
+TOUCHED = {
+    "local": {"planning.flags", "preview", "settings"},
+    "simcluster": {"catalog", "planning.plan", "planning.pools", "preview", "settings"},
+}
+# What both of them stand on touches less.
+SHARED = {"settings.problems"}
 # What a package may not import from elsewhere.
 FORBIDDEN = {
     "planning": {"pulumi", "pulumi_kubernetes", "yaml", "pathlib", "os", "subprocess"},
@@ -73,6 +79,23 @@ def test_imports_go_one_way(package: str):
     }
     assert wrong == set()
     assert sources(package)
+
+
+@pytest.mark.parametrize("workshop", TOUCHED)
+def test_workshops_stand_apart(workshop: str):
+    """A workshop touches the product at few places and the other workshop nowhere; what they share knows neither."""
+    ground = sorted((ROOT / "workshop").glob("*.py"))
+    shared = {f"workshop.{file.stem}" for file in ground}
+    allowed = (f"workshop.{workshop}", *TOUCHED[workshop], *shared)
+    wrong = {
+        f"{file.relative_to(ROOT)}: {name}"
+        for files, places in ((sources(f"workshop/{workshop}"), allowed), (ground, (*shared, *SHARED)))
+        for file in files
+        for name in imports(file.read_text(encoding="utf-8"))
+        if name.partition(".")[0] in OURS and name != "workshop"
+        if not any(f"{name}.".startswith(f"{place}.") for place in places)
+    }
+    assert wrong == set()
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from kubernetes_validate import utils
 
-from local.fields import SHAPES
-from local.objects import READ, read
 from settings.problems import Problem
 from tests.harness import every_stack, rendered
+from workshop.local.fields import SHAPES
+from workshop.local.objects import READ, read
 
 VERSION = "1.36"
 

@@ -15,7 +15,7 @@ from settings.problems import Problem, Refused
 from tests.harness import ROOT
 
 PROGRAM = "python -m x"
-COMMANDS = ("preview", "planning", "local", "simcluster")
+COMMANDS = ("preview", "planning", "workshop.local", "workshop.simcluster")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(words: list[str], code: int):
     [
         (["-m", "planning", "--model", "Qwen/Qwen3-14B", "--gpu", "nvidia-a10", "--gpus", "2"], 0),
         (["-m", "preview", "--stack", "dev"], 0),
-        (["-m", "local", "status", "--stack", "dev"], 1),
+        (["-m", "workshop.local", "status", "--stack", "dev"], 1),
     ],
 )
 def test_a_terminal_with_few_characters_is_no_error(words: list[str], code: int):

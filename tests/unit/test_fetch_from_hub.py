@@ -1,6 +1,6 @@
 """The download Job with the real clients of both hubs, against a hub on 127.0.0.1 that lies in every way we know.
 
-The versions are those of requirements-dev.txt: huggingface_hub as in local/requirements.lock, beside vLLM, and
+The versions are those of requirements-dev.txt: huggingface_hub as in workshop/local/requirements.lock, beside vLLM, and
 ModelScope's newest. Does not prove what another image's clients record, nor anything about Xet, which needs a server of
 its own.
 """

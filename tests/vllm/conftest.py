@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from local.toolchain import VENV, is_ready
+from workshop.local.toolchain import VENV, is_ready
 
 PROBE = Path(__file__).with_name("probe.py")
 KV_CACHE_GIB = 1

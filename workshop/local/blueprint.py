@@ -1,0 +1,208 @@
+"""What will run here, decided before anything is set up: workloads, keys, needs, and every reason why it cannot run.
+
+Pure but for the random keys. Refusals have the form of the preview's: path first, then what, rule and nearest fix.
+"""
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from planning.flags import value_of
+from preview.records import SECRET
+from preview.secret_commands import FOREIGN
+from settings.problems import Problem, Refused
+from workshop.local.images import STANDS, stand_for, tag_of
+from workshop.local.objects import Container, Object, Rendered, SecretRef, Service, Workload, read
+from workshop.local.translate import undirected_ports
+
+SERVER, GATEWAY = "vllm-openai-cpu", "litellm-non_root"
+# Kinds that change nothing for a process, in the words of a reader who wonders what is missing.
+NOT_HERE = {
+    "ClusterRole": "there is no API server to ask",
+    "ClusterRoleBinding": "there is no API server to ask",
+    "HTTPRoute": "the gateway is reached on loopback",
+    "HorizontalPodAutoscaler": "the number of replicas stays what it starts with",
+    "Ingress": "the gateway is reached on loopback",
+    "Namespace": "names of processes need none",
+    "NetworkPolicy": "processes of one machine reach each other and the internet",
+    "PodDisruptionBudget": "no node is ever drained",
+    "PodMonitor": "written out as scrape configuration of a Prometheus",
+    "PrometheusRule": "written out as rules of a Prometheus",
+    "ScaledObject": "the number of replicas stays what it starts with",
+    "ServiceAccount": "there is no API server to ask",
+}
+ALWAYS_NOT_HERE = (
+    ("resources", "CPU and memory are neither reserved nor limited"),
+    ("securityContext", "processes run as you, with the whole file system"),
+    ("/dev/shm", "is this machine's own, without a limit"),  # noqa: S108 - a sentence
+    ("placement", "node selectors, tolerations and spread have one machine to choose from"),
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights a pod expects on a claim that somebody else fills."""
+
+    claim: str
+    directory: str
+    repository: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Where a client enters: a Service, its port, and the key it wants. `model`: the name served, of a server."""
+
+    service: str
+    port: int
+    key: SecretRef
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A stack that can run here. `secrets`: name → entry → value; never shown."""
+
+    rendered: Rendered
+    secrets: Mapping[str, Mapping[str, str]] = field(repr=False)
+    checkpoints: tuple[Checkpoint, ...]
+    gateway: Entrance | None
+    servers: tuple[Entrance, ...]
+    memory_gib: float
+    not_here: tuple[tuple[str, str], ...]
+    other_versions: tuple[str, ...]
+
+
+def blueprint(
+    objects: Sequence[Object], lock: Mapping[str, str], kept: Mapping[str, Mapping[str, str]] | None = None
+) -> Blueprint:
+    """Reads rendered objects. `lock`: distribution → version; `kept`: keys of a former run, which stay valid.
+
+    Raises `Refused` with every reason why this stack cannot run here.
+    """
+    problems: list[Problem] = []
+    rendered = read(objects, problems)
+    for workload in rendered.workloads:
+        for container in workload.all_containers:
+            problems += [Problem(str(workload), text) for text in _container_problems(rendered, workload, container)]
+    problems += [found for service in rendered.services for found in _service_problems(rendered, service)]
+    keys = _keys(rendered, kept or {}, problems)
+    if problems:
+        raise Refused(problems)
+    return Blueprint(
+        rendered=rendered,
+        secrets=keys,
+        checkpoints=tuple(dict.fromkeys(_checkpoints(rendered))),
+        gateway=next(_entrances(rendered, GATEWAY, "LITELLM_MASTER_KEY"), None),
+        servers=tuple(_entrances(rendered, SERVER, "VLLM_API_KEY")),
+        memory_gib=sum(workload.replicas * _resident_gib(workload) for workload in rendered.workloads),
+        not_here=tuple(_not_here(rendered)),
+        other_versions=tuple(dict.fromkeys(_other_versions(rendered, lock))),
+    )
+
+
+def _container_problems(rendered: Rendered, workload: Workload, container: Container) -> Iterator[str]:
+    where = f"container {container.name}"
+    if stand_for(container.image) is None:
+        known = ", ".join(stand.image for stand in STANDS)
+        yield f"{where}: nothing on this machine stands for the image {container.image}; known are {known}"
+    else:
+        yield from (
+            f"{where} opens port {container.ports[name]} ({name}), and nothing tells it another one"
+            for name in undirected_ports(container)
+        )
+    for path, volume in container.mounts.items():
+        source = workload.volumes.get(volume)
+        if source is not None and source.kind == "configMap" and source.source not in rendered.config_maps:
+            yield f"{where}: {path} mounts ConfigMap {source.source}, which the stack does not declare"
+
+
+def _service_problems(rendered: Rendered, service: Service) -> Iterator[Problem]:
+    """Ports of pods that are asked for and not declared: they have no port of this machine."""
+    for workload in rendered.workloads:
+        if not service.selects(workload.labels):
+            continue
+        known = {port for item in workload.containers for pair in item.ports.items() for port in pair}
+        for port, target in service.ports.items():
+            if target not in known:
+                yield Problem(f"Service {service.name}", f"port {port} leads to port {target} of {workload}, "
+                              "which no container of it declares")  # fmt: skip
+
+
+def _keys(
+    rendered: Rendered, kept: Mapping[str, Mapping[str, str]], problems: list[Problem]
+) -> dict[str, dict[str, str]]:
+    """A value for every entry of a Secret that a pod reads: a former run's, the rendered one, or a random one."""
+    found: dict[str, dict[str, str]] = {}
+    for workload in rendered.workloads:
+        for container in workload.all_containers:
+            for _, ref in container.env:
+                if not isinstance(ref, SecretRef):
+                    continue
+                declared = rendered.secrets.get(ref.secret)
+                given = SECRET if declared is None else declared.get(ref.entry, SECRET)
+                reads = f"container {container.name} reads {ref.entry} of Secret {ref.secret}"
+                if declared is not None and ref.entry not in declared:
+                    text = f"{reads}, which the stack declares without it; add it to stringData"
+                    problems.append(Problem(str(workload), text))
+                elif given == SECRET and ref.entry in FOREIGN:
+                    text = f"{reads}, which only you know; leave it out of a stack that runs here"
+                    problems.append(Problem(str(workload), text))
+                value = kept.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"
+                found.setdefault(ref.secret, {}).setdefault(ref.entry, value if given == SECRET else given)
+    return found
+
+
+def _checkpoints(rendered: Rendered) -> Iterator[Checkpoint]:
+    """What init containers check for on claims that the stack does not declare."""
+    for workload in rendered.workloads:
+        for container in workload.init_containers:
+            env = {name: value for name, value in container.env if isinstance(value, str)}
+            directory = env.get("MODEL_DIR", "")
+            for path, volume in container.mounts.items():
+                source = workload.volumes[volume]
+                outside = source.kind == "persistentVolumeClaim" and source.source not in rendered.claims
+                if outside and directory.startswith(f"{path}/"):
+                    relative = directory.removeprefix(f"{path}/")
+                    yield Checkpoint(source.source, relative, env["MODEL_REPO"], env["MODEL_REVISION"])
+
+
+def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entrance]:
+    """The Services of pods of this image, with the key that stands in this variable of theirs."""
+    for workload in rendered.workloads:
+        for container in workload.containers:
+            stand, key = stand_for(container.image), dict(container.env).get(variable)
+            if stand is None or stand.image != image or not isinstance(key, SecretRef):
+                continue
+            model = value_of(container.args, "--served-model-name") or ""
+            for service in rendered.services:
+                if service.selects(workload.labels):
+                    yield Entrance(service.name, next(iter(service.ports)), key, model)
+
+
+def _resident_gib(workload: Workload) -> float:
+    """What a pod is expected to take: what was measured for its image, else what it requests."""
+    measured = [stand.resident_gib for found in workload.containers if (stand := stand_for(found.image))]
+    return sum(found for found in measured if found) if all(measured) else workload.memory_gib
+
+
+def _not_here(rendered: Rendered) -> Iterator[tuple[str, str]]:
+    for kind, count in rendered.others.items():
+        yield f"{count} {kind}", NOT_HERE.get(kind, "nothing here reads it")
+    yield from ALWAYS_NOT_HERE
+
+
+def _other_versions(rendered: Rendered, lock: Mapping[str, str]) -> Iterator[str]:
+    """Images whose tag is not the version that stands for them."""
+    for workload in rendered.workloads:
+        for container in workload.all_containers:
+            stand, tag = stand_for(container.image), tag_of(container.image)
+            if stand and stand.package and (version := lock[stand.package]) != re.sub(r"-.*", "", tag):
+                yield f"{container.image} is run as {stand.package} {version}, another version"
+
+
+def locked(text: str) -> dict[str, str]:
+    """Distribution → version of a requirements file with exact pins."""
+    lines = (line.partition(" ")[0].strip() for line in text.splitlines())
+    return {name.lower(): version for name, _, version in (line.partition("==") for line in lines) if version}

@@ -1,0 +1,171 @@
+"""An OpenAI client of a few lines: one answer, one stream, and a small load. Loopback only, standard library only."""
+
+import http.client
+import json
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from workshop.local.translate import LOOPBACK
+
+TIMEOUT_S = 300
+PATH = "/v1/chat/completions"
+LOAD_PROMPT = "Write a short story about a lighthouse keeper."
+LOAD_STREAMS, LOAD_TOKENS, OVERHEAD_PAIRS = 4, 32, 8
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server on loopback, and the key it wants."""
+
+    port: int
+    key: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back. `text` of an error is its body."""
+
+    status: int
+    text: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A streamed answer: seconds to its first token, seconds in all, tokens, how it ended."""
+
+    status: int
+    text: str
+    first_token_s: float
+    total_s: float
+    tokens: int
+    finish_reason: str | None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a small load measured: tokens/s of one stream and of several at once, medians of the rest."""
+
+    alone_tokens_per_s: float
+    together_tokens_per_s: float
+    streams: int
+    first_token_s: float
+    slowest_first_token_s: float
+    overhead_ms: float
+    direct_ms: float
+
+
+def chat(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Answer:
+    """One request, one answer; temperature 0 unless told otherwise."""
+    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, **options}
+    status, text = request(endpoint, "POST", PATH, body)
+    try:
+        parsed = json.loads(text)
+        return Answer(status, parsed["choices"][0]["message"]["content"] or "", parsed)
+    except (ValueError, LookupError, TypeError):
+        return Answer(status, text, {})
+
+
+def request(endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, str]:
+    """(status, text). Raises OSError where nobody answers."""
+    connection = http.client.HTTPConnection(LOOPBACK, endpoint.port, timeout=TIMEOUT_S)
+    try:
+        connection.request(method, path, json.dumps(body) if body is not None else None, _headers(endpoint))
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the answer broke off: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def stream(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Stream:
+    """The same, streamed. Raises OSError when the stream breaks off."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "temperature": 0,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **options,
+    }
+    connection = http.client.HTTPConnection(LOOPBACK, endpoint.port, timeout=TIMEOUT_S)
+    begun = time.monotonic()
+    try:
+        connection.request("POST", PATH, json.dumps(body), _headers(endpoint))
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            return Stream(response.status, response.read().decode(errors="replace"), 0, 0, 0, None)
+        return _read(response, begun)
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"the stream broke off: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def _read(response: http.client.HTTPResponse, begun: float) -> Stream:
+    parts: list[str] = []
+    first = tokens = 0.0
+    finish = None
+    for event in _events(response):
+        if usage := event.get("usage"):
+            tokens = usage["completion_tokens"]
+        for choice in event.get("choices", []):
+            delta = choice.get("delta", {})
+            if text := delta.get("content") or delta.get("reasoning_content") or delta.get("reasoning"):
+                first = first or time.monotonic() - begun
+                parts.append(text)
+            finish = choice.get("finish_reason") or finish
+    return Stream(response.status, "".join(parts), first, time.monotonic() - begun, int(tokens), finish)
+
+
+def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    """The JSON of every server-sent event, until `[DONE]`. Raises ConnectionError when that never comes."""
+    for line in response:
+        data = line.decode().strip().removeprefix("data:").strip()
+        if data == "[DONE]":
+            return
+        if data.startswith("{") and line.endswith(b"\n"):
+            yield json.loads(data)
+    raise ConnectionError("the stream ended without [DONE]")
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    return {"Content-Type": "application/json", "Authorization": f"Bearer {endpoint.key}"}
+
+
+def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
+    """A small load through the gateway: one stream, several at once, then one token in turn with and without it.
+
+    Raises OSError when one of the answers is none.
+    """
+    options = {"max_tokens": LOAD_TOKENS, "ignore_eos": True}
+    alone = stream(gateway, model, LOAD_PROMPT, **options)
+    begun = time.monotonic()
+    with ThreadPoolExecutor(LOAD_STREAMS) as pool:
+        prompts = [f"{LOAD_PROMPT} His name begins with {letter}." for letter in "ABCDEFGH"[:LOAD_STREAMS]]
+        together = list(pool.map(lambda prompt: stream(gateway, model, prompt, **options), prompts))
+    took = time.monotonic() - begun
+    for found in (alone, *together):
+        if found.status != http.HTTPStatus.OK:
+            raise ConnectionError(f"the answer was {found.status}: {found.text}")
+    pairs = [(_one_token_ms(gateway, model), _one_token_ms(server, model)) for _ in range(OVERHEAD_PAIRS)]
+    return Load(
+        alone_tokens_per_s=alone.tokens / alone.total_s,
+        together_tokens_per_s=sum(found.tokens for found in together) / took,
+        streams=LOAD_STREAMS,
+        first_token_s=median(found.first_token_s for found in together),
+        slowest_first_token_s=max(found.first_token_s for found in together),
+        overhead_ms=median(through - direct for through, direct in pairs),
+        direct_ms=median(direct for _, direct in pairs),
+    )
+
+
+def _one_token_ms(endpoint: Endpoint, model: str) -> float:
+    begun = time.monotonic()
+    chat(endpoint, model, "Hello", max_tokens=1)
+    return (time.monotonic() - begun) * 1000

@@ -1,0 +1,123 @@
+"""Workloads: a Deployment keeps its number of pods, a Job tries until one of its pods has ended well."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+
+from workshop.local.backoff import Backoff, job_pause_s
+from workshop.local.objects import Workload
+from workshop.local.pod import SPAWN_FAILED, Pod
+
+MakePod = Callable[[str, Workload], Pod]
+# What Kubernetes ends names of pods with (apimachinery, util/rand): no vowels, nothing that reads like another.
+ALPHABET, SUFFIX_LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
+
+
+class Deployment:
+    """Keeps `replicas` pods running; one that is deleted is replaced at once, as a ReplicaSet does it."""
+
+    def __init__(self, workload: Workload, make: MakePod) -> None:
+        self.workload = workload
+        self.pods: list[Pod] = []
+        self._make = make
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.workload.replicas):
+                group.create_task(self._life(group))
+
+    async def _life(self, group: asyncio.TaskGroup) -> None:
+        """One pod from its start to its end; its follower starts when it leaves, not when it is gone."""
+        pod = await self._made()
+        if pod is None:
+            return
+        self.pods.append(pod)
+        life = group.create_task(pod.run())
+        await pod.left.wait()
+        group.create_task(self._life(group))
+        await life
+        self.pods.remove(pod)
+        await asyncio.to_thread(pod.remove)
+
+    async def _made(self) -> Pod | None:
+        """A new pod, tried again and again where its folder cannot be made; None when it is not wanted any more."""
+        wait = Backoff()
+        while not self._stopping.is_set():
+            with contextlib.suppress(OSError):
+                return self._make(pod_name(self.workload), self.workload)
+            await pause(self._stopping, wait.next())
+        return None
+
+    async def stop(self, *, at_once: bool) -> None:
+        """Deletes all pods, side by side."""
+        self._stopping.set()
+        await asyncio.gather(*(pod.delete(at_once=at_once) for pod in list(self.pods)))
+
+
+class Job:
+    """Runs pods one after the other until one ends well, its tries are used up, or its time is over."""
+
+    def __init__(self, workload: Workload, make: MakePod) -> None:
+        self.workload = workload
+        self.pods: list[Pod] = []
+        self._make = make
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> bool:
+        """Whether it succeeded. Its pods are gone then, and only their logs stay."""
+        try:
+            async with asyncio.timeout(self.workload.deadline_s):
+                return await self._tries()
+        except TimeoutError:
+            # also when a pod ended well on being deleted: it was not done
+            return False
+        finally:
+            self.pods = []
+
+    async def _tries(self) -> bool:
+        for tries in range(self.workload.backoff_limit + 1):
+            await pause(self._stopping, job_pause_s(tries))
+            if self._stopping.is_set():
+                break
+            status = await self._try()
+            if status == 0 or status in self.workload.fail_on:
+                return status == 0
+        return False
+
+    async def _try(self) -> int:
+        """One pod; when its time is over it is deleted as any pod is."""
+        try:
+            pod = self._make(pod_name(self.workload), self.workload)
+        except OSError:
+            return SPAWN_FAILED
+        self.pods = [pod]
+        life = asyncio.create_task(pod.run())
+        try:
+            return await asyncio.shield(life)
+        except asyncio.CancelledError:
+            await pod.delete()
+            await life
+            raise
+        finally:
+            life.cancel()
+            await asyncio.wait({life})
+            await asyncio.to_thread(pod.remove)
+
+    async def stop(self, *, at_once: bool) -> None:
+        """Deletes its pod."""
+        self._stopping.set()
+        await asyncio.gather(*(pod.delete(at_once=at_once) for pod in self.pods))
+
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Waits, or less when it is stopped."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
+
+
+def pod_name(workload: Workload) -> str:
+    """The workload's name and five characters, as a ReplicaSet names its pods."""
+    return f"{workload.name}-{''.join(secrets.choice(ALPHABET) for _ in range(SUFFIX_LENGTH))}"

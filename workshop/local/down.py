@@ -1,0 +1,172 @@
+"""`down`, `status`, `logs`, `delete`: everything that is done to a run that is up."""
+
+import contextlib
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from workshop.local.client import NotRunning, ask, is_running
+from workshop.local.places import RunFolder
+from workshop.local.pod import last_lines
+from workshop.local.process import kill_marked, marked
+from workshop.local.short import forget
+
+LOOK_EVERY_S = 0.2
+NOT_UP = 1
+# Text as it is: brackets in it are no markup, and a path is not broken.
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+
+
+def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bool:
+    """Takes a run down and waits for its end; a second Ctrl-C cuts the draining short. Whether there was one.
+
+    Whatever still carries the run's mark is killed, also after a supervisor that was killed itself.
+    """
+    try:
+        ask(folder, do="stop", now=now)
+        was_up = True
+    except NotRunning:
+        was_up = bool(marked(folder.mark))
+    while was_up:
+        try:
+            ask(folder, do="status")
+            time.sleep(LOOK_EVERY_S)
+        except NotRunning:
+            break
+        except KeyboardInterrupt:
+            with contextlib.suppress(NotRunning):
+                ask(folder, do="stop", now=True)
+    kill_marked(folder.mark)
+    forget(folder.pods)
+    if keep_logs:
+        for gone in (folder.pods, folder.keys, folder.prometheus, folder.objects):
+            shutil.rmtree(gone, ignore_errors=True)
+    else:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if folder.path.parent.is_dir():
+            # who leaves removes the folder of all runs, if nothing and nobody else is in it
+            with folder.alone():
+                pass
+    return was_up
+
+
+def down(folder: RunFolder, console: Console, *, now: bool) -> int:
+    """Stops a run, if there is one; 1 when an `up` is only about to start one."""
+    begun = time.monotonic()
+    # whatever runs is stopped also while an `up` waits for it
+    if marked(folder.mark) or is_running(folder):
+        console.print("stopping: pods drain first; Ctrl-C ends them at once" if not now else "stopping at once")
+        stop(folder, now=now)
+        console.print(f"down after {time.monotonic() - begun:.0f} s; nothing is left but the weights in the cache")
+        return 0
+    if folder.path.parent.is_dir():
+        with folder.alone() as alone:
+            if not alone:
+                console.print("an `up` in this project is still setting up; Ctrl-C where it runs ends it", **PLAIN)
+                return NOT_UP
+            # held, so that no `up` begins in what is being removed
+            stop(folder)
+    console.print("nothing was up")
+    return 0
+
+
+def status(folder: RunFolder, console: Console) -> int:
+    """Pods, Services and the latest events; 1 when nothing is up."""
+    try:
+        found = ask(folder, do="status")
+    except NotRunning:
+        console.print("nothing is up")
+        return NOT_UP
+    pods = Table("pod", "ready", "restarts", "age", "pid", "ports", box=None, pad_edge=False)
+    for pod in found["pods"]:
+        main = [item for item in pod["containers"] if not item["init"]]
+        pods.add_row(
+            pod["name"],
+            "stops" if pod["deleting"] else f"{sum(item['ready'] for item in main)}/{len(main)}",
+            str(sum(item["restarts"] for item in pod["containers"])),
+            f"{time.time() - pod['created']:.0f} s",
+            " ".join(str(item["pid"]) for item in main if item["pid"]) or "–",
+            ", ".join(f"{name} {port}" for name, port in pod["ports"].items()),
+        )
+    _whole(pods, console)
+    services = Table("service", "here", "ready pods", box=None, pad_edge=False)
+    for item in found["services"]:
+        services.add_row(f"{item['name']}:{item['port']}", f"http://127.0.0.1:{item['here']}", str(item["ready"]))
+    console.print()
+    _whole(services, console)
+    console.print()
+    for when, pod, text in found["events"][-8:]:
+        console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", **PLAIN)
+    return 0
+
+
+def _whole(table: Table, console: Console) -> None:
+    """Prints it as wide as it is: half a name or address is of no use, on however narrow a terminal."""
+    unlimited = console.options.update(max_width=sys.maxsize)
+    table.width = console.measure(table, options=unlimited).maximum
+    console.print(table, crop=False, no_wrap=True)
+
+
+def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: bool) -> int:
+    """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them and to new ones."""
+    files = _logs(folder, name)
+    if not files:
+        console.print(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}", **PLAIN)
+        return NOT_UP
+    ends = {}
+    for file in files:
+        # what is added from here on is shown by following it
+        ends[file] = file.stat().st_size
+        console.print(_headline(file), **PLAIN)
+        sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
+    sys.stdout.flush()
+    if follow:
+        _follow(folder, name, console, ends)
+    return 0
+
+
+def _logs(folder: RunFolder, name: str) -> list[Path]:
+    return [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
+
+
+def _headline(file: Path) -> str:
+    return f"==> {file.name} <=="
+
+
+def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int]) -> None:
+    """Prints what is added beyond `ends`, until Ctrl-C or until the run is taken down, and its logs with it.
+
+    A pod that takes another's place has a log of its own, which is shown from its beginning.
+    """
+    shown = list(ends)[-1]
+    while files := _logs(folder, name):
+        for file in files:
+            try:
+                with file.open("rb") as stream:
+                    stream.seek(ends.get(file, 0))
+                    added = stream.read()
+            except FileNotFoundError:
+                continue
+            ends[file] = ends.get(file, 0) + len(added)
+            if added and file != shown:
+                console.print(_headline(file), **PLAIN)
+                shown = file
+            sys.stdout.write(added.decode(errors="replace"))
+        sys.stdout.flush()
+        time.sleep(LOOK_EVERY_S)
+
+
+def delete(folder: RunFolder, pod: str, console: Console) -> int:
+    """Deletes one pod as `kubectl delete pod` does; its Deployment makes another."""
+    try:
+        answer: dict[str, Any] = ask(folder, do="delete", pod=pod)
+    except NotRunning:
+        console.print("nothing is up")
+        return NOT_UP
+    console.print(answer.get("error", f"pod {pod} is deleted"), **PLAIN)
+    return NOT_UP if answer else 0

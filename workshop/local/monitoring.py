@@ -1,0 +1,93 @@
+"""Rendered monitors and rules as files of a plain Prometheus, with the labels the Prometheus Operator would give.
+
+Label names: prometheus-operator pkg/prometheus/promcfg.go, generatePodMonitorConfig, v0.95.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workshop.local.objects import Object, Rendered
+from workshop.local.pod import Pod
+from workshop.local.translate import LOOPBACK
+
+# What a Prometheus of the operator does where nothing else is said (api/v1, PrometheusSpec, v0.95).
+OPERATOR_DEFAULTS = {"scrape_interval": "30s", "evaluation_interval": "30s"}
+CONFIG, RULES = "prometheus.yml", "rules.yml"
+# Fields of a monitor's endpoint, and what a Prometheus calls them.
+FIELDS = {"interval": "scrape_interval", "scrapeTimeout": "scrape_timeout", "path": "metrics_path", "scheme": "scheme",
+          "honorLabels": "honor_labels"}  # fmt: skip
+
+
+def monitors(rendered: Rendered) -> list[tuple[str, Object, Object]]:
+    """(job, monitor, endpoint) of every endpoint of every PodMonitor."""
+    return [
+        (f"podMonitor-{item['metadata']['namespace']}-{item['metadata']['name']}-{position}", item, endpoint)
+        for item in rendered.objects
+        if item["kind"] == "PodMonitor"
+        for position, endpoint in enumerate(item["spec"]["podMetricsEndpoints"])
+    ]
+
+
+def config(rendered: Rendered) -> dict[str, Any]:
+    """`prometheus.yml`: the rules, and a job per endpoint whose targets are in a file beside it."""
+    jobs = [
+        {
+            "job_name": job,
+            **{FIELDS[key]: value for key, value in endpoint.items() if key != "port"},
+            "file_sd_configs": [{"files": [f"targets/{job}.json"], "refresh_interval": "5s"}],
+        }
+        for job, _, endpoint in monitors(rendered)
+    ]
+    return {"global": dict(OPERATOR_DEFAULTS), "rule_files": [RULES], "scrape_configs": jobs}
+
+
+def rules(rendered: Rendered) -> dict[str, Any]:
+    """`rules.yml`: the groups of every PrometheusRule."""
+    found = [group for item in rendered.objects if item["kind"] == "PrometheusRule" for group in item["spec"]["groups"]]
+    return {"groups": found}
+
+
+def targets(monitor: Object, endpoint: Object, pods: Sequence[Pod]) -> list[dict[str, Any]]:
+    """One entry per running pod that the monitor selects."""
+    spec = monitor["spec"]
+    found = []
+    for pod in pods:
+        labels = pod.workload.labels
+        if not spec["selector"]["matchLabels"].items() <= labels.items():
+            continue
+        for container in pod.workload.containers:
+            if endpoint["port"] in container.ports:
+                where = f"{LOOPBACK}:{pod.place.ports[container.ports[endpoint['port']]]}"
+                named = {
+                    "namespace": pod.workload.namespace,
+                    "pod": pod.name,
+                    "container": container.name,
+                    "endpoint": endpoint["port"],
+                    "job": labels.get(
+                        spec.get("jobLabel", ""), f"{pod.workload.namespace}/{monitor['metadata']['name']}"
+                    ),
+                }
+                found.append({"targets": [where], "labels": named})
+    return found
+
+
+def write_config(folder: Path, rendered: Rendered) -> None:
+    """Configuration, rules, and empty lists of targets."""
+    (folder / "targets").mkdir(parents=True, exist_ok=True)
+    documents: Mapping[str, Any] = {CONFIG: config(rendered), RULES: rules(rendered)}
+    for name, document in documents.items():
+        (folder / name).write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    write_targets(folder, rendered, [])
+
+
+def write_targets(folder: Path, rendered: Rendered, pods: Sequence[Pod]) -> None:
+    """The lists of targets, each replaced in one step, because a Prometheus may be reading them."""
+    for job, monitor, endpoint in monitors(rendered):
+        file = folder / "targets" / f"{job}.json"
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(targets(monitor, endpoint, pods), indent=1), encoding="utf-8")
+        fresh.replace(file)

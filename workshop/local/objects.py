@@ -1,0 +1,239 @@
+"""Rendered objects as what is to run: workloads with their pods, Services, ConfigMaps, Secrets.
+
+Owns the translation from Kubernetes' spelling; what cannot be obeyed without a cluster is refused by
+workshop/local/unsupported.py, and read here as far as it goes, so that every refusal is said at once. Pure.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from preview.wording import quantity_bytes
+from settings.problems import Problem
+from workshop.local.unsupported import Object, refusals
+
+# Kinds whose pods run here. Others with pods are refused; kinds without pods are listed as not enforced.
+RUNNABLE = ("Deployment", "Job")
+WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
+READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
+# What a probe asks by, and what a hook is (workshop/local/fields.py refuses the others).
+HANDLERS, HOOKS = ("httpGet", "tcpSocket"), ("httpGet", "sleep")
+# Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
+GRACE_S, BACKOFF_LIMIT = 30, 6
+PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question asked again and again: `handler` is httpGet or tcpSocket, `detail` its fields.
+
+    `grace_s`: what a container has that fails it; None: the pod's own.
+    """
+
+    handler: str
+    detail: Object
+    initial_delay_s: float
+    period_s: float
+    timeout_s: float
+    failures: int
+    successes: int
+    grace_s: float | None = None
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """One entry of a Secret as the value of a variable."""
+
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container as rendered. `env` in order; `mounts`: path → volume; `pre_stop`: a handler and its fields."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str | SecretRef], ...]
+    ports: Mapping[str, int]
+    mounts: Mapping[str, str]
+    probes: Mapping[str, Probe]
+    pre_stop: tuple[str, Object] | None
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`kind` is configMap, emptyDir or persistentVolumeClaim; `source` the object behind it, empty for an emptyDir."""
+
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment or a Job. `fail_on`: exit codes after which a Job is not tried again."""
+
+    kind: str
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    replicas: int
+    init_containers: tuple[Container, ...]
+    containers: tuple[Container, ...]
+    volumes: Mapping[str, Volume]
+    grace_s: float
+    memory_gib: float
+    backoff_limit: int = 0
+    deadline_s: float | None = None
+    fail_on: tuple[int, ...] = ()
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        """In the order in which they start."""
+        return (*self.init_containers, *self.containers)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A name for pods. `ports`: port → port of the pods, by name or number."""
+
+    name: str
+    namespace: str
+    ports: Mapping[int, str | int]
+    selector: Mapping[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name a pod of the same namespace may call it by, longest first."""
+        full = f"{self.name}.{self.namespace}.svc.cluster.local"
+        return full, full.removesuffix(".cluster.local"), f"{self.name}.{self.namespace}", self.name
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Whether pods with these labels are behind it; without a selector none are."""
+        return bool(self.selector) and self.selector.items() <= labels.items()
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A whole stack. `secrets`: name → entries, values that a rendering hides are `<secret>`."""
+
+    workloads: tuple[Workload, ...]
+    services: tuple[Service, ...]
+    config_maps: Mapping[str, Mapping[str, str]]
+    secrets: Mapping[str, Mapping[str, str]]
+    claims: frozenset[str]
+    others: Mapping[str, int]
+    objects: tuple[Object, ...] = field(repr=False, default=())
+
+
+def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
+    """Everything that matters here; what cannot be obeyed goes to `problems`, path first."""
+    by_kind: dict[str, list[Object]] = {}
+    for item in objects:
+        by_kind.setdefault(item["kind"], []).append(_without_nulls(item))
+    problems += [
+        Problem(f"{kind} {item['metadata']['name']}", f"a {kind} is not run here; only Deployments and Jobs are")
+        for kind in WITH_PODS
+        for item in by_kind.get(kind, [])
+    ]
+    problems += [found for kind in READ for item in by_kind.get(kind, []) for found in refusals(item)]
+    used = (*READ, *WITH_PODS)
+    return Rendered(
+        workloads=tuple(_workload(item) for kind in RUNNABLE for item in by_kind.get(kind, [])),
+        services=tuple(_service(item) for item in by_kind.get("Service", [])),
+        config_maps={_name(item): dict(item.get("data", {})) for item in by_kind.get("ConfigMap", [])},
+        secrets={_name(item): dict(item.get("stringData", {})) for item in by_kind.get("Secret", [])},
+        claims=frozenset(_name(item) for item in by_kind.get("PersistentVolumeClaim", [])),
+        others={kind: len(items) for kind, items in sorted(by_kind.items()) if kind not in used},
+        objects=tuple(objects),
+    )
+
+
+def _without_nulls(value: Any) -> Any:
+    """The same without fields that are null: to Kubernetes they are absent."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _name(item: Object) -> str:
+    return item["metadata"]["name"]
+
+
+def _service(item: Object) -> Service:
+    spec = item["spec"]
+    ports = {port["port"]: port.get("targetPort", port["port"]) for port in spec.get("ports", [])}
+    return Service(_name(item), item["metadata"].get("namespace", "default"), ports, spec.get("selector", {}))
+
+
+def _workload(item: Object) -> Workload:
+    spec = item["spec"]
+    template, pod = spec["template"], spec["template"]["spec"]
+    rules = spec.get("podFailurePolicy", {}).get("rules", [])
+    return Workload(
+        kind=item["kind"],
+        name=_name(item),
+        namespace=item["metadata"].get("namespace", "default"),
+        labels=template["metadata"].get("labels", {}),
+        replicas=spec.get("replicas", 1),
+        init_containers=tuple(_container(found) for found in pod.get("initContainers", [])),
+        containers=tuple(_container(found) for found in pod["containers"]),
+        volumes={volume["name"]: _volume(volume) for volume in pod.get("volumes", [])},
+        grace_s=pod.get("terminationGracePeriodSeconds", GRACE_S),
+        memory_gib=sum(_gib(found.get("resources", {}).get("requests", {}).get("memory", 0))
+                       for found in pod["containers"]),
+        backoff_limit=spec.get("backoffLimit", BACKOFF_LIMIT),
+        deadline_s=spec.get("activeDeadlineSeconds"),
+        fail_on=tuple(code for rule in rules for code in rule.get("onExitCodes", {}).get("values", [])),
+    )  # fmt: skip
+
+
+def _volume(volume: Object) -> Volume:
+    for kind, key in (("configMap", "name"), ("persistentVolumeClaim", "claimName")):
+        if kind in volume:
+            return Volume(kind, volume[kind][key])
+    return Volume("emptyDir", "")
+
+
+def _container(found: Object) -> Container:
+    stop = found.get("lifecycle", {}).get("preStop", {})
+    asked = {kind: found[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in found}
+    return Container(
+        name=found["name"],
+        image=found["image"],
+        command=tuple(found.get("command", ())),
+        args=tuple(found.get("args", ())),
+        env=tuple((item["name"], _value(item)) for item in found.get("env", [])),
+        ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])},
+        mounts={mount["mountPath"]: mount["name"] for mount in found.get("volumeMounts", [])},
+        probes={kind: _probe(probe) for kind, probe in asked.items()},
+        pre_stop=next(((kind, stop[kind]) for kind in HOOKS if kind in stop), None),
+    )
+
+
+def _value(item: Object) -> str | SecretRef:
+    ref = item.get("valueFrom", {}).get("secretKeyRef")
+    return SecretRef(ref["name"], ref["key"]) if ref else str(item.get("value", ""))
+
+
+def _probe(found: Object) -> Probe:
+    handler = next((kind for kind in HANDLERS if kind in found), "")
+    return Probe(
+        handler=handler,
+        detail=found.get(handler, {}),
+        initial_delay_s=found.get("initialDelaySeconds", 0),
+        period_s=found.get("periodSeconds", PERIOD_S),
+        timeout_s=found.get("timeoutSeconds", TIMEOUT_S),
+        failures=found.get("failureThreshold", FAILURES),
+        successes=found.get("successThreshold", SUCCESSES),
+        grace_s=found.get("terminationGracePeriodSeconds"),
+    )
+
+
+def _gib(quantity: object) -> float:
+    return (quantity_bytes(quantity) or 0) / 2**30

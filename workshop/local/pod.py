@@ -1,0 +1,281 @@
+"""One pod: init containers, containers with their probes and restarts, and its end, as a kubelet would have it.
+
+Times are those of the rendered objects; how long restarts wait is in workshop/local/backoff.py.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workshop.local.backoff import Backoff
+from workshop.local.objects import Container, Probe, Workload
+from workshop.local.probes import NO_ANSWER, ask, initial_delay, until
+from workshop.local.process import SIGNALLED, Process
+from workshop.local.short import forget
+from workshop.local.translate import Command
+
+SPAWN_FAILED, KILLED = 127, SIGNALLED + signal.SIGKILL
+# Bytes read of a log per line wanted.
+LONGEST_LINE = 2048
+
+
+@dataclass
+class State:
+    """What is known of one container. `ready` and `started` as Kubernetes means them."""
+
+    started: bool = False
+    ready: bool = False
+    restarts: int = 0
+    exit_code: int | None = None
+    pid: int | None = None
+    since: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a pod lives: its folder, its logs, the mark of its processes, the ports it was given (rendered → here)."""
+
+    folder: Path
+    logs: Path
+    mark: str
+    ports: Mapping[int, int]
+
+
+class Pod:
+    """A running pod. `tell` gets (pod, sentence) whenever something happens that a person would want to know."""
+
+    def __init__(
+        self,
+        name: str,
+        workload: Workload,
+        commands: Mapping[str, Command],
+        place: Place,
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self.name, self.workload, self.place = name, workload, place
+        self.commands = commands
+        self.states = {container.name: State() for container in workload.all_containers}
+        self.deleting = False
+        self.created = time.time()
+        self.initialised = False
+        self._tell = tell
+        self._processes: dict[str, Process] = {}
+        self.left = asyncio.Event()
+        """Set from the moment it is deleted."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether Services send requests here."""
+        return not self.deleting and all(self.states[item.name].ready for item in self.workload.containers)
+
+    async def run(self) -> int:
+        """Until the pod is deleted, or, for a Job, until its containers have ended; returns the worst exit status."""
+        for container in self.workload.init_containers:
+            if status := await self._initialise(container):
+                return status
+        self.initialised = True
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._keep(container)) for container in self.workload.containers]
+        return max(task.result() for task in tasks)
+
+    async def delete(self, *, at_once: bool = False) -> None:
+        """Leaves the Services now, runs preStop, then SIGTERM, and SIGKILL when the grace period is over."""
+        if self.deleting and not at_once:
+            return
+        self.deleting = True
+        self.left.set()
+        deadline = time.monotonic() + (0 if at_once else self.workload.grace_s)
+        async with asyncio.TaskGroup() as group:
+            for container in self.workload.all_containers:
+                group.create_task(self._stop(container, deadline))
+
+    async def _initialise(self, container: Container) -> int:
+        """0 when the init container ended well before the pod was deleted; a Job's pod gets one try."""
+        wait = Backoff()
+        while not self.deleting:
+            status = await self._once(container)
+            if self.deleting:
+                break
+            self._tell_end(container, status)
+            if status == 0 or self.workload.kind == "Job":
+                return status
+            self.states[container.name].restarts += 1
+            await self._pause(wait.next())
+        return KILLED
+
+    def _tell_end(self, container: Container, status: int) -> None:
+        said = f"failed with exit status {status}: {self._last_line(container)}" if status else "is done"
+        self._tell(self.name, f"{container.name} {said}")
+
+    async def _keep(self, container: Container) -> int:
+        """Runs the container again and again, or once in a Job."""
+        wait, state = Backoff(), self.states[container.name]
+        while True:
+            begun = time.monotonic()
+            status = await self._once(container)
+            if self.deleting:
+                return status
+            if self.workload.kind == "Job":
+                self._tell_end(container, status)
+                return status
+            state.restarts += 1
+            pause = wait.next(time.monotonic() - begun)
+            again = f"again in {pause:.0f} s" if pause else "again at once"
+            last = self._last_line(container)
+            self._tell(self.name, f"{container.name} ended with exit status {status}, {again}; it said: {last}")
+            await self._pause(pause)
+            if self.deleting:
+                return status
+
+    async def _once(self, container: Container) -> int:
+        """One life of a container: started, probed, ended. In a pod that was deleted meanwhile it has none."""
+        if self.deleting:
+            return KILLED
+        state, command = self.states[container.name], self.commands[container.name]
+        state.started = state.ready = False
+        mark = f"{self.place.mark}/{self.name}/{container.name}"
+        log = self.log(container.name)
+        try:
+            process = Process.start(command.argv, command.env, self.place.folder, log, mark)
+        except OSError as error:
+            # the disk may be full
+            with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{command.argv[0]} cannot be started: {error.strerror}\n")
+            state.exit_code = SPAWN_FAILED
+            return SPAWN_FAILED
+        self._processes[container.name] = process
+        state.pid, state.exit_code, state.since = process.pid, None, time.time()
+        probing = asyncio.create_task(self._probe(container))
+        try:
+            status = await process.wait()
+        finally:
+            probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await probing
+            state.started = state.ready = False
+            state.pid = None
+            self._processes.pop(container.name, None)
+        state.exit_code, state.since = status, time.time()
+        return status
+
+    async def _probe(self, container: Container) -> None:
+        """Startup first; then readiness and liveness side by side. A failed startup or liveness ends the container."""
+        state, probes = self.states[container.name], container.probes
+        begun = time.monotonic()
+        if (startup := probes.get("startup")) and not await self._started(container, startup, begun):
+            if self.deleting:
+                return
+            asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
+            self._tell(self.name, f"{container.name} did not start: its startup probe failed {asked}; it is restarted")
+            await self._end(container, startup)
+            return
+        state.started = True
+        jobs: list[Coroutine[None, None, None]] = []
+        if readiness := probes.get("readiness"):
+            jobs.append(self._readiness(container, readiness, begun))
+        else:
+            state.ready = True
+        if liveness := probes.get("liveness"):
+            jobs.append(self._liveness(container, liveness, begun))
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+
+    async def _started(self, container: Container, probe: Probe, begun: float) -> bool:
+        await initial_delay(probe, begun)
+        return await self._until(container, probe, wanted=True)
+
+    async def _readiness(self, container: Container, probe: Probe, begun: float) -> None:
+        state = self.states[container.name]
+        await initial_delay(probe, begun)
+        while True:
+            await self._until(container, probe, wanted=True, patient=True)
+            state.ready = True
+            self._tell(self.name, f"{container.name} is ready after {time.monotonic() - begun:.0f} s")
+            await asyncio.sleep(probe.period_s)
+            await self._until(container, probe, wanted=False)
+            state.ready = False
+            self._tell(self.name, f"{container.name} is not ready: its readiness probe failed {probe.failures} times")
+            await asyncio.sleep(probe.period_s)
+
+    async def _liveness(self, container: Container, probe: Probe, begun: float) -> None:
+        await initial_delay(probe, begun)
+        await self._until(container, probe, wanted=False)
+        # who drains may stop answering (pkg/kubelet/prober, StopLivenessAndStartup, 1.36)
+        if self.deleting:
+            return
+        self._tell(self.name, f"{container.name} is restarted: its liveness probe failed {probe.failures} times")
+        await self._end(container, probe)
+
+    async def _until(self, container: Container, probe: Probe, *, wanted: bool, patient: bool = False) -> bool:
+        return await until(probe, self._named(container), wanted=wanted, patient=patient)
+
+    async def _end(self, container: Container, failed: Probe) -> None:
+        """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the probe's grace, or else the pod's."""
+        grace_s = self.workload.grace_s if failed.grace_s is None else failed.grace_s
+        await self._stop(container, time.monotonic() + grace_s)
+
+    async def _stop(self, container: Container, deadline: float) -> None:
+        process = self._processes.get(container.name)
+        if process is None:
+            return
+        if container.pre_stop and deadline > time.monotonic():
+            await self._pre_stop(container, process, deadline)
+        process.signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(max(0, deadline - time.monotonic())):
+                await process.ended.wait()
+        except TimeoutError:
+            process.signal(signal.SIGKILL)
+            await process.ended.wait()
+
+    async def _pre_stop(self, container: Container, process: Process, deadline: float) -> None:
+        """The hook, cut off by the grace period or the container's own end; a hook that fails changes nothing."""
+        assert container.pre_stop is not None, "the caller has looked"
+        handler, detail = container.pre_stop
+        with contextlib.suppress(*NO_ANSWER):
+            async with asyncio.timeout(max(0, deadline - time.monotonic())):
+                if handler == "sleep":
+                    async with asyncio.timeout(detail["seconds"]):
+                        await process.ended.wait()
+                else:
+                    await ask(handler, detail, self._named(container))
+
+    def _named(self, container: Container) -> dict[str, int]:
+        """Ports by name and by rendered number."""
+        ports = self.place.ports
+        return {key: ports[number] for name, number in container.ports.items() for key in (name, str(number))}
+
+    def remove(self) -> None:
+        """Takes its folder away, and links to what is in it, when it has ended; its logs stay."""
+        forget(self.place.folder)
+        shutil.rmtree(self.place.folder, ignore_errors=True)
+
+    def log(self, container: str) -> Path:
+        """The container's log, over all its restarts."""
+        return self.place.logs / f"{self.name}.{container}.log"
+
+    def _last_line(self, container: Container) -> str:
+        lines = last_lines(self.log(container.name), 1)
+        return lines[0] if lines else "nothing"
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, or less when the pod is deleted."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.left.wait(), seconds)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log that are not blank; none where there is no log."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - count * LONGEST_LINE))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.split("\n") if line.strip()][-count:]

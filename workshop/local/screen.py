@@ -1,0 +1,127 @@
+"""What `up` shows: progress, what is not here, what was replaced, what to try next."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.table import Table
+
+from workshop.local.blueprint import Blueprint, Entrance
+from workshop.local.chat import Endpoint, Load
+from workshop.local.monitoring import CONFIG
+from workshop.local.places import RunFolder
+from workshop.local.translate import LOOPBACK
+
+# Without a terminal a line is printed this often.
+EVERY_S, FIRST_AFTER_S = 15, 2
+
+
+class Progress:
+    """One line that changes on a terminal; a line now and then where there is none, or one that can only add lines."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        changes = console.is_terminal and not console.is_dumb_terminal
+        self._status = console.status("…") if changes else None
+        self._due = time.monotonic() + FIRST_AFTER_S
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """Shows where things stand."""
+        if self._status:
+            self._status.update(text)
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + EVERY_S
+            self._console.print(text, highlight=False)
+
+
+def not_here(plan: Blueprint) -> Table:
+    """What of the stack has no meaning for processes of one machine, and what has another version."""
+    table = Table(title="On this machine", title_justify="left", box=None, show_header=False, pad_edge=False)
+    for what, why in plan.not_here:
+        table.add_row(what, why)
+    for text in plan.other_versions:
+        table.add_row("version", text)
+    return table
+
+
+def show_event(event: tuple[float, str, str], console: Console) -> None:
+    """`HH:MM:SS pod: sentence`."""
+    when, pod, text = event
+    console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", highlight=False, markup=False)
+
+
+def show_replaced(status: Mapping[str, Any], console: Console) -> None:
+    """Every substitution of every container, and where Services are."""
+    show = _plainly(console)
+    show("\nRun as rendered, but for")
+    for pod in status["pods"]:
+        for container in pod["containers"]:
+            show(f"  {pod['name']} {container['name']}")
+            for where, rendered, here in container["replaced"]:
+                show(f"    {where}  {rendered} → {here}")
+    for service in status["services"]:
+        show(f"  Service {service['name']}:{service['port']} → {LOOPBACK}:{service['here']}")
+
+
+def show_load(model: str, found: Load, console: Console) -> None:
+    """One paragraph of figures. A gateway that seems to take no time was measured on a busy machine; it says so."""
+    one_token = f"the {found.direct_ms:.0f} ms of one token"
+    adds = f"the gateway adds {found.overhead_ms:.0f} ms to {one_token} (medians)"
+    if found.overhead_ms <= 0:
+        adds = f"what the gateway adds to {one_token} was lost in this machine's noise ({found.overhead_ms:.0f} ms)"
+    _plainly(console)(
+        f"\n{model}: {found.alone_tokens_per_s:.1f} tokens/s alone, "
+        f"{found.together_tokens_per_s:.1f} tokens/s for {found.streams} streams at once\n"
+        f"first token after {found.first_token_s:.2f} s (median of {found.streams}), "
+        f"{found.slowest_first_token_s:.2f} s at most\n"
+        f"{adds}"
+    )
+
+
+def show_next(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], stack: str, console: Console) -> None:
+    """Commands a person may want now."""
+    show = _plainly(console)
+    show("\nNext")
+    if plan.gateway and plan.servers:
+        key = _shown(folder.keys / plan.gateway.key.secret / plan.gateway.key.entry)
+        port, model = endpoint(plan, plan.gateway, status).port, plan.servers[0].model
+        show(f"  curl -s http://{LOOPBACK}:{port}/v1/chat/completions \\")
+        show(f'    -H "Authorization: Bearer $(cat {key})" -H "Content-Type: application/json" \\')
+        show(f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'')
+    suffix = "" if stack == "local" else f" STACK={stack}"
+    for target in ("status", "logs", "down"):
+        show(f"  make {target}{suffix}")
+    if any(item["kind"] == "PodMonitor" for item in plan.rendered.objects):
+        config, data = _shown(folder.prometheus / CONFIG), _shown(folder.prometheus / "data")
+        show(f"  prometheus --config.file={config} --storage.tsdb.path={data} --web.listen-address={LOOPBACK}:9090")
+
+
+def endpoint(plan: Blueprint, entrance: Entrance, status: Mapping[str, Any]) -> Endpoint:
+    """Where an entrance is on loopback."""
+    wanted = (entrance.service, entrance.port)
+    here = next(found["here"] for found in status["services"] if (found["name"], found["port"]) == wanted)
+    return Endpoint(here, plan.secrets[entrance.key.secret][entrance.key.entry])
+
+
+def _plainly(console: Console) -> Callable[[str], None]:
+    """Prints text as it is: no colours for numbers, no markup, no line breaks in what will be copied."""
+    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be written from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

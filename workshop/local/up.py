@@ -1,0 +1,274 @@
+"""`up`: from a stack file to an answer. Preview, checks, set-up, weights, pods, a chat, a small load."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from preview.manifests import Manifest, manifests, write
+from preview.render import render
+from preview.report import print_report
+from preview.stackfile import Project
+from settings.problems import Problem, Refused
+from workshop.local import places, toolchain, weights
+from workshop.local.blueprint import Blueprint, blueprint, locked
+from workshop.local.chat import chat, load
+from workshop.local.client import NotRunning, ask
+from workshop.local.down import stop
+from workshop.local.images import stand_for
+from workshop.local.monitoring import write_config
+from workshop.local.places import RunFolder, read_keys, write_keys
+from workshop.local.pod import last_lines
+from workshop.local.process import kill_marked
+from workshop.local.screen import Progress, endpoint, not_here, show_event, show_load, show_next, show_replaced
+from workshop.local.translate import MARK
+
+QUESTION = "What is the capital of France?"
+LOOK_EVERY_S = 0.5
+# What the preview writes besides objects, by the first word of its file's name.
+OTHER = {"patch": "patch of a node", "release": "Helm release"}
+# A container that ended this often will not come up by waiting.
+HOPELESS_RESTARTS = 3
+SAID_LINES = 25
+
+
+class Failed(Exception):
+    """It could not be brought up; the message says which part and where to look."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a stack renders, and what a run of it will be."""
+
+    found: tuple[Manifest, ...]
+    plan: Blueprint
+    digest: str
+
+
+def up(project: Project, stack: str, console: Console) -> int:
+    """Brings a stack up and shows that it answers. Raises `Refused` and `Failed`."""
+    folder = RunFolder.of(project.directory, stack)
+    wanted = look(project, stack, folder)
+    console.print(not_here(wanted.plan))
+    # without the folder of runs nothing is up, and it may be that not even that can be made
+    if not folder.path.parent.is_dir():
+        _refuse([*_problems(folder, wanted.plan), *toolchain.memory_problems(wanted.plan.memory_gib)])
+    with folder.alone() as alone:
+        if not alone:
+            raise Refused([Problem(stack, "another `up` in this project is under way; wait until it has ended")])
+        return _up(folder, wanted, stack, console)
+
+
+def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
+    begun, plan = time.monotonic(), wanted.plan
+    running = _status(folder)
+    if running and not running["stopping"] and running["digest"] == wanted.digest:
+        console.print("this very stack is up already")
+        _show(folder, plan, stack, console)
+        return 0
+    problems = _problems(folder, plan)
+    if running and not problems:
+        why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
+        console.print(f"{why}: waiting until nothing of it runs")
+        stop(folder)
+        running = None
+    if not running:
+        # what ran has its memory until it is stopped; everything else could be asked before
+        problems += toolchain.memory_problems(plan.memory_gib)
+    _refuse(problems)
+    _set_up(plan, console)
+    try:
+        _start(stack, folder, wanted)
+        _show(folder, plan, stack, console)
+    except BaseException:
+        # with its terminal gone nothing can be said, but all the more has to be done
+        with contextlib.suppress(OSError):
+            console.print(f"stopping what was started; the logs stay in {folder.logs}", highlight=False, soft_wrap=True)
+        # nobody uses it yet, so there is nothing to drain
+        stop(folder, now=True, keep_logs=True)
+        raise
+    console.print(f"\nup after {time.monotonic() - begun:.0f} s", highlight=False)
+    return 0
+
+
+def _show(folder: RunFolder, plan: Blueprint, stack: str, console: Console) -> None:
+    """Waits until everything is ready, and shows what runs and that it answers. Raises `Failed`."""
+    status = _wait(folder, console)
+    show_replaced(status, console)
+    _show_answers(folder, plan, status, console)
+    show_next(folder, plan, status, stack, console)
+
+
+def look(project: Project, stack: str, folder: RunFolder) -> Wanted:
+    """Renders a stack, shows it, and plans its run. Raises `Refused` with every reason of either."""
+    rendering = render(project, stack)
+    if rendering.refused:
+        raise Refused(rendering.refused)
+    found = manifests(rendering.records)
+    print_report(rendering, found)
+    plan = planned({item.file: item.body for item in found}, folder)
+    # a mapping may come in another order each time it is rendered
+    text = json.dumps([item.body for item in found], sort_keys=True) + toolchain.lock_text()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Wanted(found, plan, digest)
+
+
+def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
+    """What speaks against a run here, but for memory."""
+    workloads = plan.rendered.workloads
+    volumes = [volume for workload in workloads for volume in workload.volumes.values()]
+    claims = {volume.source for volume in volumes if volume.kind == "persistentVolumeClaim"}
+    return [
+        *weights.problems(plan.checkpoints, claims),
+        *_missing_programs(plan),
+        *toolchain.problems(),
+        *places.problems(folder.path.parent.name, folder.path, places.RUN_GB, places.OF_PROJECT),
+    ]
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise Refused(problems)
+
+
+def _missing_programs(plan: Blueprint) -> list[Problem]:
+    """Programs that stand for an image, and are not on this machine."""
+    return [
+        Problem(str(workload), f"needs {program}, and it is not on PATH; install it, or leave it out of the stack")
+        for workload in plan.rendered.workloads
+        for container in workload.all_containers
+        if (stand := stand_for(container.image))
+        for program in stand.append
+        if shutil.which(program) is None
+    ]
+
+
+def planned(bodies: Mapping[str, Mapping[str, Any]], folder: RunFolder) -> Blueprint:
+    """The run of rendered bodies (file name → body), with the keys of a former run. Raises `Refused`."""
+    # neither a patch nor a release is an object of the cluster, but a reader should see that they do nothing here
+    objects = [
+        {"kind": OTHER[kind], "metadata": {"name": file}} if (kind := file.partition("-")[0]) in OTHER else body
+        for file, body in bodies.items()
+    ]
+    return blueprint(objects, locked(toolchain.lock_text()), read_keys(folder.keys))
+
+
+def _set_up(plan: Blueprint, console: Console) -> None:
+    with Progress(console) as progress:
+        took = toolchain.ensure(progress.say)
+    if took:
+        console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")
+    for checkpoint in plan.checkpoints:
+        with Progress(console) as progress:
+            took = weights.prepare(checkpoint, toolchain.VENV, progress.say)
+        made = f"made in {took:.0f} s" if took else "there already"
+        console.print(f"weights of {checkpoint.repository}: {made}, {weights.place(checkpoint)}")
+
+
+def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
+    """Writes the run's folder and starts the supervisor, detached from this terminal."""
+    # what may be left of a supervisor that was killed, or hangs
+    kill_marked(folder.mark)
+    for old in (folder.pods, folder.logs, folder.prometheus):
+        shutil.rmtree(old, ignore_errors=True)
+    folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write(wanted.found, folder.objects, stack)
+    write_keys(folder.keys, {name: dict(entries) for name, entries in wanted.plan.secrets.items()})
+    write_config(folder.prometheus, wanted.plan.rendered)
+    command = [sys.executable, "-m", "workshop.local", "supervise", str(folder.path)]
+    with folder.supervisor_log.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own words
+            [*command, wanted.digest],
+            cwd=toolchain.ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # one that hangs is found like everything else of the run
+            env={**os.environ, MARK: f"{folder.mark}/supervisor"},
+        )
+    while process.poll() is None:
+        if _status(folder):
+            return
+        time.sleep(LOOK_EVERY_S / 5)
+    said = "\n".join(last_lines(folder.supervisor_log, SAID_LINES))
+    raise Failed(f"the supervisor ended with exit status {process.returncode}:\n{said}")
+
+
+def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
+    """Until every pod is ready, printing what happens. Raises `Failed` when that will not be."""
+    shown = 0
+    with Progress(console) as progress:
+        begun = time.monotonic()
+        while True:
+            try:
+                status = ask(folder, do="status")
+            except NotRunning:
+                said = "\n".join(last_lines(folder.supervisor_log, SAID_LINES))
+                raise Failed(f"the supervisor is gone; it said:\n{said}") from None
+            for event in status["events"][shown:]:
+                show_event(event, console)
+            shown = len(status["events"])
+            pods = status["pods"]
+            if reason := _hopeless(status):
+                raise Failed(reason)
+            behind = all(found["ready"] or not found["wanted"] for found in status["services"])
+            if behind and all(pod["ready"] for pod in pods):
+                return status
+            ready = sum(pod["ready"] for pod in pods)
+            progress.say(
+                f"{ready} of {len(pods)} pods ready, {time.monotonic() - begun:.0f} s; loading vLLM takes 1 to 2 min"
+            )
+            time.sleep(LOOK_EVERY_S)
+
+
+def _hopeless(status: Mapping[str, Any]) -> str:
+    if status["failed"]:
+        return f"Job {', '.join(status['failed'])} failed"
+    for pod in status["pods"]:
+        for container in pod["containers"]:
+            if not pod["ready"] and container["restarts"] >= HOPELESS_RESTARTS:
+                said = "\n".join(last_lines(Path(container["log"]), SAID_LINES))
+                where = f"container {container['name']} of {pod['name']}"
+                return f"{where} was restarted {container['restarts']} times; its log ends with:\n{said}"
+    return ""
+
+
+def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], console: Console) -> None:
+    """A question to every model, and a load on the first. Raises `Failed` when one does not answer."""
+    if plan.gateway is None:
+        return
+    gateway = endpoint(plan, plan.gateway, status)
+    for server in {server.model: server for server in plan.servers}.values():
+        try:
+            answer = chat(gateway, server.model, QUESTION, max_tokens=48)
+        except OSError as error:
+            raise Failed(f"the gateway did not answer: {error}; its logs are in {folder.logs}") from None
+        if answer.status != 200:
+            raise Failed(f"the gateway answered {answer.status}: {answer.text}")
+        console.print(f"\n{server.model}  {QUESTION}", highlight=False, markup=False)
+        console.print(" ".join(answer.text.split()), style="bold", highlight=False, markup=False)
+    if plan.servers:
+        first = plan.servers[0]
+        try:
+            found = load(gateway, endpoint(plan, first, status), first.model)
+        except OSError as error:
+            raise Failed(f"{first.model} did not bear a small load: {error}; its logs are in {folder.logs}") from None
+        show_load(first.model, found, console)
+
+
+def _status(folder: RunFolder) -> dict[str, Any] | None:
+    try:
+        return ask(folder, do="status")
+    except NotRunning:
+        return None

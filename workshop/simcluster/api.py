@@ -1,0 +1,235 @@
+"""A small client of the Kubernetes API: JSON over one kept connection, with a client certificate.
+
+Owns requests, and the mapping of kinds to paths as the server's discovery tells it. Knows no stack and no simulation.
+"""
+
+import http.client
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from workshop.simcluster.problems import Impossible
+
+T = TypeVar("T")
+Object = dict[str, Any]
+FIELD_MANAGER = "simcluster"
+REQUEST_TIMEOUT_S = 30
+# the contents of a patch decide what it means
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+GONE, NOT_FOUND, CONFLICT, INVALID, TOO_MANY = 410, 404, 409, 422, 429
+
+
+class ApiError(Exception):
+    """The API server refused a request; `status` is the HTTP code, the message is the server's own."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class Unreachable(Exception):
+    """Nobody answers, or a server that is still starting."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server listens on loopback, and the files that prove who is calling."""
+
+    port: int
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One kind as the server serves it."""
+
+    prefix: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The path of a collection, an object or a subresource. A namespaced kind without a namespace: all of them."""
+        parts = [self.prefix]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace)]
+        parts += [self.plural, quote(name) if name else "", subresource]
+        return "/".join(part for part in parts if part)
+
+
+class Api:
+    """One caller of one API server. Not for several threads at once."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._context = ssl.create_default_context(cafile=str(endpoint.authority))
+        self._context.load_cert_chain(endpoint.certificate, endpoint.key)
+        self._connection: http.client.HTTPSConnection | None = None
+        self._resources: dict[tuple[str, str], Resource] = {}
+
+    def request(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json", **query: str
+    ) -> Any:
+        """The decoded answer. Raises `ApiError` for a refusal and `Unreachable` when nobody answers."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        data = None if body is None else json.dumps(body)
+        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        status, answer = self._exchange(method, target, data, headers)
+        if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            # while it starts, also for paths that it will serve: to be asked again, not a refusal
+            raise Unreachable(f"the API server on port {self._endpoint.port} is not ready: {_error(status, answer)}")
+        if status >= http.client.BAD_REQUEST:
+            raise _error(status, answer)
+        try:
+            return json.loads(answer) if answer else None
+        except ValueError:
+            return answer.decode(errors="replace")  # /readyz speaks plain text
+
+    def _exchange(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        # a kept connection may have been closed meanwhile: that is noticed at the first try, and says nothing
+        for attempt in (1, 2):
+            fresh = self._connection is None
+            connection = self._connection = self._connection or self._connect(REQUEST_TIMEOUT_S)
+            try:
+                connection.request(method, target, data, dict(headers))
+                response = connection.getresponse()
+                return response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if fresh or attempt == 2 or not isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+                    raise Unreachable(
+                        f"the API server on port {self._endpoint.port} does not answer: {error}"
+                    ) from error
+        raise AssertionError("the loop returns or raises")
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection("127.0.0.1", self._endpoint.port, timeout=timeout_s, context=self._context)
+
+    def close(self) -> None:
+        """Drops the connection; the next request makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Where a kind is served. Raises `ApiError` with 404 when it is not."""
+        if (api_version, kind) not in self._resources:
+            prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+            for found in self.request("GET", prefix)["resources"]:
+                if "/" not in found["name"]:
+                    resource = Resource(prefix, found["name"], found["namespaced"])
+                    self._resources[api_version, found["kind"]] = resource
+        if (api_version, kind) not in self._resources:
+            raise ApiError(NOT_FOUND, "NotFound", f"the server serves no {kind} of {api_version}")
+        return self._resources[api_version, kind]
+
+    def path_of(self, body: Mapping[str, Any], subresource: str = "") -> str:
+        """The path of the object that `body` describes."""
+        metadata = body["metadata"]
+        resource = self.resource(body["apiVersion"], body["kind"])
+        return resource.path(metadata.get("namespace", "default"), metadata["name"], subresource)
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        """One object; None when it does not exist."""
+        try:
+            return self.request("GET", self.resource(api_version, kind).path(namespace or "default", name))
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise
+
+    def items(
+        self, api_version: str, kind: str, namespace: str = "", selector: str = "", fields: str = ""
+    ) -> list[Object]:
+        """All objects of a kind, in one namespace or in all of them, with their kind filled in."""
+        query = {name: value for name, value in (("labelSelector", selector), ("fieldSelector", fields)) if value}
+        found = self.request("GET", self.resource(api_version, kind).path(namespace), **query)
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in found["items"]]
+
+    def create(self, body: Mapping[str, Any]) -> Object | None:
+        """Creates an object; None when one of this name exists already."""
+        metadata = body["metadata"]
+        resource = self.resource(body["apiVersion"], body["kind"])
+        try:
+            path = resource.path(metadata.get("namespace", "default"))
+            return self.request("POST", path, body, fieldValidation="Strict")
+        except ApiError as error:
+            if error.status == CONFLICT and error.reason == "AlreadyExists":
+                return None
+            raise
+
+    def apply(self, body: Mapping[str, Any], subresource: str = "", manager: str = FIELD_MANAGER) -> Object:
+        """Server-side apply: unknown and doubled fields are errors, and conflicts are ours to win."""
+        query = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true"}
+        return self.request("PATCH", self.path_of(body, subresource), body, APPLY, **query)
+
+    def patch(self, body: Mapping[str, Any], change: Mapping[str, Any], subresource: str = "") -> Object:
+        """A merge patch of the object that `body` describes."""
+        return self.request("PATCH", self.path_of(body, subresource), change, MERGE)
+
+    def delete(self, body: Mapping[str, Any], propagation: str = "Background", **options: Any) -> bool:
+        """Deletes an object; False when it was not there."""
+        wanted = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, **options}
+        try:
+            self.request("DELETE", self.path_of(body), wanted)
+        except ApiError as error:
+            if error.status == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def evict(self, pod: Mapping[str, Any]) -> None:
+        """Asks for a pod to go, as a drain does. Raises `ApiError` with 429 while a disruption budget forbids it."""
+        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        self.request("POST", self.path_of(pod, "eviction"), body)
+
+    def scale(self, body: Mapping[str, Any], replicas: int) -> Object:
+        """Sets the number of replicas through the scale subresource, as an autoscaler does."""
+        return self.patch(body, {"spec": {"replicas": replicas}}, "scale")
+
+    def watch(self, api_version: str, kind: str, timeout_s: int) -> Iterator[tuple[str, Object]]:
+        """(type, object) of everything that exists and then of every change, until `timeout_s` have passed."""
+        path = self.resource(api_version, kind).path()
+        target = f"{path}?{urlencode({'watch': 'true', 'timeoutSeconds': str(timeout_s)})}"
+        connection = self._connect(timeout_s + REQUEST_TIMEOUT_S)
+        try:
+            connection.request("GET", target, headers={"Accept": "application/json"})
+            response = connection.getresponse()
+            if response.status >= http.client.BAD_REQUEST:
+                raise _error(response.status, response.read())
+            for line in response:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code", GONE), "Expired", event["object"].get("message", ""))
+                yield event["type"], event["object"]
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"the API server on port {self._endpoint.port} does not answer: {error}") from error
+        finally:
+            connection.close()
+
+
+def _error(status: int, answer: bytes) -> ApiError:
+    try:
+        said = json.loads(answer)
+        return ApiError(status, said.get("reason", ""), said.get("message", ""))
+    except (ValueError, AttributeError):
+        return ApiError(status, "", answer.decode(errors="replace").strip())
+
+
+def wait_until(look: Callable[[], T], timeout_s: float, what: str, every_s: float = 0.1) -> T:
+    """The first true answer of `look`, asked again and again. Raises `Impossible` with `what` after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := look()):
+        if time.monotonic() > deadline:
+            raise Impossible(f"{what}: not within {timeout_s:.0f} s")
+        time.sleep(every_s)
+    return answer

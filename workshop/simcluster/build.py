@@ -1,0 +1,149 @@
+"""Builds the control plane once, into the user's cache, and finds it there for ever after.
+
+What comes out is a folder of programs: one binary, and a link of each program's name to it (controlplane/main.go). Its
+name is a key of everything that decides what is in it: sources, pinned versions, flags and the machine.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from workshop.simcluster.folders import check_free, made_once
+from workshop.simcluster.paths import cache, programs_folders
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.programs import NAMES
+from workshop.simcluster.toolchain import find_go
+
+SOURCES = Path(__file__).with_name("controlplane")
+BINARY = "controlplane"
+# what the linker needs at once, with room
+FREE_GB = 6
+Progress = Callable[[int, int], None]
+
+
+def kubernetes_version() -> str:
+    """The version that is built, as in go.mod: `v1.36.3`."""
+    return module_version("k8s.io/kubernetes")
+
+
+def module_version(module: str) -> str:
+    """The version of a module that go.mod pins."""
+    text = (SOURCES / "go.mod").read_text(encoding="utf-8")
+    found = re.search(rf"^\s*{re.escape(module)} (v\S+)$", text, re.MULTILINE)
+    assert found, f"go.mod requires {module}"
+    return found[1]
+
+
+def link_flags(version: str) -> str:
+    """Linker flags: no debug tables, and the version every client asks for. Without it the server says `v0.0.0`."""
+    major, minor = version.removeprefix("v").split(".")[:2]
+    stamp = {
+        "gitVersion": version,
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "gitCommit": "release",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    stamps = [f"-X {package}.{key}={value}" for package in packages for key, value in stamp.items()]
+    return " ".join(["-s", "-w", *stamps])
+
+
+def cache_key() -> str:
+    """The name of the folder a build belongs into: the version, and a digest of all that decides the result."""
+    digest = hashlib.sha256()
+    for file in sorted(SOURCES.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update(link_flags(kubernetes_version()).encode())
+    digest.update(f"{sys.platform} {os.uname().machine}".encode())
+    return f"{kubernetes_version()}-{digest.hexdigest()[:12]}"
+
+
+def folder() -> Path:
+    """Where a build of these sources lies; there when they have been built before."""
+    return programs_folders() / cache_key()
+
+
+def build(progress: Progress) -> Path:
+    """The folder of programs; built first when it is not there. `progress(done, of)` counts packages.
+
+    Raises `Impossible`.
+    """
+    return made_once(folder(), lambda fresh: _build_into(fresh, progress))
+
+
+def _build_into(fresh: Path, progress: Progress) -> None:
+    check_free(cache(), FREE_GB, "building")
+    # outlives a build that fails
+    _compile(find_go(), fresh / BINARY, programs_folders() / f"{cache_key()}.log", progress)
+    for name in NAMES:
+        (fresh / name).symlink_to(BINARY)
+
+
+def _environment() -> dict[str, str]:
+    """No C compiler, no other toolchain, and go.mod as it is."""
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOTOOLCHAIN": "local",
+        "GOFLAGS": "-mod=readonly -buildvcs=false",
+        "GOWORK": "off",
+    }
+
+
+def _compile(go: Path, binary: Path, log: Path, progress: Progress) -> None:
+    flags = ["-trimpath", "-ldflags", link_flags(kubernetes_version())]
+    with log.open("w+", encoding="utf-8") as output:
+        total = _count_packages(go, output)
+        command = [go, "build", "-v", *flags, "-o", binary, "."]
+        process = subprocess.Popen(command, cwd=SOURCES, env=_environment(), stderr=subprocess.PIPE, text=True)
+        try:
+            assert process.stderr
+            _follow(process.stderr, output, total, progress)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            status = process.wait()
+        if status:
+            raise Impossible(f"building the control plane failed: {_why(log)}; all of it: {log}")
+    binary.chmod(0o755)
+
+
+def _count_packages(go: Path, output: IO[str]) -> int:
+    """How many packages there are to compile at most; downloads the modules on the way."""
+    done = subprocess.run(
+        [go, "list", "-deps", "."], cwd=SOURCES, env=_environment(), capture_output=True, text=True, check=False
+    )
+    output.write(done.stderr)
+    output.flush()
+    if done.returncode:
+        raise Impossible(f"the sources of the control plane cannot be fetched: {_last_line(done.stderr)}")
+    return len(done.stdout.splitlines())
+
+
+def _follow(stream: IO[str], output: IO[str], total: int, progress: Progress) -> None:
+    done = 0
+    for line in stream:
+        output.write(line)
+        output.flush()
+        # `go build -v` names each package as it is compiled; anything else is a message
+        if re.fullmatch(r"\S+\n", line):
+            done += 1
+            progress(min(done, total), total)
+
+
+def _why(log: Path) -> str:
+    """The first line of the log that is a complaint, not the name of a package."""
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if " " in line and not line.startswith("#")]
+    complaints = [line for line in lines if not line.startswith("go: downloading")]
+    return complaints[0] if complaints else "the compiler was stopped"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "go says nothing"

@@ -1,0 +1,238 @@
+"""One cluster: started, resumed, looked at, and stopped. Several may run side by side, each under its own name.
+
+What runs is in `cluster.json`: ports, and every process with the moment it started. `up` starts what is missing and
+leaves alone what runs; `down` ends these processes and no other. Both end what a killed command could not write down.
+"""
+
+import fcntl
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from workshop.simcluster import durable, strays
+from workshop.simcluster import paths as places
+from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
+from workshop.simcluster.definitions import install_definitions
+from workshop.simcluster.kubeconfig import kubeconfig, write_secret
+from workshop.simcluster.paths import OWNER_ONLY, ClusterPaths
+from workshop.simcluster.ports import free_ports, without_taken
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.processes import start, stop
+from workshop.simcluster.programs import PROGRAMS, Ports
+from workshop.simcluster.state import Damaged, State, read
+
+START_TIMEOUT_S = 60
+# the process of our own beside the control plane; see workshop/simcluster/stand_ins.py
+STAND_INS = "stand-ins"
+# what must live for the API server to become ready
+FIRST = ("etcd", "kube-apiserver")
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+LOG_LINES = 5
+# as Go's programs say it of a port
+IN_USE = "address already in use"
+LOCK = ".lock"
+
+
+class Cluster:
+    """A cluster by name, whether it runs or not."""
+
+    def __init__(self, name: str) -> None:
+        if not NAME.fullmatch(name):
+            raise Impossible(f"cluster '{name}': a name has small letters, digits and '-', 40 at most")
+        self.name = name
+        self.paths: ClusterPaths = places.cluster(name)
+
+    def state(self) -> State | None:
+        """What is written down; None when there is no such cluster. Raises `Damaged`."""
+        return read(self.paths.state)
+
+    def up(self, programs: Path, contexts: Sequence[str] = ()) -> Api:
+        """Starts what does not run, waits until the API server is ready, and returns a client for it.
+
+        `programs` is the folder of the executables; a cluster that exists keeps those it was started with. `contexts`
+        are further names under which the kubeconfig knows the cluster. Raises `Impossible` with the end of a log when a
+        process does not come up.
+        """
+        self.paths.root.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+        with self._locked():
+            state = self.state()
+            # or there would be two of them, or one that lacks the port the other has
+            self._end_strays(state)
+            state = state or self._create(programs)
+            # says so, when certificates are missing
+            self.api(state)
+            state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
+            try:
+                self._start_missing(state)
+            except Impossible as error:
+                if IN_USE not in str(error):
+                    raise
+                # somebody was quicker than the program that the port was drawn for
+                self._start_missing(state)
+            return self.api(state)
+
+    def _start_missing(self, state: State) -> None:
+        self._move(state)
+        self._write_kubeconfigs(state)
+        for program, arguments in PROGRAMS.items():
+            if not state.runs(program):
+                command = [self.program(state, program), *arguments(state.ports, self.paths)]
+                self._start(state, program, command)
+            if program == "kube-apiserver":
+                install_definitions(self.wait_ready(state))
+        if not state.runs(STAND_INS):
+            self._start(state, STAND_INS, strays.stand_ins_command(self.paths))
+
+    def _create(self, programs: Path) -> State:
+        # installed only where clusters are made: workshop/simcluster/requirements.txt
+        from workshop.simcluster.certificates import write_certificates  # noqa: PLC0415
+
+        # what a `down` that was killed has left is of another cluster: its data would not fit these certificates
+        self._clear()
+        self.paths.certificates.mkdir(mode=OWNER_ONLY)
+        write_certificates(self.paths)
+        (self.paths.certificates / "kwok.yaml").touch(mode=places.SECRET_FILE)
+        # before the file that says there is a cluster, which would be one without certificates after a power cut
+        durable.sync_folder(self.paths.certificates)
+        state = State(str(programs), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
+        self._save(state)
+        return state
+
+    def _move(self, state: State) -> None:
+        """Gives the cluster other ports for those that somebody took while it did not run, after a restart, say."""
+        running = [program for program in PROGRAMS if state.runs(program)]
+        ports = without_taken(state.ports, running)
+        if ports != state.ports:
+            # whoever runs still would call the old ones for ever
+            for process in reversed(state.processes.values()):
+                stop(process)
+            state.ports = ports
+            self._save(state)
+
+    def _write_kubeconfigs(self, state: State) -> None:
+        for program in ("kube-controller-manager", "kube-scheduler", "kwok"):
+            content = kubeconfig(self.paths, program, state.ports.api_server, [program])
+            write_secret(self.paths.kubeconfig_of(program), content)
+        content = kubeconfig(self.paths, "admin", state.ports.api_server, state.contexts)
+        write_secret(self.paths.kubeconfig, content)
+
+    def program(self, state: State, name: str) -> Path:
+        """An executable of the version this cluster was started with. Raises `Impossible` when it is gone."""
+        file = Path(state.programs) / name
+        if not file.exists():
+            raise Impossible(
+                f"cluster '{self.name}': {file} is not there: the cache was cleared, or the cluster is older than this "
+                f"version; end it with: python -m workshop.simcluster down --name {self.name}"
+            )
+        return file
+
+    def _start(self, state: State, program: str, command: Sequence[str | Path]) -> None:
+        try:
+            state.processes[program] = start(command, self.paths.logs / f"{program}.log")
+        except OSError as error:
+            if error.filename != command[0]:
+                raise
+            raise Impossible(
+                f"cluster '{self.name}': {command[0]} cannot be run ({error.strerror}): it is damaged, or its file "
+                f"system forbids it; remove {state.programs}, and `up` makes it anew, or set XDG_CACHE_HOME"
+            ) from None
+        self._save(state)
+
+    def _end_strays(self, state: State | None) -> bool:
+        """Ends what is this cluster's and not written down; whether there was something."""
+        programs, known = (state.programs, state.processes.values()) if state else (None, ())
+        found = strays.find(self.paths, programs, known)
+        for process in found:
+            stop(process)
+        return bool(found)
+
+    def left(self) -> set[Path]:
+        """All there is of it in its folder, but what `down` keeps."""
+        root = self.paths.root
+        return set(root.iterdir()) - {self.paths.logs, root / LOCK} if root.is_dir() else set()
+
+    def _clear(self) -> None:
+        for place in self.left():
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+
+    def _save(self, state: State) -> None:
+        state.write(self.paths.state)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` or `down` of a cluster at a time."""
+        with (self.paths.root / LOCK).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def api(self, state: State, identity: str = "admin") -> Api:
+        """A client of the API server, whether that runs or not."""
+        authority, certificate = self.paths.certificate("ca"), self.paths.certificate(identity)
+        for file in (authority, certificate, key := self.paths.key(identity)):
+            if not file.exists():
+                raise Impossible(
+                    f"cluster '{self.name}': {file} is not there; end the cluster with: "
+                    f"python -m workshop.simcluster down --name {self.name}"
+                )
+        return Api(Endpoint(state.ports.api_server, authority, certificate, key))
+
+    def wait_ready(self, state: State) -> Api:
+        """A client of the API server once that says it is ready."""
+        api = self.api(state)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                api.request("GET", "/readyz")
+            except (ApiError, Unreachable):
+                # the others come after it, and are started again when they have ended
+                for program, process in state.processes.items():
+                    if program in FIRST and not process.alive():
+                        raise Impossible(
+                            f"cluster '{self.name}': {program} has ended: {self.end_of_log(program)}"
+                        ) from None
+                if time.monotonic() > deadline:
+                    log = self.end_of_log("kube-apiserver")
+                    raise Impossible(f"cluster '{self.name}': not ready within {START_TIMEOUT_S} s: {log}") from None
+                time.sleep(0.1)
+            else:
+                return api
+
+    def end_of_log(self, program: str) -> str:
+        """The last lines a process said, on one line, and where the rest is."""
+        log = self.paths.logs / f"{program}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        return f"{' | '.join(lines[-LOG_LINES:]) or 'it said nothing'} ({log})"
+
+    def down(self) -> bool:
+        """Ends the cluster's processes and removes all but its logs; False when there was none."""
+        if not self.paths.root.is_dir():
+            return False
+        with self._locked():
+            # only now: an `up` or another `down` may have held the lock, and changed what is written down
+            try:
+                state = self.state()
+            except Damaged:
+                state = None
+            # each before what it talks to, or it would wait for an answer
+            for process in reversed(state.processes.values() if state else ()):
+                stop(process)
+            found = self._end_strays(state) or bool(self.left())
+            # before what a cluster needs, so that none is taken for one that is up when this is killed half-way
+            self.paths.state.unlink(missing_ok=True)
+            # also what the engine knows of a cluster that is no more
+            self._clear()
+        return found
+
+
+def names() -> list[str]:
+    """All clusters that are up, or were when somebody last looked."""
+    return sorted(file.parent.name for file in places.clusters().glob("*/cluster.json"))
+
+
+def unended() -> list[str]:
+    """These, and all of which an `up` or a `down` that was killed has left something."""
+    folders = [place.name for place in places.clusters().glob("*") if NAME.fullmatch(place.name)]
+    return sorted({*names(), *(name for name in folders if Cluster(name).left())})

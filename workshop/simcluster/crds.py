@@ -1,0 +1,141 @@
+"""Definitions of the kinds a stack uses that are not Kubernetes' own: read from Go modules, or from minimal schemas.
+
+A module is fetched by Go's own client, checked against the sum in crds.yaml, and read from its archive; what was read
+is kept in the cache.
+"""
+
+import contextlib
+import fnmatch
+import hashlib
+import json
+import os
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workshop.simcluster import durable
+from workshop.simcluster.paths import OWNER_ONLY, cache
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.toolchain import find_go
+
+SOURCES = Path(__file__).with_name("crds.yaml")
+FETCH_TIMEOUT_S = 600
+Definition = dict[str, Any]
+
+try:
+    from yaml import CSafeLoader as FastLoader
+except ImportError:  # PyYAML built without libyaml: slower, same result
+    from yaml import SafeLoader as FastLoader
+
+
+def definitions() -> list[Definition]:
+    """All definitions, from the cache after the first time. Raises `Impossible` when a module cannot be had."""
+    text = SOURCES.read_bytes()
+    # JSON, because reading 3 MB of it takes a hundredth of the time YAML takes
+    kept = cache() / "crds" / f"{hashlib.sha256(text + Path(__file__).read_bytes()).hexdigest()[:12]}.json"
+    # one that cannot be read is as good as none
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return json.loads(kept.read_text(encoding="utf-8"))
+    found = list(_read(yaml.safe_load(text)))
+    kept.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
+    durable.replace(kept, json.dumps(found))
+    return found
+
+
+def _read(sources: Mapping[str, Any]) -> Iterator[Definition]:
+    go = find_go()
+    for entry in sources["modules"]:
+        with zipfile.ZipFile(_fetch(go, entry)) as archive:
+            for pattern in entry["files"]:
+                yield from _matching(archive, entry, pattern)
+    for entry in sources["own"]:
+        yield own_definition(entry)
+
+
+def _matching(archive: zipfile.ZipFile, entry: Mapping[str, Any], pattern: str) -> Iterator[Definition]:
+    """The definitions in all files of a module that fit the pattern, without what only people read."""
+    wanted = f"{entry['module']}@{entry['version']}/{pattern}"
+    names = fnmatch.filter(archive.namelist(), wanted)
+    if not names:
+        raise Impossible(f"{entry['module']} {entry['version']}: has no file {pattern}")
+    for name in sorted(names):
+        for document in yaml.load_all(archive.read(name), FastLoader):
+            if document and document["kind"] == "CustomResourceDefinition":
+                yield without_descriptions(document)
+
+
+def without_descriptions(value: Any) -> Any:
+    """A schema without its prose, which is three quarters of it. A property that is named so stays."""
+    if isinstance(value, list):
+        return [without_descriptions(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: without_descriptions(item)
+        for key, item in value.items()
+        if not (key == "description" and isinstance(item, str))
+    }
+
+
+def own_definition(entry: Mapping[str, Any]) -> Definition:
+    """A definition of one version from a minimal schema of `spec`; unknown fields are refused by strict validation."""
+    status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": entry["spec"], "status": status}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{entry['plural']}.{entry['group']}"},
+        "spec": {
+            "group": entry["group"],
+            "scope": "Namespaced" if entry["namespaced"] else "Cluster",
+            "names": {
+                "kind": entry["kind"],
+                "listKind": f"{entry['kind']}List",
+                "plural": entry["plural"],
+                "singular": entry["kind"].lower(),
+            },
+            "versions": [
+                {
+                    "name": entry["version"],
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def _fetch(go: Path, entry: Mapping[str, Any]) -> Path:
+    """The archive of a module, fetched or from Go's cache; only one that has the sum we pinned."""
+    wanted = f"{entry['module']}@{entry['version']}"
+    # outside of any module, so that its own dependencies do not matter
+    environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    command = [go, "mod", "download", "-json", wanted]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cache(),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Impossible(f"{wanted}: not fetched within {FETCH_TIMEOUT_S} s") from None
+    try:
+        said = json.loads(done.stdout)
+    except ValueError:
+        said = {"Error": done.stderr.strip() or "go says nothing"}
+    # an error beside the archive is about building it (a newer Go), which nobody does here
+    if "Zip" not in said:
+        raise Impossible(f"{wanted}: cannot be fetched: {str(said.get('Error', 'unknown')).splitlines()[0]}")
+    if said.get("Sum") != entry["sum"]:
+        raise Impossible(f"{wanted}: has the sum {said.get('Sum')}, crds.yaml expects {entry['sum']}")
+    return Path(said["Zip"])

@@ -1,0 +1,236 @@
+"""Puts a stack on a cluster as the engine would, by server-side apply of the rendered objects.
+
+Each object is applied when everything it depends on is done; what a former run left and this one does not declare goes,
+last first. Nothing is remembered here: an inventory on the cluster says what belongs to the stack, so that a run that
+was cut off is finished by the next. An API server that does not answer is waited for.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from preview.prerequisites import prerequisites
+from workshop.simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Object, Unreachable, wait_until
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.progress import verdict
+from workshop.simcluster.references import unstarted
+from workshop.simcluster.rendered import Stack, Target, is_secret
+from workshop.simcluster.surroundings import random_value, surroundings
+
+T = TypeVar("T")
+HOME = "simcluster"
+# kinds with fields that never change: the engine deletes such an object first, and makes it anew
+REPLACED = ("ConfigMap", "Job")
+# the annotation in which an object names its field manager
+MANAGER = "pulumi.com/patchFieldManager"
+POLL_S = 0.1
+# how long an API server may be away; it is back within seconds when somebody starts it again
+OUTAGE_S = 120
+Say = Callable[[str], None]
+
+
+@dataclass
+class Deployment:
+    """One run of `deploy`: what was applied, and what is done of it."""
+
+    api: Api
+    stack: Stack
+    say: Say
+    applied: dict[str, Object] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+
+    def run(self, timeout_s: float) -> None:
+        """Applies everything and waits until all of it is done. Raises `Impossible` with every reason why not."""
+        self._prepare()
+        deadline = time.monotonic() + timeout_s
+        waiting = list(self.stack.targets)
+        while True:
+            for target in [item for item in waiting if item.after <= self.done]:
+                self.applied[target.urn] = self._patiently(lambda target=target: self._apply(target))
+                waiting.remove(target)
+                self._judge([target])
+            pending = [item for item in self.stack.targets if item.urn in self.applied and item.urn not in self.done]
+            if not waiting and not pending:
+                break
+            if time.monotonic() > deadline:
+                raise Impossible(f"not done within {timeout_s:.0f} s:\n{self._reasons(pending)}")
+            if not any(item.after <= self.done for item in waiting):
+                time.sleep(POLL_S)
+            self._judge(pending, refresh=True)
+        self._prune()
+
+    def _prepare(self) -> None:
+        for body in surroundings(prerequisites(self.stack.manifests)):
+            self._patiently(lambda body=body: self.api.create(body))
+        self._patiently(lambda: self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}}))
+        # written down before the first object exists: what was begun can then always be found again
+        known = {**self._inventory(), **{entry_key(target.body): entry(target) for target in self.stack.targets}}
+        self._write_inventory(known)
+
+    def _apply(self, target: Target) -> Object:
+        body: Object = json.loads(json.dumps(target.body))
+        existing = self.api.get(
+            body["apiVersion"], body["kind"], body["metadata"]["name"], body["metadata"].get("namespace", "")
+        )
+        if target.patch and existing is None:
+            raise ApiError(NOT_FOUND, "NotFound", f"{target} does not exist, and a patch makes nothing")
+        if body["kind"] == "Secret" and is_secret(body):
+            if existing is not None:
+                return existing  # its values were drawn when it was made
+            data = {key: random_value(key) for key in body.get("stringData", {})}
+            body["stringData"] = data
+        if existing is not None:
+            for path in target.frozen_fields:
+                keep_field(body, existing, path.split("."))
+        if existing is not None and self._runs_again(target, existing):
+            self._remove(existing)
+        try:
+            answer = self._write(body)
+        except ApiError as error:
+            if body["kind"] not in REPLACED or error.status != INVALID or existing is None:
+                raise ApiError(error.status, error.reason, f"{target}: {error}") from None
+            self._remove(existing)
+            self.replaced.add(target.urn)
+            answer = self._write(body)
+        self.say(f"{'created' if existing is None else 'applied'} {target}")
+        return answer
+
+    def _write(self, body: Object) -> Object:
+        # as the engine would, so that either can go on where the other has stopped
+        annotations = body["metadata"].get("annotations", {})
+        return self.api.apply(body, manager=annotations.get(MANAGER, f"stack-{self.stack.name}"))
+
+    def _runs_again(self, target: Target, existing: Object) -> bool:
+        """Whether a Job failed, which it stays for ever, or mounts a script that is another now."""
+        return existing["kind"] == "Job" and (verdict(existing).failed or bool(target.after & self.replaced))
+
+    def _remove(self, body: Object) -> None:
+        """Deletes an object with all that is its own, and waits until it is gone."""
+        self.api.delete(body, "Foreground")
+        kind, name, namespace = body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]
+        wait_until(
+            lambda: self.api.get(body["apiVersion"], kind, name, namespace) is None,
+            OUTAGE_S,
+            f"{kind} {name} does not go",
+        )
+
+    def _judge(self, some: Iterable[Target], *, refresh: bool = False) -> None:
+        failures = []
+        for target in some:
+            body = self.applied[target.urn]
+            if refresh:
+                body = self._patiently(lambda body=body: self._fresh(body))
+                self.applied[target.urn] = body
+            found = verdict(body)
+            if found.failed:
+                failures.append(f"{target}: {found.why}")
+            elif found.done:
+                self.done.add(target.urn)
+                if refresh:
+                    self.say(f"done    {target}")
+        if failures:
+            raise Impossible("\n".join(failures))
+
+    def _fresh(self, body: Object) -> Object:
+        metadata = body["metadata"]
+        found = self.api.get(body["apiVersion"], body["kind"], metadata["name"], metadata.get("namespace", ""))
+        if found is None:
+            raise Impossible(f"{body['kind']} {metadata['name']}: was deleted while it was waited for")
+        return found
+
+    def _reasons(self, pending: Sequence[Target]) -> str:
+        lines = [f"{target}: {verdict(self.applied[target.urn]).why}" for target in pending]
+        return "\n".join([*lines, *pods_in_trouble(self.api, self.stack.plan.namespace)])
+
+    def _prune(self) -> None:
+        """Deletes what the inventory knows and the stack no longer declares, last first."""
+        declared = {entry_key(target.body) for target in self.stack.targets}
+        known = self._inventory()
+        for key, item in reversed(known.items()):
+            if key not in declared and not item["keeps"]:
+                self._patiently(lambda item=item: self.api.delete(item["body"]))
+                self.say(f"deleted {item['body']['kind']} {item['body']['metadata']['name']}")
+        self._write_inventory({key: item for key, item in known.items() if key in declared or item["keeps"]})
+
+    def destroy(self) -> None:
+        """Deletes everything of the stack that is not kept, last first, and waits until it is gone."""
+        going = [
+            item["body"] for item in reversed(self._inventory().values()) if not item["keeps"] and not item["patch"]
+        ]
+        for body in going:
+            self._patiently(lambda body=body: self.api.delete(body, "Foreground"))
+
+    def _inventory(self) -> dict[str, Any]:
+        found = self._patiently(lambda: self.api.get("v1", "ConfigMap", self._inventory_name(), HOME))
+        return json.loads(found["data"]["objects"]) if found else {}
+
+    def _write_inventory(self, content: Mapping[str, Any]) -> None:
+        metadata = {"name": self._inventory_name(), "namespace": HOME}
+        data = {"objects": json.dumps(content, indent=0)}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        self._patiently(lambda: self.api.apply(body))
+
+    def _inventory_name(self) -> str:
+        return f"stack-{self.stack.name}"
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Does it, and again after an outage: every act here may be repeated."""
+        deadline = time.monotonic() + OUTAGE_S
+        while True:
+            try:
+                return act()
+            except Unreachable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+
+
+def entry_key(body: Mapping[str, Any]) -> str:
+    """What tells one object of a cluster from all others."""
+    metadata = body["metadata"]
+    return f"{body['apiVersion']} {body['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
+
+
+def entry(target: Target) -> Object:
+    """What the inventory says of one object: enough to delete it."""
+    metadata = {key: target.body["metadata"][key] for key in ("name", "namespace") if key in target.body["metadata"]}
+    body = {"apiVersion": target.body["apiVersion"], "kind": target.body["kind"], "metadata": metadata}
+    # a patch gives up fields of an object that is somebody else's: that object is never deleted
+    return {"body": body, "keeps": target.keeps or target.patch, "patch": target.patch}
+
+
+def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -> None:
+    """Gives a field the value it has on the cluster, where both have it."""
+    *parents, last = path
+    for part in parents:
+        if part not in body or part not in existing:
+            return
+        body, existing = body[part], existing[part]
+    if last in body and last in existing:
+        body[last] = existing[last]
+
+
+def pods_in_trouble(api: Api, namespace: str) -> list[str]:
+    """A line for every pod that can be put nowhere, or ends and starts again: why."""
+    pods = api.items("v1", "Pod", namespace)
+    return [
+        f"Pod {pod['metadata']['name']}: {why}"
+        for pod in pods
+        if (why := unscheduled(pod) or unstarted(pod) or restarted(pod))
+    ]
+
+
+def restarted(pod: Mapping[str, Any]) -> str:
+    """How often a container was started again that is not ready; empty for any other pod."""
+    found = [item for item in pod.get("status", {}).get("containerStatuses") or [] if not item["ready"]]
+    most = max((item["restartCount"] for item in found), default=0)
+    return f"killed or crashed {most} times; does its startup probe outlast the load?" if most else ""
+
+
+def unscheduled(pod: Mapping[str, Any]) -> str:
+    """What the scheduler says of a pod that it can put nowhere; empty otherwise."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return next((item["message"] for item in conditions if item.get("reason") == "Unschedulable"), "")

@@ -1,0 +1,250 @@
+"""The real engine on a simulated cluster: `pulumi` with a backend in a folder beside the cluster.
+
+Owns what the command is told: backend, passphrase, kubeconfig, and a project of its own that runs the same program with
+a copy of the stack file, which installs no operator, because a simulated node cannot run one. The checkout is not
+touched. Installs nothing. `python -m workshop.simcluster.engine` prints what is missing, and nothing when all is there.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from preview.stackfile import PROJECT_FILE, Project
+from settings.commandline import Signalled
+from workshop.simcluster.api import wait_until
+from workshop.simcluster.cluster import Cluster
+from workshop.simcluster.killed import helpers, mend
+from workshop.simcluster.kubeconfig import write_secret
+from workshop.simcluster.paths import OWNER_ONLY, SECRET_FILE
+from workshop.simcluster.problems import Impossible
+from workshop.simcluster.processes import start_of, stop
+
+# Top-level keys whose `install` brings a Helm chart (settings.schema).
+OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
+PLUGIN = "pulumi-resource-kubernetes"
+FETCH_TIMEOUT_S = 300
+# Keys of a stack file that say how its secrets are encrypted: the user's own, whose key is not here.
+ENCRYPTION = ("encryptionsalt", "encryptedkey", "secretsprovider")
+# The parts of an engine talk to each other, and to the cluster, at these; see `without_proxy`.
+LOOPBACK = ("127.0.0.1", "localhost")
+# Variables of the user's that stay: where Pulumi keeps its plugins, and how it finds and fetches them. Any other may
+# choose another backend, stack, passphrase or option (PULUMI_OPTION_*), or how objects are made (PULUMI_K8S_*).
+KEPT_VARIABLES = re.compile(r"PULUMI_HOME|PULUMI_\w*PLUGIN\w*")
+
+
+class TooLate(Impossible):
+    """The engine was not done in time, and has cancelled what it had begun."""
+
+
+def command() -> str | None:
+    """The `pulumi` command on PATH, if there is one."""
+    return shutil.which("pulumi")
+
+
+def missing() -> str:
+    """Why the engine cannot be run here without fetching anything; empty when it can."""
+    if command() is None:
+        return "pulumi is not on PATH"
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    # the engine takes the version of the Python package, and no other
+    version = metadata.version("pulumi-kubernetes")
+    if shutil.which(PLUGIN) is None and not (home / "plugins" / f"resource-kubernetes-v{version}" / PLUGIN).exists():
+        return f"{PLUGIN} {version} is neither on PATH nor among the plugins in {home}"
+    return ""
+
+
+def unavailable() -> str:
+    """Why the engine cannot deploy a stack; empty when it can. A provider that is not there is fetched first."""
+    pulumi, why = command(), missing()
+    if not why or pulumi is None:
+        return why
+    version = metadata.version("pulumi-kubernetes")
+    try:
+        done = subprocess.run(
+            [pulumi, "plugin", "install", "resource", "kubernetes", version],
+            capture_output=True,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{why}, and was not fetched within {FETCH_TIMEOUT_S} s"
+    if not done.returncode:
+        return ""
+    said = done.stderr.strip().splitlines()
+    return f"{why}, and cannot be fetched ({said[-1].strip() if said else 'pulumi says nothing'})"
+
+
+def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]:
+    """A stack file whose operators are there already, and whose secrets will be encrypted by a key of the cluster's."""
+    config = dict(content.get("config", {}))
+    for key in OPERATORS:
+        config[f"{project}:{key}"] = {**config.get(f"{project}:{key}", {}), "install": False}
+    return {**{key: value for key, value in content.items() if key not in ENCRYPTION}, "config": config}
+
+
+def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that say for whom no proxy is asked, with this machine added to what they say already.
+
+    Otherwise HTTPS_PROXY is asked for it, too, by gRPC. Go reads the one in capitals first, gRPC for Python the other.
+    """
+    found = {}
+    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        present = environment.get(name) or environment.get(other)
+        found[name] = ",".join([*([present] if present else []), *LOOPBACK])
+    return found
+
+
+def ended(child: subprocess.Popen[str], timeout_s: float | None = None) -> tuple[str, str]:
+    """What a child said on stdout and stderr, once it has ended by itself. Raises `TooLate` when it was told to.
+
+    It is never killed: an engine that is killed leaves a stack that is locked, and its helpers. Ctrl-C reaches it as it
+    reaches this process, it cancels what it has begun, and only then is this process interrupted.
+    """
+    early: BaseException | None = None
+    while True:
+        try:
+            output, complaint = child.communicate(timeout=timeout_s if early is None else None)
+        except subprocess.TimeoutExpired:
+            early = TooLate(f"not done within {timeout_s:.0f} s")
+            child.send_signal(signal.SIGINT)
+        except Signalled as error:
+            # of this process alone, unlike what a terminal sends
+            early = error
+            child.send_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            early = error
+        else:
+            if early is not None:
+                raise early
+            return output or "", complaint or ""
+
+
+def pid_of(lock: Path) -> int:
+    """The process that a lock of a backend names; 0 when the lock has gone or names none."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return int(json.loads(lock.read_text(encoding="utf-8"))["pid"])
+    return 0
+
+
+def works(pid: int) -> bool:
+    """Whether this process lives and is an engine, and not another that was given the number since."""
+    if not pid or not start_of(pid):
+        return False
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
+    said = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return Path(said.strip()).name == "pulumi"
+
+
+class Engine:
+    """One stack of one project on one cluster, through the command line of Pulumi."""
+
+    def __init__(self, pulumi: str, cluster: Cluster, project: Project, stack: str) -> None:
+        self._pulumi, self._project, self._stack = pulumi, project, stack
+        self._kubeconfig = cluster.paths.kubeconfig
+        self.home = cluster.paths.root / "pulumi"
+        for folder in (self.home, self.home / "state", self.home / "project"):
+            folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
+        self._passphrase = self.home / "passphrase"
+        if not self._passphrase.exists():
+            self._passphrase.touch(mode=SECRET_FILE)
+            self._passphrase.write_text(secrets.token_hex(24), encoding="utf-8")
+        self.stack_file = self.home / "project" / f"Pulumi.{stack}.yaml"
+
+    def environment(self) -> dict[str, str]:
+        """What Pulumi is told by its surroundings: this backend and this cluster, whatever the user's own are."""
+        users = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)
+        }
+        return {
+            **users,
+            **without_proxy(os.environ),
+            "PULUMI_BACKEND_URL": f"file://{self.home / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "KUBECONFIG": str(self._kubeconfig),
+        }
+
+    def prepare(self) -> None:
+        """The project, the copy of its stack file, and the stack in the backend."""
+        directory = self._project.directory
+        project = yaml.safe_load((directory / PROJECT_FILE).read_text(encoding="utf-8"))
+        project["main"] = str(self._project.program.parent)
+        options = project["runtime"]["options"]
+        options["virtualenv"] = str((directory / options["virtualenv"]).resolve())
+        (self.home / "project" / PROJECT_FILE).write_text(yaml.safe_dump(project), encoding="utf-8")
+        source = directory / f"Pulumi.{self._stack}.yaml"
+        self.write(for_this_cluster(yaml.safe_load(source.read_text(encoding="utf-8")), self._project.name))
+        if not self.state_file().exists():
+            self.run(["stack", "init", self._stack, "--no-select"], capture=True)
+
+    def state_file(self) -> Path:
+        """Where the backend keeps the state of the stack."""
+        return self.home / "state" / ".pulumi" / "stacks" / self._project.name / f"{self._stack}.json"
+
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Another stack file; what the engine has written into the present one to encrypt with stays."""
+        present = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) if self.stack_file.exists() else {}
+        # before there is a stack, nothing is encrypted
+        kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self.state_file().exists()}
+        write_secret(self.stack_file, {**kept, **content})
+
+    def run(self, arguments: Sequence[str], *, capture: bool = False, timeout_s: float | None = None) -> str:
+        """Runs `pulumi` in the project; what it prints is shown, or returned. Raises `Impossible` when it fails."""
+        child = subprocess.Popen(
+            [self._pulumi, *arguments, "--non-interactive"],
+            cwd=self.home / "project",
+            env=self.environment(),
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+        )
+        output, complaint = ended(child, timeout_s)
+        if child.returncode:
+            said = f":\n{output}{complaint}" if capture else ""
+            raise Impossible(f"pulumi {arguments[0]} ended with {child.returncode}{said}")
+        return output
+
+    def on_stack(self, verb: str, *options: str, capture: bool = False, timeout_s: float | None = None) -> str:
+        """`pulumi VERB` on the stack."""
+        return self.run([verb, "--stack", self._stack, *options], capture=capture, timeout_s=timeout_s)
+
+    def release(self, say: Callable[[str], None], timeout_s: float) -> None:
+        """Does what docs/operations.md says of an engine that was killed; one that works still is waited for."""
+        locks = self.home / "state" / ".pulumi" / "locks" / "organization" / self._project.name / self._stack
+        for pid in [pid_of(lock) for lock in locks.glob("*.json")]:
+            if works(pid):
+                say(f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)")
+                wait_until(lambda pid=pid: not works(pid), timeout_s, f"pulumi, process {pid}, does not end")
+        for process in helpers(f"file://{self.home / 'state'}"):
+            stop(process)
+        for sidecar in mend(self.home / "state"):
+            say(f"an engine was killed while it wrote {sidecar.name}, which is removed")
+        if any(locks.glob("*.json")):
+            say("an engine was killed here: its lock is taken off the stack")
+            self.run(["cancel", "--yes", self._stack], capture=True)
+
+    def up(self, say: Callable[[str], None], timeout_s: float) -> None:
+        """`pulumi up`, `timeout_s` at most, also after one that was killed; one left alone is waited for as long."""
+        self.release(say, timeout_s)
+        # an engine that was killed may have left a state that is not what the cluster has
+        self.on_stack("up", "--refresh", "--yes", "--skip-preview", "--suppress-progress", timeout_s=timeout_s)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(missing())

@@ -1,0 +1,167 @@
+"""The process that stands in for what cannot run here: volumes, groups, and what a kubelet looks for before a start.
+
+Looks at everything it is responsible for again and again, and does what is missing; remembers next to nothing in
+between, so that a restart, or an API server that went away and came back, changes nothing. What is refused is said
+once, and stops nothing else. Ends by itself when its cluster is gone.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from workshop.simcluster import groups, references, volumes
+from workshop.simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Object, Unreachable
+from workshop.simcluster.cluster import STAND_INS, Cluster
+from workshop.simcluster.nodes import STAND_IN
+
+PERIOD_S = 0.25
+MANAGER = "simcluster-stand-in"
+
+
+def log(line: str) -> None:
+    """One line of the log."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+@dataclass
+class Player:
+    """Plays the parts of absent controllers on one cluster.
+
+    Remembers what it has said, and the workers of each leader: one that went and came back looks as ever.
+    """
+
+    api: Api
+    say: Callable[[str], None] = log
+    said: set[str] = field(default_factory=set)
+    crews: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def play(self) -> None:
+        """One round."""
+        with self._apart("claims"):
+            self._play_claims()
+        with self._apart("pods"):
+            self._play_pods()
+        with self._apart("groups"):
+            self._play_groups()
+
+    @contextmanager
+    def _apart(self, what: str) -> Iterator[None]:
+        """What is refused inside stops nothing outside."""
+        try:
+            yield
+        except ApiError as error:
+            # somebody else was quicker, or the object is gone: the next round sees it as it is
+            if error.status not in (CONFLICT, NOT_FOUND):
+                self._once(f"{what}: {error}")
+
+    def _once(self, line: str) -> None:
+        if line not in self.said:
+            self.said.add(line)
+            self.say(line)
+
+    def _play_claims(self) -> None:
+        classes = volumes.served(self.api.items("storage.k8s.io/v1", "StorageClass"))
+        for claim in self.api.items("v1", "PersistentVolumeClaim"):
+            if volumes.wants_volume(claim, classes):
+                with self._apart(_name(claim)):
+                    self.api.create(volumes.volume_for(claim))
+
+    def _play_pods(self) -> None:
+        contents: dict[str, dict[tuple[str, str], frozenset[str] | None]] = {}
+        for pod in self.api.items("v1", "Pod", fields="status.phase=Pending"):
+            if references.waits(pod):
+                with self._apart(_name(pod)):
+                    self._play_pod(pod, contents.setdefault(pod["metadata"]["namespace"], {}))
+
+    def _play_pod(self, pod: Object, known: dict[tuple[str, str], frozenset[str] | None]) -> None:
+        needed = references.references(pod)
+        for item in needed:
+            if (item.kind, item.name) not in known:
+                found = self.api.get("v1", item.kind, item.name, pod["metadata"]["namespace"])
+                keys = None if found is None else frozenset({**found.get("data", {}), **found.get("binaryData", {})})
+                known[item.kind, item.name] = keys
+        wanted = references.status(needed, known)
+        seen, (condition,) = references.condition(pod), wanted["conditions"]
+        if any(seen.get(key) != value for key, value in condition.items()):
+            # with its uid: a pod of the same name that has come meanwhile is another
+            metadata = {key: pod["metadata"][key] for key in ("name", "namespace", "uid")}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": wanted}
+            self.api.apply(body, "status", MANAGER)
+
+    def _play_groups(self) -> None:
+        sets = self.api.items(groups.VERSION, "LeaderWorkerSet")
+        if not sets:
+            return
+        pods = self.api.items("v1", "Pod", selector=groups.NAME)
+        # after the pods: each of them then finds the StatefulSet it is of
+        owners = self.api.items("apps/v1", "StatefulSet", selector=groups.NAME)
+        before, self.crews = self.crews, {}
+        for group in sets:
+            if "deletionTimestamp" not in group["metadata"]:
+                with self._apart(_name(group)):
+                    self._play_group(group, pods, owners, before)
+
+    def _play_group(
+        self, group: Object, pods: list[Object], owners: list[Object], before: dict[str, dict[str, str]]
+    ) -> None:
+        self._put(groups.leaders(group))
+        for leader in groups.leaders_at_work(group, pods):
+            uid, crew = leader["metadata"]["uid"], groups.crew(leader, pods, owners)
+            self.crews[uid] = groups.uids(crew)
+            if groups.broken(group, leader, crew, before.get(uid, {})):
+                # its workers go before it, and then comes another
+                self.api.delete(leader, "Foreground", preconditions={"uid": uid})
+            elif groups.is_current(group, leader) and (workers := groups.workers(group, leader)) is not None:
+                self._put(workers)
+        wanted = groups.status(group, pods)
+        seen = group.get("status", {})
+        conditions = {item["type"]: item["status"] for item in seen.get("conditions", [])}
+        same = {item["type"]: item["status"] for item in wanted["conditions"]} == conditions
+        if not same or any(seen.get(key, 0) != value for key, value in wanted.items() if key != "conditions"):
+            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            for item in wanted["conditions"]:
+                item["lastTransitionTime"] = now
+            self.api.patch(group, {"status": wanted}, "status")
+
+    def _put(self, body: Object) -> None:
+        """Creates a StatefulSet, or brings it up to date where its template, its owner or its size is another."""
+        metadata = body["metadata"]
+        existing = self.api.get("apps/v1", "StatefulSet", metadata["name"], metadata["namespace"])
+        if existing is None:
+            self.api.create(body)
+        elif STAND_IN not in existing["metadata"].get("annotations", {}):
+            self._once(f"{_name(body)}: is somebody else's, and stays as it is; its LeaderWorkerSet gets no pods")
+        elif not groups.owned(existing, metadata["ownerReferences"][0]["uid"]):
+            return  # of a leader that is gone: the garbage collector takes it away, and the next round makes ours
+        elif existing["metadata"]["labels"].get(groups.REVISION) != metadata["labels"][groups.REVISION] or (
+            existing["spec"]["replicas"] != body["spec"]["replicas"]
+        ):
+            self.api.apply(body, manager=MANAGER)
+
+
+def _name(body: Object) -> str:
+    metadata = body["metadata"]
+    return f"{body['kind']} {metadata['name']} in {metadata['namespace']}"
+
+
+def main(name: str) -> int:
+    """Plays until the cluster of this name is no more."""
+    cluster = Cluster(name)
+    said: set[str] = set()
+    while (state := cluster.state()) is not None:
+        player = Player(cluster.api(state, STAND_INS), said=said)
+        try:
+            while cluster.paths.state.exists():
+                player.play()
+                time.sleep(PERIOD_S)
+        except Unreachable as error:
+            log(str(error))
+        time.sleep(PERIOD_S)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,60 @@
+"""Stand-in for a provisioner of shared storage: a volume for every claim that waits for one. Pure functions.
+
+Kubernetes' own controller binds the two, and gives a claim without a class the default one; nothing is ever stored.
+"""
+
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+from workshop.simcluster.nodes import STAND_IN
+
+Object = dict[str, Any]
+# no controller listens to this name, so no one else provides a volume
+PROVISIONER = "simcluster.llm-stack.io/shared"
+
+
+def storage_class(name: str) -> Object:
+    """A class of the name a stack expects; it keeps volumes, as one with `reclaimPolicy: Retain` would."""
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name, "annotations": {STAND_IN: "provisioner"}},
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Retain",
+        "volumeBindingMode": "Immediate",
+    }
+
+
+def served(classes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of the classes whose provisioner this stands in for."""
+    return frozenset(item["metadata"]["name"] for item in classes if item.get("provisioner") == PROVISIONER)
+
+
+def wants_volume(claim: Mapping[str, Any], classes: Container[str]) -> bool:
+    """Whether a claim of one of these classes is waiting for a volume, and not on its way out."""
+    return (
+        claim.get("status", {}).get("phase", "Pending") == "Pending"
+        and not claim["spec"].get("volumeName")
+        and "deletionTimestamp" not in claim["metadata"]
+        and claim["spec"].get("storageClassName") in classes
+    )
+
+
+def volume_for(claim: Mapping[str, Any]) -> Object:
+    """The volume of a claim: its size and modes, and bound to it alone."""
+    metadata, spec = claim["metadata"], claim["spec"]
+    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"pvc-{metadata['uid']}", "annotations": {STAND_IN: "provisioner"}},
+        "spec": {
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "accessModes": list(spec["accessModes"]),
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": spec["storageClassName"],
+            "claimRef": reference | {key: metadata[key] for key in ("namespace", "name", "uid")},
+            # a path on nodes that have no disk: nothing mounts it
+            "hostPath": {"path": f"/simulated/{metadata['namespace']}/{metadata['name']}"},
+        },
+    }
