@@ -15,8 +15,8 @@ from statistics import median
 import yaml
 
 from catalog.load import Catalog, load_catalog
-from planning.calculator import Answer, Question, answer
-from planning.plan import Parallelism
+from planning.capacity.budget import Parallelism
+from planning.questions.calculator import Answer, Question, answer
 
 CASES = Path(__file__).resolve().parent.parent / "tests" / "published_cases.yaml"
 # What is promised, in percent; versions from 0.26 on, because older ones sampled and counted graphs otherwise.
@@ -120,7 +120,7 @@ def question(case: Case) -> Question:
         elif flag in QUESTION_FLAGS and QUESTION_FLAGS[flag] in known:
             asked[QUESTION_FLAGS[flag]] = value
         elif flag != OVERRIDE_FLAG:
-            raise UnknownFlagError(f"{case.id}: planning.calculator.Question cannot be asked with '{flag}'")
+            raise UnknownFlagError(f"{case.id}: planning.questions.calculator.Question cannot be asked with '{flag}'")
     chosen = {} if not spread else {"parallelism": Parallelism(**spread)}  # pyright: ignore[reportArgumentType]
     known_by_name = {"model": case.model, "gpu": case.gpu, "gpus": case.gpus, "gpu_memory_gib": case.gpu_memory_gib}
     return Question(**known_by_name, **asked, **chosen)  # pyright: ignore[reportArgumentType]

@@ -12,8 +12,8 @@ from time import perf_counter
 from catalog import load_catalog
 from catalog.load import Catalog
 from catalog.schema import KvProfile, Model
-from planning.parallelism import Fit
-from planning.survey import MOST_GPUS, Wanted, row, survey
+from planning.capacity.parallelism import Fit
+from planning.questions.survey import MOST_GPUS, Wanted, row, survey
 
 ROUNDS = 3
 # Seconds for all models × all GPUs × 1 to 16 GPUs, the best of three rounds, on two slow cores.

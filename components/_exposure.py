@@ -10,9 +10,9 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from planning.gateway import PORT
+from planning.gateway.routing import PORT
+from planning.gateway.surface import VERSION, routed
 from planning.plan import GatewayPlan
-from planning.surface import VERSION, routed
 
 
 def expose(

@@ -6,10 +6,10 @@ from typing import Any, TypedDict
 import pulumi
 
 from components import _k8s
-from planning import scratch
-from planning.gateway import METRICS_PORT, PORT
-from planning.litellm import key_variable
+from planning.gateway.litellm import key_variable
+from planning.gateway.routing import METRICS_PORT, PORT
 from planning.plan import GatewayPlan
+from planning.server import scratch
 
 CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod

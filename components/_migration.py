@@ -12,8 +12,8 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from components._litellm_pod import DATABASE_ENTRY, TMP
 from components.pod_scripts import source
-from planning import scratch
 from planning.plan import GatewayPlan
+from planning.server import scratch
 
 APP = "litellm-migration"
 SCRIPT = "gateway_migrate"

@@ -9,7 +9,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
-from planning import scratch
+from planning.server import scratch
 
 # Ports distributions give the API server, which has no label to select it by.
 API_SERVER_PORTS = (443, 6443, 8443, 16443)

@@ -7,9 +7,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from planning import scratch
-from planning.gateway import REDIS_NAME
-from planning.plan import RedisPlan
+from planning.plan import GATEWAY_REDIS, RedisPlan
+from planning.server import scratch
 
 APP = "redis"
 # The password reaches the server through its standard input: neither arguments nor files carry it.
@@ -29,9 +28,9 @@ def redis(
 ) -> list[pulumi.Resource]:
     """Declare Redis with its Service and network rule; returns what a client must wait for."""
     assert plan.image is not None, "only called for a Redis of our own"
-    match = _k8s.selector(APP, REDIS_NAME)
-    labels = _k8s.labels(APP, "limits", REDIS_NAME)
-    metadata: Any = {"namespace": namespace, "name": REDIS_NAME, "labels": labels}
+    match = _k8s.selector(APP, GATEWAY_REDIS)
+    labels = _k8s.labels(APP, "limits", GATEWAY_REDIS)
+    metadata: Any = {"namespace": namespace, "name": GATEWAY_REDIS, "labels": labels}
     account = k8s.core.v1.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     port = {"tcpSocket": {"port": "redis"}}
     spec: Any = {

@@ -8,8 +8,8 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
-from planning.arguments import PORT
 from planning.plan import Scratch
+from planning.server.arguments import PORT
 
 APP = "vllm"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod

@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components._bought_nodes import compute_class, karpenter
 from components._node_verification import verification
 from planning.plan import NodeOffer
-from planning.pools import POOL_LABEL
+from planning.stack.pools import POOL_LABEL
 
 
 class GpuNodePoolArgs(TypedDict):

@@ -18,10 +18,10 @@ from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, Serve
 from components._migration import AWAIT_TIMEOUT, migration
 from components._redis import redis
 from components.pod_scripts import source
-from planning.gateway import PORT
-from planning.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
+from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
+from planning.gateway.routing import PORT
+from planning.gateway.surface import surface_file
 from planning.plan import GatewayPlan
-from planning.surface import surface_file
 
 APP = "litellm"
 # What fits into an HTTP header; a key read from a file may end in a line break.

@@ -12,8 +12,8 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
-from planning import scratch
 from planning.plan import EgressRule
+from planning.server import scratch
 
 APP = "model-weights"
 # Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence (preview/prerequisites.py).

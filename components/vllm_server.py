@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s, _scaling
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, PodArgs, ScriptRef, pod_spec
-from planning.arguments import PORT
+from planning.server.arguments import PORT
 
 KEY_ENTRY = "api-key"
 

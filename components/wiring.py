@@ -14,12 +14,11 @@ from components.model_weights import CheckpointArgs, ModelWeights, ModelWeightsA
 from components.observability import AlertArgs, ObservabilityArgs
 from components.operators import ReleaseArgs
 from components.vllm_server import ScalingArgs, VllmServer, VllmServerArgs
-from planning.arguments import PORT
-from planning.gateway import METRICS_PORT
-from planning.gateway import NAME as GATEWAY
-from planning.plan import Plan, PoolPlan, ServerPlan
-from planning.servers import CACHE_ROOT
-from planning.weights import TOKEN_VARIABLES
+from planning.gateway.routing import METRICS_PORT
+from planning.plan import GATEWAY, Plan, PoolPlan, ServerPlan
+from planning.server.arguments import PORT
+from planning.server.servers import CACHE_ROOT
+from planning.stack.weights import TOKEN_VARIABLES
 
 # Labels of the pods of every server.
 SERVER_PODS = {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF}

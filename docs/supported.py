@@ -10,7 +10,7 @@ from typing import Any, get_args
 from catalog import load_catalog
 from catalog.load import Catalog
 from catalog.schema import KvProfile, Model
-from planning.releases import gpu_operator_values
+from planning.stack.releases import gpu_operator_values
 from settings import StackSettings
 from settings.schema import (
     OLDEST_KUBERNETES_MINOR,

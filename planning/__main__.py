@@ -13,10 +13,10 @@ from typing import TextIO
 
 from catalog import load_catalog
 from catalog.load import Catalog
-from planning import calibrate, survey
-from planning.calculator import Answer, Question, answer
-from planning.memory import DEFAULT_UTILIZATION
-from planning.plan import Parallelism
+from planning.capacity.budget import Parallelism
+from planning.capacity.memory import DEFAULT_UTILIZATION
+from planning.questions import calibrate, survey
+from planning.questions.calculator import Answer, Question, answer
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
 from settings.problems import LONGEST_USAGE, nearest, said
 

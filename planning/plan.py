@@ -7,8 +7,11 @@ Owns the types. Units are in the names; every derived value that a reader may wo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from planning.watched import Watched
+from planning.capacity.budget import MemoryBudget, Parallelism
 
+# Names of the gateway's and of its Redis' objects, which rules and policies name too.
+GATEWAY = "litellm"
+GATEWAY_REDIS = "litellm-redis"
 # In place of a version where a digest alone names the image.
 BY_DIGEST = "by digest"
 
@@ -65,58 +68,6 @@ class PoolPlan:
     def gpus(self) -> int:
         """GPUs of the whole pool."""
         return self.nodes * self.gpus_per_node
-
-
-@dataclass(frozen=True)
-class MemoryBudget:
-    """GPU memory of the fullest GPU of one replica, GiB, and what its KV cache holds. For CPU: of one process.
-
-    `needed_gib` is what one sequence of `context_tokens` needs of the KV cache, `fits` whether it is there.
-    """
-
-    visible_gib: float
-    utilization: float
-    weights_gib: float
-    activation_gib: float
-    cuda_graphs_gib: float
-    non_torch_gib: float
-    kv_cache_gib: float
-    kv_cache_tokens: int
-    kv_cache_blocks: int
-    needed_gib: float
-    fits: bool
-    context_tokens: int
-    max_context_tokens: int
-    max_concurrency: float
-
-    @property
-    def budget_gib(self) -> float:
-        """What vLLM may use: visible memory times utilisation."""
-        return self.visible_gib * self.utilization
-
-
-@dataclass(frozen=True)
-class Parallelism:
-    """How one replica is spread over GPUs."""
-
-    tensor: int = 1
-    pipeline: int = 1
-    data: int = 1
-    expert: bool = False
-    decode_context: int = 1
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of one replica."""
-        return self.tensor * self.pipeline * self.data
-
-    def __str__(self) -> str:
-        parts = [f"TP {self.tensor}"]
-        parts += [f"PP {self.pipeline}"] if self.pipeline > 1 else []
-        parts += [f"DP {self.data}"] if self.data > 1 else []
-        parts += ["EP"] if self.expert else []
-        parts += [f"DCP {self.decode_context}"] if self.decode_context > 1 else []
-        return " × ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -198,6 +149,33 @@ class Scaling:
     cooldown_s: int
     prometheus_url: str
     reason: str
+
+
+def pod_names(server: str, nodes_per_replica: int) -> str:
+    """A regular expression that finds the pods of a server by their names, and none of `vllm-a-cpu` for `vllm-a`.
+
+    Names of a Deployment's pods end in a hash and five characters, without a dash between where the name is long; those
+    of a group in its number, and that of the pod unless it leads.
+    """
+    return f"{server}-[0-9a-z]{{1,15}}(-[0-9a-z]{{5}})?" if nodes_per_replica == 1 else f"{server}-[0-9]+(-[0-9]+)?"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One workload. `nodes_per_replica` above 1: a LeaderWorkerSet, whose replicas are counted by their leaders.
+
+    `sequences` is what one replica serves at once: `--max-num-seqs` holds for each data-parallel engine of it.
+    """
+
+    name: str
+    namespace: str
+    nodes_per_replica: int = 1
+    sequences: int = 1
+
+    @property
+    def pods(self) -> str:
+        """A regular expression for the names of its pods, as a label value."""
+        return f"~{pod_names(self.name, self.nodes_per_replica)}"
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from catalog.load import Catalog
-from planning import known_bad
-from planning.alerts import alerts
-from planning.dashboard import dashboard
-from planning.gateway import gateway
-from planning.gateway_metrics import kept
-from planning.images import resolve_images, undigested
-from planning.network import hub_egress
-from planning.overlap import shared_nodes
-from planning.placement import Context
+from planning.gateway.metrics import kept
+from planning.gateway.prices import free_routes
+from planning.gateway.routing import gateway
+from planning.observe.alerts import alerts
+from planning.observe.dashboard import dashboard
 from planning.plan import (
     BY_DIGEST,
     GatewayPlan,
@@ -22,18 +18,22 @@ from planning.plan import (
     PoolPlan,
     Rollout,
     ServerPlan,
+    Watched,
     WeightsPlan,
 )
-from planning.pools import resolve_pools
-from planning.prices import free_routes
-from planning.releases import namespace_problems, prometheus_url, releases
-from planning.rollout import rollout
-from planning.room import ceiling, check_room, crowding, floor, furnished, sure_replicas
-from planning.scaling import adapter_rules, scaling
-from planning.scratch import server_scratch
-from planning.servers import Draft, draft, server_name
-from planning.watched import Watched
-from planning.weights import apart, gated_warnings, weights
+from planning.server.placement import Context
+from planning.server.rollout import rollout
+from planning.server.room import ceiling, check_room, crowding, floor, furnished, sure_replicas
+from planning.server.scaling import adapter_rules, scaling
+from planning.server.scratch import server_scratch
+from planning.server.servers import Draft, draft, server_name
+from planning.stack import known_bad
+from planning.stack.images import resolve_images, undigested
+from planning.stack.network import hub_egress
+from planning.stack.overlap import shared_nodes
+from planning.stack.pools import resolve_pools
+from planning.stack.releases import namespace_problems, prometheus_url, releases
+from planning.stack.weights import apart, gated_warnings, weights
 from settings.problems import Problem, Refused
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
 from settings.validate import NAMED, broken_sections
@@ -66,7 +66,8 @@ def resolve(
     servers = tuple(_server(context, item, drafts, url) for item in drafts)
     planned_gateway = gateway(settings, servers, images, catalog.networks, found)
     rules = alerts(settings, catalog, servers, found)
-    planned_releases = releases(settings, catalog, list(pools.values()), servers, found)
+    adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
+    planned_releases = releases(settings, catalog, list(pools.values()), servers, adapter, found)
     found += namespace_problems(settings, catalog)
     found += _version_problems(settings, catalog)
     egress = hub_egress(settings.weights.hub, catalog.networks, settings.cluster.namespace, found)
@@ -96,7 +97,7 @@ def resolve(
             runbook_url=settings.observability.runbook_url,
             alerts=rules,
             dashboard=dashboard(catalog, settings.cluster.namespace),
-            adapter_rules=adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else (),
+            adapter_rules=adapter,
         ),
         releases=planned_releases,
         images=tuple(used.values()),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
-from planning.scaling import LEAST_TOKENS_PER_S
+from planning.server.scaling import LEAST_TOKENS_PER_S
 
 TICK_S = 15
 SYNC_S = 15

@@ -1,7 +1,7 @@
 """A small reader of PromQL for tests: which series a query uses, with which matchers, inside which functions.
 
-It is written without `planning.promql`, so that a mistake there is not repeated here. It reads the subset of the
-language that this product writes and refuses the rest; that a query is valid PromQL is promtool's to say.
+It is written without `planning.observe.promql`, so that a mistake there is not repeated here. It reads the subset of
+the language that this product writes and refuses the rest; that a query is valid PromQL is promtool's to say.
 """
 
 import re

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from planning.gateway_metrics import ALWAYS, KEPT
+from planning.gateway.metrics import ALWAYS, KEPT
 from tests.gateway import stacks
 from tests.gateway.client import chat, request
 from tests.gateway.edge import READINGS, lets_through

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from planning.timing import LONGEST_BACK_OFF_S
+from planning.stack.timing import LONGEST_BACK_OFF_S
 from tests.gateway import stacks
 from tests.gateway.client import Answer, chat, request
 from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for

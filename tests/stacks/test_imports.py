@@ -23,12 +23,25 @@ ALLOWED = {
     "preview": {"catalog", "settings", "planning"},
     "workshop": {"catalog", "settings", "planning", "preview"},
 }
+# The same for the rooms of planning; what lies beside them in its folder is a room of its own.
+ROOMS = {
+    "capacity": set(),
+    "plan": {"capacity"},
+    "observe": {"capacity", "plan"},
+    "stack": {"capacity", "plan"},
+    "server": {"capacity", "plan", "observe", "stack"},
+    "gateway": {"capacity", "plan", "stack"},
+    "questions": {"capacity", "plan", "stack", "server"},
+    "resolve": {"capacity", "plan", "observe", "stack", "server", "gateway"},
+    "__main__": {"capacity", "plan", "questions"},
+    "__init__": {"plan", "resolve"},
+}
 OURS = {*ALLOWED, "policy", "tests"}
 # What the workshops may touch of the product: how a stack is rendered, how a flag is read, the plan, and how any
 # command refuses and ends.
 TOUCHED = {
-    "local": {"planning.flags", "preview", "settings"},
-    "simcluster": {"catalog", "planning.plan", "planning.pools", "preview", "settings"},
+    "local": {"planning.capacity.flags", "preview", "settings"},
+    "simcluster": {"catalog", "planning.plan", "planning.stack.pools", "preview", "settings"},
 }
 # What both of them stand on touches less.
 SHARED = {"settings.problems"}
@@ -96,6 +109,33 @@ def test_workshops_stand_apart(workshop: str):
         if not any(f"{name}.".startswith(f"{place}.") for place in places)
     }
     assert wrong == set()
+
+
+def test_the_rooms_of_planning_are_those_of_the_table():
+    """No module or folder of planning is without its line of what it may import."""
+    assert {path.stem for path in (ROOT / "planning").iterdir() if path.suffix == ".py" or path.is_dir()} - {
+        "__pycache__"
+    } == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_between_rooms_go_one_way(room: str):
+    """A room of planning imports only the rooms below it; the sum of memory knows the catalogue alone."""
+    place = ROOT / "planning" / room
+    files = sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+    names = {file: imports(file.read_text(encoding="utf-8")) for file in files}
+    wrong = {
+        f"{file.name}: {name}"
+        for file in files
+        for name in names[file]
+        if name.startswith("planning.")
+        and name.split(".")[1] not in {room, *ROOMS[room]}
+        and name.split(".")[1] in ROOMS
+    }
+    if room == "capacity":
+        wrong |= {f"{file.name}: {name}" for file in files for name in names[file] if name.startswith("settings")}
+    assert wrong == set()
+    assert files
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

@@ -15,8 +15,8 @@ import pytest
 
 from catalog import load_catalog
 from planning.plan import EgressRule
-from planning.scaling import adapter_rules
-from planning.weights import checkpoint
+from planning.server.scaling import adapter_rules
+from planning.stack.weights import checkpoint
 from preview.prerequisites import prerequisites
 from settings.schema import WeightsSettings
 from tests import kubernetes_rules, promql

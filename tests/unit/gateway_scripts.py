@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from components.pod_scripts import source
-from planning.surface import surface_file
+from planning.gateway.surface import surface_file
 from tests.unit.small_stack import planned, stack
 
 

@@ -8,8 +8,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.servers import server_name
-from planning.watched import pod_names
+from planning.plan import pod_names
+from planning.server.servers import server_name
 from tests.unit.small_stack import properties
 
 # What a Deployment's controller draws hashes and random endings from (k8s.io/apimachinery, util/rand).

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from planning.__main__ import main
-from planning.calculator import Question, answer, hardware
-from planning.plan import Parallelism
+from planning.capacity.budget import Parallelism
+from planning.questions.calculator import Question, answer, hardware
 from tests.unit.small_stack import CATALOG
 
 QWEN = ("--model", "Qwen/Qwen3-14B", "--gpu", "nvidia-a10")

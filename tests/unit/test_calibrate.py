@@ -13,7 +13,7 @@ import yaml
 
 from catalog import load_catalog
 from planning.__main__ import main
-from planning.calibrate import Given, as_text, compare, read
+from planning.questions.calibrate import Given, as_text, compare, read
 from settings import Refused
 from settings.schema import MeasuredSettings
 

@@ -3,8 +3,8 @@
 import json
 
 from planning.__main__ import main
-from planning.calculator import Question, answer
-from planning.plan import Parallelism
+from planning.capacity.budget import Parallelism
+from planning.questions.calculator import Question, answer
 from tests.unit.small_stack import CATALOG, planned, refusals, serving
 
 A10 = {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 4, "provisioning": {"kind": "labelled"}}

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from planning.cost import cost, list_price
-from planning.memory import Workload, budget, weight_bytes
-from planning.plan import MemoryBudget, Parallelism
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.memory import Workload, budget, weight_bytes
+from planning.stack.cost import cost, list_price
 from tests.unit import small_stack
 from tests.unit.small_stack import A10, CATALOG, CPU, planned, refusals, server, serving
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning import gateway_metrics
-from planning.litellm import key_variable, litellm_config
-from planning.network import anywhere
+from planning.gateway import metrics as gateway_metrics
+from planning.gateway.litellm import key_variable, litellm_config
 from planning.plan import DatabasePlan, RedisPlan, Route
+from planning.stack.network import anywhere
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, properties, refusals, serving, stack
 
 SMALL = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from planning.gateway_metrics import ALWAYS, KEPT, kept, settings
-from planning.promql import UnknownMetric, series
+from planning.gateway.metrics import ALWAYS, KEPT, kept, settings
+from planning.observe.promql import UnknownMetric, series
 from tests.unit.small_stack import CATALOG
 
 EXPORTED = CATALOG.engines["litellm"].metrics

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning import calibrate
 from planning.__main__ import main as planning
+from planning.questions import calibrate
 from preview.__main__ import main as preview
 from settings import Refused
 from tests.unit.small_stack import CATALOG, properties, refusals, serving

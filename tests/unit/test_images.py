@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from planning.images import floating, mirrored, resolve_images
 from planning.plan import ImagePlan
+from planning.stack.images import floating, mirrored, resolve_images
 from settings.schema import ImagesSettings
 from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, planned, refusals, server, serving, stack
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning import known_bad
+from planning.stack import known_bad
 from tests.unit.small_stack import A10, CATALOG, planned, properties, refusals, serving, stack
 
 LITELLM = "images.overrides.litellm: litellm {} must not be deployed: {}"

@@ -12,8 +12,8 @@ import yaml
 from benchmarks.matrix import SIZES, as_yaml, matrix
 from catalog import load_catalog
 from planning.__main__ import main
-from planning.calculator import Question, answer, hardware
-from planning.survey import Wanted, cheapest, survey
+from planning.questions.calculator import Question, answer, hardware
+from planning.questions.survey import Wanted, cheapest, survey
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "matrix.yaml"
 CATALOG = load_catalog()

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.schema import Gpu, KvProfile, SlidingWindow, WeightFormat
-from planning.kv_cache import (
+from planning.capacity.budget import Parallelism
+from planning.capacity.kv_cache import (
     Layout,
     attention_layers,
     element_bytes,
@@ -21,7 +22,7 @@ from planning.kv_cache import (
     state_bytes_per_layer,
     token_bytes_per_layer,
 )
-from planning.memory import (
+from planning.capacity.memory import (
     ENCODER_BYTES,
     GRAPH_BYTES,
     WORKSPACE_BYTES,
@@ -39,8 +40,7 @@ from planning.memory import (
     visible_bytes,
     weight_bytes,
 )
-from planning.parallelism import Hardware, candidates, choose, rule_problems, try_fit
-from planning.plan import Parallelism
+from planning.capacity.parallelism import Hardware, candidates, choose, rule_problems, try_fit
 from tests.unit.small_stack import CATALOG, GIB, properties
 
 MODELS = {name: model for name, model in CATALOG.models.items() if model.architecture is not None}

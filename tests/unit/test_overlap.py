@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.overlap import Values, shared_nodes
+from planning.stack.overlap import Values, shared_nodes
 from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, planned, properties, stack
 
 L4 = {"gpu": "nvidia-l4", "nodes": 2, "gpusPerNode": 1}

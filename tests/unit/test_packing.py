@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.packing import Pods, blocking, packs, stranded
+from planning.server.packing import Pods, blocking, packs, stranded
 from tests.unit.small_stack import properties
 
 

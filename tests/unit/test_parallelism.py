@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 
 from catalog.schema import KvProfile
-from planning.memory import Workload
-from planning.parallelism import Fit, Hardware, candidates, choose, rule_problems, try_fit, with_longest_context
-from planning.plan import Parallelism
+from planning.capacity.budget import Parallelism
+from planning.capacity.memory import Workload
+from planning.capacity.parallelism import (
+    Fit,
+    Hardware,
+    candidates,
+    choose,
+    rule_problems,
+    try_fit,
+    with_longest_context,
+)
 from tests.unit.small_stack import A10, CATALOG, H100, H200, refusals, server, serving, stack
 
 WORKLOAD = Workload(8192, 256, 2048)

@@ -3,7 +3,7 @@
 import pytest
 
 from catalog.schema import Metric
-from planning.promql import UnknownMetric, edge, quantile, series
+from planning.observe.promql import UnknownMetric, edge, quantile, series
 from tests.unit.small_stack import CATALOG
 
 METRICS = CATALOG.engines["vllm"].metrics

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.plan import Rollout
-from planning.rollout import rollout
+from planning.server.rollout import rollout
 from tests.unit.small_stack import A10, H200, properties, server, serving, stack
 
 IN_PLACE = "no GPUs are spare: pods are replaced in place, one at a time"

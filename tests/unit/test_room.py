@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.plan import NodeOffer
-from planning.resources import least_memory_mib
+from planning.server.resources import least_memory_mib
 from tests.unit.small_stack import A10, CPU, H100, planned, properties, refusals, server, stack
 
 LARGE = {"model": "Qwen/Qwen3-14B", "pool": "a10", "tensorParallel": 4, "contextTokens": 4096}

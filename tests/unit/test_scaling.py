@@ -6,7 +6,7 @@ Does not prove that scaling rests (`test_scaling_rests.py`), nor what the querie
 import pytest
 
 from planning.plan import CronFloor
-from planning.scaling import adapter_rules, wake_query
+from planning.server.scaling import adapter_rules, wake_query
 from tests.unit.small_stack import A10, CATALOG, planned, refusals, server, serving
 
 ASKED = 'litellm_proxy_total_requests_metric_total{namespace="n",requested_model="m",status_code!~"401|403"}'

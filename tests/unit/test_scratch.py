@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning import scratch
 from planning.plan import PodResources, Scratch
+from planning.server import scratch
 from tests.harness import minimal, refusals
 from tests.unit.small_stack import properties
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from planning.placement import default_batch
-from planning.plan import Parallelism, PodResources
+from planning.capacity.budget import Parallelism
+from planning.plan import PodResources
+from planning.server.placement import default_batch
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, H200, MODEL, planned, refusals, server, serving, stack
 
 AWQ = {"model": "Qwen/Qwen3-8B-AWQ", "contextTokens": 8192}

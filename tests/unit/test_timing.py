@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.plan import Timing
-from planning.timing import (
+from planning.stack.timing import (
     MIB,
     Load,
     download_s,

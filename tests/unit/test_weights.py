@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.weights import apart, checkpoint, disk_bytes
+from planning.stack.weights import apart, checkpoint, disk_bytes
 from settings.schema import HubSettings, WeightsSettings
 from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, properties, serving, stack
 

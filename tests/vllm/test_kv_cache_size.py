@@ -14,8 +14,8 @@ import pytest
 
 from catalog import load_catalog
 from catalog.schema import Architecture, KvProfile, MixtureOfExperts, SlidingWindow
-from planning.kv_cache import KvCacheSize, Layout, attention_layers, kv_cache_size, layout
-from planning.plan import Parallelism
+from planning.capacity.budget import Parallelism
+from planning.capacity.kv_cache import KvCacheSize, Layout, attention_layers, kv_cache_size, layout
 
 pytestmark = pytest.mark.vllm
 

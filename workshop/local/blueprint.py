@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from planning.flags import value_of
+from planning.capacity.flags import value_of
 from preview.records import SECRET
 from preview.secret_commands import FOREIGN
 from settings.problems import Problem, Refused

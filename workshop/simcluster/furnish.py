@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from catalog import load_catalog
-from planning.pools import GPU_TAINT
+from planning.stack.pools import GPU_TAINT
 from workshop.simcluster.api import CONFLICT, Api, ApiError
 from workshop.simcluster.nodes import STAND_IN, Node, nodes_of
 from workshop.simcluster.programs import MANAGED

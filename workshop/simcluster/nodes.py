@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.load import Catalog
 from planning.plan import Plan, PoolPlan
-from planning.pools import GPU_TAINT, POOL_LABEL
+from planning.stack.pools import GPU_TAINT, POOL_LABEL
 from workshop.simcluster.programs import MANAGED
 
 Node = dict[str, Any]

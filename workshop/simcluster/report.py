@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from planning.pools import GPU_RESOURCE
+from planning.stack.pools import GPU_RESOURCE
 from workshop.simcluster.api import Api, Object
 from workshop.simcluster.deploy import unscheduled
 from workshop.simcluster.nodes import STAND_IN

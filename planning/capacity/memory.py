@@ -1,0 +1,348 @@
+"""GPU memory of one vLLM replica, by the same sum vLLM makes at start-up.
+
+    budget   = visible memory × utilisation
+    KV cache = budget − weights − activation peak − CUDA graphs − NCCL and context      (vllm/v1/worker/gpu_worker.py)
+    fits     = one sequence of the wanted context needs no more than the KV cache       (planning/capacity/kv_cache.py)
+
+Everything is per GPU of the fullest pipeline stage, in bytes unless the name says GiB (2^30). Pure functions.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from catalog.schema import Architecture, Gpu, KvProfile, Model, WeightFormat
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.kv_cache import Layout, attention_layers, kv_cache_size, layout
+
+GIB = 2**30
+# vLLM's default for --gpu-memory-utilization since 0.19 (vllm/config/cache.py, 0.33.0).
+DEFAULT_UTILIZATION = 0.92
+# NVML's total minus what CUDA shows, in GiB, where nobody has published a log; the largest gap seen is 0.9 (A100).
+UNSEEN_GIB = 0.9
+# Bytes that store one linear weight. Scales: fp8 128×128 blocks one fp32 per 16,384 weights; int4 one fp16 scale and
+# one 4-bit zero per group of 128; NVFP4 one fp8 scale per 16 weights.
+LINEAR_BYTES = {
+    WeightFormat.BF16: 2.0,
+    WeightFormat.FP8_BLOCK128: 1.0 + 4 / 128**2,
+    WeightFormat.FP8_CHANNEL: 1.0,
+    WeightFormat.AWQ_INT4: 0.5 + 2.5 / 128,
+    WeightFormat.GPTQ_INT4: 0.5 + 2.5 / 128,
+    WeightFormat.NVFP4: 0.5 + 1 / 16,
+}
+# Transient peak of the sampler's trial run, bytes per row and vocabulary entry. Model Runner V2 with the sampler of
+# FlashInfer needs 14: bf16 logits 2, fp32 copy 4, top-k mask 4, softmax 4 (v1/worker/gpu/sample/sampler.py).
+# Where FlashInfer does not sample, the logits are sorted: 36 in the logs of cards of compute capability 12.
+SAMPLER_BYTES_PER_LOGIT, SORTING_SAMPLER_BYTES_PER_LOGIT = 14, 36
+SORTING_CAPABILITY = "12."
+# What the sampler keeps per sequence slot and vocabulary entry: an int32 count and one bit (sample/penalties.py).
+PENALTY_BYTES_PER_LOGIT = 4 + 1 / 8
+# Workspaces no term below counts: attention metadata, block tables, rounding of the allocator. vLLM takes 150 MiB
+# off the cache size it suggests, too (vllm/v1/worker/gpu_worker.py).
+WORKSPACE_BYTES = int(0.15 * GIB)
+# Peak of profiling a vision encoder with the largest image its processor allows: what logs of multimodal models
+# leave beside the other terms (vLLM 0.26–0.30).
+ENCODER_BYTES = int(1.4 * GIB)
+# One captured CUDA graph; two kinds, piecewise and full, of every batch size vLLM captures.
+GRAPH_BYTES = 10 * 2**20
+# The largest batch vLLM captures (vllm/config/vllm.py), on compute capability 10 and elsewhere.
+LARGEST_GRAPH_BATCH, LARGEST_GRAPH_BATCH_BLACKWELL = 512, 1024
+# Tokens one fused-MoE pass takes at a time (VLLM_FUSED_MOE_CHUNK_SIZE).
+MOE_CHUNK_TOKENS = 16 * 1024
+# Tokens of the chunked-prefill workspace of MLA backends, at most (model_executor/layers/attention/mla_attention.py).
+MLA_WORKSPACE_TOKENS = 64 * 1024
+# Logits of the sparse indexer, which vLLM computes in chunks of this size (VLLM_SPARSE_INDEXER_MAX_LOGITS_MB).
+INDEXER_LOGITS_BYTES = 512 * 2**20
+# Gather buffer of the sparse indexer: this many bytes per token of context (mla/indexer.py: 8 × 5 × 132).
+INDEXER_BYTES_PER_TOKEN = 5280
+# Outside of torch after the first snapshot: 0.13–0.15 GiB on one GPU, 0.54–0.55 GiB on two, 1.7 GiB on four over PCIe,
+# 1.4 GiB on eight over NVLink (public logs, vLLM 0.11–0.30).
+NON_TORCH_BYTES, NON_TORCH_BYTES_PER_RANK, MOST_NON_TORCH_BYTES = int(0.15 * GIB), int(0.4 * GIB), int(1.5 * GIB)
+# CUDA context and handles are made before that snapshot: they must find room beside what utilisation claims.
+CONTEXT_BYTES = int(0.5 * GIB)
+# The two names vLLM has for it; all other dtypes of a model take 2 bytes.
+FLOAT32 = ("float32", "float")
+# Resident memory of vLLM's CPU build beside weights and KV cache: 4.5 GiB with 0.25 + 1 GiB of those (2026-11).
+CPU_RUNTIME_GIB = 4
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one replica is asked to hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
+
+    `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one.
+    """
+
+    context_tokens: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    kv_cache_dtype: str = "auto"
+    utilization: float = DEFAULT_UTILIZATION
+    eager: bool = False
+    language_model_only: bool = False
+    max_loras: int = 0
+    max_lora_rank: int = 16
+    concurrency: int = 1
+    dtype: str = "auto"
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of a number in the model's dtype: of weights that are not quantised, and of activations."""
+        return 4 if self.dtype in FLOAT32 else 2
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """One kind of parameter of the whole model: how many, how stored, and what divides them over GPUs."""
+
+    parameters: float
+    bytes_per_parameter: float
+    shards: int
+
+    @property
+    def total_bytes(self) -> float:
+        """Bytes over all GPUs if each were stored once."""
+        return self.parameters * self.bytes_per_parameter
+
+
+def visible_bytes(gpu: Gpu) -> float:
+    """What CUDA reports on this GPU: read in a log where somebody published one, else NVML's total less a margin."""
+    return gpu.cuda_gib * GIB if gpu.cuda_gib is not None else gpu.memory_mib * 2**20 - UNSEEN_GIB * GIB
+
+
+def layer_tensors(shape: Architecture, linear_bytes: float, parallelism: Parallelism) -> list[Tensors]:
+    """Parameters of all layers together, by kind. Shapes as in vLLM's model definitions; biases and norms included."""
+    tp, hidden, heads = parallelism.tensor, shape.hidden_size, shape.attention_heads
+    parts: list[Tensors] = []
+    if shape.mla:
+        mla, qk_dim = shape.mla, shape.mla.nope_head_dim + shape.mla.rope_head_dim
+        query_in = mla.q_lora_rank or hidden
+        # down-projections are replicated: hidden × (q rank + kv rank + rope)
+        down = hidden * (mla.q_lora_rank + mla.kv_lora_rank + mla.rope_head_dim)
+        down += hidden * mla.indexer_head_dim + mla.q_lora_rank * mla.indexer_heads * mla.indexer_head_dim
+        up = query_in * heads * qk_dim + mla.kv_lora_rank * heads * (mla.nope_head_dim + mla.value_head_dim)
+        parts += [
+            Tensors(shape.layers * down, linear_bytes, 1),
+            Tensors(shape.layers * (up + heads * mla.value_head_dim * hidden), linear_bytes, tp),
+        ]
+    else:
+        full = attention_layers(shape)
+        # q (twice as wide with an output gate) and o are cut by heads; k and v by kv heads, then replicated
+        q_and_o = hidden * heads * shape.head_dim * (3 if shape.gated_attention else 2)
+        k_and_v = 2 * hidden * shape.kv_heads * shape.head_dim
+        parts += [
+            Tensors(full * q_and_o, linear_bytes, tp),
+            Tensors(full * k_and_v, linear_bytes, min(tp, shape.kv_heads)),
+        ]
+        if shape.qkv_bias:
+            parts.append(Tensors(full * (heads + 2 * shape.kv_heads) * shape.head_dim, 2, min(tp, shape.kv_heads)))
+    if shape.linear_attention:
+        gdn = shape.linear_attention
+        keys, values = gdn.key_heads * gdn.key_head_dim, gdn.value_heads * gdn.value_head_dim
+        # q, k, v, gate z in; out; b and a are one number per value head
+        weights = hidden * (2 * keys + 2 * values) + values * hidden + 2 * hidden * gdn.value_heads
+        parts.append(Tensors(gdn.layers * weights, linear_bytes, tp))
+    moe_layers = shape.layers - shape.moe.dense_layers if shape.moe else 0
+    dense = (shape.layers - moe_layers) * 3 * hidden * shape.intermediate_size
+    parts.append(Tensors(dense, linear_bytes, tp))
+    if shape.moe:
+        experts = shape.moe.experts * 3 * hidden * shape.moe.intermediate_size
+        spread = tp * parallelism.data if parallelism.expert else tp
+        parts += [
+            Tensors(moe_layers * experts, linear_bytes, spread),
+            Tensors(moe_layers * 3 * hidden * shape.moe.shared_intermediate_size, linear_bytes, tp),
+            Tensors(moe_layers * hidden * shape.moe.experts, 2, 1),
+        ]
+    parts.append(Tensors(shape.layers * 2 * hidden, 2, 1))
+    return parts
+
+
+def counted_bytes(shape: Architecture, linear_bytes: float, parallelism: Parallelism) -> tuple[float, float]:
+    """Bytes of the language model by its shape: (all of it once, the fullest GPU)."""
+    tp, pp = parallelism.tensor, parallelism.pipeline
+    layers = layer_tensors(shape, linear_bytes, parallelism)
+    embedding = shape.vocab_size * shape.hidden_size * 2
+    head = 0 if shape.tied_embeddings else embedding
+    # the fullest stage has ceil(layers / PP) layers and one end of the network: embedding or head
+    share = ceil(shape.layers / pp) / shape.layers
+    ends = (embedding + head) / tp if pp == 1 else embedding / tp
+    fullest = share * sum(part.total_bytes / part.shards for part in layers) + ends
+    return sum(part.total_bytes for part in layers) + embedding + head, fullest
+
+
+def weight_bytes(
+    model: Model, parallelism: Parallelism, *, language_model_only: bool = False, model_bytes: int = 2
+) -> tuple[float, float]:
+    """Bytes of the weights: (all of the model once, the fullest GPU of one replica).
+
+    A bf16 checkpoint is loaded into the dtype of the model, `model_bytes` each; kernels of all others take 2.
+    Counted from the shape and scaled to the checkpoint's own size where that is known. A vision tower is sharded like
+    the rest, and left out with `language_model_only`. Without a shape, the checkpoint is taken to divide evenly.
+    """
+    if model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16:
+        total, fullest = weight_bytes(model, parallelism, language_model_only=language_model_only)
+        return total * model_bytes / 2, fullest * model_bytes / 2
+    shape, loaded = model.architecture, model.checkpoint.loaded_bytes
+    if shape is None:
+        total = float(loaded or model.checkpoint.disk_bytes or 0)
+        return total, total / parallelism.gpus
+    linear = LINEAR_BYTES.get(model.checkpoint.format, 1.0)
+    counted, fullest = counted_bytes(shape, linear, parallelism)
+    if not loaded:
+        return counted, fullest
+    tower = min(shape.vision_tower_bytes, loaded)
+    language = loaded - tower
+    kept = 0 if language_model_only else tower
+    return float(language + kept), fullest * language / counted + kept / parallelism.tensor
+
+
+def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism, model_bytes: int = 2) -> float:
+    """Copies MLA makes of its kv up-projection while loading: layers × heads / TP × rank × (nope + value)."""
+    if shape.mla is None:
+        return 0
+    width = shape.mla.kv_lora_rank * (shape.mla.nope_head_dim + shape.mla.value_head_dim)
+    return ceil(shape.layers / parallelism.pipeline) * shape.attention_heads * width * model_bytes / parallelism.tensor
+
+
+def lora_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
+    """Slots of LoRA adapters: per slot and layer rank × (in + out) for the attention and dense projections."""
+    if not workload.max_loras:
+        return 0
+    hidden, heads = shape.hidden_size, shape.attention_heads * shape.head_dim
+    ends = (hidden + heads) * 2 + 2 * (hidden + shape.kv_heads * shape.head_dim)
+    ends += 3 * (hidden + shape.intermediate_size)
+    layers = ceil(shape.layers / parallelism.pipeline)
+    return workload.max_loras * workload.max_lora_rank * layers * ends * workload.model_bytes / parallelism.tensor
+
+
+def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallelism: Parallelism) -> float:
+    """What the profile run adds to the weights: the largest of its phases, and what stays allocated.
+
+    Phases: the body of one step of max_num_batched_tokens; the sampler over min(max_num_seqs, that) × vocabulary, with
+    the step's hidden states still there; the vision encoder.
+    """
+    tokens = workload.max_num_batched_tokens
+    rows = min(workload.max_num_seqs, tokens)
+    sorts = gpu.compute_capability.startswith(SORTING_CAPABILITY)
+    per_logit = SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
+    # logits of float32 need no copy in fp32, so they take no more in the sampler than those of bf16
+    sampler = per_logit * rows * shape.vocab_size + workload.model_bytes * tokens * shape.hidden_size
+    encoder = (
+        ENCODER_BYTES * workload.model_bytes / 2 if shape.vision_tower_bytes and not workload.language_model_only else 0
+    )
+    stays = PENALTY_BYTES_PER_LOGIT * workload.max_num_seqs * shape.vocab_size + WORKSPACE_BYTES
+    return max(sampler, body_bytes(shape, workload, parallelism.tensor), encoder) + stays
+
+
+def body_bytes(shape: Architecture, workload: Workload, tensor: int) -> float:
+    """Peak inside one layer of a step: residual, normed copy, attention in and out, the widest feed-forward."""
+    tokens, hidden, element = workload.max_num_batched_tokens, shape.hidden_size, workload.model_bytes
+    shared = shape.moe.shared_intermediate_size if shape.moe else 0
+    widest = max(shape.intermediate_size if not shape.moe or shape.moe.dense_layers else 0, shared)
+    peak = tokens * element * (4 * hidden + 2 * widest / tensor)
+    if shape.moe:
+        chunk = min(tokens, MOE_CHUNK_TOKENS) * shape.moe.experts_per_token
+        inner = hidden + 2 * shape.moe.intermediate_size / tensor
+        peak = max(peak, element * (4 * tokens * hidden + chunk * inner))
+    if shape.mla:
+        # the prefill workspace and its up-projected keys and values
+        held = min(8 * workload.context_tokens, MLA_WORKSPACE_TOKENS)
+        mla = shape.mla
+        heads = shape.attention_heads / tensor * (mla.nope_head_dim + mla.rope_head_dim + mla.value_head_dim)
+        peak += held * element * (mla.kv_lora_rank + mla.rope_head_dim + heads)
+        if mla.indexer_head_dim:
+            peak += workload.context_tokens * INDEXER_BYTES_PER_TOKEN + INDEXER_LOGITS_BYTES
+    return peak
+
+
+def graph_batches(gpu: Gpu, workload: Workload) -> int:
+    """How many batch sizes vLLM captures: 1, 2, 4, every 8 below 256, every 16 up to the largest, and the largest."""
+    blackwell = gpu.compute_capability.startswith("10.")
+    most = LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH
+    largest = min(2 * workload.max_num_seqs, most, workload.max_num_batched_tokens)
+    return len({size for size in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16), largest) if size <= largest})
+
+
+def cuda_graph_bytes(gpu: Gpu, workload: Workload) -> float:
+    """The estimate vLLM takes off before the cache: a piecewise and a full graph per batch size; 0 in eager mode."""
+    return 0 if workload.eager else 2 * graph_batches(gpu, workload) * GRAPH_BYTES
+
+
+def non_torch_bytes(parallelism: Parallelism) -> float:
+    """NCCL and kernels' own buffers: they grow with the ranks that exchange tensors, up to a point."""
+    ranks = max(parallelism.tensor, min(parallelism.gpus, 2))
+    return min(MOST_NON_TORCH_BYTES, NON_TORCH_BYTES + NON_TORCH_BYTES_PER_RANK * (ranks - 1))
+
+
+def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> MemoryBudget:
+    """The whole sum for one replica on this GPU; `kv_cache_gib` < 0 means that the weights alone do not fit.
+
+    Raises ValueError for a model whose KV profile is unknown: nothing honest can be computed for it.
+    """
+    shape = model.architecture
+    if shape is None or model.kv_profile is KvProfile.UNKNOWN:
+        raise ValueError("the KV profile of this model is unknown")
+    visible = visible_bytes(gpu)
+    only, element = workload.language_model_only, workload.model_bytes
+    _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element)
+    weights += mla_absorbed_bytes(shape, parallelism, element) + lora_bytes(shape, workload, parallelism)
+    activation = activation_bytes(shape, gpu, workload, parallelism)
+    graphs = cuda_graph_bytes(gpu, workload)
+    non_torch = non_torch_bytes(parallelism)
+    free = ceil(visible * workload.utilization) - weights - activation - graphs - non_torch
+    return _filled(model, gpu, parallelism, workload, free, (visible, weights, activation, graphs, non_torch))
+
+
+def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workload) -> MemoryBudget:
+    """The same for a CPU server, whose KV cache is given by VLLM_CPU_KVCACHE_SPACE; `memory_gib` is the node's."""
+    total, weights = weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)
+    parts = (memory_gib * GIB, weights, CPU_RUNTIME_GIB * GIB, 0, 0)
+    free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - CPU_RUNTIME_GIB * GIB)
+    return _filled(model, None, Parallelism(), workload, free, parts)
+
+
+def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> Layout:
+    """How the KV cache is cut for this workload; `gpu` None: the CPU build."""
+    return layout(
+        shape,
+        parallelism,
+        kv_cache_dtype=workload.kv_cache_dtype,
+        gpu=gpu,
+        in_flight_tokens=in_flight_tokens(gpu, parallelism, workload),
+        model_bytes=workload.model_bytes,
+    )
+
+
+def in_flight_tokens(gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> int:
+    """Tokens scheduled but not yet done: a step per stage, and one more with asynchronous scheduling, as on GPUs."""
+    return (parallelism.pipeline + (1 if gpu else 0)) * workload.max_num_batched_tokens
+
+
+def _filled(
+    model: Model,
+    gpu: Gpu | None,
+    parallelism: Parallelism,
+    workload: Workload,
+    free: float,
+    parts: tuple[float, float, float, float, float],
+) -> MemoryBudget:
+    shape = model.architecture
+    assert shape is not None, "callers have checked"
+    visible, weights, activation, graphs, non_torch = parts
+    cut = kv_layout(shape, gpu, parallelism, workload)
+    size = kv_cache_size(cut, free, workload.context_tokens)
+    return MemoryBudget(
+        visible_gib=visible / GIB,
+        utilization=workload.utilization,
+        weights_gib=weights / GIB,
+        activation_gib=activation / GIB,
+        cuda_graphs_gib=graphs / GIB,
+        non_torch_gib=non_torch / GIB,
+        kv_cache_gib=free / GIB,
+        kv_cache_tokens=size.tokens * parallelism.data,
+        kv_cache_blocks=size.blocks,
+        needed_gib=size.needed_bytes / GIB,
+        fits=size.fits,
+        context_tokens=workload.context_tokens,
+        max_context_tokens=cut.longest_context(size.blocks, model.context.config_tokens),
+        max_concurrency=size.concurrency * parallelism.data,
+    )

@@ -1,0 +1,271 @@
+"""How one replica is spread over GPUs: what vLLM would refuse, what fits, and the cheapest that does.
+
+TP stays inside a node and, over NVLink, fills it before a second node is asked. Between GPUs without NVLink, TP stops
+at 2 (one exchange per layer over PCIe is bearable, more is not) and pipeline stages go on from there; between nodes
+only pipeline stages.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from catalog.schema import Gpu, KvProfile, Model, WeightFormat
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.memory import CONTEXT_BYTES, GIB, Workload, budget
+
+MAX_PCIE_TENSOR_PARALLEL = 2
+FP8_BLOCK = 128
+# Stands in a reason for the name of the place, which only the caller knows.
+PLACE = "<place>"
+# A context chosen for the user is not cut below this, nor below what the checkpoint has.
+SMALLEST_AUTO_CONTEXT = 8192
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The GPUs one replica may use. `nvlink`: the link between the GPUs of a node."""
+
+    gpu: Gpu
+    gpus_per_node: int
+    nodes: int
+    nvlink: bool
+
+    @property
+    def gpus(self) -> int:
+        """All of them."""
+        return self.gpus_per_node * self.nodes
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One way to run the model here: `reasons` is empty when it fits."""
+
+    parallelism: Parallelism
+    memory: MemoryBudget | None
+    reasons: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        """Whether vLLM would start and serve the wanted context."""
+        return not self.reasons
+
+
+def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> list[str]:
+    """What vLLM refuses whatever the memory: divisibility, quantisation blocks, compute capability, lengths."""
+    shape, tp = model.architecture, parallelism.tensor
+    problems: list[str] = []
+    if shape is not None:
+        if shape.attention_heads % tp:
+            problems.append(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}")
+        elif shape.mla is None and shape.kv_heads % tp and tp % shape.kv_heads:
+            # vLLM cuts KV heads evenly or copies each equally often (models/qwen2.py, llama.py: assert in __init__)
+            problems.append(f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}")
+        if shape.linear_attention and shape.linear_attention.key_heads % tp:
+            heads = shape.linear_attention.key_heads
+            problems.append(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}")
+        if parallelism.pipeline > shape.layers:
+            problems.append(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers")
+        problems += _slice_problems(model, parallelism)
+        if parallelism.expert and shape.moe is None:
+            problems.append("expertParallel needs a mixture-of-experts model")
+    if workload.context_tokens > model.context.config_tokens:
+        problems.append(_context_problem(model, workload.context_tokens))
+    problems += _batch_problems(workload)
+    if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
+        # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
+        # but its fp8 kernels write bf16 or fp16 only
+        problems.append(
+            f"--dtype={workload.dtype} is not for {model.checkpoint.format} weights, whose kernels compute in bfloat16 "
+            "or float16; use --dtype=bfloat16, or a bf16 checkpoint"
+        )
+    problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
+    if parallelism.decode_context > 1:
+        problems += _decode_context_problems(model, parallelism)
+    return problems
+
+
+def _batch_problems(workload: Workload) -> list[str]:
+    """A step of the engine has a token for every sequence (vllm/config/scheduler.py, verify_max_model_len)."""
+    sequences, tokens = workload.max_num_seqs, workload.max_num_batched_tokens
+    if sequences <= tokens:
+        return []
+    return [f"maxNumSeqs {sequences} must be at most maxNumBatchedTokens, {tokens}: a step has a token for each"]
+
+
+# Compute capability (times ten) below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.
+CACHE_CAPABILITIES = {"fp8": 80, "nvfp4": 100}
+
+
+def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) -> list[str]:
+    """KV caches of 8 and 4 bits need hardware that knows the format; 4 bits also an attention that has heads."""
+    problems = [
+        f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed / 10:.1f}, {gpu.name} has "
+        f"{gpu.compute_capability}"
+        for kind, needed in CACHE_CAPABILITIES.items()
+        if gpu is not None and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
+    ]
+    latent = model.architecture is not None and model.architecture.mla is not None
+    if kv_cache_dtype.startswith("nvfp4") and latent:
+        problems.append(f"kvCacheDtype {kv_cache_dtype} is not for models with latent attention (MLA)")
+    return problems
+
+
+def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[str]:
+    """Decode context parallelism splits the KV cache of ranks that hold the same heads (vllm/config/model.py)."""
+    shape, dcp, tp = model.architecture, parallelism.decode_context, parallelism.tensor
+    if tp % dcp:
+        return [f"decode context parallel {dcp} must divide tensorParallel {tp}"]
+    if shape is not None and shape.mla is None and dcp > max(1, tp // shape.kv_heads):
+        return [
+            f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
+        ]
+    return []
+
+
+def _capability(gpu: Gpu) -> int:
+    return int(gpu.compute_capability.replace(".", ""))
+
+
+def _slice_problems(model: Model, parallelism: Parallelism) -> list[str]:
+    """Slices of a matrix must be whole, of a quantised one whole blocks: 128 rows for block-fp8, a group for int4."""
+    shape, kind, tp = model.architecture, model.checkpoint.format, parallelism.tensor
+    if shape is None:
+        return []
+    block = 1
+    if kind in (WeightFormat.FP8_BLOCK128, WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4):
+        block = FP8_BLOCK if kind is WeightFormat.FP8_BLOCK128 else model.checkpoint.group_size or FP8_BLOCK
+    cut = {"intermediate size": shape.intermediate_size} if shape.intermediate_size else {}
+    if shape.moe:
+        cut = {"intermediate size": shape.intermediate_size} if shape.moe.dense_layers else {}
+        if not parallelism.expert:
+            cut["expert intermediate size"] = shape.moe.intermediate_size
+    return [
+        f"{name} {size} / tensorParallel {tp} = {size / tp:g} is not a multiple of the quantisation block {block}"
+        + ("; use a smaller tensorParallel or expertParallel: true" if name.startswith("expert") else "")
+        if block > 1
+        else f"{name} {size} cannot be divided by tensorParallel {tp}"
+        for name, size in cut.items()
+        if size % (tp * block)
+    ]
+
+
+def _context_problem(model: Model, context_tokens: int) -> str:
+    limit, native, yarn = model.context.config_tokens, model.context.native_tokens, model.context.yarn_tokens
+    said = f"contextTokens {context_tokens} exceeds the {limit} of the checkpoint"
+    if yarn is None or context_tokens > yarn:
+        return said
+    factor = -(-context_tokens // native)
+    override = (
+        f'{{"max_position_embeddings":{context_tokens},"rope_parameters":{{"rope_type":"yarn",'
+        f'"factor":{factor:.1f},"original_max_position_embeddings":{native}}}}}'
+    )
+    if model.architecture is not None and model.architecture.vision_tower_bytes:
+        override = f'{{"text_config":{override}}}'
+    return f"{said}, unless args: ['--hf-overrides', '{override}'] stretches it"
+
+
+def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:
+    """Checks one parallelism; every reason against it is given, memory included."""
+    reasons = rule_problems(model, hardware.gpu, parallelism, workload)
+    if parallelism.gpus > hardware.gpus:
+        reasons.append(f"{parallelism} needs {parallelism.gpus} GPUs, there are {hardware.gpus}")
+    if model.kv_profile is KvProfile.UNKNOWN or model.architecture is None:
+        reasons.append("its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it")
+        return Fit(parallelism, None, tuple(reasons))
+    memory = budget(model, hardware.gpu, parallelism, workload)
+    gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
+    if memory.weights_gib > memory.budget_gib:
+        reasons.append(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {PLACE} gives {gives}")
+    elif memory.kv_cache_gib <= 0:
+        used = memory.budget_gib - memory.kv_cache_gib
+        reasons.append(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}")
+    elif not memory.fits:
+        reasons.append(
+            f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE} "
+            f"leaves {memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
+        )
+    elif memory.max_concurrency < workload.concurrency:
+        reasons.append(
+            f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once, "
+            f"concurrency asks for {workload.concurrency}"
+        )
+    else:
+        reasons += _start_problems(model, memory, workload, alone=not reasons)
+    return Fit(parallelism, memory, tuple(reasons))
+
+
+def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[str]:
+    """What stops a start although a request would fit: memory beside the budget, state blocks of hybrid models.
+
+    `alone`: nothing else is wrong, so that fewer sequences would mend it.
+    """
+    problems = []
+    beside = memory.visible_gib * (1 - memory.utilization)
+    if beside < CONTEXT_BYTES / GIB:
+        problems.append(
+            f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs "
+            f"{CONTEXT_BYTES / GIB:.1f}"
+        )
+    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
+    if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
+        mend = f"; use maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""
+        problems.append(
+            f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves{mend}"
+        )
+    return problems
+
+
+def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Iterator[Parallelism]:
+    """Ways to spread one replica, cheapest first: fewest GPUs, then fewest nodes, then the preferred split."""
+    heads, layers = (shape.attention_heads, shape.layers) if (shape := model.architecture) else (1, 1)
+    per_node = hardware.gpus_per_node
+    widest = min(heads, per_node if hardware.nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL))
+    found = []
+    for tensor in (tp for tp in range(1, widest + 1) if per_node % tp == 0 and heads % tp == 0):
+        for pipeline in range(1, min(layers, hardware.gpus // tensor) + 1):
+            gpus = tensor * pipeline
+            nodes = -(-gpus // per_node)
+            # over NVLink a stage is a whole node; over PCIe a replica is part of a node, or whole nodes
+            sound = pipeline == 1 or tensor == per_node if hardware.nvlink else nodes == 1 or gpus % per_node == 0
+            if sound:
+                found.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
+    yield from (parallelism for _, parallelism in sorted(found, key=lambda pair: pair[0]))
+
+
+def choose(
+    model: Model,
+    hardware: Hardware,
+    workload: Workload,
+    *,
+    auto_context: bool = False,
+    expert: bool = False,
+    tried: dict[Parallelism, Fit] | None = None,
+) -> Fit:
+    """The cheapest candidate that fits; if none does, the one that came nearest, with its reasons.
+
+    `auto_context`: the context is ours to choose, so a candidate is good when it holds a useful one. `tried` keeps what
+    was found for other numbers of the same GPUs and the same question.
+    """
+    nearest: Fit | None = None
+    tried = {} if tried is None else tried
+    for parallelism in candidates(model, hardware, expert=expert):
+        asked = workload
+        if auto_context:
+            asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
+        fit = tried.get(parallelism) or try_fit(model, hardware, parallelism, asked)
+        tried[parallelism] = fit
+        if fit.fits:
+            return fit if not auto_context else with_longest_context(model, hardware, parallelism, workload)
+        if nearest is None or (fit.memory and nearest.memory and fit.memory.kv_cache_gib > nearest.memory.kv_cache_gib):
+            nearest = fit
+    return nearest or try_fit(model, hardware, Parallelism(), workload)
+
+
+def with_longest_context(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:
+    """The same parallelism with the longest context it can hold, in whole thousands (1,024) of tokens."""
+    fit = try_fit(model, hardware, parallelism, replace(workload, context_tokens=model.context.config_tokens))
+    if fit.fits or fit.memory is None:
+        return fit
+    # what one sequence may have, shared by as many as must fit at once
+    held = min(fit.memory.max_context_tokens, int(fit.memory.kv_cache_tokens / parallelism.data / workload.concurrency))
+    longest = max((held if workload.concurrency > 1 else fit.memory.max_context_tokens) // 1024 * 1024, 1)
+    return try_fit(model, hardware, parallelism, replace(workload, context_tokens=longest))

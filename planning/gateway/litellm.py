@@ -1,0 +1,107 @@
+"""LiteLLM's configuration file, as data, for the gateway that was planned."""
+
+from collections.abc import Mapping
+
+from planning.gateway import metrics as gateway_metrics
+from planning.plan import GatewayPlan, Route
+
+# A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
+AUTH_MODULE = "gateway_auth"
+AUTH_HOOK = f"{AUTH_MODULE}.check"
+# The guard in front of LiteLLM: components/pod_scripts/gateway_surface.py, loaded as a logger, and its data.
+SURFACE_MODULE = "gateway_surface"
+SURFACE_GUARD = f"{SURFACE_MODULE}.guard"
+SURFACE_FILE = "surface.json"
+# Another, and its object: components/pod_scripts/gateway_hooks.py.
+HOOKS_MODULE = "gateway_hooks"
+HOOKS = f"{HOOKS_MODULE}.hooks"
+# Only this strategy reads `weight`, and servers of one name exist only while a canary runs: docs/adr/0006.
+ROUTING_STRATEGY = "simple-shuffle"
+# Proxies and load balancers cut connections that are silent for 60 s, some for 30 s.
+KEEP_ALIVE_S = 15
+# Keys that were used in this time are still known while Postgres is away, by all replicas where they share a Redis.
+# A key that is blocked or deleted is refused at once all the same.
+KNOWN_KEYS_S = 300
+# More fails of one kind in a minute than there can be.
+NEVER = 10**9
+
+
+def key_variable(server: str) -> str:
+    """Name of the environment variable that holds a server's API key in the gateway."""
+    return f"KEY_{server.upper().replace('-', '_')}"
+
+
+def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[str, object]:
+    """LiteLLM's configuration file as data; secrets appear as `os.environ/NAME` only. `urls`: server → base URL.
+
+    What every key does is shown by a test with the real program: tests/gateway/test_every_key.py.
+    """
+    general: dict[str, object] = {"master_key": "os.environ/LITELLM_MASTER_KEY", "cancel_on_disconnect": True}
+    auth: dict[str, object] = {}
+    if gateway_plan.database:
+        general |= {
+            "database_url": "os.environ/DATABASE_URL",
+            "database_connection_pool_limit": 10,
+            "allow_requests_on_db_unavailable": gateway_plan.database.admits_everyone,
+            "user_api_key_cache_ttl": KNOWN_KEYS_S,
+        }
+        auth = {"budget_exceeded_status_code": 429}
+        if gateway_plan.redis:
+            auth["enable_redis_auth_cache"] = True
+    else:
+        # without it LiteLLM answers a wrong key with 400 when there is no database to look it up in
+        general |= {"custom_auth": AUTH_HOOK, "custom_auth_run_common_checks": True}
+    redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
+    return {
+        "model_list": [_deployment(route, gateway_plan, urls) for route in gateway_plan.routes],
+        "router_settings": {
+            "routing_strategy": ROUTING_STRATEGY,
+            "num_retries": gateway_plan.retries,
+            "retry_policy": {"TimeoutErrorRetries": 0},
+            "allowed_fails": 3,
+            # neither a limit nor an endpoint the server does not have says that the server is ill
+            "allowed_fails_policy": {"NotFoundErrorAllowedFails": NEVER, "RateLimitErrorAllowedFails": NEVER},
+            "cooldown_time": 10,
+            "optional_pre_call_checks": ["enforce_model_rate_limits"],
+            # a canary that may not, or cannot, answer leaves the request to the other server of its name
+            "enable_weighted_failover": True,
+            "fallbacks": [{name: list(others)} for name, others in gateway_plan.fallbacks],
+            # only these are asked when a prompt is too long, and none when a request is wrong
+            "context_window_fallbacks": [{name: list(others)} for name, others in gateway_plan.larger_fallbacks],
+            "fallback_on_unsupported_params": False,
+            **(redis if gateway_plan.redis else {}),
+        },
+        "litellm_settings": {
+            "callbacks": ["prometheus", SURFACE_GUARD, HOOKS],
+            **gateway_metrics.settings(),
+            # names of models, servers and fallbacks are nobody's business who asks
+            "expose_router_debug_in_errors": False,
+            "json_logs": True,
+            "sse_keepalive_ping_interval_seconds": KEEP_ALIVE_S,
+            **auth,
+        },
+        "general_settings": general,
+    }
+
+
+def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[str, object]:
+    """One entry of the list of models. Among its parameters, limits would also cap what is in flight."""
+    weight = {} if route.weight is None else {"weight": route.weight}
+    limits = {"rpm": route.requests_per_minute, "tpm": route.tokens_per_minute}
+    return {
+        "model_name": route.model_name,
+        "litellm_params": {
+            "model": f"hosted_vllm/{route.model_name}",
+            "api_base": f"{urls[route.server]}/v1",
+            "api_key": f"os.environ/{key_variable(route.server)}",
+            "timeout": gateway_plan.request_timeout_s,
+            "stream_timeout": gateway_plan.first_token_timeout_s,
+            **weight,
+        },
+        "model_info": {
+            "id": route.server,
+            "input_cost_per_token": route.input_cost_per_token,
+            "output_cost_per_token": route.output_cost_per_token,
+            **{key: value for key, value in limits.items() if value is not None},
+        },
+    }

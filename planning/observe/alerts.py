@@ -1,0 +1,121 @@
+"""The alerts, each with a section of its name in the runbook; thresholds come from the configuration."""
+
+from collections.abc import Sequence
+
+from catalog.load import Catalog
+from planning.observe.platform_alerts import DEAD_FOR_S, platform_rules
+from planning.observe.promql import UnknownMetric, edge, quantile, series
+from planning.observe.watched import available, cluster_seen, reporting, wanted
+from planning.plan import Rule, ServerPlan, pod_names
+from settings.problems import Problem
+from settings.schema import StackSettings
+
+TTFT = "vllm:time_to_first_token_seconds"
+
+
+def alerts(
+    settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan], problems: list[Problem]
+) -> tuple[Rule, ...]:
+    """Alert rules for all servers of the stack."""
+    vllm, kubernetes = catalog.engines["vllm"].metrics, catalog.engines["kubernetes"].metrics
+    namespace, limits = settings.cluster.namespace, settings.observability.alerts
+    try:
+        edge(vllm, TTFT, limits.time_to_first_token_s)
+    except UnknownMetric as error:
+        problems.append(Problem("observability.alerts.timeToFirstTokenS", str(error)))
+    waiting = series(vllm, "vllm:num_requests_waiting", namespace=namespace)
+    cache = series(vllm, "vllm:kv_cache_usage_perc", namespace=namespace)
+    rules = [
+        Rule(
+            "LLMHighWaitQueue",
+            f"sum by (namespace, model_name) ({waiting}) > {limits.waiting_requests}",
+            120,
+            {"severity": "warning"},
+            "Requests for {{ $labels.model_name }} are queueing",
+            f"{{{{ $value }}}} requests wait for {{{{ $labels.model_name }}}}; more than {limits.waiting_requests} "
+            "for 2 minutes.",
+        ),
+        Rule(
+            "LLMHighTTFT",
+            f"{quantile(vllm, 0.95, TTFT, '5m', 'namespace, model_name', namespace=namespace)} > "
+            f"{limits.time_to_first_token_s:g}",
+            300,
+            {"severity": "warning"},
+            "First tokens of {{ $labels.model_name }} are slow",
+            f"The 95th percentile of the time to first token of {{{{ $labels.model_name }}}} is "
+            f"{{{{ $value | humanizeDuration }}}}, above {limits.time_to_first_token_s:g} s for 5 minutes.",
+        ),
+        Rule(
+            "LLMGPUCacheNearFull",
+            f"max by (namespace, model_name, pod) ({cache}) > {limits.kv_cache_usage:g}",
+            300,
+            {"severity": "warning"},
+            "The KV cache of {{ $labels.model_name }} is nearly full",
+            f"{{{{ $labels.pod }}}} uses {{{{ $value | humanizePercentage }}}} of its KV cache, more than "
+            f"{limits.kv_cache_usage:.0%} for 5 minutes: requests will be preempted.",
+        ),
+    ]
+    rules += [rule for server in servers for rule in _server_rules(server, catalog)]
+    for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
+        inside = [server for server in servers if server.pool == pool]
+        names = "|".join(sorted(pod_names(server.name, server.nodes_per_replica) for server in inside))
+        waiting = series(kubernetes, "kube_pod_status_unschedulable", namespace=namespace, pod=f"~{names}")
+        rules.append(
+            Rule(
+                "LLMNoGpuAvailable",
+                f"sum({waiting}) > 0",
+                900,
+                {"severity": "critical", "pool": pool},
+                f"Pods wait for GPUs of pool {pool}",
+                f"{{{{ $value }}}} pods that need pool {pool} could not be scheduled for 15 minutes: nodes are "
+                "missing, full, or offer no GPUs.",
+            )
+        )
+    return (*rules, *platform_rules(settings, catalog, servers))
+
+
+def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:
+    """A server that dies, one that does not come up, and one that answers and is not scraped.
+
+    Of a server that may be at zero, while a replica is wanted. A new one has its cold start; one that was there in that
+    time, and was wanted since, has died.
+    """
+    watched, patience = server.watched, max(300, server.timing.cold_start_s)
+    ready, replicas = available(catalog, watched), wanted(catalog, watched)
+    labels = {"model_name": server.model_name, "server": server.name}
+    down = f"({ready} or {cluster_seen(catalog)}) < 1"
+    lately = f"[{patience}s:30s]"
+    if server.scaling and server.scaling.min_replicas == 0:
+        down += f" and {replicas} > 0"
+        at_zero = f"max_over_time(timestamp({replicas} == 0){lately}) or {cluster_seen(catalog)}"
+        died = f"{down} and max_over_time(timestamp({ready} > 0){lately}) > ({at_zero})"
+    else:
+        died = f"{down} and max_over_time({ready}{lately}) > 0"
+    return [
+        Rule(
+            "LLMServerDied",
+            died,
+            DEAD_FOR_S,
+            {"severity": "critical", **labels},
+            f"The last replica of {server.name} is gone",
+            f"{server.model_name} had a ready pod ({server.name}) and has none now.",
+        ),
+        Rule(
+            "LLMServerDown",
+            down,
+            patience,
+            {"severity": "critical", **labels},
+            f"No replica of {server.name} is ready",
+            f"{server.model_name} has had no ready pod ({server.name}) for longer than its cold start of "
+            f"{server.timing.cold_start_s} s.",
+        ),
+        Rule(
+            "LLMServerNotScraped",
+            f"{ready} - ({reporting(catalog, watched)} or 0 * {ready}) > 0",
+            300,
+            {"severity": "warning", **labels},
+            f"Pods of {server.name} are not scraped",
+            f"{{{{ $value }}}} ready replicas of {server.name} have reported no metrics for 5 minutes: they count as "
+            "full to the autoscaler, and other alerts do not see them.",
+        ),
+    ]

@@ -1,0 +1,50 @@
+"""How Prometheus sees a server: its pods by name, how many it should have, how many answer, how many are scraped.
+
+What is not scraped is unknown and never zero: every expression here is empty where its source is, and a zero comes only
+from somebody who counts, i.e. from kube-state-metrics or from a target that is up.
+"""
+
+from catalog.load import Catalog
+from planning.observe.promql import series
+from planning.plan import Watched
+
+
+def wanted(catalog: Catalog, watched: Watched) -> str:
+    """Replicas the workload should have; the leaders of groups are a StatefulSet of that name (LWS, concepts)."""
+    kubernetes = catalog.engines["kubernetes"].metrics
+    if watched.nodes_per_replica == 1:
+        found = series(
+            kubernetes, "kube_deployment_spec_replicas", namespace=watched.namespace, deployment=watched.name
+        )
+    else:
+        found = series(kubernetes, "kube_statefulset_replicas", namespace=watched.namespace, statefulset=watched.name)
+    return f"max({found})"
+
+
+def available(catalog: Catalog, watched: Watched) -> str:
+    """Replicas that answer."""
+    kubernetes = catalog.engines["kubernetes"].metrics
+    if watched.nodes_per_replica == 1:
+        name = "kube_deployment_status_replicas_available"
+        return f"max({series(kubernetes, name, namespace=watched.namespace, deployment=watched.name)})"
+    leaders = f"~{watched.name}-[0-9]+"
+    ready = series(kubernetes, "kube_pod_status_ready", namespace=watched.namespace, pod=leaders, condition="true")
+    return f"sum({ready})"
+
+
+def reporting(catalog: Catalog, watched: Watched) -> str:
+    """Pods whose vLLM is scraped; empty when none is."""
+    vllm = catalog.engines["vllm"].metrics
+    found = series(vllm, "vllm:num_requests_running", namespace=watched.namespace, pod=watched.pods)
+    return f"count(count by (pod) ({found}))"
+
+
+def cluster_seen(catalog: Catalog) -> str:
+    """0 while kube-state-metrics is scraped, empty while it is not: what it does not list does not exist."""
+    return f"0 * count({series(catalog.engines['kubernetes'].metrics, 'kube_node_info')})"
+
+
+def gateway_up(catalog: Catalog, namespace: str) -> str:
+    """How many gateway pods are scraped; 0 when none of those there are can be, empty when there is none to ask."""
+    job = {"job": "litellm", "namespace": namespace}
+    return f"sum({series(catalog.engines['kubernetes'].metrics, 'up', **job)})"

@@ -1,0 +1,244 @@
+"""One model on every GPU of the catalogue: the fewest of each that serve it, what they hold, what they cost.
+
+GPUs are taken as they are sold, in nodes of eight (or of what a board has), else of four. Pure functions.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from catalog.load import Catalog
+from catalog.schema import Gpu, KvProfile, Model
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.memory import DEFAULT_UTILIZATION, Workload, visible_bytes, weight_bytes
+from planning.capacity.parallelism import (
+    PLACE,
+    SMALLEST_AUTO_CONTEXT,
+    Fit,
+    Hardware,
+    candidates,
+    try_fit,
+    with_longest_context,
+)
+from planning.questions.calculator import SMALL_NODE_GPUS, USUAL_NODE_GPUS
+from planning.server import measured
+from planning.server.placement import default_batch
+
+MOST_GPUS = 16
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every GPU is asked. None: vLLM's default for the GPU; `context_tokens` None: all, 0: as long as fits."""
+
+    context_tokens: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    utilization: float = DEFAULT_UTILIZATION
+    kv_cache_dtype: str | None = None
+    expert_parallel: bool = False
+    concurrency: int = 1
+    eager: bool = False
+    language_model_only: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer for one GPU type. `gpus_per_node`: of the nodes the replica stands on; `instance` has the price."""
+
+    gpu: str
+    name: str
+    fit: Fit
+    gpus_per_node: int
+    usd_per_hour: float | None
+    instance: str | None
+    reason: str | None
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs one replica takes."""
+        return self.fit.parallelism.gpus
+
+
+def survey(model: Model, wanted: Wanted, catalog: Catalog) -> list[Row]:
+    """A row per GPU of the catalogue, cheapest first; after them those without a price, at last those that cannot."""
+    rows = [row(model, key, gpu, wanted, catalog, range(1, MOST_GPUS + 1)) for key, gpu in catalog.gpus.items()]
+    return sorted(rows, key=_order)
+
+
+def _order(found: Row) -> tuple[bool, bool, float, int, str]:
+    price = found.usd_per_hour
+    return found.reason is not None, price is None, price or 0.0, found.gpus, found.gpu
+
+
+def row(model: Model, key: str, gpu: Gpu, wanted: Wanted, catalog: Catalog, sizes: Collection[int]) -> Row:
+    """The fewest GPUs of one type, out of `sizes`, that serve the model."""
+    workload = workload_on(model, gpu, wanted, catalog)
+    hardware, fit = fewest(
+        model, gpu, workload, sizes, auto_context=wanted.context_tokens == 0, expert=wanted.expert_parallel
+    )
+    gpus = fit.parallelism.gpus
+    if not fit.fits:
+        return Row(key, gpu.name, fit, 0, None, None, _reason(model, key, fit))
+    here = min(gpus, hardware.gpus_per_node)
+    price = cheapest(catalog, key, here)
+    return Row(
+        gpu=key,
+        name=gpu.name,
+        fit=fit,
+        gpus_per_node=here,
+        usd_per_hour=price[1] * gpus if price else None,
+        instance=price[0] if price else None,
+        reason=None,
+    )
+
+
+def workload_on(model: Model, gpu: Gpu, wanted: Wanted, catalog: Catalog) -> Workload:
+    """The workload with vLLM's own defaults for this GPU where nothing is wanted."""
+    seqs, tokens = default_batch(catalog, gpu, wanted.max_num_batched_tokens)
+    return Workload(
+        context_tokens=wanted.context_tokens or model.context.config_tokens,
+        max_num_seqs=wanted.max_num_seqs or seqs,
+        max_num_batched_tokens=tokens,
+        kv_cache_dtype=wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
+        utilization=wanted.utilization,
+        concurrency=wanted.concurrency,
+        eager=wanted.eager,
+        language_model_only=wanted.language_model_only or model.serving.language_model_only,
+    )
+
+
+def shapes(gpu: Gpu, most: int) -> Iterator[Hardware]:
+    """The nodes a replica may stand on: eight GPUs each, or four; where boards have fewer, these."""
+    usual = gpu.gpus_per_node or USUAL_NODE_GPUS
+    for per_node in dict.fromkeys((min(usual, most), min(usual, most, SMALL_NODE_GPUS))):
+        yield Hardware(gpu, per_node, max(1, -(-most // per_node)), nvlink=gpu.nvlink_gb_per_s > 0)
+
+
+def fewest(
+    model: Model, gpu: Gpu, workload: Workload, sizes: Collection[int], *, auto_context: bool, expert: bool
+) -> tuple[Hardware, Fit]:
+    """The first way to spread the model that fits, fewest GPUs first; else the last one tried, with its reasons.
+
+    The same as `choose` on every number of GPUs in turn. What has no chance is not tried: a GPU holds no less than an
+    even share of the weights.
+    """
+    asked = workload
+    if auto_context:
+        asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
+    found = spreads(model, gpu, sizes, expert=expert)
+    room = visible_bytes(gpu) * workload.utilization
+    only, element = workload.language_model_only, workload.model_bytes
+    total = weight_bytes(model, Parallelism(), language_model_only=only, model_bytes=element)[0]
+    nearest: tuple[Hardware, Fit] | None = None
+    for hardware, parallelism in found:
+        if total > room * parallelism.gpus:
+            continue
+        fit = try_fit(model, hardware, parallelism, asked)
+        if fit.fits:
+            longest = auto_context and with_longest_context(model, hardware, parallelism, workload)
+            return hardware, longest or fit
+        if fit.memory is None:
+            return hardware, fit
+        kv = nearest[1].memory.kv_cache_gib if nearest and nearest[1].memory else None
+        if kv is None or fit.memory.kv_cache_gib > kv:
+            nearest = hardware, fit
+    # where all were hopeless, the one that spreads it thinnest says so
+    hardware, parallelism = found[-1]
+    return nearest or (hardware, try_fit(model, hardware, parallelism, asked))
+
+
+def spreads(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> list[tuple[Hardware, Parallelism]]:
+    """Everything to try, fewest GPUs first; what two kinds of node allow is tried on the larger."""
+    found: dict[Parallelism, Hardware] = {}
+    for hardware in shapes(gpu, max(sizes)):
+        for parallelism in candidates(model, hardware, expert=expert):
+            if parallelism.gpus in sizes:
+                found.setdefault(parallelism, hardware)
+    return [(hardware, parallelism) for parallelism, hardware in sorted(found.items(), key=lambda item: item[0].gpus)]
+
+
+def _reason(model: Model, gpu: str, fit: Fit) -> str:
+    """The first reason against the spread that came nearest; what cannot be computed at all comes before the rest."""
+    if model.kv_profile is KvProfile.UNKNOWN:
+        return f"{fit.reasons[-1]}; {measured.hint('models.NAME')}"
+    gpus = fit.parallelism.gpus
+    return fit.reasons[0].replace(PLACE, f"{gpus} × {gpu}" if gpus > 1 else gpu)
+
+
+def cheapest(catalog: Catalog, gpu: str, gpus: int) -> tuple[str, float] | None:
+    """Machine type and USD per GPU-hour where one machine has `gpus` of them, by its share; None without a price."""
+    return min(
+        (
+            (name, instance.usd_per_hour / instance.gpus)
+            for name, instance in catalog.instances.items()
+            if instance.gpu == gpu and instance.gpus >= gpus and instance.usd_per_hour is not None
+        ),
+        key=lambda found: found[1],
+        default=None,
+    )
+
+
+def as_json(rows: Iterable[Row]) -> list[dict[str, object]]:
+    """The table for programs; what is not known, or not there because nothing fits, is null."""
+    return [
+        {
+            "gpu": found.gpu,
+            "name": found.name,
+            "fits": found.reason is None,
+            "gpus": found.gpus if found.reason is None else None,
+            "gpus_per_node": found.gpus_per_node or None,
+            "tensor_parallel": found.fit.parallelism.tensor if found.reason is None else None,
+            "pipeline_parallel": found.fit.parallelism.pipeline if found.reason is None else None,
+            "expert_parallel": found.fit.parallelism.expert if found.reason is None else None,
+            "context_tokens": memory.context_tokens if (memory := _memory(found)) else None,
+            "kv_cache_tokens": memory.kv_cache_tokens if memory else None,
+            "max_concurrency": round(memory.max_concurrency, 2) if memory else None,
+            "usd_per_hour": None if found.usd_per_hour is None else round(found.usd_per_hour, 4),
+            "instance": found.instance,
+            "reasons": [] if found.reason is None else [found.reason],
+        }
+        for found in rows
+    ]
+
+
+def as_text(model: str, rows: Collection[Row]) -> str:
+    """The table for a person: what serves the model, then what does not, and why."""
+    head = ("GPU", "GPUs", "spread", "context", "KV tokens", "at once", "$/h", "by the price of")
+    body = [_cells(found) for found in rows if found.reason is None]
+    lines = [f"{model}: {len(body)} of {len(rows)} GPUs of the catalogue serve it, with at most {MOST_GPUS} of them"]
+    if body:
+        widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
+        lines += ["  " + "  ".join(_aligned(line, widths)).rstrip() for line in (head, *body)]
+    refused: dict[str, list[str]] = {}
+    for found in rows:
+        if found.reason is not None:
+            refused.setdefault(found.reason, []).append(found.gpu)
+    for reason, gpus in refused.items():
+        lines.append(f"  refused: {'all of them' if len(gpus) == len(rows) else ', '.join(gpus)}: {reason}")
+    return "\n".join(lines)
+
+
+def _memory(found: Row) -> MemoryBudget | None:
+    return found.fit.memory if found.reason is None else None
+
+
+def _cells(found: Row) -> tuple[str, ...]:
+    memory = _memory(found)
+    assert memory is not None, "what fits has a budget"
+    nodes = -(-found.gpus // found.gpus_per_node)
+    return (
+        found.gpu,
+        f"{found.gpus}" if nodes == 1 else f"{nodes} × {found.gpus_per_node}",
+        f"{found.fit.parallelism}",
+        f"{memory.context_tokens:,}",
+        f"{memory.kv_cache_tokens:,}",
+        f"{memory.max_concurrency:.2f}",
+        "–" if found.usd_per_hour is None else f"{found.usd_per_hour:.2f}",
+        found.instance or "–",
+    )
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """Numbers to the right, names to the left."""
+    for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
+        yield cell.ljust(width) if column in (0, 2, 7) else cell.rjust(width)

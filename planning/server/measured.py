@@ -1,0 +1,143 @@
+"""A profile somebody read in vLLM's start-up log, instead of the sum: `models.NAME.measured`.
+
+Taken as it is. Checked is only what contradicts itself, the rest of the model's settings, or the pool. Pure functions.
+"""
+
+from dataclasses import replace
+
+from catalog.schema import Gpu, Model
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.memory import GIB, Workload, visible_bytes
+from planning.capacity.parallelism import PLACE, Hardware, rule_problems
+from settings.schema import MeasuredSettings, ModelSettings
+
+# Logs round to hundredths of a GiB, and cards of one type differ by as much as their ECC reserves.
+ROUNDING_GIB = 0.05
+CONTEXT_STEP = 1024
+# Settings of a model that a measurement decides: (key, field of both).
+DECIDED = (
+    ("tensorParallel", "tensor_parallel"),
+    ("pipelineParallel", "pipeline_parallel"),
+    ("dataParallel", "data_parallel"),
+    ("gpuMemoryUtilization", "gpu_memory_utilization"),
+)
+
+
+def hint(path: str) -> str:
+    """What to do about a model that cannot be computed; `path` is that of its settings."""
+    return (
+        f"give {path}.measured: {{weightsGibPerGpu, kvTokens, gpus}}, "
+        "read from a start-up log with python -m planning calibrate"
+    )
+
+
+def spread(given: MeasuredSettings, *, expert: bool) -> Parallelism:
+    """How the measured replica was spread; what is left out is 1, and TP is what remains."""
+    pipeline, data = given.pipeline_parallel or 1, given.data_parallel or 1
+    return Parallelism(given.tensor_parallel or given.gpus // (pipeline * data), pipeline, data, expert)
+
+
+def workload_of(wanted: ModelSettings, given: MeasuredSettings, model: Model, workload: Workload) -> Workload:
+    """The workload with the measured utilisation, and with the longest context measured unless one is wanted."""
+    held = given.kv_tokens // (given.data_parallel or 1)
+    longest = given.context_tokens or min(model.context.config_tokens, _whole(held))
+    return replace(
+        workload,
+        context_tokens=wanted.context_tokens or longest,
+        utilization=given.gpu_memory_utilization or workload.utilization,
+    )
+
+
+def problems(
+    path: str, wanted: ModelSettings, given: MeasuredSettings, model: Model, hardware: Hardware, workload: Workload
+) -> list[tuple[str, str]]:
+    """(path, message) of every contradiction; `workload` is that of `workload_of`."""
+    parallelism = spread(given, expert=bool(wanted.expert_parallel))
+    held = given.kv_tokens // parallelism.data
+    found = [
+        (f"{path}.{key}", f"{value:g} differs from the {measured:g} that was measured; leave {key} out")
+        for key, field in DECIDED
+        if (value := getattr(wanted, field)) is not None
+        and (measured := _measured(given, parallelism, field)) is not None
+        and value != measured
+    ]
+    asked, known = wanted.context_tokens, given.context_tokens
+    if asked is not None and asked > held:
+        found.append((f"{path}.contextTokens", (f"{asked} exceeds the {held} tokens of KV cache that were measured "
+                      f"for one sequence; use contextTokens: {_whole(held)}")))  # fmt: skip
+    elif asked is not None and known is not None and asked > known:
+        found.append((f"{path}.contextTokens", (f"{asked} exceeds the {known} it was measured with; "
+                      f"use contextTokens: {known}, or measure again")))  # fmt: skip
+    if parallelism.gpus > hardware.gpus:
+        nodes = -(-parallelism.gpus // hardware.gpus_per_node)
+        found.append((f"{path}.measured.gpus", (f"{parallelism.gpus} GPUs are needed, {PLACE} has {hardware.gpus}; "
+                      f"use gpuPools.{wanted.pool}.nodes: {nodes}")))  # fmt: skip
+    visible = visible_bytes(hardware.gpu) / GIB
+    budget = visible * workload.utilization
+    gives = f"{PLACE} gives {budget:.1f} GiB ({visible:.1f} × {workload.utilization:.2f})"
+    if given.weights_gib_per_gpu > budget + ROUNDING_GIB:
+        said = f"{given.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
+        found.append((f"{path}.measured.weightsGibPerGpu", f"{said}; use the figures of this GPU"))
+    elif given.weights_gib_per_gpu + (given.kv_gib_per_gpu or 0) > budget + ROUNDING_GIB:
+        said = f"{given.weights_gib_per_gpu:g} GiB of weights and {given.kv_gib_per_gpu:g} GiB of KV cache per GPU"
+        found.append((f"{path}.measured.kvGibPerGpu", f"{said} cannot have been measured here: {gives}"))
+    return found + [(path, rule) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
+
+
+def budget(
+    given: MeasuredSettings, model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload
+) -> MemoryBudget:
+    """The measured figures as a budget; what is neither weights nor KV cache counts as activation.
+
+    Where the log's KV GiB were not given, all that the weights leave is called KV cache.
+    """
+    visible = visible_bytes(gpu) / GIB
+    left = visible * workload.utilization - given.weights_gib_per_gpu
+    kv = left if given.kv_gib_per_gpu is None else given.kv_gib_per_gpu
+    concurrency = given.kv_tokens / workload.context_tokens
+    if given.max_concurrency is not None and workload.context_tokens == given.context_tokens:
+        concurrency = given.max_concurrency
+    held = given.kv_tokens // parallelism.data
+    return MemoryBudget(
+        visible_gib=visible,
+        utilization=workload.utilization,
+        weights_gib=given.weights_gib_per_gpu,
+        activation_gib=max(0.0, left - kv),
+        cuda_graphs_gib=0.0,
+        non_torch_gib=0.0,
+        kv_cache_gib=max(0.0, kv),
+        kv_cache_tokens=given.kv_tokens,
+        # the block size of a model nobody has computed is not known either
+        kv_cache_blocks=0,
+        needed_gib=max(0.0, kv) * parallelism.data / concurrency,
+        fits=True,
+        context_tokens=workload.context_tokens,
+        max_context_tokens=given.context_tokens or min(model.context.config_tokens, held),
+        max_concurrency=concurrency,
+    )
+
+
+def reasons(wanted: ModelSettings, given: MeasuredSettings, parallelism: Parallelism, tokens: int) -> dict[str, str]:
+    """Why the plan says what it says; the key `measured` tells readers that nothing here was computed."""
+    said = ["given, not computed", f"vLLM {given.vllm}" if given.vllm else "", given.source or ""]
+    found = {"measured": ", ".join(part for part in said if part), "tensorParallel": f"{parallelism}: as measured"}
+    if wanted.context_tokens is None:
+        why = "as measured" if given.context_tokens else "what the measured KV cache holds, or all the checkpoint has"
+        found["contextTokens"] = f"{tokens}: {why}"
+    if wanted.gpu_memory_utilization is None and given.gpu_memory_utilization is not None:
+        found["gpuMemoryUtilization"] = f"{given.gpu_memory_utilization:g}: as measured"
+    return found
+
+
+def _whole(tokens: int) -> int:
+    """Whole thousands (1,024) of tokens, or what there is below one."""
+    return tokens // CONTEXT_STEP * CONTEXT_STEP or tokens
+
+
+def _measured(given: MeasuredSettings, parallelism: Parallelism, field: str) -> float | None:
+    sizes = {
+        "tensor_parallel": parallelism.tensor,
+        "pipeline_parallel": parallelism.pipeline,
+        "data_parallel": parallelism.data,
+    }
+    return sizes.get(field, given.gpu_memory_utilization)

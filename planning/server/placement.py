@@ -1,0 +1,381 @@
+"""Where one server goes on its pool: parallelism and memory on GPUs, memory on CPUs, and refusals that help.
+
+A refusal names the nearest changes that fit, and each of them has been tried before it is named.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import ceil, floor
+
+from catalog.load import Catalog
+from catalog.schema import Gpu, KvProfile, Model, WeightFormat
+from planning.capacity import memory
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.flags import decode_context, has, json_value, workload_flags
+from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
+from planning.capacity.parallelism import PLACE, Fit, Hardware, choose, rule_problems, try_fit, with_longest_context
+from planning.plan import ImagePlan, PoolPlan
+from planning.server import measured
+from settings.problems import Problem, nearest
+from settings.scalars import MOST_TOKENS
+from settings.schema import ModelSettings, StackSettings
+
+# What vLLM takes by itself on small GPUs; its 1,024 on large ones costs 5–6 GiB for the sampler's trial run.
+DEFAULT_MAX_NUM_SEQS = 256
+# Fewer than this are not chosen for a user: the server would mostly queue.
+FEWEST_MAX_NUM_SEQS = 16
+# A CPU serves few at a time: 128 is vLLM's default per rank, which only queues inside the engine.
+CPU_MAX_NUM_SEQS = 16
+# KV cache of a CPU server: this many sequences of the wanted context, in whole GiB.
+CPU_CONCURRENT_CONTEXTS = 4
+# A context chosen for a CPU server: longer prompts take minutes there.
+CPU_AUTO_CONTEXT = 8192
+# Tokens of one engine step on a CPU, vLLM's default per rank (vllm/engine/arg_utils.py, 0.33.0).
+CPU_BATCHED_TOKENS = 2048
+# Share of a node's memory its servers may plan with; the rest is the system's.
+NODE_MEMORY_SHARE = 0.9
+# A refusal looks for up to this many times the nodes of a pool.
+MOST_MORE_NODES = 4
+CPU_FORMATS = (WeightFormat.BF16, WeightFormat.AWQ_INT4)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every server is planned with."""
+
+    settings: StackSettings
+    catalog: Catalog
+    pools: Mapping[str, PoolPlan]
+    images: Mapping[str, ImagePlan]
+    problems: list[Problem]
+
+    def refuse(self, path: str, message: str) -> None:
+        """Adds a problem."""
+        self.problems.append(Problem(path, message))
+
+
+Fitted = tuple[Parallelism, MemoryBudget, Workload, dict[str, str], int | None]
+
+
+def default_batch(catalog: Catalog, gpu: Gpu, batched_tokens: int | None = None) -> tuple[int, int]:
+    """VLLM's own (max_num_seqs, max_num_batched_tokens) on this GPU, by the rules of the engine file.
+
+    With `batched_tokens` that many are wanted in a step, which has a token for every sequence.
+    """
+    rules = catalog.engines["vllm"].defaults["batch"]
+    memory_gib = gpu.memory_mib / 1024
+    for rule in rules if isinstance(rules, list) else []:
+        excluded = rule.get("except", {})
+        named = any(word in label.lower() for word in excluded.get("device_name_contains", [])
+                    for label in gpu.product_labels)  # fmt: skip
+        if memory_gib >= rule["min_gpu_memory_gib"] and not named:
+            if gpu.compute_capability in excluded.get("compute_capability", []):
+                continue
+            tokens = batched_tokens or rule["max_num_batched_tokens"]
+            return min(rule["max_num_seqs"], tokens), tokens
+    raise LookupError("the engine file has no batch rule for this GPU")
+
+
+def on_gpus(
+    context: Context, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan
+) -> Fitted | None:
+    """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
+    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
+    kv_cache_dtype = wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
+    known = context.catalog.engines["vllm"].kv_cache_dtypes
+    if kv_cache_dtype not in known:
+        context.refuse(
+            f"{path}.kvCacheDtype", f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
+        )
+        return None
+    workload = Workload(
+        context_tokens=wanted.context_tokens or model.context.config_tokens,
+        max_num_seqs=_sequences(wanted, DEFAULT_MAX_NUM_SEQS),
+        max_num_batched_tokens=wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1],
+        kv_cache_dtype=kv_cache_dtype,
+        utilization=wanted.gpu_memory_utilization or DEFAULT_UTILIZATION,
+        concurrency=wanted.concurrency,
+        **workload_flags(wanted.args, language_model_only=model.serving.language_model_only),
+    )
+    stretched = _stretched(model, wanted)
+    if wanted.measured is not None:
+        return _as_measured(context, path, wanted, stretched, hardware, workload)
+    if decode_context(wanted.args) > 1 and wanted.tensor_parallel is None:
+        context.refuse(f"{path}.tensorParallel", "is missing: --decode-context-parallel-size splits what it gives")
+        return None
+    fit, workload = _fewer_sequences(stretched, hardware, wanted, workload)
+    if not fit.fits or fit.memory is None:
+        fixes = _fixes(context, wanted, stretched, hardware, workload, fit)
+        for reason in fit.reasons:
+            joint = ", or " if "; use " in reason else "; use "
+            if "kvProfile" in reason:
+                context.refuse(path, f"{reason}; {measured.hint(path)}")
+                continue
+            context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (joint + fixes if fixes else ""))
+        return None
+    reasons = _parallelism_reasons(stretched, hardware, wanted, workload, fit)
+    reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
+    reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
+    return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
+
+
+def _sequences(wanted: ModelSettings, ours: int) -> int:
+    """What was asked for, or else `ours`, but no more than vLLM's steps have tokens."""
+    return wanted.max_num_seqs or min(ours, wanted.max_num_batched_tokens or ours)
+
+
+def _fewer_sequences(
+    model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload
+) -> tuple[Fit, Workload]:
+    """The fit with the sequences that were asked for, or else with as many of ours as let it fit."""
+    fit = first = _fit(model, hardware, wanted, workload)
+    sequences = workload.max_num_seqs
+    while not fit.fits and wanted.max_num_seqs is None and sequences > FEWEST_MAX_NUM_SEQS:
+        sequences //= 2
+        fit = _fit(model, hardware, wanted, replace(workload, max_num_seqs=sequences))
+    return (fit, replace(workload, max_num_seqs=sequences)) if fit.fits else (first, workload)
+
+
+def _as_measured(
+    context: Context, path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload
+) -> Fitted | None:
+    """What the user measured, in place of every sum; refused only where it contradicts itself or the pool."""
+    given = wanted.measured
+    assert given is not None, "the caller has checked"
+    asked = measured.workload_of(wanted, given, model, workload)
+    parallelism = measured.spread(given, expert=bool(wanted.expert_parallel))
+    problems = measured.problems(path, wanted, given, model, hardware, asked)
+    if not problems and (cut := _spread_problem(parallelism, hardware)):
+        problems = [(f"{path}.measured", cut)]
+    for where, message in problems:
+        context.refuse(where, message.replace(PLACE, f"pool '{wanted.pool}'"))
+    if problems:
+        return None
+    reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
+    reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
+    return parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons, None
+
+
+def _stretched(model: Model, wanted: ModelSettings) -> Model:
+    """The model with the longer context that an `--hf-overrides` of the user gives it."""
+    length = max((_overridden_length(argument) for argument in wanted.args), default=0)
+    if wanted.context_tokens is None or not model.context.config_tokens < wanted.context_tokens <= length:
+        return model
+    return model.model_copy(update={"context": model.context.model_copy(update={"config_tokens": length})})
+
+
+def _overridden_length(argument: str) -> int:
+    """The `max_position_embeddings` in a JSON argument; a RoPE factor alone does not lengthen what vLLM allows."""
+    try:
+        values = json_value(argument.removeprefix("--hf-overrides="))
+    except ValueError:
+        return 0
+    parts = [values, values.get("text_config")] if isinstance(values, dict) else []
+    lengths = [part.get("max_position_embeddings") for part in parts if isinstance(part, dict)]
+    return max((length for length in lengths if isinstance(length, int) and length <= MOST_TOKENS), default=0)
+
+
+def _nvlink(context: Context, pool: PoolPlan, gpu: Gpu) -> bool:
+    wanted = context.settings.gpu_pools[pool.name].interconnect
+    return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
+
+
+def _explicit(wanted: ModelSettings) -> Parallelism | None:
+    """What the user wrote; what is left out beside it is 1, as in vLLM. None: all of it is ours to choose."""
+    parts = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    if all(part is None for part in parts):
+        return None
+    tensor, pipeline, data = (part or 1 for part in parts)
+    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel), decode_context(wanted.args))
+
+
+def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload) -> Fit:
+    explicit, auto = _explicit(wanted), wanted.context_tokens is None
+    if explicit is None:
+        return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+    if reason := _spread_problem(explicit, hardware):
+        return Fit(explicit, None, (reason,))
+    if auto:
+        return with_longest_context(model, hardware, explicit, workload)
+    return try_fit(model, hardware, explicit, workload)
+
+
+def _spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:
+    """What keeps a given parallelism from being cut into nodes, whatever the memory."""
+    if explicit.tensor > hardware.gpus_per_node:
+        return f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
+    cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor
+    if explicit.gpus > hardware.gpus_per_node and cut:
+        return f"{explicit} ({explicit.gpus} GPUs) does not divide into whole nodes of {hardware.gpus_per_node} GPUs"
+    return None
+
+
+def _fixes(
+    context: Context, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+) -> str:
+    """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
+    known = context.catalog.models[wanted.model]
+    fixes = [
+        *_changes_here(wanted, model, hardware, workload, failed),
+        *_more_nodes(wanted, model, hardware, workload),
+        *(
+            repository
+            for repository, sibling in context.catalog.models.items()
+            if repository.startswith(f"{wanted.model}-")
+            and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
+            and _fit(_stretched(sibling, wanted), hardware, wanted, workload).fits
+        ),
+        *(
+            f"pool '{pool.name}'"
+            for pool in context.pools.values()
+            if pool.name != wanted.pool and _fits_pool(context, pool, wanted, model, workload)
+        ),
+    ]
+    return ", or ".join(fixes)
+
+
+def _changes_here(
+    wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+) -> Iterator[str]:
+    """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
+    auto = wanted.context_tokens is None
+    other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+    if other.fits and other.parallelism != failed.parallelism:
+        yield _as_settings(other.parallelism, wanted)
+    if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
+        longest = failed.memory.max_context_tokens // 1024 * 1024
+        shorter = replace(workload, context_tokens=longest)
+        if 0 < longest < workload.context_tokens and try_fit(model, hardware, failed.parallelism, shorter).fits:
+            yield f"contextTokens: {longest}"
+    # of other formats the refusal itself says so
+    wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
+    if wide and _fit(model, hardware, wanted, replace(workload, dtype="bfloat16")).fits:
+        yield "--dtype=bfloat16"
+
+
+def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
+    """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
+    if _explicit(wanted) is not None:
+        return
+    # more stages than layers are no use, so neither are more nodes
+    layers = model.architecture.layers if model.architecture else 0
+    for nodes in range(hardware.nodes + 1, min(hardware.nodes * MOST_MORE_NODES, layers) + 1):
+        if _fit(model, replace(hardware, nodes=nodes), wanted, workload).fits:
+            yield f"gpuPools.{wanted.pool}.nodes: {nodes}"
+            return
+
+
+def _fits_pool(context: Context, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
+    gpu = context.catalog.gpus.get(pool.gpu)
+    if gpu is None:
+        return False
+    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
+    tokens = wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1]
+    return _fit(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
+
+
+def _as_settings(parallelism: Parallelism, wanted: ModelSettings) -> str:
+    """What to write for it: tensorParallel, and what differs from 1 here or in the settings."""
+    parts = [f"tensorParallel: {parallelism.tensor}"]
+    if {parallelism.pipeline, wanted.pipeline_parallel} - {None, 1}:
+        parts.append(f"pipelineParallel: {parallelism.pipeline}")
+    if {parallelism.data, wanted.data_parallel} - {None, 1}:
+        parts.append(f"dataParallel: {parallelism.data}")
+    return " with ".join(parts)
+
+
+def _parallelism_reasons(
+    model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload, fit: Fit
+) -> dict[str, str]:
+    if _explicit(wanted) is not None:
+        return {"tensorParallel": "given"}
+    if fit.parallelism.gpus == 1:
+        return {"tensorParallel": "1: one GPU is enough"}
+    asked = replace(workload, context_tokens=fit.memory.context_tokens if fit.memory else 1)
+    alone = try_fit(model, hardware, Parallelism(), asked)
+    why = alone.reasons[0].replace(PLACE, "one") if alone.reasons else "fewer GPUs hold too little KV cache"
+    return {"tensorParallel": f"{fit.parallelism}: {why}"}
+
+
+def _context_reasons(wanted: ModelSettings, model: Model, budget: MemoryBudget) -> dict[str, str]:
+    if wanted.context_tokens is not None:
+        return {}
+    if budget.context_tokens == model.context.config_tokens:
+        return {"contextTokens": f"{budget.context_tokens}: all the checkpoint has"}
+    return {"contextTokens": f"{budget.context_tokens}: the longest that fits"}
+
+
+def _dtype_reasons(wanted: ModelSettings, workload: Workload) -> dict[str, str]:
+    """What a dtype among the arguments means for memory."""
+    if not has(wanted.args, "--dtype"):
+        return {}
+    return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
+
+
+def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], sequences: int) -> dict[str, str]:
+    """Why the defaults of every GPU server are what they are, unless that is said already."""
+    reasons = {}
+    if wanted.max_num_seqs is None:
+        why = "vLLM's own default may spend GiBs on its sampler's trial run"
+        if sequences < DEFAULT_MAX_NUM_SEQS:
+            small = sequences == wanted.max_num_batched_tokens
+            why = "one per token of a step" if small else f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
+        reasons["maxNumSeqs"] = f"{sequences}: {why}"
+    if wanted.gpu_memory_utilization is None and "gpuMemoryUtilization" not in said:
+        reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
+    return reasons
+
+
+def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Fitted | None:
+    """Memory of a CPU server: weights and KV cache in the node's memory."""
+    parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    if any(value not in (None, 1) for value in parallel) or wanted.expert_parallel:
+        context.refuse(path, f"pool '{pool.name}' has no GPUs; leave parallelism out")
+    for key, value in (
+        ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
+        ("kvCacheDtype", wanted.kv_cache_dtype),
+        ("measured", wanted.measured),
+    ):
+        if value is not None:
+            context.refuse(f"{path}.{key}", f"pool '{pool.name}' has no GPUs; leave it out")
+    if model.checkpoint.format not in CPU_FORMATS:
+        formats = " or ".join(CPU_FORMATS)
+        context.refuse(path, f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint")
+        return None
+    shape, node_gib = model.architecture, pool.memory_gib_per_node or 0
+    if shape is None or model.kv_profile is KvProfile.UNKNOWN:
+        context.refuse(
+            path,
+            "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs; "
+            f"use a GPU pool, and {measured.hint(path)}",
+        )
+        return None
+    tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
+    workload = Workload(
+        tokens,
+        _sequences(wanted, CPU_MAX_NUM_SEQS),
+        wanted.max_num_batched_tokens or CPU_BATCHED_TOKENS,
+        utilization=NODE_MEMORY_SHARE,
+        dtype=workload_flags(wanted.args)["dtype"],
+    )
+    for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
+        context.refuse(path, problem)
+    cut = memory.kv_layout(shape, None, Parallelism(), workload)
+    per_context = cut.blocks_needed(tokens) * cut.block_bytes
+    weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
+    room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
+    kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
+    # one block is held back
+    if kv_gib * GIB < per_context + cut.block_bytes:
+        context.refuse(
+            path,
+            f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache, a node of pool "
+            f"'{pool.name}' gives {node_gib * NODE_MEMORY_SHARE:.1f} GiB ({node_gib} × {NODE_MEMORY_SHARE:g})",
+        )
+        return None
+    budget = memory.cpu_budget(model, node_gib, kv_gib, workload)
+    reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"}
+    if wanted.context_tokens is None:
+        reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
+    reasons |= _dtype_reasons(wanted, workload)
+    return Parallelism(), budget, workload, reasons, kv_gib

@@ -1,0 +1,66 @@
+"""What one pod asks for: CPU cores, memory with room for the page cache, shared memory, cache space."""
+
+from math import ceil, floor, inf
+
+from catalog.schema import Model
+from planning.capacity import memory
+from planning.capacity.budget import Parallelism
+from planning.capacity.memory import GIB
+from planning.plan import PodResources, PoolPlan
+from planning.server.placement import NODE_MEMORY_SHARE
+from settings.schema import ModelSettings
+
+# Cores of a CPU node left to the kubelet and daemons.
+NODE_RESERVED_CPUS = 2
+# Memory that distributions keep for the kubelet at most: (GiB up to which, share), and what they never let pods have
+# (GKE documentation, "Plan node sizes"; AKS, "Resource reservations", 750 MiB until 1.28); and what of a machine's
+# memory its kernel does not show.
+KEPT_MEMORY = ((4, 0.25), (8, 0.20), (16, 0.10), (128, 0.06), (inf, 0.02))
+EVICTION_MIB, KERNEL_SHARE = 750, 0.04
+# Compiled kernels and graphs of one model; CPU servers compile little.
+GPU_CACHE_GIB, CPU_CACHE_GIB = 20, 10
+
+
+def least_memory_mib(memory_gib: int) -> int:
+    """What pods have of a node of so much memory wherever it runs, MiB."""
+    steps = zip((0, *(until for until, _ in KEPT_MEMORY)), KEPT_MEMORY, strict=False)
+    kept_gib = sum(share * max(0, min(memory_gib, until) - since) for since, (until, share) in steps)
+    return max(0, floor((memory_gib * (1 - KERNEL_SHARE) - kept_gib) * 1024) - EVICTION_MIB)
+
+
+def pod_resources(
+    wanted: ModelSettings,
+    model: Model,
+    pool: PoolPlan,
+    parallelism: Parallelism,
+    nodes: int,
+    cpu_kv_gib: int | None,
+    model_bytes: int = 2,
+) -> tuple[PodResources, dict[str, str]]:
+    """CPU and memory of one pod; `nodes`: pods of one replica; `model_bytes`: of a number in the model's dtype."""
+    # in the page cache they are as on disk
+    weights_gib = memory.weight_bytes(model, parallelism)[0] / GIB
+    if cpu_kv_gib is not None:
+        cpus = wanted.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
+        loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=model_bytes)[0] / GIB
+        needed = wanted.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
+        limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
+        return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
+            "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"
+        }
+    gpus = parallelism.gpus // nodes
+    # vLLM wants 2 + N cores for N GPUs (docs/configuration/optimization.md, 0.33.0)
+    cpus = wanted.cpus or 2 + gpus
+    # NCCL and the workers exchange through /dev/shm: 2 GiB suffice for one GPU, 8 for a few, 16 for a full node
+    shm = 2 if gpus == 1 else 8 if gpus <= 4 else 16
+    needed = wanted.memory_gib or 8 + 2 * gpus + shm
+    # the limit leaves room for the weights in the page cache, which is charged to the pod and given back at need
+    limit = needed + ceil(weights_gib / nodes * 1.1)
+    if pool.memory_gib_per_node is not None:
+        pods = max(1, pool.gpus_per_node // gpus)
+        limit = max(needed, min(limit, floor(pool.memory_gib_per_node * NODE_MEMORY_SHARE / pods)))
+    reasons = {
+        "cpus": f"{cpus}: 2 + one per GPU",
+        "memoryGib": f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm; up to {limit} with weights in page cache",
+    }
+    return PodResources(cpus, needed, limit, gpus, shm, GPU_CACHE_GIB), reasons

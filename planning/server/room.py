@@ -1,0 +1,252 @@
+"""Whether what a stack asks of its pools has room there: replicas, their floors and ceilings, and their disks.
+
+A unit is what a pool is counted in: a GPU, or a CPU core where there are none.
+
+What fits only if the scheduler takes pods in a lucky order is warned about, not prevented. Small pods could be drawn
+together by a preferred affinity, but that is what `topologySpreadConstraints` are there against: replicas of one server
+would share a node and fall with it. Priorities would let a large server evict what serves.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from planning.plan import NodeOffer, PoolPlan
+from planning.server.packing import Amounts, Pods, blocking, finds_room, packs, stranded
+from planning.server.placement import MOST_MORE_NODES, Context
+from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
+from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib, server_scratch
+from planning.server.servers import Draft
+
+
+def units(server: Draft) -> int:
+    """What one replica takes from its pool: GPUs, or CPU cores where there are none."""
+    return server.gpus or server.resources.cpus
+
+
+def pool_units(pool: PoolPlan) -> int:
+    """What a pool has of that."""
+    return pool.gpus or pool.nodes * node_cpus(pool)
+
+
+def floor(server: Draft) -> int:
+    """Replicas that always have to find a place; also of a server that may be at zero."""
+    replicas = server.settings.replicas
+    return server.settings.canary.replicas if server.canary and server.settings.canary else max(1, replicas.min)
+
+
+def ceiling(server: Draft) -> int:
+    """Replicas there may be."""
+    return floor(server) if server.canary else server.settings.replicas.max
+
+
+def slots(server: Draft) -> int:
+    """Replicas of this server that the empty pool holds; what one pod asks for must be on one node."""
+    pool, pod = server.pool, server.resources
+    per_node = pool.gpus_per_node // pod.gpus if pod.gpus else node_cpus(pool) // pod.cpus
+    if pool.cpus_per_node is not None:
+        per_node = min(per_node, node_cpus(pool) // pod.cpus)
+    if pool.memory_gib_per_node is not None:
+        per_node = min(per_node, pool.memory_gib_per_node // pod.memory_gib)
+    return pool.nodes * per_node // server.nodes_per_replica
+
+
+def sure_replicas(server: Draft, others: Sequence[Draft]) -> int:
+    """Replicas of this server that find a place wherever the scheduler has put those of the others, at their most.
+
+    What the others may take at their most is not spare, even where that leaves less than this server's own most.
+    """
+    free = pool_units(server.pool) - sum(ceiling(other) * units(other) for other in others)
+    node, rest = _amounts(server.pool), _pods(others, ceiling)
+    for most in range(min(max(free, 0) // units(server), slots(server)), 0, -1):
+        (own,) = _pods([server], lambda _, most=most: most)
+        # the last pod is the one that looks for a place
+        before = Pods(own.name, own.demand, own.count - 1)
+        if blocking([*rest, before], own.demand, node, server.pool.nodes) is None:
+            return most
+    return 0
+
+
+def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
+    """The pool with what its servers ask of its nodes: what each has to give, and the disk of those that GKE makes."""
+    inside = [server for server in drafts if server.pool.name == pool.name]
+    provisioning = pool.provisioning
+    if provisioning["kind"] == "computeClass" and (size := boot_disk_gb(_fullest_mib(pool, inside))):
+        provisioning = {**provisioning, "boot_disk_gb": size}
+    return replace(pool, provisioning=provisioning, needed=_needed(pool, inside))
+
+
+def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
+    """What every node of the pool has to give to pods; of GPUs the pool says so itself."""
+    cores = max(0, (pool.cpus_per_node or 0) - NODE_RESERVED_CPUS)
+    memory_mib = least_memory_mib(pool.memory_gib_per_node or 0)
+    return NodeOffer(
+        cpus=max([cores, *(server.resources.cpus for server in inside)]),
+        memory_mib=max([memory_mib, *(server.resources.memory_gib * MIB_PER_GIB for server in inside)]),
+        disk_mib=max([0, *(server_scratch(server.resources).disk_mib for server in inside)]),
+    )
+
+
+def node_cpus(pool: PoolPlan) -> int:
+    """Cores of a node that pods may have; what the system of a GPU node takes is less than one of its many."""
+    return max(0, (pool.cpus_per_node or 0) - (0 if pool.gpus else NODE_RESERVED_CPUS))
+
+
+def _node(pool: PoolPlan) -> str:
+    """What a node of the pool offers, as far as it is known."""
+    parts = [f"{pool.gpus_per_node} GPUs"] if pool.gpus else []
+    parts += [f"{node_cpus(pool)} CPU cores"] if pool.cpus_per_node is not None else []
+    parts += [f"{pool.memory_gib_per_node} GiB"] if pool.memory_gib_per_node is not None else []
+    return ", ".join(parts)
+
+
+def check_room(context: Context, drafts: Sequence[Draft]) -> None:
+    """Refuses replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
+    for server in drafts:
+        room, most, pod = slots(server), ceiling(server), server.resources
+        if room == 0:
+            gpus = f"{pod.gpus} GPUs, " if pod.gpus else ""
+            context.refuse(
+                f"models.{server.model_name}{'.canary' if server.canary else ''}",
+                f"a pod of {gpus}{pod.cpus} CPU cores, {pod.memory_gib} GiB does not fit a node of pool "
+                f"'{server.pool.name}' ({_node(server.pool)})",
+            )
+        elif most > room:
+            where = "canary.replicas" if server.canary else "replicas.max"
+            unit = "GPUs" if server.gpus else "CPU cores"
+            context.refuse(
+                f"models.{server.model_name}.{where}",
+                f"{most} replicas of {units(server)} {unit} do not fit pool '{server.pool.name}' "
+                f"({pool_units(server.pool)} {unit}, room for {room}); use at most {room}, or more nodes",
+            )
+    for name, pool in context.pools.items():
+        inside = [server for server in drafts if server.pool.name == name]
+        _check_disk(context, pool, inside)
+        asked = sum(floor(server) * units(server) for server in inside)
+        if len(inside) > 1 and asked > pool_units(pool):
+            unit = "GPUs" if pool.gpus else "CPU cores"
+            parts = ", ".join(f"{server.name} {floor(server)} × {units(server)}" for server in inside)
+            context.refuse(
+                f"gpuPools.{name}.nodes",
+                f"{asked} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}",
+            )
+        elif len(inside) > 1 and all(slots(server) >= floor(server) for server in inside):
+            _check_packing(context, pool, inside)
+
+
+def _check_packing(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> None:
+    """Refuses floors that no order of placing brings onto the nodes, though their sum is small enough."""
+    wanted, node = _pods(inside, floor), _amounts(pool)
+    if packs(wanted, node, pool.nodes):
+        return
+    parts = ", ".join(f"{pods.count} × {_asked(pool, pods.demand)} of {pods.name}" for pods in wanted)
+    enough = _fewest(pool, lambda nodes: packs(wanted, node, nodes))
+    context.refuse(
+        f"gpuPools.{pool.name}.nodes",
+        f"{pool.nodes} nodes ({_node(pool)} each) hold the pods of its servers in no order ({parts}); "
+        f"use {f'{enough} nodes' if enough else 'more nodes'}, or another pool for one of them",
+    )
+
+
+def crowding(pools: Mapping[str, PoolPlan], drafts: Sequence[Draft]) -> Iterator[str]:
+    """Servers that may find no node although all fit: what pods are there first, and where, is the scheduler's choice.
+
+    Said of floors, and of ceilings where the pool has enough for them.
+    """
+    for pool in pools.values():
+        inside = [server for server in drafts if server.pool.name == pool.name]
+        said: set[str] = set()
+        for replicas, when in ((floor, ""), (ceiling, " when its servers have their most replicas")):
+            if len(inside) < 2 or sum(replicas(server) * units(server) for server in inside) > pool_units(pool):
+                break
+            wanted = _pods(inside, replicas)
+            for pods, others in _left_out(pool, wanted):
+                if pods.name not in said:
+                    said.add(pods.name)
+                    yield _crowded(pool, wanted, pods, others, when)
+
+
+def _left_out(pool: PoolPlan, wanted: Sequence[Pods]) -> Iterator[tuple[Pods, tuple[str, ...]]]:
+    """Whose pods may find no node, and whose may be in the way, their own left out."""
+    found = stranded(wanted, _amounts(pool), pool.nodes)
+    for pods in wanted:
+        if pods.name in found:
+            yield pods, tuple(name for name in found[pods.name] if name != pods.name)
+
+
+def _crowded(pool: PoolPlan, wanted: Sequence[Pods], pods: Pods, others: Sequence[str], when: str) -> str:
+    """The sentence, with the fewest nodes at which it would not be said."""
+    enough = _fewest(pool, lambda nodes: finds_room(pods, wanted, _amounts(pool), nodes))
+    nodes = f"gpuPools.{pool.name}.nodes: {enough}" if enough else "more nodes"
+    return (
+        f"pool {pool.name}: a pod of {pods.name} ({_asked(pool, pods.demand)}) may find no node{when}: pods of "
+        f"{' and '.join(others)} can be spread over all {pool.nodes} first; give it a pool of its own, or use {nodes}"
+    )
+
+
+def _amounts(pool: PoolPlan) -> Amounts:
+    """What one node gives to pods, of all that is known: GPUs, cores, GiB of memory."""
+    return tuple(amount for amount in (pool.gpus_per_node or None, *_sizes(pool)) if amount is not None)
+
+
+def _sizes(pool: PoolPlan) -> tuple[int | None, int | None]:
+    return (None if pool.cpus_per_node is None else node_cpus(pool)), pool.memory_gib_per_node
+
+
+def _pods(inside: Sequence[Draft], replicas: Callable[[Draft], int]) -> list[Pods]:
+    """Their pods, each asking for what `_amounts` counts."""
+    return [
+        Pods(
+            server.name,
+            tuple(
+                asked
+                for asked, known in (
+                    (server.resources.gpus, server.pool.gpus_per_node or None),
+                    (server.resources.cpus, _sizes(server.pool)[0]),
+                    (server.resources.memory_gib, _sizes(server.pool)[1]),
+                )
+                if known is not None
+            ),
+            replicas(server) * server.nodes_per_replica,
+        )
+        for server in inside
+    ]
+
+
+def _asked(pool: PoolPlan, demand: Amounts) -> str:
+    """What one pod asks for, in the units of the pool."""
+    return f"{demand[0]} {'GPU' if pool.gpus else 'CPU core'}{'' if demand[0] == 1 else 's'}"
+
+
+def _fewest(pool: PoolPlan, enough: Callable[[int], bool]) -> int | None:
+    """The fewest nodes beyond those of the pool that are enough; None: even several times as many are not.
+
+    By halves, because more nodes than enough are enough, and each answer may be a long search.
+    """
+    more = range(pool.nodes + 1, pool.nodes * MOST_MORE_NODES + 1)
+    found = bisect_left(more, True, key=enough)
+    return more[found] if found < len(more) else None
+
+
+def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> None:
+    """Refuses a disk that cannot hold what the pods of a full node may write, where it is ours to size."""
+    size_gib = pool.provisioning.get("disk_gib")
+    if not isinstance(size_gib, int) or not inside:
+        return
+    wanted_mib = _fullest_mib(pool, inside)
+    least_gib = least_disk_gib(wanted_mib, with_system=pool.provisioning["system_disk"] is None)
+    if size_gib < least_gib:
+        context.refuse(
+            f"gpuPools.{pool.name}.provisioning.diskGib",
+            f"{size_gib} GiB do not hold images and the {wanted_mib / MIB_PER_GIB:.0f} GiB that the pods of a full "
+            f"node may write; use at least {least_gib}",
+        )
+
+
+def _fullest_mib(pool: PoolPlan, inside: Sequence[Draft]) -> int:
+    """The most local disk that the pods on one node may ask for."""
+    pods = [
+        (server.resources.gpus or server.resources.cpus, ceiling(server), server_scratch(server.resources).disk_mib)
+        for server in inside
+    ]
+    return fullest_mib(pods, pool.gpus_per_node or node_cpus(pool))

@@ -1,0 +1,229 @@
+"""When replicas are added and removed: on what they have to do, never on GPU utilisation, and so that scaling rests.
+
+Signals up: requests wait, or the sequences or the KV cache of the replicas are nearly full. A replica goes only when
+the rest carries what runs: it would be at most half full, and has shown within a day that it can work that fast. The
+second is needed where compute is the limit: there requests pile up within a few per cent of load, and one replica more
+has them gone at once, so that their number does not say whether one fewer would do.
+`tests/unit/test_scaling_rests.py` plays the autoscalers on what is rendered.
+
+At zero pods no `vllm:` series exists: what wakes a server is counted at the gateway. A zero in a query comes from
+somebody who counts (`planning.observe.watched`); what is not scraped is an error to KEDA and to the HPA, which then
+hold still.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from catalog.load import Catalog
+from planning.observe.promql import series
+from planning.observe.watched import available, gateway_up, reporting, wanted
+from planning.plan import CronFloor, Scaling, ServerPlan, Signal, Timing, Watched
+from settings.problems import Problem
+from settings.schema import ModelSettings, StackSettings
+
+WAKE_WINDOW = "2m"
+# Share of its sequences, or of its KV cache, above which a replica needs another; with the HPA's tolerance of a tenth
+# it comes at 0.88, before requests wait.
+FULL_SHARE = 0.8
+# How full the rest may be after a replica has gone.
+REST_SHARE = 0.5
+# Share of the best rate of a day that the rest may have to keep up.
+PROVEN_SHARE = 0.8
+PROVEN_WINDOW, RATE_WINDOW = "1d:5m", "5m"
+# What any replica can do: one request at the slowest decode a person still accepts (planning.stack.timing).
+LEAST_TOKENS_PER_S = 20
+# A new replica has its share of the requests after a minute, and is seen by scrape and autoscaler 15 s later each.
+SHORTEST_QUIET_S = 90
+# What prometheus-adapter puts in place of the pods it asks for (its docs/config.md).
+ASKED_PODS = "<<.LabelMatchers>>"
+
+
+class Query:
+    """The queries of one server, for all its pods, or per pod as prometheus-adapter asks (`by_adapter`)."""
+
+    def __init__(self, catalog: Catalog, watched: Watched, *, by_adapter: bool = False) -> None:
+        self.catalog, self.watched, self.by_adapter = catalog, watched, by_adapter
+
+    def _of(self, name: str, *, suffix: str = "", offset: str = "", ever: bool = False) -> str:
+        """A series of the server's pods; `ever`: also of those that have gone."""
+        where = {"namespace": self.watched.namespace, "pod": self.watched.pods}
+        metrics = self.catalog.engines["vllm"].metrics
+        if not self.by_adapter or ever:
+            return series(metrics, name, suffix=suffix, offset=offset, **where)
+        return f"{series(metrics, name, suffix=suffix)}{{{ASKED_PODS}}}{offset}"
+
+    def waiting(self) -> str:
+        """Requests that wait, in all replicas."""
+        return f"sum({self._of('vllm:num_requests_waiting')})"
+
+    def full(self) -> str:
+        """Per pod: the share of its sequences that run or wait, or of its KV cache in use, whichever is greater."""
+        running, waiting = (
+            f"sum by (pod) ({self._of(name)})" for name in ("vllm:num_requests_running", "vllm:num_requests_waiting")
+        )
+        cache = f"max by (pod) ({self._of('vllm:kv_cache_usage_perc')})"
+        return f"(({running} + {waiting}) / {self.watched.sequences} > {cache} or {cache})"
+
+    def pace(self) -> str:
+        """Per pod: tokens per second, of prompts it computed and of answers, in shares of the best rate of a day."""
+        now, ever = (
+            f"sum by (pod) (rate({self._of(TOKENS, suffix='_sum', offset=f'[{RATE_WINDOW}]', ever=ever)}))"
+            for ever in (False, True)
+        )
+        best = f"clamp_min(max(max_over_time({ever}[{PROVEN_WINDOW}])) or max({ever}), {LEAST_TOKENS_PER_S})"
+        return f"({now} / scalar({best}))"
+
+    def held(self, share: str, most: float) -> str:
+        """Replicas that must stay so that none has more than `most` of `share`; never more than there are.
+
+        A replica that is ready and not scraped counts as full.
+        """
+        replicas = wanted(self.catalog, self.watched)
+        nothing = f"0 * {replicas}"
+        ready, seen = available(self.catalog, self.watched), reporting(self.catalog, self.watched)
+        silent = f"clamp_min(({ready} or {nothing}) - ({seen} or {nothing}), 0)"
+        return f"clamp_max((sum({share}) / {most:g} or {nothing}) + {silent}, scalar({replicas}))"
+
+    def known(self, query: str) -> str:
+        """The query, and 0 where there is no replica because none is wanted."""
+        return f"{query} or ({wanted(self.catalog, self.watched)} == 0)"
+
+
+TOKENS = "vllm:iteration_tokens_total"
+
+
+def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero: bool) -> tuple[Signal, ...]:
+    """What both drivers look at; each asks for so many replicas, and the greatest number is right."""
+    every, each = Query(catalog, watched), Query(catalog, watched, by_adapter=True)
+    name = f"{watched.namespace}_{watched.name}".replace("-", "_")
+
+    def known(query: str) -> str:
+        return every.known(query) if to_zero else query
+
+    return (
+        Signal(
+            "waiting", known(every.waiting()), str(target_waiting), str(target_waiting),
+            "vllm_num_requests_waiting", None,
+        ),
+        Signal(
+            "full", known(f"sum({every.full()})"), f"{FULL_SHARE:g}", _milli(FULL_SHARE),
+            f"{name}_full", each.full(),
+        ),
+        Signal(
+            "rest", every.held(every.full(), REST_SHARE), "1", "1",
+            f"{name}_rest", f"clamp_max({each.full()} / {REST_SHARE:g}, 1)",
+        ),
+        Signal(
+            "proven", every.held(every.pace(), PROVEN_SHARE), "1", "1",
+            f"{name}_proven", f"clamp_max({each.pace()} / {PROVEN_SHARE:g}, 1)",
+        ),
+    )  # fmt: skip
+
+
+def _milli(share: float) -> str:
+    """A share as Kubernetes writes it back: another spelling would be a change in every preview."""
+    return f"{round(share * 1000)}m"
+
+
+def wake_query(catalog: Catalog, namespace: str, model_name: str) -> str:
+    """Greater than 0 while somebody asks the gateway for the model; 0 only while a gateway is scraped.
+
+    The `unless … offset` part sees a series that has just appeared, whose rate is still 0. Who has no key is counted by
+    LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody.
+    """
+    asked = series(
+        catalog.engines["litellm"].metrics,
+        "litellm_proxy_total_requests_metric_total",
+        requested_model=model_name,
+        namespace=namespace,
+        status_code="!~401|403",
+    )
+    nobody = f"0 * ({gateway_up(catalog, namespace)} > 0)"
+    return (
+        f"(sum(rate({asked}[{WAKE_WINDOW}])) or {nobody}) + "
+        f"(count({asked} unless {asked} offset {WAKE_WINDOW}) or {nobody})"
+    )
+
+
+def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapping[str, object], ...]:
+    """prometheus-adapter rules that offer the signals to the HPA: a Kubernetes metric name has no colon."""
+    metrics = catalog.engines["vllm"].metrics
+    rules = [
+        (
+            "vllm_num_requests_waiting",
+            series(metrics, "vllm:num_requests_waiting", namespace="~.+", pod="~.+"),
+            "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
+        )
+    ]
+    for server in servers:
+        watched = server.watched
+        found = series(metrics, "vllm:num_requests_running", namespace=watched.namespace, pod=watched.pods)
+        asked = server.scaling.signals if server.scaling else ()
+        rules += [(signal.pod_metric, found, signal.pod_query) for signal in asked if signal.pod_query]
+    return tuple(
+        {
+            "seriesQuery": found,
+            "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+            "name": {"as": name},
+            "metricsQuery": query,
+        }
+        for name, found, query in rules
+    )
+
+
+def scaling(
+    name: str,
+    model: ModelSettings,
+    settings: StackSettings,
+    catalog: Catalog,
+    timing: Timing,
+    watched: Watched,
+    prometheus_url: str,
+    problems: list[Problem],
+) -> Scaling | None:
+    """The autoscaling of one server; None when its number of replicas never changes."""
+    off_peak, floor = model.scaling.off_peak, None
+    to_zero = model.replicas.min == 0 or off_peak is not None
+    if not to_zero and model.replicas.min == model.replicas.max:
+        return None
+    if to_zero and settings.autoscaling.driver == "hpa":
+        where = "scaling.offPeak" if off_peak is not None else "replicas.min"
+        problems.append(
+            Problem(
+                f"models.{name}.{where}",
+                "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone",
+            )
+        )
+    if model.replicas.max > 1 and model.scaling.scale_down_after_s < SHORTEST_QUIET_S:
+        problems.append(
+            Problem(
+                f"models.{name}.scaling.scaleDownAfterS",
+                f"{model.scaling.scale_down_after_s} s would take a new replica away before it has its share of the "
+                f"requests; use at least {SHORTEST_QUIET_S}",
+            )
+        )
+    if off_peak is not None:
+        floor = CronFloor(off_peak.timezone, start=off_peak.end, end=off_peak.start, replicas=model.replicas.min)
+    return Scaling(
+        driver=settings.autoscaling.driver,
+        min_replicas=0 if to_zero else model.replicas.min,
+        max_replicas=model.replicas.max,
+        target_waiting=model.scaling.target_waiting,
+        signals=signals(catalog, watched, target_waiting=model.scaling.target_waiting, to_zero=to_zero),
+        wake_query=wake_query(catalog, settings.cluster.namespace, name) if to_zero else None,
+        floor=floor,
+        scale_up_after_s=model.scaling.scale_up_after_s,
+        scale_up_period_s=model.scaling.scale_up_period_s,
+        scale_down_after_s=model.scaling.scale_down_after_s,
+        cooldown_s=timing.scale_to_zero_cooldown_s,
+        prometheus_url=prometheus_url,
+        reason=_reason(watched),
+    )
+
+
+def _reason(watched: Watched) -> str:
+    """One sentence for the preview."""
+    return (
+        f"one more while over {FULL_SHARE:.0%} of its {watched.sequences} sequences or of its KV cache are taken; "
+        f"one fewer when the rest would be at most {REST_SHARE:.0%} full, within {PROVEN_SHARE:.0%} of its best "
+        "rate of a day"
+    )

@@ -1,0 +1,230 @@
+"""One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.plan import CheckpointPlan, Cost, ImagePlan, PodResources, PoolPlan, Timing
+from planning.server.arguments import check_args, check_env, server_args, server_env
+from planning.server.placement import Context, on_cpu, on_gpus
+from planning.server.resources import pod_resources
+from planning.stack import cost
+from planning.stack.images import custom_image
+from planning.stack.timing import Load, longest_request_s, timing
+from planning.stack.weights import checkpoint
+from settings.problems import Problem, nearest
+from settings.schema import ModelSettings
+
+CACHE_ROOT = "/cache"
+# A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
+# characters: `controller-revision-hash`, as long as every label.
+LABEL_LIMIT, REVISION_HASH = 63, 10
+
+
+def server_name(model: str, *, canary: bool) -> str:
+    """The name of a model's server, or of its canary."""
+    return f"vllm-{model}-canary" if canary else f"vllm-{model}"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A server before the others are known: everything but rollout and scaling."""
+
+    name: str
+    model_name: str
+    model: str
+    settings: ModelSettings
+    pool: PoolPlan
+    canary: bool
+    weight: int
+    image: ImagePlan
+    nodes_per_replica: int
+    parallelism: Parallelism
+    memory: MemoryBudget
+    max_num_seqs: int
+    checkpoint: CheckpointPlan
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    resources: PodResources
+    timing: Timing
+    cost: Cost | None
+    reasons: Mapping[str, str]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one replica, over all its nodes."""
+        return self.parallelism.gpus if self.pool.resource_name else 0
+
+
+def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
+    """The server of one model, and its canary twin; empty when something is wrong (and then said)."""
+    path = f"models.{name}"
+    pool = context.pools.get(wanted.pool)
+    if pool is None:
+        if wanted.pool not in context.settings.gpu_pools:
+            hint = nearest(wanted.pool, context.settings.gpu_pools)
+            context.refuse(f"{path}.pool", f"no pool '{wanted.pool}'{hint}")
+        if wanted.model not in context.catalog.models:
+            context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
+        return []
+    _check_replaced(context, path, name, wanted)
+    canary = wanted.canary
+    primary = _server(context, path, name, wanted, pool, canary=False, weight=100 - canary.weight if canary else 100)
+    if canary is None:
+        return [primary] if primary else []
+    changes = {
+        field: value
+        for field in ("model", "revision", "image", "context_tokens", "max_num_seqs")
+        if (value := getattr(canary, field)) is not None
+    }
+    if canary.model is not None and canary.revision is None:
+        changes["revision"] = None
+    if canary.model is not None or canary.measured is not None:
+        # figures of one checkpoint say nothing about another
+        changes["measured"] = canary.measured
+    twin_settings = wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
+    said = {problem.message for problem in context.problems}
+    before = len(context.problems)
+    twin = _server(context, f"{path}.canary", name, twin_settings, pool, canary=True, weight=canary.weight)
+    context.problems[before:] = [
+        problem
+        for problem in context.problems[before:]
+        if problem.message not in said or _key(problem, f"{path}.canary.") in canary.model_fields_set
+    ]
+    if f"{name}-canary" in context.settings.models:
+        context.refuse(f"{path}.canary", f"its server would have the name of models.{name}-canary; rename that model")
+    return [server for server in (primary, twin) if server]
+
+
+def _check_replaced(context: Context, path: str, name: str, wanted: ModelSettings) -> None:
+    """What is replaced must be gone from the stack, and by one model only: two cannot start in one place."""
+    if wanted.replaces is None:
+        return
+    if wanted.replaces in context.settings.models:
+        context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is served still; take it out of models, or this line")
+    others = [other for other, model in context.settings.models.items() if model.replaces == wanted.replaces]
+    if others.index(name):
+        context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is replaced by models.{others[0]} already")
+
+
+def _check_group_name(context: Context, name: str, wanted: ModelSettings, *, canary: bool) -> None:
+    """The workers of a group carry a longer name than any other pod; one too long is refused each by each, for ever."""
+    most = wanted.canary.replicas if canary and wanted.canary else wanted.replicas.max
+    server = server_name(name, canary=canary)
+    over = len(f"{server}-{most}-") + REVISION_HASH - LABEL_LIMIT
+    if over > 0:
+        context.refuse(
+            f"models.{name}",
+            f"spans nodes, and the workers of {server} would have a label {over} characters too long; "
+            f"use a name of at most {len(name) - over}",
+        )
+
+
+def _older(version: str, needed: str) -> bool:
+    """Whether an image is older than a vLLM version; one that is named by digest only is not known to be."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) < tuple(int(part) for part in needed.split(".")[:2])
+
+
+def _key(problem: Problem, prefix: str) -> str:
+    """The key below `prefix` a problem is about; what a canary did not write itself is said of its model already."""
+    return problem.path.removeprefix(prefix).partition("[")[0]
+
+
+def _unknown_model(context: Context, model: str) -> str:
+    return f"'{model}' is not in the catalogue{nearest(model, context.catalog.models)}"
+
+
+def _server(
+    context: Context, path: str, name: str, wanted: ModelSettings, pool: PoolPlan, *, canary: bool, weight: int
+) -> Draft | None:
+    model = context.catalog.models.get(wanted.model)
+    if model is None:
+        context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
+        return None
+    gpu = context.catalog.gpus.get(pool.gpu)
+    before = len(context.problems)
+    fitted = on_gpus(context, path, wanted, model, gpu, pool) if gpu else on_cpu(context, path, wanted, model, pool)
+    image = context.images["vllm" if gpu else "vllm-cpu"]
+    if wanted.image is not None:
+        settings = context.settings.images
+        image = custom_image(wanted.image, image, f"{path}.image", settings, context.catalog, context.problems)
+    if model.min_vllm is not None and _older(image.version, model.min_vllm):
+        context.refuse(f"{path}.image", f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}")
+    files = checkpoint(wanted.model, model, wanted.revision, context.settings.weights)
+    if context.settings.images.require_digests and not files.pinned:
+        context.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
+    engine = context.catalog.engines["vllm"]
+    inherited = len(wanted.args) - len(wanted.canary.args) if canary and wanted.canary else 0
+    context.problems.extend(check_args(wanted.args[inherited:], engine, f"{path}.args"))
+    decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=None if gpu else 0)
+    context.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
+    if fitted is None or len(context.problems) > before:
+        return None
+    parallelism, budget, workload, reasons, cpu_kv_gib = fitted
+    times = timing(
+        Load(
+            weight_bytes=files.disk_bytes,
+            read_mib_per_s=context.settings.weights.read_mib_per_s,
+            prewarm=context.settings.weights.prewarm,
+            starts_nodes=pool.provisioning["kind"] in ("karpenter", "computeClass"),
+        ),
+        longest_request=longest_request_s(workload.context_tokens, wanted.max_output_tokens),
+        drain_timeout_s=wanted.drain_timeout_s,
+        scale_down_after_s=wanted.scaling.scale_down_after_s,
+    )
+    env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
+    nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
+    if nodes > 1:
+        _check_group_name(context, name, wanted, canary=canary)
+    element = workload.model_bytes
+    resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
+    if resources.memory_gib < resources.shm_gib:
+        context.refuse(
+            f"{path}.memoryGib",
+            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
+            f"use at least {resources.shm_gib}, or leave it out",
+        )
+    return Draft(
+        name=server_name(name, canary=canary),
+        model_name=name,
+        model=wanted.model,
+        settings=wanted,
+        pool=pool,
+        canary=canary,
+        weight=weight,
+        image=image,
+        nodes_per_replica=nodes,
+        parallelism=parallelism,
+        memory=budget,
+        max_num_seqs=workload.max_num_seqs,
+        checkpoint=files,
+        args=server_args(
+            model,
+            directory=files.directory,
+            served_name=name,
+            parallelism=parallelism,
+            context_tokens=workload.context_tokens,
+            max_num_seqs=workload.max_num_seqs,
+            max_num_batched_tokens=wanted.max_num_batched_tokens,
+            utilization=workload.utilization if gpu else None,
+            kv_cache_dtype=workload.kv_cache_dtype,
+            drain_s=times.drain_s,
+            extra=wanted.args,
+        ),
+        env={**env, **wanted.env},
+        resources=resources,
+        timing=times,
+        cost=cost.cost(
+            model,
+            gpu or context.catalog.cpu_core,
+            pool,
+            parallelism,
+            budget,
+            workload.max_num_seqs,
+            workload.model_bytes,
+        ),
+        reasons={**reasons, **resource_reasons},
+    )

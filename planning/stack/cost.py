@@ -1,0 +1,84 @@
+"""What a replica costs, and the range a token costs by the roofline of its hardware. Estimates, and named so."""
+
+from catalog.load import Catalog
+from catalog.schema import CpuCore, Gpu, Model
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.memory import weight_bytes
+from planning.plan import Cost, PoolPlan
+
+# Share of peak memory bandwidth and of peak FLOPs that decode reaches in practice; both are usual planning figures.
+BANDWIDTH_SHARE = 0.6
+FLOPS_SHARE = 0.4
+# Sequences that decode together when a replica is busy but not full.
+BUSY_SEQUENCES = 32
+# Tokens such a sequence holds on average; few requests use a whole context.
+TYPICAL_SEQUENCE_TOKENS = 4096
+# What GPUs do in float32, outside of their tensor cores, of what they do in bf16: the least of the catalogue's, an H100
+# with 67 of 989 TFLOPS (NVIDIA H100 datasheet). A price that is too high is noticed, one that is too low is not.
+FLOAT32_SHARE = 1 / 16
+
+
+def cost(
+    model: Model,
+    hardware: Gpu | CpuCore,
+    pool: PoolPlan,
+    parallelism: Parallelism,
+    memory: MemoryBudget,
+    max_num_seqs: int,
+    model_bytes: int = 2,
+) -> Cost | None:
+    """USD per hour of one replica and USD per million generated tokens (busy, alone). None without a price.
+
+    A replica on CPUs has its node to itself. `model_bytes` 4: the model runs in float32, in which a GPU is slower.
+    """
+    if pool.usd_per_node_hour is None:
+        return None
+    if isinstance(hardware, Gpu):
+        per_hour = pool.usd_per_node_hour * parallelism.gpus / pool.gpus_per_node
+        gb_per_s, tflops = hardware.memory_gb_per_s, hardware.bf16_tflops
+        units = parallelism.gpus
+        flops_share = FLOPS_SHARE * (1 if model_bytes == 2 else FLOAT32_SHARE)
+    else:
+        per_hour, units, flops_share = pool.usd_per_node_hour, pool.cpus_per_node or 1, FLOPS_SHARE
+        gb_per_s, tflops = hardware.memory_gb_per_s, hardware.tflops
+    total, _ = weight_bytes(model, parallelism, model_bytes=model_bytes)
+    if gb_per_s is None or tflops is None or not total:
+        return Cost(per_hour, None, 0.0, 0.0)
+    parameters = model.parameters or total
+    active = model.active_parameters or parameters
+    alone = BANDWIDTH_SHARE * gb_per_s * 1e9 * units / (total * active / parameters)
+    compute = flops_share * tflops * 1e12 * units / (2 * active)
+    together = max(1.0, min(BUSY_SEQUENCES, max_num_seqs, memory.kv_cache_tokens / TYPICAL_SEQUENCE_TOKENS))
+    alone = min(alone, compute)
+    busy = max(alone, min(alone * together, compute))
+    per_second = per_hour / 3600
+    return Cost(
+        usd_per_hour=per_hour,
+        usd_per_million_tokens=(per_second / busy * 1e6, per_second / alone * 1e6),
+        usd_per_input_token=_short(per_second / max(compute, busy)),
+        usd_per_output_token=_short(per_second / busy),
+    )
+
+
+def list_price(catalog: Catalog, gpu: str) -> tuple[float, str] | None:
+    """(USD per GPU-hour on demand, by which machine type), the lowest; by a kin's where no list has it."""
+    prices = [
+        (machine.usd_per_hour / machine.gpus, name)
+        for name, machine in catalog.instances.items()
+        if machine.gpu == gpu and machine.usd_per_hour is not None
+    ]
+    if prices:
+        price, name = min(prices)
+        return price, f"on-demand price of {name} per GPU"
+    known = catalog.gpus.get(gpu)
+    kin = catalog.gpus.get(known.priced_like) if known and known.priced_like else None
+    if known is None or kin is None or not known.memory_gb_per_s or not kin.memory_gb_per_s:
+        return None
+    found = list_price(catalog, known.priced_like or "")
+    ratio = known.memory_gb_per_s / kin.memory_gb_per_s
+    return (found[0] * ratio, f"{found[1]} with {kin.name}, by memory bandwidth") if found else None
+
+
+def _short(price: float) -> float:
+    """Four digits: an estimate has no more, and a configuration file is read by people."""
+    return float(f"{price:.4g}")

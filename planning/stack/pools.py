@@ -1,0 +1,189 @@
+"""Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
+
+import re
+from collections.abc import Mapping
+
+from catalog.load import Catalog
+from catalog.schema import Gpu
+from planning.plan import PoolPlan
+from planning.stack.cost import list_price
+from planning.stack.timing import NODE_START_S
+from settings.problems import Problem, nearest
+from settings.scalars import ROLE_NAME
+from settings.schema import (
+    ComputeClassNodes,
+    ExistingNodes,
+    KarpenterNodes,
+    LabelledNodes,
+    PoolSettings,
+    StackSettings,
+)
+
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
+GPU_TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
+POOL_LABEL = "llm-stack.io/pool"
+# Time the verification Job gives nodes that are being labelled by GPU feature discovery.
+VERIFY_TIMEOUT_S = 600
+# Bottlerocket keeps images and caches on a second volume; its system fits the size Karpenter gives it by default.
+ROOT_DEVICE, DATA_DEVICE, BOTTLEROCKET_SYSTEM_GIB = "/dev/xvda", "/dev/xvdb", 4
+Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
+def resolve_pools(settings: StackSettings, catalog: Catalog, problems: list[Problem]) -> dict[str, PoolPlan]:
+    """Every pool that can be understood; an unknown GPU or a GPU that its machine type does not have is a problem."""
+    pools = {}
+    for name, pool in settings.gpu_pools.items():
+        gpu = catalog.gpus.get(pool.gpu)
+        if gpu is None and pool.gpu != "none":
+            hint = nearest(pool.gpu, [*catalog.gpus, "none"])
+            problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
+            continue
+        pools[name] = _pool(name, pool, gpu, settings, catalog, problems)
+    problems += _overlaps(pools)
+    return pools
+
+
+def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
+    """Nodes that two pools name, each of which would take the other's labels away, or that Pulumi could not tell apart.
+
+    Pulumi knows a node as `<pool>-<node>`: `gpu-1` of pool `a` and `1` of pool `a-gpu` would be the same.
+    """
+    found: list[Problem] = []
+    owners: dict[str, str] = {}
+    known: dict[str, tuple[str, str]] = {}
+    for name, pool in pools.items():
+        path, named = f"gpuPools.{name}.provisioning.nodeNames", pool.provisioning.get("node_names")
+        for node in named if isinstance(named, list) else []:
+            other, same = known.setdefault(f"{name}-{node}", (name, node))
+            if owners.setdefault(node, name) != name:
+                found.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
+            elif other != name:
+                found.append(Problem(path, f"{node} would be mistaken for {same} of pool '{other}'; rename a pool"))
+    return found
+
+
+def _pool(
+    name: str,
+    pool: PoolSettings,
+    gpu: Gpu | None,
+    settings: StackSettings,
+    catalog: Catalog,
+    problems: list[Problem],
+) -> PoolPlan:
+    provisioning = pool.provisioning
+    selector, affinity = _selection(name, pool, gpu)
+    machine, price, reasons = _machine(name, pool, catalog, problems)
+    bought = isinstance(provisioning, (KarpenterNodes, ComputeClassNodes))
+    declared: dict[str, object] = provisioning.model_dump(exclude_none=True)
+    if isinstance(provisioning, KarpenterNodes) and provisioning.node_class is not None:
+        # defaults of a class that is not made
+        del declared["ami_alias"], declared["disk_gib"]
+    elif isinstance(provisioning, KarpenterNodes):
+        declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
+        if not re.fullmatch(ROLE_NAME, str(declared["role"])):
+            why = f"is missing: {declared['role']}, after cluster.identifier, is not the name of an IAM role"
+            problems.append(Problem(f"gpuPools.{name}.provisioning.role", why))
+        declared["discovery_tag"] = provisioning.discovery_tag or settings.cluster.identifier
+        declared["system_disk"], declared["data_disk"] = _disks(provisioning)
+    return PoolPlan(
+        name=name,
+        gpu=pool.gpu,
+        gpu_name=gpu.name if gpu else "CPU",
+        nodes=pool.nodes,
+        gpus_per_node=pool.gpus_per_node or 0,
+        cpus_per_node=pool.cpus_per_node or machine[0],
+        memory_gib_per_node=pool.memory_gib_per_node or machine[1],
+        resource_name=GPU_RESOURCE if gpu else None,
+        node_selector=selector,
+        node_affinity=affinity,
+        tolerations=_tolerations(pool, gpu),
+        # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
+        taints=(GPU_TAINT,) if gpu and not pool.tolerations else (),
+        node_labels=_role(pool),
+        provisioning=declared,
+        expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
+        verify=settings.gpu_operator.verify_nodes and not bought,
+        verify_timeout_s=VERIFY_TIMEOUT_S + (NODE_START_S if bought else 0),
+        usd_per_node_hour=price,
+        reasons=reasons,
+    )
+
+
+def _tolerations(pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], ...]:
+    """The GPU taint, and those the user names, once each."""
+    given = [wanted.model_dump(exclude_none=True) for wanted in pool.tolerations]
+    return tuple({tuple(sorted(item.items())): item for item in [*([GPU_TOLERATION] if gpu else []), *given]}.values())
+
+
+def _disks(wanted: KarpenterNodes) -> tuple[tuple[str, int] | None, tuple[str, int]]:
+    """(device, GiB) of a volume for the system alone, where the AMI has one, and of that for images and caches."""
+    if wanted.ami_alias.startswith("bottlerocket@"):
+        return (ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB), (DATA_DEVICE, wanted.disk_gib)
+    return None, (ROOT_DEVICE, wanted.disk_gib)
+
+
+def _role(pool: PoolSettings) -> dict[str, str]:
+    """Labels that named and bought nodes get."""
+    if pool.gpu == "none":
+        return {"node-role": "cpu-inference"}
+    return {"node-role": "gpu-inference", "gpu-type": pool.gpu.removeprefix("nvidia-")}
+
+
+def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], Affinity]:
+    """Node selector and affinity (key, operator, values) that find exactly this pool's nodes: one row per kind."""
+    match pool.provisioning:
+        case ExistingNodes():
+            return {POOL_LABEL: name, **_role(pool)}, ()
+        case KarpenterNodes():
+            return {POOL_LABEL: name}, ()
+        case ComputeClassNodes():
+            return {"cloud.google.com/compute-class": name}, ()
+        case LabelledNodes(labels=labels):
+            if gpu is None:
+                return labels, () if labels else ((f"{GPU_RESOURCE}.present", "NotIn", ("true",)),)
+            if len(gpu.product_labels) == 1:
+                return {f"{GPU_RESOURCE}.product": gpu.product_labels[0], **labels}, ()
+            return labels, ((f"{GPU_RESOURCE}.product", "In", tuple(gpu.product_labels)),)
+
+
+def _machine(
+    name: str, pool: PoolSettings, catalog: Catalog, problems: list[Problem]
+) -> tuple[tuple[int | None, int | None], float | None, Mapping[str, str]]:
+    """(vCPUs, memory GiB) of a node and its price per hour, from the first machine type the catalogue knows."""
+    match pool.provisioning:
+        case KarpenterNodes(instance_types=types) | ComputeClassNodes(machine_types=types):
+            pass
+        case _:
+            types = []
+    known = [(kind, catalog.instances[kind]) for kind in types if kind in catalog.instances]
+    for kind, instance in known:
+        if pool.gpu != "none" and (instance.gpu, instance.gpus) != (pool.gpu, pool.gpus_per_node):
+            problems.append(
+                Problem(
+                    f"gpuPools.{name}",
+                    f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
+                )
+            )
+            # what does not belong here says nothing about these nodes
+            known = [other for other in known if other[0] != kind]
+    first = known[0][1] if known else None
+    if pool.price_per_node_hour_usd is not None:
+        price, why = pool.price_per_node_hour_usd, "given"
+    elif first is not None and first.usd_per_hour is not None:
+        price, why = first.usd_per_hour, f"on-demand price of {known[0][0]}"
+    else:
+        price, why = _estimate(pool, catalog)
+    return (first.vcpus, first.memory_gib) if first else (None, None), price, {"pricePerNodeHourUsd": why}
+
+
+def _estimate(pool: PoolSettings, catalog: Catalog) -> tuple[float | None, str]:
+    """(USD per hour of a node, why): by public lists, where nobody says what it costs."""
+    if pool.gpu == "none":
+        core, cpus, gib = catalog.cpu_core, pool.cpus_per_node or 0, pool.memory_gib_per_node or 0
+        price = cpus * core.usd_per_hour + gib * core.usd_per_gib_hour
+        return round(price, 4), f"estimate: {cpus} cores and {gib} GiB at a public cloud's on-demand prices; give yours"
+    found = list_price(catalog, pool.gpu)
+    if found is None:
+        return None, "not known: give it to see costs"
+    return round(found[0] * (pool.gpus_per_node or 0), 4), f"estimate: {found[1]}; give yours"

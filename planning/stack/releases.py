@@ -1,0 +1,183 @@
+"""Helm releases of the operators a stack relies on; each can be switched off where the cluster has it already."""
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from catalog.load import Catalog
+from planning.plan import PoolPlan, ReleasePlan, ServerPlan
+from planning.stack import known_bad
+from planning.stack.pools import GPU_TOLERATION
+from settings.problems import Problem
+from settings.schema import StackSettings
+
+RELEASE_TIMEOUT_S = 900
+# Three numbers: Helm takes 2.20 for any 2.20.x.
+EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
+# Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
+PLATFORM_HAS_DRIVER = frozenset({"eks", "gke", "aks", "ack"})
+# What feature discovery tolerates by itself (GPU Operator v26.7.0, deployments/gpu-operator/values.yaml).
+CONTROL_PLANE_TOLERATION = {
+    "key": "node-role.kubernetes.io/control-plane",
+    "operator": "Exists",
+    "effect": "NoSchedule",
+}
+PLATFORM_VALUES: Mapping[str, Mapping[str, object]] = {
+    "gke": {
+        "hostPaths": {"driverInstallDir": "/home/kubernetes/bin/nvidia"},
+        "toolkit": {"installDir": "/home/kubernetes/bin/nvidia"},
+    },
+    "aks": {"operator": {"runtimeClass": "nvidia-container-runtime"}},
+    "ack": {"devicePlugin": {"enabled": False}},
+}
+
+
+def prometheus_url(settings: StackSettings) -> str:
+    """Address of the Prometheus of the release, by the naming rule of the chart (26 characters at most)."""
+    if settings.observability.prometheus_url:
+        return settings.observability.prometheus_url
+    release, chart = settings.observability.release, "kube-prometheus-stack"
+    full = release if chart in release else f"{release}-{chart}"
+    return f"http://{full[:26].rstrip('-')}-prometheus.{settings.observability.namespace}.svc:9090"
+
+
+def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
+    """Values of the GPU Operator: driver and toolkit by platform, DCGM metrics on, GPUs never shared."""
+    platform = settings.cluster.platform
+    own = platform not in PLATFORM_HAS_DRIVER
+    driver, toolkit = settings.gpu_operator.driver, settings.gpu_operator.toolkit
+    values: dict[str, object] = {
+        "driver": {"enabled": own if driver is None else driver},
+        "toolkit": {"enabled": own if toolkit is None else toolkit},
+        "dcgmExporter": {
+            "serviceMonitor": {
+                "enabled": True,
+                "interval": "15s",
+                "additionalLabels": {"release": settings.observability.release},
+            }
+        },
+        "mig": {"strategy": "single"},
+    }
+    tolerated = [
+        wanted.model_dump(exclude_none=True)
+        for pool in settings.gpu_pools.values()
+        if pool.gpu != "none"
+        for wanted in pool.tolerations
+    ]
+    if tolerated:
+        # lists of a chart are replaced whole, so what the chart itself tolerates is said again
+        values["daemonsets"] = {"tolerations": [GPU_TOLERATION, *tolerated]}
+        workers = [CONTROL_PLANE_TOLERATION, GPU_TOLERATION, *tolerated]
+        values["node-feature-discovery"] = {"worker": {"tolerations": workers}}
+    for key, extra in PLATFORM_VALUES.get(platform, {}).items():
+        current = values.get(key)
+        values[key] = {**current, **extra} if isinstance(current, dict) and isinstance(extra, Mapping) else extra
+    return values
+
+
+def releases(
+    settings: StackSettings,
+    catalog: Catalog,
+    pools: Sequence[PoolPlan],
+    servers: Sequence[ServerPlan],
+    adapter_rules: Sequence[Mapping[str, object]],
+    problems: list[Problem],
+) -> dict[str, ReleasePlan]:
+    """Chart name → release, for every operator that is needed and not switched off.
+
+    `adapter_rules`: what prometheus-adapter is to answer, with the HPA driver.
+    """
+    wanted: dict[str, tuple[str, Mapping[str, object], bool]] = {}
+    if settings.gpu_operator.install and any(pool.resource_name for pool in pools):
+        wanted["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings), True)
+    if settings.observability.install:
+        labels = {f"{kind}SelectorNilUsesHelmValues": True for kind in ("podMonitor", "rule", "serviceMonitor")}
+        wanted["kube-prometheus-stack"] = (
+            settings.observability.release,
+            {
+                "prometheus": {"prometheusSpec": labels},
+                "grafana": {"sidecar": {"dashboards": {"enabled": True, "searchNamespace": "ALL"}}},
+            },
+            True,
+        )
+    if settings.autoscaling.install and any(server.scaling for server in servers):
+        if settings.autoscaling.driver == "keda":
+            wanted["keda"] = ("keda", {}, False)
+        else:
+            url = urlsplit(prometheus_url(settings))
+            port = url.port or (443 if url.scheme == "https" else 80)
+            host = f"{url.scheme}://{url.netloc.removesuffix(f':{port}')}"
+            wanted["prometheus-adapter"] = (
+                "prometheus-adapter",
+                {
+                    "prometheus": {"url": host, "port": port, "path": url.path},
+                    "rules": {"default": False, "custom": [dict(rule) for rule in adapter_rules]},
+                },
+                False,
+            )
+    if settings.leader_worker_set.install and any(server.nodes_per_replica > 1 for server in servers):
+        wanted["lws"] = ("lws", {}, False)
+    return {
+        chart: _release(chart, *parts, settings=settings, catalog=catalog, problems=problems)
+        for chart, parts in wanted.items()
+    }
+
+
+def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """The models' namespace must be nobody else's: it is closed to the network and to pods that are not restricted.
+
+    Those of operators are theirs also where somebody else has installed them. A namespace for Prometheus that is made
+    here may not be one of the cluster's own: it would get labels that hold for everything else in it.
+    """
+    wanted, monitoring = settings.cluster.namespace, settings.observability.namespace
+    operators = {chart.namespace: f"the namespace of {name}" for name, chart in reversed(list(catalog.charts.items()))}
+    operators[monitoring] = "observability.namespace"
+    problems = []
+    if owner := operators.get(wanted) or _owner(wanted, catalog):
+        why = "models and gateway close their namespace to everything else, so give them one of their own"
+        problems.append(Problem("cluster.namespace", f'"{wanted}" is {owner}; {why}'))
+    if settings.observability.install and (owner := _owner(monitoring, catalog)):
+        why = "install would label it for node exporters; give Prometheus one of its own"
+        problems.append(Problem("observability.namespace", f'"{monitoring}" is {owner}; {why}'))
+    return problems
+
+
+def _owner(namespace: str, catalog: Catalog) -> str | None:
+    """Whose namespace it is on every cluster, or on every one that has that program."""
+    return next((taken.owner for taken in catalog.taken_namespaces if taken.has(namespace)), None)
+
+
+def _release(
+    chart: str,
+    name: str,
+    values: Mapping[str, object],
+    privileged: bool,
+    *,
+    settings: StackSettings,
+    catalog: Catalog,
+    problems: list[Problem],
+) -> ReleasePlan:
+    known = catalog.charts[chart]
+    override = settings.charts.get(chart)  # pyright: ignore[reportArgumentType, reportCallIssue] - catalogue names are str
+    version = (override.version if override else None) or known.version
+    if not EXACT_VERSION.fullmatch(version):
+        problems.append(Problem(f"charts.{chart}.version", f'"{version}" is not an exact version'))
+    else:
+        problems += known_bad.refusals(f"charts.{chart}.version", chart, version, catalog)
+    source = (override.chart if override else None) or known.chart
+    repository = known.repository
+    if override is not None and (override.repository is not None or override.chart is not None):
+        repository = override.repository or None
+    monitoring = settings.observability.namespace
+    namespace = monitoring if chart in ("kube-prometheus-stack", "prometheus-adapter") else known.namespace
+    return ReleasePlan(
+        name=name,
+        chart=source,
+        repository=repository,
+        version=version,
+        namespace=namespace,
+        values=values,
+        # node exporters need the host, also those of a Prometheus stack that somebody else has installed there
+        privileged=privileged or namespace == monitoring,
+        timeout_s=RELEASE_TIMEOUT_S,
+    )
