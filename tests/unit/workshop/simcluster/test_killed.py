@@ -3,12 +3,15 @@
 Starts harmless processes of its own; `tests/engine` kills the real engine.
 """
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from workshop.simcluster import killed
 from workshop.simcluster.killed import PROC, helpers, mend
 
 HERE = "file:///here/state"
@@ -28,10 +31,15 @@ def test_a_sidecar_that_cannot_be_read_is_removed(tmp_path: Path, cut: str):
     assert list(mend(tmp_path)) == []
 
 
-@pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="helpers are found by /proc")
-def test_helpers_are_known_by_name_and_backend(tmp_path: Path):
-    """A provider and a language host of this backend; no other program, and nobody else's."""
-    started = {}
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[dict[str, int]]:
+    """What is started → its number: programs and a script of these names, and one that only reads such a file."""
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    python = Path(sys.executable).resolve()
+    script = tmp_path / "pulumi-language-python-exec"
+    script.write_text(WAITS, encoding="utf-8")
+    commands = {"the program": [python, "-u", script], "a reader": [python, "-c", WAITS, "pulumi-resource-x.log"]}
+    backends = {"the program": HERE, "a reader": HERE}
     for name, backend in (
         ("pulumi-resource-kubernetes", HERE),
         ("pulumi-language-python", HERE),
@@ -39,17 +47,43 @@ def test_helpers_are_known_by_name_and_backend(tmp_path: Path):
         ("pulumi", HERE),
         ("tail-pulumi-resource-kubernetes", HERE),
     ):
-        program = tmp_path / name
-        program.symlink_to(Path(sys.executable).resolve())
-        environment = {"PULUMI_BACKEND_URL": backend}
-        started[name] = subprocess.Popen([program, "-c", WAITS], stdout=subprocess.PIPE, env=environment)
+        link = tmp_path / name
+        link.symlink_to(python)
+        commands[name], backends[name] = [link, "-c", WAITS], backend
     try:
-        for child in started.values():
+        for name, command in commands.items():
+            environment = {"PULUMI_BACKEND_URL": backends[name]}
+            child = children[name] = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
             assert child.stdout
             child.stdout.readline()
-        mine = {started[name].pid for name in ("pulumi-resource-kubernetes", "pulumi-language-python")}
-        assert {process.pid for process in helpers(HERE)} == mine
+        yield {name: child.pid for name, child in children.items()}
     finally:
-        for child in started.values():
+        for child in children.values():
             child.kill()
             child.communicate()
+
+
+@pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="helpers are found by /proc")
+def test_helpers_are_known_by_name_and_backend(started: dict[str, int]):
+    """A provider, a language host and the program it runs, of this backend; no other program, and nobody else's."""
+    found = {process.pid for process in helpers(HERE)}
+    assert {name for name, pid in started.items() if pid in found} == {
+        "pulumi-resource-kubernetes",
+        "pulumi-language-python",
+        "the program",
+    }
+    assert found <= set(started.values())
+
+
+def test_helpers_of_another_user_are_not_ours(started: dict[str, int], monkeypatch: pytest.MonkeyPatch):
+    """Also root, who may read everybody's environment, ends nobody else's."""
+    user = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: user + 1)
+    assert started
+    assert list(helpers(HERE)) == []
+
+
+def test_without_proc_no_helper_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On systems that do not have it nothing is ended."""
+    monkeypatch.setattr(killed, "PROC", tmp_path / "proc")
+    assert list(helpers(HERE)) == []
