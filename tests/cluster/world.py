@@ -30,8 +30,9 @@ from workshop.simcluster.stages import FAULT
 NAMESPACE = "llm-serving"
 # Seconds of the plan in one second of a test: a download of two hours takes four.
 SCALE = 2000
-DEPLOY_S = 60
-SOON_S = 30
+# Waits end with what they wait for: these are for what never comes, and far above what a busy machine takes.
+DEPLOY_S = 180
+SOON_S = 90
 INSTANCE = "app.kubernetes.io/instance"
 
 

@@ -24,7 +24,8 @@ from workshop.simcluster.processes import start, stop
 from workshop.simcluster.programs import PROGRAMS, Ports
 from workshop.simcluster.state import Damaged, State, read
 
-START_TIMEOUT_S = 60
+# one that has ended is noticed at once; this is for one that hangs, and far above what a busy machine takes (4 s idle)
+START_TIMEOUT_S = 180
 # the process of our own beside the control plane; see workshop/simcluster/stand_ins.py
 STAND_INS = "stand-ins"
 # what must live for the API server to become ready
