@@ -34,19 +34,20 @@ provider = k8s.Provider(
 opts = pulumi.ResourceOptions(provider=provider)
 pulumi.runtime.register_stack_transformation(owned_by(config.owner))
 
-operators = install(wiring.release_args(plan), opts)
+operators = install(plan.releases, opts)
 namespace = serving_namespace(plan.namespace, opts)
 pools = {name: GpuNodePool(name, wiring.pool_args(plan, name, namespace, operators), opts) for name in plan.pools}
+keys = wiring.keys(plan, secrets.gateway_master_key)
 weights = ModelWeights("weights", wiring.weights_args(plan, namespace, secrets.hugging_face_token), opts)
 servers = {
     server.name: VllmServer(
         server.name,
-        wiring.server_args(plan, server, namespace, pools, weights, operators, secrets.gateway_master_key),
+        wiring.server_args(plan, server, namespace, pools, weights, operators, keys),
         opts,
     )
     for server in plan.servers
 }
-gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, secrets.gateway_master_key), opts)
+gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, keys), opts)
 observability = Observability(
     "observability", wiring.observability_args(plan, namespace, gateway.metrics_selector, operators), opts
 )

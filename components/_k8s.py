@@ -3,14 +3,13 @@
 Objects are plain data with Kubernetes' own spelling; the tests check every one of them against the published schemas.
 """
 
-import hashlib
-import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pulumi
 
-from planning.plan import EgressRule, Scratch
+from planning.plan import EgressRule, ImagePlan, PoolPlan, Probe, Probes, Scratch
+from planning.server.scratch import quantity
 
 PART_OF = "llm-stack"
 MODEL_LABEL = "llm-stack.io/model"
@@ -50,25 +49,55 @@ def annotated(metadata: Mapping[str, Any], annotations: Mapping[str, str]) -> An
     return {**metadata, "annotations": dict(annotations)}
 
 
-def job_metadata(metadata: Mapping[str, Any], name: str) -> Any:
-    """Metadata of a Job that may be run again: under a fixed name, so that there is never a second one beside it.
+def restricted_pod(
+    account: pulumi.Input[str],
+    image: ImagePlan,
+    containers: Sequence[Mapping[str, Any]],
+    volumes: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Spec of a pod of the *restricted* profile: the numeric user of its image, no token, no variables of Services.
 
-    One that failed, or was cut off, is replaced by the next `up` (`replaceUnready`); otherwise that would wait for it
-    for ever, because a Job that has failed stays failed.
+    With the latter, one called vllm would put VLLM_PORT=tcp://… into the environment.
     """
-    return annotated(named(metadata, name), {"pulumi.com/replaceUnready": "true"})
-
-
-def pod_security(uid: int, gid: int) -> dict[str, Any]:
-    """Pod security context of the *restricted* profile with a numeric user."""
     return {
-        "runAsNonRoot": True,
-        "runAsUser": uid,
-        "runAsGroup": gid,
-        "fsGroup": gid,
-        "fsGroupChangePolicy": "OnRootMismatch",
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "serviceAccountName": account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": image.uid,
+            "runAsGroup": image.gid,
+            "fsGroup": image.gid,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": list(containers),
+        "volumes": list(volumes),
     }
+
+
+def probes(
+    probes: Probes, check: Mapping[str, Any], *, startup: Mapping[str, Any] | None = None, grace_s: int | None = None
+) -> dict[str, Any]:
+    """How a container is looked at: by `check`, until it has answered once by `startup`, where that is another.
+
+    `grace_s`: time it has to end after too many failures, that of its pod if None. Who hangs does not drain: it would
+    only be missed for longer.
+    """
+    found = {"readinessProbe": _probe(check, probes.ready), "livenessProbe": _probe(check, probes.live, grace_s)}
+    if probes.startup:
+        found["startupProbe"] = _probe(startup or check, probes.startup, grace_s)
+    return found
+
+
+def _probe(check: Mapping[str, Any], probe: Probe, grace_s: int | None = None) -> dict[str, Any]:
+    numbers = {
+        "periodSeconds": probe.period_s,
+        "failureThreshold": probe.failures,
+        "timeoutSeconds": probe.timeout_s,
+        "terminationGracePeriodSeconds": grace_s,
+    }
+    return {**check, **{key: number for key, number in numbers.items() if number is not None}}
 
 
 def env(values: Mapping[str, pulumi.Input[str]]) -> list[dict[str, Any]]:
@@ -81,29 +110,26 @@ def secret_env(name: str, secret: pulumi.Input[str], key: str) -> dict[str, Any]
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def placement(
-    node_selector: Mapping[str, str],
-    node_affinity: Sequence[Mapping[str, Any]],
-    tolerations: Sequence[Mapping[str, str]],
-) -> dict[str, Any]:
+def placement(pool: PoolPlan) -> dict[str, Any]:
     """The part of a pod spec that puts it on a pool's nodes."""
     spec: dict[str, Any] = {}
-    if node_selector:
-        spec["nodeSelector"] = dict(node_selector)
-    if node_affinity:
-        required = {"nodeSelectorTerms": [{"matchExpressions": [dict(rule) for rule in node_affinity]}]}
+    if pool.node_selector:
+        spec["nodeSelector"] = dict(pool.node_selector)
+    if pool.node_affinity:
+        rules = [{"key": key, "operator": how, "values": list(values)} for key, how, values in pool.node_affinity]
+        required = {"nodeSelectorTerms": [{"matchExpressions": rules}]}
         spec["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
-    if tolerations:
-        spec["tolerations"] = [dict(toleration) for toleration in tolerations]
+    if pool.tolerations:
+        spec["tolerations"] = [dict(toleration) for toleration in pool.tolerations]
     return spec
 
 
 def scratch_volumes(wanted: Scratch) -> list[dict[str, Any]]:
     """The emptyDirs of a pod, each with its limit."""
     return [
-        *({"name": name, "emptyDir": {"sizeLimit": mebibytes(size)}} for name, size in wanted.volumes_mib.items()),
+        *({"name": name, "emptyDir": {"sizeLimit": quantity(size)}} for name, size in wanted.volumes_mib.items()),
         *(
-            {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": mebibytes(size)}}
+            {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": quantity(size)}}
             for name, size in wanted.memory_mib.items()
         ),
     ]
@@ -111,13 +137,7 @@ def scratch_volumes(wanted: Scratch) -> list[dict[str, Any]]:
 
 def disk(mib: int) -> dict[str, str]:
     """Request of a container for local disk."""
-    return {"ephemeral-storage": mebibytes(mib)}
-
-
-def mebibytes(size: int) -> str:
-    """MiB as a quantity, in whole GiB where they are."""
-    gib, rest = divmod(size, 1024)
-    return f"{size}Mi" if rest else f"{gib}Gi"
+    return {"ephemeral-storage": quantity(mib)}
 
 
 def service_spec(match: Mapping[str, str], port_name: str, port: int) -> Any:
@@ -198,14 +218,3 @@ def network_policy(
         spec["policyTypes"].append("Egress")
         spec["egress"] = rules_out
     return spec
-
-
-def derived_key(master_key: pulumi.Output[str], purpose: str) -> pulumi.Output[str]:
-    """A key of its own for `purpose`, the same at every run: HMAC-SHA256 of the purpose under the master key.
-
-    Derived instead of drawn, so that no random provider is needed and nothing changes between runs; whoever has it
-    cannot learn the master key.
-    """
-    return pulumi.Output.secret(
-        master_key.apply(lambda key: "sk-" + hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest())
-    )

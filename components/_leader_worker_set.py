@@ -1,39 +1,39 @@
 """A server whose replicas span nodes: one group of pods each, started and replaced together."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
+from planning.plan import ServerPlan
 
 # vLLM's processes find each other by it; a pod with several networks would guess.
 POD_ADDRESS = {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
 
 
 def leader_worker_set(
-    name: str, args: Mapping[str, Any], metadata: Any, template: Any, opts: pulumi.ResourceOptions
+    name: str, server: ServerPlan, metadata: Any, template: Any, opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
     """A group of pods, one per node; when one of them dies the whole group starts again."""
     group = [
-        f"--nnodes={args['nodes_per_replica']}",
+        f"--nnodes={server.nodes_per_replica}",
         "--node-rank=$(LWS_WORKER_INDEX)",
         "--master-addr=$(LWS_LEADER_ADDRESS)",
     ]
-    leader = _with_args(template, [*args["args"], *group])
-    worker = _with_args(template, [*args["args"], *group, "--headless"], probes=False)
+    leader = _with_args(template, [*server.args, *group])
+    worker = _with_args(template, [*server.args, *group, "--headless"], probes=False)
     spec: Any = {
-        "replicas": args["replicas"],
+        "replicas": server.replicas,
         "rolloutStrategy": {
             "type": "RollingUpdate",
             "rollingUpdateConfiguration": {
-                "maxSurge": args["max_surge"],
-                "maxUnavailable": args["max_unavailable"],
+                "maxSurge": server.rollout.max_surge,
+                "maxUnavailable": server.rollout.max_unavailable,
             },
         },
         "leaderWorkerTemplate": {
-            "size": args["nodes_per_replica"],
+            "size": server.nodes_per_replica,
             "restartPolicy": "RecreateGroupOnPodRestart",
             "leaderTemplate": leader,
             "workerTemplate": worker,
@@ -41,7 +41,7 @@ def leader_worker_set(
     }
     waits = {
         "pulumi.com/waitFor": "condition=Available",
-        "pulumi.com/timeoutSeconds": str(args["await_timeout_s"]),
+        "pulumi.com/timeoutSeconds": str(server.timing.await_timeout_s),
     }
     return k8s.apiextensions.CustomResource(
         name,

@@ -15,11 +15,6 @@ CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who reaches it
 MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-password", "salt-key", "database-url"
-# With a database LiteLLM compares its schema before it serves, by a Node program, and only logs what it finds; the
-# migration Job has seen to it, so a slow or unreachable database may not hold the start up for LiteLLM's own 60 s.
-SCHEMA_CHECK_S = 10
-# The proxy was ready after 78 s on a busy machine; upstream's chart allows 300 s.
-STARTUP_PERIOD_S, STARTUP_FAILURES = 10, 30
 
 
 class ServerRef(TypedDict):
@@ -60,7 +55,7 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         values |= {"REDIS_HOST": plan.redis.host, "REDIS_PORT": str(plan.redis.port)}
         secrets.append(_k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY))
     if plan.database:
-        values["LITELLM_PRISMA_COMMAND_TIMEOUT"] = str(SCHEMA_CHECK_S)
+        values["LITELLM_PRISMA_COMMAND_TIMEOUT"] = str(plan.database.schema_check_s)
         secrets += [
             _k8s.secret_env("LITELLM_SALT_KEY", keys, SALT_ENTRY),
             _k8s.secret_env("DATABASE_URL", plan.database.secret, DATABASE_ENTRY),
@@ -71,8 +66,6 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         for ref in [servers[route.server]]
     ]
     ready = {"httpGet": {"path": "/health/readiness", "port": "http"}}
-    # who hangs does not drain: it would only be missed for longer
-    hung = {"terminationGracePeriodSeconds": plan.probe_grace_s}
     alive = {"httpGet": {"path": "/health/liveliness", "port": "http"}}
     memory = f"{plan.memory_gib}Gi"
     return {
@@ -89,23 +82,14 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
             "limits": {"memory": memory},
         },
         "securityContext": _k8s.DROP_ALL,
-        "startupProbe": {**ready, "periodSeconds": STARTUP_PERIOD_S, "failureThreshold": STARTUP_FAILURES,
-                         "timeoutSeconds": 10, **hung},
         # not its readiness, which ends with the database: keys that are known are served without one
-        "readinessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 10},
-        "livenessProbe": {
-            **alive,
-            "periodSeconds": 15,
-            "failureThreshold": 4,
-            "timeoutSeconds": 10,
-            **hung,
-        },
+        **_k8s.probes(plan.probes, alive, startup=ready, grace_s=plan.probe_grace_s),
         "lifecycle": {"preStop": {"sleep": {"seconds": plan.pre_stop_s}}},
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/litellm", "readOnly": True},
             {"name": "tmp", "mountPath": TMP},
         ],
-    }  # fmt: skip
+    }
 
 
 def pod_spec(
@@ -116,17 +100,10 @@ def pod_spec(
     match: Mapping[str, str],
 ) -> dict[str, Any]:
     """The whole pod spec, in Kubernetes' spelling."""
+    volumes = [{"name": "config", "configMap": {"name": config}}, *_k8s.scratch_volumes(scratch.GATEWAY)]
     return {
-        "serviceAccountName": account,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
+        **_k8s.restricted_pod(account, plan.image, [container], volumes),
         "affinity": _k8s.off_gpu_nodes(),
-        "securityContext": _k8s.pod_security(plan.image.uid, plan.image.gid),
         "terminationGracePeriodSeconds": plan.termination_grace_s,
         "topologySpreadConstraints": _k8s.spread(match),
-        "containers": [container],
-        "volumes": [
-            {"name": "config", "configMap": {"name": config}},
-            *_k8s.scratch_volumes(scratch.GATEWAY),
-        ],
     }

@@ -1,16 +1,16 @@
 """The proof that a pool's nodes are there and offer the GPUs that were promised."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s
-from components.pod_scripts import source
+from components import _k8s, _script
+from planning.plan import PoolPlan, Verification
 from planning.server import scratch
 
+SCRIPT = "verify_nodes"
 # Ports distributions give the API server, which has no label to select it by.
 API_SERVER_PORTS = (443, 6443, 8443, 16443)
 # How verify_nodes.py writes the operators of a node affinity.
@@ -18,20 +18,26 @@ SIGNS = {"In": "=", "NotIn": "!="}
 
 
 def verification(
-    name: str, args: Mapping[str, Any], after: list[pulumi.Resource], parent: pulumi.Resource
+    name: str,
+    namespace: pulumi.Input[str],
+    pool: PoolPlan,
+    plan: Verification,
+    after: list[pulumi.Resource],
+    parent: pulumi.Resource,
 ) -> k8s.batch.v1.Job:
     """A Job that asks the API server what the nodes offer; it holds no GPU, so it also runs on a full pool.
 
-    `args` are those of `GpuNodePool`, `parent` is the pool.
+    `parent` is the component of the pool.
     """
     child = pulumi.ResourceOptions(parent=parent)
-    labels = _k8s.labels("verify-nodes", "nodes", name)
-    match = _k8s.selector("verify-nodes", name)
-    metadata: Any = {"namespace": args["namespace"], "labels": labels}
-    full_name = pulumi.Output.concat(args["namespace"], "-verify-nodes-", name)
+    labels = _k8s.labels("verify-nodes", "nodes", pool.name)
+    match = _k8s.selector("verify-nodes", pool.name)
+    here = f"verify-nodes-{pool.name}"
+    metadata: Any = {"namespace": namespace, "labels": labels}
+    full_name = pulumi.Output.concat(namespace, "-", here)
     account = k8s.core.v1.ServiceAccount(
         f"{name}-verify",
-        metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
+        metadata=_k8s.named(metadata, here),
         automount_service_account_token=False,
         opts=child,
     )
@@ -46,81 +52,60 @@ def verification(
         metadata={"name": full_name, "labels": labels},
         role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata.name},
         subjects=[
-            {"kind": "ServiceAccount", "name": f"verify-nodes-{name}", "namespace": args["namespace"]},
+            {"kind": "ServiceAccount", "name": here, "namespace": namespace},
         ],
         opts=child,
     )
-    script = k8s.core.v1.ConfigMap(
-        f"{name}-verify",
-        metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
-        # another script replaces the Job that mounts it
-        immutable=True,
-        data={"verify_nodes.py": source("verify_nodes")},
-        opts=child,
-    )
+    script = _script.config_map(f"{name}-verify", _k8s.named(metadata, here), SCRIPT, child)
     policy = k8s.networking.v1.NetworkPolicy(
         f"{name}-verify",
-        metadata=_k8s.named(metadata, f"verify-nodes-{name}"),
+        metadata=_k8s.named(metadata, here),
         spec=_k8s.network_policy(match, egress=[{"ports": _k8s.tcp(*API_SERVER_PORTS)}]),  # pyright: ignore[reportArgumentType]
         opts=child,
     )
-    pod: Any = {
-        "serviceAccountName": account.metadata.name,
-        "automountServiceAccountToken": True,
-        "enableServiceLinks": False,
-        "affinity": _k8s.off_gpu_nodes(),
-        "restartPolicy": "Never",
-        "securityContext": _k8s.pod_security(args["uid"], args["uid"]),
-        "containers": [
-            {
-                "name": "verify",
-                "image": args["image"],
-                "command": ["python", "/scripts/verify_nodes.py"],
-                "env": _k8s.env(_environment(name, args)),
-                "securityContext": _k8s.DROP_ALL,
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "resources": {
-                    "requests": {"cpu": "50m", "memory": "64Mi", **_k8s.disk(scratch.VERIFICATION.disk_mib)},
-                    "limits": {"cpu": "500m", "memory": "256Mi"},
-                },
-                "volumeMounts": [{"name": "scripts", "mountPath": "/scripts", "readOnly": True}],
-            }
-        ],
-        "volumes": [{"name": "scripts", "configMap": {"name": script.metadata.name}}],
-    }
-    spec: Any = {
-        "backoffLimit": 2,
-        "activeDeadlineSeconds": 3 * args["verify_timeout_s"],
-        "template": {"metadata": {"labels": labels}, "spec": pod},
-    }
-    timeout = f"{3 * args['verify_timeout_s'] + 120}s"
-    return k8s.batch.v1.Job(
+    container = _script.container(
+        "verify",
+        plan.image.reference,
+        "python",
+        SCRIPT,
+        env=_k8s.env(_environment(pool, plan)),
+        terminationMessagePolicy="FallbackToLogsOnError",
+        resources={
+            "requests": {"cpu": "50m", "memory": "64Mi", **_k8s.disk(scratch.VERIFICATION.disk_mib)},
+            "limits": {"cpu": "500m", "memory": "256Mi"},
+        },
+        volumeMounts=[_script.MOUNT],
+    )
+    pod = _k8s.restricted_pod(account.metadata.name, plan.image, [container], [_script.volume(script)])
+    return _script.job(
         f"{name}-verify",
-        metadata=_k8s.job_metadata(metadata, f"verify-nodes-{name}"),
-        spec=spec,
-        opts=pulumi.ResourceOptions(
-            parent=parent,
-            depends_on=[*after, binding, policy],
-            custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
-        ),
+        here,
+        metadata,
+        # the one pod that talks to the API server
+        {**pod, "automountServiceAccountToken": True},
+        retries=2,
+        deadline_s=plan.deadline_s,
+        await_timeout_s=plan.await_timeout_s,
+        parent=parent,
+        after=[*after, binding, policy],
     )
 
 
-def _environment(name: str, args: Mapping[str, Any]) -> dict[str, str]:
+def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
     """What verify_nodes.py reads."""
-    memory = args["expected_gpu_memory_mib"]
-    labels = [f"{key}={value}" for key, value in sorted(args["node_selector"].items())]
-    rules = [f"{rule['key']}{SIGNS[rule['operator']]}{'|'.join(rule['values'])}" for rule in args["node_affinity"]]
+    memory = pool.expected_gpu_memory_mib
+    labels = [f"{key}={value}" for key, value in sorted(pool.node_selector.items())]
+    rules = [f"{key}{SIGNS[operator]}{'|'.join(values)}" for key, operator, values in pool.node_affinity]
     return {
-        "POOL_NAME": name,
+        "POOL_NAME": pool.name,
         "NODE_SELECTOR": ",".join([*labels, *rules]),
-        "EXPECTED_NODES": str(args["nodes"]),
-        "RESOURCE_NAME": args["resource_name"] or "",
-        "GPUS_PER_NODE": str(args["gpus_per_node"]),
+        "EXPECTED_NODES": str(pool.nodes),
+        "RESOURCE_NAME": pool.resource_name or "",
+        "GPUS_PER_NODE": str(pool.gpus_per_node),
         "EXPECTED_GPU_MEMORY_MIB": str(memory) if memory else "",
-        "TOLERATIONS": json.dumps([dict(item) for item in args["tolerations"]], sort_keys=True),
-        "CPUS": str(args["needed"].cpus),
-        "MEMORY_MIB": str(args["needed"].memory_mib),
-        "DISK_MIB": str(args["needed"].disk_mib),
-        "TIMEOUT_S": str(args["verify_timeout_s"]),
+        "TOLERATIONS": json.dumps([dict(item) for item in pool.tolerations], sort_keys=True),
+        "CPUS": str(pool.needed.cpus),
+        "MEMORY_MIB": str(pool.needed.memory_mib),
+        "DISK_MIB": str(pool.needed.disk_mib),
+        "TIMEOUT_S": str(plan.timeout_s),
     }

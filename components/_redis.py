@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from planning.plan import GATEWAY_REDIS, RedisPlan
+from planning.plan import GATEWAY_REDIS, BundledRedis
 from planning.server import scratch
 
 APP = "redis"
@@ -21,51 +21,39 @@ COMMAND = (
 def redis(
     name: str,
     namespace: pulumi.Input[str],
-    plan: RedisPlan,
+    plan: BundledRedis,
     password: dict[str, Any],
     clients: Mapping[str, str],
     opts: pulumi.ResourceOptions,
 ) -> list[pulumi.Resource]:
     """Declare Redis with its Service and network rule; returns what a client must wait for."""
-    assert plan.image is not None, "only called for a Redis of our own"
     match = _k8s.selector(APP, GATEWAY_REDIS)
     labels = _k8s.labels(APP, "limits", GATEWAY_REDIS)
     metadata: Any = {"namespace": namespace, "name": GATEWAY_REDIS, "labels": labels}
     account = k8s.core.v1.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
     port = {"tcpSocket": {"port": "redis"}}
+    container = {
+        "name": "redis",
+        "image": plan.image.reference,
+        "command": ["sh", "-c", COMMAND],
+        "env": [password],
+        "ports": [{"name": "redis", "containerPort": plan.port, "protocol": "TCP"}],
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "128Mi", **_k8s.disk(scratch.REDIS.disk_mib)},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": _k8s.DROP_ALL,
+        **_k8s.probes(plan.probes, port),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir
+    }
+    volumes = _k8s.scratch_volumes(scratch.REDIS)
+    pod = _k8s.restricted_pod(account.metadata.name, plan.image, [container], volumes)
     spec: Any = {
         "replicas": 1,
         "selector": {"matchLabels": match},
         "revisionHistoryLimit": 3,
         "strategy": {"type": "Recreate"},
-        "template": {
-            "metadata": {"labels": labels},
-            "spec": {
-                "serviceAccountName": account.metadata.name,
-                "automountServiceAccountToken": False,
-                "enableServiceLinks": False,
-                "affinity": _k8s.off_gpu_nodes(),
-                "securityContext": _k8s.pod_security(plan.image.uid, plan.image.gid),
-                "containers": [
-                    {
-                        "name": "redis",
-                        "image": plan.image.reference,
-                        "command": ["sh", "-c", COMMAND],
-                        "env": [password],
-                        "ports": [{"name": "redis", "containerPort": plan.port, "protocol": "TCP"}],
-                        "resources": {
-                            "requests": {"cpu": "100m", "memory": "128Mi", **_k8s.disk(scratch.REDIS.disk_mib)},
-                            "limits": {"memory": "256Mi"},
-                        },
-                        "securityContext": _k8s.DROP_ALL,
-                        "readinessProbe": {**port, "periodSeconds": 5},
-                        "livenessProbe": {**port, "periodSeconds": 20},
-                        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - an emptyDir
-                    }
-                ],
-                "volumes": _k8s.scratch_volumes(scratch.REDIS),
-            },
-        },
+        "template": {"metadata": {"labels": labels}, "spec": {**pod, "affinity": _k8s.off_gpu_nodes()}},
     }
     deployment = k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
     service = k8s.core.v1.Service(

@@ -5,7 +5,6 @@ holds names of environment variables only; every key comes from a Secret.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
@@ -13,38 +12,36 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from components import _exposure, _k8s
+from components import _contract, _exposure, _k8s
 from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
-from components._migration import AWAIT_TIMEOUT, migration
+from components._migration import migration
 from components._redis import redis
+from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
 from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.gateway.routing import PORT
 from planning.gateway.surface import surface_file
-from planning.plan import GatewayPlan
+from planning.plan import GATEWAY_REDIS, BundledRedis, ExistingRedis, GatewayPlan
+from planning.server.arguments import PORT as SERVER_PORT
 
 APP = "litellm"
-# What fits into an HTTP header; a key read from a file may end in a line break.
-STRONG_KEY = re.compile(r"sk-[!-~]{17,}")
 
 
 class LlmGatewayArgs(TypedDict):
-    """The gateway and what is behind it."""
+    """The gateway, and what is behind it."""
 
     namespace: pulumi.Input[str]
     """Namespace of the gateway."""
-    plan: GatewayPlan
+    gateway: GatewayPlan
     """Routes, limits, timeouts and sizes."""
     servers: Mapping[str, ServerRef]
     """Servers by name; every route names one of them."""
     server_pods: Mapping[str, str]
     """Labels of the pods of all servers, also of those that get no traffic, or no longer."""
-    server_port: int
-    """Port of the servers."""
+    keys: Keys
+    """What its own keys are derived from, or the Secret that has them."""
     after: NotRequired[Sequence[pulumi.Resource]]
     """What must serve before it gets traffic: canaries."""
-    master_key: NotRequired[pulumi.Output[str] | None]
-    """Secret master key; None when the plan names an existing Secret."""
 
 
 class LlmGateway(pulumi.ComponentResource):
@@ -55,15 +52,16 @@ class LlmGateway(pulumi.ComponentResource):
     metrics_selector: pulumi.Output[Mapping[str, str]]
 
     def __init__(self, name: str, args: LlmGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        _contract.check("LlmGateway", name, args, LlmGatewayArgs)
         super().__init__("llm-stack:index:LlmGateway", name, None, opts)
-        plan, child = args["plan"], pulumi.ResourceOptions(parent=self)
+        plan, child = args["gateway"], pulumi.ResourceOptions(parent=self)
         match = _k8s.selector(APP, plan.name)
         labels = _k8s.labels(APP, "gateway", plan.name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
         named: Any = {**metadata, "name": plan.name}
-        keys = self._keys(name, args, metadata)
-        after: list[pulumi.Resource] = [*args.get("after", [])]
-        if plan.redis and plan.redis.image:
+        keys = _keys(f"{name}-keys", plan, args["keys"], metadata, child)
+        after: list[pulumi.Resource] = [*args.get("after", ())]
+        if isinstance(plan.redis, BundledRedis):
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after += redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child)
         for role, spec in _network(args, match).items():
@@ -86,10 +84,12 @@ class LlmGateway(pulumi.ComponentResource):
             data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **beside},
             opts=child,
         )
-        proxy = container(args["plan"], args["servers"], keys)
+        proxy = container(plan, args["servers"], keys)
         pod = pod_spec(plan, proxy, account.metadata.name, config.metadata.name, match)
         if plan.database:
-            after.append(migration(f"{name}-migrate", args["namespace"], plan, account.metadata.name, self))
+            after.append(
+                migration(f"{name}-migrate", args["namespace"], plan, plan.database, account.metadata.name, self)
+            )
         deployment_spec: Any = {
             "replicas": plan.replicas,
             "selector": {"matchLabels": match},
@@ -97,6 +97,7 @@ class LlmGateway(pulumi.ComponentResource):
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod},
         }
+        timeout = f"{plan.await_timeout_s}s"
         k8s.apps.v1.Deployment(
             name,
             metadata=named,
@@ -104,7 +105,7 @@ class LlmGateway(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=after,
-                custom_timeouts=pulumi.CustomTimeouts(create=AWAIT_TIMEOUT, update=AWAIT_TIMEOUT),
+                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
             ),
         )
         service = k8s.core.v1.Service(
@@ -127,34 +128,16 @@ class LlmGateway(pulumi.ComponentResource):
             {"endpoint": self.endpoint, "admin_url": self.admin_url, "metrics_selector": self.metrics_selector}
         )
 
-    def _keys(self, name: str, args: LlmGatewayArgs, metadata: Any) -> pulumi.Input[str]:
-        """Name of the Secret with the gateway's own keys: one that exists, or ours."""
-        if args["plan"].existing_secret:
-            return args["plan"].existing_secret
-        master = args.get("master_key")
-        assert master is not None, "settings demand one of the two"
-        redis_key = {REDIS_ENTRY: _k8s.derived_key(master, "redis")} if args["plan"].redis else {}
-        secret = k8s.core.v1.Secret(
-            f"{name}-keys",
-            metadata=metadata,
-            string_data={
-                MASTER_ENTRY: pulumi.Output.secret(master.apply(_strong)),
-                **redis_key,
-                SALT_ENTRY: _k8s.derived_key(master, "salt"),
-            },
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return secret.metadata.name
 
-
-def _strong(key: str) -> str:
-    """Refuses a master key that LiteLLM would refuse, or no client could send, before anything is deployed."""
-    if not STRONG_KEY.fullmatch(key):
-        raise pulumi.RunError(
-            "gatewayMasterKey: must start with sk- and have at least 20 characters, all of them visible ASCII; run: "
-            'pulumi config set --secret gatewayMasterKey "sk-$(openssl rand -hex 24)"'
-        )
-    return key
+def _keys(name: str, plan: GatewayPlan, keys: Keys, metadata: Any, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+    """Name of the Secret with the gateway's own keys: one that exists, or ours."""
+    match keys:
+        case ExistingSecret(name=existing):
+            return existing
+        case MasterKey() as master:
+            redis_key = {REDIS_ENTRY: master.derived("redis")} if plan.redis else {}
+            entries = {MASTER_ENTRY: master.strong, **redis_key, SALT_ENTRY: master.derived("salt")}
+            return own_secret(name, metadata, entries, opts)
 
 
 def _outside(plan: GatewayPlan) -> dict[str, Any]:
@@ -172,15 +155,18 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
     End of the name → spec, one for each destination, because rules add up: what only the former configuration needs is
     an object that goes last, after the last pod of that configuration, and no update takes anything from a running pod.
     """
-    plan = args["plan"]
-    servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(args["server_port"])}
+    plan = args["gateway"]
+    servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(SERVER_PORT)}
     policies = {"": _k8s.network_policy(match, ingress=[{"ports": _k8s.tcp(PORT)}], egress=[servers])}
     elsewhere = {plan.database.port: plan.database.egress} if plan.database else {}
-    if plan.redis and plan.redis.image:
-        to_redis = {"to": [_k8s.pods(_k8s.selector("redis", "litellm-redis"))], "ports": _k8s.tcp(plan.redis.port)}
-        policies["-to-redis"] = _k8s.network_policy(match, egress=[to_redis])
-    elif plan.redis:
-        elsewhere[plan.redis.port] = elsewhere.get(plan.redis.port, ()) + plan.redis.egress
+    match plan.redis:
+        case BundledRedis(port=port):
+            to_redis = {"to": [_k8s.pods(_k8s.selector("redis", GATEWAY_REDIS))], "ports": _k8s.tcp(port)}
+            policies["-to-redis"] = _k8s.network_policy(match, egress=[to_redis])
+        case ExistingRedis(port=port, egress=rules):
+            elsewhere[port] = (*elsewhere.get(port, ()), *rules)
+        case None:
+            pass
     for port, rules in sorted(elsewhere.items()):
         policies[f"-to-{port}"] = _k8s.network_policy(match, egress=_k8s.egress(dict.fromkeys(rules)))
     return policies

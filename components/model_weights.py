@@ -4,82 +4,35 @@ Owns what is on the claims. They outlive `pulumi destroy`, renames and failed up
 With an existing claim it declares nothing and only hands on where the checkpoints are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s
-from components.pod_scripts import source
-from planning.plan import EgressRule
+from components import _contract, _k8s, _script
+from components.keys import own_secret
+from planning.plan import CheckpointPlan, ExistingClaim, Fetch, SharedClaims, WeightsPlan
 from planning.server import scratch
 
 APP = "model-weights"
+SCRIPT = "fetch_weights"
+TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 # Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence (preview/prerequisites.py).
 GATED = {"llm-stack.io/gated": "true"}
-
-
-class CheckpointArgs(TypedDict):
-    """One checkpoint to fetch."""
-
-    name: str
-    """Short unique name."""
-    model: str
-    """Repository id on the hub."""
-    revision: str
-    """Commit, or the branch when nobody has pinned one."""
-    directory: str
-    """Where it is published, below the mount path."""
-    claim_name: str
-    """Name of its claim."""
-    claim_gib: int
-    """Size of its claim, GiB."""
-    least_bytes: int
-    """Fewer safetensors bytes than this are refused as incomplete."""
-    await_timeout_s: int
-    """How long the Job may take."""
-    gated: bool
-    """Whether the hub gives it only to accounts that accepted its licence."""
+# Exit 2 is a refusal that no retry can help.
+REFUSED = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]}
 
 
 class ModelWeightsArgs(TypedDict):
-    """The claims and what is put on them."""
+    """The weights of a stack, and what is around them."""
 
     namespace: pulumi.Input[str]
     """Namespace of claims and Jobs."""
-    existing_claim: NotRequired[str | None]
-    """A claim that holds all checkpoints already: nothing is declared, and nothing below is read but the mount path."""
-    storage_class: str | None
-    """Storage class that offers ReadWriteMany."""
-    mount_path: str
-    """Where pods mount a claim."""
-    hub_kind: str
-    """huggingface or modelscope."""
-    hub_endpoint: str | None
-    """Mirror of the hub; None: the hub itself."""
-    egress: Sequence[EgressRule]
-    """Where the Jobs may connect to: the hub or its mirror."""
+    weights: WeightsPlan
+    """Where the checkpoints are, or how they get there."""
     token: NotRequired[pulumi.Output[str] | None]
-    """Secret hub token."""
-    token_secret: NotRequired[str | None]
-    """Existing Secret with the key `token`."""
-    image: str
-    """Image of the Jobs; it has the hub's client."""
-    uid: int
-    """Numeric user of the Jobs."""
-    gid: int
-    """Numeric group of the Jobs; owns the files."""
-    token_variable: str
-    """Environment variable in which the hub's client finds its token."""
-    client_env: Mapping[str, str]
-    """What else the client is told by its environment."""
-    memory_gib: int
-    """Memory a Job asks for, GiB."""
-    memory_limit_gib: int
-    """Memory a Job may use, GiB."""
-    checkpoints: Sequence[CheckpointArgs]
-    """What to fetch."""
+    """Secret token of the hub, where the plan names no Secret with one."""
 
 
 class ModelWeights(pulumi.ComponentResource):
@@ -90,170 +43,126 @@ class ModelWeights(pulumi.ComponentResource):
     ready: pulumi.Output[bool]
 
     def __init__(self, name: str, args: ModelWeightsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        _contract.check("ModelWeights", name, args, ModelWeightsArgs)
         super().__init__("llm-stack:index:ModelWeights", name, None, opts)
+        weights = args["weights"]
         self.claims: dict[str, pulumi.Output[str]] = {}
         """Published directory → the claim it is on."""
-        self.jobs: dict[str, pulumi.Resource] = {}
+        self.jobs: dict[str, k8s.batch.v1.Job] = {}
         """Published directory → the Job that publishes it, to depend on; empty with an existing claim."""
-        existing = args.get("existing_claim")
-        if existing:
-            self.claims = {item["directory"]: pulumi.Output.from_input(existing) for item in args["checkpoints"]}
-            published: list[pulumi.Output[Any]] = []
-        else:
-            published = self._publish(name, args)
+        match weights.source:
+            case ExistingClaim(name=existing):
+                self.claims = {item.directory: pulumi.Output.from_input(existing) for item in weights.checkpoints}
+            case SharedClaims() as source:
+                self._publish(name, args, source)
         self.claim_names = pulumi.Output.all(**self.claims)
-        self.mount_path = pulumi.Output.from_input(args["mount_path"])
-        self.ready = pulumi.Output.all(*published).apply(lambda _: True)
+        self.mount_path = pulumi.Output.from_input(weights.mount_path)
+        self.ready = pulumi.Output.all(*(job.status for job in self.jobs.values())).apply(lambda _: True)
         self.register_outputs({"claim_names": self.claim_names, "mount_path": self.mount_path, "ready": self.ready})
 
-    def _publish(self, name: str, args: ModelWeightsArgs) -> list[pulumi.Output[Any]]:
-        """Declares claims and Jobs with all they need; returns what is known once each Job is done."""
+    def _publish(self, name: str, args: ModelWeightsArgs, source: SharedClaims) -> None:
+        """Declares claims and Jobs with all they need."""
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
         account = k8s.core.v1.ServiceAccount(
             name, metadata=_k8s.named(metadata, APP), automount_service_account_token=False, opts=child
         )
-        script = k8s.core.v1.ConfigMap(
-            f"{name}-fetch",
-            metadata=_k8s.named(metadata, f"{APP}-fetch"),
-            # another script replaces the Jobs that mount it
-            immutable=True,
-            data={"fetch_weights.py": source("fetch_weights")},
-            opts=child,
-        )
+        script = _script.config_map(f"{name}-fetch", _k8s.named(metadata, f"{APP}-fetch"), SCRIPT, child)
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-fetch",
             metadata=_k8s.named(metadata, f"{APP}-fetch"),
-            spec=_k8s.network_policy(_k8s.selector(APP, name), egress=_k8s.egress(args["egress"])),  # pyright: ignore[reportArgumentType]
+            spec=_k8s.network_policy(_k8s.selector(APP, name), egress=_k8s.egress(source.egress)),  # pyright: ignore[reportArgumentType]
             opts=child,
         )
-        token = self._token(name, args, metadata)
-        published: list[pulumi.Output[Any]] = []
-        for checkpoint in args["checkpoints"]:
-            claim = self._claim(name, args, checkpoint, labels)
-            mounts = {"claim": claim, "account": account.metadata.name, "script": script.metadata.name}
-            job = self._fetch(name, args, checkpoint, mounts, token, [policy])
-            self.claims[checkpoint["directory"]], self.jobs[checkpoint["directory"]] = claim, job
-            published.append(job.status)
-        return published
-
-    def _claim(
-        self, name: str, args: ModelWeightsArgs, checkpoint: CheckpointArgs, labels: Mapping[str, str]
-    ) -> pulumi.Output[str]:
-        """The claim of one checkpoint: kept on destroy, and taken over by the next `up`."""
-        metadata = {"namespace": args["namespace"], "name": checkpoint["claim_name"], "labels": labels}
-        claim = k8s.core.v1.PersistentVolumeClaim(
-            f"{name}-{checkpoint['name']}",
-            # a claim may wait for its first pod, so waiting for it here could wait for ever; the Job is the gate
-            metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
-            spec={
-                "access_modes": ["ReadWriteMany"],
-                "storage_class_name": args["storage_class"],
-                "resources": {"requests": {"storage": f"{checkpoint['claim_gib']}Gi"}},
-            },
-            opts=pulumi.ResourceOptions(parent=self, retain_on_delete=True),
-        )
-        return claim.metadata.name
-
-    def _token(self, name: str, args: ModelWeightsArgs, metadata: Any) -> dict[str, Any] | None:
-        """The hub token as an environment variable, from our Secret or from one that exists."""
-        variable, token, existing = args["token_variable"], args.get("token"), args.get("token_secret")
-        if existing:
-            return _k8s.secret_env(variable, existing, "token")
-        if token is None:
-            return None
-        secret = k8s.core.v1.Secret(
-            f"{name}-hub",
-            # a Job that a killed engine has started names it, and what a Job names cannot change
-            metadata=_k8s.named(metadata, f"{APP}-hub"),
-            string_data={"token": token},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return _k8s.secret_env(variable, secret.metadata.name, "token")
-
-    def _fetch(
-        self,
-        name: str,
-        args: ModelWeightsArgs,
-        checkpoint: CheckpointArgs,
-        mounts: dict[str, pulumi.Output[str]],
-        token: dict[str, Any] | None,
-        after: list[pulumi.Resource],
-    ) -> k8s.batch.v1.Job:
-        """Safe to run again at any time: published weights are left alone, staged ones are continued."""
-        labels = _k8s.labels(APP, "weights", name)
-        environment = {
-            "EXPECTED_BYTES": str(checkpoint["least_bytes"]),
-            "HF_HOME": "/tmp/huggingface",  # noqa: S108 - an emptyDir of this pod
-            "HOME": "/tmp",  # noqa: S108 - an emptyDir of this pod
-            "HUB_KIND": args["hub_kind"],
-            "MODEL_REPO": checkpoint["model"],
-            "MODEL_REVISION": checkpoint["revision"],
-            "TARGET_DIR": checkpoint["directory"],
-            **args["client_env"],
-        }
-        if args["hub_endpoint"]:
-            variable = "HF_ENDPOINT" if args["hub_kind"] == "huggingface" else "MODELSCOPE_ENDPOINT"
-            environment[variable] = args["hub_endpoint"]
-        pod: Any = {
-            "serviceAccountName": mounts["account"],
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "affinity": _k8s.off_gpu_nodes(),
-            "restartPolicy": "Never",
-            "securityContext": _k8s.pod_security(args["uid"], args["gid"]),
-            "containers": [
-                {
-                    "name": "fetch",
-                    "image": args["image"],
-                    "command": ["python3", "/scripts/fetch_weights.py"],
-                    "env": [*_k8s.env(environment), *([token] if token else [])],
-                    "securityContext": _k8s.DROP_ALL,
-                    "terminationMessagePolicy": "FallbackToLogsOnError",
-                    "resources": {
-                        "requests": {
-                            "cpu": "2",
-                            "memory": f"{args['memory_gib']}Gi",
-                            **_k8s.disk(scratch.DOWNLOAD.disk_mib),
-                        },
-                        "limits": {"memory": f"{args['memory_limit_gib']}Gi"},
-                    },
-                    "volumeMounts": [
-                        {"name": "models", "mountPath": args["mount_path"]},
-                        {"name": "scripts", "mountPath": "/scripts", "readOnly": True},
-                        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of this pod
-                    ],
-                }
-            ],
-            "volumes": [
-                {"name": "models", "persistentVolumeClaim": {"claimName": mounts["claim"]}},
-                {"name": "scripts", "configMap": {"name": mounts["script"]}},
-                *_k8s.scratch_volumes(scratch.DOWNLOAD),
-            ],
-        }
-        spec: Any = {
-            "backoffLimit": 4,
-            "activeDeadlineSeconds": checkpoint["await_timeout_s"],
-            # exit 2 is a refusal that no retry can help
-            "podFailurePolicy": {
-                "rules": [
-                    {"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}
-                ]
-            },
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        }
-        timeout = f"{checkpoint['await_timeout_s'] + 120}s"
-        job = _k8s.job_metadata({"namespace": args["namespace"], "labels": labels}, checkpoint["claim_name"])
-        if checkpoint["gated"]:
-            job = _k8s.annotated(job, {**job["annotations"], **GATED})
-        return k8s.batch.v1.Job(
-            f"{name}-{checkpoint['name']}",
-            metadata=job,
-            spec=spec,
-            opts=pulumi.ResourceOptions(
+        token = _token(f"{name}-hub", source, args.get("token"), metadata, child)
+        for checkpoint in args["weights"].checkpoints:
+            assert checkpoint.fetch is not None, "claims of our own are filled"
+            claim = _claim(f"{name}-{checkpoint.name}", source, checkpoint, checkpoint.fetch, metadata, self)
+            pod = _k8s.restricted_pod(
+                account.metadata.name,
+                source.image,
+                [_fetch(args["weights"].mount_path, source, checkpoint, checkpoint.fetch, token)],
+                [
+                    {"name": "models", "persistentVolumeClaim": {"claimName": claim}},
+                    _script.volume(script),
+                    *_k8s.scratch_volumes(scratch.DOWNLOAD),
+                ],
+            )
+            self.claims[checkpoint.directory] = claim
+            self.jobs[checkpoint.directory] = _script.job(
+                f"{name}-{checkpoint.name}",
+                checkpoint.claim_name,
+                _k8s.annotated(metadata, GATED if checkpoint.fetch.gated else {}),
+                pod,
+                retries=4,
+                deadline_s=checkpoint.fetch.deadline_s,
+                await_timeout_s=checkpoint.fetch.await_timeout_s,
                 parent=self,
-                depends_on=after,
-                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
-            ),
-        )
+                after=[policy],
+                podFailurePolicy=REFUSED,
+            )
+
+
+def _claim(
+    label: str, source: SharedClaims, checkpoint: CheckpointPlan, fetch: Fetch, metadata: Any, parent: pulumi.Resource
+) -> pulumi.Output[str]:
+    """The claim of one checkpoint: kept on destroy, and taken over by the next `up`."""
+    claim = k8s.core.v1.PersistentVolumeClaim(
+        label,
+        # a claim may wait for its first pod, so waiting for it here could wait for ever; the Job is the gate
+        metadata=_k8s.annotated(_k8s.named(metadata, checkpoint.claim_name), _k8s.SKIP_AWAIT),
+        spec={
+            "access_modes": ["ReadWriteMany"],
+            "storage_class_name": source.storage_class,
+            "resources": {"requests": {"storage": f"{fetch.claim_gib}Gi"}},
+        },
+        opts=pulumi.ResourceOptions(parent=parent, retain_on_delete=True),
+    )
+    return claim.metadata.name
+
+
+def _token(
+    label: str, source: SharedClaims, token: pulumi.Output[str] | None, metadata: Any, opts: pulumi.ResourceOptions
+) -> list[dict[str, Any]]:
+    """The hub token as an environment variable, from our Secret or from one that exists; none without either."""
+    if source.token_secret:
+        return [_k8s.secret_env(source.token_variable, source.token_secret, "token")]
+    if token is None:
+        return []
+    # a Job that a killed engine has started names it, and what a Job names cannot change
+    secret = own_secret(label, _k8s.named(metadata, f"{APP}-hub"), {"token": token}, opts)
+    return [_k8s.secret_env(source.token_variable, secret, "token")]
+
+
+def _fetch(
+    mount_path: str, source: SharedClaims, checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Safe to run again at any time: published weights are left alone, staged ones are continued."""
+    environment = {
+        "EXPECTED_BYTES": str(fetch.least_bytes),
+        "HF_HOME": f"{TMP}/huggingface",
+        "HOME": TMP,
+        "HUB_KIND": source.hub_kind,
+        "MODEL_REPO": checkpoint.model,
+        "MODEL_REVISION": checkpoint.revision,
+        "TARGET_DIR": checkpoint.directory,
+        **source.environment,
+    }
+    return _script.container(
+        "fetch",
+        source.image.reference,
+        "python3",
+        SCRIPT,
+        env=[*_k8s.env(environment), *token],
+        terminationMessagePolicy="FallbackToLogsOnError",
+        resources={
+            "requests": {"cpu": "2", "memory": f"{source.memory_gib}Gi", **_k8s.disk(scratch.DOWNLOAD.disk_mib)},
+            "limits": {"memory": f"{source.memory_limit_gib}Gi"},
+        },
+        volumeMounts=[
+            {"name": "models", "mountPath": mount_path},
+            _script.MOUNT,
+            {"name": "tmp", "mountPath": TMP},
+        ],
+    )

@@ -11,53 +11,25 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from components import _k8s
+from components import _contract, _k8s
+from planning.gateway.routing import METRICS_PORT
+from planning.plan import ObservabilityPlan, Rule
+from planning.server.arguments import PORT
 
 APP = "observability"
 
 
-class AlertArgs(TypedDict):
-    """One alert."""
-
-    alert: str
-    """Name; also its section in the runbook."""
-    expr: str
-    """PromQL."""
-    for_s: int
-    """How long it must hold, seconds."""
-    labels: Mapping[str, str]
-    """Labels, severity among them."""
-    summary: str
-    """One line."""
-    description: str
-    """What is wrong, with values."""
-
-
 class ObservabilityArgs(TypedDict):
-    """What to watch."""
+    """What is watched, and by whom."""
 
     namespace: pulumi.Input[str]
     """Namespace of what is watched; the objects are put there too."""
-    release: str
-    """Release label the Prometheus selects by."""
-    scrape_interval_s: int
-    """Seconds between two scrapes."""
-    runbook_url: str
-    """Page the alerts link to."""
+    observability: ObservabilityPlan
+    """Monitors, alerts and dashboards."""
     servers: pulumi.Input[Mapping[str, str]]
     """Labels of all server pods."""
     gateway: pulumi.Input[Mapping[str, str]]
     """Labels of the gateway pods."""
-    reader: str
-    """Namespace whose pods may read metrics."""
-    ports: Sequence[int]
-    """Ports with metrics."""
-    alerts: Sequence[AlertArgs]
-    """Alert rules."""
-    dashboard: Mapping[str, Any]
-    """Grafana dashboard."""
-    adapter_rules: Sequence[Mapping[str, Any]]
-    """Rules of prometheus-adapter; empty: it is not used."""
     after: NotRequired[Sequence[pulumi.Resource]]
     """What must exist first: the release that brings the CRDs."""
 
@@ -69,24 +41,25 @@ class Observability(pulumi.ComponentResource):
     alert_names: pulumi.Output[Sequence[str]]
 
     def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        _contract.check("Observability", name, args, ObservabilityArgs)
         super().__init__("llm-stack:index:Observability", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self, depends_on=list(args.get("after", [])))
-        labels = {**_k8s.labels(APP, "monitoring", name), "release": args["release"]}
+        plan, child = args["observability"], pulumi.ResourceOptions(parent=self, depends_on=list(args.get("after", ())))
+        labels = {**_k8s.labels(APP, "monitoring", name), "release": plan.release}
 
         def metadata(object_name: str, **extra: str) -> Any:
             return {"namespace": args["namespace"], "name": object_name, "labels": {**labels, **extra}}
 
         # named after who reads, so that another Prometheus is let in before the former one is shut out
         k8s.networking.v1.NetworkPolicy(
-            f"{name}-from-{args['reader']}",
-            metadata=metadata(f"metrics-from-{args['reader']}"),
+            f"{name}-from-{plan.namespace}",
+            metadata=metadata(f"metrics-from-{plan.namespace}"),
             spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
                 {"app.kubernetes.io/part-of": _k8s.PART_OF},
-                ingress=[{"from": [_k8s.namespace_pods(args["reader"])], "ports": _k8s.tcp(*args["ports"])}],
+                ingress=[{"from": [_k8s.namespace_pods(plan.namespace)], "ports": _k8s.tcp(PORT, METRICS_PORT)}],
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        endpoint = {"interval": f"{args['scrape_interval_s']}s"}
+        endpoint = {"interval": f"{plan.scrape_interval_s}s"}
         for monitored, match, port, path in (
             ("vllm", args["servers"], "http", "/metrics"),
             ("litellm", args["gateway"], "metrics", "/metrics/"),
@@ -109,39 +82,37 @@ class Observability(pulumi.ComponentResource):
             kind="PrometheusRule",
             metadata=metadata("llm-serving"),
             spec={
-                "groups": [
-                    {"name": "llm-serving", "rules": [_rule(alert, args["runbook_url"]) for alert in args["alerts"]]}
-                ]
+                "groups": [{"name": "llm-serving", "rules": [_rule(alert, plan.runbook_url) for alert in plan.alerts]}]
             },
             opts=child,
         )
         k8s.core.v1.ConfigMap(
             f"{name}-dashboard",
             metadata=metadata("llm-serving-dashboard", grafana_dashboard="1"),
-            data={"llm-serving.json": json.dumps(args["dashboard"], indent=1, sort_keys=True)},
+            data={"llm-serving.json": json.dumps(plan.dashboard, indent=1, sort_keys=True)},
             opts=child,
         )
-        if args["adapter_rules"]:
+        if plan.adapter_rules:
             k8s.core.v1.ConfigMap(
                 f"{name}-adapter",
                 metadata=metadata("prometheus-adapter-rules"),
-                data={"config.yaml": yaml.safe_dump({"rules": [dict(rule) for rule in args["adapter_rules"]]})},
+                data={"config.yaml": yaml.safe_dump({"rules": [dict(rule) for rule in plan.adapter_rules]})},
                 opts=child,
             )
-        self.dashboards = pulumi.Output.from_input([str(args["dashboard"]["title"])])
-        self.alert_names = pulumi.Output.from_input(list(dict.fromkeys(alert["alert"] for alert in args["alerts"])))
+        self.dashboards = pulumi.Output.from_input([str(plan.dashboard["title"])])
+        self.alert_names = pulumi.Output.from_input(list(dict.fromkeys(alert.alert for alert in plan.alerts)))
         self.register_outputs({"dashboards": self.dashboards, "alert_names": self.alert_names})
 
 
-def _rule(alert: AlertArgs, runbook_url: str) -> dict[str, Any]:
+def _rule(alert: Rule, runbook_url: str) -> dict[str, Any]:
     return {
-        "alert": alert["alert"],
-        "expr": alert["expr"],
-        "for": f"{alert['for_s']}s",
-        "labels": dict(alert["labels"]),
+        "alert": alert.alert,
+        "expr": alert.expr,
+        "for": f"{alert.for_s}s",
+        "labels": dict(alert.labels),
         "annotations": {
-            "summary": alert["summary"],
-            "description": alert["description"],
-            "runbook_url": f"{runbook_url}#{alert['alert'].lower()}",
+            "summary": alert.summary,
+            "description": alert.description,
+            "runbook_url": f"{runbook_url}#{alert.alert.lower()}",
         },
     }

@@ -10,66 +10,34 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s, _scaling
+from components import _contract, _k8s, _scaling, _script
 from components._leader_worker_set import leader_worker_set
-from components._vllm_pod import APP, PodArgs, ScriptRef, pod_spec
+from components._vllm_pod import APP, SCRIPT, pod_spec
+from components.keys import ExistingSecret, Keys, MasterKey, own_secret
+from planning.plan import PoolPlan, ServerPlan, WeightsPlan
 from planning.server.arguments import PORT
+from planning.server.servers import server_name
 
 KEY_ENTRY = "api-key"
 
 
-class ScalingArgs(TypedDict):
-    """How replicas are added and removed."""
+class VllmServerArgs(TypedDict):
+    """One server, and what is around it."""
 
-    driver: str
-    """keda or hpa."""
-    min_replicas: int
-    """Fewest replicas; 0: scales to zero."""
-    max_replicas: int
-    """Most replicas."""
-    signals: Sequence[Mapping[str, Any]]
-    """What is looked at: name, query, threshold, quantity, pod_metric."""
-    wake_query: str | None
-    """PromQL that is above 0 while a server at zero is wanted."""
-    floor: Mapping[str, Any] | None
-    """Hours (timezone, start, end as cron) in which `replicas` run at least."""
-    scale_up_after_s: int
-    """How long the queue must stand."""
-    scale_up_period_s: int
-    """At most one more replica in this time."""
-    scale_down_after_s: int
-    """How long it must be quiet."""
-    cooldown_s: int
-    """How long it must be quiet before the last replica goes."""
-    prometheus_url: str
-    """Prometheus the queries are asked of."""
-
-
-class VllmServerArgs(PodArgs):
-    """One server: its pod, and how it is replicated, reached and updated."""
-
-    canary: bool
-    """Whether it is the twin of another server of the same public name."""
-    replaces: str | None
-    """Name of the server that has to go first; None: none has."""
-    replicas: int
-    """Replicas, or what a new server starts with when it is autoscaled."""
-    max_surge: int | str
-    """Pods above the wanted number during an update."""
-    max_unavailable: int | str
-    """Pods below the wanted number during an update."""
-    progress_deadline_s: int
-    """How long a new pod may take to be ready."""
-    await_timeout_s: int
-    """How long the engine waits for it."""
-    scaling: ScalingArgs | None
-    """Autoscaling; None: a fixed number of replicas."""
-    clients: Sequence[Mapping[str, Any]]
-    """Network peers that may connect."""
-    master_key: NotRequired[pulumi.Output[str] | None]
-    """Secret master key the server's own key is derived from."""
-    existing_secret: NotRequired[str | None]
-    """Existing Secret with the entry `vllm-<model>` instead."""
+    namespace: pulumi.Input[str]
+    """Namespace of the server."""
+    server: ServerPlan
+    """Its pods, and how they are replicated, reached and updated."""
+    pool: PoolPlan
+    """Where its pods run."""
+    weights: WeightsPlan
+    """How its pods find their weights."""
+    claim: pulumi.Input[str]
+    """The claim its checkpoint is on."""
+    keys: Keys
+    """What its own key is derived from, or the Secret with the entry `vllm-<model>`."""
+    clients: NotRequired[Sequence[Mapping[str, Any]]]
+    """Network peers that may connect; without it nobody may."""
     after: NotRequired[Sequence[pulumi.Resource]]
     """What must exist first: nodes, weights, the autoscaler's operator."""
 
@@ -82,36 +50,40 @@ class VllmServer(pulumi.ComponentResource):
     metrics_selector: pulumi.Output[Mapping[str, str]]
 
     def __init__(self, name: str, args: VllmServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        _contract.check("VllmServer", name, args, VllmServerArgs)
+        server = args["server"]
         # known under its name to the engine, that server's objects become this one's, and go as the options below say
-        former = [pulumi.Alias(name=args["replaces"])] if args["replaces"] else None
+        former = [pulumi.Alias(name=server.replaces)] if server.replaces else None
         aliased = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=former))
         super().__init__("llm-stack:index:VllmServer", name, None, aliased)
         child = pulumi.ResourceOptions(parent=self)
-        role = {"llm-stack.io/track": "canary" if args["canary"] else "stable"}
-        labels = _k8s.labels(APP, "server", name, **{_k8s.MODEL_LABEL: args["model_name"]}, **role)
-        match = _k8s.selector(APP, name)
+        role = {"llm-stack.io/track": "canary" if server.canary else "stable"}
+        labels = _k8s.labels(APP, "server", server.name, **{_k8s.MODEL_LABEL: server.model_name}, **role)
+        match = _k8s.selector(APP, server.name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
-        named: Any = {**metadata, "name": name}
+        named: Any = _k8s.named(metadata, server.name)
         account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
-        key_secret, key_entry = self._key(name, args, metadata)
-        script = ScriptRef(name, metadata, child)
+        key_secret, key_entry = _key(f"{name}-key", server, args["keys"], metadata, child)
+        script = _script.config_map(f"{name}-prewarm", metadata, SCRIPT, child)
         policy = k8s.networking.v1.NetworkPolicy(
             name,
             metadata=named,
-            spec=_network(name, args, match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+            spec=_network(server, args.get("clients", ()), match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
             opts=child,
         )
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
-            spec=_k8s.service_spec(_service_selector(name, args, match), "http", PORT),
+            spec=_k8s.service_spec(_service_selector(server, match), "http", PORT),
             opts=child,
         )
         key = _k8s.secret_env("VLLM_API_KEY", key_secret, key_entry)
-        pod = pod_spec(args, account.metadata.name, script.config_map, key, match)
+        mounts = {"account": account.metadata.name, "script": script, "claim": args["claim"]}
+        pod = pod_spec(server, args["pool"], args["weights"], mounts, key)
+        template: Any = {"metadata": {"labels": labels, "annotations": UNDISTURBED}, "spec": pod}
         # what leads to the pods is there before them, and goes after them
-        after = [*args.get("after", []), policy, service]
-        self.workload = self._workload(name, args, named, labels, match, pod, after)
+        after = [*args.get("after", ()), policy, service]
+        self.workload = _workload(name, server, named, template, self, after)
         """What serves, to depend on."""
         k8s.policy.v1.PodDisruptionBudget(
             name,
@@ -119,12 +91,11 @@ class VllmServer(pulumi.ComponentResource):
             spec=_k8s.disruption_spec(match),
             opts=child,
         )
-        if args["scaling"]:
-            target = _scaling.Target(name, "LeaderWorkerSet" if args["nodes_per_replica"] > 1 else "Deployment")
-            scales = pulumi.ResourceOptions(parent=self, depends_on=[*args.get("after", []), self.workload])
-            _scaling.autoscaler(target, named, args["scaling"], scales)
+        if server.scaling:
+            scales = pulumi.ResourceOptions(parent=self, depends_on=[*args.get("after", ()), self.workload])
+            _scaling.autoscaler(name, named, server, server.scaling, scales)
         self.url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
-        self.model_name = pulumi.Output.from_input(args["model_name"])
+        self.model_name = pulumi.Output.from_input(server.model_name)
         self.metrics_selector = pulumi.Output.from_input(match)
         self.key_secret = pulumi.Output.from_input(key_secret)
         """Name of the Secret that holds the server's key."""
@@ -134,56 +105,49 @@ class VllmServer(pulumi.ComponentResource):
             {"url": self.url, "model_name": self.model_name, "metrics_selector": self.metrics_selector}
         )
 
-    def _key(self, name: str, args: VllmServerArgs, metadata: Any) -> tuple[pulumi.Input[str], str]:
-        """(Secret, entry) of the key the gateway uses; a canary shares its model's."""
-        purpose = f"vllm-{args['model_name']}"
-        existing, master = args.get("existing_secret"), args.get("master_key")
-        if existing:
-            return existing, purpose
-        assert master is not None, "settings demand one of the two"
-        secret = k8s.core.v1.Secret(
-            f"{name}-key",
-            metadata=metadata,
-            string_data={KEY_ENTRY: _k8s.derived_key(master, purpose)},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        return secret.metadata.name, KEY_ENTRY
 
-    def _workload(
-        self,
-        name: str,
-        args: VllmServerArgs,
-        metadata: Any,
-        labels: dict[str, str],
-        match: dict[str, str],
-        pod: dict[str, Any],
-        after: Sequence[pulumi.Resource],
-    ) -> pulumi.Resource:
-        timeout = f"{args['await_timeout_s']}s"
-        opts = pulumi.ResourceOptions(
-            parent=self,
-            depends_on=after,
-            custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
-            # its GPUs are needed: otherwise the new server would wait for them, and the engine for the new server
-            delete_before_replace=True if args["replaces"] else None,
-            # the autoscaler owns the number of replicas from the moment the server exists
-            ignore_changes=["spec.replicas"] if args["scaling"] else None,
-        )
-        template: Any = {"metadata": {"labels": labels, "annotations": UNDISTURBED}, "spec": pod}
-        if args["nodes_per_replica"] > 1:
-            return leader_worker_set(name, args, metadata, template, opts)
-        spec: Any = {
-            "replicas": args["replicas"],
-            "selector": {"matchLabels": match},
-            "progressDeadlineSeconds": args["progress_deadline_s"],
-            "revisionHistoryLimit": 3,
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": args["max_surge"], "maxUnavailable": args["max_unavailable"]},
-            },
-            "template": template,
-        }
-        return k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
+def _key(
+    name: str, server: ServerPlan, keys: Keys, metadata: Any, opts: pulumi.ResourceOptions
+) -> tuple[pulumi.Input[str], str]:
+    """(Secret, entry) of the key the gateway uses; a canary shares its model's."""
+    purpose = server_name(server.model_name, canary=False)
+    match keys:
+        case ExistingSecret(name=existing):
+            return existing, purpose
+        case MasterKey() as master:
+            return own_secret(name, metadata, {KEY_ENTRY: master.derived(purpose)}, opts), KEY_ENTRY
+
+
+def _workload(
+    name: str,
+    server: ServerPlan,
+    metadata: Any,
+    template: Any,
+    parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
+) -> pulumi.Resource:
+    timeout = f"{server.timing.await_timeout_s}s"
+    opts = pulumi.ResourceOptions(
+        parent=parent,
+        depends_on=after,
+        custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+        # its GPUs are needed: otherwise the new server would wait for them, and the engine for the new server
+        delete_before_replace=True if server.replaces else None,
+        # the autoscaler owns the number of replicas from the moment the server exists
+        ignore_changes=["spec.replicas"] if server.scaling else None,
+    )
+    if server.nodes_per_replica > 1:
+        return leader_worker_set(name, server, metadata, template, opts)
+    rolling = {"maxSurge": server.rollout.max_surge, "maxUnavailable": server.rollout.max_unavailable}
+    spec: Any = {
+        "replicas": server.replicas,
+        "selector": {"matchLabels": _k8s.selector(APP, server.name)},
+        "progressDeadlineSeconds": server.timing.progress_deadline_s,
+        "revisionHistoryLimit": 3,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling},
+        "template": template,
+    }
+    return k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
 
 
 # A pod that takes minutes to load is not moved to pack nodes better.
@@ -193,17 +157,17 @@ UNDISTURBED = {
 }
 
 
-def _service_selector(name: str, args: VllmServerArgs, match: Mapping[str, str]) -> dict[str, str]:
+def _service_selector(server: ServerPlan, match: Mapping[str, str]) -> dict[str, str]:
     """Pods that answer requests: all of a Deployment, the leaders of a LeaderWorkerSet."""
-    if args["nodes_per_replica"] == 1:
+    if server.nodes_per_replica == 1:
         return dict(match)
-    return {**match, "leaderworkerset.sigs.k8s.io/name": name, "leaderworkerset.sigs.k8s.io/worker-index": "0"}
+    return {**match, "leaderworkerset.sigs.k8s.io/name": server.name, "leaderworkerset.sigs.k8s.io/worker-index": "0"}
 
 
-def _network(name: str, args: VllmServerArgs, match: Mapping[str, str]) -> dict[str, Any]:
+def _network(server: ServerPlan, clients: Sequence[Mapping[str, Any]], match: Mapping[str, str]) -> dict[str, Any]:
     """Clients reach the port; the pods of a group reach each other; nobody reaches the internet from here."""
-    ingress = [{"from": [dict(peer) for peer in args["clients"]], "ports": _k8s.tcp(PORT)}]
-    if args["nodes_per_replica"] == 1:
+    ingress = [{"from": [dict(peer) for peer in clients], "ports": _k8s.tcp(PORT)}] if clients else []
+    if server.nodes_per_replica == 1:
         return _k8s.network_policy(match, ingress=ingress)
-    group = _k8s.pods({"leaderworkerset.sigs.k8s.io/name": name})
+    group = _k8s.pods({"leaderworkerset.sigs.k8s.io/name": server.name})
     return _k8s.network_policy(match, ingress=[*ingress, {"from": [group]}], egress=[{"to": [group]}])

@@ -6,6 +6,7 @@ Owns the types. Units are in the names; every derived value that a reader may wo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from planning.capacity.budget import MemoryBudget, Parallelism
 
@@ -38,6 +39,77 @@ class NodeOffer:
 
 
 @dataclass(frozen=True)
+class Labelled:
+    """Nodes that are found by label, and left as they are; `labels` are those beside what the GPU's kind says."""
+
+    kind: ClassVar = "labelled"
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Existing:
+    """Named nodes that get labels and, unless they have taints of their own, the GPU taint."""
+
+    kind: ClassVar = "existing"
+    node_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One volume of a node."""
+
+    device: str
+    gib: int
+
+
+@dataclass(frozen=True)
+class NodeClass:
+    """An EC2NodeClass of our own. `system_disk`: a volume for the system alone, where the AMI has one."""
+
+    role: str
+    discovery_tag: str
+    ami_alias: str
+    system_disk: Disk | None
+    data_disk: Disk
+
+
+@dataclass(frozen=True)
+class Karpenter:
+    """Nodes that Karpenter buys; `node_class` is the name of one that exists, or ours."""
+
+    kind: ClassVar = "karpenter"
+    instance_types: tuple[str, ...]
+    capacity_types: tuple[str, ...]
+    node_class: str | NodeClass
+    limits: Mapping[str, str]
+    """The most Karpenter may buy, by resource."""
+
+
+@dataclass(frozen=True)
+class ComputeClass:
+    """Nodes that GKE creates; `boot_disk_gb` is None where the disk GKE gives by itself is enough."""
+
+    kind: ClassVar = "computeClass"
+    machine_types: tuple[str, ...]
+    spot: bool
+    reservation: str | None
+    boot_disk_gb: int | None = None
+
+
+Provisioning = Labelled | Existing | Karpenter | ComputeClass
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The Job that proves what nodes offer: its image, how long it looks for them, and how long it may take."""
+
+    image: ImagePlan
+    timeout_s: int
+    deadline_s: int
+    await_timeout_s: int
+
+
+@dataclass(frozen=True)
 class PoolPlan:
     """One node pool: how pods find its nodes and what must be declared for it."""
 
@@ -55,10 +127,10 @@ class PoolPlan:
     taints: tuple[Mapping[str, str], ...]
     """Taints that named nodes get."""
     node_labels: Mapping[str, str]
-    provisioning: Mapping[str, object]
+    provisioning: Provisioning
     expected_gpu_memory_mib: int | None
-    verify: bool
-    verify_timeout_s: int
+    verification: Verification | None
+    """None: nothing is proved before pods are put there."""
     usd_per_node_hour: float | None
     needed: NodeOffer = NodeOffer()
     """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
@@ -68,6 +140,24 @@ class PoolPlan:
     def gpus(self) -> int:
         """GPUs of the whole pool."""
         return self.nodes * self.gpus_per_node
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How often the kubelet looks, how long an answer may take, and how many may fail; None: Kubernetes' default."""
+
+    period_s: int
+    failures: int | None = None
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True)
+class Probes:
+    """All that is asked of one container. Until `startup` has succeeded once, nothing else looks at it."""
+
+    ready: Probe
+    live: Probe
+    startup: Probe | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +229,12 @@ class Scaling:
     driver: str
     min_replicas: int
     max_replicas: int
+    poll_s: int
+    """How often KEDA looks."""
+    blind_polls: int
+    """How many of its looks in a row may find no Prometheus."""
+    blind_replicas: int
+    """What then runs at least: 0 would let a server that scales to zero go."""
     target_waiting: int
     signals: tuple[Signal, ...]
     wake_query: str | None
@@ -238,11 +334,26 @@ class EgressRule:
 
 
 @dataclass(frozen=True)
-class CheckpointPlan:
-    """One checkpoint on a claim; servers that share it share the files.
+class Fetch:
+    """How one checkpoint comes to a claim of its own.
 
-    `disk_bytes` is what to plan with, `least_bytes` what a complete download surely has. On an existing claim, which
-    holds all checkpoints, nothing is sized or fetched: `claim_gib`, `download_s` and `await_timeout_s` are 0.
+    `least_bytes`: what a complete download surely has; `download_s`: what it is expected to take.
+    """
+
+    claim_gib: int
+    least_bytes: int
+    download_s: int
+    deadline_s: int
+    await_timeout_s: int
+    gated: bool = False
+    """Whether the hub gives it only to accounts that accepted its licence."""
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """One checkpoint on a claim; servers that share it share the files. `disk_bytes` is what to plan with.
+
+    `fetch` is None on a claim that exists, which holds all checkpoints: nothing is sized or fetched there.
     """
 
     name: str
@@ -251,38 +362,45 @@ class CheckpointPlan:
     pinned: bool
     directory: str
     claim_name: str
-    claim_gib: int
     disk_bytes: int
-    least_bytes: int
-    download_s: int
-    await_timeout_s: int
-    gated: bool = False
-    """Whether the hub gives it only to accounts that accepted its licence."""
+    fetch: Fetch | None
+
+
+@dataclass(frozen=True)
+class ExistingClaim:
+    """One claim that holds every checkpoint already."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class SharedClaims:
+    """A claim per checkpoint, and the Job that fills it.
+
+    `egress`: where the Jobs may connect to; `environment`: what the hub's client is told beside its token, which it
+    finds in `token_variable`; `token_secret`: an existing Secret with it.
+    """
+
+    storage_class: str
+    hub_kind: str
+    hub_endpoint: str | None
+    egress: tuple[EgressRule, ...]
+    token_variable: str
+    token_secret: str | None
+    image: ImagePlan
+    environment: Mapping[str, str]
+    memory_gib: int
+    memory_limit_gib: int
 
 
 @dataclass(frozen=True)
 class WeightsPlan:
-    """The claims and what is put on them.
+    """Where the checkpoints are, and how pods find them there."""
 
-    `existing_claim` is the one claim that holds everything already: then there is no storage class, and no image, which
-    is that of the download Jobs.
-    """
-
-    storage_class: str | None
-    existing_claim: str | None
+    source: SharedClaims | ExistingClaim
     mount_path: str
     prewarm: bool
-    hub_kind: str
-    hub_endpoint: str | None
-    egress: tuple[EgressRule, ...]
-    """Where the downloads may connect to."""
-    token_secret: str | None
-    image: ImagePlan | None
     checkpoints: tuple[CheckpointPlan, ...]
-    client_env: Mapping[str, str]
-    """What else the hub's client is told by its environment."""
-    memory_gib: int
-    memory_limit_gib: int
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -308,6 +426,7 @@ class ServerPlan:
     resources: PodResources
     scratch: Scratch
     timing: Timing
+    probes: Probes
     rollout: Rollout
     replicas: int
     max_replicas: int
@@ -318,6 +437,25 @@ class ServerPlan:
     watched: Watched
     """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BundledRedis:
+    """Our own Redis, where limits are counted."""
+
+    host: str
+    port: int
+    image: ImagePlan
+    probes: Probes
+
+
+@dataclass(frozen=True)
+class ExistingRedis:
+    """Somebody else's Redis, and where it may be."""
+
+    host: str
+    port: int
+    egress: tuple[EgressRule, ...]
 
 
 @dataclass(frozen=True)
@@ -334,14 +472,33 @@ class Route:
 
 
 @dataclass(frozen=True)
-class RedisPlan:
-    """Where limits are counted; `image` is None when somebody else runs it."""
+class HttpRoute:
+    """A route of the Gateway API."""
 
     host: str
-    port: int
-    image: ImagePlan | None
-    egress: tuple[EgressRule, ...] = ()
-    """Where somebody else's Redis may be."""
+    gateway_name: str
+    gateway_namespace: str | None
+    section_name: str | None
+
+    @property
+    def url(self) -> str:
+        """Where clients find the gateway; its listener ends TLS."""
+        return f"https://{self.host}"
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """An Ingress; `tls_secret` None: it ends no TLS. `annotations`: those of the user."""
+
+    host: str
+    class_name: str
+    tls_secret: str | None
+    annotations: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where clients find the gateway."""
+        return f"{'https' if self.tls_secret else 'http'}://{self.host}"
 
 
 @dataclass(frozen=True)
@@ -355,6 +512,9 @@ class DatabasePlan:
     port: int
     migration_secret: str
     migration_memory_gib: int
+    migration_deadline_s: int
+    schema_check_s: int
+    """How long LiteLLM may compare its schema before it serves."""
     admits_everyone: bool
     egress: tuple[EgressRule, ...] = ()
     """Where Postgres may be."""
@@ -380,11 +540,11 @@ class GatewayPlan:
     first_token_timeout_s: int
     route_timeout_s: int
     retries: int
-    redis: RedisPlan | None
+    redis: BundledRedis | ExistingRedis | None
     database: DatabasePlan | None
     existing_secret: str | None
-    exposure: Mapping[str, object]
-    host: str | None
+    exposure: HttpRoute | Ingress | None
+    """None: reachable inside the cluster only."""
     cpus: int
     memory_gib: int
     restart_after_requests: int | None
@@ -392,6 +552,8 @@ class GatewayPlan:
     drain_s: int
     termination_grace_s: int
     probe_grace_s: int
+    probes: Probes
+    await_timeout_s: int
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -11,13 +11,17 @@ from planning.observe.alerts import alerts
 from planning.observe.dashboard import dashboard
 from planning.plan import (
     BY_DIGEST,
+    BundledRedis,
     GatewayPlan,
     ImagePlan,
+    Karpenter,
+    NodeClass,
     ObservabilityPlan,
     Plan,
     PoolPlan,
     Rollout,
     ServerPlan,
+    SharedClaims,
     Watched,
     WeightsPlan,
 )
@@ -33,6 +37,7 @@ from planning.stack.network import hub_egress
 from planning.stack.overlap import shared_nodes
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import namespace_problems, prometheus_url, releases
+from planning.stack.timing import server_probes
 from planning.stack.weights import apart, gated_warnings, weights
 from settings.problems import Problem, Refused
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
@@ -55,7 +60,7 @@ def resolve(
         raise Refused(found)
     catalog = kept(catalog)
     images = resolve_images(settings.images, catalog, found)
-    pools = resolve_pools(settings, catalog, found)
+    pools = resolve_pools(settings, catalog, images, found)
     context = Context(settings, catalog, pools, images, found)
     drafts = [server for name, model in settings.models.items() for server in draft(context, name, model)]
     checkpoints = apart([server.checkpoint for server in drafts])
@@ -72,7 +77,7 @@ def resolve(
     found += _version_problems(settings, catalog)
     egress = hub_egress(settings.weights.hub, catalog.networks, settings.cluster.namespace, found)
     planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"], egress)
-    used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, images, pools)}
+    used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())
     if found:
@@ -133,18 +138,16 @@ def _images(
     servers: Sequence[ServerPlan],
     planned_gateway: GatewayPlan,
     planned_weights: WeightsPlan,
-    images: Mapping[str, ImagePlan],
     pools: Mapping[str, PoolPlan],
 ) -> Iterator[ImagePlan]:
     """The images that are really pulled."""
     yield from (server.image for server in servers)
     yield planned_gateway.image
-    if planned_weights.image:
-        yield planned_weights.image
-    if planned_gateway.redis and planned_gateway.redis.image:
+    if isinstance(planned_weights.source, SharedClaims):
+        yield planned_weights.source.image
+    if isinstance(planned_gateway.redis, BundledRedis):
         yield planned_gateway.redis.image
-    if any(pool.verify for pool in pools.values()):
-        yield images["python"]
+    yield from (pool.verification.image for pool in pools.values() if pool.verification)
 
 
 def _unpinned_weights(servers: Sequence[ServerPlan]) -> list[str]:
@@ -191,6 +194,7 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
         resources=item.resources,
         scratch=server_scratch(item.resources),
         timing=item.timing,
+        probes=server_probes(item.timing),
         rollout=plan,
         replicas=floor(item),
         max_replicas=ceiling(item),
@@ -237,8 +241,9 @@ def _warnings(
         most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
         if pool.gpus and most > pool.gpus:
             said.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
-        if str(pool.provisioning.get("ami_alias", "")).endswith("@latest"):
-            said.append(f"pool {name}: provisioning.amiAlias {pool.provisioning['ami_alias']} moves; name a version")
+        match pool.provisioning:
+            case Karpenter(node_class=NodeClass(ami_alias=alias)) if alias.endswith("@latest"):
+                said.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
     if isinstance(settings.gateway.expose, ClusterOnly) and settings.gateway.host is not None:
         said.append(f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out")
     if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:

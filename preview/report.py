@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from planning.plan import Plan, WeightsPlan
+from planning.plan import BundledRedis, ExistingClaim, Plan, SharedClaims, WeightsPlan
 from preview.manifests import Category, Manifest, component_label
 from preview.model_page import model_page
 from preview.page import facts, listed, named, packed, reasons, section
@@ -75,14 +75,14 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
     for position, pool in enumerate(plan.pools.values()):
         each = f"{pool.gpus_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
         price = f", {usd(pool.usd_per_node_hour)}/h each" if pool.usd_per_node_hour else ""
-        text = f"{pool.name}: {count(pool.nodes, 'node')} of {each}, {pool.provisioning['kind']}{price}"
+        text = f"{pool.name}: {count(pool.nodes, 'node')} of {each}, {pool.provisioning.kind}{price}"
         yield "" if position else "pools", Group(text, reasons(pool.reasons))
     yield "weights", _weights(plan.weights)
     gateway = plan.gateway
-    reached = f"https://{gateway.host}" if gateway.host else "inside the cluster only"
+    reached = gateway.exposure.url if gateway.exposure else "inside the cluster only"
     redis = "no Redis"
     if gateway.redis:
-        redis = "its own Redis" if gateway.redis.image else f"Redis at {gateway.redis.host}"
+        redis = "its own Redis" if isinstance(gateway.redis, BundledRedis) else f"Redis at {gateway.redis.host}"
     database = f"Postgres by Secret {gateway.database.secret}" if gateway.database else "no Postgres"
     behaviour = f"requests up to {minutes(gateway.request_timeout_s)}, {gateway.retries} retries; {redis}, {database}"
     details = [
@@ -97,15 +97,18 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
 
 def _weights(weights: WeightsPlan) -> RenderableType:
     """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
-    hub = weights.hub_endpoint or weights.hub_kind
-    text = f"a claim per checkpoint on {weights.storage_class}, filled from {hub}, kept on destroy"
-    if weights.existing_claim:
-        text = f"on the existing claim {weights.existing_claim}, mounted read-only; it is neither filled nor changed"
+    match weights.source:
+        case ExistingClaim(name=name):
+            text = f"on the existing claim {name}, mounted read-only; it is neither filled nor changed"
+        case SharedClaims(storage_class=storage_class, hub_kind=kind, hub_endpoint=endpoint):
+            text = f"a claim per checkpoint on {storage_class}, filled from {endpoint or kind}, kept on destroy"
     checkpoints = []
     for checkpoint in weights.checkpoints:
         size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
-        if not weights.existing_claim:
-            size += f" on a claim of {checkpoint.claim_gib:,} GiB, {minutes(checkpoint.download_s)} to fetch"
+        if checkpoint.fetch:
+            size += (
+                f" on a claim of {checkpoint.fetch.claim_gib:,} GiB, {minutes(checkpoint.fetch.download_s)} to fetch"
+            )
         checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
     return Group(text, reasons(weights.reasons), listed(checkpoints))
 

@@ -74,7 +74,7 @@ def document(rendering: Rendering, found: Sequence[Manifest]) -> dict[str, Any]:
 def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
     return {
         "name": gateway.name,
-        "host": gateway.host,
+        "host": gateway.exposure.host if gateway.exposure else None,
         "replicas": gateway.replicas,
         "drain_s": gateway.drain_s,
         "fallbacks": {model: list(others) for model, others in gateway.fallbacks},
@@ -158,7 +158,7 @@ def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
     return {
         "claim": checkpoint.claim_name,
         "gib": round(checkpoint.disk_bytes / 2**30, 3),
-        "fetch_s": checkpoint.download_s,
+        "fetch_s": checkpoint.fetch.download_s if checkpoint.fetch else 0,
     }
 
 

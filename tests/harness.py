@@ -484,8 +484,8 @@ def _pod(owner: str, manifest: Manifest, template: Any, added: Mapping[str, str]
 def planned_jobs(plan: Plan) -> dict[str, int]:
     """How many Jobs of each kind a stack has: one per checkpoint that is fetched, pool to verify and database."""
     return {
-        "model-weights": 0 if plan.weights.existing_claim else len(plan.weights.checkpoints),
-        "verify-nodes": sum(pool.verify for pool in plan.pools.values()),
+        "model-weights": sum(item.fetch is not None for item in plan.weights.checkpoints),
+        "verify-nodes": sum(pool.verification is not None for pool in plan.pools.values()),
         "litellm-migration": 1 if plan.gateway.database else 0,
     }
 

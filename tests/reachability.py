@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from planning.plan import Plan
+from planning.plan import ExistingRedis, Plan
 from preview.manifests import FastLoader
 from tests import kubernetes_rules
 from tests.harness import Pod, environment
@@ -157,7 +157,7 @@ def pods_of(one: Resource) -> list[Pod]:
 def outside(plan: Plan) -> frozenset[int]:
     """Ports the gateway needs outside of the namespace: of a database, and of a Redis that is somebody else's."""
     redis, database = plan.gateway.redis, plan.gateway.database
-    found = {redis.port} if redis and not redis.image else set[int]()
+    found = {redis.port} if isinstance(redis, ExistingRedis) else set[int]()
     return frozenset(found | ({database.port} if database else set()))
 
 

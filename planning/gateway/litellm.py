@@ -1,5 +1,6 @@
 """LiteLLM's configuration file, as data, for the gateway that was planned."""
 
+import re
 from collections.abc import Mapping
 
 from planning.gateway import metrics as gateway_metrics
@@ -24,6 +25,20 @@ KEEP_ALIVE_S = 15
 KNOWN_KEYS_S = 300
 # More fails of one kind in a minute than there can be.
 NEVER = 10**9
+
+
+# What fits into an HTTP header; a key read from a file may end in a line break.
+STRONG_KEY = re.compile(r"sk-[!-~]{17,}")
+
+
+def weak_key(key: str) -> str | None:
+    """Why a master key would be refused by LiteLLM, or could be sent by no client; None: it is none of these."""
+    if STRONG_KEY.fullmatch(key):
+        return None
+    return (
+        "gatewayMasterKey: must start with sk- and have at least 20 characters, all of them visible ASCII; run: "
+        'pulumi config set --secret gatewayMasterKey "sk-$(openssl rand -hex 24)"'
+    )
 
 
 def key_variable(server: str) -> str:

@@ -5,22 +5,41 @@ from dataclasses import dataclass
 
 from catalog.schema import Networks
 from planning.gateway.prices import free_problems, price_reasons, token_price
-from planning.plan import GATEWAY, GATEWAY_REDIS, DatabasePlan, GatewayPlan, ImagePlan, RedisPlan, Route, ServerPlan
+from planning.plan import (
+    GATEWAY,
+    GATEWAY_REDIS,
+    BundledRedis,
+    DatabasePlan,
+    ExistingRedis,
+    GatewayPlan,
+    HttpRoute,
+    ImagePlan,
+    Ingress,
+    Route,
+    ServerPlan,
+)
 from planning.stack.network import anywhere
 from planning.stack.timing import (
     DEFAULT_REQUEST_TIMEOUT_S,
+    GATEWAY_AWAIT_TIMEOUT_S,
+    GATEWAY_PROBES,
+    MIGRATION_DEADLINE_S,
     PRE_STOP_S,
     PROBE_GRACE_S,
+    REDIS_PROBES,
+    SCHEMA_CHECK_S,
     SHUTDOWN_MARGIN_S,
     all_tries_s,
     first_token_timeout_s,
     gateway_drain_s,
 )
+from settings import schema
 from settings.problems import Problem, nearest
 from settings.schema import (
     ClusterOnly,
-    ExistingRedis,
+    GatewayApiExposure,
     GatewaySettings,
+    IngressExposure,
     ModelSettings,
     NoRedis,
     StackSettings,
@@ -139,8 +158,7 @@ def gateway(
         redis=_redis(settings, images, networks),
         database=_database(wanted, networks, problems),
         existing_secret=wanted.existing_secret,
-        exposure=wanted.expose.model_dump(exclude_none=True),
-        host=wanted.host,
+        exposure=_exposure(wanted),
         cpus=CPUS,
         memory_gib=wanted.memory_gib or MEMORY_GIB,
         restart_after_requests=wanted.restart_after_requests,
@@ -148,6 +166,8 @@ def gateway(
         drain_s=drain,
         termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
+        probes=GATEWAY_PROBES,
+        await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
         reasons=reasons,
     )
 
@@ -221,19 +241,35 @@ def _database(wanted: GatewaySettings, networks: Networks, problems: list[Proble
         port=database.port,
         migration_secret=database.migration_secret or database.existing_secret,
         migration_memory_gib=MIGRATION_MEMORY_GIB,
+        migration_deadline_s=MIGRATION_DEADLINE_S,
+        schema_check_s=SCHEMA_CHECK_S,
         admits_everyone=everyone,
         egress=anywhere(networks, database.port),
     )
 
 
-def _redis(settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks) -> RedisPlan | None:
+def _redis(
+    settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks
+) -> BundledRedis | ExistingRedis | None:
     match settings.gateway.redis:
         case NoRedis():
             return None
-        case ExistingRedis(host=host, port=port):
-            return RedisPlan(host, port, None, anywhere(networks, port, host))
-        case _:
-            return RedisPlan(f"{GATEWAY_REDIS}.{settings.cluster.namespace}.svc", REDIS_PORT, images["redis"])
+        case schema.ExistingRedis(host=host, port=port):
+            return ExistingRedis(host, port, anywhere(networks, port, host))
+        case schema.BundledRedis():
+            host = f"{GATEWAY_REDIS}.{settings.cluster.namespace}.svc"
+            return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
+
+
+def _exposure(wanted: GatewaySettings) -> HttpRoute | Ingress | None:
+    if isinstance(wanted.expose, ClusterOnly):
+        return None
+    assert wanted.host is not None, "settings demand one"
+    match wanted.expose:
+        case GatewayApiExposure(gateway_name=name, gateway_namespace=namespace, section_name=section):
+            return HttpRoute(wanted.host, name, namespace, section)
+        case IngressExposure(class_name=name, tls_secret=secret, annotations=annotations):
+            return Ingress(wanted.host, name, secret, annotations)
 
 
 def _counted_in_memory(settings: StackSettings, problems: list[Problem]) -> str:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from planning.plan import NodeOffer, PoolPlan
+from planning.plan import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
 from planning.server.packing import Amounts, Pods, blocking, finds_room, packs, stranded
 from planning.server.placement import MOST_MORE_NODES, Context
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
@@ -71,8 +71,8 @@ def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
     """The pool with what its servers ask of its nodes: what each has to give, and the disk of those that GKE makes."""
     inside = [server for server in drafts if server.pool.name == pool.name]
     provisioning = pool.provisioning
-    if provisioning["kind"] == "computeClass" and (size := boot_disk_gb(_fullest_mib(pool, inside))):
-        provisioning = {**provisioning, "boot_disk_gb": size}
+    if isinstance(provisioning, ComputeClass):
+        provisioning = replace(provisioning, boot_disk_gb=boot_disk_gb(_fullest_mib(pool, inside)))
     return replace(pool, provisioning=provisioning, needed=_needed(pool, inside))
 
 
@@ -230,11 +230,13 @@ def _fewest(pool: PoolPlan, enough: Callable[[int], bool]) -> int | None:
 
 def _check_disk(context: Context, pool: PoolPlan, inside: Sequence[Draft]) -> None:
     """Refuses a disk that cannot hold what the pods of a full node may write, where it is ours to size."""
-    size_gib = pool.provisioning.get("disk_gib")
-    if not isinstance(size_gib, int) or not inside:
-        return
+    match pool.provisioning:
+        case Karpenter(node_class=NodeClass() as ours) if inside:
+            size_gib = ours.data_disk.gib
+        case _:
+            return
     wanted_mib = _fullest_mib(pool, inside)
-    least_gib = least_disk_gib(wanted_mib, with_system=pool.provisioning["system_disk"] is None)
+    least_gib = least_disk_gib(wanted_mib, with_system=ours.system_disk is None)
     if size_gib < least_gib:
         context.refuse(
             f"gpuPools.{pool.name}.provisioning.diskGib",

@@ -21,6 +21,8 @@ from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 
 WAKE_WINDOW = "2m"
+# Prometheus being away must not take servers away: after a minute without it what runs stays, and one runs at least.
+POLL_S, BLIND_POLLS = 15, 4
 # Share of its sequences, or of its KV cache, above which a replica needs another; with the HPA's tolerance of a tenth
 # it comes at 0.88, before requests wait.
 FULL_SHARE = 0.8
@@ -207,6 +209,9 @@ def scaling(
         driver=settings.autoscaling.driver,
         min_replicas=0 if to_zero else model.replicas.min,
         max_replicas=model.replicas.max,
+        poll_s=POLL_S,
+        blind_polls=BLIND_POLLS,
+        blind_replicas=max(1, 0 if to_zero else model.replicas.min),
         target_waiting=model.scaling.target_waiting,
         signals=signals(catalog, watched, target_waiting=model.scaling.target_waiting, to_zero=to_zero),
         wake_query=wake_query(catalog, settings.cluster.namespace, name) if to_zero else None,

@@ -36,6 +36,12 @@ def scratch(volumes_mib: Mapping[str, int] | None = None, memory_mib: Mapping[st
     return Scratch(on_disk, memory_mib or {}, LOGS_MIB + sum(on_disk.values()), LOGS_MIB)
 
 
+def quantity(mib: int) -> str:
+    """MiB as Kubernetes writes them, in whole GiB where they are."""
+    gib, rest = divmod(mib, MIB_PER_GIB)
+    return f"{mib}Mi" if rest else f"{gib}Gi"
+
+
 def server_scratch(resources: PodResources) -> Scratch:
     """That of a vLLM server: compiled kernels, temporary files, and what its workers exchange through memory."""
     on_disk = {"cache": resources.cache_gib * MIB_PER_GIB, "tmp": SERVER_TMP_GIB * MIB_PER_GIB}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.plan import CheckpointPlan, Cost, ImagePlan, PodResources, PoolPlan, Timing
+from planning.plan import CheckpointPlan, ComputeClass, Cost, ImagePlan, Karpenter, PodResources, PoolPlan, Timing
 from planning.server.arguments import check_args, check_env, server_args, server_env
 from planning.server.placement import Context, on_cpu, on_gpus
 from planning.server.resources import pod_resources
@@ -169,7 +169,7 @@ def _server(
             weight_bytes=files.disk_bytes,
             read_mib_per_s=context.settings.weights.read_mib_per_s,
             prewarm=context.settings.weights.prewarm,
-            starts_nodes=pool.provisioning["kind"] in ("karpenter", "computeClass"),
+            starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
         ),
         longest_request=longest_request_s(workload.context_tokens, wanted.max_output_tokens),
         drain_timeout_s=wanted.drain_timeout_s,

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.schema import Gpu
-from planning.plan import PoolPlan
+from planning.plan import ComputeClass, Karpenter, Labelled, PoolPlan
 from planning.stack.pools import GPU_RESOURCE, POOL_LABEL
 
 # Labels that kubelets, clouds, Karpenter and the GPU Operator put on nodes, by the end of their key's domain. A bought
 # node has these, and ours, and no others.
 PLATFORM_DOMAINS = ("kubernetes.io", "k8s.io", "k8s.aws", "amazonaws.com", "karpenter.sh", "google.com", "nvidia.com")
-BOUGHT = ("karpenter", "computeClass")
+BOUGHT = (Karpenter, ComputeClass)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _lent(one: PoolPlan, other: PoolPlan, gpus: Mapping[str, Gpu]) -> str:
     Anything less is left unsaid: nobody can know that a GPU node carries the label of a group of CPU nodes.
     """
     gpu, cpu = (one, other) if one.gpus else (other, one)
-    tainted = gpu.provisioning["kind"] != "labelled"
+    tainted = not isinstance(gpu.provisioning, Labelled)
     if tainted and not any(item["key"] == GPU_RESOURCE for item in cpu.tolerations):
         return ""
     if not _implies(_nodes(gpu, gpus), selection(cpu)):
@@ -106,7 +106,7 @@ def _nodes(pool: PoolPlan, gpus: Mapping[str, Gpu]) -> dict[str, Values]:
 
 def _never_has(pool: PoolPlan, true: Asked, asked: Asked) -> bool:
     """Whether something is asked for that bought nodes do not have: only the stack and the platform label them."""
-    if pool.provisioning["kind"] not in BOUGHT:
+    if not isinstance(pool.provisioning, BOUGHT):
         return False
     return any(key not in true and not value.but and not _of_platform(key) for key, value in asked.items())
 
@@ -123,9 +123,9 @@ def _of_platform(key: str) -> bool:
 
 def _remedy(one: PoolPlan, other: PoolPlan) -> str:
     """What would tell two pools apart; one of them is labelled, because others carry the name of their pool."""
-    if one.provisioning["kind"] == other.provisioning["kind"]:
+    if type(one.provisioning) is type(other.provisioning):
         return "provisioning.labels of one key and different values would tell them apart"
-    labelled = one if one.provisioning["kind"] == "labelled" else other
+    labelled = one if isinstance(one.provisioning, Labelled) else other
     return (
         f"label {POOL_LABEL}={labelled.name} on the nodes of pool {labelled.name}, "
         "and in its provisioning.labels, would tell them apart"

@@ -5,9 +5,19 @@ from collections.abc import Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu
-from planning.plan import PoolPlan
+from planning.plan import (
+    ComputeClass,
+    Disk,
+    Existing,
+    ImagePlan,
+    Karpenter,
+    Labelled,
+    NodeClass,
+    PoolPlan,
+    Provisioning,
+)
 from planning.stack.cost import list_price
-from planning.stack.timing import NODE_START_S
+from planning.stack.timing import verification
 from settings.problems import Problem, nearest
 from settings.scalars import ROLE_NAME
 from settings.schema import (
@@ -30,7 +40,9 @@ ROOT_DEVICE, DATA_DEVICE, BOTTLEROCKET_SYSTEM_GIB = "/dev/xvda", "/dev/xvdb", 4
 Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def resolve_pools(settings: StackSettings, catalog: Catalog, problems: list[Problem]) -> dict[str, PoolPlan]:
+def resolve_pools(
+    settings: StackSettings, catalog: Catalog, images: Mapping[str, ImagePlan], problems: list[Problem]
+) -> dict[str, PoolPlan]:
     """Every pool that can be understood; an unknown GPU or a GPU that its machine type does not have is a problem."""
     pools = {}
     for name, pool in settings.gpu_pools.items():
@@ -39,7 +51,7 @@ def resolve_pools(settings: StackSettings, catalog: Catalog, problems: list[Prob
             hint = nearest(pool.gpu, [*catalog.gpus, "none"])
             problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
             continue
-        pools[name] = _pool(name, pool, gpu, settings, catalog, problems)
+        pools[name] = _pool(name, pool, gpu, settings, catalog, images["python"], problems)
     problems += _overlaps(pools)
     return pools
 
@@ -53,8 +65,8 @@ def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
     owners: dict[str, str] = {}
     known: dict[str, tuple[str, str]] = {}
     for name, pool in pools.items():
-        path, named = f"gpuPools.{name}.provisioning.nodeNames", pool.provisioning.get("node_names")
-        for node in named if isinstance(named, list) else []:
+        path = f"gpuPools.{name}.provisioning.nodeNames"
+        for node in pool.provisioning.node_names if isinstance(pool.provisioning, Existing) else ():
             other, same = known.setdefault(f"{name}-{node}", (name, node))
             if owners.setdefault(node, name) != name:
                 found.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
@@ -69,23 +81,12 @@ def _pool(
     gpu: Gpu | None,
     settings: StackSettings,
     catalog: Catalog,
+    image: ImagePlan,
     problems: list[Problem],
 ) -> PoolPlan:
-    provisioning = pool.provisioning
     selector, affinity = _selection(name, pool, gpu)
     machine, price, reasons = _machine(name, pool, catalog, problems)
-    bought = isinstance(provisioning, (KarpenterNodes, ComputeClassNodes))
-    declared: dict[str, object] = provisioning.model_dump(exclude_none=True)
-    if isinstance(provisioning, KarpenterNodes) and provisioning.node_class is not None:
-        # defaults of a class that is not made
-        del declared["ami_alias"], declared["disk_gib"]
-    elif isinstance(provisioning, KarpenterNodes):
-        declared["role"] = provisioning.role or f"KarpenterNodeRole-{settings.cluster.identifier}"
-        if not re.fullmatch(ROLE_NAME, str(declared["role"])):
-            why = f"is missing: {declared['role']}, after cluster.identifier, is not the name of an IAM role"
-            problems.append(Problem(f"gpuPools.{name}.provisioning.role", why))
-        declared["discovery_tag"] = provisioning.discovery_tag or settings.cluster.identifier
-        declared["system_disk"], declared["data_disk"] = _disks(provisioning)
+    bought = isinstance(pool.provisioning, (KarpenterNodes, ComputeClassNodes))
     return PoolPlan(
         name=name,
         gpu=pool.gpu,
@@ -101,10 +102,11 @@ def _pool(
         # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
         taints=(GPU_TAINT,) if gpu and not pool.tolerations else (),
         node_labels=_role(pool),
-        provisioning=declared,
+        provisioning=_provisioning(name, pool, settings.cluster.identifier, problems),
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
-        verify=settings.gpu_operator.verify_nodes and not bought,
-        verify_timeout_s=VERIFY_TIMEOUT_S + (NODE_START_S if bought else 0),
+        verification=verification(image, VERIFY_TIMEOUT_S)
+        if settings.gpu_operator.verify_nodes and not bought
+        else None,
         usd_per_node_hour=price,
         reasons=reasons,
     )
@@ -116,11 +118,38 @@ def _tolerations(pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str]
     return tuple({tuple(sorted(item.items())): item for item in [*([GPU_TOLERATION] if gpu else []), *given]}.values())
 
 
-def _disks(wanted: KarpenterNodes) -> tuple[tuple[str, int] | None, tuple[str, int]]:
-    """(device, GiB) of a volume for the system alone, where the AMI has one, and of that for images and caches."""
-    if wanted.ami_alias.startswith("bottlerocket@"):
-        return (ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB), (DATA_DEVICE, wanted.disk_gib)
-    return None, (ROOT_DEVICE, wanted.disk_gib)
+def _provisioning(name: str, pool: PoolSettings, cluster: str, problems: list[Problem]) -> Provisioning:
+    """Where the nodes come from; `cluster` is the identifier that names are made of where none are given."""
+    match pool.provisioning:
+        case LabelledNodes(labels=labels):
+            return Labelled(labels)
+        case ExistingNodes(node_names=names):
+            return Existing(tuple(names))
+        case ComputeClassNodes(machine_types=types, spot=spot, reservation=reservation):
+            return ComputeClass(tuple(types), spot, reservation)
+        case KarpenterNodes() as nodes:
+            gpus = pool.nodes * (pool.gpus_per_node or 0)
+            return Karpenter(
+                tuple(nodes.instance_types),
+                tuple(nodes.capacity_types),
+                nodes.node_class or _node_class(name, nodes, cluster, problems),
+                {GPU_RESOURCE: str(gpus)} if gpus else {"nodes": str(pool.nodes)},
+            )
+
+
+def _node_class(name: str, nodes: KarpenterNodes, cluster: str, problems: list[Problem]) -> NodeClass:
+    role = nodes.role or f"KarpenterNodeRole-{cluster}"
+    if not re.fullmatch(ROLE_NAME, role):
+        why = f"is missing: {role}, after cluster.identifier, is not the name of an IAM role"
+        problems.append(Problem(f"gpuPools.{name}.provisioning.role", why))
+    bottlerocket = nodes.ami_alias.startswith("bottlerocket@")
+    return NodeClass(
+        role=role,
+        discovery_tag=nodes.discovery_tag or cluster,
+        ami_alias=nodes.ami_alias,
+        system_disk=Disk(ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB) if bottlerocket else None,
+        data_disk=Disk(DATA_DEVICE if bottlerocket else ROOT_DEVICE, nodes.disk_gib),
+    )
 
 
 def _role(pool: PoolSettings) -> dict[str, str]:

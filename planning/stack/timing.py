@@ -6,7 +6,7 @@ Pure arithmetic in seconds. The inequalities are stated on `planning.plan.Timing
 from dataclasses import dataclass
 from math import ceil
 
-from planning.plan import Timing
+from planning.plan import Fetch, ImagePlan, Probe, Probes, Timing, Verification
 
 MIB = 2**20
 # Pulling the 10 GB vLLM image took 101 s, compiling 195 s, on the cold start published in kaito-project/kaito#2325.
@@ -27,6 +27,24 @@ SHUTDOWN_MARGIN_S = 15
 # Who fails a liveness or startup probe has nothing left to drain. It gets preStop and as much again to write its last
 # words; the hook counts to it (pkg/kubelet/kuberuntime, killContainer, 1.36), so it must be longer than that.
 PROBE_GRACE_S = 2 * PRE_STOP_S
+# Once it has answered, a server is asked often whether it takes requests, and seldom whether it lives.
+SERVER_READY, SERVER_LIVE = Probe(period_s=5, failures=3, timeout_s=5), Probe(period_s=30, failures=4, timeout_s=10)
+# The proxy was ready after 78 s on a busy machine; upstream's chart allows 300 s.
+GATEWAY_PROBES = Probes(
+    startup=Probe(period_s=10, failures=30, timeout_s=10),
+    ready=Probe(period_s=10, failures=3, timeout_s=10),
+    live=Probe(period_s=15, failures=4, timeout_s=10),
+)
+REDIS_PROBES = Probes(ready=Probe(period_s=5), live=Probe(period_s=20))
+# The gateway's rollout, and its migration before it, which gives up, and says why, before the engine does.
+GATEWAY_AWAIT_TIMEOUT_S, MIGRATION_DEADLINE_S = 900, 780
+# With a database LiteLLM compares its schema before it serves, by a Node program, and only logs what it finds; the
+# migration Job has seen to it, so a slow or unreachable database may not hold the start up for LiteLLM's own 60 s.
+SCHEMA_CHECK_S = 10
+# A Job says itself why it gave up; the engine waits this much longer for that.
+LAST_WORDS_S = 120
+# The verification Job may try so often in all (backoffLimit and the first).
+VERIFICATION_TRIES = 3
 # Slowest decode a person still accepts, tokens/s; turns the longest answer into the longest request.
 SLOWEST_TOKENS_PER_S = 20
 DEFAULT_LONGEST_ANSWER_TOKENS = 8192
@@ -94,6 +112,12 @@ def timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, sca
     )
 
 
+def server_probes(timing: Timing) -> Probes:
+    """Those of a server, whose whole load budget is in the first."""
+    startup = Probe(timing.startup_period_s, timing.startup_failures, SERVER_READY.timeout_s)
+    return Probes(SERVER_READY, SERVER_LIVE, startup)
+
+
 def all_tries_s(servers: int, retries: int, *, timeout_s: int, first_token_timeout_s: int) -> int:
     """Longest time until a request has its whole answer or its error, whatever its servers do.
 
@@ -118,6 +142,18 @@ def download_s(disk_bytes: int, download_mib_per_s: int) -> int:
     return ceil(disk_bytes / MIB / download_mib_per_s * 1.2)
 
 
-def download_timeout_s(expected_s: int) -> int:
-    """How long the engine waits for the download Job: the image, the download with its safety, and retries."""
-    return IMAGE_PULL_S + SAFETY * expected_s + 300
+def fetch(*, claim_gib: int, least_bytes: int, download_s: int, gated: bool) -> Fetch:
+    """A download with its deadline, which holds the image, the download with its safety, and retries."""
+    deadline_s = IMAGE_PULL_S + SAFETY * download_s + 300
+    return Fetch(claim_gib, least_bytes, download_s, deadline_s, deadline_s + LAST_WORDS_S, gated)
+
+
+def verification(image: ImagePlan, timeout_s: int) -> Verification:
+    """A verification Job that looks for its nodes for `timeout_s` in each of its tries."""
+    deadline_s = VERIFICATION_TRIES * timeout_s
+    return Verification(image, timeout_s, deadline_s, deadline_s + LAST_WORDS_S)
+
+
+def gep_2257(seconds: int) -> str:
+    """A duration as the Gateway API writes it, which takes five digits at most of every unit (GEP-2257)."""
+    return f"{seconds}s" if seconds < 100_000 else f"{seconds // 3600}h{seconds % 3600}s"

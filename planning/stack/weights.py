@@ -12,13 +12,14 @@ from math import ceil
 from catalog.schema import Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB, weight_bytes
-from planning.plan import CheckpointPlan, EgressRule, ImagePlan, WeightsPlan
-from planning.stack.timing import download_s, download_timeout_s
+from planning.plan import CheckpointPlan, EgressRule, ExistingClaim, ImagePlan, SharedClaims, WeightsPlan
+from planning.stack.timing import download_s, fetch
 from settings.schema import WeightsSettings
 
 MOUNT_PATH = "/models"
-# The environment variable of a client's token, by the kind of its hub.
+# The environment variables of a client's token and of its mirror, by the kind of its hub.
 TOKEN_VARIABLES = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
+ENDPOINT_VARIABLES = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT"}
 # HF_XET_HIGH_PERFORMANCE buffers up to this much, whatever the container's limit; without it the buffers follow from
 # the limit (xet-runtime 1.7.0, src/config/groups/reconstruction.rs, on docs.rs; read 2026-11-28).
 XET_HIGH_PERFORMANCE_GIB = 64
@@ -49,7 +50,6 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
     pinned = revision or (model.revision if settings.hub.kind == "huggingface" else None)
     chosen = pinned or UNPINNED_REVISION
     existing = settings.claim_name
-    expected = 0 if existing else download_s(disk_bytes(model), settings.download_mib_per_s)
     slug = repository.replace("/", "--")
     return CheckpointPlan(
         name=_name(slug, chosen),
@@ -58,12 +58,15 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
         pinned=pinned is not None,
         directory=f"{MOUNT_PATH}/{slug}/{chosen}",
         claim_name=existing or f"weights-{_name(slug, chosen)}",
-        claim_gib=0 if existing else _step(disk_bytes(model) * CLAIM_MARGIN / GIB),
         disk_bytes=disk_bytes(model),
-        least_bytes=_least_bytes(model),
-        download_s=expected,
-        await_timeout_s=0 if existing else download_timeout_s(expected),
-        gated=model.gated and settings.hub.kind == "huggingface" and not existing,
+        fetch=None
+        if existing
+        else fetch(
+            claim_gib=_step(disk_bytes(model) * CLAIM_MARGIN / GIB),
+            least_bytes=_least_bytes(model),
+            download_s=download_s(disk_bytes(model), settings.download_mib_per_s),
+            gated=model.gated and settings.hub.kind == "huggingface",
+        ),
     )
 
 
@@ -106,11 +109,11 @@ def gated_warnings(checkpoints: Sequence[CheckpointPlan], settings: WeightsSetti
         f"{item.model} is gated and there is no hub token, so its download will be refused; accept its licence on the "
         "hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
         for item in checkpoints
-        if item.gated
+        if item.fetch and item.fetch.gated
     ]
 
 
-def _client_env(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, str]]:
+def _xet(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, str]]:
     """(environment, reasons): Xet is off where its servers cannot be had, and as large as the Job's memory allows."""
     hub, memory_gib = settings.hub, settings.download_memory_gib
     if hub.kind != "huggingface":
@@ -132,24 +135,26 @@ def weights(
     egress: tuple[EgressRule, ...],
 ) -> WeightsPlan:
     """The claims and their Jobs, which run `image` and may connect to `egress`; servers of one revision share one."""
-    distinct = {item.directory: item for item in checkpoints}
-    environment, reasons = _client_env(settings)
-    return WeightsPlan(
+    distinct = tuple({item.directory: item for item in checkpoints}.values())
+    if settings.claim_name is not None:
+        return WeightsPlan(ExistingClaim(settings.claim_name), MOUNT_PATH, settings.prewarm, distinct)
+    assert settings.storage_class is not None, "settings demand one of the two"
+    hub = settings.hub
+    xet, reasons = _xet(settings)
+    mirror = {ENDPOINT_VARIABLES[hub.kind]: hub.endpoint} if hub.endpoint else {}
+    source = SharedClaims(
         storage_class=settings.storage_class,
-        existing_claim=settings.claim_name,
-        mount_path=MOUNT_PATH,
-        prewarm=settings.prewarm,
-        hub_kind=settings.hub.kind,
-        hub_endpoint=settings.hub.endpoint,
+        hub_kind=hub.kind,
+        hub_endpoint=hub.endpoint,
         egress=egress,
-        token_secret=settings.hub.token_secret,
-        image=None if settings.claim_name else image,
-        checkpoints=tuple(distinct.values()),
-        client_env=environment,
+        token_variable=TOKEN_VARIABLES[hub.kind],
+        token_secret=hub.token_secret,
+        image=image,
+        environment={**xet, **mirror},
         memory_gib=settings.download_memory_gib // 2,
         memory_limit_gib=settings.download_memory_gib,
-        reasons={} if settings.claim_name else reasons,
     )
+    return WeightsPlan(source, MOUNT_PATH, settings.prewarm, distinct, reasons)
 
 
 def _step(gib: float) -> int:

@@ -305,6 +305,7 @@ def test_claims_are_bound(each: World):
 
     wait_until(lambda: all(phase == "Bound" for phase, *_ in claims().values()), SOON_S, "claims are bound")
     assert {
-        item.claim_name: ("Bound", {"storage": f"{item.claim_gib}Gi"}, ["ReadWriteMany"])
+        item.claim_name: ("Bound", {"storage": f"{item.fetch.claim_gib}Gi"}, ["ReadWriteMany"])
         for item in each.stack.plan.weights.checkpoints
+        if item.fetch
     } == claims()

@@ -5,6 +5,7 @@ Options are read as they are sent to the engine; what the engine does with them 
 
 import pytest
 
+from planning.plan import SharedClaims
 from preview.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
@@ -15,7 +16,7 @@ OWNER = "pulumi.com/patchFieldManager"
 
 def fetches(deployed: Deployed) -> bool:
     """Whether the stack has claims and Jobs for its weights; otherwise a claim that exists holds them."""
-    return deployed.plan.weights.existing_claim is None
+    return isinstance(deployed.plan.weights.source, SharedClaims)
 
 
 @EVERY
@@ -119,7 +120,7 @@ def test_ordering_is_by_need(name: str):
         waits = deployed.depends_on(kind, server.name)
         weights = {f"Job/weights-{server.checkpoint.name}"} if fetches(deployed) else set()
         assert {item for item in waits if item.startswith("Job/weights-")} == weights
-        if deployed.plan.pools[server.pool].verify:
+        if deployed.plan.pools[server.pool].verification:
             assert f"Job/{server.pool}-verify" in waits
     gateway = {item.partition("/")[2] for item in deployed.depends_on("Deployment", "gateway")}
     names = {server.name for server in deployed.plan.servers}

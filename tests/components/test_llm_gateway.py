@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components._k8s import derived_key
+from components.keys import MasterKey
 from preview.prerequisites import prerequisites
 from tests.harness import (
     MASTER_KEY,
@@ -111,7 +111,7 @@ def test_the_proxy_is_replaced_without_a_gap():
         "Service/gateway-redis",
         "ServiceAccount/gateway",
     }
-    assert deployed.manifest("Deployment", "litellm").options.timeouts == {"create": "15m", "update": "15m"}
+    assert deployed.manifest("Deployment", "litellm").options.timeouts == {"create": "900s", "update": "900s"}
 
 
 def test_the_proxy_container_is_closed_and_drained():
@@ -237,7 +237,7 @@ def test_a_derived_key_is_secret_wherever_it_goes():
     """The derivation itself marks its result, so an export or an input of another kind would be encrypted as well."""
 
     def build() -> None:
-        pulumi.export("key", derived_key(pulumi.Output.secret(MASTER_KEY), "anything"))
+        pulumi.export("key", MasterKey(pulumi.Output.secret(MASTER_KEY)).derived("anything"))
 
     assert deploy(build).secret_exports == {"key"}
 

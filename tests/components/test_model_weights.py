@@ -151,16 +151,17 @@ def test_the_job_writes_and_servers_read():
 def test_the_job_ends_by_itself_and_a_refusal_is_not_retried():
     """Four retries within the deadline, none after exit status 2, and the engine waits two minutes longer."""
     deployed = stack(minimal())
-    (plan,) = deployed.plan.weights.checkpoints
+    (plan,) = [item.fetch for item in deployed.plan.weights.checkpoints]
+    assert plan is not None
     spec = job(deployed)["spec"]
     assert {key: spec[key] for key in spec if key != "template"} == {
         "backoffLimit": 4,
-        "activeDeadlineSeconds": plan.await_timeout_s,
+        "activeDeadlineSeconds": plan.deadline_s,
         "podFailurePolicy": {
             "rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]
         },
     }
-    timeout = f"{plan.await_timeout_s + 120}s"
+    timeout = f"{plan.deadline_s + 120}s"
     assert deployed.manifest("Job", LOGICAL).options.timeouts == {"create": timeout, "update": timeout}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.operators import ReleaseArgs, install
+from components.operators import install
+from planning.plan import ReleasePlan
 from tests.harness import Deployed, deploy, minimal, on_cpu, stack, two_nodes
 
 AUTOSCALED = {"models": {"small": {"replicas": {"min": 1, "max": 2}}}}
@@ -144,17 +145,8 @@ def test_every_namespace_of_an_operator_has_a_pod_security_level():
 def test_releases_of_one_namespace_share_it():
     """Two charts for one namespace declare it once, and both wait for it."""
 
-    def release(name: str) -> ReleaseArgs:
-        return {
-            "name": name,
-            "chart": name,
-            "repository": None,
-            "version": "1.0.0",
-            "namespace": "shared",
-            "values": {},
-            "privileged": False,
-            "timeout_s": 60,
-        }
+    def release(name: str) -> ReleasePlan:
+        return ReleasePlan(name, name, None, "1.0.0", "shared", {}, privileged=False, timeout_s=60)
 
     deployed = deploy(lambda: install({"a": release("a"), "b": release("b")}, pulumi.ResourceOptions()))
     assert [(item.kind, item.name) for item in deployed.manifests] == [

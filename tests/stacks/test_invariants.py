@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from planning.plan import EgressRule
+from planning.plan import BundledRedis, EgressRule, ExistingClaim, ExistingRedis, SharedClaims
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
 from preview.prerequisites import prerequisites
@@ -68,8 +68,7 @@ def workloads(deployed: Deployed) -> list[Any]:
 
 def own_redis_of(deployed: Deployed) -> bool:
     """Whether the stack runs a Redis itself; it may also use somebody else's, or none."""
-    redis = deployed.plan.gateway.redis
-    return redis is not None and redis.image is not None
+    return isinstance(deployed.plan.gateway.redis, BundledRedis)
 
 
 def scalers(deployed: Deployed) -> list[Any]:
@@ -292,9 +291,10 @@ def test_what_a_pod_refers_to_is_there(name: str):
     deployed = rendered(name)
     there = {kind: {body["metadata"].get("name") for body in deployed.objects(kind)} for kind in
              ("ConfigMap", "PersistentVolumeClaim", "ServiceAccount")}  # fmt: skip
-    if deployed.plan.weights.existing_claim:
+    weights = deployed.plan.weights.source
+    if isinstance(weights, ExistingClaim):
         assert there["PersistentVolumeClaim"] == set()
-        there["PersistentVolumeClaim"] = {deployed.plan.weights.existing_claim}
+        there["PersistentVolumeClaim"] = {weights.name}
     faults = []
     for pod in pods(deployed):
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
@@ -321,7 +321,8 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     declared = {body["metadata"]["name"]: set(body["stringData"]) for body in deployed.objects("Secret")}
     plan = deployed.plan
     database = plan.gateway.database.secret if plan.gateway.database else None
-    named = {plan.gateway.existing_secret, plan.weights.token_secret, database} - {None}
+    hub = plan.weights.source.token_secret if isinstance(plan.weights.source, SharedClaims) else None
+    named = {plan.gateway.existing_secret, hub, database} - {None}
     read = {
         (secret, entry)
         for pod in pods(deployed)
@@ -418,9 +419,10 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     deployed = rendered(name)
     plan = deployed.plan
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
-    hub = {where for rule in plan.weights.egress for where in destinations(rule)}
+    weights = plan.weights.source.egress if isinstance(plan.weights.source, SharedClaims) else ()
+    hub = {where for rule in weights for where in destinations(rule)}
     gateway = set()
-    if plan.gateway.redis:
+    if isinstance(plan.gateway.redis, ExistingRedis):
         gateway |= {where for rule in plan.gateway.redis.egress for where in destinations(rule)}
     database = plan.gateway.database.egress if plan.gateway.database else ()
     gateway |= {where for rule in database for where in destinations(rule)}
@@ -643,7 +645,7 @@ def test_no_timeout_cuts_an_answer(name: str):
     for body in deployed.objects("Ingress"):
         annotations = body["metadata"]["annotations"]
         outer += [int(annotations[f"nginx.ingress.kubernetes.io/proxy-{what}-timeout"]) for what in ("read", "send")]
-    exposed = deployed.plan.gateway.exposure["kind"] != "none"
+    exposed = deployed.plan.gateway.exposure is not None
     assert bool(outer) == exposed
     longest = max(server.timing.longest_request_s for server in deployed.plan.servers)
     assert (min(outer, default=limit + 1) > limit, min(limits) >= longest) == (True, True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from planning.gateway import metrics as gateway_metrics
 from planning.gateway.litellm import key_variable, litellm_config
-from planning.plan import DatabasePlan, RedisPlan, Route
+from planning.plan import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, Route
 from planning.stack.network import anywhere
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, properties, refusals, serving, stack
 
@@ -196,15 +196,17 @@ def test_fallbacks_that_nobody_serves_are_refused():
 def test_redis_and_postgres_are_where_they_are_said_to_be():
     """A small Redis of our own unless somebody else's is named; Postgres only where its Secret is."""
     own, other = gateway(), gateway(redis={"kind": "existing", "host": "redis.corp", "port": 6380})
-    assert own.redis is not None
+    assert isinstance(own.redis, BundledRedis)
     assert (own.redis.host, own.redis.port, own.database) == ("litellm-redis.llm-serving.svc", 6379, None)
-    assert own.redis.image is not None
+    assert own.redis.image.name == "redis"
     networks = CATALOG.networks
-    assert other.redis == RedisPlan("redis.corp", 6380, None, anywhere(networks, 6380))
+    assert other.redis == ExistingRedis("redis.corp", 6380, anywhere(networks, 6380))
     found = gateway(database={"existingSecret": "pg"}).database
-    assert found == DatabasePlan("pg", 5432, "pg", 2, False, anywhere(networks, 5432))
+    assert found == DatabasePlan("pg", 5432, "pg", 2, 780, 10, False, anywhere(networks, 5432))
     owner = {"existingSecret": "pg", "migrationSecret": "owner", "port": 6432}
-    assert gateway(database=owner).database == DatabasePlan("pg", 6432, "owner", 2, False, anywhere(networks, 6432))
+    assert gateway(database=owner).database == DatabasePlan(
+        "pg", 6432, "owner", 2, 780, 10, False, anywhere(networks, 6432)
+    )
 
 
 def test_one_replica_may_do_without_redis():
@@ -260,11 +262,29 @@ def test_settings_of_the_gateway_reach_its_plan():
     """Replicas, retries, host, exposure and Secret."""
     expose = {"kind": "gatewayApi", "gatewayName": "public"}
     found = gateway(host="llm.example.com", expose=expose, replicas=3, retries=0)
-    assert (found.host, found.replicas, found.retries, found.existing_secret) == ("llm.example.com", 3, 0, "llm-keys")
-    assert found.exposure == {"kind": "gatewayApi", "gateway_name": "public"}
+    assert (found.replicas, found.retries, found.existing_secret) == (3, 0, "llm-keys")
+    assert found.exposure == HttpRoute("llm.example.com", "public", None, None)
+    assert gateway(host="llm.example.com").exposure is None
     assert (found.cpus, found.memory_gib, found.restart_after_requests) == (1, 4, None)
     found = gateway(memoryGib=6, restartAfterRequests=1000)
     assert (found.memory_gib, found.restart_after_requests) == (6, 1000)
+
+
+@pytest.mark.parametrize(
+    ("expose", "expected"),
+    [
+        ({"tlsSecret": "tls"}, (Ingress("llm.example.com", "nginx", "tls", {}), "https://llm.example.com")),
+        (
+            {"annotations": {"a": "b"}},
+            (Ingress("llm.example.com", "nginx", None, {"a": "b"}), "http://llm.example.com"),
+        ),
+    ],
+)
+def test_an_ingress_without_tls_is_reached_in_clear(expose, expected):
+    """Clients are told the scheme that the Ingress really speaks."""
+    found = gateway(host="llm.example.com", expose={"kind": "ingress", "className": "nginx", **expose}).exposure
+    assert found is not None
+    assert (found, found.url) == expected
 
 
 def test_key_variables_of_different_servers_differ():

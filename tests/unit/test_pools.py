@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from planning.plan import Disk, Karpenter, NodeClass
 from tests.unit.small_stack import A10, CPU, H200, MODEL, planned, refusals, serving, stack
 
 GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -66,7 +67,10 @@ def test_a_pool_knows_its_gpus_its_memory_and_its_price():
     assert (found.resource_name, found.expected_gpu_memory_mib) == ("nvidia.com/gpu", 23_028)
     assert (found.cpus_per_node, found.memory_gib_per_node) == (None, None)
     assert found.node_labels == {"node-role": "gpu-inference", "gpu-type": "a10"}
-    assert (found.verify, found.verify_timeout_s) == (True, 600)
+    assert found.verification is not None
+    assert (found.verification.image.name, found.verification.timeout_s) == ("python", 600)
+    # three tries, and then two minutes to say why
+    assert (found.verification.deadline_s, found.verification.await_timeout_s) == (1800, 1920)
     assert (found.usd_per_node_hour, found.reasons) == (2.84, {"pricePerNodeHourUsd": "given"})
 
 
@@ -89,18 +93,9 @@ def test_a_bought_node_is_what_its_machine_type_is():
     )
     assert (found.cpus_per_node, found.memory_gib_per_node, found.usd_per_node_hour) == (48, 192, 5.672)
     assert found.reasons == {"pricePerNodeHourUsd": "on-demand price of g5.12xlarge"}
-    assert (found.verify, found.verify_timeout_s) == (False, 1500)
-    assert found.provisioning == {
-        "kind": "karpenter",
-        "instance_types": ["g5.12xlarge"],
-        "capacity_types": ["on-demand"],
-        "role": "KarpenterNodeRole-test-1",
-        "discovery_tag": "test-1",
-        "ami_alias": "al2023@latest",
-        "disk_gib": 300,
-        "system_disk": None,
-        "data_disk": ("/dev/xvda", 300),
-    }
+    assert found.verification is None
+    ours = NodeClass("KarpenterNodeRole-test-1", "test-1", "al2023@latest", None, Disk("/dev/xvda", 300))
+    assert found.provisioning == Karpenter(("g5.12xlarge",), ("on-demand",), ours, {"nvidia.com/gpu": "8"})
 
 
 def test_a_role_after_an_identifier_that_is_an_arn_must_be_given():
@@ -118,12 +113,8 @@ def test_a_class_that_exists_says_what_its_nodes_are():
     """Nothing of a class of ours is planned beside it, so nothing is said of an AMI that moves."""
     wanted = {"kind": "karpenter", "instanceTypes": ["x"], "nodeClass": "shared"}
     plan = planned(serving({**A10, "pricePerNodeHourUsd": 1, "provisioning": wanted}))
-    assert plan.pools["a10"].provisioning == {
-        "kind": "karpenter",
-        "instance_types": ["x"],
-        "capacity_types": ["on-demand"],
-        "node_class": "shared",
-    }
+    limits = {"nvidia.com/gpu": str(plan.pools["a10"].gpus)}
+    assert plan.pools["a10"].provisioning == Karpenter(("x",), ("on-demand",), "shared", limits)
     assert plan.warnings == ()
 
 
@@ -131,7 +122,9 @@ def test_images_and_caches_are_on_the_volume_that_bottlerocket_has_for_them():
     """Its first volume holds the system alone: a large one there would leave 20 GiB for images."""
     wanted = {"kind": "karpenter", "instanceTypes": ["x"], "amiAlias": "bottlerocket@v1.52.0", "diskGib": 500}
     found = only({**A10, "provisioning": wanted}).provisioning
-    assert (found["system_disk"], found["data_disk"]) == (("/dev/xvda", 4), ("/dev/xvdb", 500))
+    assert isinstance(found, Karpenter)
+    assert isinstance(found.node_class, NodeClass)
+    assert (found.node_class.system_disk, found.node_class.data_disk) == (Disk("/dev/xvda", 4), Disk("/dev/xvdb", 500))
 
 
 def test_what_is_given_goes_before_what_is_known():

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import Timing
+from planning.plan import Fetch, Probe, Probes, Timing
 from planning.stack.timing import (
     MIB,
     Load,
     download_s,
-    download_timeout_s,
+    fetch,
     gateway_drain_s,
     longest_request_s,
+    server_probes,
     timing,
 )
 from tests.unit.small_stack import properties
@@ -42,6 +43,12 @@ def test_the_chain_of_qwen3_14b_is_exact():
         termination_grace_s=15 + 410 + 15,
         probe_grace_s=30,
     )
+
+
+def test_the_load_budget_is_in_the_first_probe():
+    """While it loads, a server is asked for its whole budget; then every 5 s for readiness, every 30 s for life."""
+    found = timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+    assert server_probes(found) == Probes(Probe(5, 3, 5), Probe(30, 4, 10), Probe(10, 63, 5))
 
 
 def test_a_node_that_is_bought_first_is_waited_for():
@@ -87,7 +94,8 @@ def test_the_longest_request_is_the_longest_answer_at_the_slowest_speed(context,
 
 def test_a_download_is_waited_for_twice_as_long_as_expected():
     """1,000 MiB at 100 MiB/s with a fifth for hashing; the image, twice the download, and five minutes."""
-    assert (download_s(1000 * MIB, 100), download_timeout_s(12)) == (12, 600 + 24 + 300)
+    found = fetch(claim_gib=2, least_bytes=1, download_s=download_s(1000 * MIB, 100), gated=False)
+    assert found == Fetch(2, 1, 12, 600 + 24 + 300, 600 + 24 + 300 + 120)
 
 
 LOADS = st.builds(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planning.plan import ExistingClaim, Fetch, SharedClaims
 from planning.stack.weights import apart, checkpoint, disk_bytes
 from settings.schema import HubSettings, WeightsSettings
 from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, properties, serving, stack
@@ -24,8 +25,9 @@ def test_a_checkpoint_is_exact():
     assert found.directory == f"/models/Qwen--Qwen3-14B/{COMMIT}"
     assert found.claim_name == "weights-qwen--qwen3-14b-40c06982"
     # 28.9 GiB and 15 % are 33.2: the next of 2, 3, 4, 6, 8 … 32, 48
-    assert (found.disk_bytes, found.least_bytes, found.claim_gib) == (expected_bytes, 29_536_614_400, 48)
-    assert (found.download_s, found.await_timeout_s) == (355, 600 + 2 * 355 + 300)
+    deadline_s = 600 + 2 * 355 + 300
+    assert found.disk_bytes == expected_bytes
+    assert found.fetch == Fetch(48, 29_536_614_400, 355, deadline_s, deadline_s + 120)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,10 @@ def test_names_and_sizes_hold_for_every_model(repository):
     assert len(found.name) <= 46
     assert set(found.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert found.name[0] != "-" != found.name[-1]
-    assert found.claim_gib * GIB >= 1.1 * found.disk_bytes
-    assert found.claim_gib * GIB <= 2 * found.disk_bytes or found.claim_gib == 2
-    assert 0 < found.least_bytes <= found.disk_bytes
+    assert found.fetch is not None
+    assert found.fetch.claim_gib * GIB >= 1.1 * found.disk_bytes
+    assert found.fetch.claim_gib * GIB <= 2 * found.disk_bytes or found.fetch.claim_gib == 2
+    assert 0 < found.fetch.least_bytes <= found.disk_bytes
 
 
 def test_no_two_models_share_a_name():
@@ -146,7 +149,10 @@ def test_the_size_of_a_claim_is_that_of_its_checkpoint_alone():
     together = planned(
         stack(gpuPools={"h200": {**H200, "nodes": 2}}, models={"r1": r1, "m": {**MODEL, "pool": "h200"}})
     )
-    sizes = [{item.model: item.claim_gib for item in plan.weights.checkpoints} for plan in (alone, together)]
+    sizes = [
+        {item.model: item.fetch and item.fetch.claim_gib for item in plan.weights.checkpoints}
+        for plan in (alone, together)
+    ]
     assert sizes == [{r1["model"]: 768}, {r1["model"]: 768, "Qwen/Qwen3-14B": 48}]
 
 
@@ -155,10 +161,8 @@ def test_checkpoints_on_a_claim_that_exists():
     models = {"a": MODEL, "b": {**MODEL, "model": "Qwen/Qwen3-14B-AWQ"}}
     shared = planned(stack(models=models)).weights
     found = planned(stack(models=models, weights={"kind": "existingClaim", "claimName": "disk"})).weights
-    assert (found.existing_claim, found.storage_class, found.image) == ("disk", None, None)
-    unfetched = {"claim_name": "disk", "claim_gib": 0, "download_s": 0, "await_timeout_s": 0}
-    assert found.checkpoints == tuple(replace(item, **unfetched) for item in shared.checkpoints)
-    assert (shared.existing_claim, len(found.checkpoints)) == (None, 2)
+    assert (found.source, len(found.checkpoints)) == (ExistingClaim("disk"), 2)
+    assert found.checkpoints == tuple(replace(item, claim_name="disk", fetch=None) for item in shared.checkpoints)
 
 
 def test_an_existing_claim_changes_nothing_of_a_server_but_its_claim():
@@ -174,6 +178,6 @@ def test_settings_of_the_weights_reach_the_plan():
     """Storage class, prewarming and the Secret with the token; the download runs in the CPU image."""
     raw = stack(weights={"storageClass": "fast", "prewarm": False, "hub": {"tokenSecret": "hub"}})
     found = planned(raw).weights
-    assert (found.storage_class, found.prewarm, found.token_secret) == ("fast", False, "hub")
-    assert found.image is not None
-    assert (found.mount_path, found.hub_kind, found.image.name) == ("/models", "huggingface", "vllm-cpu")
+    assert isinstance(found.source, SharedClaims)
+    assert (found.source.storage_class, found.prewarm, found.source.token_secret) == ("fast", False, "hub")
+    assert (found.mount_path, found.source.hub_kind, found.source.image.name) == ("/models", "huggingface", "vllm-cpu")

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
+from simcluster.programs import MANAGED
+
 from catalog.load import Catalog
-from planning.plan import Plan, PoolPlan
+from planning.plan import ComputeClass, Existing, Karpenter, Labelled, Plan, PoolPlan
 from planning.stack.pools import GPU_TAINT, POOL_LABEL
-from workshop.simcluster.programs import MANAGED
 
 Node = dict[str, Any]
 STAND_IN = "simcluster.llm-stack.io/stand-in-for"
@@ -31,18 +32,21 @@ def nodes_of(plan: Plan, catalog: Catalog) -> list[Node]:
 
 
 def _pool_nodes(pool: PoolPlan, catalog: Catalog) -> Iterator[Node]:
-    given = pool.provisioning.get("node_names")
-    names = given if isinstance(given, list) else [f"{pool.name}-{number}" for number in range(1, pool.nodes + 1)]
+    match pool.provisioning:
+        case Existing(node_names=names):
+            pass
+        case _:
+            names = [f"{pool.name}-{number}" for number in range(1, pool.nodes + 1)]
     cpus, memory_gib = machine(pool, catalog)
     labels, actors = _labels(pool, catalog), _actors(pool)
     for number, name in zip(count(), names):
-        body = _node(str(name), cpus, memory_gib, labels, ZONES[number % len(ZONES)])
+        body = _node(name, cpus, memory_gib, labels, ZONES[number % len(ZONES)])
         body["metadata"]["annotations"][STAND_IN] = ", ".join(actors) or "kubelet"
         if pool.gpus_per_node:
             for part in ("capacity", "allocatable"):
                 body["status"][part][pool.resource_name or GPU_TAINT["key"]] = str(pool.gpus_per_node)
         # named nodes are tainted by the stack itself: nothing is said of their taints here
-        if pool.provisioning["kind"] != "existing":
+        if not isinstance(pool.provisioning, Existing):
             body["spec"]["taints"] = [dict(GPU_TAINT)] if pool.gpus_per_node else []
         yield body
 
@@ -74,31 +78,30 @@ def _labels(pool: PoolPlan, catalog: Catalog) -> Mapping[str, str]:
             f"{GPU_TAINT['key']}.compute.minor": minor,
             "nvidia.com/mig.capable": "false",
         }
-    match pool.provisioning["kind"]:
-        case "labelled":
-            given = pool.provisioning.get("labels")
-            labels |= given if isinstance(given, dict) else {}
-        case "karpenter":
+    match pool.provisioning:
+        case Labelled(labels=found):
+            labels |= found
+        case Karpenter(instance_types=types, capacity_types=capacities):
             labels |= {**pool.node_labels, POOL_LABEL: pool.name, "karpenter.sh/nodepool": pool.name}
-            labels |= {"node.kubernetes.io/instance-type": _first(pool, "instance_types")}
-            labels |= {"karpenter.sh/capacity-type": _first(pool, "capacity_types")}
-        case "computeClass":
+            labels |= {"node.kubernetes.io/instance-type": types[0]}
+            labels |= {"karpenter.sh/capacity-type": capacities[0]}
+        case ComputeClass(machine_types=types):
             labels |= {"cloud.google.com/compute-class": pool.name}
-            labels |= {"node.kubernetes.io/instance-type": _first(pool, "machine_types")}
-        case _:  # existing: the stack labels them
+            labels |= {"node.kubernetes.io/instance-type": types[0]}
+        case Existing():  # the stack labels them
             pass
     return labels
 
 
-def _first(pool: PoolPlan, key: str) -> str:
-    values = pool.provisioning[key]
-    assert isinstance(values, list)
-    return str(values[0])
-
-
 def _actors(pool: PoolPlan) -> list[str]:
     """Who would do on a real cluster what is simply there on a simulated one."""
-    actors = {"karpenter": ["karpenter"], "computeClass": ["gke"]}.get(str(pool.provisioning["kind"]), [])
+    match pool.provisioning:
+        case Karpenter():
+            actors = ["karpenter"]
+        case ComputeClass():
+            actors = ["gke"]
+        case _:
+            actors = []
     return [*actors, *(["gpu-operator"] if pool.gpus_per_node else [])]
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog import load_catalog
-from planning.plan import PoolPlan
+from planning.plan import Existing, PoolPlan
 from tests.unit.small_stack import planned, properties, serving, stack_file
 from workshop.simcluster.nodes import STAND_IN, machine, nodes_of
 
@@ -22,8 +22,8 @@ CATALOG = load_catalog()
 def fits(node: dict[str, Any], pool: PoolPlan) -> bool:
     """Whether the pool's pods may go to a node, by the labels it has when the stack has labelled the nodes it names."""
     labels = dict(node["metadata"]["labels"])
-    named = pool.provisioning.get("node_names")
-    if isinstance(named, list) and node["metadata"]["name"] in named:
+    named = pool.provisioning.node_names if isinstance(pool.provisioning, Existing) else ()
+    if node["metadata"]["name"] in named:
         labels |= pool.node_selector
     found = all(labels.get(key) == value for key, value in pool.node_selector.items())
     return found and all((labels.get(key) in values) == (sign == "In") for key, sign, values in pool.node_affinity)

@@ -60,7 +60,7 @@ def test_servers_wait_for_nodes_and_weights(stack: Stack):
         if target.body["metadata"]["name"] in {server.name for server in stack.plan.servers}
         and target.body["kind"] in ("Deployment", "LeaderWorkerSet")
     }
-    bought = {name for name, pool in stack.plan.pools.items() if not pool.verify}
+    bought = {name for name, pool in stack.plan.pools.items() if not pool.verification}
     assert {
         server.name: {"model-weights"} if server.pool in bought else {"model-weights", "verify-nodes"}
         for server in stack.plan.servers

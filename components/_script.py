@@ -1,0 +1,77 @@
+"""Scripts in pods: the ConfigMap that holds one, how a container runs it, and the Job of those that run once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import _k8s
+from components.pod_scripts import source
+
+FOLDER = "/scripts"
+MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
+
+
+def config_map(label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
+    """Declare the script; returns the name. It never changes: another one replaces it, and what mounts it."""
+    return k8s.core.v1.ConfigMap(
+        label, metadata=metadata, immutable=True, data={f"{script}.py": source(script)}, opts=opts
+    ).metadata.name
+
+
+def volume(name: pulumi.Input[str]) -> dict[str, Any]:
+    """The volume of `MOUNT`."""
+    return {"name": "scripts", "configMap": {"name": name}}
+
+
+def container(name: str, image: str, python: str, script: str, **fields: Any) -> dict[str, Any]:
+    """A container that runs a script of its pod; `python`: what the image calls it."""
+    return {
+        "name": name,
+        "image": image,
+        "command": [python, f"{FOLDER}/{script}.py"],
+        "securityContext": _k8s.DROP_ALL,
+        **fields,
+    }
+
+
+def job(
+    label: str,
+    name: str,
+    metadata: Mapping[str, Any],
+    pod: Mapping[str, Any],
+    *,
+    retries: int,
+    deadline_s: int,
+    await_timeout_s: int,
+    parent: pulumi.Resource,
+    after: list[pulumi.Resource],
+    **spec: Any,
+) -> k8s.batch.v1.Job:
+    """A Job that may be run again: under a fixed name, so that there is never a second one beside it.
+
+    One that failed, or was cut off, is replaced by the next `up` (`replaceUnready`); otherwise that would wait for it
+    for ever, because a Job that has failed stays failed.
+    """
+    replaced = {**metadata.get("annotations", {}), "pulumi.com/replaceUnready": "true"}
+    timeout = f"{await_timeout_s}s"
+    once: Any = {
+        "backoffLimit": retries,
+        "activeDeadlineSeconds": deadline_s,
+        "template": {
+            "metadata": {"labels": metadata["labels"]},
+            "spec": {**pod, "affinity": _k8s.off_gpu_nodes(), "restartPolicy": "Never"},
+        },
+        **spec,
+    }
+    return k8s.batch.v1.Job(
+        label,
+        metadata=_k8s.annotated(_k8s.named(metadata, name), replaced),
+        spec=once,
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=after,
+            custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+        ),
+    )
