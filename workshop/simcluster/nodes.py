@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
-from simcluster.programs import MANAGED
-
 from catalog.load import Catalog
 from planning.plan import ComputeClass, Existing, Karpenter, Labelled, Plan, PoolPlan
 from planning.stack.pools import GPU_TAINT, POOL_LABEL
+from workshop.simcluster.programs import MANAGED
 
 Node = dict[str, Any]
 STAND_IN = "simcluster.llm-stack.io/stand-in-for"
