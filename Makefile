@@ -1,8 +1,8 @@
 # Everything this project does by itself. `make` alone lists the targets.
 #
 # Needs make, a POSIX shell and Python 3.11 or newer. `.venv` is made on first use and kept up to date by three stamps in
-# it: one for what the program needs (requirements.txt), and on top of that one for what a simulated cluster needs
-# (workshop/simcluster/requirements.txt) and one for what tests and static checks need (constraints.txt, which has
+# it: one for what the program needs (requirements.txt), and on top of that one for what running a stack here needs
+# (workshop/requirements.txt) and one for what tests and static checks need (constraints.txt, which has
 # everything). Whatever is installed has one of the hashes that stand there. pip stays in `.venv`, because `pulumi` itself
 # uses it (Pulumi.yaml, toolchain: pip).
 # What set-up says goes to stderr, so that the output of `make preview ARGS=--json` and `make diff` can be redirected.
@@ -17,12 +17,12 @@ WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/.stamp-runtime
-SIM := $(VENV)/.stamp-sim
+WORKSHOP := $(VENV)/.stamp-workshop
 DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
 SCAN_VENV := .venv-scan
 KUBE_SCORE := github.com/zegl/kube-score/cmd/kube-score@v1.20.0
-LOCKS := constraints.txt requirements.txt workshop/simcluster/requirements.txt tests/scan/requirements.lock workshop/local/requirements.lock
+LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock workshop/local/requirements.lock
 # for every platform and Python that this project knows
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" >/dev/null
@@ -36,28 +36,28 @@ MAKEFLAGS += --no-print-directory
 
 ##@ Run
 ifeq ($(CLUSTER),)
-up: $(RUNTIME)  ## a stack on this machine: real vLLM (CPU) and LiteLLM as processes, and an answer; STACK=local; CLUSTER=sim for a simulated cluster
+up: $(WORKSHOP)  ## a stack on this machine: real vLLM (CPU) and LiteLLM as processes, and an answer; STACK=local; CLUSTER=sim for a simulated cluster
 	@$(index); $(RUN) -m workshop.local up $(if $(STACK),--stack $(STACK)) $(ARGS)
 
-down: $(RUNTIME)  ## stop it; pods drain first, ARGS=--now does not wait for them
+down: $(WORKSHOP)  ## stop it; pods drain first, ARGS=--now does not wait for them
 	@$(RUN) -m workshop.local down $(if $(STACK),--stack $(STACK)) $(ARGS)
 
-status: $(RUNTIME)  ## what runs, and where
+status: $(WORKSHOP)  ## what runs, and where
 	@$(RUN) -m workshop.local status $(if $(STACK),--stack $(STACK)) $(ARGS)
 else ifeq ($(CLUSTER),sim)
-up: $(SIM)
+up: $(WORKSHOP)
 	@$(index); $(RUN) -m workshop.simcluster up --stack $(or $(STACK),dev) $(ARGS)
 
-down: $(SIM)
+down: $(WORKSHOP)
 	@$(RUN) -m workshop.simcluster down $(if $(STACK),--name $(STACK),--all) $(ARGS)
 
-status: $(SIM)
+status: $(WORKSHOP)
 	@$(RUN) -m workshop.simcluster status $(if $(STACK),--name $(STACK)) $(ARGS)
 else
 $(error CLUSTER=$(CLUSTER) is not known: CLUSTER=sim is the simulated cluster, without it a stack runs on this machine)
 endif
 
-logs: $(RUNTIME)  ## what containers have written; ARGS="litellm --follow"
+logs: $(WORKSHOP)  ## what containers have written; ARGS="litellm --follow"
 	@$(RUN) -m workshop.local logs $(if $(STACK),--stack $(STACK)) $(ARGS)
 
 ##@ Look
@@ -129,8 +129,8 @@ docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuratio
 
 lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, and the locks of .venv-local and .venv-scan
 	@$(index); set -e; \
-	$(COMPILE) --upgrade --output-file constraints.txt requirements.in workshop/simcluster/requirements.in requirements-dev.in; \
-	for part in requirements workshop/simcluster/requirements; do \
+	$(COMPILE) --upgrade --output-file constraints.txt requirements.in workshop/requirements.in requirements-dev.in; \
+	for part in requirements workshop/requirements; do \
 	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
 	$(COMPILE) --output-file tests/scan/requirements.lock tests/scan/requirements.in; \
 	$(COMPILE) --override workshop/local/overrides.txt --output-file workshop/local/requirements.lock workshop/local/requirements.in
@@ -204,8 +204,8 @@ $(RUNTIME): requirements.txt
 	$(call install,requirements.txt); \
 	touch $@; echo "$(VENV) is ready after $$(( $$(date +%s) - start )) s" >&2
 
-$(SIM): $(RUNTIME) workshop/simcluster/requirements.txt
-	@set -e; echo "adding what a simulated cluster needs ..." >&2; $(call install,workshop/simcluster/requirements.txt); touch $@
+$(WORKSHOP): $(RUNTIME) workshop/requirements.txt
+	@set -e; echo "adding what running a stack here needs ..." >&2; $(call install,workshop/requirements.txt); touch $@
 
 $(DEV): $(RUNTIME) constraints.txt
 	@set -e; start=$$(date +%s); echo "adding what tests and checks need (about 5 s) ..." >&2; \
@@ -213,7 +213,7 @@ $(DEV): $(RUNTIME) constraints.txt
 	touch $@; echo "ready after $$(( $$(date +%s) - start )) s" >&2
 
 # vLLM's CPU build and LiteLLM: workshop/local/toolchain.py.
-$(LOCAL_VENV)/.stamp: workshop/local/requirements.lock | $(RUNTIME)
+$(LOCAL_VENV)/.stamp: workshop/local/requirements.lock | $(WORKSHOP)
 	@$(index); $(RUN) -m workshop.local setup; touch $@
 
 # checkov from its lock, and kube-score, which Go's checksum database vouches for.

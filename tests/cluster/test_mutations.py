@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.world import NAMESPACE, SOON_S, World, mutated, stack, stuck
+from workshop.problems import Impossible
 from workshop.simcluster.api import wait_until
-from workshop.simcluster.problems import Impossible
 from workshop.simcluster.volumes import storage_class
 
 SERVER = ("Deployment", "vllm-qwen3-8b")

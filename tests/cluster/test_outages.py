@@ -14,10 +14,11 @@ import pytest
 
 from tests.cluster.world import SOON_S, World, stack
 from workshop.simcluster.api import Unreachable, wait_until
-from workshop.simcluster.cluster import Cluster
+from workshop.simcluster.cluster import STAND_INS, Cluster
 from workshop.simcluster.cluster import names as cluster_names
 from workshop.simcluster.deploy import Deployment, entry_key
 from workshop.simcluster.obtain import control_plane
+from workshop.simcluster.programs import PROGRAMS
 
 HALF_WAY = 20
 
@@ -33,11 +34,8 @@ def fresh() -> Iterator[World]:
 
 def kill(world: World, program: str) -> None:
     """Ends one process of the control plane without warning."""
-    state = world.cluster.state()
-    assert state is not None
-    process = state.processes[program]
-    os.kill(process.pid, signal.SIGKILL)
-    wait_until(lambda: not process.alive(), SOON_S, f"{program} is gone")
+    os.kill(world.cluster.processes()[program].pid, signal.SIGKILL)
+    wait_until(lambda: program not in world.cluster.processes(), SOON_S, f"{program} is gone")
 
 
 def snapshot(world: World) -> dict[str, str]:
@@ -95,7 +93,7 @@ def test_a_whole_control_plane_comes_back(fresh: World):
     before = snapshot(fresh) | {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in fresh.pods()}
     state = fresh.cluster.state()
     assert state is not None
-    for program in reversed(state.processes):
+    for program in reversed(fresh.cluster.processes()):
         kill(fresh, program)
     with pytest.raises(Unreachable):
         fresh.api.request("GET", "/readyz")
@@ -116,8 +114,7 @@ def test_clusters_side_by_side(fresh: World):
     assert api.items("v1", "Node") == []
     assert {fresh.cluster.name, other.name} <= set(cluster_names())
     assert other.down()
-    assert [name for name, process in second.processes.items() if process.alive()] == []
-    assert [name for name, process in first.processes.items() if not process.alive()] == []
+    assert (other.processes(), [*fresh.cluster.processes()]) == ({}, [*PROGRAMS, STAND_INS])
     assert other.paths.logs.is_dir()
     assert not other.down()
     shutil.rmtree(other.paths.root)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.world import DEPLOY_S, SOON_S, World, mutated, names, stuck, variant
+from workshop.problems import Impossible
 from workshop.simcluster.api import wait_until
-from workshop.simcluster.problems import Impossible
 
 
 @dataclass

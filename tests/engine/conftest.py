@@ -21,10 +21,10 @@ import yaml
 from preview.stackfile import read_project
 from tests.cluster.world import World, stack
 from tests.harness import ROOT
+from workshop.problems import Impossible
+from workshop.process import stop
 from workshop.simcluster.engine import Engine, command, missing
 from workshop.simcluster.killed import helpers
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import stop
 from workshop.simcluster.up import prepare
 
 Change = Callable[[dict[str, Any]], None]

@@ -11,10 +11,10 @@ import pytest
 
 from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names, stuck
 from tests.engine.conftest import BACKEND, MASTER_KEY, Story
+from workshop.process import stop
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.furnish import furnish
 from workshop.simcluster.killed import helpers
-from workshop.simcluster.processes import stop
 from workshop.simcluster.report import is_ready
 
 SERVER = "vllm-qwen3-8b"

@@ -18,9 +18,9 @@ from tests.cluster.world import NAMESPACE
 from tests.engine.conftest import BACKEND, Story
 from tests.engine.test_engine import image, replicas, revision
 from tests.harness import ROOT
+from workshop.problems import Impossible
+from workshop.process import stop
 from workshop.simcluster.killed import helpers
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import stop
 
 KILLS = int(os.environ.get("LLM_STACK_KILLS", "6"))
 SEED = int(os.environ.get("LLM_STACK_SEED", "1"))

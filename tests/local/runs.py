@@ -127,7 +127,7 @@ class Run:
 
     def processes(self) -> list[int]:
         """Everything that carries the mark of this run."""
-        return marked(self.folder.mark)
+        return [process.pid for process in marked(self.folder.mark)]
 
 
 def project(folder: Path, **stacks: str) -> Path:

@@ -15,9 +15,9 @@ from catalog import load_catalog
 ROOT = Path(__file__).parents[2]
 # lock → what it is made of
 LOCKS = {
-    "constraints.txt": ("requirements.in", "workshop/simcluster/requirements.in", "requirements-dev.in"),
+    "constraints.txt": ("requirements.in", "workshop/requirements.in", "requirements-dev.in"),
     "requirements.txt": ("requirements.in",),
-    "workshop/simcluster/requirements.txt": ("workshop/simcluster/requirements.in",),
+    "workshop/requirements.txt": ("workshop/requirements.in",),
     "tests/scan/requirements.lock": ("tests/scan/requirements.in",),
     "workshop/local/requirements.lock": ("workshop/local/requirements.in",),
 }
@@ -53,7 +53,7 @@ def test_a_lock_is_made_of_its_sources(lock, sources):
     assert {name: held.get(name) for name in asked} == asked
 
 
-@pytest.mark.parametrize("part", ["requirements.txt", "workshop/simcluster/requirements.txt"])
+@pytest.mark.parametrize("part", ["requirements.txt", "workshop/requirements.txt"])
 def test_the_smaller_locks_are_parts_of_the_whole(part):
     """Whatever is installed first is not replaced by what tests need, and has the same hashes."""
     whole = pins("constraints.txt")

@@ -15,6 +15,7 @@ from rich.console import Console
 from preview.stackfile import Project, find_project, read_project
 from settings.commandline import ENDS, Parser, ended_by, run
 from settings.problems import Refused
+from workshop.problems import check_packages
 
 PROGRAM = "python -m workshop.local"
 FAILED = 1
@@ -58,15 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR0911 - one per command
+    check_packages()
     # imported when needed: half a second that --help and a typing error should not take
     if arguments.command == "setup":
         from workshop.local import toolchain  # noqa: PLC0415
-        from workshop.local.screen import Progress  # noqa: PLC0415
+        from workshop.progress import progress  # noqa: PLC0415
 
         if problems := toolchain.problems():
             raise Refused(problems)
-        with ended_by(*ENDS), Progress(console) as progress:
-            took = toolchain.ensure(progress.say)
+        with ended_by(*ENDS), progress(console) as say:
+            took = toolchain.ensure(say)
         console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")
         return 0
     from workshop.local import down  # noqa: PLC0415

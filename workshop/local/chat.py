@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from workshop.local.translate import LOOPBACK
+from workshop.ports import LOOPBACK
 
 TIMEOUT_S = 300
 PATH = "/v1/chat/completions"

@@ -12,9 +12,9 @@ from rich.table import Table
 
 from workshop.local.client import NotRunning, ask, is_running
 from workshop.local.places import RunFolder
-from workshop.local.pod import last_lines
-from workshop.local.process import kill_marked, marked
+from workshop.local.process import kill_marked
 from workshop.local.short import forget
+from workshop.process import last_lines, marked
 
 LOOK_EVERY_S = 0.2
 NOT_UP = 1

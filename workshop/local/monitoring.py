@@ -12,7 +12,7 @@ import yaml
 
 from workshop.local.objects import Object, Rendered
 from workshop.local.pod import Pod
-from workshop.local.translate import LOOPBACK
+from workshop.ports import LOOPBACK
 
 # What a Prometheus of the operator does where nothing else is said (api/v1, PrometheusSpec, v0.95).
 OPERATOR_DEFAULTS = {"scrape_interval": "30s", "evaluation_interval": "30s"}

@@ -1,17 +1,16 @@
 """Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
 
 import contextlib
-import fcntl
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from settings.problems import Problem, Refused
+from settings.problems import Problem
+from workshop.cache import cache, free_gb
+from workshop.lock import held
 
-GB = 10**9
 # Objects, keys and the first logs of a run.
 RUN_GB = 0.1
 OF_PROJECT = "use a copy of the project in another directory"
@@ -40,17 +39,14 @@ class RunFolder:
         `.local` itself is what is held, and nobody but who holds it removes it: here at the end, when it is empty.
         Raises OSError where it cannot be made.
         """
-        handle = _hold(self.path.parent)
-        if handle is None:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            # another run's folder may be in it
-            with contextlib.suppress(OSError):
-                self.path.parent.rmdir()
-            os.close(handle)
+        with held(self.path.parent, lambda: False, folder=True) as alone:
+            try:
+                yield alone
+            finally:
+                # another run's folder may be in it
+                with contextlib.suppress(OSError):
+                    if alone:
+                        self.path.parent.rmdir()
 
     @property
     def mark(self) -> str:
@@ -93,39 +89,6 @@ class RunFolder:
         return self.path / "supervisor.log"
 
 
-def _hold(folder: Path) -> int | None:
-    """A handle that holds `folder`, which is made when missing; None when somebody else holds it."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        # who held it may have removed it between these two lines: what is held then has no name, and keeps nobody out
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), folder.stat()):
-                return handle
-        os.close(handle)
-
-
-def cache() -> Path:
-    """The user's cache for this project. Raises `Refused` where nothing says where that is."""
-    # a relative XDG_CACHE_HOME is to be ignored: XDG Base Directory Specification 0.8, "Basics"
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if named.is_absolute():
-        return named / "llm-stack"
-    try:
-        return Path.home() / ".cache" / "llm-stack"
-    except RuntimeError:
-        rule = f"is not set, and user {os.getuid()} has no home directory; set it, or XDG_CACHE_HOME, to a directory"
-        raise Refused([Problem("HOME", rule)]) from None
-
-
 def claim(name: str) -> Path:
     """The directory that stands for a PersistentVolumeClaim; weights in it are prepared once and kept."""
     return cache() / "claims" / name
@@ -139,12 +102,12 @@ def problems(what: str, folder: Path, takes_gb: float, fix: str) -> list[Problem
         while not (there.exists() or there.is_symlink()):
             there = there.parent
         with tempfile.TemporaryFile(dir=there):
-            free_gb = shutil.disk_usage(there).free / GB
+            free = free_gb(there)
     except OSError as error:
         why = f"{there}: {(error.strerror or 'unknown error').lower()}"
         return [Problem(what, f"{folder} cannot be written ({why}); {fix}")]
-    if free_gb < takes_gb:
-        return [Problem(what, f"takes about {takes_gb:g} GB in {folder}, {free_gb:.1f} GB are free; {fix}")]
+    if free < takes_gb:
+        return [Problem(what, f"takes about {takes_gb:g} GB in {folder}, {free:.1f} GB are free; {fix}")]
     return []
 
 

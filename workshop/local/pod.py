@@ -18,10 +18,9 @@ from workshop.local.probes import NO_ANSWER, ask, initial_delay, until
 from workshop.local.process import SIGNALLED, Process
 from workshop.local.short import forget
 from workshop.local.translate import Command
+from workshop.process import last_lines
 
 SPAWN_FAILED, KILLED = 127, SIGNALLED + signal.SIGKILL
-# Bytes read of a log per line wanted.
-LONGEST_LINE = 2048
 
 
 @dataclass
@@ -62,7 +61,6 @@ class Pod:
         self.states = {container.name: State() for container in workload.all_containers}
         self.deleting = False
         self.created = time.time()
-        self.initialised = False
         self._tell = tell
         self._processes: dict[str, Process] = {}
         self.left = asyncio.Event()
@@ -78,7 +76,6 @@ class Pod:
         for container in self.workload.init_containers:
             if status := await self._initialise(container):
                 return status
-        self.initialised = True
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._keep(container)) for container in self.workload.containers]
         return max(task.result() for task in tasks)
@@ -268,14 +265,3 @@ class Pod:
         """Waits, or less when the pod is deleted."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.left.wait(), seconds)
-
-
-def last_lines(log: Path, count: int) -> list[str]:
-    """The last lines of a log that are not blank; none where there is no log."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - count * LONGEST_LINE))
-            text = stream.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [line.rstrip() for line in text.split("\n") if line.strip()][-count:]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from workshop.local.objects import Probe
-from workshop.local.translate import LOOPBACK
+from workshop.ports import LOOPBACK
 
 # What comes of a question that nobody answers, or not in HTTP.
 NO_ANSWER = (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)

@@ -16,18 +16,18 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
-from workshop.local.translate import MARK
+import psutil
+
+from workshop.process import carries, marked, start
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 # How long a shell reports what a signal ended: 128 and the signal.
 SIGNALLED = 128
-# States of processes that have ended: a zombie, and one that is being taken away (proc(5)).
-ENDED = "ZX"
 # The package setproctitle, which vLLM's engines use, wipes the environment others see, mark included, without this.
 KEEP_ENVIRONMENT = "SPT_NOENV"
 # How a resource tracker is started, and how long it may take to tidy up (Lib/multiprocessing/resource_tracker.py).
-TRACKER, TRACKER_S, LOOK_EVERY_S = b"multiprocessing.resource_tracker", 2, 0.02
+TRACKER, TRACKER_S, LOOK_EVERY_S = "multiprocessing.resource_tracker", 2, 0.02
 # Where Linux keeps POSIX shared memory and semaphores (shm_overview(7)).
 SHARED = "/dev/shm"  # noqa: S108 - not a temporary file of ours
 
@@ -52,18 +52,8 @@ class Process:
     @classmethod
     def start(cls, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, mark: str) -> "Process":
         """Starts it in a session of its own; output is appended to `log`. Raises OSError when it cannot start."""
-        with log.open("ab") as output:
-            process = subprocess.Popen(  # noqa: S603 - what the stack renders is what should run
-                argv,
-                env={**env, KEEP_ENVIRONMENT: "1", MARK: mark},
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - it takes no lock
-            )
-        return cls(process, mark)
+        kept = {**env, KEEP_ENVIRONMENT: "1"}
+        return cls(start(argv, log, mark, cwd=cwd, env=kept, before=_die_with_parent), mark)
 
     async def wait(self) -> int:
         """Waits for its end, then for that of everything it started. Who is cancelled here ends them all."""
@@ -92,42 +82,13 @@ class Process:
             signal.pidfd_send_signal(self._handle, number)
 
 
-def carries(pid: int, mark: str, session: int | None = None) -> bool:
-    """Whether a process has this mark, or one below it, or is of this session, and has not ended.
-
-    The mark is not seen where a program writes its title over its environment, or starts another without one; the
-    session is left by a daemon. A process that is somebody else's has neither.
-    """
-    wanted = f"{MARK}={mark}".encode()
-    with contextlib.suppress(OSError):
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        if any(found == wanted or found.startswith(wanted + b"/") for found in variables):
-            return True
-    return session is not None and _session(pid) == session
-
-
-def _session(pid: int) -> int | None:
-    """The session of a process that has not ended."""
-    try:
-        # the name in parentheses may hold anything; after it come state, parent, group, session (proc(5))
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ENDED else int(fields[3])
-
-
-def marked(mark: str, session: int | None = None) -> list[int]:
-    """All processes that carry this mark, or one below it, or are of this session."""
-    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return [pid for pid in pids if pid != os.getpid() and carries(pid, mark, session)]
-
-
-def shared_memory(pids: Sequence[int]) -> set[Path]:
-    """Files below /dev/shm that these processes have mapped: of a container they would vanish with it."""
+def shared_memory(processes: Sequence[psutil.Process]) -> set[Path]:
+    """Files below /dev/shm that these have mapped: of a container they would vanish with it."""
     found = set()
-    for pid in pids:
+    for process in processes:
+        # not by psutil, which adds up the pages of each as well: seconds for a large model
         with contextlib.suppress(OSError):
-            text = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+            text = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8", errors="replace")
             found |= {Path(line.split(maxsplit=5)[5]) for line in text.splitlines() if f" {SHARED}/" in line}
     return found
 
@@ -143,16 +104,16 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset(), session: int
     left = set(shared)
     patient_until = None
     # one may start another while it is looked at
-    while pids := marked(mark, session):
-        left |= shared_memory(pids)
-        others = [pid for pid in pids if not tracks(pid)]
+    while found := marked(mark, session):
+        left |= shared_memory(found)
+        others = [process for process in found if not tracks(process)]
         if not others:
             patient_until = patient_until or time.monotonic() + TRACKER_S
             if time.monotonic() < patient_until:
                 time.sleep(LOOK_EVERY_S)
                 continue
         # all of them before any is waited for: who is left must not act on the end of another
-        handles = [handle for pid in others or pids if (handle := _kill(pid, mark, session)) is not None]
+        handles = [handle for each in others or found if (handle := _kill(each, mark, session)) is not None]
         killed += len(handles)
         for handle in handles:
             _wait_for_end(handle)
@@ -162,14 +123,14 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset(), session: int
     return killed
 
 
-def _kill(pid: int, mark: str, session: int | None) -> int | None:
+def _kill(process: psutil.Process, mark: str, session: int | None) -> int | None:
     """Kills a process if it has the mark; gives a handle of it (pidfd_open(2)), or None where nothing was to kill."""
     try:
-        handle = os.pidfd_open(pid)
+        handle = os.pidfd_open(process.pid)
     except OSError:
         return None
     # looked at again while the handle holds its number: it cannot have become another process
-    if carries(pid, mark, session):
+    if carries(process, mark, session):
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             return handle
@@ -191,9 +152,8 @@ def _wait_for_end(handle: int) -> None:
         os.close(handle)
 
 
-def tracks(pid: int) -> bool:
+def tracks(process: psutil.Process) -> bool:
     """Whether this is a resource tracker of Python's multiprocessing."""
-    try:
-        return TRACKER in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    with contextlib.suppress(psutil.Error):
+        return any(TRACKER in word for word in process.cmdline())
+    return False

@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,39 +12,7 @@ from workshop.local.blueprint import Blueprint, Entrance
 from workshop.local.chat import Endpoint, Load
 from workshop.local.monitoring import CONFIG
 from workshop.local.places import RunFolder
-from workshop.local.translate import LOOPBACK
-
-# Without a terminal a line is printed this often.
-EVERY_S, FIRST_AFTER_S = 15, 2
-
-
-class Progress:
-    """One line that changes on a terminal; a line now and then where there is none, or one that can only add lines."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        changes = console.is_terminal and not console.is_dumb_terminal
-        self._status = console.status("…") if changes else None
-        self._due = time.monotonic() + FIRST_AFTER_S
-
-    def __enter__(self) -> Self:
-        if self._status:
-            self._status.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._status:
-            self._status.stop()
-
-    def say(self, text: str) -> None:
-        """Shows where things stand."""
-        if self._status:
-            self._status.update(text)
-        elif time.monotonic() >= self._due:
-            self._due = time.monotonic() + EVERY_S
-            self._console.print(text, highlight=False)
+from workshop.ports import LOOPBACK
 
 
 def not_here(plan: Blueprint) -> Table:

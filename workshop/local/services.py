@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from urllib.parse import urlsplit
 
 from workshop.local.objects import Service
-from workshop.local.translate import LOOPBACK, service_names
+from workshop.local.translate import service_names
+from workshop.ports import LOOPBACK
 
 CHUNK_BYTES = 64 * 1024
 # Reset instead of an orderly end: the client learns that nobody was there (socket(7), SO_LINGER).
@@ -139,10 +140,3 @@ def _reset(writer: asyncio.StreamWriter) -> None:
         if found is not None:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()
-
-
-def free_port() -> int:
-    """A port of loopback nobody listens on."""
-    with socket.socket() as found:
-        found.bind((LOOPBACK, 0))
-        return found.getsockname()[1]

@@ -7,7 +7,6 @@ them.
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import shlex
@@ -28,9 +27,11 @@ from workshop.local.objects import Service, Workload
 from workshop.local.places import RunFolder, claim
 from workshop.local.pod import Place, Pod
 from workshop.local.process import kill_marked
-from workshop.local.services import Router, free_port
+from workshop.local.services import Router
 from workshop.local.short import forget, short
 from workshop.local.translate import TMP, Command, Machine, command_of
+from workshop.lock import held
+from workshop.ports import free_ports
 
 
 @dataclass
@@ -63,11 +64,14 @@ class Supervisor:
         self._beside: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """From the first port to the last process."""
+        """From the first port to the last process. Raises BlockingIOError where another supervisor is at work."""
+        with held(self.folder.path, lambda: False, folder=True) as alone:
+            if not alone:
+                raise BlockingIOError(f"{self.folder.path}: another supervisor is at work")
+            await self._run()
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        # released by the kernel, however this process ends
-        lock = os.open(self.folder.path, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         await self.router.open()
@@ -124,7 +128,7 @@ class Supervisor:
         folder = self.folder.pods / name
         directories = self._volumes(folder, workload)
         opened = {number for item in workload.all_containers for number in item.ports.values()}
-        ports = {number: free_port() for number in sorted(opened)}
+        ports = dict(zip(sorted(opened), free_ports(len(opened)), strict=True))
         machine = Machine(
             venv=str(self.venv),
             directories=directories,

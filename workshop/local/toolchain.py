@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+import psutil
+
 from settings.problems import Problem, Refused
+from workshop.cache import free_gb
 from workshop.local import places
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,23 +58,14 @@ def problems(venv: Path = VENV) -> list[Problem]:
 
 def memory_problems(memory_gib: float) -> list[Problem]:
     """Whether there is too little memory for pods that take so much."""
-    available = memory_available_gib()
+    # without swapping
+    available = psutil.virtual_memory().available / GIB
     if available >= memory_gib:
         return []
     return [
         Problem("memory", f"the pods take about {memory_gib:.1f} GiB, {available:.1f} GiB are available; "
                 "stop other programs, or ask for less context or fewer replicas")
     ]  # fmt: skip
-
-
-def memory_available_gib() -> float:
-    """What can be had without swapping (proc(5), MemAvailable); without that file nothing is refused."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return float("inf")
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024 / GIB
 
 
 def ensure(progress: Progress, venv: Path = VENV) -> float:
@@ -88,12 +82,12 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
         else [[uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]]
     )
     install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin" / "python"), str(LOCK)]
-    before = shutil.disk_usage(ROOT).free
+    before = free_gb(ROOT)
     for command in [*python, install]:
         # closed here, not when it is collected: whatever ends this must not leave the installer behind
         with contextlib.closing(_running(command)) as running:
             for _ in running:
-                written = max(0, before - shutil.disk_usage(ROOT).free) / places.GB
+                written = max(0, before - free_gb(ROOT))
                 took = time.monotonic() - begun
                 progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
     stamp.write_text(_digest(), encoding="utf-8")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from workshop.local.images import PROGRAMS, Stand, stand_for
 from workshop.local.objects import Container, Rendered, SecretRef, Service, Workload
+from workshop.ports import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 # all addresses to listen on, but no part of a longer number and no network such as 0.0.0.0/0
 ANYWHERE = re.compile(r"(?<![\w.])0\.0\.0\.0(?![\w.]|/\d)")
 EXPANSION = re.compile(r"\$(?:\$|\(([^)]*)\))")
@@ -23,7 +23,6 @@ PORT = re.compile(r"\{port (\w+)\}")
 # What a process needs of this machine, and a container brings along.
 INHERITED = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 TMP = "/tmp"  # noqa: S108 - a path of the container
-MARK = "LLM_STACK_LOCAL"
 SHOWN_SECRET = "<secret>"  # noqa: S105 - a word, not a password
 
 

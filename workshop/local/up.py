@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,10 +27,10 @@ from workshop.local.down import stop
 from workshop.local.images import stand_for
 from workshop.local.monitoring import write_config
 from workshop.local.places import RunFolder, read_keys, write_keys
-from workshop.local.pod import last_lines
 from workshop.local.process import kill_marked
-from workshop.local.screen import Progress, endpoint, not_here, show_event, show_load, show_next, show_replaced
-from workshop.local.translate import MARK
+from workshop.local.screen import endpoint, not_here, show_event, show_load, show_next, show_replaced
+from workshop.process import last_lines, start
+from workshop.progress import progress
 
 QUESTION = "What is the capital of France?"
 LOOK_EVERY_S = 0.5
@@ -164,13 +163,13 @@ def planned(bodies: Mapping[str, Mapping[str, Any]], folder: RunFolder) -> Bluep
 
 
 def _set_up(plan: Blueprint, console: Console) -> None:
-    with Progress(console) as progress:
-        took = toolchain.ensure(progress.say)
+    with progress(console) as say:
+        took = toolchain.ensure(say)
     if took:
         console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")
     for checkpoint in plan.checkpoints:
-        with Progress(console) as progress:
-            took = weights.prepare(checkpoint, toolchain.VENV, progress.say)
+        with progress(console) as say:
+            took = weights.prepare(checkpoint, toolchain.VENV, say)
         made = f"made in {took:.0f} s" if took else "there already"
         console.print(f"weights of {checkpoint.repository}: {made}, {weights.place(checkpoint)}")
 
@@ -186,17 +185,15 @@ def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
     write_keys(folder.keys, {name: dict(entries) for name, entries in wanted.plan.secrets.items()})
     write_config(folder.prometheus, wanted.plan.rendered)
     command = [sys.executable, "-m", "workshop.local", "supervise", str(folder.path)]
-    with folder.supervisor_log.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own words
-            [*command, wanted.digest],
-            cwd=toolchain.ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # one that hangs is found like everything else of the run
-            env={**os.environ, MARK: f"{folder.mark}/supervisor"},
-        )
+    folder.supervisor_log.unlink(missing_ok=True)
+    # marked: one that hangs is found like everything else of the run
+    process = start(
+        [*command, wanted.digest],
+        folder.supervisor_log,
+        f"{folder.mark}/supervisor",
+        cwd=toolchain.ROOT,
+        env=os.environ,
+    )
     while process.poll() is None:
         if _status(folder):
             return
@@ -208,7 +205,7 @@ def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
 def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
     """Until every pod is ready, printing what happens. Raises `Failed` when that will not be."""
     shown = 0
-    with Progress(console) as progress:
+    with progress(console) as say:
         begun = time.monotonic()
         while True:
             try:
@@ -226,9 +223,7 @@ def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
             if behind and all(pod["ready"] for pod in pods):
                 return status
             ready = sum(pod["ready"] for pod in pods)
-            progress.say(
-                f"{ready} of {len(pods)} pods ready, {time.monotonic() - begun:.0f} s; loading vLLM takes 1 to 2 min"
-            )
+            say(f"{ready} of {len(pods)} pods ready, {time.monotonic() - begun:.0f} s; loading vLLM takes 1 to 2 min")
             time.sleep(LOOK_EVERY_S)
 
 

@@ -19,7 +19,7 @@ from settings.problems import Problem, Refused
 from workshop.local import places
 from workshop.local.blueprint import Checkpoint
 from workshop.local.places import claim
-from workshop.local.pod import last_lines
+from workshop.process import last_lines
 
 # Repository → the script that makes its files, run by the Python of .venv-local with the directory to fill.
 MAKERS = {"HuggingFaceTB/SmolLM2-135M-Instruct": Path(__file__).with_name("make_smollm2.py")}

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from workshop.simcluster.problems import Impossible
+from workshop.ports import LOOPBACK
+from workshop.problems import Impossible
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -25,7 +26,7 @@ MERGE = "application/merge-patch+json"
 GONE, NOT_FOUND, CONFLICT, INVALID, TOO_MANY = 410, 404, 409, 422, 429
 
 
-class ApiError(Exception):
+class ApiError(Impossible):
     """The API server refused a request; `status` is the HTTP code, the message is the server's own."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -34,7 +35,7 @@ class ApiError(Exception):
         self.reason = reason
 
 
-class Unreachable(Exception):
+class Unreachable(Impossible):
     """Nobody answers, or a server that is still starting."""
 
 
@@ -111,7 +112,7 @@ class Api:
         raise AssertionError("the loop returns or raises")
 
     def _connect(self, timeout_s: float) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection("127.0.0.1", self._endpoint.port, timeout=timeout_s, context=self._context)
+        return http.client.HTTPSConnection(LOOPBACK, self._endpoint.port, timeout=timeout_s, context=self._context)
 
     def close(self) -> None:
         """Drops the connection; the next request makes a new one."""

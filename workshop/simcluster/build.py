@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from workshop.simcluster.folders import check_free, made_once
-from workshop.simcluster.paths import cache, programs_folders
-from workshop.simcluster.problems import Impossible
+from workshop.cache import made_once
+from workshop.problems import Impossible
+from workshop.simcluster.paths import check_free, programs_folders
 from workshop.simcluster.programs import NAMES
 from workshop.simcluster.toolchain import find_go
 
@@ -78,7 +78,7 @@ def build(progress: Progress) -> Path:
 
 
 def _build_into(fresh: Path, progress: Progress) -> None:
-    check_free(cache(), FREE_GB, "building")
+    check_free(FREE_GB, "building")
     # outlives a build that fails
     _compile(find_go(), fresh / BINARY, programs_folders() / f"{cache_key()}.log", progress)
     for name in NAMES:

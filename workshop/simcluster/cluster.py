@@ -1,28 +1,34 @@
 """One cluster: started, resumed, looked at, and stopped. Several may run side by side, each under its own name.
 
-What runs is in `cluster.json`: ports, and every process with the moment it started. `up` starts what is missing and
-leaves alone what runs; `down` ends these processes and no other. Both end what a killed command could not write down.
+Every process carries the cluster's folder and its own name as its mark, so that what runs is seen and never written
+down. `up` starts what is missing and leaves alone what runs; `down` ends these processes and no other.
 """
 
-import fcntl
+import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from workshop.simcluster import durable, strays
+import psutil
+
+from workshop import process
+from workshop.cache import OWNER_ONLY, SECRET_FILE, sync_folder, write_secret
+from workshop.lock import held
+from workshop.ports import free_ports
+from workshop.problems import Impossible
 from workshop.simcluster import paths as places
 from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
 from workshop.simcluster.definitions import install_definitions
-from workshop.simcluster.kubeconfig import kubeconfig, write_secret
-from workshop.simcluster.paths import OWNER_ONLY, ClusterPaths
-from workshop.simcluster.ports import free_ports, without_taken
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import start, stop
+from workshop.simcluster.kubeconfig import kubeconfig
+from workshop.simcluster.paths import ClusterPaths
 from workshop.simcluster.programs import PROGRAMS, Ports
-from workshop.simcluster.state import Damaged, State, read
+from workshop.simcluster.state import State, read, without_taken
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 # one that has ended is noticed at once; this is for one that hangs, and far above what a busy machine takes (4 s idle)
 START_TIMEOUT_S = 180
@@ -60,9 +66,10 @@ class Cluster:
         self.paths.root.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         with self._locked():
             state = self.state()
-            # or there would be two of them, or one that lacks the port the other has
-            self._end_strays(state)
-            state = state or self._create(programs)
+            if state is None:
+                # of an `up` that was killed before it could write anything down
+                self._end()
+                state = self._create(programs)
             # says so, when certificates are missing
             self.api(state)
             state.contexts = tuple(dict.fromkeys([*state.contexts, *contexts]))
@@ -78,47 +85,57 @@ class Cluster:
     def _start_missing(self, state: State) -> None:
         self._move(state)
         self._write_kubeconfigs(state)
+        running = self.processes()
         for program, arguments in PROGRAMS.items():
-            if not state.runs(program):
-                command = [self.program(state, program), *arguments(state.ports, self.paths)]
-                self._start(state, program, command)
+            if program not in running:
+                self._start(state, program, [self.program(state, program), *arguments(state.ports, self.paths)])
             if program == "kube-apiserver":
                 install_definitions(self.wait_ready(state))
-        if not state.runs(STAND_INS):
-            self._start(state, STAND_INS, strays.stand_ins_command(self.paths))
+        if STAND_INS not in running:
+            self._start(state, STAND_INS, [sys.executable, "-m", "workshop.simcluster.stand_ins", self.name])
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """What of it runs, in the order in which it is started."""
+        mark = str(self.paths.root)
+        found = {process.mark_of(one).removeprefix(f"{mark}/"): one for one in process.marked(mark)}
+        return {name: found[name] for name in (*PROGRAMS, STAND_INS) if name in found}
+
+    def _end(self) -> bool:
+        """Ends all of it, each before what it talks to, or it would wait for an answer; whether there was something."""
+        running = self.processes()
+        for one in reversed(running.values()):
+            process.stop(one)
+        return bool(running)
 
     def _create(self, programs: Path) -> State:
-        # installed only where clusters are made: workshop/simcluster/requirements.txt
+        # loads a library that only this needs
         from workshop.simcluster.certificates import write_certificates  # noqa: PLC0415
 
         # what a `down` that was killed has left is of another cluster: its data would not fit these certificates
         self._clear()
         self.paths.certificates.mkdir(mode=OWNER_ONLY)
         write_certificates(self.paths)
-        (self.paths.certificates / "kwok.yaml").touch(mode=places.SECRET_FILE)
+        (self.paths.certificates / "kwok.yaml").touch(mode=SECRET_FILE)
         # before the file that says there is a cluster, which would be one without certificates after a power cut
-        durable.sync_folder(self.paths.certificates)
+        sync_folder(self.paths.certificates)
         state = State(str(programs), Ports(*free_ports(3)), (f"simcluster-{self.name}",))
-        self._save(state)
+        state.write(self.paths.state)
         return state
 
     def _move(self, state: State) -> None:
         """Gives the cluster other ports for those that somebody took while it did not run, after a restart, say."""
-        running = [program for program in PROGRAMS if state.runs(program)]
-        ports = without_taken(state.ports, running)
+        ports = without_taken(state.ports, self.processes())
         if ports != state.ports:
             # whoever runs still would call the old ones for ever
-            for process in reversed(state.processes.values()):
-                stop(process)
+            self._end()
             state.ports = ports
-            self._save(state)
+        state.write(self.paths.state)
 
     def _write_kubeconfigs(self, state: State) -> None:
         for program in ("kube-controller-manager", "kube-scheduler", "kwok"):
-            content = kubeconfig(self.paths, program, state.ports.api_server, [program])
-            write_secret(self.paths.kubeconfig_of(program), content)
-        content = kubeconfig(self.paths, "admin", state.ports.api_server, state.contexts)
-        write_secret(self.paths.kubeconfig, content)
+            text = kubeconfig(self.paths, program, state.ports.api_server, [program])
+            write_secret(self.paths.kubeconfig_of(program), text)
+        write_secret(self.paths.kubeconfig, kubeconfig(self.paths, "admin", state.ports.api_server, state.contexts))
 
     def program(self, state: State, name: str) -> Path:
         """An executable of the version this cluster was started with. Raises `Impossible` when it is gone."""
@@ -131,8 +148,13 @@ class Cluster:
         return file
 
     def _start(self, state: State, program: str, command: Sequence[str | Path]) -> None:
+        # somebody may have thrown the logs away
+        self.paths.logs.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
+        log, mark = self.paths.logs / f"{program}.log", f"{self.paths.root}/{program}"
+        # Python finds this project's packages wherever the caller was started
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
         try:
-            state.processes[program] = start(command, self.paths.logs / f"{program}.log")
+            process.start(command, log, mark, cwd=self.paths.logs, env=environment)
         except OSError as error:
             if error.filename != command[0]:
                 raise
@@ -140,15 +162,6 @@ class Cluster:
                 f"cluster '{self.name}': {command[0]} cannot be run ({error.strerror}): it is damaged, or its file "
                 f"system forbids it; remove {state.programs}, and `up` makes it anew, or set XDG_CACHE_HOME"
             ) from None
-        self._save(state)
-
-    def _end_strays(self, state: State | None) -> bool:
-        """Ends what is this cluster's and not written down; whether there was something."""
-        programs, known = (state.programs, state.processes.values()) if state else (None, ())
-        found = strays.find(self.paths, programs, known)
-        for process in found:
-            stop(process)
-        return bool(found)
 
     def left(self) -> set[Path]:
         """All there is of it in its folder, but what `down` keeps."""
@@ -159,14 +172,10 @@ class Cluster:
         for place in self.left():
             shutil.rmtree(place) if place.is_dir() else place.unlink()
 
-    def _save(self, state: State) -> None:
-        state.write(self.paths.state)
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One `up` or `down` of a cluster at a time."""
-        with (self.paths.root / LOCK).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with held(self.paths.root / LOCK):
             yield
 
     def api(self, state: State, identity: str = "admin") -> Api:
@@ -189,11 +198,9 @@ class Cluster:
                 api.request("GET", "/readyz")
             except (ApiError, Unreachable):
                 # the others come after it, and are started again when they have ended
-                for program, process in state.processes.items():
-                    if program in FIRST and not process.alive():
-                        raise Impossible(
-                            f"cluster '{self.name}': {program} has ended: {self.end_of_log(program)}"
-                        ) from None
+                if ended := [program for program in FIRST if program not in self.processes()]:
+                    said = self.end_of_log(ended[0])
+                    raise Impossible(f"cluster '{self.name}': {ended[0]} has ended: {said}") from None
                 if time.monotonic() > deadline:
                     log = self.end_of_log("kube-apiserver")
                     raise Impossible(f"cluster '{self.name}': not ready within {START_TIMEOUT_S} s: {log}") from None
@@ -204,23 +211,15 @@ class Cluster:
     def end_of_log(self, program: str) -> str:
         """The last lines a process said, on one line, and where the rest is."""
         log = self.paths.logs / f"{program}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-        return f"{' | '.join(lines[-LOG_LINES:]) or 'it said nothing'} ({log})"
+        return f"{' | '.join(process.last_lines(log, LOG_LINES)) or 'it said nothing'} ({log})"
 
     def down(self) -> bool:
         """Ends the cluster's processes and removes all but its logs; False when there was none."""
         if not self.paths.root.is_dir():
             return False
         with self._locked():
-            # only now: an `up` or another `down` may have held the lock, and changed what is written down
-            try:
-                state = self.state()
-            except Damaged:
-                state = None
-            # each before what it talks to, or it would wait for an answer
-            for process in reversed(state.processes.values() if state else ()):
-                stop(process)
-            found = self._end_strays(state) or bool(self.left())
+            # only now: an `up` or another `down` may have held the lock
+            found = self._end() or bool(self.left())
             # before what a cluster needs, so that none is taken for one that is up when this is killed half-way
             self.paths.state.unlink(missing_ok=True)
             # also what the engine knows of a cluster that is no more

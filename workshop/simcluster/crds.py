@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from workshop.simcluster import durable
-from workshop.simcluster.paths import OWNER_ONLY, cache
-from workshop.simcluster.problems import Impossible
+from workshop.cache import OWNER_ONLY, write_secret
+from workshop.problems import Impossible
+from workshop.simcluster.paths import cache
 from workshop.simcluster.toolchain import find_go
 
 SOURCES = Path(__file__).with_name("crds.yaml")
@@ -42,7 +42,7 @@ def definitions() -> list[Definition]:
         return json.loads(kept.read_text(encoding="utf-8"))
     found = list(_read(yaml.safe_load(text)))
     kept.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
-    durable.replace(kept, json.dumps(found))
+    write_secret(kept, json.dumps(found))
     return found
 
 

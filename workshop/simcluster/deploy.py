@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from preview.prerequisites import prerequisites
+from workshop.problems import Impossible
 from workshop.simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Object, Unreachable, wait_until
-from workshop.simcluster.problems import Impossible
 from workshop.simcluster.progress import verdict
 from workshop.simcluster.references import unstarted
 from workshop.simcluster.rendered import Stack, Target, is_secret

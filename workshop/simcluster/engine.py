@@ -19,17 +19,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from preview.stackfile import PROJECT_FILE, Project
 from settings.commandline import Signalled
+from workshop.cache import OWNER_ONLY, SECRET_FILE, write_secret
+from workshop.ports import LOOPBACK
+from workshop.problems import Impossible
+from workshop.process import stop
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.killed import helpers, mend
-from workshop.simcluster.kubeconfig import write_secret
-from workshop.simcluster.paths import OWNER_ONLY, SECRET_FILE
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import start_of, stop
 
 # Top-level keys whose `install` brings a Helm chart (settings.schema).
 OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
@@ -38,7 +39,7 @@ FETCH_TIMEOUT_S = 300
 # Keys of a stack file that say how its secrets are encrypted: the user's own, whose key is not here.
 ENCRYPTION = ("encryptionsalt", "encryptedkey", "secretsprovider")
 # The parts of an engine talk to each other, and to the cluster, at these; see `without_proxy`.
-LOOPBACK = ("127.0.0.1", "localhost")
+THIS_MACHINE = (LOOPBACK, "localhost")
 # Variables of the user's that stay: where Pulumi keeps its plugins, and how it finds and fetches them. Any other may
 # choose another backend, stack, passphrase or option (PULUMI_OPTION_*), or how objects are made (PULUMI_K8S_*).
 KEPT_VARIABLES = re.compile(r"PULUMI_HOME|PULUMI_\w*PLUGIN\w*")
@@ -103,7 +104,7 @@ def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
         present = environment.get(name) or environment.get(other)
-        found[name] = ",".join([*([present] if present else []), *LOOPBACK])
+        found[name] = ",".join([*([present] if present else []), *THIS_MACHINE])
     return found
 
 
@@ -141,12 +142,10 @@ def pid_of(lock: Path) -> int:
 
 def works(pid: int) -> bool:
     """Whether this process lives and is an engine, and not another that was given the number since."""
-    if not pid or not start_of(pid):
-        return False
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "pulumi"
-    said = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return Path(said.strip()).name == "pulumi"
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 class Engine:
@@ -202,7 +201,7 @@ class Engine:
         present = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) if self.stack_file.exists() else {}
         # before there is a stack, nothing is encrypted
         kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self.state_file().exists()}
-        write_secret(self.stack_file, {**kept, **content})
+        write_secret(self.stack_file, yaml.safe_dump({**kept, **content}, sort_keys=False))
 
     def run(self, arguments: Sequence[str], *, capture: bool = False, timeout_s: float | None = None) -> str:
         """Runs `pulumi` in the project; what it prints is shown, or returned. Raises `Impossible` when it fails."""
@@ -231,8 +230,7 @@ class Engine:
             if works(pid):
                 say(f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)")
                 wait_until(lambda pid=pid: not works(pid), timeout_s, f"pulumi, process {pid}, does not end")
-        for process in helpers(f"file://{self.home / 'state'}"):
-            stop(process)
+        stop(*helpers(f"file://{self.home / 'state'}"))
         for sidecar in mend(self.home / "state"):
             say(f"an engine was killed while it wrote {sidecar.name}, which is removed")
         if any(locks.glob("*.json")):

@@ -1,7 +1,7 @@
 """Faults a person or a test can make: pods that crash or load slowly, nodes that fall silent. All can be undone."""
 
+from workshop.problems import Impossible
 from workshop.simcluster.api import Api, Object
-from workshop.simcluster.problems import Impossible
 from workshop.simcluster.programs import MANAGED
 from workshop.simcluster.stages import FAULT
 

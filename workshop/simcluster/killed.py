@@ -2,18 +2,18 @@
 
 The engine starts each helper in a process group of its own (pulumi/pulumi sdk/go/common/util/cmdutil/child_unix.go), so
 no signal to the engine's group reaches them; a language host looks for its engine every five minutes, a provider never.
-They are known by their names, and by the backend in their environment. Where there is no /proc, none is found.
+They are known by their names, and by the backend in their environment.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from workshop.simcluster.processes import Process, start_of
+import psutil
 
-PROC = Path("/proc")
+from workshop.process import processes
+
 HELPERS = ("pulumi-language-", "pulumi-resource-")
 
 
@@ -31,17 +31,13 @@ def mend(state: Path) -> Iterator[Path]:
             yield sidecar
 
 
-def helpers(backend: str) -> Iterator[Process]:
+def helpers(backend: str) -> list[psutil.Process]:
     """The helpers of all engines of a backend, dead or alive."""
-    if not PROC.joinpath("self").exists():
-        return
-    for place in PROC.iterdir():
-        with suppress(OSError):
-            if place.name.isdigit() and place.stat().st_uid == os.getuid() and _helps(place, backend):
-                yield Process(int(place.name), start_of(int(place.name)))
+    return [process for process in processes() if _helps(process, backend)]
 
 
-def _helps(place: Path, backend: str) -> bool:
-    words = place.joinpath("cmdline").read_bytes().split(b"\0")
-    named = any(Path(os.fsdecode(word)).name.startswith(HELPERS) for word in words[:3])
-    return named and f"PULUMI_BACKEND_URL={backend}".encode() in place.joinpath("environ").read_bytes().split(b"\0")
+def _helps(process: psutil.Process, backend: str) -> bool:
+    with suppress(psutil.Error, OSError):
+        named = any(Path(word).name.startswith(HELPERS) for word in process.cmdline()[:3])
+        return named and process.environ().get("PULUMI_BACKEND_URL") == backend
+    return False

@@ -16,9 +16,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from workshop.problems import Impossible
+from workshop.progress import NowAndThen
 from workshop.simcluster import build, official
 from workshop.simcluster.crds import definitions
-from workshop.simcluster.problems import Impossible
 
 PLAIN_EVERY_S = 30
 STILL_WORKS = "what works without it: make preview, make test, make plan"
@@ -80,23 +81,14 @@ def _visibly(
     """What `make` makes: a bar of these columns on a terminal, otherwise lines (title, unit, steps in one of it)."""
     console = Console(stderr=True, markup=False, emoji=False)
     if not console.is_terminal:
-        return make(_Lines(*lines))
+        title, unit, per_unit = lines
+        sys.stderr.write(f"{title} ...\n")
+        began, say = time.monotonic(), NowAndThen(sys.stderr.write, PLAIN_EVERY_S, PLAIN_EVERY_S)
+
+        def line(done: int, of: int) -> None:
+            say(f"  {done // per_unit} of {of // per_unit} {unit} after {time.monotonic() - began:.0f} s\n")
+
+        return make(line)
     with Progress(*bar, TimeElapsedColumn(), console=console) as progress:
         task = progress.add_task("", total=None)
         return make(lambda done, of: progress.update(task, completed=done, total=of or None))
-
-
-class _Lines:
-    """Progress where there is no terminal: a line at the start, and one every half minute."""
-
-    def __init__(self, title: str, unit: str, per_unit: int) -> None:
-        self._began = self._said = time.monotonic()
-        self._unit, self._per_unit = unit, per_unit
-        sys.stderr.write(f"{title} ...\n")
-
-    def __call__(self, done: int, of: int) -> None:
-        now = time.monotonic()
-        if now - self._said >= PLAIN_EVERY_S:
-            self._said = now
-            counts = f"{done // self._per_unit} of {of // self._per_unit} {self._unit}"
-            sys.stderr.write(f"  {counts} after {now - self._began:.0f} s\n")

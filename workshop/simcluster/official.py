@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from workshop.simcluster.folders import check_free, made_once
-from workshop.simcluster.paths import cache, programs_folders
-from workshop.simcluster.problems import Impossible
+from workshop.cache import made_once
+from workshop.problems import Impossible
+from workshop.simcluster.paths import check_free, programs_folders
 
 TABLE = Path(__file__).with_name("official.yaml")
 # names of machines as the system has them → as the table has them
@@ -75,7 +75,7 @@ def fetch(progress: Progress) -> Path:
 
 
 def _fetch_into(fresh: Path, progress: Progress) -> None:
-    check_free(cache(), FREE_GB, "downloading")
+    check_free(FREE_GB, "downloading")
     wanted = downloads()
     # all are asked before the first is fetched, so that one that is not there is known at once
     total = sum(_size(item) for item in wanted)

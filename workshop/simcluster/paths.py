@@ -1,24 +1,16 @@
-"""Where things lie: binaries and clusters below the user's cache, readable by their owner alone."""
+"""Where things lie: binaries and clusters below the user's cache."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from workshop.simcluster.problems import Impossible
-
-OWNER_ONLY = 0o700
-SECRET_FILE = 0o600
+from workshop.cache import OWNER_ONLY, free_gb
+from workshop.cache import cache as users_cache
+from workshop.problems import Impossible
 
 
 def cache() -> Path:
     """`$XDG_CACHE_HOME/llm-stack/simcluster`, made when missing."""
-    # a relative XDG_CACHE_HOME is to be ignored: XDG Base Directory Specification 0.8, "Basics"
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        base = named if named.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        raise Impossible("this user has no home directory for the cache; set XDG_CACHE_HOME") from None
-    place = base / "llm-stack" / "simcluster"
+    place = users_cache() / "simcluster"
     try:
         place.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
     except OSError as error:
@@ -68,6 +60,13 @@ class ClusterPaths:
     def key(self, name: str) -> Path:
         """Its private key."""
         return self.certificates / f"{name}.key"
+
+
+def check_free(needed_gb: float, act: str) -> None:
+    """Raises `Impossible` where `act` ("building") would run out of disk half-way, and say something less helpful."""
+    folder = cache()
+    if (free := free_gb(folder)) < needed_gb:
+        raise Impossible(f"{folder}: {act} needs about {needed_gb:g} GB, {free:.1f} GB are free; nothing was done")
 
 
 def programs_folders() -> Path:

@@ -7,9 +7,9 @@ would only cost patience it is shortened, and says by how much.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workshop.ports import LOOPBACK
 from workshop.simcluster.paths import ClusterPaths
 
-LOOPBACK = "127.0.0.1"
 SERVICE_CIDR = "10.96.0.0/16"
 POD_CIDR = "10.244.0.0/16"
 # A kubelet that has not been heard of for this long is lost; Kubernetes' own default is 50 s.

@@ -1,14 +1,18 @@
-"""What is written down about a cluster: its ports, and every process with the moment it started."""
+"""What is written down about a cluster: the programs it was started from, its ports, and the names it is known by."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workshop.simcluster import durable
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import Process
+from workshop.cache import write_secret
+from workshop.ports import free_ports, is_taken
+from workshop.problems import Impossible
 from workshop.simcluster.programs import Ports
+
+# which port is whose: field of `Ports` → program
+OWNERS = {"etcd": "etcd", "etcd_peer": "etcd", "api_server": "kube-apiserver"}
 
 
 class Damaged(Impossible):
@@ -17,44 +21,33 @@ class Damaged(Impossible):
 
 @dataclass
 class State:
-    """What is written down about a cluster."""
+    """What is written down about a cluster. `programs`: the folder whose programs it was started from."""
 
-    # the folder whose programs it was started from
     programs: str
     ports: Ports
     contexts: tuple[str, ...]
-    processes: dict[str, Process] = field(default_factory=dict)
-
-    def runs(self, program: str) -> bool:
-        """Whether this process has been started and lives."""
-        process = self.processes.get(program)
-        return process is not None and process.alive()
-
-    def to_json(self) -> str:
-        """As the file holds it."""
-        return json.dumps(asdict(self), indent=1)
-
-    @classmethod
-    def from_json(cls, text: str) -> "State":
-        """As the file held it."""
-        raw: dict[str, Any] = json.loads(text)
-        processes = {name: Process(int(one["pid"]), str(one["started"])) for name, one in raw["processes"].items()}
-        return cls(str(raw["programs"]), Ports(**raw["ports"]), tuple(raw["contexts"]), processes)
 
     def write(self, file: Path) -> None:
         """Writes it down, before or after a power cut whole."""
-        durable.replace(file, self.to_json())
+        write_secret(file, json.dumps(asdict(self), indent=1))
 
 
 def read(file: Path) -> State | None:
     """What is written down; None when there is no such file. Raises `Damaged`."""
     try:
-        return State.from_json(file.read_text(encoding="utf-8"))
+        raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return State(**{**raw, "ports": Ports(**raw["ports"]), "contexts": tuple(raw["contexts"])})
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         name = file.parent.name
         raise Damaged(
             f"cluster '{name}': {file} cannot be read: it was damaged, or written by another version; "
             f"end the cluster with: python -m workshop.simcluster down --name {name}"
         ) from None
+
+
+def without_taken(ports: Ports, running: Collection[str]) -> Ports:
+    """The same, but others for those that somebody has taken from a program that does not run."""
+    fields = [name for name, owner in OWNERS.items() if owner not in running and is_taken(asdict(ports)[name])]
+    return replace(ports, **dict(zip(fields, free_ports(len(fields)), strict=True)))

@@ -8,8 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+from workshop.problems import Impossible
 from workshop.simcluster.paths import cache
-from workshop.simcluster.problems import Impossible
 
 REQUIREMENTS = Path(__file__).with_name("toolchain.lock")
 # go.mod of k8s.io/kubernetes v1.36.3 asks for it

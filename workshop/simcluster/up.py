@@ -1,6 +1,5 @@
 """`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
 
-import fcntl
 import sys
 import threading
 import time
@@ -13,13 +12,14 @@ from preview.render import render
 from preview.report import print_report
 from preview.stackfile import Project, read_stack
 from settings import Refused
+from workshop.lock import held
+from workshop.problems import Impossible
 from workshop.simcluster import engine
 from workshop.simcluster.api import Api
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.deploy import Deployment, pods_in_trouble
 from workshop.simcluster.furnish import furnish
 from workshop.simcluster.obtain import control_plane
-from workshop.simcluster.problems import Impossible
 from workshop.simcluster.rendered import Stack, stack_of
 from workshop.simcluster.report import print_status
 from workshop.simcluster.stages import TIME_SCALE
@@ -31,13 +31,13 @@ LOCK = ".deploy.lock"
 @contextmanager
 def one_at_a_time(cluster: Cluster) -> Iterator[None]:
     """What is done meanwhile to the objects of a cluster, nobody else does: a second `up` waits, and says so."""
-    # among the logs, which `down` leaves: a file that is removed while somebody holds it keeps nobody out any more
-    with (cluster.paths.logs / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another `up` is putting a stack on cluster '{cluster.name}'; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
+
+    def busy() -> bool:
+        say(f"another `up` is putting a stack on cluster '{cluster.name}'; waiting for it")
+        return True
+
+    # among the logs, which `down` leaves: it keeps somebody out also over a `down`
+    with held(cluster.paths.logs / LOCK, busy):
         yield
 
 

@@ -16,10 +16,11 @@ from workshop.local.client import ask, is_running
 from workshop.local.objects import Container, Rendered, Workload, read
 from workshop.local.places import RunFolder
 from workshop.local.pod import Place, Pod
-from workshop.local.process import kill_marked, marked
-from workshop.local.services import free_port
+from workshop.local.process import kill_marked
 from workshop.local.supervisor import Supervisor
 from workshop.local.translate import Command, Machine
+from workshop.ports import free_ports
+from workshop.process import marked
 
 VLLM = "docker.io/vllm/vllm-openai-cpu:v0.32.0"
 LITELLM = "ghcr.io/berriai/litellm-non_root:v1.109.1"
@@ -247,7 +248,9 @@ def make_pod(
     folder: Path, found: Workload, told: Told | None = None, name: str = "app-1", ports: Mapping[int, int] | None = None
 ) -> Pod:
     """A pod of `found` in `folder`, whose commands are run as they are, on free ports but for those of `ports`."""
-    ports = {number: free_port() for item in found.all_containers for number in item.ports.values()} | dict(ports or {})
+    ports = {number: free_ports(1)[0] for item in found.all_containers for number in item.ports.values()} | dict(
+        ports or {}
+    )
     (folder / name).mkdir(parents=True)
     (folder / "logs").mkdir(exist_ok=True)
     commands = {item.name: _command(item, ports) for item in found.all_containers}
@@ -309,4 +312,4 @@ async def asked(found: Supervisor, **question: Any) -> dict[str, Any]:
 
 def alive(mark: str) -> Sequence[int]:
     """Processes that carry a mark."""
-    return marked(mark)
+    return [process.pid for process in marked(mark)]

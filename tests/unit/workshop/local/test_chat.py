@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from workshop.local.chat import LOAD_STREAMS, OVERHEAD_PAIRS, Answer, Endpoint, chat, load, request, stream
-from workshop.local.services import free_port
+from workshop.ports import free_ports
 
 HELLO = {"choices": [{"message": {"content": "Hello"}}], "usage": {"completion_tokens": 1}}
 
@@ -107,7 +107,7 @@ def test_a_request_without_a_body_has_none():
 def test_nobody_and_half_an_answer_are_errors_of_the_connection():
     """OSError, whichever it is, so that one except is enough."""
     with pytest.raises(ConnectionRefusedError):
-        chat(Endpoint(free_port(), ""), "small", "Hi")
+        chat(Endpoint(free_ports(1)[0], ""), "small", "Hi")
     with answering(b"half", promised=99) as (endpoint, _), pytest.raises(ConnectionError) as caught:
         chat(endpoint, "small", "Hi")
     assert str(caught.value) == "the answer broke off: IncompleteRead(4 bytes read, 95 more expected)"

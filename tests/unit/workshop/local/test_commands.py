@@ -33,8 +33,8 @@ from workshop.local.down import down, logs, status, stop
 from workshop.local.objects import SecretRef
 from workshop.local.places import RunFolder
 from workshop.local.process import kill_marked, marked
-from workshop.local.translate import MARK
 from workshop.local.up import Failed, _hopeless, _missing_programs, _show_answers, _start, planned, up
+from workshop.process import MARK
 
 ROOT = Path(__file__).parents[4]
 # The real one, which no test of a whole run calls.
@@ -215,7 +215,7 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
     assert f"  {pod['name']} main\n    argument  --port=8000 → --port={pod['ports']['http']}\n" in text
     assert "  make down STACK=test\n" in text
     assert text.splitlines()[-1].startswith("up after ")
-    assert (folder.path.stat().st_mode & 0o777, marked(f"{folder.mark}/supervisor")) == (
+    assert (folder.path.stat().st_mode & 0o777, [one.pid for one in marked(f"{folder.mark}/supervisor")]) == (
         0o700,
         [ask(folder, do="status")["pid"]],
     )
@@ -244,7 +244,7 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
     assert main(["up", *words]) == 0
     assert "the stack has changed since it was brought up: waiting until nothing of it runs" in capsys.readouterr().out
     soon(lambda: list(folder.pods.glob("deaf-*/deaf")))
-    pids = marked(folder.mark)
+    pids = [process.pid for process in marked(folder.mark)]
     assert main(["down", *words, "--now"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("nothing is left but the weights in the cache")
     assert (len(pids), all(is_gone(pid) for pid in pids), (tmp_path / ".local").exists()) == (3, True, False)
@@ -355,7 +355,7 @@ def test_a_terminal_that_is_closed_leaves_nothing_running(project, tmp_path):
     said = b""
     while b"is created" not in said:
         said += os.read(master, 4096)
-    pids = marked(folder_of(tmp_path).mark)
+    pids = [process.pid for process in marked(folder_of(tmp_path).mark)]
     os.close(master)
     assert process.wait(DEADLINE_S) == 128 + signal.SIGHUP
     assert (bool(pids), [pid for pid in pids if not is_gone(pid)]) == (True, [])

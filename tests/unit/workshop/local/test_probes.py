@@ -11,7 +11,7 @@ import pytest
 from tests.unit.workshop.local.pods import Loopback, in_loop
 from workshop.local.objects import Probe
 from workshop.local.probes import answer, ask, initial_delay, until
-from workshop.local.services import free_port
+from workshop.ports import free_ports
 
 
 def probe(handler: str, detail: dict, **changes) -> Probe:
@@ -137,7 +137,7 @@ async def test_an_answer_that_does_not_come_in_time_is_no():
 async def test_tcp_says_yes_where_somebody_listens(listening):
     """A connection is enough, nothing has to be said."""
     async with Saying(b"") as server:
-        port = server.port if listening else free_port()
+        port = server.port if listening else free_ports(1)[0]
         assert await answer(probe("tcpSocket", {"port": "redis"}), {"redis": port}) is listening
 
 

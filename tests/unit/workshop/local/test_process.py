@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.unit.workshop.local.pods import STUBBORN, in_loop, is_gone, nothing_left, soon, until
-from workshop.local.process import KEEP_ENVIRONMENT, Process, carries, kill_marked, marked, shared_memory
-from workshop.local.translate import MARK
+from workshop.local.process import KEEP_ENVIRONMENT, Process, kill_marked, shared_memory
+from workshop.process import MARK, carries, marked
 
 # Starts a process that leaves its session, and waits.
 ORPHAN = """
@@ -192,7 +193,11 @@ def test_only_what_carries_the_mark_is_killed(tmp_path, others, mark, dies):
     own = mark and f"{tmp_path}{mark}"
     process = others(own)
     wanted = f"{tmp_path}/x/run"
-    found = (carries(process.pid, wanted), marked(wanted) == [process.pid], kill_marked(wanted))
+    found = (
+        carries(psutil.Process(process.pid), wanted),
+        [each.pid for each in marked(wanted)] == [process.pid],
+        kill_marked(wanted),
+    )
     assert found == (dies, dies, int(dies))
     if dies:
         process.wait(30)
@@ -215,7 +220,8 @@ def test_the_own_process_is_never_marked(tmp_path):
     """Whoever looks is left out, so that nobody kills itself."""
     script = f"""
 import os, sys
-from workshop.local.process import kill_marked, marked
+from workshop.local.process import kill_marked
+from workshop.process import marked
 print(marked({str(tmp_path)!r}), kill_marked({str(tmp_path)!r}))
 """
     env = {**os.environ, MARK: str(tmp_path)}
@@ -224,9 +230,15 @@ print(marked({str(tmp_path)!r}), kill_marked({str(tmp_path)!r}))
     assert done.stdout == "[] 0\n"
 
 
-def test_processes_that_are_gone_or_hidden_carry_nothing():
-    """A number nobody has is no mark."""
-    assert carries(2**22 + 1, "/x") is False
+def test_a_process_that_is_gone_carries_nothing(tmp_path, others):
+    """Before its parent has asked for its end, and afterwards."""
+    process = others(str(tmp_path))
+    found = psutil.Process(process.pid)
+    process.kill()
+    soon(lambda: is_gone(process.pid))
+    before = carries(found, str(tmp_path), session=process.pid)
+    process.wait()
+    assert (before, carries(found, str(tmp_path), session=process.pid)) == (False, False)
 
 
 HEAVY = """
@@ -275,7 +287,7 @@ async def test_shared_memory_of_what_was_ended_is_removed(tmp_path, shared, numb
     other.touch()
     process = await start(tmp_path, MAPS.format(names=[ours.name]))
     await until((tmp_path / "mapped").exists)
-    assert shared_memory([process.pid]) == {ours}
+    assert shared_memory([psutil.Process(process.pid)]) == {ours}
     process.signal(number)
     await process.wait()
     assert (ours.exists(), other.exists()) == (False, True)

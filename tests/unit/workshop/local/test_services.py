@@ -12,7 +12,8 @@ import pytest
 
 from tests.unit.workshop.local.pods import Loopback, in_loop, until
 from workshop.local.objects import Service
-from workshop.local.services import NOT_A_SERVICE, Router, free_port
+from workshop.local.services import NOT_A_SERVICE, Router
+from workshop.ports import free_ports
 
 
 class Upstream(Loopback):
@@ -47,7 +48,7 @@ async def routing(endpoints, *services: Service):
 
 def service(name: str, port: int = 0) -> Service:
     """A Service of a port nobody has."""
-    return Service(name, "llm", {port or free_port(): "http"}, {"app": name})
+    return Service(name, "llm", {port or free_ports(1)[0]: "http"}, {"app": name})
 
 
 def port_of(router: Router, name: str = "app") -> int:
@@ -90,7 +91,7 @@ async def test_a_port_somebody_else_has_stays_theirs():
 @in_loop
 async def test_two_services_of_one_port_have_two_ports():
     """The first has it, and both work."""
-    port = free_port()
+    port = free_ports(1)[0]
     async with Upstream("a") as a, Upstream("b") as b:
         endpoints = {"a": [a.port], "b": [b.port]}
         async with routing(endpoints, service("a", port), service("b", port)) as router:
@@ -122,12 +123,6 @@ async def test_closing_frees_ports_and_ends_connections():
         writer.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", here)
-
-
-def test_a_free_port_is_nobodys():
-    """It can be bound."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", free_port()))
 
 
 # ---- connections -----------------------------------------------------------------------------------------------------

@@ -42,10 +42,10 @@ from tests.unit.workshop.local.pods import (
 )
 from workshop.local.client import NotRunning, ask, is_running
 from workshop.local.places import RunFolder, claim
-from workshop.local.pod import last_lines
 from workshop.local.process import marked
 from workshop.local.supervisor import Supervisor, _with_shims
 from workshop.local.translate import Command
+from workshop.process import last_lines
 
 ROOT = Path(__file__).parents[4]
 LONG = {"terminationGracePeriodSeconds": 3600}

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -158,7 +159,7 @@ def test_a_machine_that_cannot_is_refused(tmp_path, monkeypatch, machine, free_g
 
 def test_pods_that_are_too_big_for_this_machine_are_refused(monkeypatch):
     """By what is available now; what just fits does."""
-    monkeypatch.setattr(toolchain, "memory_available_gib", lambda: 2.9)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2.9 * 2**30))
     too_big = (
         "the pods take about 3.0 GiB, 2.9 GiB are available; "
         "stop other programs, or ask for less context or fewer replicas"
@@ -174,18 +175,6 @@ def test_an_environment_that_is_there_needs_no_disk(uv, monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     monkeypatch.delattr(toolchain, "_uv")
     assert toolchain.problems(uv / "venv") == []
-
-
-def test_available_memory_is_the_kernels_figure(monkeypatch):
-    """In GiB; where there is no such file nothing is refused."""
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "MemTotal: 9 kB\nMemAvailable:  3145728 kB\n")
-    assert toolchain.memory_available_gib() == 3
-
-    def missing(*_, **__):
-        raise FileNotFoundError
-
-    monkeypatch.setattr(Path, "read_text", missing)
-    assert toolchain.memory_available_gib() == float("inf")
 
 
 def test_uv_is_the_one_beside_this_python_or_on_the_path(tmp_path, monkeypatch):

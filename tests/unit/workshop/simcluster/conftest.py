@@ -1,13 +1,16 @@
 """Fixtures of the tests of simulated clusters, which start no control plane."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.unit.workshop.simcluster.dry_cluster import WAITS, Dry
-from workshop.simcluster.processes import Process, start, stop
+from workshop.process import start, stop
+from workshop.simcluster.cluster import Cluster
 
 
 @pytest.fixture
@@ -18,9 +21,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Process]:
-    """A process that only waits."""
-    process = start([sys.executable, "-c", WAITS], tmp_path / "log")
+def running(own_cache: Path, tmp_path: Path) -> Iterator[psutil.Process]:
+    """A process that only waits: by its mark, kwok of cluster x."""
+    del own_cache
+    mark = f"{Cluster('x').paths.root}/kwok"
+    child = start([sys.executable, "-c", WAITS], tmp_path / "log", mark, cwd=tmp_path, env=os.environ)
+    process = psutil.Process(child.pid)
     yield process
     stop(process)
 

@@ -5,20 +5,18 @@ cut, nor that etcd comes back: tests/cluster/test_outages.py ends the real one.
 """
 
 import json
-import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.unit.workshop.simcluster.dry_cluster import Dry, files, written
-from workshop.simcluster import crds, durable, folders
+from tests.unit.workshop.simcluster.dry_cluster import PORTS, Dry, files, written
+from workshop.simcluster import crds
 from workshop.simcluster.__main__ import main
 from workshop.simcluster.cluster import Cluster
-from workshop.simcluster.processes import Process, start, stop
-from workshop.simcluster.state import Damaged
+from workshop.simcluster.state import Damaged, State
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -40,11 +38,11 @@ class Behind(Cluster):
 # ---- commands that meet ----
 
 
-def test_down_ends_what_an_up_starts_meanwhile(running: Process):
-    """What `up` writes down while `down` waits for it is ended, too."""
+def test_down_ends_what_an_up_starts_meanwhile(running: psutil.Process):
+    """What `up` starts while `down` waits for it is ended, too."""
     written(Cluster("x"))
-    gone = Behind(lambda other: written(other, {"etcd": running})).down()
-    assert (gone, running.alive(), files(Cluster("x"))) == (True, False, {".lock", "logs"})
+    gone = Behind(written).down()
+    assert (gone, running.is_running(), files(Cluster("x"))) == (True, False, {".lock", "logs"})
 
 
 def test_two_downs():
@@ -62,43 +60,10 @@ def test_down_of_nothing_makes_nothing(own_cache: Path):
 # ---- a power cut ----
 
 
-@pytest.fixture
-def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Everything that goes to disk, or gets a name, in this order."""
-    seen: list[str] = []
-    fsync, rename = os.fsync, Path.rename
-
-    def synced(descriptor: int) -> None:
-        seen.append("sync a folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync a file")
-        fsync(descriptor)
-
-    def renamed(self: Path, target: Path) -> Path:
-        seen.append(f"rename {target.name}")
-        return rename(self, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "rename", renamed)
-    return seen
-
-
-def test_content_is_on_disk_before_its_name(tmp_path: Path, order: list[str]):
-    """Or the name of a file without content could be all that is there after a power cut."""
-    durable.replace(tmp_path / "a", "x")
-    assert ((tmp_path / "a").read_text(encoding="utf-8"), order) == ("x", ["sync a file", "rename a"])
-
-
-def test_a_folder_is_on_disk_before_its_name(tmp_path: Path, order: list[str]):
-    """Everything in it; a link is part of the folder."""
-
-    def make(fresh: Path) -> None:
-        (fresh / "b").write_text("x", encoding="utf-8")
-        (fresh / "c").symlink_to("b")
-
-    folders.made_once(tmp_path / "a", make)
-    assert order == ["sync a folder", "sync a file", "rename a"]
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"{", b"\xff", b'{"binary": "/b"}', b'{"processes": [1]}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"{", b"\xff", b'{"binary": "/b"}', b'{"programs": "", "ports": [1], "contexts": []}'],
+)
 def test_a_damaged_record(content: bytes, capsys: pytest.CaptureFixture[str]):
     """One line that says the way out, which `down` is."""
     cluster = Cluster("x")
@@ -195,8 +160,8 @@ def test_certificates_that_are_gone(
     )
 
 
-def test_logs_that_are_gone(tmp_path: Path):
+def test_logs_that_are_gone():
     """They are made anew."""
-    process = start(["true"], tmp_path / "logs" / "log")
-    stop(process)
-    assert (tmp_path / "logs" / "log").exists()
+    cluster = Cluster("x")
+    cluster._start(State("programs", PORTS, ("x",)), "etcd", ["true"])
+    assert (cluster.paths.logs / "etcd.log").exists()

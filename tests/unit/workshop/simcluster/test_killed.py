@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop.simcluster import killed
-from workshop.simcluster.killed import PROC, helpers, mend
+from workshop.simcluster.killed import helpers, mend
 
 HERE = "file:///here/state"
 WAITS = "import time; print(flush=True); time.sleep(600)"
@@ -63,7 +62,6 @@ def started(tmp_path: Path) -> Iterator[dict[str, int]]:
             child.communicate()
 
 
-@pytest.mark.skipif(not PROC.joinpath("self").exists(), reason="helpers are found by /proc")
 def test_helpers_are_known_by_name_and_backend(started: dict[str, int]):
     """A provider, a language host and the program it runs, of this backend; no other program, and nobody else's."""
     found = {process.pid for process in helpers(HERE)}
@@ -80,10 +78,4 @@ def test_helpers_of_another_user_are_not_ours(started: dict[str, int], monkeypat
     user = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: user + 1)
     assert started
-    assert list(helpers(HERE)) == []
-
-
-def test_without_proc_no_helper_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """On systems that do not have it nothing is ended."""
-    monkeypatch.setattr(killed, "PROC", tmp_path / "proc")
     assert list(helpers(HERE)) == []

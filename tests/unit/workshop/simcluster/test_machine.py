@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ import yaml
 
 from preview.stackfile import Project
 from tests.harness import ROOT
-from workshop.simcluster import build, crds, engine, kubeconfig, processes, programs, toolchain, up
+from workshop.cache import write_secret
+from workshop.local.__main__ import main as local
+from workshop.problems import Impossible
+from workshop.simcluster import build, crds, engine, kubeconfig, programs, toolchain, up
 from workshop.simcluster.__main__ import main
+from workshop.simcluster.__main__ import main as simcluster
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.engine import for_this_cluster
 from workshop.simcluster.paths import ClusterPaths, cache
-from workshop.simcluster.ports import free_ports
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import Process, start, start_of, stop
 from workshop.simcluster.programs import NAMES
-from workshop.simcluster.state import State
+from workshop.simcluster.state import State, read
 from workshop.simcluster.up import one_at_a_time
 
 PORTS = programs.Ports(1, 2, 3)
@@ -177,56 +179,13 @@ def test_a_build_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own
     assert {log.name, f".{build.cache_key()}.lock"} == {file.name for file in (own_cache / "bin").iterdir()}
 
 
-def test_ports_are_different_and_free():
-    """As many as asked for, none twice."""
-    assert len(set(free_ports(50))) == 50
-
-
-def test_a_process_is_known_by_its_start(tmp_path: Path):
-    """A process of ours is alive until it is stopped; a number with another start is somebody else's and is let be."""
-    process = start([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log")
-    other = Process(process.pid, f"{process.started}0")
-    assert (process.alive(), other.alive()) == (True, False)
-    stop(other)
-    assert process.alive()
-    stop(process)
-    assert (process.alive(), start_of(process.pid)) == (False, "")
-
-
-@pytest.mark.parametrize(("state", "threads", "expected"), [("S", 9, "77"), ("Z", 1, ""), ("Z", 2, "77"), ("X", 0, "")])
-def test_a_process_has_ended_with_its_last_thread(state: str, threads: int, expected: str):
-    """Its ports are free only then, whatever its first thread does."""
-    said = f"5 (a) b) {state} {' '.join('0' for _ in range(16))} {threads} 0 77 0 0\n"
-    assert expected == processes._start_in(said)
-
-
-def test_a_process_that_will_not_end_is_ended(tmp_path: Path):
-    """SIGTERM first, and SIGKILL for what ignores it."""
-    code = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    )
-    log = tmp_path / "log"
-    process = start([sys.executable, "-c", code], log)
-    while "deaf" not in log.read_text(encoding="utf-8"):
-        assert process.alive()
-    stop(process, timeout_s=0.3)
-    assert not process.alive()
-
-
-def test_logs_are_private(tmp_path: Path):
-    """What a process says may hold names and addresses: only its owner reads it."""
-    process = start(["true"], tmp_path / "log")
-    stop(process)
-    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
-
-
 def test_a_kubeconfig_is_private_and_complete(tmp_path: Path):
     """It holds a key, so only its owner reads it; every context leads to the one cluster."""
     paths = ClusterPaths(tmp_path)
     paths.certificates.mkdir()
     for file in (paths.certificate("ca"), paths.certificate("admin"), paths.key("admin")):
         file.write_text("x", encoding="utf-8")
-    kubeconfig.write_secret(paths.kubeconfig, kubeconfig.kubeconfig(paths, "admin", 6443, ["a", "b"]))
+    write_secret(paths.kubeconfig, kubeconfig.kubeconfig(paths, "admin", 6443, ["a", "b"]))
     content = yaml.safe_load(paths.kubeconfig.read_text(encoding="utf-8"))
     assert stat.S_IMODE(paths.kubeconfig.stat().st_mode) == 0o600
     assert (
@@ -252,10 +211,11 @@ def test_nothing_listens_beyond_loopback(program: str, tmp_path: Path):
     assert not [item for item in arguments if "0.0.0.0" in item]
 
 
-def test_state_survives_its_file():
+def test_state_survives_its_file(tmp_path: Path):
     """What is written down reads back the same."""
-    state = State("/b", PORTS, ("a",), {"etcd": Process(7, "9")})
-    assert state == State.from_json(state.to_json())
+    state = State("/b", PORTS, ("a",))
+    state.write(tmp_path / "state")
+    assert state == read(tmp_path / "state")
 
 
 def test_a_cluster_whose_programs_are_gone(own_cache: Path, capsys: pytest.CaptureFixture[str]):
@@ -455,12 +415,12 @@ def test_an_engine_that_is_interrupted_may_cancel(tmp_path: Path, signals: str, 
     waited_for = "until grep -q '^State:.S' /proc/$PPID/status; do :; done"
     fake_pulumi(tmp_path, f"trap '{on_interrupt}' INT\nsleep 60 & {waited_for}; {signals}")
     command = (
-        "import sys\nfrom pathlib import Path\nfrom workshop.simcluster import __main__ as m, engine\n"
+        "import sys\nfrom pathlib import Path\nfrom workshop.simcluster import __main__ as m, commands, engine\n"
         "from preview.stackfile import Project\nfrom workshop.simcluster.cluster import Cluster\n"
         "cluster = Cluster('x'); cluster.paths.root.mkdir(parents=True)\n"
         "project = Project(Path(), 'llm-stack', Path(), {})\n"
         f"found = engine.Engine({str(tmp_path / 'pulumi')!r}, cluster, project, 'dev')\n"
-        "m._COMMANDS['build'] = lambda _: found.run(['up'])\n"
+        "commands.COMMANDS['build'] = lambda _: found.run(['up'])\n"
         "sys.exit(m.main(['build']))"
     )
     done = subprocess.run(
@@ -532,7 +492,7 @@ def test_two_at_once():
     """The second `up` of a cluster says that it waits, and begins when the first has ended, also over a `down`."""
     cluster = Cluster("x")
     cluster.paths.logs.mkdir(parents=True)
-    cluster.paths.state.write_text(State("programs", PORTS, ("x",)).to_json(), encoding="utf-8")
+    State("programs", PORTS, ("x",)).write(cluster.paths.state)
     said: list[str] = []
     waits = threading.Event()
 
@@ -644,15 +604,21 @@ def test_a_refused_stack_builds_nothing(own_cache: Path, tmp_path: Path, capsys:
     assert not own_cache.exists() or list(own_cache.iterdir()) == []
 
 
-def test_without_the_certificates_package(
-    own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("package", ["psutil", "trustme"])
+@pytest.mark.parametrize("command", [simcluster, local])
+def test_without_a_package(
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: Callable[[list[str]], int],
+    package: str,
 ):
-    """Where the package that makes certificates is not installed, that is said before anything is fetched or built."""
-    monkeypatch.setitem(sys.modules, "cryptography", None)
-    assert main(["up", "--stack", "dev"]) == 2
+    """Where a package is not installed that only the workshops need, that is said before anything is begun."""
+    monkeypatch.setitem(sys.modules, package, None)
+    assert command(["up", "--stack", "dev"]) == 2
     assert capsys.readouterr().err == (
-        "cryptography: the Python package that makes a cluster's certificates is not installed; `make up CLUSTER=sim` "
-        "does so, or: .venv/bin/python -m pip install -r workshop/simcluster/requirements.txt\n"
+        f"{package}: is not installed; `make up` does so, or: .venv/bin/python -m pip install -r "
+        "workshop/requirements.txt\n"
     )
     assert not own_cache.exists() or list(own_cache.iterdir()) == []
 
@@ -660,9 +626,9 @@ def test_without_the_certificates_package(
 def test_ctrl_c_is_no_traceback():
     """A command that is interrupted says how to go on."""
     code = (
-        "import sys\nfrom workshop.simcluster import __main__ as m\n"
+        "import sys\nfrom workshop.simcluster import __main__ as m, commands\n"
         "def stop(_): raise KeyboardInterrupt\n"
-        "m._COMMANDS['build'] = stop\nsys.exit(m.main(['build']))"
+        "commands.COMMANDS['build'] = stop\nsys.exit(m.main(['build']))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "stopped; the same command goes on from here\n")

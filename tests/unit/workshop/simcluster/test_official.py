@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from workshop.problems import Impossible
 from workshop.simcluster import build, obtain, official
 from workshop.simcluster.official import Download
-from workshop.simcluster.problems import Impossible
 from workshop.simcluster.programs import NAMES
 
 TABLE = yaml.safe_load(official.TABLE.read_text(encoding="utf-8"))

@@ -5,26 +5,26 @@ Does not prove that etcd keeps its data under other addresses.
 
 import argparse
 import contextlib
+import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from tests.unit.workshop.simcluster.dry_cluster import Dry
-from workshop.simcluster import __main__ as commands
-from workshop.simcluster import crds, toolchain
-from workshop.simcluster.__main__ import main
+from workshop.ports import free_ports
+from workshop.problems import Impossible
+from workshop.simcluster import commands, crds, toolchain
+from workshop.simcluster.__main__ import _run, main
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.paths import cache
-from workshop.simcluster.ports import free_ports, without_taken
-from workshop.simcluster.problems import Impossible
-from workshop.simcluster.processes import Process
 from workshop.simcluster.programs import Ports
-from workshop.simcluster.state import State
+from workshop.simcluster.state import State, without_taken
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -65,9 +65,9 @@ def test_a_reader_that_has_gone_is_not_refused(monkeypatch: pytest.MonkeyPatch):
     def build(_arguments: object) -> int:
         raise BrokenPipeError
 
-    monkeypatch.setitem(commands._COMMANDS, "build", build)
+    monkeypatch.setitem(commands.COMMANDS, "build", build)
     with pytest.raises(BrokenPipeError):
-        commands._run(argparse.Namespace(command="build"))
+        _run(argparse.Namespace(command="build"))
 
 
 def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -80,7 +80,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert (main(["status"]), capsys.readouterr().err) == (
         2,
-        "this user has no home directory for the cache; set XDG_CACHE_HOME\n",
+        f"HOME: is not set, and user {os.getuid()} has no home directory; set it, or XDG_CACHE_HOME, to a directory\n",
     )
 
 
@@ -137,15 +137,15 @@ def test_ports_that_are_free_are_kept():
     assert free == without_taken(free, [])
 
 
-def test_up_moves_where_ports_were_taken(dry: Dry, own_cache: Path, running: Process, listeners: list[int]):
+def test_up_moves_where_ports_were_taken(dry: Dry, own_cache: Path, running: psutil.Process, listeners: list[int]):
     """What runs still knows only the old ones, so it is started again; kubeconfigs say the new ones."""
     dry.up(own_cache)
-    State(str(own_cache), Ports(*listeners), ("x",), {"kwok": running}).write(dry.paths.state)
+    State(str(own_cache), Ports(*listeners), ("x",)).write(dry.paths.state)
     dry.up(own_cache)
     state = dry.state()
     assert state is not None
     server = yaml.safe_load(dry.paths.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
-    assert (running.alive(), {*asdict(state.ports).values()} & {*listeners}, server) == (
+    assert (running.is_running(), {*asdict(state.ports).values()} & {*listeners}, server) == (
         False,
         set(),
         f"https://127.0.0.1:{state.ports.api_server}",

@@ -1,0 +1,57 @@
+"""Processes that outlive their command: how they are started, and how they end.
+
+What marks mean is tested where all that carries one is killed: tests/unit/workshop/local/test_process.py.
+"""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import psutil
+
+from workshop.process import marked, start, stop
+
+WAITS = "import time; print('up', flush=True); time.sleep(600)"
+
+
+def begin(folder: Path, script: str = WAITS) -> psutil.Process:
+    """A process whose mark is the folder."""
+    child = start([sys.executable, "-c", script], folder / "log", str(folder), cwd=folder, env=os.environ)
+    return psutil.Process(child.pid)
+
+
+def test_a_process_is_marked_until_it_is_stopped(tmp_path: Path):
+    """Then it is gone, and stopping it again is fine."""
+    process = begin(tmp_path)
+    before = marked(str(tmp_path))
+    stop(process)
+    stop(process)
+    assert (before, marked(str(tmp_path)), process.is_running()) == ([process], [], False)
+
+
+def test_a_process_that_will_not_end_is_ended(tmp_path: Path):
+    """SIGTERM first, and SIGKILL for what ignores it."""
+    deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}"
+    process = begin(tmp_path, deaf)
+    while "up" not in (tmp_path / "log").read_text(encoding="utf-8"):
+        assert process.is_running()
+    stop(process, timeout_s=0.3)
+    assert not process.is_running()
+
+
+def test_somebody_else_who_has_the_number_is_let_be(tmp_path: Path):
+    """A number is given again; who started at another moment is another process."""
+    process, gone = begin(tmp_path), begin(tmp_path)
+    stop(gone)
+    gone._pid, gone._proc.pid = process.pid, process.pid  # pyright: ignore[reportAttributeAccessIssue]
+    stop(gone)
+    before = process.is_running()
+    stop(process)
+    assert before
+
+
+def test_logs_are_private(tmp_path: Path):
+    """What a process says may hold names and addresses: only its owner reads it."""
+    stop(begin(tmp_path, ""))
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600

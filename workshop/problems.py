@@ -1,0 +1,26 @@
+"""What can go wrong on the way, told to a reader: one sentence, beginning with what it is about."""
+
+from importlib.util import find_spec
+
+from settings.problems import Problem, Refused
+
+# Of requirements.in: what the program itself does not need.
+PACKAGES = ("psutil", "trustme")
+
+
+class Impossible(Exception):
+    """What was asked cannot be done on this machine or cluster; exit code 2. The message says what would help."""
+
+
+def check_packages() -> None:
+    """Raises `Refused` where a package is not installed, before anything is begun."""
+    how = "is not installed; `make up` does so, or: .venv/bin/python -m pip install -r workshop/requirements.txt"
+    if missing := [Problem(name, how) for name in PACKAGES if find_spec(name) is None]:
+        raise Refused(missing)
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without what only programmers read."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror

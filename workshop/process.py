@@ -1,0 +1,101 @@
+"""Processes that outlive the command that started them: each carries a mark in its environment, and is known by it.
+
+A number alone proves nothing: the system gives it to somebody else once its owner is gone. A mark is the path of the
+folder a process works for and then, below it, its own name; whoever starts others hands it on.
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+MARK = "LLM_STACK_WORKSHOP"
+STOP_TIMEOUT_S = 10
+ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+# Bytes read of a log per line wanted.
+LONGEST_LINE = 2048
+
+
+def start(
+    command: Sequence[str | Path],
+    log: Path,
+    mark: str,
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    before: Callable[[], None] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a command in a session of its own, so that Ctrl-C here does not reach it; output is appended to `log`.
+
+    `before` is called in the new process. Raises OSError when it cannot start.
+    """
+    # what it says may hold names and addresses: for its owner alone
+    log.touch(mode=0o600)
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - what is rendered, or our own words
+            command,
+            env={**env, MARK: mark},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=before,  # noqa: PLW1509 - it takes no lock
+        )
+
+
+def processes() -> Iterator[psutil.Process]:
+    """Those of this user: also root, who may read everybody's environment, ends nobody else's."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real == os.getuid():
+                yield process
+
+
+def mark_of(process: psutil.Process) -> str:
+    """Its mark; empty where it has none, has ended, or is somebody else's."""
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(MARK, "")
+    return ""
+
+
+def carries(process: psutil.Process, mark: str, session: int | None = None) -> bool:
+    """Whether a process has this mark, or one below it, or is of this session, and has not ended.
+
+    The mark is not seen where a program writes its title over its environment, or starts another without one; the
+    session is left by a daemon. A process that is somebody else's has neither.
+    """
+    if f"{mark_of(process)}/".startswith(f"{mark}/"):
+        return True
+    with contextlib.suppress(psutil.Error, OSError):
+        return os.getsid(process.pid) == session and process.status() not in ENDED
+    return False
+
+
+def marked(mark: str, session: int | None = None) -> list[psutil.Process]:
+    """All processes that carry this mark, or one below it, or are of this session; but not this very process."""
+    return [one for one in processes() if one.pid != os.getpid() and carries(one, mark, session)]
+
+
+def stop(*processes: psutil.Process, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """Ends processes: politely, and after `timeout_s` for certain. Those that are gone already are fine."""
+    left = list(processes)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end(process)
+        _, left = psutil.wait_procs(left, timeout_s)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The last lines of a log that are not blank; none where there is no log."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - count * LONGEST_LINE))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.split("\n") if line.strip()][-count:]
