@@ -82,7 +82,9 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    # a process of two seconds ends before its garbage matters; looking for it takes a sixth of them
+    # a process of a second ends before its garbage matters; looking for it, and once more at the end, takes a third
     gc.disable()
     end_with_the_reader()
-    sys.exit(main())
+    code = main()
+    gc.freeze()
+    sys.exit(code)

@@ -4,8 +4,9 @@ Owns the shape of `Pulumi.<stack>.yaml` and nothing else: whether a model fits a
 All models are frozen and closed (an unknown key is an error), camelCase in YAML, with a description on every field.
 """
 
+import zoneinfo
+from functools import cache
 from typing import Annotated, Literal, Self
-from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -71,6 +72,8 @@ from settings.scalars import (
 
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
+# Six hundred files are opened to tell, so once.
+available_timezones = cache(zoneinfo.available_timezones)
 
 
 class Section(BaseModel):

@@ -6,12 +6,19 @@ of four GPUs and two of one on two nodes of four. Pure arithmetic on whole numbe
 beyond which the answer is the careful one for its caller.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import ge, le
 
 # Steps of one search. Real pools need some hundreds; a pool of a dozen servers is searched some hundred times.
 MOST_STEPS = 2_000
 Amounts = tuple[int, ...]
+# How many nodes have so much free, in order.
+_Free = tuple[tuple[Amounts, int], ...]
+# How many pods of which servers, by their positions, are on one node.
+_Way = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -28,8 +35,8 @@ class _TooLongError(Exception):
 
 
 class _Steps:
-    def __init__(self) -> None:
-        self.left = MOST_STEPS
+    def __init__(self, left: int = MOST_STEPS) -> None:
+        self.left = left
 
     def take(self) -> None:
         self.left -= 1
@@ -39,20 +46,17 @@ class _Steps:
 
 def packs(wanted: Sequence[Pods], node: Amounts, nodes: int) -> bool:
     """Whether some order places all of them. True also where that could not be found out."""
-    sizes = sorted((pods.demand for pods in wanted for _ in range(pods.count)), reverse=True)
-    totals = tuple(map(sum, zip(*sizes, strict=True))) or (0,) * len(node)
-    if any(total > nodes * room for total, room in zip(totals, node, strict=True)):
-        return False
-    free = [node] * nodes
-    for size in sizes:
-        place = next((index for index, room in enumerate(free) if _fits(size, room)), None)
-        if place is None:
-            break
-        free[place] = _less(free[place], size)
-    else:
+    counts = Counter[Amounts]()
+    for pods in wanted:
+        counts[pods.demand] += pods.count
+    sizes = sorted(counts.items(), reverse=True)
+    for r, room in enumerate(node):
+        if sum(demand[r] * count for demand, count in sizes) > nodes * room:
+            return False
+    if _first_fit(sizes, node, nodes):
         return True
     try:
-        return _placed(sizes, 0, [node] * nodes, _Steps(), set())
+        return _placed([demand for demand, count in sizes for _ in range(count)], node, nodes)
     except _TooLongError:
         return True
 
@@ -63,19 +67,30 @@ def stranded(wanted: Sequence[Pods], node: Amounts, nodes: int) -> dict[str, tup
     A pod is stranded when every node holds just so much that it does not fit any more. Also named where the search was
     too long to rule it out.
     """
-    found = {pods.name: _stranded_by(pods, wanted, node, nodes) for pods in wanted}
+    found = {pods.name: blocking(_before(pods, wanted), pods.demand, node, nodes) for pods in wanted if pods.count}
     return {name: blockers for name, blockers in found.items() if blockers is not None}
 
 
 def finds_room(pods: Pods, wanted: Sequence[Pods], node: Amounts, nodes: int) -> bool:
-    """Whether the last of these pods finds a node in whatever order all of `wanted`, which has them, come."""
-    return _stranded_by(pods, wanted, node, nodes) is None
+    """Whether the last of these pods finds a node in whatever order all of `wanted`, which has them, come.
+
+    Who is in the way is not asked, so servers with equal pods are one: a hundred of them are no longer search.
+    """
+    supply = Counter[Amounts]()
+    for item in _before(pods, wanted):
+        supply[item.demand] += item.count
+    return not pods.count or _never_blocked(tuple(sorted(supply.items())), pods.demand, node, nodes)
 
 
-def _stranded_by(pods: Pods, wanted: Sequence[Pods], node: Amounts, nodes: int) -> tuple[str, ...] | None:
-    # the last one of its own is the one that looks for a place
-    others = [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted]
-    return blocking(others, pods.demand, node, nodes) if pods.count else None
+def _before(pods: Pods, wanted: Sequence[Pods]) -> list[Pods]:
+    """Who may be there already when the last of these pods looks for a place."""
+    return [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted]
+
+
+# As many questions as a stack has servers are asked again and again: equal servers of one pool are in equal places.
+@lru_cache(maxsize=1024)
+def _never_blocked(supply: tuple[tuple[Amounts, int], ...], demand: Amounts, node: Amounts, nodes: int) -> bool:
+    return blocking([Pods("", *pods) for pods in supply], demand, node, nodes) is None
 
 
 def blocking(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int) -> tuple[str, ...] | None:
@@ -83,108 +98,183 @@ def blocking(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int)
     # so much of a resource, and a node has too little left of it
     enough = tuple(room - asked + 1 for room, asked in zip(node, demand, strict=True))
     counts = tuple(pods.count for pods in supply)
-    demands = [pods.demand for pods in supply]
-    if _most_blocked(counts, demands, enough, node) < nodes:
+    # what counts for a resource: a pod that is more than enough blocks no second node
+    shares = [tuple(map(min, pods.demand, enough)) for pods in supply]
+    totals = _sum(enough, shares, enumerate(counts))
+    if _most_blocked(totals, enough, node) < nodes:
         return None
-    names = [pods.name for pods in supply]
+    # no node holds more of them
+    most = [min((h // a for h, a in zip(node, pods.demand, strict=True) if a), default=pods.count) for pods in supply]
+    ways = _least_ways(tuple(map(min, counts, most)), tuple(pods.demand for pods in supply), enough, node)
+    anybody = tuple(pods.name for pods in supply if pods.count)
+    if ways is None:
+        return anybody
+    found, left = ways
+    counted = [(way, _sum(enough, shares, way)) for way in found]
     try:
-        steps = _Steps()
-        ways = list(_least_ways(counts, demands, enough, node, steps))
-        used = _block(ways, 0, counts, nodes, demands, enough, node, steps, set())
+        used = _block(counted, counts, totals, enough, node, nodes, _Steps(left))
     except _TooLongError:
-        return tuple(pods.name for pods in supply if pods.count)
-    return None if used is None else tuple(name for name, number in zip(names, used, strict=True) if number)
+        return anybody
+    return None if used is None else tuple(pods.name for index, pods in enumerate(supply) if index in used)
 
 
 def _fits(size: Amounts, room: Amounts) -> bool:
-    return all(asked <= free for asked, free in zip(size, room, strict=True))
+    return all(map(le, size, room))
 
 
-def _less(room: Amounts, size: Amounts) -> Amounts:
-    return tuple(free - asked for free, asked in zip(room, size, strict=True))
+def _less(room: Amounts, size: Amounts, times: int = 1) -> Amounts:
+    return tuple(free - times * asked for free, asked in zip(room, size, strict=True))
 
 
-def _placed(sizes: Sequence[Amounts], index: int, free: list[Amounts], steps: _Steps, failed: set[object]) -> bool:
-    """Whether pods from `index` on, the largest first, have places on nodes with so much free."""
-    if index == len(sizes):
-        return True
-    free.sort()
-    key = (index, tuple(free))
-    if key in failed:
-        return False
-    steps.take()
-    for place, room in enumerate(free):
-        # equal nodes are the same place
-        if (place and free[place - 1] == room) or not _fits(sizes[index], room):
-            continue
-        rest = [*free[:place], _less(room, sizes[index]), *free[place + 1 :]]
-        if _placed(sizes, index + 1, rest, steps, failed):
-            return True
-    failed.add(key)
+def _sum(like: Amounts, amounts: Sequence[Amounts], numbers: Iterable[tuple[int, int]]) -> Amounts:
+    """The sum of `number` times the amounts at `index`, for each (index, number); `like`: as many resources."""
+    total = [0] * len(like)
+    for index, number in numbers:
+        for r, amount in enumerate(amounts[index]):
+            total[r] += number * amount
+    return tuple(total)
+
+
+def _first_fit(sizes: Sequence[tuple[Amounts, int]], node: Amounts, nodes: int) -> bool:
+    """Whether all pods, given by size and the largest first, have a place when each takes the first node with room."""
+    free = [(node, nodes)]
+    for size, count in sizes:
+        left = count
+        after: list[tuple[Amounts, int]] = []
+        for room, alike in free:
+            each = min((have // asked for have, asked in zip(room, size, strict=True) if asked), default=left)
+            full = min(alike, left // each) if each else 0
+            # of the nodes that are not full, one takes the rest
+            rest = min(left - full * each, each) if full < alike else 0
+            left -= full * each + rest
+            after += [(_less(room, size, each), full), (_less(room, size, rest), min(rest, 1))]
+            after.append((room, alike - full - min(rest, 1)))
+        if left:
+            return False
+        free = [(room, alike) for room, alike in after if alike]
+    return True
+
+
+def _placed(sizes: Sequence[Amounts], node: Amounts, nodes: int) -> bool:
+    """Whether pods of these sizes, the largest first, have places on so many nodes; tries every choice of nodes."""
+    steps, failed = _Steps(), set[object]()
+    # equal nodes are the same place: how many nodes have so much free, the fullest first
+    tries: list[tuple[object, Iterator[_Free]]] = []
+    free: _Free | None = ((node, nodes),)
+    while tries or free:
+        if free is not None:
+            if len(tries) == len(sizes):
+                return True
+            key = (len(tries), free)
+            if key not in failed:
+                steps.take()
+                tries.append((key, _places(free, sizes[len(tries)])))
+        key, places = tries[-1]
+        free = next(places, None)
+        if free is None:
+            failed.add(key)
+            tries.pop()
     return False
 
 
-def _most_blocked(counts: Amounts, demands: Sequence[Amounts], enough: Amounts, node: Amounts) -> int:
-    """No more nodes than this can be blocked: each has to hold enough of one resource at least."""
-    most = 0
-    for r, (least, room) in enumerate(zip(enough, node, strict=True)):
-        # what is not asked for is never too little; and a pod that is more than enough blocks no second node
-        if least <= room:
-            total = sum(count * min(demand[r], least) for count, demand in zip(counts, demands, strict=True))
-            most += total // least
-    return most
+def _places(free: _Free, size: Amounts) -> Iterator[_Free]:
+    """What is free after one pod of this size has taken a place, for each place that it may take."""
+    for room, _ in free:
+        if _fits(size, room):
+            rest = Counter(dict(free))
+            rest[room] -= 1
+            rest[_less(room, size)] += 1
+            yield tuple(sorted((+rest).items()))
 
 
+def _most_blocked(totals: Amounts, enough: Amounts, node: Amounts) -> int:
+    """No more nodes than this can be blocked: each has to hold enough of one resource at least.
+
+    `totals`: what all pods ask for, of a pod no more than is enough. What is not asked for is never too little.
+    """
+    return sum(total // least for total, least, room in zip(totals, enough, node, strict=True) if least <= room)
+
+
+# Asked for one pod after another, and for one number of nodes after another.
+@lru_cache(maxsize=64)
 def _least_ways(
-    counts: Amounts, demands: Sequence[Amounts], enough: Amounts, node: Amounts, steps: _Steps
-) -> Iterator[Amounts]:
-    """All ways to block one node of which no pod can be taken away: how many pods of each server."""
+    counts: Amounts, demands: tuple[Amounts, ...], enough: Amounts, node: Amounts
+) -> tuple[Sequence[_Way], int] | None:
+    """All ways to block one node of which no pod can be taken away, and how many steps are left; None: not one.
+
+    `counts`: pods of each size, no more than a node holds.
+    """
+    found: list[_Way] = []
+    way: list[tuple[int, int]] = []
+    steps = _Steps()
 
     def blocked(used: Amounts) -> bool:
-        return any(have >= least for have, least in zip(used, enough, strict=True))
+        return any(map(ge, used, enough))
 
-    def extend(index: int, way: Amounts, used: Amounts) -> Iterator[Amounts]:
+    def extend(index: int, used: Amounts) -> None:
         steps.take()
         if blocked(used):
-            if not any(number and blocked(_less(used, demand)) for number, demand in zip(way, demands, strict=False)):
-                yield way + (0,) * (len(counts) - len(way))
+            if not any(blocked(_less(used, demands[one])) for one, _ in way):
+                found.append(tuple(way))
             return
         if index == len(counts):
             return
-        for number in range(counts[index] + 1):
-            more = tuple(have + number * asked for have, asked in zip(used, demands[index], strict=True))
+        extend(index + 1, used)
+        for number in range(1, counts[index] + 1):
+            more = _less(used, demands[index], -number)
             if not _fits(more, node):
                 break
-            yield from extend(index + 1, (*way, number), more)
+            way.append((index, number))
+            extend(index + 1, more)
+            way.pop()
 
-    yield from dict.fromkeys(extend(0, (), (0,) * len(node)))
+    try:
+        extend(0, (0,) * len(node))
+    except _TooLongError:
+        return None
+    return found, steps.left
+
+
+@dataclass
+class _Try:
+    """`times` nodes are blocked in one way; `missing` nodes were left for it, with so many pods."""
+
+    key: object
+    left: Amounts
+    totals: Amounts
+    missing: int
+    times: int
 
 
 def _block(
-    ways: Sequence[Amounts],
-    index: int,
-    left: Amounts,
-    nodes: int,
-    demands: Sequence[Amounts],
+    ways: Sequence[tuple[_Way, Amounts]],
+    counts: Amounts,
+    totals: Amounts,
     enough: Amounts,
     node: Amounts,
+    nodes: int,
     steps: _Steps,
-    failed: set[object],
-) -> Amounts | None:
-    """How many pods of each server block this many nodes, by the ways from `index` on; None: not possible."""
-    if nodes <= 0:
-        return (0,) * len(left)
-    # every try is a step, also one that ends here: on hundreds of nodes they are hundreds to each that goes on
-    steps.take()
-    key = (index, left, nodes)
-    if index == len(ways) or key in failed or _most_blocked(left, demands, enough, node) < nodes:
-        return None
-    way = ways[index]
-    most = min(count // number for count, number in zip(left, way, strict=True) if number)
-    for times in range(min(most, nodes), -1, -1):
-        rest = tuple(count - times * number for count, number in zip(left, way, strict=True))
-        used = _block(ways, index + 1, rest, nodes - times, demands, enough, node, steps, failed)
-        if used is not None:
-            return tuple(have + times * number for have, number in zip(used, way, strict=True))
-    failed.add(key)
-    return None
+) -> set[int] | None:
+    """Whose pods block so many nodes by some of the ways, which are given with what they count; None: nobody's."""
+    failed, tries = set[object](), list[_Try]()
+    left, missing = counts, nodes
+    while missing > 0:
+        # every try is a step, also one that ends here: on hundreds of nodes they are hundreds to each that goes on
+        steps.take()
+        key = (len(tries), left, missing)
+        if len(tries) == len(ways) or key in failed or _most_blocked(totals, enough, node) < missing:
+            while tries and not tries[-1].times:
+                failed.add(tries.pop().key)
+            if not tries:
+                return None
+            tries[-1].times -= 1
+        else:
+            most = min(left[index] // number for index, number in ways[len(tries)][0])
+            tries.append(_Try(key, left, totals, missing, min(most, missing)))
+        last = tries[-1]
+        way, counted = ways[len(tries) - 1]
+        rest = list(last.left)
+        for index, number in way:
+            rest[index] -= last.times * number
+        left, totals, missing = tuple(rest), _less(last.totals, counted, last.times), last.missing - last.times
+    return {index for (way, _), one in zip(ways, tries, strict=False) if one.times for index, _ in way}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from planning.plan import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
-from planning.server.packing import Amounts, Pods, blocking, finds_room, packs, stranded
+from planning.server.packing import Amounts, Pods, finds_room, packs, stranded
 from planning.server.placement import MOST_MORE_NODES, Context
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
 from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib, server_scratch
@@ -58,13 +58,12 @@ def sure_replicas(server: Draft, others: Sequence[Draft]) -> int:
     """
     free = pool_units(server.pool) - sum(ceiling(other) * units(other) for other in others)
     node, rest = _amounts(server.pool), _pods(others, ceiling)
-    for most in range(min(max(free, 0) // units(server), slots(server)), 0, -1):
-        (own,) = _pods([server], lambda _, most=most: most)
-        # the last pod is the one that looks for a place
-        before = Pods(own.name, own.demand, own.count - 1)
-        if blocking([*rest, before], own.demand, node, server.pool.nodes) is None:
-            return most
-    return 0
+
+    def one_too_many(most: int) -> bool:
+        (own,) = _pods([server], lambda _: most)
+        return not finds_room(own, [*rest, own], node, server.pool.nodes)
+
+    return bisect_left(range(1, min(max(free, 0) // units(server), slots(server)) + 1), True, key=one_too_many)
 
 
 def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.server.packing import Pods, blocking, packs, stranded
+from planning.server.packing import Pods, blocking, finds_room, packs, stranded
 from tests.unit.small_stack import properties
 
 
@@ -111,3 +111,28 @@ def test_a_search_among_many_servers_on_many_nodes_ends_soon():
     began = process_time()
     stranded(wanted, (8, 128), 200)
     assert process_time() - began < 2
+
+
+def test_a_pool_of_thousands_of_pods_is_judged_at_once():
+    """Forty thousand pods on five thousand nodes; and fourteen hundred whose order is searched, one deeper each."""
+    began = process_time()
+    assert packs(gpus(a=(1, 20_000), b=(1, 20_000)), (8,), 5_000)
+    assert not packs(gpus(a=(1, 20_000), b=(1, 20_001)), (8,), 5_000)
+    assert packs(gpus(a=(3, 600), b=(2, 801)), (4,), 1_000)
+    assert process_time() - began < 2
+
+
+def test_many_servers_of_few_sizes_are_no_longer_search():
+    """A hundred servers of two sizes: the last pod is left out exactly when a node less was enough for the others."""
+    servers = gpus(large=(4, 1), **{f"small{index}": (1, 3) for index in range(99)})
+    found = [finds_room(servers[0], servers, (4,), nodes) for nodes in (296, 297, 298)]
+    assert found == [False, False, True]
+
+
+def test_a_hundred_sizes_in_one_pool_are_judged_soon():
+    """Pods that all ask for another memory: for each, from one number of nodes to the next, the search is the same."""
+    wanted = [Pods(f"m{index}", (index % 4 + 1, 100 + 3 * index), 50) for index in range(100)]
+    began = process_time()
+    for pods in wanted:
+        assert not any(finds_room(pods, wanted, (8, 2_048), nodes) for nodes in range(2_000, 2_012))
+    assert process_time() - began < 4
