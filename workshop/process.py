@@ -7,13 +7,14 @@ folder a process works for and then, below it, its own name; whoever starts othe
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
 MARK = "LLM_STACK_WORKSHOP"
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S, MARK_TIMEOUT_S = 10, 5
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 # Bytes read of a log per line wanted.
 LONGEST_LINE = 2048
@@ -35,7 +36,7 @@ def start(
     # what it says may hold names and addresses: for its owner alone
     log.touch(mode=0o600)
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - what is rendered, or our own words
+        child = subprocess.Popen(  # noqa: S603 - what is rendered, or our own words
             command,
             env={**env, MARK: mark},
             cwd=cwd,
@@ -45,6 +46,15 @@ def start(
             start_new_session=True,
             preexec_fn=before,  # noqa: PLW1509 - it takes no lock
         )
+    _await_mark(psutil.Process(child.pid))
+    return child
+
+
+def _await_mark(process: psutil.Process) -> None:
+    """Waits until others see the mark: for a moment after a process has begun it shows no environment (fs/exec.c)."""
+    deadline = time.monotonic() + MARK_TIMEOUT_S
+    while not mark_of(process) and process.status() not in ENDED and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 def processes() -> Iterator[psutil.Process]:

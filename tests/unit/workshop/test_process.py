@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from workshop import process
 from workshop.process import marked, start, stop
 
 WAITS = "import time; print('up', flush=True); time.sleep(600)"
@@ -23,31 +25,45 @@ def begin(folder: Path, script: str = WAITS) -> psutil.Process:
 
 def test_a_process_is_marked_until_it_is_stopped(tmp_path: Path):
     """Then it is gone, and stopping it again is fine."""
-    process = begin(tmp_path)
+    started = begin(tmp_path)
     before = marked(str(tmp_path))
-    stop(process)
-    stop(process)
-    assert (before, marked(str(tmp_path)), process.is_running()) == ([process], [], False)
+    stop(started)
+    stop(started)
+    assert (before, marked(str(tmp_path)), started.is_running()) == ([started], [], False)
+
+
+def test_a_mark_is_seen_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A process has no environment for a moment after it has begun; whoever has started it waits until then."""
+    seen, look = [""] * 3, process.mark_of
+
+    def late(one: psutil.Process) -> str:
+        return seen.pop() if seen else look(one)
+
+    monkeypatch.setattr(process, "mark_of", late)
+    started = begin(tmp_path)
+    left = [*seen]
+    stop(started)
+    assert left == []
 
 
 def test_a_process_that_will_not_end_is_ended(tmp_path: Path):
     """SIGTERM first, and SIGKILL for what ignores it."""
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}"
-    process = begin(tmp_path, deaf)
+    started = begin(tmp_path, deaf)
     while "up" not in (tmp_path / "log").read_text(encoding="utf-8"):
-        assert process.is_running()
-    stop(process, timeout_s=0.3)
-    assert not process.is_running()
+        assert started.is_running()
+    stop(started, timeout_s=0.3)
+    assert not started.is_running()
 
 
 def test_somebody_else_who_has_the_number_is_let_be(tmp_path: Path):
     """A number is given again; who started at another moment is another process."""
-    process, gone = begin(tmp_path), begin(tmp_path)
+    started, gone = begin(tmp_path), begin(tmp_path)
     stop(gone)
-    gone._pid, gone._proc.pid = process.pid, process.pid  # pyright: ignore[reportAttributeAccessIssue]
+    gone._pid, gone._proc.pid = started.pid, started.pid  # pyright: ignore[reportAttributeAccessIssue]
     stop(gone)
-    before = process.is_running()
-    stop(process)
+    before = started.is_running()
+    stop(started)
     assert before
 
 
