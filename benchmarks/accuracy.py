@@ -15,6 +15,7 @@ from statistics import median
 import yaml
 
 from catalog.load import Catalog, load_catalog
+from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.questions.calculator import Answer, Question, answer
 
@@ -111,7 +112,7 @@ def _snake(name: str) -> str:
 
 def question(case: Case) -> Question:
     """The case as a question; UnknownFlagError names a flag that the calculator does not know."""
-    known = {each.name for each in fields(Question)}
+    known = {each.name for each in fields(Asked)}
     asked: dict[str, object] = {}
     spread: dict[str, object] = {}
     for flag, value in case.flags.items():
@@ -120,10 +121,10 @@ def question(case: Case) -> Question:
         elif flag in QUESTION_FLAGS and QUESTION_FLAGS[flag] in known:
             asked[QUESTION_FLAGS[flag]] = value
         elif flag != OVERRIDE_FLAG:
-            raise UnknownFlagError(f"{case.id}: planning.questions.calculator.Question cannot be asked with '{flag}'")
+            raise UnknownFlagError(f"{case.id}: planning.capacity.asked.Asked has no word for '{flag}'")
     chosen = {} if not spread else {"parallelism": Parallelism(**spread)}  # pyright: ignore[reportArgumentType]
     known_by_name = {"model": case.model, "gpu": case.gpu, "gpus": case.gpus, "gpu_memory_gib": case.gpu_memory_gib}
-    return Question(**known_by_name, **asked, **chosen)  # pyright: ignore[reportArgumentType]
+    return Question(**known_by_name, asked=Asked(**asked), **chosen)  # pyright: ignore[reportArgumentType]
 
 
 def ask(case: Case) -> Outcome:

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from catalog import load_catalog
 from catalog.load import Catalog
+from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import DEFAULT_UTILIZATION
 from planning.questions import calibrate, survey
@@ -156,22 +157,29 @@ def _run(words: Sequence[str]) -> int:
             model=options.model,
             gpu=options.gpu,
             gpus=options.gpus,
-            context_tokens=options.context,
-            max_num_seqs=options.max_num_seqs,
-            max_num_batched_tokens=options.max_num_batched_tokens,
-            utilization=options.gpu_memory_utilization or DEFAULT_UTILIZATION,
-            kv_cache_dtype=options.kv_cache_dtype,
+            asked=_asked(options),
             parallelism=chosen,
             expert_parallel=options.expert_parallel,
             gpu_memory_gib=options.gpu_memory_gib,
-            concurrency=options.concurrency,
-            eager=options.enforce_eager,
-            language_model_only=options.language_model_only,
         ),
         catalog,
     )
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found, options.model, options.gpus))
     return FINE if found.fit.fits else REFUSED
+
+
+def _asked(options: argparse.Namespace) -> Asked:
+    """What the options say of the engine; a log says the rest of its own start itself."""
+    more = {name: getattr(options, name) for name in ("concurrency", "language_model_only") if hasattr(options, name)}
+    return Asked(
+        context_tokens=options.context,
+        max_num_seqs=options.max_num_seqs,
+        max_num_batched_tokens=options.max_num_batched_tokens,
+        utilization=options.gpu_memory_utilization,
+        kv_cache_dtype=options.kv_cache_dtype,
+        eager=getattr(options, "enforce_eager", False),
+        **more,
+    )
 
 
 def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) -> None:
@@ -190,18 +198,8 @@ def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> in
     for name in ("gpus", "tensor_parallel", "pipeline_parallel", "data_parallel", "gpu_memory_gib"):
         if getattr(options, name) is not None:
             parser.error(f"--gpu all and --{name.replace('_', '-')} exclude each other; name one GPU, or leave it out")
-    wanted = survey.Wanted(
-        context_tokens=options.context,
-        max_num_seqs=options.max_num_seqs,
-        max_num_batched_tokens=options.max_num_batched_tokens,
-        utilization=options.gpu_memory_utilization or DEFAULT_UTILIZATION,
-        kv_cache_dtype=options.kv_cache_dtype,
-        expert_parallel=options.expert_parallel,
-        concurrency=options.concurrency,
-        eager=options.enforce_eager,
-        language_model_only=options.language_model_only,
-    )
-    rows = survey.survey(catalog.models[options.model], wanted, catalog)
+    expert = options.expert_parallel
+    rows = survey.survey(catalog.models[options.model], _asked(options), catalog, expert=expert)
     print(json.dumps(survey.as_json(rows), indent=2) if options.json else survey.as_text(options.model, rows))
     return FINE if any(row.reason is None for row in rows) else REFUSED
 
@@ -230,11 +228,7 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
         tensor=options.tensor_parallel,
         pipeline=options.pipeline_parallel,
         data=options.data_parallel,
-        context_tokens=options.context,
-        max_num_seqs=options.max_num_seqs,
-        max_num_batched_tokens=options.max_num_batched_tokens,
-        utilization=options.gpu_memory_utilization,
-        kv_cache_dtype=options.kv_cache_dtype,
+        asked=_asked(options),
     )
     print(calibrate.as_text(calibrate.compare(log, given, catalog)))
     return FINE

@@ -14,7 +14,7 @@ from planning.capacity.memory import CONTEXT_BYTES, GIB, Workload, budget
 
 MAX_PCIE_TENSOR_PARALLEL = 2
 FP8_BLOCK = 128
-# Stands in a reason for the name of the place, which only the caller knows.
+# Stands in a reason for the name of the place, which only who asked knows.
 PLACE = "<place>"
 # A context chosen for the user is not cut below this, nor below what the checkpoint has.
 SMALLEST_AUTO_CONTEXT = 8192
@@ -36,12 +36,26 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why something does not fit. `fix`: what to use instead; not `computable`: only a measurement can tell."""
+
+    text: str
+    fix: str = ""
+    computable: bool = True
+
+    def at(self, place: str) -> str:
+        """The sentence, with the name of the place and the fix."""
+        said = self.text.replace(PLACE, place)
+        return f"{said}; use {self.fix}" if self.fix else said
+
+
+@dataclass(frozen=True)
 class Fit:
     """One way to run the model here: `reasons` is empty when it fits."""
 
     parallelism: Parallelism
     memory: MemoryBudget | None
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
     @property
     def fits(self) -> bool:
@@ -49,75 +63,79 @@ class Fit:
         return not self.reasons
 
 
-def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> list[str]:
+def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> list[Reason]:
     """What vLLM refuses whatever the memory: divisibility, quantisation blocks, compute capability, lengths."""
     shape, tp = model.architecture, parallelism.tensor
-    problems: list[str] = []
+    problems: list[Reason] = []
     if shape is not None:
         if shape.attention_heads % tp:
-            problems.append(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}")
+            problems.append(Reason(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}"))
         elif shape.mla is None and shape.kv_heads % tp and tp % shape.kv_heads:
             # vLLM cuts KV heads evenly or copies each equally often (models/qwen2.py, llama.py: assert in __init__)
-            problems.append(f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}")
+            said = f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}"
+            problems.append(Reason(said))
         if shape.linear_attention and shape.linear_attention.key_heads % tp:
             heads = shape.linear_attention.key_heads
-            problems.append(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}")
+            problems.append(Reason(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}"))
         if parallelism.pipeline > shape.layers:
-            problems.append(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers")
+            problems.append(Reason(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers"))
         problems += _slice_problems(model, parallelism)
         if parallelism.expert and shape.moe is None:
-            problems.append("expertParallel needs a mixture-of-experts model")
+            problems.append(Reason("expertParallel needs a mixture-of-experts model"))
     if workload.context_tokens > model.context.config_tokens:
-        problems.append(_context_problem(model, workload.context_tokens))
+        problems.append(Reason(_context_problem(model, workload.context_tokens)))
     problems += _batch_problems(workload)
     if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
         # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
         # but its fp8 kernels write bf16 or fp16 only
-        problems.append(
-            f"--dtype={workload.dtype} is not for {model.checkpoint.format} weights, whose kernels compute in bfloat16 "
-            "or float16; use --dtype=bfloat16, or a bf16 checkpoint"
+        said = (
+            f"--dtype={workload.dtype} is not for {model.checkpoint.format} weights, whose kernels compute in bfloat16"
         )
+        problems.append(Reason(f"{said} or float16", fix="--dtype=bfloat16, or a bf16 checkpoint"))
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)
     return problems
 
 
-def _batch_problems(workload: Workload) -> list[str]:
+def _batch_problems(workload: Workload) -> list[Reason]:
     """A step of the engine has a token for every sequence (vllm/config/scheduler.py, verify_max_model_len)."""
     sequences, tokens = workload.max_num_seqs, workload.max_num_batched_tokens
     if sequences <= tokens:
         return []
-    return [f"maxNumSeqs {sequences} must be at most maxNumBatchedTokens, {tokens}: a step has a token for each"]
+    return [
+        Reason(f"maxNumSeqs {sequences} must be at most maxNumBatchedTokens, {tokens}: a step has a token for each")
+    ]
 
 
 # Compute capability (times ten) below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.
 CACHE_CAPABILITIES = {"fp8": 80, "nvfp4": 100}
 
 
-def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) -> list[str]:
+def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) -> list[Reason]:
     """KV caches of 8 and 4 bits need hardware that knows the format; 4 bits also an attention that has heads."""
     problems = [
-        f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed / 10:.1f}, {gpu.name} has "
-        f"{gpu.compute_capability}"
+        Reason(
+            f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed / 10:.1f}, {gpu.name} has "
+            f"{gpu.compute_capability}"
+        )
         for kind, needed in CACHE_CAPABILITIES.items()
         if gpu is not None and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
     ]
     latent = model.architecture is not None and model.architecture.mla is not None
     if kv_cache_dtype.startswith("nvfp4") and latent:
-        problems.append(f"kvCacheDtype {kv_cache_dtype} is not for models with latent attention (MLA)")
+        problems.append(Reason(f"kvCacheDtype {kv_cache_dtype} is not for models with latent attention (MLA)"))
     return problems
 
 
-def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[str]:
+def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Reason]:
     """Decode context parallelism splits the KV cache of ranks that hold the same heads (vllm/config/model.py)."""
     shape, dcp, tp = model.architecture, parallelism.decode_context, parallelism.tensor
     if tp % dcp:
-        return [f"decode context parallel {dcp} must divide tensorParallel {tp}"]
+        return [Reason(f"decode context parallel {dcp} must divide tensorParallel {tp}")]
     if shape is not None and shape.mla is None and dcp > max(1, tp // shape.kv_heads):
-        return [
-            f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
-        ]
+        said = f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
+        return [Reason(said)]
     return []
 
 
@@ -125,7 +143,7 @@ def _capability(gpu: Gpu) -> int:
     return int(gpu.compute_capability.replace(".", ""))
 
 
-def _slice_problems(model: Model, parallelism: Parallelism) -> list[str]:
+def _slice_problems(model: Model, parallelism: Parallelism) -> list[Reason]:
     """Slices of a matrix must be whole, of a quantised one whole blocks: 128 rows for block-fp8, a group for int4."""
     shape, kind, tp = model.architecture, model.checkpoint.format, parallelism.tensor
     if shape is None:
@@ -139,10 +157,12 @@ def _slice_problems(model: Model, parallelism: Parallelism) -> list[str]:
         if not parallelism.expert:
             cut["expert intermediate size"] = shape.moe.intermediate_size
     return [
-        f"{name} {size} / tensorParallel {tp} = {size / tp:g} is not a multiple of the quantisation block {block}"
-        + ("; use a smaller tensorParallel or expertParallel: true" if name.startswith("expert") else "")
+        Reason(
+            f"{name} {size} / tensorParallel {tp} = {size / tp:g} is not a multiple of the quantisation block {block}",
+            fix="a smaller tensorParallel or expertParallel: true" if name.startswith("expert") else "",
+        )
         if block > 1
-        else f"{name} {size} cannot be divided by tensorParallel {tp}"
+        else Reason(f"{name} {size} cannot be divided by tensorParallel {tp}")
         for name, size in cut.items()
         if size % (tp * block)
     ]
@@ -167,33 +187,31 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
     """Checks one parallelism; every reason against it is given, memory included."""
     reasons = rule_problems(model, hardware.gpu, parallelism, workload)
     if parallelism.gpus > hardware.gpus:
-        reasons.append(f"{parallelism} needs {parallelism.gpus} GPUs, there are {hardware.gpus}")
+        reasons.append(Reason(f"{parallelism} needs {parallelism.gpus} GPUs, there are {hardware.gpus}"))
     if model.kv_profile is KvProfile.UNKNOWN or model.architecture is None:
-        reasons.append("its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it")
+        said = "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it"
+        reasons.append(Reason(said, computable=False))
         return Fit(parallelism, None, tuple(reasons))
     memory = budget(model, hardware.gpu, parallelism, workload)
     gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
     if memory.weights_gib > memory.budget_gib:
-        reasons.append(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {PLACE} gives {gives}")
+        reasons.append(Reason(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {PLACE} gives {gives}"))
     elif memory.kv_cache_gib <= 0:
         used = memory.budget_gib - memory.kv_cache_gib
-        reasons.append(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}")
+        reasons.append(Reason(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}"))
     elif not memory.fits:
-        reasons.append(
-            f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE} "
-            f"leaves {memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
-        )
+        said = f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE}"
+        held = f"{memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
+        reasons.append(Reason(f"{said} leaves {held}"))
     elif memory.max_concurrency < workload.concurrency:
-        reasons.append(
-            f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once, "
-            f"concurrency asks for {workload.concurrency}"
-        )
+        said = f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once"
+        reasons.append(Reason(f"{said}, concurrency asks for {workload.concurrency}"))
     else:
         reasons += _start_problems(model, memory, workload, alone=not reasons)
     return Fit(parallelism, memory, tuple(reasons))
 
 
-def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[str]:
+def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[Reason]:
     """What stops a start although a request would fit: memory beside the budget, state blocks of hybrid models.
 
     `alone`: nothing else is wrong, so that fewer sequences would mend it.
@@ -201,16 +219,13 @@ def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, a
     problems = []
     beside = memory.visible_gib * (1 - memory.utilization)
     if beside < CONTEXT_BYTES / GIB:
-        problems.append(
-            f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs "
-            f"{CONTEXT_BYTES / GIB:.1f}"
-        )
+        said = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs"
+        problems.append(Reason(f"{said} {CONTEXT_BYTES / GIB:.1f}"))
     hybrid = model.architecture is not None and model.architecture.linear_attention is not None
     if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
-        mend = f"; use maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""
-        problems.append(
-            f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves{mend}"
-        )
+        said = f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves"
+        mend = f"maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""
+        problems.append(Reason(said, fix=mend))
     return problems
 
 

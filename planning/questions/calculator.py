@@ -5,15 +5,15 @@ and the whole context of the checkpoint unless another is asked for.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from catalog.load import Catalog
-from catalog.schema import Gpu, KvProfile, Model
+from catalog.schema import Gpu, Model
+from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import Parallelism
-from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
-from planning.capacity.parallelism import PLACE, Fit, Hardware, choose, try_fit, with_longest_context
+from planning.capacity.memory import Workload
+from planning.capacity.parallelism import Fit, Hardware, choose, try_fit, with_longest_context
 from planning.server import measured
-from planning.server.placement import default_batch
 
 USUAL_NODE_GPUS, SMALL_NODE_GPUS = 8, 4
 CONTEXT_STEP = 1024
@@ -21,22 +21,15 @@ CONTEXT_STEP = 1024
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked. None: vLLM's default; `context_tokens` 0: as long as fits. `parallelism` None: ours to choose."""
+    """What is asked. `parallelism` None: ours to choose; `gpu_memory_gib`: of this card, where it differs."""
 
     model: str
     gpu: str
     gpus: int
-    context_tokens: int | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    utilization: float = DEFAULT_UTILIZATION
-    kv_cache_dtype: str | None = None
+    asked: Asked = field(default_factory=Asked)
     parallelism: Parallelism | None = None
     expert_parallel: bool = False
     gpu_memory_gib: float | None = None
-    concurrency: int = 1
-    eager: bool = False
-    language_model_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,58 +57,43 @@ def answer(question: Question, catalog: Catalog) -> Answer:
     model, gpu = catalog.models[question.model], catalog.gpus[question.gpu]
     if question.gpu_memory_gib is not None:
         gpu = gpu.model_copy(update={"cuda_gib": question.gpu_memory_gib})
-    seqs, tokens = default_batch(catalog, gpu, question.max_num_batched_tokens)
-    workload = Workload(
-        context_tokens=question.context_tokens or model.context.config_tokens,
-        max_num_seqs=question.max_num_seqs or seqs,
-        max_num_batched_tokens=tokens,
-        kv_cache_dtype=question.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
-        utilization=question.utilization,
-        concurrency=question.concurrency,
-        eager=question.eager,
-        language_model_only=question.language_model_only or model.serving.language_model_only,
-    )
-    fit = _fit(model, hardware(gpu, question.gpus), workload, question)
+    asked = workload(question.asked, model, gpu, catalog.engines["vllm"])
+    fit = _fit(model, hardware(gpu, question.gpus), asked, question)
     place = f"{question.gpus} × {question.gpu}" if question.gpus > 1 else question.gpu
-    reasons = tuple(reason.replace(PLACE, place) for reason in fit.reasons)
-    fixes = () if fit.fits else tuple(_fixes(question, catalog, model, gpu, workload, fit))
-    if model.kv_profile is KvProfile.UNKNOWN:
-        reasons = tuple(f"{reason}; {measured.hint('models.NAME')}" if "kvProfile" in reason else reason
-                        for reason in reasons)  # fmt: skip
-    asked = replace(workload, context_tokens=fit.memory.context_tokens) if fit.memory else workload
-    return Answer(model, gpu, fit, asked, reasons, fixes)
+    reasons = tuple(measured.said(reason, place, "models.NAME") for reason in fit.reasons)
+    fixes = () if fit.fits else tuple(_fixes(question, catalog, model, gpu, asked, fit))
+    held = replace(asked, context_tokens=fit.memory.context_tokens) if fit.memory else asked
+    return Answer(model, gpu, fit, held, reasons, fixes)
 
 
-def _fit(model: Model, where: Hardware, workload: Workload, question: Question) -> Fit:
-    longest = question.context_tokens == 0
+def _fit(model: Model, where: Hardware, asked: Workload, question: Question) -> Fit:
+    longest = question.asked.context_tokens == 0
     if question.parallelism is None:
-        return choose(model, where, workload, auto_context=longest, expert=question.expert_parallel)
+        return choose(model, where, asked, auto_context=longest, expert=question.expert_parallel)
     if longest:
-        return with_longest_context(model, where, question.parallelism, workload)
-    return try_fit(model, where, question.parallelism, workload)
+        return with_longest_context(model, where, question.parallelism, asked)
+    return try_fit(model, where, question.parallelism, asked)
 
 
-def _fixes(
-    question: Question, catalog: Catalog, model: Model, gpu: Gpu, workload: Workload, failed: Fit
-) -> Iterator[str]:
+def _fixes(question: Question, catalog: Catalog, model: Model, gpu: Gpu, asked: Workload, failed: Fit) -> Iterator[str]:
     """Changes of one thing each, tried before they are named."""
     here = hardware(gpu, question.gpus)
-    if failed.memory is not None and 0 < failed.memory.max_context_tokens < workload.context_tokens:
+    if failed.memory is not None and 0 < failed.memory.max_context_tokens < asked.context_tokens:
         longest = max(failed.memory.max_context_tokens // CONTEXT_STEP * CONTEXT_STEP, CONTEXT_STEP)
-        if try_fit(model, here, failed.parallelism, replace(workload, context_tokens=longest)).fits:
+        if try_fit(model, here, failed.parallelism, replace(asked, context_tokens=longest)).fits:
             yield f"--context {longest}"
     if question.parallelism is not None:
-        other = choose(model, here, workload, expert=question.expert_parallel)
+        other = choose(model, here, asked, expert=question.expert_parallel)
         if other.fits:
             yield _as_options(other.parallelism, question.parallelism)
     for gpus in (1, 2, 4, 8, 16, 24, 32):
         more = hardware(gpu, gpus)
-        if question.parallelism is None and gpus > question.gpus and _fit(model, more, workload, question).fits:
+        if question.parallelism is None and gpus > question.gpus and _fit(model, more, asked, question).fits:
             yield f"--gpus {gpus}"
             break
     for repository, sibling in catalog.models.items():
         same = (sibling.family, sibling.parameters, sibling.context) == (model.family, model.parameters, model.context)
-        if same and repository.startswith(f"{question.model}-") and _fit(sibling, here, workload, question).fits:
+        if same and repository.startswith(f"{question.model}-") and _fit(sibling, here, asked, question).fits:
             yield repository
 
 

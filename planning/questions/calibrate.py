@@ -12,11 +12,12 @@ from itertools import islice, pairwise
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
+from planning.capacity.asked import Asked
+from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload, visible_bytes
-from planning.capacity.parallelism import PLACE, Fit, try_fit
+from planning.capacity.parallelism import Fit, try_fit
 from planning.questions.calculator import hardware
-from planning.server.placement import default_batch
 from settings.problems import Problem, Refused, nearest
 
 # vLLM's default for --gpu-memory-utilization before 0.19.
@@ -152,11 +153,7 @@ class Given:
     tensor: int | None = None
     pipeline: int | None = None
     data: int | None = None
-    context_tokens: int | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    utilization: float | None = None
-    kv_cache_dtype: str | None = None
+    asked: Asked = field(default_factory=Asked)
 
 
 @dataclass(frozen=True)
@@ -177,6 +174,7 @@ class Comparison:
     model: str
     gpu: Gpu
     fit: Fit
+    reasons: tuple[str, ...]
     workload: Workload
     assumed: tuple[str, ...]
     lines: tuple[Line, ...]
@@ -242,9 +240,9 @@ def compare(log: Log, given: Given, catalog: Catalog) -> Comparison:
     place = hardware(catalog.gpus[gpu], parallelism.gpus)
     fit = try_fit(catalog.models[model], place, parallelism, workload)
     where = f"{parallelism.gpus} × {gpu}" if parallelism.gpus > 1 else gpu
-    fit = replace(fit, reasons=tuple(reason.replace(PLACE, where) for reason in fit.reasons))
+    reasons = tuple(reason.at(where) for reason in fit.reasons)
     lines = tuple(_lines(log, fit, catalog.gpus[gpu], catalog.models[model]))
-    return Comparison(log, model, catalog.gpus[gpu], fit, workload, assumed, lines)
+    return Comparison(log, model, catalog.gpus[gpu], fit, reasons, workload, assumed, lines)
 
 
 def _model(log: Log, given: Given, catalog: Catalog, problems: list[Problem]) -> str | None:
@@ -316,25 +314,28 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
     """The workload of that start, and what neither log nor options say: vLLM's defaults are taken for it."""
     figures = log.figures
     served = figures.get("context_tokens") or figures.get("fitted_context") or figures.get("refused_context")
-    context = given.context_tokens or (served if served and served >= 1 else None) or _whole(log, "max_model_len")
-    chosen_seqs = given.max_num_seqs or _whole(log, "max_num_seqs")
-    chosen_tokens = given.max_num_batched_tokens or figures.get("batched_tokens")
+    context = given.asked.context_tokens or (served if served and served >= 1 else None) or _whole(log, "max_model_len")
+    chosen_seqs = given.asked.max_num_seqs or _whole(log, "max_num_seqs")
+    chosen_tokens = given.asked.max_num_batched_tokens or figures.get("batched_tokens")
     chosen_tokens = chosen_tokens or _whole(log, "max_num_batched_tokens")
-    seqs, tokens = default_batch(catalog, gpu, int(chosen_tokens) if chosen_tokens else None)
     option = log.options.get("gpu_memory_utilization")
-    share = given.utilization or _share(figures.get("utilization")) or _share(option)
-    dtype = given.kv_cache_dtype or log.options.get("kv_cache_dtype")
+    share = given.asked.utilization or _share(figures.get("utilization")) or _share(option)
+    dtype = given.asked.kv_cache_dtype or log.options.get("kv_cache_dtype")
     if dtype not in (None, *catalog.engines["vllm"].kv_cache_dtypes):
         raise Refused([Problem("--kv-cache-dtype", f"the log says '{dtype}', which no vLLM of the catalogue has")])
-    workload = Workload(
-        context_tokens=int(context or model.context.config_tokens),
-        max_num_seqs=chosen_seqs or seqs,
-        max_num_batched_tokens=tokens,
+    asked = Asked(
+        context_tokens=int(context) if context else None,
+        max_num_seqs=chosen_seqs,
+        max_num_batched_tokens=int(chosen_tokens) if chosen_tokens else None,
+        # what the catalogue advises was not asked for
         kv_cache_dtype=dtype or "auto",
         utilization=share or _default_utilization(log.version),
         eager=log.options.get("enforce_eager") == "True",
-        language_model_only=log.options.get("language_model_only") == "True",
         dtype=log.options.get("dtype", "auto").removeprefix("torch."),
+    )
+    workload = replace(
+        workload_of(asked, model, gpu, catalog.engines["vllm"]),
+        language_model_only=log.options.get("language_model_only") == "True",
     )
     guesses = [
         ("context", context, f"{workload.context_tokens:,} tokens"),
@@ -419,7 +420,7 @@ def as_text(found: Comparison) -> str:
     lines.append(f"\n  {'per GPU':<24}{'predicted':>16}{'logged':>16}{'logged − predicted':>24}")
     lines += [f"  {line.name:<24}{_value(line.predicted, line.unit):>16}{_value(line.logged, line.unit):>16}"
               f"{_difference(line):>24}".rstrip() for line in found.lines]  # fmt: skip
-    lines += [f"  predicted: refused, {reason}" for reason in found.fit.reasons]
+    lines += [f"  predicted: refused, {reason}" for reason in found.reasons]
     if found.log.failure:
         lines.append(f"  logged: vLLM did not start, “{found.log.failure}”")
     return "\n".join([*lines, "", *_block(found)])

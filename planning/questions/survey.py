@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from catalog.load import Catalog
-from catalog.schema import Gpu, KvProfile, Model
+from catalog.schema import Gpu, Model
+from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.memory import DEFAULT_UTILIZATION, Workload, visible_bytes, weight_bytes
+from planning.capacity.memory import Workload, visible_bytes, weight_bytes
 from planning.capacity.parallelism import (
-    PLACE,
     SMALLEST_AUTO_CONTEXT,
     Fit,
     Hardware,
@@ -21,24 +21,8 @@ from planning.capacity.parallelism import (
 )
 from planning.questions.calculator import SMALL_NODE_GPUS, USUAL_NODE_GPUS
 from planning.server import measured
-from planning.server.placement import default_batch
 
 MOST_GPUS = 16
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What every GPU is asked. None: vLLM's default for the GPU; `context_tokens` None: all, 0: as long as fits."""
-
-    context_tokens: int | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    utilization: float = DEFAULT_UTILIZATION
-    kv_cache_dtype: str | None = None
-    expert_parallel: bool = False
-    concurrency: int = 1
-    eager: bool = False
-    language_model_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,9 +43,12 @@ class Row:
         return self.fit.parallelism.gpus
 
 
-def survey(model: Model, wanted: Wanted, catalog: Catalog) -> list[Row]:
+def survey(model: Model, asked: Asked, catalog: Catalog, *, expert: bool = False) -> list[Row]:
     """A row per GPU of the catalogue, cheapest first; after them those without a price, at last those that cannot."""
-    rows = [row(model, key, gpu, wanted, catalog, range(1, MOST_GPUS + 1)) for key, gpu in catalog.gpus.items()]
+    rows = [
+        row(model, key, gpu, asked, catalog, range(1, MOST_GPUS + 1), expert=expert)
+        for key, gpu in catalog.gpus.items()
+    ]
     return sorted(rows, key=_order)
 
 
@@ -70,15 +57,22 @@ def _order(found: Row) -> tuple[bool, bool, float, int, str]:
     return found.reason is not None, price is None, price or 0.0, found.gpus, found.gpu
 
 
-def row(model: Model, key: str, gpu: Gpu, wanted: Wanted, catalog: Catalog, sizes: Collection[int]) -> Row:
+def row(
+    model: Model,
+    key: str,
+    gpu: Gpu,
+    asked: Asked,
+    catalog: Catalog,
+    sizes: Collection[int],
+    *,
+    expert: bool = False,
+) -> Row:
     """The fewest GPUs of one type, out of `sizes`, that serve the model."""
-    workload = workload_on(model, gpu, wanted, catalog)
-    hardware, fit = fewest(
-        model, gpu, workload, sizes, auto_context=wanted.context_tokens == 0, expert=wanted.expert_parallel
-    )
+    needed = workload(asked, model, gpu, catalog.engines["vllm"])
+    hardware, fit = fewest(model, gpu, needed, sizes, auto_context=asked.context_tokens == 0, expert=expert)
     gpus = fit.parallelism.gpus
     if not fit.fits:
-        return Row(key, gpu.name, fit, 0, None, None, _reason(model, key, fit))
+        return Row(key, gpu.name, fit, 0, None, None, _reason(key, fit))
     here = min(gpus, hardware.gpus_per_node)
     price = cheapest(catalog, key, here)
     return Row(
@@ -92,21 +86,6 @@ def row(model: Model, key: str, gpu: Gpu, wanted: Wanted, catalog: Catalog, size
     )
 
 
-def workload_on(model: Model, gpu: Gpu, wanted: Wanted, catalog: Catalog) -> Workload:
-    """The workload with vLLM's own defaults for this GPU where nothing is wanted."""
-    seqs, tokens = default_batch(catalog, gpu, wanted.max_num_batched_tokens)
-    return Workload(
-        context_tokens=wanted.context_tokens or model.context.config_tokens,
-        max_num_seqs=wanted.max_num_seqs or seqs,
-        max_num_batched_tokens=tokens,
-        kv_cache_dtype=wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
-        utilization=wanted.utilization,
-        concurrency=wanted.concurrency,
-        eager=wanted.eager,
-        language_model_only=wanted.language_model_only or model.serving.language_model_only,
-    )
-
-
 def shapes(gpu: Gpu, most: int) -> Iterator[Hardware]:
     """The nodes a replica may stand on: eight GPUs each, or four; where boards have fewer, these."""
     usual = gpu.gpus_per_node or USUAL_NODE_GPUS
@@ -115,19 +94,19 @@ def shapes(gpu: Gpu, most: int) -> Iterator[Hardware]:
 
 
 def fewest(
-    model: Model, gpu: Gpu, workload: Workload, sizes: Collection[int], *, auto_context: bool, expert: bool
+    model: Model, gpu: Gpu, needed: Workload, sizes: Collection[int], *, auto_context: bool, expert: bool
 ) -> tuple[Hardware, Fit]:
     """The first way to spread the model that fits, fewest GPUs first; else the last one tried, with its reasons.
 
     The same as `choose` on every number of GPUs in turn. What has no chance is not tried: a GPU holds no less than an
     even share of the weights.
     """
-    asked = workload
+    asked = needed
     if auto_context:
-        asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
+        asked = replace(needed, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
     found = spreads(model, gpu, sizes, expert=expert)
-    room = visible_bytes(gpu) * workload.utilization
-    only, element = workload.language_model_only, workload.model_bytes
+    room = visible_bytes(gpu) * needed.utilization
+    only, element = needed.language_model_only, needed.model_bytes
     total = weight_bytes(model, Parallelism(), language_model_only=only, model_bytes=element)[0]
     nearest: tuple[Hardware, Fit] | None = None
     for hardware, parallelism in found:
@@ -135,7 +114,7 @@ def fewest(
             continue
         fit = try_fit(model, hardware, parallelism, asked)
         if fit.fits:
-            longest = auto_context and with_longest_context(model, hardware, parallelism, workload)
+            longest = auto_context and with_longest_context(model, hardware, parallelism, needed)
             return hardware, longest or fit
         if fit.memory is None:
             return hardware, fit
@@ -157,12 +136,11 @@ def spreads(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> 
     return [(hardware, parallelism) for parallelism, hardware in sorted(found.items(), key=lambda item: item[0].gpus)]
 
 
-def _reason(model: Model, gpu: str, fit: Fit) -> str:
+def _reason(gpu: str, fit: Fit) -> str:
     """The first reason against the spread that came nearest; what cannot be computed at all comes before the rest."""
-    if model.kv_profile is KvProfile.UNKNOWN:
-        return f"{fit.reasons[-1]}; {measured.hint('models.NAME')}"
     gpus = fit.parallelism.gpus
-    return fit.reasons[0].replace(PLACE, f"{gpus} × {gpu}" if gpus > 1 else gpu)
+    reason = next((reason for reason in fit.reasons if not reason.computable), fit.reasons[0])
+    return measured.said(reason, f"{gpus} × {gpu}" if gpus > 1 else gpu, "models.NAME")
 
 
 def cheapest(catalog: Catalog, gpu: str, gpus: int) -> tuple[str, float] | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from catalog.schema import Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import GIB, Workload, visible_bytes
-from planning.capacity.parallelism import PLACE, Hardware, rule_problems
+from planning.capacity.parallelism import Hardware, Reason, rule_problems
 from settings.schema import MeasuredSettings, ModelSettings
 
 # Logs round to hundredths of a GiB, and cards of one type differ by as much as their ECC reserves.
@@ -31,6 +31,11 @@ def hint(path: str) -> str:
     )
 
 
+def said(reason: Reason, place: str, path: str) -> str:
+    """A reason as a sentence; where nothing can be computed, with what to do about it."""
+    return reason.at(place) if reason.computable else f"{reason.at(place)}; {hint(path)}"
+
+
 def spread(given: MeasuredSettings, *, expert: bool) -> Parallelism:
     """How the measured replica was spread; what is left out is 1, and TP is what remains."""
     pipeline, data = given.pipeline_parallel or 1, given.data_parallel or 1
@@ -49,9 +54,15 @@ def workload_of(wanted: ModelSettings, given: MeasuredSettings, model: Model, wo
 
 
 def problems(
-    path: str, wanted: ModelSettings, given: MeasuredSettings, model: Model, hardware: Hardware, workload: Workload
+    place: str,
+    path: str,
+    wanted: ModelSettings,
+    given: MeasuredSettings,
+    model: Model,
+    hardware: Hardware,
+    workload: Workload,
 ) -> list[tuple[str, str]]:
-    """(path, message) of every contradiction; `workload` is that of `workload_of`."""
+    """(path, message) of every contradiction; `workload` is that of `workload_of`, `place` the name of the pool."""
     parallelism = spread(given, expert=bool(wanted.expert_parallel))
     held = given.kv_tokens // parallelism.data
     found = [
@@ -70,18 +81,18 @@ def problems(
                       f"use contextTokens: {known}, or measure again")))  # fmt: skip
     if parallelism.gpus > hardware.gpus:
         nodes = -(-parallelism.gpus // hardware.gpus_per_node)
-        found.append((f"{path}.measured.gpus", (f"{parallelism.gpus} GPUs are needed, {PLACE} has {hardware.gpus}; "
+        found.append((f"{path}.measured.gpus", (f"{parallelism.gpus} GPUs are needed, {place} has {hardware.gpus}; "
                       f"use gpuPools.{wanted.pool}.nodes: {nodes}")))  # fmt: skip
     visible = visible_bytes(hardware.gpu) / GIB
     budget = visible * workload.utilization
-    gives = f"{PLACE} gives {budget:.1f} GiB ({visible:.1f} × {workload.utilization:.2f})"
+    gives = f"{place} gives {budget:.1f} GiB ({visible:.1f} × {workload.utilization:.2f})"
     if given.weights_gib_per_gpu > budget + ROUNDING_GIB:
         said = f"{given.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
         found.append((f"{path}.measured.weightsGibPerGpu", f"{said}; use the figures of this GPU"))
     elif given.weights_gib_per_gpu + (given.kv_gib_per_gpu or 0) > budget + ROUNDING_GIB:
         said = f"{given.weights_gib_per_gpu:g} GiB of weights and {given.kv_gib_per_gpu:g} GiB of KV cache per GPU"
         found.append((f"{path}.measured.kvGibPerGpu", f"{said} cannot have been measured here: {gives}"))
-    return found + [(path, rule) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
+    return found + [(path, rule.at(place)) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
 
 
 def budget(

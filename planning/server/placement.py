@@ -10,10 +10,12 @@ from math import ceil, floor
 from catalog.load import Catalog
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import memory
+from planning.capacity.asked import Asked, default_batch
+from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.flags import decode_context, has, json_value, workload_flags
 from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
-from planning.capacity.parallelism import PLACE, Fit, Hardware, choose, rule_problems, try_fit, with_longest_context
+from planning.capacity.parallelism import Fit, Hardware, Reason, choose, rule_problems, try_fit, with_longest_context
 from planning.plan import ImagePlan, PoolPlan
 from planning.server import measured
 from settings.problems import Problem, nearest
@@ -57,25 +59,6 @@ class Context:
 Fitted = tuple[Parallelism, MemoryBudget, Workload, dict[str, str], int | None]
 
 
-def default_batch(catalog: Catalog, gpu: Gpu, batched_tokens: int | None = None) -> tuple[int, int]:
-    """VLLM's own (max_num_seqs, max_num_batched_tokens) on this GPU, by the rules of the engine file.
-
-    With `batched_tokens` that many are wanted in a step, which has a token for every sequence.
-    """
-    rules = catalog.engines["vllm"].defaults["batch"]
-    memory_gib = gpu.memory_mib / 1024
-    for rule in rules if isinstance(rules, list) else []:
-        excluded = rule.get("except", {})
-        named = any(word in label.lower() for word in excluded.get("device_name_contains", [])
-                    for label in gpu.product_labels)  # fmt: skip
-        if memory_gib >= rule["min_gpu_memory_gib"] and not named:
-            if gpu.compute_capability in excluded.get("compute_capability", []):
-                continue
-            tokens = batched_tokens or rule["max_num_batched_tokens"]
-            return min(rule["max_num_seqs"], tokens), tokens
-    raise LookupError("the engine file has no batch rule for this GPU")
-
-
 def on_gpus(
     context: Context, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan
 ) -> Fitted | None:
@@ -88,15 +71,16 @@ def on_gpus(
             f"{path}.kvCacheDtype", f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
         )
         return None
-    workload = Workload(
-        context_tokens=wanted.context_tokens or model.context.config_tokens,
+    asked = Asked(
+        context_tokens=wanted.context_tokens,
         max_num_seqs=_sequences(wanted, DEFAULT_MAX_NUM_SEQS),
-        max_num_batched_tokens=wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1],
+        max_num_batched_tokens=wanted.max_num_batched_tokens,
         kv_cache_dtype=kv_cache_dtype,
-        utilization=wanted.gpu_memory_utilization or DEFAULT_UTILIZATION,
+        utilization=wanted.gpu_memory_utilization,
         concurrency=wanted.concurrency,
-        **workload_flags(wanted.args, language_model_only=model.serving.language_model_only),
+        **workload_flags(wanted.args),
     )
+    workload = workload_of(asked, model, gpu, context.catalog.engines["vllm"])
     stretched = _stretched(model, wanted)
     if wanted.measured is not None:
         return _as_measured(context, path, wanted, stretched, hardware, workload)
@@ -107,11 +91,9 @@ def on_gpus(
     if not fit.fits or fit.memory is None:
         fixes = _fixes(context, wanted, stretched, hardware, workload, fit)
         for reason in fit.reasons:
-            joint = ", or " if "; use " in reason else "; use "
-            if "kvProfile" in reason:
-                context.refuse(path, f"{reason}; {measured.hint(path)}")
-                continue
-            context.refuse(path, reason.replace(PLACE, f"pool '{pool.name}'") + (joint + fixes if fixes else ""))
+            said = measured.said(reason, f"pool '{pool.name}'", path)
+            joint = ", or " if reason.fix else "; use "
+            context.refuse(path, said + joint + fixes if fixes and reason.computable else said)
         return None
     reasons = _parallelism_reasons(stretched, hardware, wanted, workload, fit)
     reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
@@ -144,11 +126,11 @@ def _as_measured(
     assert given is not None, "the caller has checked"
     asked = measured.workload_of(wanted, given, model, workload)
     parallelism = measured.spread(given, expert=bool(wanted.expert_parallel))
-    problems = measured.problems(path, wanted, given, model, hardware, asked)
+    problems = measured.problems(f"pool '{wanted.pool}'", path, wanted, given, model, hardware, asked)
     if not problems and (cut := _spread_problem(parallelism, hardware)):
         problems = [(f"{path}.measured", cut)]
     for where, message in problems:
-        context.refuse(where, message.replace(PLACE, f"pool '{wanted.pool}'"))
+        context.refuse(where, message)
     if problems:
         return None
     reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
@@ -194,7 +176,7 @@ def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Work
     if explicit is None:
         return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
     if reason := _spread_problem(explicit, hardware):
-        return Fit(explicit, None, (reason,))
+        return Fit(explicit, None, (Reason(reason),))
     if auto:
         return with_longest_context(model, hardware, explicit, workload)
     return try_fit(model, hardware, explicit, workload)
@@ -270,7 +252,7 @@ def _fits_pool(context: Context, pool: PoolPlan, wanted: ModelSettings, model: M
     if gpu is None:
         return False
     there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
-    tokens = wanted.max_num_batched_tokens or default_batch(context.catalog, gpu)[1]
+    tokens = wanted.max_num_batched_tokens or default_batch(context.catalog.engines["vllm"], gpu)[1]
     return _fit(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
 
 
@@ -293,7 +275,7 @@ def _parallelism_reasons(
         return {"tensorParallel": "1: one GPU is enough"}
     asked = replace(workload, context_tokens=fit.memory.context_tokens if fit.memory else 1)
     alone = try_fit(model, hardware, Parallelism(), asked)
-    why = alone.reasons[0].replace(PLACE, "one") if alone.reasons else "fewer GPUs hold too little KV cache"
+    why = alone.reasons[0].at("one") if alone.reasons else "fewer GPUs hold too little KV cache"
     return {"tensorParallel": f"{fit.parallelism}: {why}"}
 
 
@@ -359,7 +341,7 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
         dtype=workload_flags(wanted.args)["dtype"],
     )
     for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
-        context.refuse(path, problem)
+        context.refuse(path, problem.at(f"pool '{pool.name}'"))
     cut = memory.kv_layout(shape, None, Parallelism(), workload)
     per_context = cut.blocks_needed(tokens) * cut.block_bytes
     weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB

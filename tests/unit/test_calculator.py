@@ -6,12 +6,13 @@ The cases are what others have measured or stated; they prove the arithmetic, no
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from planning.__main__ import main
+from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.questions.calculator import Question, answer, hardware
 from tests.unit.small_stack import CATALOG
@@ -28,12 +29,18 @@ def asked(*argv: str) -> CODE:
     return code, out.getvalue(), err.getvalue()
 
 
+def asking(model: str, gpu: str, gpus: int, **more) -> Question:
+    """A question; what is asked of the engine by the names of `Asked`."""
+    engine = {name: more.pop(name) for name in [field.name for field in fields(Asked)] if name in more}
+    return Question(model, gpu, gpus, asked=Asked(**engine), **more)
+
+
 # --- published cases --------------------------------------------------------------------------------------------------
 
 
 def case(fits: bool, model: str, gpu: str, gpus: int = 1, spread: Parallelism | None = None, **more):
     """One published case as a question with its answer."""
-    return fits, Question(model, gpu, gpus, parallelism=spread, **more)
+    return fits, asking(model, gpu, gpus, parallelism=spread, **more)
 
 
 Q, D = "Qwen/Qwen3", "deepseek-ai/DeepSeek"
@@ -131,7 +138,7 @@ def applied(question: Question, fix: str) -> Question:
     words = fix.split()
     given = {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
     if "--context" in given:
-        return replace(question, context_tokens=given["--context"])
+        return replace(question, asked=replace(question.asked, context_tokens=given["--context"]))
     if "--gpus" in given:
         return replace(question, gpus=given["--gpus"])
     before = question.parallelism or Parallelism()
@@ -161,7 +168,7 @@ def test_every_fix_that_is_offered_fits(gpu):
     for model in CATALOG.models:
         for gpus in (1, 8):
             for more in ASKED:
-                question = Question(model, gpu, gpus, **more)
+                question = asking(model, gpu, gpus, **more)
                 for fix in answer(question, CATALOG).fixes:
                     offered += 1
                     reasons = answer(applied(question, fix), CATALOG).reasons

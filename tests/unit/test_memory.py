@@ -620,9 +620,8 @@ def test_float32_doubles_what_is_stored_in_bf16(name, parallelism, only):
     wide = weight_bytes(model, parallelism, language_model_only=only, model_bytes=4)
     plain = model.checkpoint.format is WeightFormat.BF16
     assert wide == (tuple(2 * size for size in usual) if plain else usual)
-    refused = [
-        text for text in rule_problems(model, H100, ONE, Workload(1, 1, 1, dtype="float32")) if "--dtype" in text
-    ]
+    found = rule_problems(model, H100, ONE, Workload(1, 1, 1, dtype="float32"))
+    refused = [reason for reason in found if "--dtype" in reason.text]
     assert len(refused) == (0 if plain else 1)
 
 
@@ -692,4 +691,4 @@ def test_candidates_are_what_vllm_would_take(name, workload):
             assert parallelism.pipeline <= shape(name).layers
             assert parallelism.gpus <= 16
             assert ceil(parallelism.gpus / 8) * 8 == parallelism.gpus or parallelism.gpus < 8
-            assert not [text for text in rule_problems(model, H100, parallelism, workload) if "pipeline" in text]
+            assert not [each for each in rule_problems(model, H100, parallelism, workload) if "pipeline" in each.text]

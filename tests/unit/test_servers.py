@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
 from planning.plan import PodResources
-from planning.server.placement import default_batch
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, H200, MODEL, planned, refusals, server, serving, stack
 
 AWQ = {"model": "Qwen/Qwen3-8B-AWQ", "contextTokens": 8192}
@@ -195,7 +195,7 @@ def test_a_replica_over_two_nodes_is_a_group_of_pods():
 )
 def test_defaults_of_vllm_follow_the_gpu(gpu, expected):
     """Its own (sequences, tokens of a step) by memory; an A100 counts as small."""
-    assert default_batch(CATALOG, CATALOG.gpus[gpu]) == expected
+    assert default_batch(CATALOG.engines["vllm"], CATALOG.gpus[gpu]) == expected
 
 
 def test_memory_that_does_not_hold_what_is_in_it_is_refused():

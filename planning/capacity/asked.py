@@ -1,0 +1,64 @@
+"""What is asked of one replica, and the workload that follows: vLLM's own defaults wherever nothing is asked."""
+
+from dataclasses import dataclass
+
+from catalog.load import Engine
+from catalog.schema import Gpu, Model
+from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One replica as vLLM would be started. None: vLLM's default for the GPU; no `context_tokens`: the checkpoint's.
+
+    `context_tokens` 0: as long as fits, which whoever asks has to find. `concurrency`: sequences of the whole context.
+    """
+
+    context_tokens: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    utilization: float | None = None
+    kv_cache_dtype: str | None = None
+    concurrency: int = 1
+    eager: bool = False
+    language_model_only: bool = False
+    max_loras: int = 0
+    max_lora_rank: int = 16
+    dtype: str = "auto"
+
+
+def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
+    """The workload of a replica on this GPU. Raises LookupError where the engine file has no batch rule for it."""
+    sequences, tokens = default_batch(engine, gpu, asked.max_num_batched_tokens)
+    return Workload(
+        context_tokens=asked.context_tokens or model.context.config_tokens,
+        max_num_seqs=asked.max_num_seqs or sequences,
+        max_num_batched_tokens=tokens,
+        kv_cache_dtype=asked.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
+        utilization=asked.utilization or DEFAULT_UTILIZATION,
+        eager=asked.eager,
+        language_model_only=asked.language_model_only or model.serving.language_model_only,
+        max_loras=asked.max_loras,
+        max_lora_rank=asked.max_lora_rank,
+        concurrency=asked.concurrency,
+        dtype=asked.dtype,
+    )
+
+
+def default_batch(engine: Engine, gpu: Gpu, batched_tokens: int | None = None) -> tuple[int, int]:
+    """VLLM's own (max_num_seqs, max_num_batched_tokens) on this GPU, by the rules of the engine file.
+
+    With `batched_tokens` that many are wanted in a step, which has a token for every sequence.
+    """
+    rules = engine.defaults["batch"]
+    memory_gib = gpu.memory_mib / 1024
+    for rule in rules if isinstance(rules, list) else []:
+        excluded = rule.get("except", {})
+        named = any(word in label.lower() for word in excluded.get("device_name_contains", [])
+                    for label in gpu.product_labels)  # fmt: skip
+        if memory_gib >= rule["min_gpu_memory_gib"] and not named:
+            if gpu.compute_capability in excluded.get("compute_capability", []):
+                continue
+            tokens = batched_tokens or rule["max_num_batched_tokens"]
+            return min(rule["max_num_seqs"], tokens), tokens
+    raise LookupError("the engine file has no batch rule for this GPU")
