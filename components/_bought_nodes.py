@@ -54,7 +54,7 @@ def _node_class(name: str, pool: PoolPlan, ours: NodeClass, opts: pulumi.Resourc
         "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
         "blockDeviceMappings": [
             *([_volume(ours.system_disk)] if ours.system_disk else []),
-            _volume(ours.data_disk, throughput=1000, iops=16000),
+            _volume(ours.data_disk),
         ],
     }
     return k8s.apiextensions.CustomResource(
@@ -67,9 +67,11 @@ def _node_class(name: str, pool: PoolPlan, ours: NodeClass, opts: pulumi.Resourc
     )
 
 
-def _volume(disk: Disk, **speed: int) -> dict[str, Any]:
+def _volume(disk: Disk) -> dict[str, Any]:
     volume = {"volumeType": "gp3", "volumeSize": f"{disk.gib}Gi", "encrypted": True, "deleteOnTermination": True}
-    return {"deviceName": disk.device, "ebs": {**volume, **speed}}
+    speed = {"throughput": disk.throughput_mib_per_s, "iops": disk.iops}
+    known = {key: value for key, value in speed.items() if value is not None}
+    return {"deviceName": disk.device, "ebs": {**volume, **known}}
 
 
 def compute_class(name: str, pool: PoolPlan, bought: ComputeClass, opts: pulumi.ResourceOptions) -> pulumi.Resource:

@@ -68,9 +68,7 @@ def migration(
         f"{plan.name}-migration",
         metadata,
         _k8s.restricted_pod(account, plan.image, [container], volumes),
-        retries=4,
-        deadline_s=database.migration_deadline_s,
-        await_timeout_s=plan.await_timeout_s,
+        limits=database.migration,
         parent=parent,
         after=[policy],
     )

@@ -9,10 +9,9 @@ import pulumi_kubernetes as k8s
 from components import _k8s, _script
 from planning.plan import PoolPlan, Verification
 from planning.server import scratch
+from planning.stack.network import API_SERVER_PORTS
 
 SCRIPT = "verify_nodes"
-# Ports distributions give the API server, which has no label to select it by.
-API_SERVER_PORTS = (443, 6443, 8443, 16443)
 # How verify_nodes.py writes the operators of a node affinity.
 SIGNS = {"In": "=", "NotIn": "!="}
 
@@ -83,9 +82,7 @@ def verification(
         metadata,
         # the one pod that talks to the API server
         {**pod, "automountServiceAccountToken": True},
-        retries=2,
-        deadline_s=plan.deadline_s,
-        await_timeout_s=plan.await_timeout_s,
+        limits=plan.job,
         parent=parent,
         after=[*after, binding, policy],
     )

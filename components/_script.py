@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
+from planning.plan import JobLimits
 
 FOLDER = "/scripts"
 MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
@@ -42,9 +43,7 @@ def job(
     metadata: Mapping[str, Any],
     pod: Mapping[str, Any],
     *,
-    retries: int,
-    deadline_s: int,
-    await_timeout_s: int,
+    limits: JobLimits,
     parent: pulumi.Resource,
     after: list[pulumi.Resource],
     **spec: Any,
@@ -55,10 +54,10 @@ def job(
     for ever, because a Job that has failed stays failed.
     """
     replaced = {**metadata.get("annotations", {}), "pulumi.com/replaceUnready": "true"}
-    timeout = f"{await_timeout_s}s"
+    timeout = f"{limits.await_timeout_s}s"
     once: Any = {
-        "backoffLimit": retries,
-        "activeDeadlineSeconds": deadline_s,
+        "backoffLimit": limits.retries,
+        "activeDeadlineSeconds": limits.deadline_s,
         "template": {
             "metadata": {"labels": metadata["labels"]},
             "spec": {**pod, "affinity": _k8s.off_gpu_nodes(), "restartPolicy": "Never"},

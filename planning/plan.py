@@ -56,10 +56,12 @@ class Existing:
 
 @dataclass(frozen=True)
 class Disk:
-    """One volume of a node."""
+    """One volume of a node; without figures, as fast as its kind is by itself."""
 
     device: str
     gib: int
+    throughput_mib_per_s: int | None = None
+    iops: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,21 @@ Provisioning = Labelled | Existing | Karpenter | ComputeClass
 
 
 @dataclass(frozen=True)
+class JobLimits:
+    """How often a Job tries again, when it gives up, and how much longer the engine waits to hear why."""
+
+    retries: int
+    deadline_s: int
+    await_timeout_s: int
+
+
+@dataclass(frozen=True)
 class Verification:
-    """The Job that proves what nodes offer: its image, how long it looks for them, and how long it may take."""
+    """The Job that proves what nodes offer: its image, and how long one try looks for them."""
 
     image: ImagePlan
     timeout_s: int
-    deadline_s: int
-    await_timeout_s: int
+    job: JobLimits
 
 
 @dataclass(frozen=True)
@@ -343,8 +353,7 @@ class Fetch:
     claim_gib: int
     least_bytes: int
     download_s: int
-    deadline_s: int
-    await_timeout_s: int
+    job: JobLimits
     gated: bool = False
     """Whether the hub gives it only to accounts that accepted its licence."""
 
@@ -512,7 +521,7 @@ class DatabasePlan:
     port: int
     migration_secret: str
     migration_memory_gib: int
-    migration_deadline_s: int
+    migration: JobLimits
     schema_check_s: int
     """How long LiteLLM may compare its schema before it serves."""
     admits_everyone: bool

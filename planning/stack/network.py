@@ -19,6 +19,8 @@ from settings.schema import HubSettings
 Address = IPv4Address | IPv6Address
 
 HTTPS_PORT = 443
+# Ports distributions give the API server, which has no label to select it by.
+API_SERVER_PORTS = (443, 6443, 8443, 16443)
 ENDPOINT = "weights.hub.endpoint"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 PRIVATE_SUFFIXES = (".local", ".internal", ".lan", ".corp", ".intra", ".home.arpa")

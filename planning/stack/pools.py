@@ -37,6 +37,8 @@ POOL_LABEL = "llm-stack.io/pool"
 VERIFY_TIMEOUT_S = 600
 # Bottlerocket keeps images and caches on a second volume; its system fits the size Karpenter gives it by default.
 ROOT_DEVICE, DATA_DEVICE, BOTTLEROCKET_SYSTEM_GIB = "/dev/xvda", "/dev/xvdb", 4
+# The most that gp3 has (AWS documentation, "General Purpose SSD volumes"): a compile cache is read at every start.
+DISK_MIB_PER_S, DISK_IOPS = 1000, 16000
 Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
@@ -148,7 +150,7 @@ def _node_class(name: str, nodes: KarpenterNodes, cluster: str, problems: list[P
         discovery_tag=nodes.discovery_tag or cluster,
         ami_alias=nodes.ami_alias,
         system_disk=Disk(ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB) if bottlerocket else None,
-        data_disk=Disk(DATA_DEVICE if bottlerocket else ROOT_DEVICE, nodes.disk_gib),
+        data_disk=Disk(DATA_DEVICE if bottlerocket else ROOT_DEVICE, nodes.disk_gib, DISK_MIB_PER_S, DISK_IOPS),
     )
 
 

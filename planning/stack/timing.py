@@ -6,7 +6,7 @@ Pure arithmetic in seconds. The inequalities are stated on `planning.plan.Timing
 from dataclasses import dataclass
 from math import ceil
 
-from planning.plan import Fetch, ImagePlan, Probe, Probes, Timing, Verification
+from planning.plan import Fetch, ImagePlan, JobLimits, Probe, Probes, Timing, Verification
 
 MIB = 2**20
 # Pulling the 10 GB vLLM image took 101 s, compiling 195 s, on the cold start published in kaito-project/kaito#2325.
@@ -37,14 +37,14 @@ GATEWAY_PROBES = Probes(
 )
 REDIS_PROBES = Probes(ready=Probe(period_s=5), live=Probe(period_s=20))
 # The gateway's rollout, and its migration before it, which gives up, and says why, before the engine does.
-GATEWAY_AWAIT_TIMEOUT_S, MIGRATION_DEADLINE_S = 900, 780
+GATEWAY_AWAIT_TIMEOUT_S = 900
+MIGRATION = JobLimits(retries=4, deadline_s=780, await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S)
 # With a database LiteLLM compares its schema before it serves, by a Node program, and only logs what it finds; the
 # migration Job has seen to it, so a slow or unreachable database may not hold the start up for LiteLLM's own 60 s.
 SCHEMA_CHECK_S = 10
 # A Job says itself why it gave up; the engine waits this much longer for that.
 LAST_WORDS_S = 120
-# The verification Job may try so often in all (backoffLimit and the first).
-VERIFICATION_TRIES = 3
+DOWNLOAD_RETRIES, VERIFICATION_RETRIES = 4, 2
 # Slowest decode a person still accepts, tokens/s; turns the longest answer into the longest request.
 SLOWEST_TOKENS_PER_S = 20
 DEFAULT_LONGEST_ANSWER_TOKENS = 8192
@@ -145,13 +145,15 @@ def download_s(disk_bytes: int, download_mib_per_s: int) -> int:
 def fetch(*, claim_gib: int, least_bytes: int, download_s: int, gated: bool) -> Fetch:
     """A download with its deadline, which holds the image, the download with its safety, and retries."""
     deadline_s = IMAGE_PULL_S + SAFETY * download_s + 300
-    return Fetch(claim_gib, least_bytes, download_s, deadline_s, deadline_s + LAST_WORDS_S, gated)
+    limits = JobLimits(DOWNLOAD_RETRIES, deadline_s, deadline_s + LAST_WORDS_S)
+    return Fetch(claim_gib, least_bytes, download_s, limits, gated)
 
 
 def verification(image: ImagePlan, timeout_s: int) -> Verification:
     """A verification Job that looks for its nodes for `timeout_s` in each of its tries."""
-    deadline_s = VERIFICATION_TRIES * timeout_s
-    return Verification(image, timeout_s, deadline_s, deadline_s + LAST_WORDS_S)
+    deadline_s = (VERIFICATION_RETRIES + 1) * timeout_s
+    limits = JobLimits(VERIFICATION_RETRIES, deadline_s, deadline_s + LAST_WORDS_S)
+    return Verification(image, timeout_s, limits)
 
 
 def gep_2257(seconds: int) -> str:

@@ -156,12 +156,12 @@ def test_the_job_ends_by_itself_and_a_refusal_is_not_retried():
     spec = job(deployed)["spec"]
     assert {key: spec[key] for key in spec if key != "template"} == {
         "backoffLimit": 4,
-        "activeDeadlineSeconds": plan.deadline_s,
+        "activeDeadlineSeconds": plan.job.deadline_s,
         "podFailurePolicy": {
             "rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]
         },
     }
-    timeout = f"{plan.deadline_s + 120}s"
+    timeout = f"{plan.job.deadline_s + 120}s"
     assert deployed.manifest("Job", LOGICAL).options.timeouts == {"create": timeout, "update": timeout}
 
 

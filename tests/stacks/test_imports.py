@@ -223,6 +223,76 @@ def test_no_component_file_is_long():
     assert len(lengths) > 5
 
 
+# Built-in functions that compute with numbers.
+COMPUTING = {"abs", "divmod", "max", "min", "pow", "round", "sum"}
+
+
+def computed(text: str) -> list[str]:
+    """Numbers that a source decides: constants of the module that are numbers, and arithmetic anywhere in it.
+
+    A `+` counts where a number is written beside it; without one it may join text or lists.
+    """
+    tree = ast.parse(text)
+    found = [
+        ast.unparse(node)
+        for node in tree.body
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None and _is_numbers(node.value)
+    ]
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(op=ast.BitOr()) | ast.AugAssign(op=ast.BitOr()):
+                continue
+            case ast.BinOp(op=ast.Add(), left=left, right=right):
+                wrong = _is_numbers(left) or _is_numbers(right)
+            case ast.AugAssign(op=ast.Add(), value=value):
+                wrong = _is_numbers(value) and not isinstance(value, (ast.List, ast.Tuple))
+            case ast.BinOp() | ast.AugAssign():
+                wrong = True
+            case ast.Call(func=ast.Name(id=name)):
+                wrong = name in COMPUTING
+            case _:
+                continue
+        found += [ast.unparse(node)] if wrong else []
+    return found
+
+
+def _is_numbers(node: ast.expr) -> bool:
+    """Whether a value is a number, or nothing but numbers."""
+    match node:
+        case ast.Constant(value=value):
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        case ast.UnaryOp(operand=operand):
+            return _is_numbers(operand)
+        case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items) | ast.Dict(values=items):
+            return bool(items) and all(_is_numbers(item) for item in items)
+        case _:
+            return False
+
+
+def test_components_decide_no_numbers():
+    """Thresholds, timeouts and sums come from the plan: no component has a number of its own, or computes one."""
+    found = {file.name: computed(file.read_text(encoding="utf-8")) for file in sources("components")}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("PERIOD_S = 5", ["PERIOD_S = 5"]),
+        ("PORTS: tuple = (443, 6443)", ["PORTS: tuple = (443, 6443)"]),
+        ("A, B = 1, -2.5", ["A, B = (1, -2.5)"]),
+        ("def f(x):\n    return 3 * x", ["3 * x"]),
+        ("def f(x):\n    x += 1", ["x += 1"]),
+        ("t = f'{x + 120}s'", ["x + 120"]),
+        ("y = max(1, x)", ["max(1, x)"]),
+        ("K = 'a' + 'b' + c\nd |= {'e': 3}\nf: int | None = None\ng += [h]\nREFUSED = {'codes': [2], 'a': 'b'}", []),
+    ],
+)
+def test_numbers_are_really_found(text: str, expected: list[str]):
+    """Constants, operators, numbers inside of texts and built-ins; not text, lists, unions and what is declared."""
+    assert computed(text) == expected
+
+
 @pytest.mark.parametrize("file", sources("components"), ids=lambda file: file.name)
 def test_a_component_can_be_hosted_for_other_languages(file: Path):
     """No component module postpones its annotations, which Pulumi's analyser cannot read."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from planning.gateway import metrics as gateway_metrics
 from planning.gateway.litellm import key_variable, litellm_config
-from planning.plan import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, Route
+from planning.plan import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, JobLimits, Route
 from planning.stack.network import anywhere
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, properties, refusals, serving, stack
 
@@ -202,10 +202,10 @@ def test_redis_and_postgres_are_where_they_are_said_to_be():
     networks = CATALOG.networks
     assert other.redis == ExistingRedis("redis.corp", 6380, anywhere(networks, 6380))
     found = gateway(database={"existingSecret": "pg"}).database
-    assert found == DatabasePlan("pg", 5432, "pg", 2, 780, 10, False, anywhere(networks, 5432))
+    assert found == DatabasePlan("pg", 5432, "pg", 2, JobLimits(4, 780, 900), 10, False, anywhere(networks, 5432))
     owner = {"existingSecret": "pg", "migrationSecret": "owner", "port": 6432}
     assert gateway(database=owner).database == DatabasePlan(
-        "pg", 6432, "owner", 2, 780, 10, False, anywhere(networks, 6432)
+        "pg", 6432, "owner", 2, JobLimits(4, 780, 900), 10, False, anywhere(networks, 6432)
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from planning.plan import Disk, Karpenter, NodeClass
+from planning.plan import Disk, JobLimits, Karpenter, NodeClass
 from tests.unit.small_stack import A10, CPU, H200, MODEL, planned, refusals, serving, stack
 
 GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -70,7 +70,7 @@ def test_a_pool_knows_its_gpus_its_memory_and_its_price():
     assert found.verification is not None
     assert (found.verification.image.name, found.verification.timeout_s) == ("python", 600)
     # three tries, and then two minutes to say why
-    assert (found.verification.deadline_s, found.verification.await_timeout_s) == (1800, 1920)
+    assert found.verification.job == JobLimits(2, 1800, 1920)
     assert (found.usd_per_node_hour, found.reasons) == (2.84, {"pricePerNodeHourUsd": "given"})
 
 
@@ -94,7 +94,7 @@ def test_a_bought_node_is_what_its_machine_type_is():
     assert (found.cpus_per_node, found.memory_gib_per_node, found.usd_per_node_hour) == (48, 192, 5.672)
     assert found.reasons == {"pricePerNodeHourUsd": "on-demand price of g5.12xlarge"}
     assert found.verification is None
-    ours = NodeClass("KarpenterNodeRole-test-1", "test-1", "al2023@latest", None, Disk("/dev/xvda", 300))
+    ours = NodeClass("KarpenterNodeRole-test-1", "test-1", "al2023@latest", None, Disk("/dev/xvda", 300, 1000, 16000))
     assert found.provisioning == Karpenter(("g5.12xlarge",), ("on-demand",), ours, {"nvidia.com/gpu": "8"})
 
 
@@ -124,7 +124,10 @@ def test_images_and_caches_are_on_the_volume_that_bottlerocket_has_for_them():
     found = only({**A10, "provisioning": wanted}).provisioning
     assert isinstance(found, Karpenter)
     assert isinstance(found.node_class, NodeClass)
-    assert (found.node_class.system_disk, found.node_class.data_disk) == (Disk("/dev/xvda", 4), Disk("/dev/xvdb", 500))
+    assert (found.node_class.system_disk, found.node_class.data_disk) == (
+        Disk("/dev/xvda", 4),
+        Disk("/dev/xvdb", 500, 1000, 16000),
+    )
 
 
 def test_what_is_given_goes_before_what_is_known():

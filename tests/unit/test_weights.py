@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import ExistingClaim, Fetch, SharedClaims
+from planning.plan import ExistingClaim, Fetch, JobLimits, SharedClaims
 from planning.stack.weights import apart, checkpoint, disk_bytes
 from settings.schema import HubSettings, WeightsSettings
 from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, properties, serving, stack
@@ -27,7 +27,7 @@ def test_a_checkpoint_is_exact():
     # 28.9 GiB and 15 % are 33.2: the next of 2, 3, 4, 6, 8 … 32, 48
     deadline_s = 600 + 2 * 355 + 300
     assert found.disk_bytes == expected_bytes
-    assert found.fetch == Fetch(48, 29_536_614_400, 355, deadline_s, deadline_s + 120)
+    assert found.fetch == Fetch(48, 29_536_614_400, 355, JobLimits(4, deadline_s, deadline_s + 120))
 
 
 @pytest.mark.parametrize(
