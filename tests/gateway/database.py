@@ -102,6 +102,7 @@ class Postgres:
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="gateway-postgres-"))
         self._process: subprocess.Popen[Any] | None = None
+        self._guests: list[subprocess.Popen[str]] = []
         self._user: dict[str, Any] = {}
         if os.getuid() == 0:
             self._user = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
@@ -144,6 +145,39 @@ class Postgres:
         self._launch("hot_standby=off")
         wait_for(lambda: "starting up" in self._refusal() or "not accepting" in self._refusal(), 30, "it refuses")
 
+    def start_crowded(self) -> None:
+        """Starts it with two connections for everybody, and takes both: it refuses the rest with 53300."""
+        self.close_doors()
+        self.stop()
+        self.start("max_connections=2", "superuser_reserved_connections=0", "max_wal_senders=0")
+        for done_first in ("SELECT 1", self._doors("true")):
+            self._sit_down(done_first)
+        wait_for(lambda: "too many clients" in self._refusal(), 30, "it is full")
+
+    def _sit_down(self, done_first: str) -> None:
+        """Takes a connection and keeps it; others may have it for a moment, while they are turned away."""
+        words = [*self._psql("postgres", done_first), "-c", "SELECT 'seated'", "-c", "SELECT pg_sleep(600)"]
+
+        def seated() -> bool:
+            guest = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            self._guests.append(guest)
+            assert guest.stdout is not None, "a pipe"
+            return "seated\n" in iter(guest.stdout.readline, "")
+
+        wait_for(seated, 30, "a connection is free")
+
+    def close_doors(self) -> None:
+        """It runs, and nobody may connect to the gateway's database (55000), as while it is restored."""
+        self.sql(self._doors("false"), "postgres")
+        self.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{NAME}'", "postgres")
+
+    def open_doors(self) -> None:
+        """Ends that."""
+        self.sql(self._doors("true"), "postgres")
+
+    def _doors(self, opened: str) -> str:
+        return f"ALTER DATABASE {NAME} ALLOW_CONNECTIONS {opened}"
+
     def _refusal(self) -> str:
         return subprocess.run(self._psql("postgres", "SELECT 1"), check=False, capture_output=True, text=True).stderr
 
@@ -158,6 +192,9 @@ class Postgres:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(60)
             self._process = None
+        for guest in self._guests:
+            guest.communicate()
+        self._guests.clear()
 
     def processes(self) -> list[int]:
         """The server and everything it started."""

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.gateway
 MADE_UP = "sk-made-up-0123456789abcdef"
 BUDGET_USD = 0.00002
 LONG_S = 60
+KEYS = '"LiteLLM_VerificationToken"'
 
 
 def admin(databased: Databased, path: str, body: dict) -> Answer:
@@ -43,6 +44,8 @@ def there(databased: Databased) -> Iterator[Databased]:
     # also where it is frozen: `stop` lets it go on first
     databased.postgres.stop()
     databased.postgres.start()
+    databased.postgres.open_doors()
+    databased.postgres.sql(f"ALTER TABLE IF EXISTS elsewhere RENAME TO {KEYS}")
     for proxy in databased.proxies:
         proxy.wait(seconds=LONG_S)
 
@@ -63,7 +66,22 @@ def recover(databased: Databased) -> None:
     databased.postgres.start_recovering()
 
 
-@pytest.mark.parametrize("away", [stop, freeze, recover])
+def crowd(databased: Databased) -> None:
+    """All its connections are taken by others (53300)."""
+    databased.postgres.start_crowded()
+
+
+def close(databased: Databased) -> None:
+    """It runs, and nobody may connect to this database (55000)."""
+    databased.postgres.close_doors()
+
+
+def lose(databased: Databased) -> None:
+    """The table of keys is gone, as in a database that was made anew."""
+    databased.postgres.sql(f"ALTER TABLE {KEYS} RENAME TO elsewhere")
+
+
+@pytest.mark.parametrize("away", [stop, freeze, recover, crowd, close, lose])
 def test_a_made_up_key_is_never_let_in(there: Databased, fakes: Fakes, away):
     """Whatever state Postgres is in: no answer of a model, no list of models; 401 or 503."""
     away(there)
@@ -124,7 +142,7 @@ def test_spend_reaches_the_database(databased: Databased):
     key = new_key(databased, "spender")
     answers = [chat(proxy.url, "plain", key) for proxy in databased.proxies]
     spent = sum(float(answer.headers["x-litellm-response-cost"]) for answer in answers)
-    query = """SELECT spend FROM "LiteLLM_VerificationToken" WHERE key_alias = 'spender'"""
+    query = f"SELECT spend FROM {KEYS} WHERE key_alias = 'spender'"
     wait_for(lambda: abs(float(databased.postgres.sql(query)) - spent) < 1e-12, 45, "spend is written")
 
 
