@@ -9,6 +9,7 @@ import json
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,8 @@ from workshop.simcluster.up import prepare
 
 Change = Callable[[dict[str, Any]], None]
 BACKEND = "PULUMI_BACKEND_URL"
+# An `up` that waits for what is not there any more would wait for as long as its timeouts say.
+STANDS_STILL_S = 90
 MASTER_KEY = "sk-engine-3f1c7a52e9d04b68"
 
 
@@ -113,7 +116,7 @@ class Story:
         """Starts `up` or `destroy`, ends it when it begins its `after`-th step, and says which; empty: it was done.
 
         `how`: SIGKILL, or SIGINT for Ctrl-C, upon which it ends by itself. `alone`: its helpers live on, and Ctrl-C is
-        pressed twice, so that it does not wait for them.
+        pressed twice, so that it does not wait for them. One that comes no further is killed where it stands.
         """
         options = ["--yes", "--skip-preview", "--json", "--non-interactive", "--stack"]
         begun = subprocess.Popen(
@@ -127,6 +130,8 @@ class Story:
         )
         assert begun.stdout
         steps, found = 0, ""
+        watchdog = threading.Timer(STANDS_STILL_S, begun.kill)
+        watchdog.start()
         for line in begun.stdout:
             step = json.loads(line).get("resourcePreEvent", {}).get("metadata", {})
             steps += step.get("op", "same") not in ("same", "read", "refresh")
@@ -139,7 +144,9 @@ class Story:
                     begun.send_signal(how)
                 if how == signal.SIGKILL:
                     break
-        begun.wait()
+        watchdog.cancel()
+        if begun.wait() == -signal.SIGKILL and not found:
+            found = "waiting"
         for process in [] if alone or how != signal.SIGKILL else helpers(self.engine.environment()[BACKEND]):
             stop(process)
         return found
@@ -155,6 +162,11 @@ class Story:
     def state(self) -> str:
         """The state file as it lies on the disk."""
         return self.engine.state_file().read_text(encoding="utf-8")
+
+    def known(self) -> int:
+        """How many resources are in the state, beside the stack itself."""
+        resources = json.loads(self.state())["checkpoint"]["latest"].get("resources", [])
+        return max(0, len(resources) - 1)
 
 
 def operations(found: Mapping[str, Any]) -> dict[str, str]:

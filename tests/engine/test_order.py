@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.world import NAMESPACE
 from tests.engine.conftest import Change, Story
-from tests.engine.test_engine import another_name, context, image, replicas, revision
+from tests.engine.test_engine import SERVER, another_name, context, image, replicas, revision
 from tests.harness import Deployed, stack
 from tests.steps import Op, Update
 
@@ -51,8 +52,10 @@ def events(story: Story) -> list[tuple[str, str, str]]:
 
 @pytest.fixture(scope="module")
 def plain():
-    """The stack `dev`, deployed."""
+    """The stack `dev`, deployed; its Secret has a key for the server under its other name, too."""
     found = Story.begin("dev")
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "llm-keys", "namespace": NAMESPACE}}
+    found.world.api.patch(keys, {"stringData": {f"{SERVER}-chat": "sk-engine-5b0e94d17c2f"}})
     found.engine.up(lambda _: None, 180)
     yield found
     found.end()
