@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names, stuck
-from tests.engine.conftest import BACKEND, MASTER_KEY, Story
-from workshop.process import stop
+from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names
+from tests.engine.conftest import MASTER_KEY, Story
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.furnish import furnish
-from workshop.simcluster.killed import helpers
 from workshop.simcluster.report import is_ready
 
 SERVER = "vllm-qwen3-8b"
@@ -218,44 +216,3 @@ def test_up_again_takes_the_weights_over(story: Story):
     assert set(story.up()) == {"create"}
     assert story.world.uids("v1", "PersistentVolumeClaim") == claims
     assert story.preview() == {}
-
-
-def test_another_name_takes_its_place_on_a_full_pool(story: Story):
-    """The old server goes before the new one starts, so the update ends although there is one GPU for both."""
-    claims = story.world.uids("v1", "PersistentVolumeClaim")
-    story.change(another_name)
-    story.up()
-    assert story.preview() == {}
-    assert [pod["metadata"]["labels"]["llm-stack.io/model"] for pod in story.world.settled(f"{SERVER}-chat", 1)] == [
-        "qwen3-8b-chat"
-    ]
-    assert story.world.pods(SERVER) == []
-    assert story.world.uids("v1", "PersistentVolumeClaim") == claims
-
-
-def test_an_update_that_waits_for_gpus_goes_on(story: Story):
-    """Without `replaces` a server waits for the GPU of the old one, until that is deleted by hand."""
-    old = f"{SERVER}-chat"
-
-    def renamed(config: dict) -> None:
-        models = config["llm-stack:models"]
-        models["qwen3-8b"] = {key: value for key, value in models.pop("qwen3-8b-chat").items() if key != "replaces"}
-
-    def replaces(config: dict) -> None:
-        config["llm-stack:models"]["qwen3-8b"]["replaces"] = "qwen3-8b-chat"
-
-    story.change(renamed)
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(story.killed, "up", 100)
-        wait_until(lambda: SERVER in stuck(story.world), SOON_S, "the new server has no GPU")
-        for process in helpers(story.engine.environment()[BACKEND]):
-            stop(process)
-        waiting.result()
-    # too late, as the documentation says, and harmless
-    story.change(replaces)
-    story.engine.release(lambda _: None, SOON_S)
-    story.world.api.delete(story.world.deployment(old))
-    story.up()
-    assert story.preview() == {}
-    story.world.settled(SERVER, 1)
-    assert story.world.pods(old) == []

@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.cluster.world import NAMESPACE
 from tests.engine.conftest import BACKEND, Story
 from tests.engine.test_engine import context, image, replicas, revision
 from tests.harness import ROOT
+from workshop.problems import Impossible
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.killed import helpers
-from workshop.problems import Impossible
 
 KILLS = int(os.environ.get("LLM_STACK_KILLS", "6"))
 SEED = int(os.environ.get("LLM_STACK_SEED", "1"))
@@ -76,14 +77,15 @@ def heal(story: Story) -> float:
 
 def end_helpers(story: Story, pattern: str) -> None:
     """`pkill -f`, spared for who works on this machine for somebody else."""
-    mine = list(helpers(story.engine.environment()[BACKEND]))
+    backend = story.engine.environment()[BACKEND]
+    mine = helpers(backend)
     said = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout
     found = {int(number) for number in said.split()}
-    assert [process for process in mine if process.pid not in found and process.alive()] == []
+    assert [process for process in mine if process.pid not in found and process.is_running()] == []
     for process in mine:
-        with suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGTERM)
-    wait_until(lambda: not any(process.alive() for process in mine), ENDED_IN_S, "helpers end when they are told to")
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    wait_until(lambda: helpers(backend) == [], ENDED_IN_S, "helpers end when they are told to")
 
 
 def from_nothing(story: Story, dice: random.Random, **how: Any) -> list[str]:
@@ -179,7 +181,7 @@ def test_helpers_of_a_killed_engine_are_ended(healing: Story):
     backend = healing.engine.environment()[BACKEND]
     healing.change(back_and_forth)
     assert healing.killed("up", 1, alone=True)
-    assert list(helpers(backend)) != []
+    assert helpers(backend) != []
     healing.engine.release(lambda _: None, 0)
-    assert list(helpers(backend)) == []
+    assert helpers(backend) == []
     healing.engine.up(lambda _: None, HEALED_IN_S)
