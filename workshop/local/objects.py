@@ -16,7 +16,7 @@ from workshop.local.unsupported import Object, refusals
 RUNNABLE = ("Deployment", "Job")
 WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
 READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
-# What a probe asks by, and what a hook is (workshop/local/fields.py refuses the others).
+# What a probe asks by, and what a hook is (workshop/local/fields.yaml refuses the others).
 HANDLERS, HOOKS = ("httpGet", "tcpSocket"), ("httpGet", "sleep")
 # Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
 GRACE_S, BACKOFF_LIMIT = 30, 6

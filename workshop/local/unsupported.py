@@ -1,6 +1,6 @@
 """What rendered objects ask for and processes of this machine cannot have, in words of a refusal. Pure.
 
-Fields and values are looked up in the table of workshop/local/fields.py. Here are the walk through an object, and the
+Fields and values are looked up in the table of workshop/local/fields.yaml. Here are the walk through an object, and the
 few rules that take two fields to judge.
 """
 
