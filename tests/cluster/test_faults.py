@@ -1,6 +1,6 @@
 """Drains, lost nodes, crashing and slow pods: what is left answers, what was lost comes back, nothing is doubled.
 
-Does not prove how long a real kubelet, network or GPU takes to fail or to return; waits are shortened (programs.py).
+Does not prove how long a real kubelet, network or GPU takes to fail or to return; waits are shortened (programs.yaml).
 """
 
 from tests.cluster.world import NAMESPACE, SOON_S, World, names

@@ -25,7 +25,7 @@ from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
 from workshop.simcluster.definitions import install_definitions
 from workshop.simcluster.kubeconfig import kubeconfig
 from workshop.simcluster.paths import ClusterPaths
-from workshop.simcluster.programs import PROGRAMS, Ports
+from workshop.simcluster.programs import PROGRAMS, Ports, arguments
 from workshop.simcluster.state import State, read, without_taken
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -86,9 +86,11 @@ class Cluster:
         self._move(state)
         self._write_kubeconfigs(state)
         running = self.processes()
-        for program, arguments in PROGRAMS.items():
+        for program in PROGRAMS:
             if program not in running:
-                self._start(state, program, [self.program(state, program), *arguments(state.ports, self.paths)])
+                self._start(
+                    state, program, [self.program(state, program), *arguments(program, state.ports, self.paths)]
+                )
             if program == "kube-apiserver":
                 install_definitions(self.wait_ready(state))
         if STAND_INS not in running:

@@ -11,14 +11,6 @@ from typing import Any
 READY_TO_START = "PodReadyToStartContainers"
 # what `kubectl get pods` and the events of a pod say on a real cluster
 BAD_MOUNT, BAD_ENVIRONMENT = "FailedMount", "CreateContainerConfigError"
-# In jq: whether a pod refers to anything but the one ConfigMap that is in every pod, and whether all has been found.
-REFERS = (
-    "([(.spec.volumes[]? | (., .projected.sources[]?) | (.secret, .configMap)),"
-    " ((.spec.containers[], .spec.initContainers[]?) | (.envFrom[]?, .env[]?.valueFrom)"
-    " | (.secretRef, .configMapRef, .secretKeyRef, .configMapKeyRef))"
-    ' | select(. != null and .name != "kube-root-ca.crt")] | length > 0)'
-)
-FOUND = f'([.status.conditions[]? | select(.type == "{READY_TO_START}" and .status == "True")] | length > 0)'
 # Secret or ConfigMap → its keys; None when it does not exist
 Contents = Mapping[tuple[str, str], frozenset[str] | None]
 

@@ -199,7 +199,7 @@ def test_a_kubeconfig_is_private_and_complete(tmp_path: Path):
 @pytest.mark.parametrize("program", programs.PROGRAMS)
 def test_nothing_listens_beyond_loopback(program: str, tmp_path: Path):
     """Every address on every command line is 127.0.0.1, and what could listen by default is told not to."""
-    arguments = programs.PROGRAMS[program](PORTS, ClusterPaths(tmp_path))
+    arguments = programs.arguments(program, PORTS, ClusterPaths(tmp_path))
     addresses = {host for item in arguments for host in re.findall(r"https?://([^:/\s]+)", item)}
     assert addresses <= {"127.0.0.1", "kubernetes.default.svc"}
     silent = {
