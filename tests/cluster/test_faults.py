@@ -3,10 +3,12 @@
 Does not prove how long a real kubelet, network or GPU takes to fail or to return; waits are shortened (programs.yaml).
 """
 
-from tests.cluster.world import NAMESPACE, SOON_S, World, names
+from http import HTTPStatus
+
+from tests.cluster.world import NAMESPACE, SOON_S, World, evict, names
+from workshop.kubernetes import is_ready
 from workshop.simcluster import faults
-from workshop.simcluster.api import TOO_MANY, ApiError, wait_until
-from workshop.simcluster.report import is_ready
+from workshop.simcluster.api import ApiError, wait_until
 
 
 def drain(world: World, node: str) -> list[int]:
@@ -19,7 +21,7 @@ def drain(world: World, node: str) -> list[int]:
         for pod in here:
             if "deletionTimestamp" not in pod["metadata"]:
                 try:
-                    world.api.evict(pod)
+                    evict(world.api, pod)
                 except ApiError as error:
                     refusals.append(error.status)
         return not here
@@ -50,15 +52,15 @@ def test_a_budget_lets_go_one_at_a_time(prod: World):
     # nobody may take the place of the first, so the budget stays used up
     for node in prod.nodes():
         prod.api.patch(node, {"spec": {"unschedulable": True}})
-    prod.api.evict(first)
+    evict(prod.api, first)
 
     wait_until(lambda: allowed() == 0, SOON_S, "the budget is used up")
-    assert prod.refused(lambda: prod.api.evict(second)).status == TOO_MANY
+    assert prod.refused(lambda: evict(prod.api, second)).status == HTTPStatus.TOO_MANY_REQUESTS
     for node in prod.nodes():
         prod.api.patch(node, {"spec": {"unschedulable": None}})
     prod.settled("litellm", 2)
     wait_until(lambda: allowed() == 1, SOON_S, "the budget allows one again")
-    prod.api.evict(second)
+    evict(prod.api, second)
     gone = second["metadata"]["name"]
     wait_until(lambda: gone not in names(prod.pods("litellm")), SOON_S, "the second pod has gone")
     assert len(prod.settled("litellm", 2)) == 2
@@ -73,9 +75,9 @@ def test_a_pod_that_is_not_ready_never_blocks_a_drain(sim: World):
     def evicted() -> bool:
         # the API server asks to try again when the pod changes under its hands, as one that crashes does
         try:
-            sim.api.evict(pod)
+            evict(sim.api, pod)
         except ApiError as error:
-            if error.status != TOO_MANY:
+            if error.status != HTTPStatus.TOO_MANY_REQUESTS:
                 raise
             return False
         return True

@@ -3,7 +3,7 @@
 Does not prove that KEDA decides so: it does not run here.
 """
 
-from tests.cluster.world import NAMESPACE, SOON_S, World, stuck
+from tests.cluster.world import NAMESPACE, SOON_S, World, scale, stuck
 from workshop.simcluster.api import wait_until
 
 
@@ -40,10 +40,10 @@ def test_scale_of_a_replica_over_two_nodes(sim: World):
     """The custom resource has a scale subresource too: at zero both nodes are free, at one the group is back."""
     group = sim.api.get("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "vllm-deepseek-r1", NAMESPACE)
     assert group is not None
-    sim.api.scale(group, 0)
+    scale(sim.api, group, 0)
     wait_until(lambda: not sim.pods("vllm-deepseek-r1"), SOON_S, "the group is gone")
     assert (sim.gpus_used()["h100-1"], sim.gpus_used()["h100-2"]) == (0, 0)
-    sim.api.scale(group, 1)
+    scale(sim.api, group, 1)
     wait_until(lambda: len(sim.ready("vllm-deepseek-r1")) == 2, SOON_S, "the group is back")
     assert (sim.gpus_used()["h100-1"], sim.gpus_used()["h100-2"]) == (8, 8)
 

@@ -17,14 +17,15 @@ from catalog import load_catalog
 from preview.render import render
 from preview.stackfile import read_project
 from tests.harness import ROOT
+from workshop.kubernetes import Object, is_ready
 from workshop.simcluster import faults, nodes
-from workshop.simcluster.api import Api, ApiError, Object, wait_until
+from workshop.simcluster.api import Api, ApiError, wait_until
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.deploy import Deployment, unscheduled
 from workshop.simcluster.furnish import furnish
 from workshop.simcluster.obtain import control_plane
 from workshop.simcluster.rendered import Stack, Target, stack_of
-from workshop.simcluster.report import gpus_of, has_ended, is_ready
+from workshop.simcluster.report import gpus_of, has_ended
 from workshop.simcluster.stages import FAULT
 
 NAMESPACE = "llm-serving"
@@ -70,6 +71,19 @@ def mutated(whole: Stack, kind: str, name: str, change: Callable[[Any], None]) -
             found.append(target)
     assert hits == 1, f"{kind} {name} is declared once"
     return replace(whole, targets=tuple(found))
+
+
+def evict(api: Api, pod: Object) -> None:
+    """Asks for a pod to go, as a drain does. Raises `ApiError` with 429 while a disruption budget forbids it."""
+    metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
+    api.request(
+        "POST", api.path_of(pod, "eviction"), {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+    )
+
+
+def scale(api: Api, body: Object, replicas: int) -> None:
+    """Sets the number of replicas through the scale subresource, as an autoscaler does."""
+    api.patch(body, {"spec": {"replicas": replicas}}, "scale")
 
 
 @dataclass
@@ -158,7 +172,7 @@ class World:
 
     def scale(self, name: str, replicas: int) -> None:
         """As an autoscaler would: through the scale subresource."""
-        self.api.scale(self.deployment(name), replicas)
+        scale(self.api, self.deployment(name), replicas)
 
     def settled(self, name: str, replicas: int, timeout_s: float = SOON_S) -> list[Object]:
         """Waits until a server has exactly these many pods, all ready and of its present template; returns them."""

@@ -11,9 +11,9 @@ import pytest
 
 from tests.cluster.world import NAMESPACE, SCALE, SOON_S, names
 from tests.engine.conftest import MASTER_KEY, Story
+from workshop.kubernetes import is_ready
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.furnish import furnish
-from workshop.simcluster.report import is_ready
 
 SERVER = "vllm-qwen3-8b"
 PYTHON = "3.14.6-slim-trixie"

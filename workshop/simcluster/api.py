@@ -8,22 +8,23 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from workshop.kubernetes import Object
 from workshop.ports import LOOPBACK
 from workshop.problems import Impossible
 
 T = TypeVar("T")
-Object = dict[str, Any]
 FIELD_MANAGER = "simcluster"
 REQUEST_TIMEOUT_S = 30
 # the contents of a patch decide what it means
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-GONE, NOT_FOUND, CONFLICT, INVALID, TOO_MANY = 410, 404, 409, 422, 429
+NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
 
 
 class ApiError(Impossible):
@@ -140,12 +141,9 @@ class Api:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         """One object; None when it does not exist."""
-        try:
+        with _unless(NOT_FOUND):
             return self.request("GET", self.resource(api_version, kind).path(namespace or "default", name))
-        except ApiError as error:
-            if error.status == NOT_FOUND:
-                return None
-            raise
+        return None
 
     def items(
         self, api_version: str, kind: str, namespace: str = "", selector: str = "", fields: str = ""
@@ -157,15 +155,10 @@ class Api:
 
     def create(self, body: Mapping[str, Any]) -> Object | None:
         """Creates an object; None when one of this name exists already."""
-        metadata = body["metadata"]
-        resource = self.resource(body["apiVersion"], body["kind"])
-        try:
-            path = resource.path(metadata.get("namespace", "default"))
+        path = self.resource(body["apiVersion"], body["kind"]).path(body["metadata"].get("namespace", "default"))
+        with _unless(CONFLICT, "AlreadyExists"):
             return self.request("POST", path, body, fieldValidation="Strict")
-        except ApiError as error:
-            if error.status == CONFLICT and error.reason == "AlreadyExists":
-                return None
-            raise
+        return None
 
     def apply(self, body: Mapping[str, Any], subresource: str = "", manager: str = FIELD_MANAGER) -> Object:
         """Server-side apply: unknown and doubled fields are errors, and conflicts are ours to win."""
@@ -179,43 +172,20 @@ class Api:
     def delete(self, body: Mapping[str, Any], propagation: str = "Background", **options: Any) -> bool:
         """Deletes an object; False when it was not there."""
         wanted = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, **options}
-        try:
+        with _unless(NOT_FOUND):
             self.request("DELETE", self.path_of(body), wanted)
-        except ApiError as error:
-            if error.status == NOT_FOUND:
-                return False
+            return True
+        return False
+
+
+@contextmanager
+def _unless(status: int, reason: str = "") -> Iterator[None]:
+    """Passes over a refusal of this status, and of this reason if one is given."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status != status or reason not in ("", error.reason):
             raise
-        return True
-
-    def evict(self, pod: Mapping[str, Any]) -> None:
-        """Asks for a pod to go, as a drain does. Raises `ApiError` with 429 while a disruption budget forbids it."""
-        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-        self.request("POST", self.path_of(pod, "eviction"), body)
-
-    def scale(self, body: Mapping[str, Any], replicas: int) -> Object:
-        """Sets the number of replicas through the scale subresource, as an autoscaler does."""
-        return self.patch(body, {"spec": {"replicas": replicas}}, "scale")
-
-    def watch(self, api_version: str, kind: str, timeout_s: int) -> Iterator[tuple[str, Object]]:
-        """(type, object) of everything that exists and then of every change, until `timeout_s` have passed."""
-        path = self.resource(api_version, kind).path()
-        target = f"{path}?{urlencode({'watch': 'true', 'timeoutSeconds': str(timeout_s)})}"
-        connection = self._connect(timeout_s + REQUEST_TIMEOUT_S)
-        try:
-            connection.request("GET", target, headers={"Accept": "application/json"})
-            response = connection.getresponse()
-            if response.status >= http.client.BAD_REQUEST:
-                raise _error(response.status, response.read())
-            for line in response:
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    raise ApiError(event["object"].get("code", GONE), "Expired", event["object"].get("message", ""))
-                yield event["type"], event["object"]
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(f"the API server on port {self._endpoint.port} does not answer: {error}") from error
-        finally:
-            connection.close()
 
 
 def _error(status: int, answer: bytes) -> ApiError:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from preview.prerequisites import prerequisites
+from workshop.kubernetes import Object
 from workshop.problems import Impossible
-from workshop.simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Object, Unreachable, wait_until
+from workshop.simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Unreachable, wait_until
 from workshop.simcluster.progress import verdict
 from workshop.simcluster.references import unstarted
 from workshop.simcluster.rendered import Stack, Target, is_secret
@@ -154,14 +155,6 @@ class Deployment:
                 self._patiently(lambda item=item: self.api.delete(item["body"]))
                 self.say(f"deleted {item['body']['kind']} {item['body']['metadata']['name']}")
         self._write_inventory({key: item for key, item in known.items() if key in declared or item["keeps"]})
-
-    def destroy(self) -> None:
-        """Deletes everything of the stack that is not kept, last first, and waits until it is gone."""
-        going = [
-            item["body"] for item in reversed(self._inventory().values()) if not item["keeps"] and not item["patch"]
-        ]
-        for body in going:
-            self._patiently(lambda body=body: self.api.delete(body, "Foreground"))
 
     def _inventory(self) -> dict[str, Any]:
         found = self._patiently(lambda: self.api.get("v1", "ConfigMap", self._inventory_name(), HOME))

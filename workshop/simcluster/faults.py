@@ -1,7 +1,8 @@
 """Faults a person or a test can make: pods that crash or load slowly, nodes that fall silent. All can be undone."""
 
+from workshop.kubernetes import Object
 from workshop.problems import Impossible
-from workshop.simcluster.api import Api, Object
+from workshop.simcluster.api import Api
 from workshop.simcluster.programs import MANAGED
 from workshop.simcluster.stages import FAULT
 

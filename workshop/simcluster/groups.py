@@ -16,9 +16,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from workshop.kubernetes import Object, is_ready
 from workshop.simcluster.nodes import STAND_IN
 
-Object = dict[str, Any]
 VERSION = "leaderworkerset.x-k8s.io/v1"
 PREFIX = "leaderworkerset.sigs.k8s.io"
 NAME, GROUP, WORKER, REVISION = (
@@ -157,12 +157,7 @@ def _group_of(pod: Mapping[str, Any]) -> str:
 
 def _complete(index: int, pods: Iterable[Mapping[str, Any]], size: int) -> bool:
     members = [pod for pod in pods if _group_of(pod) == str(index)]
-    return len([pod for pod in members if _is_ready(pod)]) == size
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    return len([pod for pod in members if is_ready(pod)]) == size
 
 
 def _condition(kind: str, true: bool, reason: str, otherwise: str) -> Object:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workshop.kubernetes import condition, is_ready
+
 # Kinds that are awaited; everything else is done as soon as it exists.
 AWAITED = frozenset({"Deployment", "Job", "LeaderWorkerSet", "StatefulSet"})
 SKIP_AWAIT = "pulumi.com/skipAwait"
@@ -28,58 +30,58 @@ def verdict(body: Mapping[str, Any]) -> Verdict:
     """Where an object stands."""
     if body["kind"] not in AWAITED or body["metadata"].get("annotations", {}).get(SKIP_AWAIT) == "true":
         return DONE
-    status = body.get("status", {})
-    conditions = {item["type"]: item for item in status.get("conditions") or []}
     match body["kind"]:
         case "Job":
-            return _job(conditions)
+            return _job(body)
         case "Deployment":
-            return _deployment(body, status, conditions)
+            return _deployment(body)
         case "LeaderWorkerSet":
-            return _group(body, status, conditions)
+            return _group(body)
         case _:
-            return _counted(body, status)
+            return _counted(body)
 
 
-def _true(conditions: Mapping[str, Any], kind: str) -> bool:
-    return conditions.get(kind, {}).get("status") == "True"
+def _waiting(why: str, *, failed: bool = False) -> Verdict:
+    return Verdict(done=False, failed=failed, why=why)
 
 
-def _job(conditions: Mapping[str, Any]) -> Verdict:
-    if _true(conditions, "Complete"):
+def _job(body: Mapping[str, Any]) -> Verdict:
+    if is_ready(body, "Complete"):
         return DONE
-    if _true(conditions, "Failed"):
-        return Verdict(done=False, failed=True, why=conditions["Failed"].get("message") or "failed")
-    return Verdict(done=False, why="has not completed")
+    if is_ready(body, "Failed"):
+        return _waiting(condition(body, "Failed").get("message") or "failed", failed=True)
+    return _waiting("has not completed")
 
 
-def _observed(body: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    return status.get("observedGeneration", 0) >= body["metadata"].get("generation", 1)
+def _count(body: Mapping[str, Any], what: str) -> int:
+    return body.get("status", {}).get(what, 0)
 
 
-def _deployment(body: Mapping[str, Any], status: Mapping[str, Any], conditions: Mapping[str, Any]) -> Verdict:
-    progress = conditions.get("Progressing", {})
-    if not _observed(body, status):
-        return Verdict(done=False, why="has not been seen by its controller")
+def _observed(body: Mapping[str, Any]) -> bool:
+    return _count(body, "observedGeneration") >= body["metadata"].get("generation", 1)
+
+
+def _deployment(body: Mapping[str, Any]) -> Verdict:
+    progress = condition(body, "Progressing")
+    if not _observed(body):
+        return _waiting("has not been seen by its controller")
     if progress.get("reason") == "ProgressDeadlineExceeded":
-        return Verdict(done=False, failed=True, why=progress.get("message", "makes no progress"))
+        return _waiting(progress.get("message", "makes no progress"), failed=True)
     wanted = body["spec"].get("replicas", 1)
-    counts = (status.get("updatedReplicas", 0), status.get("replicas", 0), status.get("availableReplicas", 0))
-    if counts == (wanted, wanted, wanted):
+    updated, present, available = (_count(body, part) for part in ("updatedReplicas", "replicas", "availableReplicas"))
+    if updated == present == available == wanted:
         return DONE
-    updated, present, available = counts
-    return Verdict(done=False, why=f"{updated} of {wanted} pods are updated, {available} available, {present} in all")
+    return _waiting(f"{updated} of {wanted} pods are updated, {available} available, {present} in all")
 
 
-def _group(body: Mapping[str, Any], status: Mapping[str, Any], conditions: Mapping[str, Any]) -> Verdict:
-    if _observed(body, status) and _true(conditions, "Available"):
+def _group(body: Mapping[str, Any]) -> Verdict:
+    if _observed(body) and is_ready(body, "Available"):
         return DONE
-    ready = status.get("readyReplicas", 0)
-    return Verdict(done=False, why=f"{ready} of {body['spec'].get('replicas', 1)} groups are ready")
+    return _waiting(f"{_count(body, 'readyReplicas')} of {body['spec'].get('replicas', 1)} groups are ready")
 
 
-def _counted(body: Mapping[str, Any], status: Mapping[str, Any]) -> Verdict:
-    wanted = body["spec"].get("replicas", 1)
-    ready = status.get("readyReplicas", 0)
-    done = _observed(body, status) and status.get("updatedReplicas", 0) == wanted == ready
-    return DONE if done else Verdict(done=False, why=f"{ready} of {wanted} pods are ready")
+def _counted(body: Mapping[str, Any]) -> Verdict:
+    wanted, ready = body["spec"].get("replicas", 1), _count(body, "readyReplicas")
+    if _observed(body) and _count(body, "updatedReplicas") == wanted == ready:
+        return DONE
+    return _waiting(f"{ready} of {wanted} pods are ready")

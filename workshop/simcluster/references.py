@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workshop.kubernetes import condition, is_ready
+
 # the kubelet's own condition: volumes are mounted and the containers may be made
 READY_TO_START = "PodReadyToStartContainers"
 # what `kubectl get pods` and the events of a pod say on a real cluster
@@ -71,7 +73,7 @@ def waits(pod: Mapping[str, Any]) -> bool:
         bool(pod["spec"].get("nodeName"))
         and "podIP" not in pod.get("status", {})
         and "deletionTimestamp" not in pod["metadata"]
-        and condition(pod).get("status") != "True"
+        and not is_ready(pod, READY_TO_START)
         and bool(references(pod))
     )
 
@@ -90,13 +92,7 @@ def status(needed: Iterable[Reference], contents: Contents) -> dict[str, Any]:
     return {"conditions": [{"type": READY_TO_START, "status": "False", **why}], **why}
 
 
-def condition(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The condition that says whether a pod may start; empty when nobody has said yet."""
-    conditions = pod.get("status", {}).get("conditions") or []
-    return next((item for item in conditions if item["type"] == READY_TO_START), {})
-
-
 def unstarted(pod: Mapping[str, Any]) -> str:
     """Why a pod may not start; empty otherwise."""
-    found = condition(pod)
+    found = condition(pod, READY_TO_START)
     return f"{found['reason']}: {found['message']}" if found.get("status") == "False" else ""

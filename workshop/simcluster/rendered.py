@@ -15,6 +15,7 @@ from preview.manifests import Category, Manifest, manifests
 from preview.recorder import autoname
 from preview.records import SECRET, Record
 from preview.render import Rendering
+from workshop.kubernetes import named
 
 HASH_LENGTH = 8
 
@@ -34,9 +35,7 @@ class Target:
     frozen_fields: tuple[str, ...]
 
     def __str__(self) -> str:
-        metadata = self.body["metadata"]
-        where = f" in {metadata['namespace']}" if metadata.get("namespace") else ""
-        return f"{self.body['kind']} {metadata['name']}{where}"
+        return named(self.body)
 
 
 @dataclass(frozen=True)

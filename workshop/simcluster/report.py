@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from planning.stack.pools import GPU_RESOURCE
-from workshop.simcluster.api import Api, Object
+from workshop.kubernetes import Object, is_ready
+from workshop.simcluster.api import Api
 from workshop.simcluster.deploy import unscheduled
 from workshop.simcluster.nodes import STAND_IN
 from workshop.simcluster.references import unstarted
@@ -51,12 +52,6 @@ def gpus_of(pod: Mapping[str, Any]) -> int:
 
 def _gpus(container: Mapping[str, Any]) -> int:
     return int(container.get("resources", {}).get("requests", {}).get(GPU_RESOURCE, "0"))
-
-
-def is_ready(body: Mapping[str, Any]) -> bool:
-    """Whether a pod or node says it is ready."""
-    conditions = body.get("status", {}).get("conditions") or []
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
 def has_ended(pod: Mapping[str, Any]) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from workshop.kubernetes import Object, condition, named
 from workshop.simcluster import groups, references, volumes
-from workshop.simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Object, Unreachable
+from workshop.simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Unreachable
 from workshop.simcluster.cluster import STAND_INS, Cluster
 from workshop.simcluster.nodes import STAND_IN
 
@@ -66,14 +67,14 @@ class Player:
         classes = volumes.served(self.api.items("storage.k8s.io/v1", "StorageClass"))
         for claim in self.api.items("v1", "PersistentVolumeClaim"):
             if volumes.wants_volume(claim, classes):
-                with self._apart(_name(claim)):
+                with self._apart(named(claim)):
                     self.api.create(volumes.volume_for(claim))
 
     def _play_pods(self) -> None:
         contents: dict[str, dict[tuple[str, str], frozenset[str] | None]] = {}
         for pod in self.api.items("v1", "Pod", fields="status.phase=Pending"):
             if references.waits(pod):
-                with self._apart(_name(pod)):
+                with self._apart(named(pod)):
                     self._play_pod(pod, contents.setdefault(pod["metadata"]["namespace"], {}))
 
     def _play_pod(self, pod: Object, known: dict[tuple[str, str], frozenset[str] | None]) -> None:
@@ -84,8 +85,8 @@ class Player:
                 keys = None if found is None else frozenset({**found.get("data", {}), **found.get("binaryData", {})})
                 known[item.kind, item.name] = keys
         wanted = references.status(needed, known)
-        seen, (condition,) = references.condition(pod), wanted["conditions"]
-        if any(seen.get(key) != value for key, value in condition.items()):
+        seen, (wished,) = condition(pod, references.READY_TO_START), wanted["conditions"]
+        if any(seen.get(key) != value for key, value in wished.items()):
             # with its uid: a pod of the same name that has come meanwhile is another
             metadata = {key: pod["metadata"][key] for key in ("name", "namespace", "uid")}
             body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": wanted}
@@ -101,7 +102,7 @@ class Player:
         before, self.crews = self.crews, {}
         for group in sets:
             if "deletionTimestamp" not in group["metadata"]:
-                with self._apart(_name(group)):
+                with self._apart(named(group)):
                     self._play_group(group, pods, owners, before)
 
     def _play_group(
@@ -133,18 +134,13 @@ class Player:
         if existing is None:
             self.api.create(body)
         elif STAND_IN not in existing["metadata"].get("annotations", {}):
-            self._once(f"{_name(body)}: is somebody else's, and stays as it is; its LeaderWorkerSet gets no pods")
+            self._once(f"{named(body)}: is somebody else's, and stays as it is; its LeaderWorkerSet gets no pods")
         elif not groups.owned(existing, metadata["ownerReferences"][0]["uid"]):
             return  # of a leader that is gone: the garbage collector takes it away, and the next round makes ours
         elif existing["metadata"]["labels"].get(groups.REVISION) != metadata["labels"][groups.REVISION] or (
             existing["spec"]["replicas"] != body["spec"]["replicas"]
         ):
             self.api.apply(body, manager=MANAGER)
-
-
-def _name(body: Object) -> str:
-    metadata = body["metadata"]
-    return f"{body['kind']} {metadata['name']} in {metadata['namespace']}"
 
 
 def main(name: str) -> int:

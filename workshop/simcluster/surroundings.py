@@ -7,13 +7,12 @@ simulation alone.
 import json
 import secrets
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from preview.prerequisites import BORN_NAMESPACES, Expected
+from workshop.kubernetes import Object
 from workshop.simcluster.nodes import STAND_IN
 from workshop.simcluster.volumes import storage_class
 
-Object = dict[str, Any]
 # What a value must look like for whoever reads it; anything else is random.
 SHAPES = {
     "database-url": "postgresql://simulated:simulated@postgres.invalid:5432/litellm",

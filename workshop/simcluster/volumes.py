@@ -6,9 +6,9 @@ Kubernetes' own controller binds the two, and gives a claim without a class the 
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from workshop.kubernetes import Object
 from workshop.simcluster.nodes import STAND_IN
 
-Object = dict[str, Any]
 # no controller listens to this name, so no one else provides a volume
 PROVISIONER = "simcluster.llm-stack.io/shared"
 
