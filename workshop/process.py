@@ -10,8 +10,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from workshop.problems import Impossible
 
 MARK = "LLM_STACK_WORKSHOP"
 STOP_TIMEOUT_S, MARK_TIMEOUT_S = 10, 5
@@ -55,6 +58,14 @@ def _await_mark(process: psutil.Process) -> None:
     deadline = time.monotonic() + MARK_TIMEOUT_S
     while not mark_of(process) and process.status() not in ENDED and time.monotonic() < deadline:
         time.sleep(0.001)
+
+
+def run(command: Sequence[str | Path], timeout_s: float, late: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """What a command has said, whatever its status. Raises `Impossible` with `late` when it takes longer."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **more)  # noqa: S603 - our own words
+    except subprocess.TimeoutExpired:
+        raise Impossible(late) from None
 
 
 def processes() -> Iterator[psutil.Process]:

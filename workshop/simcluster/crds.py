@@ -9,7 +9,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import subprocess
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 
 from workshop.cache import OWNER_ONLY, write_secret
 from workshop.problems import Impossible
+from workshop.process import run
 from workshop.simcluster.paths import cache
 from workshop.simcluster.toolchain import find_go
 
@@ -52,8 +52,7 @@ def _read(sources: Mapping[str, Any]) -> Iterator[Definition]:
         with zipfile.ZipFile(_fetch(go, entry)) as archive:
             for pattern in entry["files"]:
                 yield from _matching(archive, entry, pattern)
-    for entry in sources["own"]:
-        yield own_definition(entry)
+    yield from sources["own"]
 
 
 def _matching(archive: zipfile.ZipFile, entry: Mapping[str, Any], pattern: str) -> Iterator[Definition]:
@@ -81,54 +80,13 @@ def without_descriptions(value: Any) -> Any:
     }
 
 
-def own_definition(entry: Mapping[str, Any]) -> Definition:
-    """A definition of one version from a minimal schema of `spec`; unknown fields are refused by strict validation."""
-    status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    schema = {"type": "object", "properties": {"spec": entry["spec"], "status": status}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{entry['plural']}.{entry['group']}"},
-        "spec": {
-            "group": entry["group"],
-            "scope": "Namespaced" if entry["namespaced"] else "Cluster",
-            "names": {
-                "kind": entry["kind"],
-                "listKind": f"{entry['kind']}List",
-                "plural": entry["plural"],
-                "singular": entry["kind"].lower(),
-            },
-            "versions": [
-                {
-                    "name": entry["version"],
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": schema},
-                }
-            ],
-        },
-    }
-
-
 def _fetch(go: Path, entry: Mapping[str, Any]) -> Path:
     """The archive of a module, fetched or from Go's cache; only one that has the sum we pinned."""
     wanted = f"{entry['module']}@{entry['version']}"
     # outside of any module, so that its own dependencies do not matter
     environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    command = [go, "mod", "download", "-json", wanted]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cache(),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=FETCH_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise Impossible(f"{wanted}: not fetched within {FETCH_TIMEOUT_S} s") from None
+    late = f"{wanted}: not fetched within {FETCH_TIMEOUT_S} s"
+    done = run([go, "mod", "download", "-json", wanted], FETCH_TIMEOUT_S, late, cwd=cache(), env=environment)
     try:
         said = json.loads(done.stdout)
     except ValueError:

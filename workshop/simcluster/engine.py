@@ -27,7 +27,7 @@ from settings.commandline import Signalled
 from workshop.cache import OWNER_ONLY, SECRET_FILE, write_secret
 from workshop.ports import LOOPBACK
 from workshop.problems import Impossible
-from workshop.process import stop
+from workshop.process import run, stop
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.killed import helpers, mend
@@ -72,16 +72,11 @@ def unavailable() -> str:
     if not why or pulumi is None:
         return why
     version = metadata.version("pulumi-kubernetes")
+    late = f"{why}, and was not fetched within {FETCH_TIMEOUT_S} s"
     try:
-        done = subprocess.run(
-            [pulumi, "plugin", "install", "resource", "kubernetes", version],
-            capture_output=True,
-            text=True,
-            timeout=FETCH_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{why}, and was not fetched within {FETCH_TIMEOUT_S} s"
+        done = run([pulumi, "plugin", "install", "resource", "kubernetes", version], FETCH_TIMEOUT_S, late)
+    except Impossible:
+        return late
     if not done.returncode:
         return ""
     said = done.stderr.strip().splitlines()

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -16,31 +15,6 @@ from workshop.simcluster.nodes import STAND_IN
 from workshop.simcluster.references import unstarted
 
 PLAIN_WIDTH = 120
-
-
-@dataclass(frozen=True)
-class NodeRow:
-    """One node; GPUs requested by its pods, and offered."""
-
-    name: str
-    zone: str
-    state: str
-    gpus_used: int
-    gpus: int
-    pods: int
-    stand_in_for: str
-
-
-@dataclass(frozen=True)
-class PodRow:
-    """One pod that has not ended."""
-
-    namespace: str
-    name: str
-    node: str
-    state: str
-    restarts: int
-    gpus: int
 
 
 def gpus_of(pod: Mapping[str, Any]) -> int:
@@ -59,37 +33,40 @@ def has_ended(pod: Mapping[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
-def node_rows(nodes: Iterable[Object], pods: Sequence[Object]) -> list[NodeRow]:
-    """Nodes in the order of their names."""
+def node_rows(nodes: Iterable[Object], pods: Sequence[Object]) -> list[tuple[str, ...]]:
+    """Nodes by name: where they are, how they are, GPUs requested by their pods and offered, who they stand in for."""
     rows = []
     for node in sorted(nodes, key=lambda item: item["metadata"]["name"]):
         name, metadata = node["metadata"]["name"], node["metadata"]
         here = [pod for pod in pods if pod["spec"].get("nodeName") == name and not has_ended(pod)]
+        cordoned = ", cordoned" if node["spec"].get("unschedulable") else ""
+        gpus = _offered(node)
         rows.append(
-            NodeRow(
+            (
                 name,
                 metadata.get("labels", {}).get("topology.kubernetes.io/zone", ""),
-                ("Ready" if is_ready(node) else "NotReady")
-                + (", cordoned" if node["spec"].get("unschedulable") else ""),
-                sum(gpus_of(pod) for pod in here),
-                int(node["status"].get("allocatable", {}).get(GPU_RESOURCE, "0")),
-                len(here),
+                f"{'Ready' if is_ready(node) else 'NotReady'}{cordoned}",
+                f"{sum(map(gpus_of, here))} of {gpus}" if gpus else "",
+                str(len(here)),
                 metadata.get("annotations", {}).get(STAND_IN, ""),
             )
         )
     return rows
 
 
-def pod_rows(pods: Iterable[Object]) -> list[PodRow]:
-    """Pods that have not ended, by namespace and name."""
+def _offered(node: Mapping[str, Any]) -> int:
+    return int(node["status"].get("allocatable", {}).get(GPU_RESOURCE, "0"))
+
+
+def pod_rows(pods: Iterable[Object]) -> list[tuple[str, ...]]:
+    """Pods that have not ended, by namespace and name: where they are, how they are, restarts, GPUs."""
     return [
-        PodRow(
-            pod["metadata"]["namespace"],
+        (
             pod["metadata"]["name"],
-            pod["spec"].get("nodeName", ""),
+            pod["spec"].get("nodeName") or "–",
             pod_state(pod),
-            max((item["restartCount"] for item in pod["status"].get("containerStatuses", [])), default=0),
-            gpus_of(pod),
+            str(max((item["restartCount"] for item in pod["status"].get("containerStatuses", [])), default=0)),
+            str(gpus_of(pod) or ""),
         )
         for pod in sorted(pods, key=lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]))
         if not has_ended(pod)
@@ -117,34 +94,23 @@ def pod_state(pod: Mapping[str, Any]) -> str:
 def print_status(api: Api, title: str) -> None:
     """Prints the page."""
     pods, nodes = api.items("v1", "Pod"), api.items("v1", "Node")
-    rows = node_rows(nodes, pods)
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH)
+        console.width = PLAIN_WIDTH
     with console.capture() as captured:
         console.print(title, style="bold")
-        console.print(
-            _table(("node", "zone", "state", "GPUs used", "pods", "stands in for"), [_shown(row) for row in rows])
-        )
+        console.print(_table(("node", "zone", "state", "GPUs used", "pods", "stands in for"), node_rows(nodes, pods)))
         console.print()
-        found = [
-            (row.name, row.node or "–", row.state, str(row.restarts), str(row.gpus or "")) for row in pod_rows(pods)
-        ]
-        console.print(_table(("pod", "node", "state", "restarts", "GPUs"), found))
+        console.print(_table(("pod", "node", "state", "restarts", "GPUs"), pod_rows(pods)))
         console.print()
-        for line in closing(api, rows):
-            console.print(line)
+        console.print("\n".join(closing(api, nodes, pods)))
     sys.stdout.write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
-def _shown(row: NodeRow) -> tuple[str, ...]:
-    gpus = f"{row.gpus_used} of {row.gpus}" if row.gpus else ""
-    return row.name, row.zone, row.state, gpus, str(row.pods), row.stand_in_for
-
-
-def closing(api: Api, rows: Sequence[NodeRow]) -> list[str]:
+def closing(api: Api, nodes: Sequence[Object], pods: Sequence[Object]) -> list[str]:
     """GPUs in all, endpoints, and what nobody does here."""
-    used, offered = sum(row.gpus_used for row in rows), sum(row.gpus for row in rows)
+    used = sum(gpus_of(pod) for pod in pods if pod["spec"].get("nodeName") and not has_ended(pod))
+    offered = sum(map(_offered, nodes))
     lines = [f"GPUs        {used} of {offered} used"]
     for slices in api.items("discovery.k8s.io/v1", "EndpointSlice"):
         name = slices["metadata"]["labels"].get("kubernetes.io/service-name", "")

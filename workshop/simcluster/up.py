@@ -3,9 +3,10 @@
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TypeVar
 
 from preview.prerequisites import prerequisites
 from preview.render import render
@@ -26,6 +27,7 @@ from workshop.simcluster.stages import TIME_SCALE
 from workshop.simcluster.surroundings import surroundings
 
 LOCK = ".deploy.lock"
+T = TypeVar("T")
 
 
 @contextmanager
@@ -47,12 +49,11 @@ def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, s
     if rendering.refused:
         raise Refused(rendering.refused)
     wanted = stack_of(rendering)
-    builder = _Builder()
-    builder.start()
+    programs = _begun(control_plane)
     print_report(rendering, wanted.manifests)
     sys.stdout.flush()
     began = time.monotonic()
-    api = cluster.up(builder.result(), [wanted.plan.context])
+    api = cluster.up(programs.result(), [wanted.plan.context])
     with one_at_a_time(cluster):
         furnish(api, wanted, scale)
         version = api.request("GET", "/version")["gitVersion"]
@@ -65,28 +66,18 @@ def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, s
     say(f"\nexport KUBECONFIG={cluster.paths.kubeconfig}")
 
 
-class _Builder(threading.Thread):
-    """Gets the control plane while something else is shown; `result` waits and raises what went wrong."""
+def _begun(work: Callable[[], T]) -> Future[T]:
+    """What `work` gives, while something else is shown; ends with this process, also half-way."""
+    future: Future[T] = Future()
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._programs: Path | None = None
-        self._error: Exception | None = None
-
-    def run(self) -> None:
-        """The thread's work."""
+    def do() -> None:
         try:
-            self._programs = control_plane()
-        except Exception as error:  # noqa: BLE001 - whatever it is, `result` raises it where it is told
-            self._error = error
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it is told
+            future.set_exception(error)
 
-    def result(self) -> Path:
-        """The folder of programs."""
-        self.join()
-        if self._error is not None:
-            raise self._error
-        assert self._programs is not None, "the thread sets one of the two"
-        return self._programs
+    threading.Thread(target=do, daemon=True).start()
+    return future
 
 
 def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from workshop.simcluster import groups
 from workshop.simcluster.progress import DONE, Verdict, verdict
-from workshop.simcluster.report import NodeRow, gpus_of, node_rows, pod_state
+from workshop.simcluster.report import gpus_of, node_rows, pod_state
 from workshop.simcluster.volumes import served, storage_class, volume_for, wants_volume
 
 
@@ -129,7 +129,7 @@ def test_node_rows_count_what_runs():
         "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [condition("Ready")]},
     }
     pods = [pod("p", "a", 2), pod("q", "a", 4, phase="Succeeded"), pod("r", "b", 1)]
-    assert [NodeRow("a", "z", "Ready, cordoned", 2, 8, 1, "")] == node_rows([node], pods)
+    assert node_rows([node], pods) == [("a", "z", "Ready, cordoned", "2 of 8", "1", "")]
 
 
 # ---- groups over several nodes ----
