@@ -18,7 +18,8 @@ from planning.server import scratch
 APP = "model-weights"
 SCRIPT = "fetch_weights"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
-# Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence (preview/prerequisites.py).
+# Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence; it is read where the preview
+# says what is expected on the cluster (preview/rendering/prerequisites.py).
 GATED = {"llm-stack.io/gated": "true"}
 # Exit 2 is a refusal that no retry can help.
 REFUSED = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]}

@@ -14,10 +14,10 @@ from xml.sax.saxutils import escape
 from rich.console import Console
 from rich.segment import Segment, Segments
 
-from preview.manifests import Manifest, manifests
-from preview.render import Rendering, render
-from preview.report import PLAIN_WIDTH, page
-from preview.stackfile import read_project
+from preview.rendering.manifests import Manifest, manifests
+from preview.rendering.render import Rendering, render
+from preview.rendering.stackfile import read_project
+from preview.reporting.report import PLAIN_WIDTH, page
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "images"

@@ -70,13 +70,13 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _preview(arguments: argparse.Namespace) -> int:
-    from preview.show import show  # noqa: PLC0415 - half a second of imports, not spent on --help or a typing error
+    from preview.reporting.show import show  # noqa: PLC0415 - half a second of imports, not spent on --help or a typing error
 
     return show(arguments.project, arguments.stack, as_json=arguments.json, out=arguments.out)
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from preview.diff import diff  # noqa: PLC0415 - as above
+    from preview.reporting.diff import diff  # noqa: PLC0415 - as above
 
     return diff(arguments.project, arguments.stack, arguments.base, everything=arguments.all)
 

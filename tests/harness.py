@@ -1,7 +1,7 @@
 """The program under test: stacks and components run under mocks, with helpers to look at what they declared.
 
-Everything goes through `preview.recorder`, so a test sees what the engine would be asked for. What stands here proves
-nothing by itself, and mocks never prove that Kubernetes accepts an object.
+Everything goes through `preview.rendering.recorder`, so a test sees what the engine would be asked for. What stands
+here proves nothing by itself, and mocks never prove that Kubernetes accepts an object.
 """
 
 import json
@@ -22,11 +22,11 @@ from catalog.load import Catalog
 from catalog.schema import KvProfile
 from planning import resolve
 from planning.plan import Plan
-from preview import recorder
-from preview.manifests import Category, Manifest, manifests
-from preview.recorder import Run
-from preview.records import Record, plain
-from preview.stackfile import read_project, read_stack
+from preview.rendering import recorder
+from preview.rendering.manifests import Category, Manifest, manifests
+from preview.rendering.recorder import Run
+from preview.rendering.records import Record, plain
+from preview.rendering.stackfile import read_project, read_stack
 from settings import Refused, validate
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from planning.plan import ExistingRedis, Plan
-from preview.manifests import FastLoader
+from preview.rendering.manifests import FastLoader
 from tests import kubernetes_rules
 from tests.harness import Pod, environment
 from tests.steps import Op, Resource, Step, Update

@@ -13,7 +13,7 @@ import kubernetes_validate
 import yaml
 from kubernetes_validate import utils
 
-from preview.manifests import Manifest
+from preview.rendering.manifests import Manifest
 from tests.harness import CRDS, walk
 
 # GKE's ComputeClass is not among the collected schemas: Google publishes none.

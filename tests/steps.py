@@ -17,9 +17,9 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from preview.compare import FORCE_REPLACE, IDENTITY
-from preview.fields import differences
-from preview.recorder import autoname
+from preview.rendering.recorder import autoname
+from preview.reporting.compare import FORCE_REPLACE, IDENTITY
+from preview.reporting.fields import differences
 from tests.harness import Deployed, kind_of
 
 PROVIDER = "pulumi:providers:kubernetes"

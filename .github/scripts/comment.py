@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from preview.bounds import AROUND_BYTES, COMMENT_BYTES, cut
+from preview.reporting.bounds import AROUND_BYTES, COMMENT_BYTES, cut
 
 MARKER = "<!-- llm-stack: preview -->"
 # Who the token of a workflow is.

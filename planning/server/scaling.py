@@ -4,7 +4,7 @@ Signals up: requests wait, or the sequences or the KV cache of the replicas are 
 the rest carries what runs: it would be at most half full, and has shown within a day that it can work that fast. The
 second is needed where compute is the limit: there requests pile up within a few per cent of load, and one replica more
 has them gone at once, so that their number does not say whether one fewer would do.
-`tests/unit/test_scaling_rests.py` plays the autoscalers on what is rendered.
+`tests/unit/planning/server/test_scaling_rests.py` plays the autoscalers on what is rendered.
 
 At zero pods no `vllm:` series exists: what wakes a server is counted at the gateway. A zero in a query comes from
 somebody who counts (`planning.observe.watched`); what is not scraped is an error to KEDA and to the HPA, which then

@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from catalog import load_catalog
-from preview.render import render
-from preview.stackfile import read_project
+from preview.rendering.render import render
+from preview.rendering.stackfile import read_project
 from tests.harness import ROOT
 from workshop.kubernetes import Object, is_ready
 from workshop.simcluster import faults, nodes

@@ -6,7 +6,7 @@ Options are read as they are sent to the engine; what the engine does with them 
 import pytest
 
 from planning.plan import SharedClaims
-from preview.manifests import Category
+from preview.rendering.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
 EVERY = pytest.mark.parametrize("name", every_stack())

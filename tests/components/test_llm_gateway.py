@@ -10,7 +10,7 @@ import pulumi
 import pytest
 
 from components.keys import MasterKey
-from preview.prerequisites import prerequisites
+from preview.rendering.prerequisites import prerequisites
 from tests.harness import (
     MASTER_KEY,
     Deployed,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from preview.prerequisites import prerequisites
+from preview.rendering.prerequisites import prerequisites
 from tests.harness import HUB_TOKEN, Deployed, container_of, environment, minimal, stack
 
 REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from preview.stackfile import read_project
+from preview.rendering.stackfile import read_project
 from tests.cluster.world import World, stack
 from tests.harness import ROOT
 from workshop.problems import Impossible

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from preview.manifests import read
+from preview.rendering.manifests import read
 from tests.harness import ROOT
 from workshop.local.blueprint import Blueprint
 from workshop.local.chat import Endpoint, request

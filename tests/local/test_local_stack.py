@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from catalog import load_catalog
-from preview.manifests import read
+from preview.rendering.manifests import read
 from tests.harness import rendered
 from tests.local.runs import Run, Sample, arguments_of, eventually, interrupt, shared_memory
 from tests.promql import series_of

@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from preview.show import show
-from preview.stackfile import find_project, read_project
+from preview.rendering.stackfile import find_project, read_project
+from preview.reporting.show import show
 from tests.scan.exceptions import PAGE, Finding, judge, table
 
 ROOT = Path(__file__).parents[2]

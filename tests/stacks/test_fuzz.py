@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from preview.manifests import manifests
-from preview.render import Rendering, render
-from preview.report import print_report
-from preview.stackfile import read_project
+from preview.rendering.manifests import manifests
+from preview.rendering.render import Rendering, render
+from preview.rendering.stackfile import read_project
+from preview.reporting.report import print_report
 from settings.problems import MOST_PROBLEMS
 from tests.fuzzing import HANDWRITTEN, PASSWORD, RUBBISH, as_yaml, texts, typed_stacks, untyped_stacks
 from tests.harness import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from preview.manifests import Category, write
+from preview.rendering.manifests import Category, write
 from tests.harness import ROOT, patches_and_releases, rendered, stack_names
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -138,6 +138,18 @@ def test_imports_between_rooms_go_one_way(room: str):
     assert files
 
 
+def test_rendering_knows_no_report():
+    """What renders a stack is used by workshops and tests, which need no report of it."""
+    found = {
+        f"{file.name}: {name}"
+        for file in sources("preview/rendering")
+        for name in imports(file.read_text(encoding="utf-8"))
+        if name.startswith("preview.reporting")
+    }
+    assert found == set()
+    assert sources("preview/rendering")
+
+
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_pure_packages_stay_pure(package: str):
     """Planning knows neither Pulumi nor files, the catalogue no Pulumi, components no files."""

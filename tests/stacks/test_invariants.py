@@ -17,7 +17,7 @@ from catalog import load_catalog
 from planning.plan import BundledRedis, EgressRule, ExistingClaim, ExistingRedis, SharedClaims
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
-from preview.prerequisites import prerequisites
+from preview.rendering.prerequisites import prerequisites
 from settings.schema import WeightsSettings
 from tests import kubernetes_rules, promql
 from tests.harness import (

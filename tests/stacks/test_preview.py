@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from preview.__main__ import main
-from preview.stackfile import PLACEHOLDER
+from preview.rendering.stackfile import PLACEHOLDER
 from tests.stacks.tiny_program import TINY
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """What the rendered scaling queries are worth, by promtool: in every state of a server, and when something is unseen.
 
-The same values are played in `tests/unit/test_scaling_rests.py`. Does not prove that the exporters write these series.
+The same values are played in `tests/unit/planning/server/test_scaling_rests.py`. Does not prove that the exporters
+write these series.
 """
 
 import json

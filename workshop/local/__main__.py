@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from preview.stackfile import Project, find_project, read_project
+from preview.rendering.stackfile import Project, find_project, read_project
 from settings.commandline import ENDS, Parser, ended_by, run
 from settings.problems import Refused
 from workshop.problems import check_packages
@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
     from workshop.local.places import RunFolder  # noqa: PLC0415
 
     if arguments.command == "supervise":
-        from preview.manifests import read  # noqa: PLC0415
+        from preview.rendering.manifests import read  # noqa: PLC0415
         from workshop.local.supervisor import Supervisor  # noqa: PLC0415
         from workshop.local.toolchain import VENV  # noqa: PLC0415
         from workshop.local.up import planned  # noqa: PLC0415

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from planning.capacity.flags import value_of
-from preview.records import SECRET
-from preview.secret_commands import FOREIGN
+from preview.rendering.records import SECRET
+from preview.rendering.secret_commands import FOREIGN
 from settings.problems import Problem, Refused
 from workshop.local.images import STANDS, stand_for, tag_of
 from workshop.local.objects import Container, Object, Rendered, SecretRef, Service, Workload, read

@@ -14,10 +14,10 @@ from typing import Any
 
 from rich.console import Console
 
-from preview.manifests import Manifest, manifests, write
-from preview.render import render
-from preview.report import print_report
-from preview.stackfile import Project
+from preview.rendering.manifests import Manifest, manifests, write
+from preview.rendering.render import render
+from preview.rendering.stackfile import Project
+from preview.reporting.report import print_report
 from settings.problems import Problem, Refused
 from workshop.local import places, toolchain, weights
 from workshop.local.blueprint import Blueprint, blueprint, locked

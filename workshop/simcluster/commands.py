@@ -15,7 +15,7 @@ from workshop.simcluster.state import State
 
 def _up(arguments: argparse.Namespace) -> int:
     # a second of imports that the other commands need not
-    from preview.stackfile import find_project, read_project  # noqa: PLC0415
+    from preview.rendering.stackfile import find_project, read_project  # noqa: PLC0415
     from workshop.simcluster.up import bring_up  # noqa: PLC0415
 
     if arguments.stack is None:

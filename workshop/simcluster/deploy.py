@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from preview.prerequisites import prerequisites
+from preview.rendering.prerequisites import prerequisites
 from workshop.kubernetes import Object
 from workshop.problems import Impossible
 from workshop.simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Unreachable, wait_until

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import yaml
 
-from preview.stackfile import PROJECT_FILE, Project
+from preview.rendering.stackfile import PROJECT_FILE, Project
 from settings.commandline import Signalled
 from workshop.cache import OWNER_ONLY, SECRET_FILE, write_secret
 from workshop.ports import LOOPBACK

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from planning.plan import Plan
-from preview.manifests import Category, Manifest, manifests
-from preview.recorder import autoname
-from preview.records import SECRET, Record
-from preview.render import Rendering
+from preview.rendering.manifests import Category, Manifest, manifests
+from preview.rendering.recorder import autoname
+from preview.rendering.records import SECRET, Record
+from preview.rendering.render import Rendering
 from workshop.kubernetes import named
 
 HASH_LENGTH = 8

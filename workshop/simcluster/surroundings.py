@@ -1,14 +1,14 @@
 """What a stack expects to find, put there before it is deployed: namespaces, Secrets, claims, classes, Gateways.
 
-Pure functions from what `preview.prerequisites` asks for to objects. Values of Secrets are drawn at random, for the
-simulation alone.
+Pure functions from what `preview.rendering.prerequisites` asks for to objects. Values of Secrets are drawn at random,
+for the simulation alone.
 """
 
 import json
 import secrets
 from collections.abc import Iterable, Iterator
 
-from preview.prerequisites import BORN_NAMESPACES, Expected
+from preview.rendering.prerequisites import BORN_NAMESPACES, Expected
 from workshop.kubernetes import Object
 from workshop.simcluster.nodes import STAND_IN
 from workshop.simcluster.volumes import storage_class

@@ -8,10 +8,10 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TypeVar
 
-from preview.prerequisites import prerequisites
-from preview.render import render
-from preview.report import print_report
-from preview.stackfile import Project, read_stack
+from preview.rendering.prerequisites import prerequisites
+from preview.rendering.render import render
+from preview.rendering.stackfile import Project, read_stack
+from preview.reporting.report import print_report
 from settings import Refused
 from workshop.lock import held
 from workshop.problems import Impossible

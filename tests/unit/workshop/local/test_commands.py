@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from preview.stackfile import find_project, read_project
+from preview.rendering.stackfile import find_project, read_project
 from settings.problems import Problem, Refused
 from tests.unit.workshop.local.pods import DEADLINE_S, SERVES, STUBBORN, deployment, is_gone, nothing_left, soon
 from tests.unit.workshop.local.pods import planned as planned_of

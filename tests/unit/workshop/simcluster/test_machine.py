@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from preview.stackfile import Project
+from preview.rendering.stackfile import Project
 from tests.harness import ROOT
 from workshop.cache import write_secret
 from workshop.local.__main__ import main as local

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preview.prerequisites import Expected
-from preview.render import render
-from preview.stackfile import read_project
+from preview.rendering.prerequisites import Expected
+from preview.rendering.render import render
+from preview.rendering.stackfile import read_project
 from tests.harness import ROOT, walk
 from tests.unit.small_stack import properties
 from workshop.simcluster.deploy import entry, keep_field

@@ -1,0 +1,229 @@
+"""What a stack expects to find on the cluster: named by its objects, declared by none of them.
+
+Read from the rendered objects alone, so nothing can be forgotten when a component changes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preview.rendering.manifests import Category, Manifest
+from preview.rendering.secret_commands import ACCEPTED_BY, Entries, add, create
+
+# API groups whose definitions a chart brings along; every other group outside Kubernetes must be served already.
+GROUPS_OF_CHART = {
+    "gpu-operator": ("nvidia.com", "nfd.k8s-sigs.io"),
+    "keda": ("keda.sh",),
+    "kube-prometheus-stack": ("monitoring.coreos.com",),
+    "lws": ("leaderworkerset.x-k8s.io",),
+}
+# Namespaces every cluster has.
+BORN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+# What must be in a namespace before the stack is.
+PLURALS = {"Secret": "Secrets", "PersistentVolumeClaim": "claims"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One thing that must exist; `keys` of a Secret, `command` that creates it where one command can.
+
+    `drawn`: those of its keys whose value may be made up. `add`: the command for a Secret that exists already.
+    """
+
+    kind: str
+    name: str
+    namespace: str = ""
+    keys: tuple[str, ...] = ()
+    note: str = ""
+    command: str = ""
+    drawn: tuple[str, ...] = ()
+    add: str = ""
+
+    def __str__(self) -> str:
+        where = f" in {self.namespace}" if self.namespace else ""
+        return f"{self.kind} {self.name}{where}{f': {self.note}' if self.note else ''}"
+
+
+def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
+    """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
+    secrets, claims = tuple(_secrets(found)), tuple(_claims(found))
+    return (
+        *_namespaces(found, [*secrets, *claims]),
+        *secrets,
+        *claims,
+        *_storage_classes(found),
+        *_gateways(found),
+        *_licences(found),
+        *_nodes(found),
+        *_api_groups(found),
+    )
+
+
+def _namespaces(found: Sequence[Manifest], inside: Sequence[Expected]) -> Iterator[Expected]:
+    """`inside`: what must exist in a namespace; the stack declares such a namespace, but somebody has to come first."""
+    declared = {manifest.name for manifest in found if manifest.kind == "Namespace"}
+    for name in sorted({item.namespace for item in inside} & declared):
+        kinds = dict.fromkeys(PLURALS[item.kind] for item in inside if item.namespace == name)
+        note = f"for the {' and '.join(kinds)} below; the stack takes it over"
+        yield Expected("Namespace", name, note=note, command=f"kubectl create namespace {name}")
+    created = {m.namespace for m in found if m.category is Category.RELEASE and m.body.get("createNamespace")}
+    used = {manifest.namespace for manifest in found if manifest.namespace}
+    for name in sorted(used - declared - created - BORN_NAMESPACES):
+        yield Expected("Namespace", name, command=f"kubectl create namespace {name}")
+
+
+def _secrets(found: Sequence[Manifest]) -> Iterator[Expected]:
+    declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "Secret"}
+    wanted: dict[tuple[str, str], set[str]] = {}
+    drawn: set[tuple[str, str, str]] = set()
+    for manifest in found:
+        for name, keys in _secret_references(manifest.body):
+            wanted.setdefault((manifest.namespace, name), set()).update(keys)
+        app = manifest.body.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/name")
+        for variable, name, key in _secret_variables(manifest.body):
+            if (app, variable) in ACCEPTED_BY:
+                drawn.add((manifest.namespace, name, key))
+    for (namespace, name), keys in sorted(wanted.items()):
+        if (namespace, name) not in declared:
+            ours = tuple(key for key in sorted(keys) if (namespace, name, key) in drawn)
+            yield secret(name, namespace, tuple(sorted(keys)), ours)
+
+
+def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str]) -> Expected:
+    """A Secret with these entries, `drawn` among them, and the commands for it."""
+    entries = Entries(tuple(drawn), tuple(key for key in keys if key not in drawn))
+    commands = create(name, namespace, entries), add(name, namespace, entries)
+    return Expected("Secret", name, namespace, tuple(keys), "", commands[0], entries.drawn, commands[1])
+
+
+def _secret_variables(value: Any) -> Iterator[tuple[str, str, str]]:
+    """(variable, Secret, key) of every environment variable in `value` that comes from a Secret."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _secret_variables(item)
+    elif isinstance(value, Mapping):
+        match value:
+            case {"name": str(variable), "valueFrom": {"secretKeyRef": {"name": str(name), "key": str(key)}}}:
+                yield variable, name, key
+            case _:
+                for item in value.values():
+                    yield from _secret_variables(item)
+
+
+def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
+    """(name, keys) of every Secret that `value` needs, wherever it names one."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _secret_references(item)
+    if not isinstance(value, Mapping):
+        return
+    for field, here in value.items():
+        match field, here:
+            case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
+                yield name, {key}
+            case "secretRef", {"name": str(name)} if not here.get("optional"):
+                yield name, set()
+            case "secret", {"secretName": str(name)} | {"name": str(name)} if not here.get("optional"):
+                yield name, {item["key"] for item in here.get("items", [])}
+            case "tls", [*entries]:
+                names = [entry.get("secretName") for entry in entries if isinstance(entry, Mapping)]
+                yield from ((name, {"tls.crt", "tls.key"}) for name in names if name)
+            case "imagePullSecrets", [*entries]:
+                yield from ((entry["name"], {".dockerconfigjson"}) for entry in entries if "name" in entry)
+            case _:
+                yield from _secret_references(here)
+
+
+def _claims(found: Sequence[Manifest]) -> Iterator[Expected]:
+    """Claims that pods mount and nobody declares; their init containers know which published directories they want."""
+    declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "PersistentVolumeClaim"}
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for manifest in found:
+        for name, directories in _claim_references(manifest.body):
+            wanted.setdefault((manifest.namespace, name), set()).update(directories)
+    for (namespace, name), directories in sorted(wanted.items()):
+        if (namespace, name) not in declared:
+            held = ", ".join(f"{directory}/" for directory in sorted(directories))
+            note = f"must hold {held} with manifest.json, as the weights Job publishes it" if held else ""
+            yield Expected("PersistentVolumeClaim", name, namespace, note=note)
+
+
+def _claim_references(value: Any) -> Iterator[tuple[str, set[str]]]:
+    """(claim, directories on it) of every pod spec in `value`: MODEL_DIR of the containers that mount it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _claim_references(item)
+    if not isinstance(value, Mapping):
+        return
+    if "containers" in value:
+        containers = [*value.get("initContainers", []), *value["containers"]]
+        for volume in value.get("volumes", []):
+            if "persistentVolumeClaim" in volume:
+                directories = {
+                    item["value"].removeprefix(f"{mount['mountPath']}/")
+                    for container in containers
+                    for mount in container.get("volumeMounts", [])
+                    for item in container.get("env", [])
+                    if mount["name"] == volume["name"] and item["name"] == "MODEL_DIR"
+                }
+                yield volume["persistentVolumeClaim"]["claimName"], directories
+    for item in value.values():
+        yield from _claim_references(item)
+
+
+def _storage_classes(found: Sequence[Manifest]) -> Iterator[Expected]:
+    modes: dict[str, set[str]] = {}
+    for manifest in found:
+        if manifest.kind == "PersistentVolumeClaim":
+            spec = manifest.body.get("spec", {})
+            if spec.get("storageClassName"):
+                modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
+    for name, wanted in sorted(modes.items()):
+        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(wanted))}")
+
+
+def _gateways(found: Sequence[Manifest]) -> Iterator[Expected]:
+    for manifest in found:
+        spec = manifest.body.get("spec", {})
+        if manifest.kind == "HTTPRoute":
+            for parent in spec.get("parentRefs", []):
+                listener = f"with the listener {parent['sectionName']}" if "sectionName" in parent else ""
+                yield Expected("Gateway", parent["name"], parent.get("namespace", manifest.namespace), note=listener)
+        elif manifest.kind == "Ingress" and spec.get("ingressClassName"):
+            yield Expected("IngressClass", spec["ingressClassName"])
+
+
+def _licences(found: Sequence[Manifest]) -> Iterator[Expected]:
+    """Gated checkpoints that nobody's token asks for: the hub would refuse their downloads."""
+    for manifest in found:
+        if manifest.kind != "Job" or "llm-stack.io/gated" not in manifest.body["metadata"].get("annotations", {}):
+            continue
+        (container,) = manifest.body["spec"]["template"]["spec"]["containers"]
+        values = {item["name"]: item.get("value") for item in container["env"]}
+        if "HF_TOKEN" not in values:
+            note = "gated: an account that accepted its licence, and a token of it"
+            command = "pulumi config set --secret huggingFaceToken <TOKEN>"
+            yield Expected("Access to", values["MODEL_REPO"], note=note, command=command)
+
+
+def _nodes(found: Sequence[Manifest]) -> Iterator[Expected]:
+    names = [manifest.name for manifest in found if manifest.category is Category.PATCH and manifest.kind == "Node"]
+    if names:
+        yield Expected("Nodes", ", ".join(names), note="get labels and taints")
+
+
+def _api_groups(found: Sequence[Manifest]) -> Iterator[Expected]:
+    charts = {str(m.body.get("chart", "")).rpartition("/")[2] for m in found if m.category is Category.RELEASE}
+    brought = {group for chart in charts for group in GROUPS_OF_CHART.get(chart, ())}
+    declared = {m.body.get("spec", {}).get("group") for m in found if m.kind == "CustomResourceDefinition"}
+    kinds: dict[str, set[str]] = {}
+    for manifest in found:
+        group = manifest.api_version.rpartition("/")[0]
+        if manifest.category is Category.OBJECT and not _built_in(group) and group not in brought | declared:
+            kinds.setdefault(manifest.api_version, set()).add(manifest.kind)
+    for version, names in sorted(kinds.items()):
+        yield Expected("API", version, note=f"for {', '.join(sorted(names))}")
+
+
+def _built_in(group: str) -> bool:
+    return "." not in group or (group.endswith(".k8s.io") and group != "gateway.networking.k8s.io")

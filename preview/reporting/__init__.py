@@ -1,0 +1,1 @@
+"""Says what was rendered: the report, the comparison of two versions, the comment on a pull request."""

@@ -1,0 +1,112 @@
+"""The part of the report about one model: where it runs, a bar of its GPU memory, how much it serves, what it costs."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from planning.plan import PoolPlan, ServerPlan
+from preview.reporting.page import LABEL_WIDTH, facts, packed, reasons
+from preview.reporting.summary import replica_range
+from preview.reporting.wording import count, gib, minutes, usd, usd_range
+
+BAR_WIDTH = 64
+
+
+def model_page(server: ServerPlan, pool: PoolPlan, width: int) -> RenderableType:
+    """Everything about one server, as rows of label and text; `width` in columns."""
+    return facts(_rows(server, pool, width - LABEL_WIDTH - 2))
+
+
+def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str, RenderableType]]:
+    memory, timing = server.memory, server.timing
+    if server.canary:
+        yield "canary", Text(f"gets {server.weight} % of the requests for {server.model_name}", style="yellow")
+    yield "runs on", _place(server, pool)
+    yield "memory", _memory_bar(server, width)
+    limited = f", at most {server.max_num_seqs} at once" if server.max_num_seqs < memory.max_concurrency else ""
+    yield (
+        "context",
+        (
+            f"{memory.context_tokens:,} tokens per request; KV cache {memory.kv_cache_tokens:,} tokens = "
+            f"{memory.max_concurrency:.1f} × {memory.context_tokens:,}{limited}"
+        ),
+    )
+    yield "replicas", _replicas(server)
+    read = f"{minutes(timing.prewarm_s)} to read the weights, " if timing.prewarm_s else ""
+    yield (
+        "start",
+        f"{read}{minutes(timing.expected_start_s)} to load; the load is given {minutes(timing.startup_budget_s)}",
+    )
+    if timing.cold_start_s > timing.prewarm_s + timing.expected_start_s:
+        yield "", f"{minutes(timing.cold_start_s)} when a node has to be bought first"
+    gap = server.rollout.gap_s
+    yield "update", Text(f"stops it for about {minutes(gap)}", style="yellow") if gap else "without a gap"
+    yield "cost", _cost(server)
+    yield "why", reasons(server.reasons)
+
+
+def _place(server: ServerPlan, pool: PoolPlan) -> str:
+    if server.cpu:
+        cores, need = count(server.resources.cpus, "CPU core"), server.resources.memory_gib
+        return f"{cores} and {need} GiB of pool {pool.name}, vLLM {server.image.version}"
+    gpus = f"{server.parallelism.gpus} × {pool.gpu_name}"
+    spread = f" over {server.nodes_per_replica} nodes" if server.nodes_per_replica > 1 else ""
+    return f"{gpus}{spread} of pool {pool.name}, {server.parallelism}, vLLM {server.image.version}"
+
+
+def _memory_bar(server: ServerPlan, width: int) -> Text:
+    """The memory of one GPU (or of a CPU node) to scale, and the same in figures, GiB."""
+    memory = server.memory
+    around = memory.activation_gib + memory.cuda_graphs_gib + memory.non_torch_gib
+    # of a measured server only weights and KV cache are known; the rest of its budget is what vLLM used for itself
+    inner = "vLLM itself" if server.cpu or "measured" in server.reasons else "activations, graphs"
+    rest = memory.visible_gib - memory.weights_gib - around - memory.kv_cache_gib
+    parts = [
+        ("▓", "blue", "weights", memory.weights_gib),
+        ("▒", "magenta", inner, around),
+        ("█", "green", "KV cache", memory.kv_cache_gib),
+        ("·", "dim", "free", rest),
+    ]
+    whole = f" {gib(memory.visible_gib)} GiB per {'node' if server.cpu else 'GPU'}"
+    bar = Text()
+    shares = _cells([size for *_, size in parts], min(BAR_WIDTH, width - len(whole)))
+    for (sign, style, _, _), cells in zip(parts, shares, strict=True):
+        bar.append(sign * cells, style)
+    legend = packed((Text.assemble((sign, style), f" {name} {gib(size)}") for sign, style, name, size in parts), width)
+    how = ("\nmeasured, not computed", "yellow") if "measured" in server.reasons else ""
+    return Text.assemble(bar, (whole, "dim"), "\n", legend, how)
+
+
+def _cells(sizes: list[float], width: int) -> list[int]:
+    """`width` cells shared in proportion to `sizes`; whatever is there at all gets at least one."""
+    total = sum(sizes)
+    cells = [max(1, round(size / total * width)) if size > 0 else 0 for size in sizes]
+    cells[cells.index(max(cells))] += width - sum(cells)
+    return cells
+
+
+def _replicas(server: ServerPlan) -> Text | str:
+    fewest, most = replica_range(server)
+    if server.scaling is None:
+        return f"{most}, fixed"
+    scaling = server.scaling
+    text = f"{fewest}–{most} by {scaling.driver.upper()}: one more while over {scaling.target_waiting} wait per replica"
+    if scaling.floor is not None:
+        floor = scaling.floor
+        text += f"\nat least {floor.replicas} from cron “{floor.start}” to “{floor.end}”, {floor.timezone}"
+    return text
+
+
+def _cost(server: ServerPlan) -> str:
+    cost = server.cost
+    if cost is None:
+        return "not known: the pool has no price"
+    fewest, most = replica_range(server)
+    text = f"{usd(cost.usd_per_hour)}/h per replica"
+    if (fewest, most) != (1, 1):
+        text += f", {usd_range(cost.usd_per_hour * fewest, cost.usd_per_hour * most)}/h in all"
+    if cost.usd_per_million_tokens is not None:
+        busy, alone = cost.usd_per_million_tokens
+        text += f"\n{usd(busy)} (busy) to {usd(alone)} (one request) per million tokens written, estimated"
+    return text

@@ -1,0 +1,459 @@
+"""The catalogue: it loads, its parts agree with each other, and its numbers agree with published ones."""
+
+import re
+import shutil
+
+import pytest
+import yaml
+
+from catalog.load import ENGINES, CatalogError, inherit, load_catalog, read_catalog
+from catalog.schema import Architecture, KvProfile, WeightFormat
+from tests.harness import ROOT
+
+FOLDER = ROOT / "catalog"
+CATALOG = load_catalog()
+MODELS = CATALOG.models
+GIB = 2**30
+
+
+# --- loading ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_entry_of_the_files_is_loaded():
+    """Every key of the YAML files is in the catalogue, and there is an engine file for each engine we name."""
+    for name in ("models", "gpus", "images", "charts"):
+        raw = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+        assert set(raw[name]) == set(getattr(CATALOG, name))
+    raw = yaml.safe_load((FOLDER / "gpus.yaml").read_text())
+    assert set(raw["instances"]) == set(CATALOG.instances)
+    assert set(CATALOG.engines) == set(ENGINES)
+
+
+def test_the_catalogue_is_read_once_and_cannot_be_changed():
+    """The loader hands everybody the same object, whose mappings and entries refuse assignment."""
+    assert load_catalog() is CATALOG
+    with pytest.raises(TypeError):
+        MODELS["mine"] = MODELS["Qwen/Qwen3-8B"]  # pyright: ignore[reportIndexIssue] - this is the point
+    with pytest.raises(ValueError, match="frozen"):
+        MODELS["Qwen/Qwen3-8B"].gated = True
+
+
+def test_like_merges_mappings_and_replaces_the_rest():
+    """A variant keeps what it does not name, deep inside mappings too, and null takes a value away."""
+    entries = {
+        "c": {"like": "b", "serving": {"tool": None}},
+        "b": {"like": "a", "shape": {"moe": {"experts": 4}}, "family": "y"},
+        "a": {"family": "x", "shape": {"layers": 2, "moe": {"experts": 8, "top": 2}}, "serving": {"tool": "t"}},
+    }
+    resolved = inherit("models.yaml", entries)
+    shape = {"layers": 2, "moe": {"experts": 4, "top": 2}}
+    assert resolved["b"] == {"family": "y", "shape": shape, "serving": {"tool": "t"}}
+    assert resolved["c"] == {"family": "y", "shape": shape, "serving": {"tool": None}}
+    assert resolved["a"] == entries["a"]
+
+
+def test_like_never_passes_on_what_belongs_to_one_repository():
+    """Commit, note and sources stay behind, and an own checkpoint does not keep the byte counts of the other."""
+    base = {"revision": "r", "note": "n", "sources": ["s"], "checkpoint": {"format": "bf16", "loadedBytes": 1}}
+    resolved = inherit("models.yaml", {"a": base, "b": {"like": "a", "checkpoint": {"format": "fp8"}}})
+    assert resolved["b"] == {"checkpoint": {"format": "fp8"}}
+    variant = MODELS["Qwen/Qwen3-14B-AWQ"]
+    assert variant.architecture == MODELS["Qwen/Qwen3-14B"].architecture
+    assert variant.checkpoint.loaded_bytes is None
+    assert variant.revision != MODELS["Qwen/Qwen3-14B"].revision
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"a": {"like": "z"}}, "models.yaml: a: like: there is no entry 'z'"),
+        ({"a": {"like": ["b"]}}, "models.yaml: a: like: there is no entry '['b']'"),
+        ({"a": {"like": "b"}, "b": {"like": "a"}}, "models.yaml: a: like: goes in a circle: a → b → a"),
+        ({"a": {"like": "b"}, "b": None}, "models.yaml: b: must be a mapping"),
+        ([], "models.yaml: models: must be a mapping from repository id to entry"),
+    ],
+)
+def test_like_that_leads_nowhere_is_named(entries, message):
+    """An unknown base, a circle and an empty entry are errors with file and key."""
+    with pytest.raises(CatalogError) as caught:
+        inherit("models.yaml", entries)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "models.yaml",
+            "kvProfile: mla",
+            "kvProfile: nla",
+            "catalog/models.yaml: deepseek-ai/DeepSeek-R1: kvProfile: ",
+        ),
+        (
+            "models.yaml",
+            "layers: 30, hiddenSize: 576",
+            "hiddenSize: 576",
+            "catalog/models.yaml: HuggingFaceTB/SmolLM2-135M-Instruct: architecture.layers: ",
+        ),
+        ("gpus.yaml", "memoryMib: 23034", "memory: 23034", "catalog/gpus.yaml: nvidia-l4: memoryMib: Field required"),
+        ("gpus.yaml", "    gpu: nvidia-a10g\n", "", "catalog/gpus.yaml: g5.xlarge: gpu: Field required"),
+        ("gpus.yaml", "  nvidia-l40s:", "  nvidia-l4:", "catalog/gpus.yaml: key 'nvidia-l4' is given twice"),
+        ("known-bad.yaml", "knownBad:", "known:", "catalog/known-bad.yaml: must have knownBad, has known"),
+        ("known-bad.yaml", "below: [0.22.0]", "below: []", "catalog/known-bad.yaml: knownBad: 0: Value error, needs "),
+        ("known-bad.yaml", "below: [0.22.0]", "below: [0.x]", "catalog/known-bad.yaml: knownBad: 0.below.0: "),
+        (
+            "known-bad.yaml",
+            "    use: 1.109.1\n",
+            "",
+            "known-bad.yaml: knownBad: 2: Value error, versions need",
+        ),
+        (
+            "charts.yaml",
+            "takenNamespaces:",
+            "taken:",
+            "must have charts and takenNamespaces, has charts, t",
+        ),
+        ("charts.yaml", "charts:\n", "charts: [\n", "catalog/charts.yaml: while parsing"),
+        ("engines/vllm-0.33.0.yaml", "engine: vllm", "engine: litellm", "engine: a second file for 'litellm'"),
+        ("engines/vllm-0.33.0.yaml", "engine: vllm", "engine: other", "catalog/engines: no file for vllm"),
+        (
+            "engines/dcgm-exporter-4.6.0.yaml",
+            "type: gauge, ",
+            "",
+            "yaml: metrics: DCGM_FI_DEV_SM_CLOCK.type: Field required",
+        ),
+    ],
+)
+def test_errors_name_file_and_key(tmp_path, file, old, new, message):
+    """A damaged file is refused with its name, the key and what is wrong."""
+    folder = shutil.copytree(FOLDER, tmp_path / "catalog")
+    path = folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(CatalogError) as caught:
+        read_catalog(folder)
+    assert message in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    """A folder without a file says which one is missing."""
+    folder = shutil.copytree(FOLDER, tmp_path / "catalog")
+    (folder / "charts.yaml").unlink()
+    with pytest.raises(CatalogError, match=r"catalog/charts\.yaml: cannot be read"):
+        read_catalog(folder)
+
+
+# --- models: counted against published numbers -----------------------------------------------------------------------
+
+
+def count_parameters(shape: Architecture) -> int:
+    """Count the weights of the language model from config.json, tensor by tensor as the checkpoints have them."""
+    hidden, heads, kv, dim = shape.hidden_size, shape.attention_heads, shape.kv_heads, shape.head_dim
+    if shape.mla:
+        mla = shape.mla
+        attention = hidden * mla.q_lora_rank + mla.q_lora_rank * heads * (mla.nope_head_dim + mla.rope_head_dim)
+        attention += hidden * (mla.kv_lora_rank + mla.rope_head_dim)
+        attention += mla.kv_lora_rank * heads * (mla.nope_head_dim + mla.value_head_dim)
+        attention += heads * mla.value_head_dim * hidden + mla.q_lora_rank + mla.kv_lora_rank
+        attention += mla.q_lora_rank * mla.indexer_heads * mla.indexer_head_dim
+        attention += hidden * (mla.indexer_head_dim + mla.indexer_heads)
+    else:
+        query = hidden * heads * dim
+        attention = query * (2 if shape.gated_attention else 1) + 2 * hidden * kv * dim + query
+        attention += (heads + 2 * kv) * dim if shape.qkv_bias else 2 * dim
+    linear = 0
+    if shape.linear_attention:
+        gdn = shape.linear_attention
+        keys, values = gdn.key_heads * gdn.key_head_dim, gdn.value_heads * gdn.value_head_dim
+        mixed = hidden * (2 * keys + 2 * values + 2 * gdn.value_heads) + values * hidden
+        linear = mixed + (2 * keys + values) * gdn.conv_kernel + 2 * gdn.value_heads + gdn.value_head_dim
+    linear_layers = shape.linear_attention.layers if shape.linear_attention else 0
+    total = (shape.layers - linear_layers) * attention + linear_layers * linear + shape.layers * 2 * hidden
+    dense_layers = shape.layers
+    if shape.moe:
+        moe = shape.moe
+        dense_layers = moe.dense_layers
+        experts = 3 * hidden * (moe.experts * moe.intermediate_size + moe.shared_intermediate_size)
+        total += (shape.layers - dense_layers) * (experts + hidden * moe.experts)
+    total += dense_layers * 3 * hidden * shape.intermediate_size
+    return total + hidden + shape.vocab_size * hidden * (1 if shape.tied_embeddings else 2)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.architecture and model.parameters])
+def test_parameters_agree_with_the_architecture(name):
+    """Counting the weights of the shape gives the published number of parameters within one per cent."""
+    model = MODELS[name]
+    assert model.architecture is not None
+    assert count_parameters(model.architecture) == pytest.approx(model.parameters, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "kib"),
+    [
+        ("deepseek-ai/DeepSeek-R1-0528", 70272),
+        ("deepseek-ai/DeepSeek-V3.2", 78324),
+        ("Qwen/Qwen3-0.6B", 114688),
+        ("Qwen/Qwen3-4B", 147456),
+        ("Qwen/Qwen3-8B", 147456),
+        ("Qwen/Qwen3-14B", 163840),
+        ("Qwen/Qwen3-32B", 262144),
+        ("Qwen/Qwen3-30B-A3B", 98304),
+        ("Qwen/Qwen3-235B-A22B", 192512),
+        ("Qwen/Qwen3-Coder-480B-A35B-Instruct", 253952),
+        ("Qwen/Qwen2.5-1.5B-Instruct", 28672),
+        ("Qwen/Qwen2.5-7B-Instruct", 57344),
+        ("Qwen/Qwen2.5-14B-Instruct", 196608),
+        ("Qwen/Qwen2.5-32B-Instruct", 262144),
+        ("Qwen/Qwen2.5-72B-Instruct", 327680),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", 131072),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 327680),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 24576),
+        ("Qwen/Qwen3.8-27B", 65536),
+        ("Qwen/Qwen3.6-35B-A3B", 20480),
+        ("Qwen/Qwen3.5-122B-A10B", 24576),
+        ("Qwen/Qwen3.5-397B-A17B", 30720),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", 23040),
+    ],
+)
+def test_kv_bytes_per_token_agree_with_vllm_logs(name, kib):
+    """The attention shape gives the bytes per token that start-up logs and the published tables have (bf16)."""
+    shape = MODELS[name].architecture
+    assert shape is not None
+    if shape.mla:
+        index = shape.mla.indexer_head_dim + shape.mla.indexer_head_dim // 32
+        found = shape.layers * ((shape.mla.kv_lora_rank + shape.mla.rope_head_dim) * 2 + index)
+    else:
+        layers = shape.layers - (shape.linear_attention.layers if shape.linear_attention else 0)
+        found = layers * 2 * shape.kv_heads * shape.head_dim * 2
+    assert found == kib
+
+
+@pytest.mark.parametrize(
+    ("name", "mib"),
+    [
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 73.7),
+        ("Qwen/Qwen3.8-27B", 146.8),
+        ("Qwen/Qwen3.6-35B-A3B", 61.4),
+        ("Qwen/Qwen3.5-122B-A10B", 146.5),
+        ("Qwen/Qwen3.5-397B-A17B", 183.2),
+    ],
+)
+def test_state_per_sequence_agrees_with_published_figures(name, mib):
+    """The Gated DeltaNet shape gives the state per sequence that is published for the hybrids."""
+    shape = MODELS[name].architecture
+    assert shape is not None
+    assert shape.linear_attention is not None
+    gdn = shape.linear_attention
+    channels = 2 * gdn.key_heads * gdn.key_head_dim + gdn.value_heads * gdn.value_head_dim
+    state = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim * gdn.state_bytes_per_element
+    assert gdn.layers * (state + channels * (gdn.conv_kernel - 1) * 2) / 2**20 == pytest.approx(mib, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("name", "gib"),
+    [
+        ("deepseek-ai/DeepSeek-R1", 626.9),
+        ("meta-llama/Llama-3.1-8B-Instruct", 14.96),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 131.42),
+        ("Qwen/Qwen2.5-72B-Instruct", 135.43),
+        ("Qwen/Qwen3-14B", 27.51),
+        ("Qwen/Qwen3-32B", 61.02),
+        ("Qwen/Qwen3-235B-A22B", 437.9),
+    ],
+)
+def test_loaded_bytes_agree_with_published_sizes(name, gib):
+    """What vLLM loads is the size that model cards and catalogues give for the checkpoint."""
+    assert (MODELS[name].checkpoint.loaded_bytes or 0) / GIB == pytest.approx(gib, abs=0.05)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.checkpoint.loaded_bytes])
+def test_byte_counts_are_plausible(name):
+    """Files are no smaller than what is loaded from them, and no bf16 checkpoint is smaller than two bytes a weight."""
+    model = MODELS[name]
+    loaded, disk = model.checkpoint.loaded_bytes or 0, model.checkpoint.disk_bytes
+    assert disk is None or disk >= loaded * 0.999
+    if model.kv_profile is KvProfile.UNKNOWN or not model.parameters:
+        return
+    if model.checkpoint.format is WeightFormat.BF16:
+        assert 2 * model.parameters <= loaded <= 2.4 * model.parameters
+    else:
+        assert 0.5 * model.parameters < loaded < 1.2 * model.parameters
+
+
+# --- models: consistent with themselves and with the engine ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_names_of_vllm_exist_in_the_engine_file(name):
+    """Parsers, tokenizer mode and cache type a model asks for are in the registries of the pinned vLLM."""
+    serving, engine = MODELS[name].serving, CATALOG.engines["vllm"]
+    assert {serving.reasoning_parser} - {None} <= set(engine.reasoning_parsers)
+    assert {serving.tool_call_parser} - {None} <= set(engine.tool_call_parsers)
+    assert {serving.tokenizer_mode} - {None} <= set(engine.tokenizer_modes)
+    assert {serving.kv_cache_dtype} - {None} <= set(engine.kv_cache_dtypes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model_runs_on_the_pinned_engine(name):
+    """No model asks for a newer vLLM than the engine file describes."""
+    wanted = MODELS[name].min_vllm or "0"
+    assert [*map(int, wanted.split("."))] <= [*map(int, CATALOG.engines["vllm"].version.split("."))]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_format_is_the_one_in_the_name(name):
+    """Repositories that name their quantisation have that format: no variant forgot to replace its checkpoint."""
+    suffixes = {
+        "-FP8": WeightFormat.FP8_BLOCK128,
+        "-FP8-dynamic": WeightFormat.FP8_CHANNEL,
+        "-AWQ": WeightFormat.AWQ_INT4,
+        "-GPTQ-Int4": WeightFormat.GPTQ_INT4,
+        "-NVFP4": WeightFormat.NVFP4,
+    }
+    checkpoint = MODELS[name].checkpoint
+    named = next((kind for suffix, kind in suffixes.items() if name.endswith(suffix)), None)
+    if named is None:
+        assert checkpoint.format in (WeightFormat.BF16, WeightFormat.MIXED) or name.startswith("deepseek-ai/DeepSeek-")
+    else:
+        assert checkpoint.format is named
+    assert checkpoint.group_size == (128 if named in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4) else None)
+
+
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.architecture])
+def test_the_shape_fits_its_profile(name):
+    """Heads divide, and MLA, hybrid and plain attention have exactly the parts that belong to them."""
+    model, shape = MODELS[name], MODELS[name].architecture
+    assert shape is not None
+    assert shape.attention_heads % shape.kv_heads == 0
+    assert (shape.mla is not None) == (model.kv_profile is KvProfile.MLA)
+    assert (shape.linear_attention is not None) == (model.kv_profile is KvProfile.HYBRID)
+    if shape.linear_attention:
+        assert shape.linear_attention.layers * 4 == shape.layers * 3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_unknown_profiles_have_bytes_instead_of_a_shape(name):
+    """A model whose cache nobody can compute gives no shape to compute from, but the size of its weights."""
+    model = MODELS[name]
+    assert (model.architecture is None) == (model.kv_profile is KvProfile.UNKNOWN)
+    assert model.architecture is not None or model.checkpoint.loaded_bytes
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_context_lengths_are_ordered(name):
+    """The native length is within the config's, and YaRN goes beyond it."""
+    context = MODELS[name].context
+    assert context.native_tokens <= context.config_tokens < (context.yarn_tokens or context.config_tokens + 1)
+
+
+def test_no_commit_is_claimed_twice():
+    """Every pinned commit belongs to one repository, as commits of different repositories do."""
+    revisions = [model.revision for model in MODELS.values() if model.revision]
+    assert len(revisions) == len(set(revisions))
+
+
+def test_the_models_of_the_examples_are_pinned():
+    """What the shipped stacks serve is pinned to a commit."""
+    for name in (
+        "Qwen/Qwen3-8B",
+        "Qwen/Qwen3-8B-AWQ",
+        "Qwen/Qwen3-14B",
+        "Qwen/Qwen3-32B",
+        "deepseek-ai/DeepSeek-R1-0528",
+    ):
+        assert MODELS[name].revision is not None
+
+
+# --- hardware --------------------------------------------------------------------------------------------------------
+
+
+def test_product_labels_are_unique():
+    """A node label leads to one GPU type."""
+    labels = [label for gpu in CATALOG.gpus.values() for label in gpu.product_labels]
+    assert len(labels) == len(set(labels))
+    assert all(re.fullmatch(r"NVIDIA-[A-Za-z0-9-]+", label) for label in labels)
+
+
+@pytest.mark.parametrize("name", CATALOG.gpus)
+def test_cuda_sees_a_little_less_than_nvml(name):
+    """What CUDA reports is at most a few per cent below what the driver reports, and never above."""
+    gpu = CATALOG.gpus[name]
+    assert gpu.cuda_gib is None or 0.95 <= gpu.cuda_gib / (gpu.memory_mib / 1024) < 1
+
+
+@pytest.mark.parametrize("name", CATALOG.gpus)
+def test_precision_follows_the_generation(name):
+    """FP8 figures start at compute capability 8.9, FP4 at 10.0, and each step is at least twice the last."""
+    gpu = CATALOG.gpus[name]
+    generation = float(gpu.compute_capability)
+    assert gpu.fp8_tflops is None or generation >= 8.9
+    assert gpu.fp4_tflops is None or generation >= 10
+    if gpu.bf16_tflops and gpu.fp8_tflops:
+        assert gpu.fp8_tflops >= 1.99 * gpu.bf16_tflops
+    if gpu.fp8_tflops and gpu.fp4_tflops:
+        assert gpu.fp4_tflops >= 1.99 * gpu.fp8_tflops
+
+
+@pytest.mark.parametrize("name", CATALOG.instances)
+def test_instances_carry_known_gpus(name):
+    """A machine type names a GPU of the catalogue and as many of them as such machines have."""
+    instance = CATALOG.instances[name]
+    assert instance.gpu in CATALOG.gpus
+    assert instance.gpus in (1, 2, 4, 8)
+    assert instance.cloud in ("aws", "azure", "gcp")
+    assert instance.cloud == "aws" or instance.usd_per_hour is None
+
+
+# --- images and charts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CATALOG.images)
+def test_images_have_no_floating_tag(name):
+    """Every image is pinned to a full version, in a repository without a tag, as a numeric user that is not root."""
+    image = CATALOG.images[name]
+    assert re.fullmatch(r"v?\d+\.\d+\.\d+(-[a-z0-9-]+)?", image.version)
+    assert ":" not in image.repository
+    assert "@" not in image.repository
+    assert image.uid > 0
+
+
+@pytest.mark.parametrize("name", CATALOG.charts)
+def test_charts_have_an_exact_version_and_one_origin(name):
+    """A chart has a full version and comes from a repository or an oci:// reference, never both."""
+    chart = CATALOG.charts[name]
+    assert re.fullmatch(r"v?\d+\.\d+\.\d+", chart.version)
+    assert chart.chart.startswith("oci://") == (chart.repository is None)
+
+
+@pytest.mark.parametrize("file", ["images.yaml", "charts.yaml"])
+def test_every_version_can_be_proposed_by_renovate(file):
+    """The line above each version tells Renovate where newer ones are."""
+    lines = (FOLDER / file).read_text().splitlines()
+    versions = [number for number, line in enumerate(lines) if line.startswith("    version: ")]
+    assert len(versions) == len(CATALOG.images if file == "images.yaml" else CATALOG.charts)
+    for number in versions:
+        assert re.match(r" +# renovate: datasource=(docker|helm) depName=\S+", lines[number - 1])
+
+
+@pytest.mark.parametrize("name", ["vllm", "litellm"])
+def test_the_pinned_image_is_the_described_version(name):
+    """The engine file describes exactly the version that the image has."""
+    assert CATALOG.images[name].version.removeprefix("v") == CATALOG.engines[name].version
+
+
+# --- engines ---------------------------------------------------------------------------------------------------------
+
+
+def test_engine_files_give_options_metrics_and_successors():
+    """The parts planning reads are there in the shape it reads them: by name, with edges as numbers."""
+    vllm = CATALOG.engines["vllm"]
+    assert vllm.options["--max-model-len"]["kind"] == "value"
+    assert "--swap-space" in vllm.removed_options
+    assert vllm.gone_metrics["vllm:gpu_cache_usage_perc"] == "vllm:kv_cache_usage_perc"
+    edges = vllm.metrics["vllm:time_to_first_token_seconds"].buckets
+    assert isinstance(edges, list)
+    assert 2.5 in edges
+    litellm = CATALOG.engines["litellm"]
+    assert "routing_strategy" in litellm.router_settings
+    assert "least-busy" in litellm.routing_strategies
+    assert litellm.metrics["litellm_remaining_team_budget_metric"].multiprocess_labels == ["pid"]
