@@ -100,7 +100,7 @@ lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds someth
 scan: $(DEV) $(SCAN_VENV)/.stamp  ## checkov, kube-score (where Go can build it) and zizmor; nothing but what docs/security.md explains
 	@$(RUN) -m tests.scan
 
-benchmark: $(RUNTIME)  ## how long previews take, as ratios: to the least possible, and with `pulumi` to a flat program; how well memory is predicted
+benchmark: $(WORKSHOP)  ## how long previews take, as ratios: to the least possible, and with `pulumi` to a flat program; how well memory is predicted
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
 

@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 
 from benchmarks.measure import Command, variables
-from preview.records import Record
-from preview.render import render
-from preview.stackfile import PROJECT_FILE, read_project
+from preview.rendering.records import Record
+from preview.rendering.render import render
+from preview.rendering.stackfile import PROJECT_FILE, read_project
 from workshop.simcluster.engine import command, for_this_cluster, without_proxy
 
 ROOT = Path(__file__).resolve().parent.parent

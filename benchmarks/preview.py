@@ -18,7 +18,7 @@ import yaml
 
 from benchmarks import engine
 from benchmarks.measure import Command, Taken, in_turns, ratio, variables
-from preview.stackfile import PROJECT_FILE
+from preview.rendering.stackfile import PROJECT_FILE
 from settings.scalars import MOST_MODELS
 from workshop.simcluster.engine import missing
 

@@ -16,6 +16,7 @@ from settings.gate import Path, gate
 from settings.problems import Problem, nearest
 from settings.scalars import LABEL
 from settings.schema import StackSettings
+from settings.secret_shapes import masked
 
 # Mappings from names to things. The engine hands them over sorted, a stack file as written: both must plan the same.
 NAMED = ("gpuPools", "models")
@@ -140,10 +141,14 @@ def _problem(detail: Any, values: Mapping[str, Any]) -> Problem:
 
 
 def _written(path: Path, values: Any) -> str:
-    """The path as the reader of a refusal sees it: dots between keys, brackets around positions of a list."""
+    """The path as the reader of a refusal sees it: dots between keys, brackets around positions of a list.
+
+    Each key is masked by itself, because next to others it may look like no secret any more.
+    """
     text, here = "", values
     for step in path:
-        text += f"[{step}]" if isinstance(here, list) else f".{step}" if text else str(step) or '""'
+        key = masked(str(step))
+        text += f"[{step}]" if isinstance(here, list) else f".{key}" if text else key or '""'
         here = here.get(step) if isinstance(here, dict) else _item(here, step)
     return text
 

@@ -4,6 +4,7 @@ Every strategy is deterministic under `derandomize`. Nothing here knows what is 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from types import NoneType, UnionType
@@ -290,7 +291,10 @@ def texts(draw: st.DrawFn) -> bytes:
             case 2:
                 text = text[:start] + text[start : start + draw(st.integers(1, 300))] + text[start:]
             case _:
-                text = text[:start] + draw(st.sampled_from(TEXTS)) + text[start:]
+                word = draw(st.sampled_from(TEXTS))
+                # a secret is known where it begins a word; within one it is a part of a name
+                gap = " " if PASSWORD in word and re.search(r"[\w-]$", text[:start]) else ""
+                text = text[:start] + gap + word + text[start:]
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -178,6 +178,13 @@ def test_what_follows_from_a_broken_section_is_not_said():
                 "huggingFaceToken, or Secrets that exist"
             ),
         ),
+        (
+            serving(args=[{"u:PW@mirror.corp": 0}]),
+            (
+                "models.m.args[0].u:<hidden>@mirror.corp: the key holds a password before a host; secrets are the "
+                "config secrets gatewayMasterKey and huggingFaceToken, or Secrets that exist"
+            ),
+        ),
     ],
 )
 def test_a_secret_is_refused_where_it_does_not_belong(raw, expected):
