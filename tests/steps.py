@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -143,6 +143,7 @@ class Update:
         """The same from resources."""
         update = cls(before, after)
         matched = update._matched()
+        update.after = after = update._with_kept_names(matched)
         condemned = [one for urn, one in before.items() if urn not in matched.values()]
         gone: set[str] = set()
         for urn, new in after.items():
@@ -172,6 +173,19 @@ class Update:
                     matched[urn] = alias
         return matched
 
+    def _with_kept_names(self, matched: Mapping[str, str]) -> dict[str, Resource]:
+        """What is after; who was there already keeps the name that was drawn for it, unless it has to be replaced."""
+        kept: dict[str, str] = {}
+        found: dict[str, Resource] = {}
+        for urn, new in self.after.items():
+            old = self.before.get(matched.get(urn, ""))
+            body = _renamed(new.body, kept)
+            if old and new.custom and not new.named and not old.named and not _forced(old, replace(new, body=body)):
+                kept[body["metadata"]["name"]] = old.body["metadata"]["name"]
+                body = _renamed(body, kept)
+            found[urn] = replace(new, body=body)
+        return found
+
     def _step(self, old: Resource | None, new: Resource, gone: Iterable[str]) -> Step:
         if old is None:
             return Step(Op.CREATE, None, new)
@@ -184,8 +198,7 @@ class Update:
         ]
         if not paths or not new.custom:
             return Step(Op.SAME, old, new)
-        forced = (*IDENTITY, *FORCE_REPLACE.get(new.kind, ()))
-        if not any(_inside(path, prefix) for path in paths for prefix in forced):
+        if not _forced(old, new) and not any(_inside(path, prefix) for path in paths for prefix in IDENTITY):
             return Step(Op.UPDATE, old, new)
         if not new.deletes_first and not (new.named and new.key == old.key):
             return Step(Op.REPLACE, old, new)
@@ -242,6 +255,17 @@ class Update:
             done.append(dice.choice(ready))
             del left[done[-1]]
         return done
+
+
+def _forced(old: Resource, new: Resource) -> list[str]:
+    """Paths whose change makes another object of it, beside its name."""
+    prefixes = FORCE_REPLACE.get(new.kind, ())
+    return [
+        path
+        for path, _, _ in differences(old.body, new.body)
+        if any(_inside(path, prefix) for prefix in (*prefixes, "metadata.namespace"))
+        and not any(_inside(path, ignored) for ignored in new.ignored)
+    ]
 
 
 def _inside(path: str, prefix: str) -> bool:
