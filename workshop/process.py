@@ -17,7 +17,7 @@ import psutil
 from workshop.problems import Impossible
 
 MARK = "LLM_STACK_WORKSHOP"
-STOP_TIMEOUT_S, MARK_TIMEOUT_S = 10, 5
+STOP_TIMEOUT_S, MARK_TIMEOUT_S, LOOK_EVERY_S = 10, 5, 0.5
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 # Bytes read of a log per line wanted.
 LONGEST_LINE = 2048
@@ -66,6 +66,22 @@ def run(command: Sequence[str | Path], timeout_s: float, late: str, **more: Any)
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **more)  # noqa: S603 - our own words
     except subprocess.TimeoutExpired:
         raise Impossible(late) from None
+
+
+def watched(command: Sequence[str | Path], look: Callable[[], object]) -> tuple[int, list[str]]:
+    """(exit status, lines it has said) of a command; `look` is called now and then. Whatever ends this ends it, too."""
+    with subprocess.Popen(  # noqa: S603 - our own words
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    said, _ = process.communicate(timeout=LOOK_EVERY_S)
+                    return process.returncode, [line for line in said.splitlines() if line.strip()]
+                look()
+        finally:
+            if process.poll() is None:
+                process.terminate()
 
 
 def processes() -> Iterator[psutil.Process]:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -61,8 +62,7 @@ class Load:
 
 def chat(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Answer:
     """One request, one answer; temperature 0 unless told otherwise."""
-    body = {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, **options}
-    status, text = request(endpoint, "POST", PATH, body)
+    status, text = request(endpoint, "POST", PATH, _question(model, prompt, options))
     try:
         parsed = json.loads(text)
         return Answer(status, parsed["choices"][0]["message"]["content"] or "", parsed)
@@ -72,37 +72,36 @@ def chat(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Answer:
 
 def request(endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, str]:
     """(status, text). Raises OSError where nobody answers."""
-    connection = http.client.HTTPConnection(LOOPBACK, endpoint.port, timeout=TIMEOUT_S)
-    try:
-        connection.request(method, path, json.dumps(body) if body is not None else None, _headers(endpoint))
-        response = connection.getresponse()
+    with _asked(endpoint, method, path, body, "answer") as response:
         return response.status, response.read().decode(errors="replace")
-    except http.client.HTTPException as error:
-        raise ConnectionError(f"the answer broke off: {error!r}") from error
-    finally:
-        connection.close()
 
 
 def stream(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Stream:
-    """The same, streamed. Raises OSError when the stream breaks off."""
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": prompt}],
-        "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-        **options,
-    }
-    connection = http.client.HTTPConnection(LOOPBACK, endpoint.port, timeout=TIMEOUT_S)
+    """The same as `chat`, streamed. Raises OSError when the stream breaks off."""
+    body = _question(model, prompt, {"stream": True, "stream_options": {"include_usage": True}, **options})
     begun = time.monotonic()
-    try:
-        connection.request("POST", PATH, json.dumps(body), _headers(endpoint))
-        response = connection.getresponse()
+    with _asked(endpoint, "POST", PATH, body, "stream") as response:
         if response.status != http.HTTPStatus.OK:
             return Stream(response.status, response.read().decode(errors="replace"), 0, 0, 0, None)
         return _read(response, begun)
+
+
+def _question(model: str, prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, **options}
+
+
+@contextmanager
+def _asked(
+    endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None, what: str
+) -> Iterator[http.client.HTTPResponse]:
+    """The response to a request; whatever breaks off is an OSError."""
+    connection = http.client.HTTPConnection(LOOPBACK, endpoint.port, timeout=TIMEOUT_S)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {endpoint.key}"}
+    try:
+        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        yield connection.getresponse()
     except http.client.HTTPException as error:
-        raise ConnectionError(f"the stream broke off: {error!r}") from error
+        raise ConnectionError(f"the {what} broke off: {error!r}") from error
     finally:
         connection.close()
 
@@ -132,10 +131,6 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         if data.startswith("{") and line.endswith(b"\n"):
             yield json.loads(data)
     raise ConnectionError("the stream ended without [DONE]")
-
-
-def _headers(endpoint: Endpoint) -> dict[str, str]:
-    return {"Content-Type": "application/json", "Authorization": f"Bearer {endpoint.key}"}
 
 
 def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:

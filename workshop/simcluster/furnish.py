@@ -10,7 +10,8 @@ from typing import Any
 from catalog import load_catalog
 from planning.stack.pools import GPU_TAINT
 from workshop.simcluster.api import CONFLICT, Api, ApiError
-from workshop.simcluster.nodes import STAND_IN, Node, nodes_of
+from workshop.simcluster.bodies import STAND_IN
+from workshop.simcluster.nodes import Node, nodes_of
 from workshop.simcluster.programs import MANAGED
 from workshop.simcluster.rendered import Stack
 from workshop.simcluster.stages import TIME_SCALE, behaviour_of, stages

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from workshop.kubernetes import Object, is_ready
-from workshop.simcluster.nodes import STAND_IN
+from workshop.simcluster.bodies import STAND_IN
 
 VERSION = "leaderworkerset.x-k8s.io/v1"
 PREFIX = "leaderworkerset.sigs.k8s.io"

@@ -11,17 +11,16 @@ from typing import Any
 from catalog.load import Catalog
 from planning.plan import ComputeClass, Existing, Karpenter, Labelled, Plan, PoolPlan
 from planning.stack.pools import GPU_TAINT, POOL_LABEL
+from workshop.simcluster.bodies import body
 from workshop.simcluster.programs import MANAGED
 
 Node = dict[str, Any]
-STAND_IN = "simcluster.llm-stack.io/stand-in-for"
 ZONES = ("sim-a", "sim-b", "sim-c")
 # Nodes without GPUs for what needs none: gateway, Redis, Jobs. A stack whose pools are tainted needs one (README).
 SYSTEM_NODES, SYSTEM_CPUS, SYSTEM_MEMORY_GIB = 2, 8, 32
 # Machines the catalogue does not know: cores per GPU, and memory per GiB of GPU memory; common in cloud offers.
 CPUS_PER_GPU, MEMORY_PER_GPU_MEMORY = 12, 2
 LEAST_MEMORY_GIB_PER_GPU = 64
-PODS = 110
 
 
 def nodes_of(plan: Plan, catalog: Catalog) -> list[Node]:
@@ -39,15 +38,14 @@ def _pool_nodes(pool: PoolPlan, catalog: Catalog) -> Iterator[Node]:
     cpus, memory_gib = machine(pool, catalog)
     labels, actors = _labels(pool, catalog), _actors(pool)
     for number, name in zip(count(), names):
-        body = _node(name, cpus, memory_gib, labels, ZONES[number % len(ZONES)])
-        body["metadata"]["annotations"][STAND_IN] = ", ".join(actors) or "kubelet"
+        node = _node(name, cpus, memory_gib, labels, number, ", ".join(actors) or "kubelet")
         if pool.gpus_per_node:
             for part in ("capacity", "allocatable"):
-                body["status"][part][pool.resource_name or GPU_TAINT["key"]] = str(pool.gpus_per_node)
+                node["status"][part][pool.resource_name or GPU_TAINT["key"]] = str(pool.gpus_per_node)
         # named nodes are tainted by the stack itself: nothing is said of their taints here
         if not isinstance(pool.provisioning, Existing):
-            body["spec"]["taints"] = [dict(GPU_TAINT)] if pool.gpus_per_node else []
-        yield body
+            node["spec"]["taints"] = [dict(GPU_TAINT)] if pool.gpus_per_node else []
+        yield node
 
 
 def machine(pool: PoolPlan, catalog: Catalog) -> tuple[int, int]:
@@ -105,27 +103,15 @@ def _actors(pool: PoolPlan) -> list[str]:
 
 
 def _system_nodes() -> Iterator[Node]:
-    for number in range(1, SYSTEM_NODES + 1):
-        zone = ZONES[(number - 1) % len(ZONES)]
-        body = _node(f"system-{number}", SYSTEM_CPUS, SYSTEM_MEMORY_GIB, {}, zone)
-        body["metadata"]["annotations"][STAND_IN] = "kubelet"
-        body["spec"]["taints"] = []
-        yield body
+    for number in range(SYSTEM_NODES):
+        node = _node(f"system-{number + 1}", SYSTEM_CPUS, SYSTEM_MEMORY_GIB, {}, number, "kubelet")
+        node["spec"]["taints"] = []
+        yield node
 
 
-def _node(name: str, cpus: int, memory_gib: int, labels: Mapping[str, str], zone: str) -> Node:
-    resources = {"cpu": str(cpus), "memory": f"{memory_gib}Gi", "pods": str(PODS), "ephemeral-storage": "1000Gi"}
-    common = {
-        "kubernetes.io/hostname": name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": "amd64",
-        "topology.kubernetes.io/region": "sim",
-        "topology.kubernetes.io/zone": zone,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": name, "labels": {**common, **labels, MANAGED[0]: MANAGED[1]}, "annotations": {}},
-        "spec": {},
-        "status": {"capacity": dict(resources), "allocatable": dict(resources)},
-    }
+def _node(name: str, cpus: int, memory_gib: int, labels: Mapping[str, str], number: int, stands_in_for: str) -> Node:
+    """The node of this number, counted from 0, of its pool."""
+    zone = ZONES[number % len(ZONES)]
+    found = body("Node", stands_in_for, name=name, cpus=cpus, memory_gib=memory_gib, zone=zone)
+    found["metadata"]["labels"] |= {**labels, MANAGED[0]: MANAGED[1]}
+    return found

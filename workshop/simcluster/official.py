@@ -12,7 +12,6 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +30,8 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 # a machine without that network shall lose nothing; one whose network falters has more patience once it has begun
 CONNECT_TIMEOUT_S = 5
 STALL_TIMEOUT_S = 30
-# six programs; archives are never on disk
-FREE_GB = 1
+# six programs, and the archive of four of them
+FREE_GB = 1.5
 CHUNK = 1 << 20
 EXECUTABLE = 0o755
 Progress = Callable[[int, int], None]
@@ -102,72 +101,44 @@ def _size(item: Download) -> int:
 
 
 def _fetch_one(item: Download, fresh: Path, progress: Callable[[int], None]) -> int:
-    """Puts the programs of one file into the folder and returns how long the file was."""
-    with _opened(item, STALL_TIMEOUT_S) as response:
-        stream = _Hashed(response, item.algorithm, progress)
-        missing = _extract(item, stream, fresh)
-        # the digest is that of the whole file
-        while stream.read(CHUNK):
-            pass
-    expected_length = int(response.headers["Content-Length"] or stream.length)
-    if stream.length != expected_length:
-        raise Impossible(f"{item.url}: ended after {stream.length} of {expected_length} bytes")
-    if stream.digest() != item.digest:
+    """Puts the programs of one file into the folder, once its digest is known, and returns how long the file was."""
+    download, digest, length = fresh / "download", hashlib.new(item.algorithm), 0
+    with _opened(item, STALL_TIMEOUT_S) as response, download.open("wb") as output:
+        while data := response.read(CHUNK):
+            output.write(data)
+            digest.update(data)
+            length += len(data)
+            progress(length)
+    promised = int(response.headers["Content-Length"] or length)
+    if length != promised:
+        raise Impossible(f"{item.url}: ended after {length} of {promised} bytes")
+    if digest.hexdigest() != item.digest:
         raise Impossible(
-            f"{item.url}: WRONG DIGEST: has the {item.algorithm} {stream.digest()}, official.yaml expects "
+            f"{item.url}: WRONG DIGEST: has the {item.algorithm} {digest.hexdigest()}, official.yaml expects "
             f"{item.digest}; it was thrown away"
         )
-    if missing:
+    if missing := _unpack(item, download, fresh):
         raise Impossible(f"{item.url}: holds no {', '.join(missing)}")
+    download.unlink(missing_ok=True)
     for program in item.programs:
         (fresh / program).chmod(EXECUTABLE)
-    return stream.length
+    return length
 
 
-class _Hashed:
-    """A stream that counts and digests what is read from it."""
-
-    def __init__(self, source: http.client.HTTPResponse, algorithm: str, progress: Callable[[int], None]) -> None:
-        self._source = source
-        self._hash = hashlib.new(algorithm)
-        self._progress = progress
-        self.length = 0
-
-    def read(self, size: int) -> bytes:
-        """The next bytes; none at the end."""
-        data = self._source.read(size)
-        self._hash.update(data)
-        self.length += len(data)
-        self._progress(self.length)
-        return data
-
-    def digest(self) -> str:
-        """The digest of what has been read."""
-        return self._hash.hexdigest()
-
-
-def _extract(item: Download, stream: Any, fresh: Path) -> list[str]:
-    """Writes the wanted programs, not yet executable, and returns the names of those that are not there."""
+def _unpack(item: Download, download: Path, fresh: Path) -> list[str]:
+    """Puts the programs of a file into the folder, and returns the names of those that are not there."""
     if not item.url.endswith(".tar.gz"):
         (program,) = item.programs
-        _write(stream, fresh / program)
+        download.rename(fresh / program)
         return []
     program_of = {member: program for program, member in item.programs.items()}
-    try:
-        with tarfile.open(fileobj=stream, mode="r|gz") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.name in program_of and member.isreg() else None
-                if content is not None:
-                    _write(content, fresh / program_of.pop(member.name))
-    except (tarfile.TarError, zlib.error, EOFError):
-        # what cannot be read is not what was pinned: told with its length or digest
-        pass
+    # from the beginning to the end: in what is compressed nothing is found in another way
+    with tarfile.open(download, "r|gz") as archive:
+        for member in archive:
+            if member.name in program_of and (content := archive.extractfile(member)):
+                with (fresh / program_of.pop(member.name)).open("wb") as output:
+                    shutil.copyfileobj(content, output, CHUNK)
     return sorted(program_of.values())
-
-
-def _write(source: Any, file: Path) -> None:
-    with file.open("wb") as output:
-        shutil.copyfileobj(source, output, CHUNK)
 
 
 def _reason(error: Exception) -> str:

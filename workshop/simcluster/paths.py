@@ -1,6 +1,5 @@
 """Where things lie: binaries and clusters below the user's cache."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from workshop.cache import OWNER_ONLY, free_gb
@@ -18,36 +17,21 @@ def cache() -> Path:
     return place
 
 
-@dataclass(frozen=True)
 class ClusterPaths:
     """The files of one cluster, all below `root`."""
 
-    root: Path
-
-    @property
-    def state(self) -> Path:
-        """What runs: ports and processes."""
-        return self.root / "cluster.json"
-
-    @property
-    def certificates(self) -> Path:
-        """Authority, certificates and keys."""
-        return self.root / "certificates"
-
-    @property
-    def logs(self) -> Path:
-        """One file per process, appended to; kept after `down`."""
-        return self.root / "logs"
-
-    @property
-    def data(self) -> Path:
-        """What etcd stores."""
-        return self.root / "etcd"
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
-        return self.root / "admin.kubeconfig"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # what was written down of it
+        self.state = root / "cluster.json"
+        # authority, certificates and keys
+        self.certificates = root / "certificates"
+        # one file per process, appended to; kept after `down`
+        self.logs = root / "logs"
+        # what etcd stores
+        self.data = root / "etcd"
+        # the administrator's
+        self.kubeconfig = root / "admin.kubeconfig"
 
     def kubeconfig_of(self, program: str) -> Path:
         """The kubeconfig of a part of the control plane."""

@@ -10,8 +10,8 @@ from rich.table import Table
 from planning.stack.pools import GPU_RESOURCE
 from workshop.kubernetes import Object, is_ready
 from workshop.simcluster.api import Api
+from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.deploy import unscheduled
-from workshop.simcluster.nodes import STAND_IN
 from workshop.simcluster.references import unstarted
 
 PLAIN_WIDTH = 120

@@ -6,7 +6,6 @@ silent: see `faults.py`.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 import yaml
 
 from planning.plan import Plan
+from workshop.simcluster.bodies import filled
 from workshop.simcluster.references import READY_TO_START
 
 Stage = dict[str, Any]
 TABLE = Path(__file__).with_name("stages.yaml")
-WORD = re.compile(r"<<(\w+)>>")
 FAULT = "simcluster.llm-stack.io/fault"
 # Seconds of the plan that pass in one second of the simulation: ten minutes of loading take one.
 TIME_SCALE = 600
@@ -73,14 +72,16 @@ def _entry(values: Mapping[str, float], key: str, otherwise: str) -> str:
 
 
 def _stage(words: Mapping[str, Any], scale: float) -> Stage:
-    def filled(text: str) -> str:
-        return WORD.sub(lambda found: filled(str(words[found[1]])), text)
-
     step: Stage = {"delete": True}
     if "delete" not in words:
-        patch = {"subresource": "status", "root": "status", "type": "strategic", "template": filled(words["status"])}
+        patch = {
+            "subresource": "status",
+            "root": "status",
+            "type": "strategic",
+            "template": filled(words["status"], words),
+        }
         step = {"patch": patch}
-    fits = {"key": filled(words["when"]), "operator": "In", "values": ["true"]}
+    fits = {"key": filled(words["when"], words), "operator": "In", "values": ["true"]}
     return {
         "apiVersion": "kwok.x-k8s.io/v1alpha1",
         "kind": "Stage",
@@ -88,7 +89,7 @@ def _stage(words: Mapping[str, Any], scale: float) -> Stage:
         "spec": {
             "resourceRef": {"apiGroup": "v1", "kind": words["kind"]},
             "selector": {"matchExpressions": [{"jq": fits}]},
-            **_delay(filled(words["after"]), words["least_ms"], scale),
+            **_delay(filled(words["after"], words), words["least_ms"], scale),
             "steps": [step],
         },
     }

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from workshop.kubernetes import Object, condition, named
 from workshop.simcluster import groups, references, volumes
 from workshop.simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Unreachable
+from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.cluster import STAND_INS, Cluster
-from workshop.simcluster.nodes import STAND_IN
 
 PERIOD_S = 0.25
 MANAGER = "simcluster-stand-in"

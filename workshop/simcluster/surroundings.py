@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from preview.rendering.prerequisites import BORN_NAMESPACES, Expected
 from workshop.kubernetes import Object
-from workshop.simcluster.nodes import STAND_IN
+from workshop.simcluster.bodies import body
 from workshop.simcluster.volumes import storage_class
 
 # What a value must look like for whoever reads it; anything else is random.
@@ -20,11 +20,12 @@ SHAPES = {
     ".dockerconfigjson": json.dumps({"auths": {}}),
 }
 TYPES = {
-    frozenset({"tls.crt", "tls.key"}): "kubernetes.io/tls",
-    frozenset({".dockerconfigjson"}): "kubernetes.io/dockerconfigjson",
+    frozenset({"tls.crt", "tls.key"}): {"type": "kubernetes.io/tls"},
+    frozenset({".dockerconfigjson"}): {"type": "kubernetes.io/dockerconfigjson"},
 }
-GATEWAY_CLASS = "simcluster"
 CLAIM_CLASS = "simcluster"
+# who would do on a real cluster what is simply there
+YOU = "you"
 
 
 def surroundings(expected: Iterable[Expected]) -> list[Object]:
@@ -32,34 +33,29 @@ def surroundings(expected: Iterable[Expected]) -> list[Object]:
 
     Nodes and API groups are none of them: `nodes.py` and `crds.py` bring those.
     """
-    found = [body for item in expected for body in _objects(item)]
+    found = [each for item in expected for each in _objects(item)]
     # a Gateway may be somebody else's, in a namespace the stack never names otherwise
-    places = dict.fromkeys(body["metadata"].get("namespace", "default") for body in found)
-    named = {body["metadata"]["name"] for body in found if body["kind"] == "Namespace"}
-    found += [_namespace(place) for place in places if place not in named | BORN_NAMESPACES]
-    return sorted(found, key=lambda body: body["kind"] != "Namespace")
-
-
-def _namespace(name: str) -> Object:
-    return _marked({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    places = dict.fromkeys(each["metadata"].get("namespace", "default") for each in found)
+    named = {each["metadata"]["name"] for each in found if each["kind"] == "Namespace"}
+    found += [body("Namespace", YOU, name=place) for place in places if place not in named | BORN_NAMESPACES]
+    return sorted(found, key=lambda each: each["kind"] != "Namespace")
 
 
 def _objects(item: Expected) -> Iterator[Object]:
+    place = {"name": item.name, "namespace": item.namespace}
     match item.kind:
-        case "Namespace":
-            yield _namespace(item.name)
+        case "Namespace" | "IngressClass":
+            yield body(item.kind, YOU, **place)
         case "Secret":
             yield secret(item.name, item.namespace, item.keys)
         case "StorageClass":
             yield storage_class(item.name)
         case "PersistentVolumeClaim":
             yield storage_class(CLAIM_CLASS)
-            yield claim(item.name, item.namespace)
-        case "IngressClass":
-            body = {"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": item.name}}
-            yield _marked({**body, "spec": {"controller": "simcluster.llm-stack.io/none"}})
+            yield body(item.kind, YOU, **place)
         case "Gateway":
-            yield from _gateway(item)
+            yield body("GatewayClass", YOU)
+            yield body(item.kind, YOU, **place, listener=item.note.removeprefix("with the listener ") or "http")
         case _:  # nodes, API groups
             pass
 
@@ -67,47 +63,10 @@ def _objects(item: Expected) -> Iterator[Object]:
 def secret(name: str, namespace: str, keys: Iterable[str]) -> Object:
     """A Secret with these keys, and values nobody has seen before."""
     wanted = frozenset(keys)
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
-        "stringData": {key: random_value(key) for key in sorted(wanted)},
-    }
-    return _marked({**body, "type": TYPES[wanted]} if wanted in TYPES else body)
-
-
-def claim(name: str, namespace: str) -> Object:
-    """A claim that somebody has filled, as far as a simulated pod can tell."""
-    spec = {
-        "accessModes": ["ReadWriteMany"],
-        "storageClassName": CLAIM_CLASS,
-        "resources": {"requests": {"storage": "1Gi"}},
-    }
-    metadata = {"name": name, "namespace": namespace}
-    return _marked({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+    values = {"stringData": {key: random_value(key) for key in sorted(wanted)}}
+    return body("Secret", YOU, name=name, namespace=namespace) | values | TYPES.get(wanted, {})
 
 
 def random_value(key: str) -> str:
     """A value for this key; the gateway's master key must begin with sk-."""
     return SHAPES.get(key) or ("sk-" if "master" in key else "") + secrets.token_hex(24)
-
-
-def _gateway(item: Expected) -> Iterator[Object]:
-    version = "gateway.networking.k8s.io/v1"
-    controller = {"controllerName": "simcluster.llm-stack.io/none"}
-    yield _marked(
-        {"apiVersion": version, "kind": "GatewayClass", "metadata": {"name": GATEWAY_CLASS}, "spec": controller}
-    )
-    listener = item.note.removeprefix("with the listener ") or "http"
-    spec = {
-        "gatewayClassName": GATEWAY_CLASS,
-        "listeners": [
-            {"name": listener, "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
-        ],
-    }
-    metadata = {"name": item.name, "namespace": item.namespace}
-    yield _marked({"apiVersion": version, "kind": "Gateway", "metadata": metadata, "spec": spec})
-
-
-def _marked(body: Object) -> Object:
-    return {**body, "metadata": {**body["metadata"], "annotations": {STAND_IN: "you"}}}

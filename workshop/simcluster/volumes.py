@@ -7,22 +7,14 @@ from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from workshop.kubernetes import Object
-from workshop.simcluster.nodes import STAND_IN
+from workshop.simcluster.bodies import body
 
-# no controller listens to this name, so no one else provides a volume
 PROVISIONER = "simcluster.llm-stack.io/shared"
 
 
 def storage_class(name: str) -> Object:
-    """A class of the name a stack expects; it keeps volumes, as one with `reclaimPolicy: Retain` would."""
-    return {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": name, "annotations": {STAND_IN: "provisioner"}},
-        "provisioner": PROVISIONER,
-        "reclaimPolicy": "Retain",
-        "volumeBindingMode": "Immediate",
-    }
+    """A class of the name a stack expects."""
+    return body("StorageClass", "provisioner", name=name)
 
 
 def served(classes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
@@ -42,19 +34,12 @@ def wants_volume(claim: Mapping[str, Any], classes: Container[str]) -> bool:
 
 def volume_for(claim: Mapping[str, Any]) -> Object:
     """The volume of a claim: its size and modes, and bound to it alone."""
-    metadata, spec = claim["metadata"], claim["spec"]
-    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": f"pvc-{metadata['uid']}", "annotations": {STAND_IN: "provisioner"}},
-        "spec": {
-            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
-            "accessModes": list(spec["accessModes"]),
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": spec["storageClassName"],
-            "claimRef": reference | {key: metadata[key] for key in ("namespace", "name", "uid")},
-            # a path on nodes that have no disk: nothing mounts it
-            "hostPath": {"path": f"/simulated/{metadata['namespace']}/{metadata['name']}"},
-        },
+    found = body(
+        "PersistentVolume", "provisioner", **{key: claim["metadata"][key] for key in ("namespace", "name", "uid")}
+    )
+    found["spec"] |= {
+        "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
+        "accessModes": list(claim["spec"]["accessModes"]),
+        "storageClassName": claim["spec"]["storageClassName"],
     }
+    return found

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from workshop import process
-from workshop.process import marked, start, stop
+from workshop.process import marked, start, stop, watched
 
 WAITS = "import time; print('up', flush=True); time.sleep(600)"
 
@@ -71,3 +71,24 @@ def test_logs_are_private(tmp_path: Path):
     """What a process says may hold names and addresses: only its owner reads it."""
     stop(begin(tmp_path, ""))
     assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+
+
+def test_what_takes_long_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """While it runs; then there is its status, and what it has said on either way out, without blank lines."""
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.01)
+    script = f"echo one; echo >&2; while [ ! -e {tmp_path / 'go'} ]; do sleep 0.01; done; echo two >&2; exit 3"
+    assert watched(["sh", "-c", script], (tmp_path / "go").touch) == (3, ["one", "two"])
+
+
+def test_who_gives_up_ends_what_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Ctrl-C leaves nothing behind."""
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.01)
+    pid = tmp_path / "pid"
+
+    def interrupt() -> None:
+        if pid.exists() and pid.read_text(encoding="utf-8").strip():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        watched(["sh", "-c", f"echo $$ > {pid}; exec sleep 1000"], interrupt)
+    assert not psutil.pid_exists(int(pid.read_text(encoding="utf-8")))

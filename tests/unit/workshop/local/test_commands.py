@@ -22,6 +22,7 @@ from preview.rendering.stackfile import find_project, read_project
 from settings.problems import Problem, Refused
 from tests.unit.workshop.local.pods import DEADLINE_S, SERVES, STUBBORN, deployment, is_gone, nothing_left, soon
 from tests.unit.workshop.local.pods import planned as planned_of
+from workshop import process
 from workshop.local import down as down_module
 from workshop.local import toolchain
 from workshop.local import up as up_module
@@ -314,7 +315,7 @@ def test_a_signal_ends_the_installer_too(project, tmp_path, monkeypatch):
     uv.write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000\n")
     uv.chmod(0o755)
     monkeypatch.setattr(toolchain, "_uv", lambda: str(uv))
-    monkeypatch.setattr(toolchain, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.01)
 
     def say(_text: str) -> None:
         if pid.exists():

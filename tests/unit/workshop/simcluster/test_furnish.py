@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.furnish import labelled, tainted, unwanted
-from workshop.simcluster.nodes import STAND_IN
 from workshop.simcluster.programs import MANAGED
 
 OURS: dict[str, Any] = {"annotations": {STAND_IN: "kubelet"}}

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from catalog import load_catalog
 from planning.plan import Existing, PoolPlan
 from tests.unit.small_stack import planned, properties, serving, stack_file
-from workshop.simcluster.nodes import STAND_IN, machine, nodes_of
+from workshop.simcluster.bodies import STAND_IN
+from workshop.simcluster.nodes import machine, nodes_of
 
 CATALOG = load_catalog()
 
