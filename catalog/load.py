@@ -46,12 +46,29 @@ class ExportedMetric(Metric):
     multiprocess_labels: list[str] = Field(default_factory=list)
 
 
+class Health(BaseModel):
+    """How a server of this program is reached and asked; further keys are for readers.
+
+    `api_key_env` and `address_env`: variables of its key, and of the pod's address where one replica spans nodes.
+    `litellm_provider`: how LiteLLM calls such a server.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    path: str = ""
+    port: int = 0
+    api_key_env: str = ""
+    address_env: str = ""
+    litellm_provider: str = ""
+
+
 class Engine(BaseModel):
     """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
 
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
     attributes. `options`: long name → kind, type, choices, aliases. `removed_options`: name → what to use instead.
-    `metrics`: by scraped name. `gone_metrics`: name → successor or None.
+    `metrics`: by scraped name; `roles`: what is asked for → the metric that says it. `gone_metrics`: name → successor
+    or None.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -67,6 +84,7 @@ class Engine(BaseModel):
     kv_cache_dtypes: list[str] = []
     tokenizer_modes: list[str] = []
     metrics: Mapping[str, ExportedMetric] = {}
+    roles: Mapping[str, str] = {}
     gone_metrics: Mapping[str, str | None] = {}
     router_settings: list[str] = []
     general_settings: list[str] = []
@@ -74,7 +92,7 @@ class Engine(BaseModel):
     litellm_params: list[str] = []
     routing_strategies: list[str] = []
     defaults: Mapping[str, object] = {}
-    health: Mapping[str, object] = {}
+    health: Health = Health()
     newest_minor: int = 0
     environment: Mapping[str, object] = {}
 

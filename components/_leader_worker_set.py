@@ -8,8 +8,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from planning.plan import ServerPlan
 
-# vLLM's processes find each other by it; a pod with several networks would guess.
-POD_ADDRESS = {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+POD_IP = {"fieldRef": {"fieldPath": "status.podIP"}}
 
 
 def leader_worker_set(
@@ -21,8 +20,8 @@ def leader_worker_set(
         "--node-rank=$(LWS_WORKER_INDEX)",
         "--master-addr=$(LWS_LEADER_ADDRESS)",
     ]
-    leader = _with_args(template, [*server.args, *group])
-    worker = _with_args(template, [*server.args, *group, "--headless"], probes=False)
+    leader = _with_args(server, template, group)
+    worker = _with_args(server, template, [*group, "--headless"], probes=False)
     spec: Any = {
         "replicas": server.replicas,
         "rolloutStrategy": {
@@ -53,10 +52,12 @@ def leader_worker_set(
     )
 
 
-def _with_args(template: Any, arguments: list[str], *, probes: bool = True) -> Any:
-    """The pod template with other arguments of its first container; a headless worker answers no probes."""
+def _with_args(server: ServerPlan, template: Any, more: list[str], *, probes: bool = True) -> Any:
+    """The pod template with more arguments of its first container; a headless worker answers no probes."""
     first, *others = template["spec"]["containers"]
-    container = {**first, "args": arguments, "env": [*first["env"], POD_ADDRESS]}
+    # the pods find each other by it; a pod with several networks would guess
+    address = {"name": server.endpoint.address_variable, "valueFrom": POD_IP}
+    container = {**first, "args": [*server.args, *more], "env": [*first["env"], address]}
     if not probes:
         container = {key: value for key, value in container.items() if not key.endswith("Probe") and key != "ports"}
     return {**template, "spec": {**template["spec"], "containers": [container, *others]}}

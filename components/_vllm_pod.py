@@ -7,7 +7,6 @@ import pulumi
 
 from components import _k8s, _script
 from planning.plan import PoolPlan, ServerPlan, WeightsPlan
-from planning.server.arguments import PORT
 from planning.server.servers import CACHE_ROOT
 
 APP = "vllm"
@@ -84,13 +83,13 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: 
     limits = {"memory": f"{resources.memory_limit_gib}Gi"}
     if pool.resource_name:
         requests[pool.resource_name] = limits[pool.resource_name] = str(resources.gpus)
-    health = {"httpGet": {"path": "/health", "port": "http"}}
+    health = {"httpGet": {"path": server.endpoint.health_path, "port": "http"}}
     return {
         "name": "vllm",
         "image": server.image.reference,
         "args": list(server.args),
         "env": [*_k8s.env(server.env), key],
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": [{"name": "http", "containerPort": server.endpoint.port, "protocol": "TCP"}],
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _k8s.DROP_ALL,
         **_k8s.probes(server.probes, health, grace_s=timing.probe_grace_s),

@@ -22,7 +22,6 @@ from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SU
 from planning.gateway.routing import PORT
 from planning.gateway.surface import surface_file
 from planning.plan import GATEWAY_REDIS, BundledRedis, ExistingRedis, GatewayPlan
-from planning.server.arguments import PORT as SERVER_PORT
 
 APP = "litellm"
 
@@ -156,7 +155,7 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
     an object that goes last, after the last pod of that configuration, and no update takes anything from a running pod.
     """
     plan = args["gateway"]
-    servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(SERVER_PORT)}
+    servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(*plan.server_ports)}
     policies = {"": _k8s.network_policy(match, ingress=[{"ports": _k8s.tcp(PORT)}], egress=[servers])}
     elsewhere = {plan.database.port: plan.database.egress} if plan.database else {}
     match plan.redis:

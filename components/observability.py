@@ -14,7 +14,6 @@ import yaml
 from components import _contract, _k8s
 from planning.gateway.routing import METRICS_PORT
 from planning.plan import ObservabilityPlan, Rule
-from planning.server.arguments import PORT
 
 APP = "observability"
 
@@ -55,7 +54,9 @@ class Observability(pulumi.ComponentResource):
             metadata=metadata(f"metrics-from-{plan.namespace}"),
             spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
                 {"app.kubernetes.io/part-of": _k8s.PART_OF},
-                ingress=[{"from": [_k8s.namespace_pods(plan.namespace)], "ports": _k8s.tcp(PORT, METRICS_PORT)}],
+                ingress=[
+                    {"from": [_k8s.namespace_pods(plan.namespace)], "ports": _k8s.tcp(*plan.server_ports, METRICS_PORT)}
+                ],
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -15,7 +15,6 @@ from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, SCRIPT, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from planning.plan import PoolPlan, ServerPlan, WeightsPlan
-from planning.server.arguments import PORT
 from planning.server.servers import server_name
 
 KEY_ENTRY = "api-key"
@@ -74,10 +73,10 @@ class VllmServer(pulumi.ComponentResource):
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
-            spec=_k8s.service_spec(_service_selector(server, match), "http", PORT),
+            spec=_k8s.service_spec(_service_selector(server, match), "http", server.endpoint.port),
             opts=child,
         )
-        key = _k8s.secret_env("VLLM_API_KEY", key_secret, key_entry)
+        key = _k8s.secret_env(server.endpoint.key_variable, key_secret, key_entry)
         mounts = {"account": account.metadata.name, "script": script, "claim": args["claim"]}
         pod = pod_spec(server, args["pool"], args["weights"], mounts, key)
         template: Any = {"metadata": {"labels": labels, "annotations": UNDISTURBED}, "spec": pod}
@@ -94,7 +93,9 @@ class VllmServer(pulumi.ComponentResource):
         if server.scaling:
             scales = pulumi.ResourceOptions(parent=self, depends_on=[*args.get("after", ()), self.workload])
             _scaling.autoscaler(name, named, server, server.scaling, scales)
-        self.url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
+        self.url = pulumi.Output.concat(
+            "http://", service.metadata.name, ".", args["namespace"], f".svc:{server.endpoint.port}"
+        )
         self.model_name = pulumi.Output.from_input(server.model_name)
         self.metrics_selector = pulumi.Output.from_input(match)
         self.key_secret = pulumi.Output.from_input(key_secret)
@@ -166,7 +167,7 @@ def _service_selector(server: ServerPlan, match: Mapping[str, str]) -> dict[str,
 
 def _network(server: ServerPlan, clients: Sequence[Mapping[str, Any]], match: Mapping[str, str]) -> dict[str, Any]:
     """Clients reach the port; the pods of a group reach each other; nobody reaches the internet from here."""
-    ingress = [{"from": [dict(peer) for peer in clients], "ports": _k8s.tcp(PORT)}] if clients else []
+    ingress = [{"from": [dict(peer) for peer in clients], "ports": _k8s.tcp(server.endpoint.port)}] if clients else []
     if server.nodes_per_replica == 1:
         return _k8s.network_policy(match, ingress=ingress)
     group = _k8s.pods({"leaderworkerset.sigs.k8s.io/name": server.name})

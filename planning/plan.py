@@ -414,6 +414,20 @@ class WeightsPlan:
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """How a server is reached and asked, by the engine's own words.
+
+    `address_variable`: of the pod's address, where one replica spans nodes. `provider`: how LiteLLM calls such servers.
+    """
+
+    port: int
+    health_path: str
+    key_variable: str
+    address_variable: str
+    provider: str
+
+
+@dataclass(frozen=True)
 class ServerPlan:
     """One vLLM server: a model, or its canary twin."""
 
@@ -424,6 +438,7 @@ class ServerPlan:
     canary: bool
     weight: int
     image: ImagePlan
+    endpoint: Endpoint
     cpu: bool
     nodes_per_replica: int
     parallelism: Parallelism
@@ -472,6 +487,8 @@ class Route:
     """One LiteLLM deployment: a public model name served by one server; limits are its part of the model's."""
 
     model_name: str
+    model: str
+    """How LiteLLM calls what it asks the server for."""
     server: str
     weight: int | None
     requests_per_minute: int | None
@@ -542,6 +559,7 @@ class GatewayPlan:
     name: str
     image: ImagePlan
     replicas: int
+    server_ports: tuple[int, ...]
     routes: tuple[Route, ...]
     fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
     larger_fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
@@ -585,6 +603,7 @@ class ObservabilityPlan:
     release: str
     namespace: str
     prometheus_url: str
+    server_ports: tuple[int, ...]
     scrape_interval_s: int
     runbook_url: str
     alerts: tuple[Rule, ...]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from catalog.load import Catalog
+from catalog.load import Catalog, Health
 from planning.gateway.metrics import kept
 from planning.gateway.prices import free_routes
 from planning.gateway.routing import gateway
@@ -12,6 +12,7 @@ from planning.observe.dashboard import dashboard
 from planning.plan import (
     BY_DIGEST,
     BundledRedis,
+    Endpoint,
     GatewayPlan,
     ImagePlan,
     Karpenter,
@@ -98,6 +99,7 @@ def resolve(
             release=settings.observability.release,
             namespace=settings.observability.namespace,
             prometheus_url=url,
+            server_ports=planned_gateway.server_ports,
             scrape_interval_s=SCRAPE_INTERVAL_S,
             runbook_url=settings.observability.runbook_url,
             alerts=rules,
@@ -183,6 +185,7 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
         canary=item.canary,
         weight=item.weight,
         image=item.image,
+        endpoint=_endpoint(context.catalog.engines["vllm"].health),
         cpu=item.pool.resource_name is None,
         nodes_per_replica=item.nodes_per_replica,
         parallelism=item.parallelism,
@@ -208,6 +211,11 @@ def _server(context: Context, item: Draft, drafts: Sequence[Draft], url: str) ->
             "rollout": plan.reason,
         },
     )
+
+
+def _endpoint(health: Health) -> Endpoint:
+    """What the engine's file says of its servers."""
+    return Endpoint(health.port, health.path, health.api_key_env, health.address_env, health.litellm_provider)
 
 
 def _rollout(item: Draft, room: int) -> Rollout:

@@ -106,7 +106,7 @@ def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]
     return {
         "model_name": route.model_name,
         "litellm_params": {
-            "model": f"hosted_vllm/{route.model_name}",
+            "model": route.model,
             "api_base": f"{urls[route.server]}/v1",
             "api_key": f"os.environ/{key_variable(route.server)}",
             "timeout": gateway_plan.request_timeout_s,

@@ -73,6 +73,7 @@ def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -
         found.append(
             Route(
                 model_name=server.model_name,
+                model=f"{server.endpoint.provider}/{server.model_name}",
                 server=server.name,
                 weight=server.weight if part.shared else None,
                 requests_per_minute=part.of(model.requests_per_minute),
@@ -148,6 +149,7 @@ def gateway(
         name=GATEWAY,
         image=images["litellm"],
         replicas=wanted.replicas,
+        server_ports=tuple(sorted({server.endpoint.port for server in servers})),
         routes=planned,
         fallbacks=fallbacks,
         larger_fallbacks=_larger(fallbacks, servers),

@@ -10,21 +10,20 @@ from planning.plan import Rule, ServerPlan, pod_names
 from settings.problems import Problem
 from settings.schema import StackSettings
 
-TTFT = "vllm:time_to_first_token_seconds"
-
 
 def alerts(
     settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan], problems: list[Problem]
 ) -> tuple[Rule, ...]:
     """Alert rules for all servers of the stack."""
-    vllm, kubernetes = catalog.engines["vllm"].metrics, catalog.engines["kubernetes"].metrics
+    engine, kubernetes = catalog.engines["vllm"], catalog.engines["kubernetes"].metrics
+    vllm, first_token_s = engine.metrics, engine.roles["first_token_s"]
     namespace, limits = settings.cluster.namespace, settings.observability.alerts
     try:
-        edge(vllm, TTFT, limits.time_to_first_token_s)
+        edge(vllm, first_token_s, limits.time_to_first_token_s)
     except UnknownMetric as error:
         problems.append(Problem("observability.alerts.timeToFirstTokenS", str(error)))
-    waiting = series(vllm, "vllm:num_requests_waiting", namespace=namespace)
-    cache = series(vllm, "vllm:kv_cache_usage_perc", namespace=namespace)
+    waiting = series(vllm, engine.roles["waiting"], namespace=namespace)
+    cache = series(vllm, engine.roles["cache_used"], namespace=namespace)
     rules = [
         Rule(
             "LLMHighWaitQueue",
@@ -37,7 +36,7 @@ def alerts(
         ),
         Rule(
             "LLMHighTTFT",
-            f"{quantile(vllm, 0.95, TTFT, '5m', 'namespace, model_name', namespace=namespace)} > "
+            f"{quantile(vllm, 0.95, first_token_s, '5m', 'namespace, model_name', namespace=namespace)} > "
             f"{limits.time_to_first_token_s:g}",
             300,
             {"severity": "warning"},

@@ -13,7 +13,8 @@ Panel = tuple[str, str, Sequence[tuple[str, str]]]
 
 
 def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
-    vllm, litellm = catalog.engines["vllm"].metrics, catalog.engines["litellm"].metrics
+    engine, litellm = catalog.engines["vllm"], catalog.engines["litellm"].metrics
+    vllm, roles = engine.metrics, engine.roles
     dcgm = catalog.engines["dcgm-exporter"].metrics
     chosen = {"namespace": namespace, "model_name": "~$model"}
 
@@ -39,36 +40,36 @@ def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
         mine = {"exported_namespace": namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
         return [(f"{how} by (exported_pod, gpu) ({series(dcgm, name, **mine)})", "{{exported_pod}} GPU {{gpu}}")]
 
-    hits = series(vllm, "vllm:prefix_cache_hits_total", offset="[$__rate_interval]", **chosen)
-    queries = series(vllm, "vllm:prefix_cache_queries_total", offset="[$__rate_interval]", **chosen)
+    hits = series(vllm, roles["prefix_hits"], offset="[$__rate_interval]", **chosen)
+    queries = series(vllm, roles["prefix_queries"], offset="[$__rate_interval]", **chosen)
     hit_rate = f"sum by (model_name) (rate({hits})) / sum by (model_name) (rate({queries}))"
     return [
         (
             "What users feel",
             [
-                ("Time to first token", "s", percentiles("vllm:time_to_first_token_seconds")),
-                ("Time between tokens", "s", percentiles("vllm:inter_token_latency_seconds")),
-                ("End-to-end latency", "s", percentiles("vllm:e2e_request_latency_seconds")),
+                ("Time to first token", "s", percentiles(roles["first_token_s"])),
+                ("Time between tokens", "s", percentiles(roles["between_tokens_s"])),
+                ("End-to-end latency", "s", percentiles(roles["whole_answer_s"])),
                 ("Gateway requests", "reqps", requests("litellm_proxy_total_requests_metric_total", "requested_model")),
                 (
                     "Gateway failures",
                     "reqps",
                     requests("litellm_proxy_failed_requests_metric_total", "requested_model"),
                 ),
-                ("Queue time", "s", percentiles("vllm:request_queue_time_seconds")),
+                ("Queue time", "s", percentiles(roles["queue_s"])),
             ],
         ),
         (
             "What the engines do",
             [
-                ("Requests running", "short", gauge("vllm:num_requests_running")),
-                ("Requests waiting", "short", gauge("vllm:num_requests_waiting")),
-                ("KV cache used", "percentunit", gauge("vllm:kv_cache_usage_perc", "max", "pod")),
-                ("Generated tokens", "ops", rate("vllm:generation_tokens_total")),
-                ("Prompt tokens", "ops", rate("vllm:prompt_tokens_total")),
+                ("Requests running", "short", gauge(roles["running"])),
+                ("Requests waiting", "short", gauge(roles["waiting"])),
+                ("KV cache used", "percentunit", gauge(roles["cache_used"], "max", "pod")),
+                ("Generated tokens", "ops", rate(roles["generated_tokens"])),
+                ("Prompt tokens", "ops", rate(roles["prompt_tokens"])),
                 ("Prefix cache hit rate", "percentunit", [(hit_rate, "{{model_name}}")]),
-                ("Preemptions", "ops", rate("vllm:num_preemptions_total")),
-                ("Finished requests", "reqps", rate("vllm:request_success_total", "finished_reason")),
+                ("Preemptions", "ops", rate(roles["preemptions"])),
+                ("Finished requests", "reqps", rate(roles["finished"], "finished_reason")),
             ],
         ),
         (
@@ -117,7 +118,8 @@ def dashboard(catalog: Catalog, namespace: str) -> Mapping[str, object]:
                 }
             )
         y += -(-len(row) // PANELS_PER_ROW) * PANEL_HEIGHT
-    models = series(catalog.engines["vllm"].metrics, "vllm:num_requests_running", namespace=namespace)
+    engine = catalog.engines["vllm"]
+    models = series(engine.metrics, engine.roles["running"], namespace=namespace)
     return {
         "uid": f"llm-stack-{namespace}",
         "title": f"LLM serving ({namespace})",

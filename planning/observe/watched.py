@@ -34,8 +34,8 @@ def available(catalog: Catalog, watched: Watched) -> str:
 
 def reporting(catalog: Catalog, watched: Watched) -> str:
     """Pods whose vLLM is scraped; empty when none is."""
-    vllm = catalog.engines["vllm"].metrics
-    found = series(vllm, "vllm:num_requests_running", namespace=watched.namespace, pod=watched.pods)
+    engine = catalog.engines["vllm"]
+    found = series(engine.metrics, engine.roles["running"], namespace=watched.namespace, pod=watched.pods)
     return f"count(count by (pod) ({found}))"
 
 

@@ -10,7 +10,6 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
 from settings.problems import Problem, nearest
 
-PORT = 8000
 # Options the plan decides, and the setting that decides each; a user who writes one of them in `args` is sent there.
 MANAGED = {
     "--model": "model",
@@ -74,6 +73,7 @@ def server_args(
     utilization: float | None,
     kv_cache_dtype: str,
     drain_s: int,
+    port: int,
     extra: Sequence[str],
 ) -> tuple[str, ...]:
     """Arguments after `vllm serve`. `utilization` None: a CPU server, which has no such limit."""
@@ -81,7 +81,7 @@ def server_args(
         directory,
         f"--served-model-name={served_name}",
         "--host=0.0.0.0",
-        f"--port={PORT}",
+        f"--port={port}",
         f"--max-model-len={context_tokens}",
         f"--max-num-seqs={max_num_seqs}",
         "--load-format=safetensors",

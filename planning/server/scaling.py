@@ -13,7 +13,7 @@ hold still.
 
 from collections.abc import Mapping, Sequence
 
-from catalog.load import Catalog
+from catalog.load import Catalog, Engine
 from planning.observe.promql import series
 from planning.observe.watched import available, gateway_up, reporting, wanted
 from planning.plan import CronFloor, Scaling, ServerPlan, Signal, Timing, Watched
@@ -45,30 +45,29 @@ class Query:
     def __init__(self, catalog: Catalog, watched: Watched, *, by_adapter: bool = False) -> None:
         self.catalog, self.watched, self.by_adapter = catalog, watched, by_adapter
 
-    def _of(self, name: str, *, suffix: str = "", offset: str = "", ever: bool = False) -> str:
-        """A series of the server's pods; `ever`: also of those that have gone."""
+    def _of(self, role: str, *, suffix: str = "", offset: str = "", ever: bool = False) -> str:
+        """A series of the server's pods, by what it says; `ever`: also of those that have gone."""
         where = {"namespace": self.watched.namespace, "pod": self.watched.pods}
-        metrics = self.catalog.engines["vllm"].metrics
+        engine = self.catalog.engines["vllm"]
+        metrics, name = engine.metrics, engine.roles[role]
         if not self.by_adapter or ever:
             return series(metrics, name, suffix=suffix, offset=offset, **where)
         return f"{series(metrics, name, suffix=suffix)}{{{ASKED_PODS}}}{offset}"
 
     def waiting(self) -> str:
         """Requests that wait, in all replicas."""
-        return f"sum({self._of('vllm:num_requests_waiting')})"
+        return f"sum({self._of('waiting')})"
 
     def full(self) -> str:
         """Per pod: the share of its sequences that run or wait, or of its KV cache in use, whichever is greater."""
-        running, waiting = (
-            f"sum by (pod) ({self._of(name)})" for name in ("vllm:num_requests_running", "vllm:num_requests_waiting")
-        )
-        cache = f"max by (pod) ({self._of('vllm:kv_cache_usage_perc')})"
+        running, waiting = (f"sum by (pod) ({self._of(role)})" for role in ("running", "waiting"))
+        cache = f"max by (pod) ({self._of('cache_used')})"
         return f"(({running} + {waiting}) / {self.watched.sequences} > {cache} or {cache})"
 
     def pace(self) -> str:
         """Per pod: tokens per second, of prompts it computed and of answers, in shares of the best rate of a day."""
         now, ever = (
-            f"sum by (pod) (rate({self._of(TOKENS, suffix='_sum', offset=f'[{RATE_WINDOW}]', ever=ever)}))"
+            f"sum by (pod) (rate({self._of('step_tokens', suffix='_sum', offset=f'[{RATE_WINDOW}]', ever=ever)}))"
             for ever in (False, True)
         )
         best = f"clamp_min(max(max_over_time({ever}[{PROVEN_WINDOW}])) or max({ever}), {LEAST_TOKENS_PER_S})"
@@ -90,9 +89,6 @@ class Query:
         return f"{query} or ({wanted(self.catalog, self.watched)} == 0)"
 
 
-TOKENS = "vllm:iteration_tokens_total"
-
-
 def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero: bool) -> tuple[Signal, ...]:
     """What both drivers look at; each asks for so many replicas, and the greatest number is right."""
     every, each = Query(catalog, watched), Query(catalog, watched, by_adapter=True)
@@ -104,7 +100,7 @@ def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero:
     return (
         Signal(
             "waiting", known(every.waiting()), str(target_waiting), str(target_waiting),
-            "vllm_num_requests_waiting", None,
+            _adapted(catalog.engines["vllm"]), None,
         ),
         Signal(
             "full", known(f"sum({every.full()})"), f"{FULL_SHARE:g}", _milli(FULL_SHARE),
@@ -119,6 +115,11 @@ def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero:
             f"{name}_proven", f"clamp_max({each.pace()} / {PROVEN_SHARE:g}, 1)",
         ),
     )  # fmt: skip
+
+
+def _adapted(engine: Engine) -> str:
+    """What prometheus-adapter calls the requests that wait: a Kubernetes metric name has no colon."""
+    return engine.roles["waiting"].replace(":", "_")
 
 
 def _milli(share: float) -> str:
@@ -147,18 +148,19 @@ def wake_query(catalog: Catalog, namespace: str, model_name: str) -> str:
 
 
 def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapping[str, object], ...]:
-    """prometheus-adapter rules that offer the signals to the HPA: a Kubernetes metric name has no colon."""
-    metrics = catalog.engines["vllm"].metrics
+    """prometheus-adapter rules that offer the signals to the HPA."""
+    engine = catalog.engines["vllm"]
+    metrics, roles = engine.metrics, engine.roles
     rules = [
         (
-            "vllm_num_requests_waiting",
-            series(metrics, "vllm:num_requests_waiting", namespace="~.+", pod="~.+"),
+            _adapted(engine),
+            series(metrics, roles["waiting"], namespace="~.+", pod="~.+"),
             "sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)",
         )
     ]
     for server in servers:
         watched = server.watched
-        found = series(metrics, "vllm:num_requests_running", namespace=watched.namespace, pod=watched.pods)
+        found = series(metrics, roles["running"], namespace=watched.namespace, pod=watched.pods)
         asked = server.scaling.signals if server.scaling else ()
         rules += [(signal.pod_metric, found, signal.pod_query) for signal in asked if signal.pod_query]
     return tuple(

@@ -212,6 +212,7 @@ def _server(
             utilization=workload.utilization if gpu else None,
             kv_cache_dtype=workload.kv_cache_dtype,
             drain_s=times.drain_s,
+            port=engine.health.port,
             extra=wanted.args,
         ),
         env={**env, **wanted.env},

@@ -5,6 +5,7 @@ Imports by name at run time (`importlib`, `runpy`) are not seen.
 
 import ast
 import io
+import re
 import sys
 import tokenize
 from pathlib import Path
@@ -185,6 +186,27 @@ def test_pydantic_and_the_loader_stop_at_the_border_of_the_components():
         if name.partition(".")[0] in ("settings", "catalog", "pydantic")
     }
     assert wrong == set()
+
+
+ENGINE_WORDS = re.compile(r"\bvllm:[a-z]|hosted_vllm|VLLM_[A-Z]|[\"']/health[\"']")
+# Where an engine is spelled out beside the catalogue: its arguments, and whose Secrets may be made up.
+SPELLED_OUT = {"planning/server/arguments.py", "preview/rendering/secret_commands.py"}
+
+
+def test_no_word_of_an_engine_stands_outside_of_the_catalogue():
+    """Metrics, variables, paths and providers come from the engine's file; comments and docstrings may name them."""
+    found = set()
+    for package in ("planning", "components", "preview", "settings"):
+        for file in sources(package):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            found |= {
+                str(file.relative_to(ROOT))
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said
+                if ENGINE_WORDS.search(node.value)
+            }
+    assert found - SPELLED_OUT == set()
 
 
 def test_pod_scripts_use_the_standard_library_only():

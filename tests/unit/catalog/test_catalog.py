@@ -444,6 +444,21 @@ def test_the_pinned_image_is_the_described_version(name):
 # --- engines ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["vllm"])
+def test_every_role_is_played_by_a_metric_that_is_exported(name):
+    """What queries ask for by role is in the list of what this version exports."""
+    engine = CATALOG.engines[name]
+    assert {role: metric for role, metric in engine.roles.items() if metric not in engine.metrics} == {}
+    assert len(engine.roles) > 10
+
+
+def test_an_engine_says_how_it_is_reached():
+    """Port, paths, variables and the name that LiteLLM has for it, none of which stands elsewhere."""
+    health = CATALOG.engines["vllm"].health
+    found = (health.port, health.path, health.api_key_env, health.address_env, health.litellm_provider)
+    assert found == (8000, "/health", "VLLM_API_KEY", "VLLM_HOST_IP", "hosted_vllm")
+
+
 def test_engine_files_give_options_metrics_and_successors():
     """The parts planning reads are there in the shape it reads them: by name, with edges as numbers."""
     vllm = CATALOG.engines["vllm"]

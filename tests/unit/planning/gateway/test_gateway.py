@@ -32,6 +32,7 @@ def test_every_server_has_a_route():
     assert plan.gateway.routes == (
         Route(
             model_name="m",
+            model="hosted_vllm/m",
             server="vllm-m",
             weight=None,
             requests_per_minute=60,

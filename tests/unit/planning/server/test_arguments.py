@@ -113,6 +113,7 @@ def test_every_model_gets_options_that_exist(name):
         utilization=0.92,
         kv_cache_dtype="fp8",
         drain_s=60,
+        port=8000,
         extra=(),
     )
     problems = [problem.message for problem in check_args(args[1:], ENGINE, "args")]
