@@ -116,6 +116,23 @@ def test_a_canary_that_goes_is_deleted_last():
     assert led == {layer["Deployment/vllm-small-canary"] + 1}
 
 
+def test_what_only_gets_other_labels_keeps_its_drawn_name():
+    """The script of a server in another's place is updated under its name; what has a fixed name is replaced."""
+    update = Update.between(stack(ROOMY), stack(IN_ITS_PLACE))
+    fixed = ("ServiceAccount", "NetworkPolicy", "Service", "Deployment", "PodDisruptionBudget")
+    assert {step.title: step.op for step in update.steps.values() if step.op is not Op.SAME} == {
+        **{f"{kind}/vllm-other": Op.REPLACE for kind in fixed},
+        "ConfigMap/vllm-other-prewarm": Op.UPDATE,
+        "ConfigMap/gateway-config": Op.REPLACE,
+        "Deployment/gateway": Op.UPDATE,
+        "PrometheusRule/observability-alerts": Op.UPDATE,
+    }
+    (script,) = (step for step in update.steps.values() if step.title == "ConfigMap/vllm-other-prewarm")
+    assert script.old
+    assert script.new
+    assert script.new.key == script.old.key
+
+
 def test_the_replay_sees_what_an_order_takes_away():
     """Were a rule, a Service or a script deleted before the gateway is told, it would be said."""
     before, after = stack(canary(100)), stack(ROOMY)
