@@ -122,6 +122,7 @@ golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model Ã
 	@for stack in $(STACKS); do $(RUN) -m preview --stack $$stack --out tests/golden/$$stack; done >/dev/null
 	@$(RUN) -m preview --project examples/minimal --stack minimal --out tests/golden/minimal >/dev/null
 	@$(RUN) -m benchmarks.matrix --write tests/golden/matrix.yaml
+	@$(RUN) -m tests.resources
 	@for folder in tests/golden/*/; do echo "$$folder $$(ls $$folder | wc -l) files"; done
 
 docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuration.md, and what the README says is printed

@@ -1,16 +1,22 @@
-"""The five components of the stack; each declares, none decides."""
+"""A whole stack as one component, and the five it is made of; each declares, none decides."""
 
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
+from components.keys import ExistingSecret, MasterKey
 from components.llm_gateway import LlmGateway, LlmGatewayArgs
+from components.llm_stack import LlmStack, LlmStackArgs
 from components.model_weights import ModelWeights, ModelWeightsArgs
 from components.observability import Observability, ObservabilityArgs
 from components.vllm_server import VllmServer, VllmServerArgs
 
 __all__ = [
+    "ExistingSecret",
     "GpuNodePool",
     "GpuNodePoolArgs",
     "LlmGateway",
     "LlmGatewayArgs",
+    "LlmStack",
+    "LlmStackArgs",
+    "MasterKey",
     "ModelWeights",
     "ModelWeightsArgs",
     "Observability",

@@ -83,7 +83,7 @@ STATIONS = (
     ("components/", "what is declared"),
     ("the cluster", "Kubernetes objects"),
 )
-OPERATORS = "operators"
+OUTERMOST, OPERATORS = "LlmStack", "operators"
 # Pixels: margin, width of a box, height of a station, gaps between columns and rows, a line of text.
 MARGIN, BOX, STATION, GAP, ROW, LINE = 20, 216, 50, 54, 26, 16
 BELOW_STATIONS = MARGIN + STATION + 24
@@ -123,7 +123,7 @@ def _boxes(found: Iterable[Manifest]) -> dict[str, list[str]]:
     kinds: dict[str, dict[str, None]] = {}
     for item in found:
         if owner := _owner(item):
-            names.setdefault(owner, {})[item.component.partition("/")[2] or item.name] = None
+            names.setdefault(owner, {})[item.name if owner == OPERATORS else item.component.partition("/")[2]] = None
             kinds.setdefault(owner, {})[item.kind.replace("Release", "Helm release")] = None
     return {
         owner: [
@@ -135,8 +135,9 @@ def _boxes(found: Iterable[Manifest]) -> dict[str, list[str]]:
 
 
 def _owner(item: Manifest) -> str:
-    """The class of component an object belongs to; empty for what is outside and no operator."""
-    return item.component.partition("/")[0] or (OPERATORS if item.kind == "Release" else "")
+    """The class of component an object belongs to; empty for what the outermost has beside the operators."""
+    owner = item.component.partition("/")[0]
+    return owner if owner != OUTERMOST else OPERATORS if item.kind == "Release" else ""
 
 
 def _edges(found: Iterable[Manifest]) -> list[tuple[str, str]]:

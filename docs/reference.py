@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import yaml
 
-from settings.load import SECRET_KEYS
+from settings.keys import SECRET_KEYS
 from settings.scalars import (
     CommitSha,
     Cron,

@@ -192,7 +192,7 @@ def _run_program(
     keeping = _Keeping()
     with patch.object(recorder, "Recorder", lambda: keeping):
         done, names = recorder.run_program(path, values, secret_keys, name, project)
-    return _deployed(keeping, done, names["plan"])
+    return _deployed(keeping, done, names["stack"].plan)
 
 
 def stack(config: Config, catalog: Catalog | None = None) -> Deployed:

@@ -33,7 +33,8 @@ def render(project: Project, stack: str) -> Rendering:
     except RunError as error:
         # settings.load.ConfigError carries its problems one by one; any other RunError is one sentence
         return _refused(project, stack, getattr(error, "problems", None) or [_sentence(str(error), project)])
-    plan = names.get("plan")
+    # a program of ours has one; somebody's own may be anything
+    plan = getattr(names.get("stack"), "plan", None)
     return Rendering(project.name, stack, plan if isinstance(plan, Plan) else None, done.records, done.messages)
 
 

@@ -119,7 +119,8 @@ def _declared(records: Sequence[Record], found: Sequence[Manifest], width: int) 
     for manifest in found:
         owned.setdefault(manifest.component, []).append(manifest)
     lines: list[RenderableType] = []
-    for label in [*(component_label(record.urn) for record in records if not record.custom), ""]:
+    labels = [component_label(record.urn) for record in records if not record.custom]
+    for label in [*labels, *([""] if "" in owned else [])]:
         class_name, _, name = label.partition("/")
         lines.append(Text.assemble((class_name or "outside of components", "cyan"), " ", (name, "bold")))
         lines.append(Padding(named(_by_kind(owned.get(label, []))), (0, 0, 0, 2)))

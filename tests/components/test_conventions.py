@@ -10,7 +10,7 @@ from preview.rendering.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
 EVERY = pytest.mark.parametrize("name", every_stack())
-COMPONENTS = {"GpuNodePool", "LlmGateway", "ModelWeights", "Observability", "VllmServer"}
+COMPONENTS = {"GpuNodePool", "LlmGateway", "LlmStack", "ModelWeights", "Observability", "VllmServer"}
 OWNER = "pulumi.com/patchFieldManager"
 
 
@@ -20,24 +20,32 @@ def fetches(deployed: Deployed) -> bool:
 
 
 @EVERY
-def test_all_five_components_are_there_and_register_outputs(name: str):
-    """Components have the agreed type tokens, sit at the top, and every one of them ends with register_outputs."""
+def test_all_components_are_there_and_register_outputs(name: str):
+    """Components have the agreed type tokens, one holds the others, and all of them end with register_outputs."""
     components = [record for record in rendered(name).records if not record.custom]
     assert {record.type for record in components} == {f"llm-stack:index:{kind}" for kind in COMPONENTS}
-    assert {record.parent for record in components} == {""}
+    (outer,) = [record for record in components if not record.parent]
+    assert (outer.type, {record.parent for record in components if record != outer}) == (
+        "llm-stack:index:LlmStack",
+        {outer.urn},
+    )
     assert [record.name for record in components if not record.outputs_registered] == []
 
 
 @EVERY
 def test_children_belong_to_their_component_and_carry_its_name(name: str):
-    """Every object but namespaces, releases and two policies has a component as parent, and its name in front."""
+    """Every object but namespaces, releases and two policies is of one of the five, and has its name in front."""
     deployed = rendered(name)
+    (outer,) = [record.urn for record in deployed.records if kind_of(record) == "LlmStack"]
+    assert [record.urn for record in deployed.records if not record.parent] == [outer]
     owners = {record.urn: record.name for record in deployed.records if not record.custom}
-    free = {kind_of(record) for record in deployed.records if record.custom and not record.parent}
-    assert free - {"NetworkPolicy"} <= {"kubernetes", "Namespace", "Release"}
-    policies = [record.name for record in deployed.records if kind_of(record) == "NetworkPolicy" and not record.parent]
+    common = [record for record in deployed.records if record.custom and record.parent == outer]
+    assert {kind_of(record) for record in common} - {"NetworkPolicy"} <= {"kubernetes", "Namespace", "Release"}
+    policies = [record.name for record in common if kind_of(record) == "NetworkPolicy"]
     assert policies == [f"{deployed.plan.namespace}-default-deny", f"{deployed.plan.namespace}-allow-dns"]
-    children = [(owners[record.parent], record.name) for record in deployed.records if record.custom and record.parent]
+    children = [
+        (owners[record.parent], record.name) for record in deployed.records if record.custom and record.parent != outer
+    ]
     assert [child for owner, child in children if child != owner and not child.startswith(f"{owner}-")] == []
     assert children
 

@@ -88,9 +88,15 @@ def test_the_deployment_is_replaced_as_planned():
     }
 
 
-@pytest.mark.parametrize(("replaces", "alias", "first"), [("old", ("name=vllm-old",), True), (None, (), None)])
+TOP = "noParent=True"
+
+
+@pytest.mark.parametrize(
+    ("replaces", "alias", "first"),
+    [("old", (TOP, f"name=vllm-old,{TOP}", "name=vllm-old"), True), (None, (TOP,), None)],
+)
 def test_a_server_in_the_place_of_another_starts_after_it(replaces, alias, first):
-    """The engine knows it as the other, and deletes that before it makes this one."""
+    """The engine knows it as the other, also where that was at the top, and deletes it before it makes this one."""
     deployed = stack(minimal(models={"small": {"replaces": replaces}}))
     assert deployed.component("vllm-small").options.aliases == alias
     assert deployed.manifest("Deployment", "vllm-small").options.delete_before_replace is first

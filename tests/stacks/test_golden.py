@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from preview.rendering.manifests import Category, write
+from tests import resources
 from tests.harness import ROOT, patches_and_releases, rendered, stack_names
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -34,6 +35,14 @@ def test_a_stack_renders_what_is_in_its_golden_folder(name: str, tmp_path: Path)
         f"stack {name} renders other objects than tests/golden/{name}: {', '.join(different)}. "
         "When that is meant, run: make golden, and look at git diff tests/golden"
     )
+
+
+def test_the_engine_knows_every_resource_as_before():
+    """Types, names and parents are those of a stack that is up; what is called otherwise has its former name beside it.
+
+    A line that changes without an alias is a replacement, and a deletion, in every stack that is up.
+    """
+    assert resources.text() == resources.FILE.read_text(encoding="utf-8")
 
 
 def test_every_golden_folder_belongs_to_a_stack():

@@ -19,7 +19,7 @@ from docs.generate import PAGES as PAGES_WRITTEN
 from docs.pictures import PICTURES
 from planning import resolve
 from settings import validate
-from settings.load import SECRET_KEYS
+from settings.keys import SECRET_KEYS
 from settings.schema import GatewaySettings, PoolSettings, StackSettings
 from tests.harness import ROOT, VARIANTS, rendered, stack_names
 

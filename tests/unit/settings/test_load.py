@@ -7,13 +7,15 @@ import asyncio
 import contextvars
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 import pytest
 
-from settings import Problem
-from settings.load import ConfigError, Loaded, load
+from settings import Problem, StackSettings
+from settings.keys import check
+from settings.load import ConfigError, load
 from tests.unit.small_stack import checked, stack
 
 OPEN = {key: value for key, value in stack().items() if key != "gateway"}
@@ -21,27 +23,32 @@ MASTER_KEY = "sk-marker-0123456789"
 COMMAND = 'pulumi config set --secret gatewayMasterKey "sk-$(openssl rand -hex 24)"'
 
 
-Resolved = tuple[Loaded, tuple[bool, Any] | None]
+@dataclass(frozen=True)
+class Read:
+    """What was loaded and checked. `keys`: of each secret, whether it is one, and its value."""
+
+    settings: StackSettings | None
+    problems: tuple[Problem, ...]
+    keys: Mapping[str, tuple[bool, Any]]
 
 
-def resolved(values: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Resolved:
-    """What is loaded when the engine hands these values over, `secrets` encrypted; (is secret, value) of the key."""
+def loaded(values: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Read:
+    """What is loaded when the engine hands these values over, `secrets` encrypted."""
 
-    async def run() -> Resolved:
+    async def run() -> Read:
         config = {f"llm-stack:{key}": value for key, value in values.items()} | {"pulumi:tags": "{}"}
         pulumi.runtime.set_all_config(config, [f"llm-stack:{key}" for key in secrets])
         found = load()
-        key = found.secrets.gateway_master_key
-        return found, (await key.is_secret(), await key.future()) if key else None
+        has = {"has_master_key": "gateway_master_key" in found.secrets}
+        has["has_hub_token"] = "hugging_face_token" in found.secrets
+        settings, problems = check(found.values, found.problems, **has)
+        keys: Mapping[str, Any] = {**found.secrets}
+        known = {name: (await key.is_secret(), await key.future()) for name, key in keys.items()}
+        return Read(settings, tuple(problems), known)
 
     # a loop and a context of its own: neither is left behind for other tests
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(run(), context=contextvars.copy_context())
-
-
-def loaded(values: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Loaded:
-    """What is loaded."""
-    return resolved(values, secrets)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +72,7 @@ def test_objects_are_read_as_values_and_as_json(handed_over):
     """The engine hands objects over as JSON, tests as they are: both give the same settings."""
     found = loaded(handed_over(stack()))
     assert (found.settings, found.problems) == (checked(stack()), ())
-    assert (found.secrets.gateway_master_key, found.secrets.hugging_face_token) == (None, None)
+    assert found.keys == {}
 
 
 def test_empty_sections_are_those_left_out():
@@ -95,8 +102,8 @@ def test_keys_of_ours_in_the_name_of_another_project_are_refused(monkeypatch):
 
 def test_a_secret_arrives_as_a_secret_output():
     """The master key is an Output that is secret and resolves to its value; it is never part of the settings."""
-    found, key = resolved({**OPEN, "gatewayMasterKey": MASTER_KEY}, ("gatewayMasterKey",))
-    assert (found.problems, key) == ((), (True, MASTER_KEY))
+    found = loaded({**OPEN, "gatewayMasterKey": MASTER_KEY}, ("gatewayMasterKey",))
+    assert (found.problems, found.keys) == ((), {"gateway_master_key": (True, MASTER_KEY)})
     assert MASTER_KEY not in repr(found.settings)
 
 
@@ -170,8 +177,8 @@ def test_problems_of_keys_secrets_and_sections_come_together():
     raw = {**OPEN, "gateways": {}, "huggingFaceToken": "hf_x", "weights": {"storageClas": "nfs", "storageClass": "nfs"}}
     assert [text.partition(":")[0] for text in said(raw)] == [
         "gateways",
-        "weights.storageClas",
         "huggingFaceToken",
+        "weights.storageClas",
         "gatewayMasterKey",
     ]
 

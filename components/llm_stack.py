@@ -1,0 +1,143 @@
+"""`LlmStack`: everything a stack file describes, as one component for programs in any language.
+
+Owns the provider, the operators, the namespace and the five components, and in which order they come. What it takes is
+the stack file itself; everything else follows from it, or is refused before anything is declared.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+import catalog
+from components import _contract, wiring
+from components.gpu_node_pool import GpuNodePool
+from components.llm_gateway import LlmGateway
+from components.model_weights import ModelWeights
+from components.observability import Observability
+from components.operators import install
+from components.ownership import owned_by
+from components.serving_namespace import serving_namespace
+from components.vllm_server import VllmServer
+from planning.parts import plan_stack
+from planning.plan import Plan
+from settings import Problem, Refused
+from settings.load import ConfigError, owner
+
+
+class LlmStackArgs(TypedDict):
+    """A stack file, and the secrets beside it."""
+
+    settings: Mapping[str, Any]
+    """The sections of a stack file: cluster, gpuPools, weights, models, gateway, …"""
+    gateway_master_key: NotRequired[pulumi.Input[str]]
+    """Secret key that opens the gateway; without it, `gateway.existingSecret` names a Secret with all keys."""
+    hugging_face_token: NotRequired[pulumi.Input[str]]
+    """Secret token of the hub, where `weights.hub.tokenSecret` names no Secret with one."""
+
+
+class LlmStack(pulumi.ComponentResource):
+    """A serving platform: GPU nodes, weights, servers, gateway, monitoring. One of them for each Pulumi stack."""
+
+    endpoint: pulumi.Output[str]
+    """URL of the OpenAI-compatible API."""
+    admin_url: pulumi.Output[str]
+    """Address of the gateway inside of the cluster."""
+    models: pulumi.Output[Mapping[str, str]]
+    """Public name of each model → its repository."""
+    dashboards: pulumi.Output[Sequence[str]]
+    """Titles of the Grafana dashboards."""
+    alerts: pulumi.Output[Sequence[str]]
+    """Names of the alerts."""
+
+    def __init__(
+        self,
+        name: str,
+        args: LlmStackArgs,
+        opts: pulumi.ResourceOptions | None = None,
+        *,
+        problems: Sequence[Problem] = (),
+    ) -> None:
+        """`problems`: what was wrong when the settings were read; it is refused together with what is wrong in them."""
+        self.plan = _plan(name, args, problems)
+        owned = pulumi.ResourceOptions(transformations=[owned_by(owner())])
+        super().__init__("llm-stack:index:LlmStack", name, None, pulumi.ResourceOptions.merge(opts, owned))
+        plan, child = self.plan, self._former()
+        child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(provider=self._cluster(plan, child)))
+        operators = install(plan.releases, child)
+        namespace = serving_namespace(plan.namespace, child)
+        keys = wiring.keys(plan, _secret(args.get("gateway_master_key")))
+        pools = {
+            pool: GpuNodePool(pool, wiring.pool_args(plan, pool, namespace, operators), child) for pool in plan.pools
+        }
+        token = _secret(args.get("hugging_face_token"))
+        weights = ModelWeights("weights", wiring.weights_args(plan, namespace, token), child)
+        servers = {
+            server.name: VllmServer(
+                server.name,
+                wiring.server_args(plan, server, namespace, pools, weights, operators, keys),
+                pulumi.ResourceOptions.merge(child, self._former(server.replaces)) if server.replaces else child,
+            )
+            for server in plan.servers
+        }
+        gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, keys), child)
+        observability = Observability(
+            "observability", wiring.observability_args(plan, namespace, gateway.metrics_selector, operators), child
+        )
+        self.endpoint, self.admin_url = gateway.endpoint, gateway.admin_url
+        self.models = pulumi.Output.from_input({one.model_name: one.model for one in plan.servers if not one.canary})
+        self.dashboards, self.alerts = observability.dashboards, observability.alert_names
+        self.register_outputs(
+            {
+                "endpoint": self.endpoint,
+                "admin_url": self.admin_url,
+                "models": self.models,
+                "dashboards": self.dashboards,
+                "alerts": self.alerts,
+            }
+        )
+
+    def _former(self, name: str | None = None) -> pulumi.ResourceOptions:
+        """Options of a child; what was deployed before there was this component stood at the top (as `name`)."""
+        top = pulumi.ROOT_STACK_RESOURCE
+        alias = pulumi.Alias(name=name, parent=top) if name else pulumi.Alias(parent=top)
+        return pulumi.ResourceOptions(parent=self, aliases=[alias])
+
+    def _cluster(self, plan: Plan, opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
+        """The caller's Kubernetes provider, or one that talks to the context of the settings and nothing else."""
+        given = self.get_provider("kubernetes:core/v1:Namespace")
+        if given is not None:
+            return given
+        return k8s.Provider(
+            "cluster",
+            # found as kubectl finds it, on every machine: otherwise the path in KUBECONFIG would be part of the state
+            kubeconfig="",
+            context=plan.context,
+            cluster_identifier=plan.cluster_identifier,
+            # the dashboard keeps its name and is updated in place; content that must roll its pods is marked immutable
+            enable_config_map_mutable=True,
+            # what a killed `up` has made, and what a former stack has left, is taken over: components/ownership.py
+            upsert_existing_objects=True,
+            opts=opts,
+        )
+
+
+def _plan(name: str, args: LlmStackArgs, problems: Sequence[Problem]) -> Plan:
+    """Raises `ConfigError`, which lists everything that is wrong."""
+    _contract.check("LlmStack", name, args, LlmStackArgs)
+    try:
+        return plan_stack(
+            args["settings"],
+            catalog.load_catalog(),
+            problems,
+            has_master_key=args.get("gateway_master_key") is not None,
+            has_hub_token=args.get("hugging_face_token") is not None,
+        )
+    except Refused as refused:
+        raise ConfigError(refused.problems) from None
+
+
+def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:
+    """A secret stays one, and becomes one that was handed over in clear."""
+    return None if value is None else pulumi.Output.secret(value)
