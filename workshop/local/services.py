@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
 from workshop.local.objects import Service
@@ -22,6 +23,7 @@ RESET = struct.pack("ii", 1, 0)
 NOT_A_SERVICE = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 # Ready endpoints of a Service's port, as ports of this machine.
 Endpoints = Callable[[Service, int], Sequence[int]]
+Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Router:
@@ -40,8 +42,8 @@ class Router:
         """Opens a port for every Service, its own where that is free, and one for the proxy."""
         for service in self.services:
             for port in service.ports:
-                self.ports[service.name, port] = await self._listen(self._for_service(service, port), port)
-        self.names_port = await self._listen(self._for_names, 0)
+                self.ports[service.name, port] = await self._listen(partial(self._forward, service, port, b""), port)
+        self.names_port = await self._listen(self._by_name, 0)
 
     async def close(self) -> None:
         """Closes everything that was opened, connections too."""
@@ -51,33 +53,21 @@ class Router:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _listen(
-        self, handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], asyncio.Task[None]], wanted: int
-    ) -> int:
+    async def _listen(self, handle: Handle, wanted: int) -> int:
+        async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None, "asyncio starts a task for every connection"
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            await handle(reader, writer)
+
         for port in (wanted, 0):
             with contextlib.suppress(OSError):
                 # not reuse_port: a port that somebody else has is somebody else's
-                server = await asyncio.start_server(handle, LOOPBACK, port)
+                server = await asyncio.start_server(tracked, LOOPBACK, port)
                 self._servers.append(server)
                 return server.sockets[0].getsockname()[1]
         raise OSError("no port is free on loopback")
-
-    def _for_service(
-        self, service: Service, port: int
-    ) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], asyncio.Task[None]]:
-        def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> asyncio.Task[None]:
-            return self._task(self._forward(reader, writer, service, port, b""))
-
-        return handle
-
-    def _for_names(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> asyncio.Task[None]:
-        return self._task(self._by_name(reader, writer))
-
-    def _task(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _by_name(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """`POST http://NAME:PORT/path HTTP/1.1`: to that Service; anything else is no Service."""
@@ -92,10 +82,10 @@ class Router:
             writer.write(NOT_A_SERVICE)
             writer.close()
             return
-        await self._forward(reader, writer, service, port, line)
+        await self._forward(service, port, line, reader, writer)
 
     async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: Service, port: int, first: bytes
+        self, service: Service, port: int, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         there = await self._connect(service, port)
         if there is None:

@@ -20,7 +20,7 @@ from workshop.problems import Impossible
 
 T = TypeVar("T")
 FIELD_MANAGER = "simcluster"
-REQUEST_TIMEOUT_S = 30
+REQUEST_TIMEOUT_S, POLL_S = 30, 0.1
 # the contents of a patch decide what it means
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -68,14 +68,21 @@ class Resource:
 
 
 class Api:
-    """One caller of one API server. Not for several threads at once."""
+    """One caller of one API server. Not for several threads at once.
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    `patience_s`: how long one that does not answer is asked again. What is asked must then be fit to be asked twice.
+    """
+
+    def __init__(self, endpoint: Endpoint, patience_s: float = 0) -> None:
+        self._endpoint, self._patience_s = endpoint, patience_s
         self._context = ssl.create_default_context(cafile=str(endpoint.authority))
         self._context.load_cert_chain(endpoint.certificate, endpoint.key)
         self._connection: http.client.HTTPSConnection | None = None
         self._resources: dict[tuple[str, str], Resource] = {}
+
+    def patient(self, patience_s: float) -> "Api":
+        """Another caller, who waits for a server that is away."""
+        return Api(self._endpoint, patience_s)
 
     def request(
         self, method: str, path: str, body: Any = None, content_type: str = "application/json", **query: str
@@ -84,16 +91,28 @@ class Api:
         target = f"{path}?{urlencode(query)}" if query else path
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type, "Accept": "application/json"}
-        status, answer = self._exchange(method, target, data, headers)
-        if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-            # while it starts, also for paths that it will serve: to be asked again, not a refusal
-            raise Unreachable(f"the API server on port {self._endpoint.port} is not ready: {_error(status, answer)}")
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                status, answer = self._once(method, target, data, headers)
+                break
+            except Unreachable:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(POLL_S)
         if status >= http.client.BAD_REQUEST:
             raise _error(status, answer)
         try:
             return json.loads(answer) if answer else None
         except ValueError:
             return answer.decode(errors="replace")  # /readyz speaks plain text
+
+    def _once(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        status, answer = self._exchange(method, target, data, headers)
+        if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            # while it starts, also for paths that it will serve: to be asked again, not a refusal
+            raise Unreachable(f"the API server on port {self._endpoint.port} is not ready: {_error(status, answer)}")
+        return status, answer
 
     def _exchange(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         # a kept connection may have been closed meanwhile: that is noticed at the first try, and says nothing

@@ -9,24 +9,22 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from preview.rendering.prerequisites import prerequisites
 from workshop.kubernetes import Object
 from workshop.problems import Impossible
-from workshop.simcluster.api import INVALID, NOT_FOUND, Api, ApiError, Unreachable, wait_until
+from workshop.simcluster.api import INVALID, NOT_FOUND, POLL_S, Api, ApiError, wait_until
 from workshop.simcluster.progress import verdict
 from workshop.simcluster.references import unstarted
 from workshop.simcluster.rendered import Stack, Target, is_secret
 from workshop.simcluster.surroundings import random_value, surroundings
 
-T = TypeVar("T")
 HOME = "simcluster"
 # kinds with fields that never change: the engine deletes such an object first, and makes it anew
 REPLACED = ("ConfigMap", "Job")
 # the annotation in which an object names its field manager
 MANAGER = "pulumi.com/patchFieldManager"
-POLL_S = 0.1
 # how long an API server may be away; it is back within seconds when somebody starts it again
 OUTAGE_S = 120
 Say = Callable[[str], None]
@@ -43,6 +41,10 @@ class Deployment:
     done: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        # every request of a deployment may be repeated
+        self.api = self.api.patient(OUTAGE_S)
+
     def run(self, timeout_s: float) -> None:
         """Applies everything and waits until all of it is done. Raises `Impossible` with every reason why not."""
         self._prepare()
@@ -50,7 +52,7 @@ class Deployment:
         waiting = list(self.stack.targets)
         while True:
             for target in [item for item in waiting if item.after <= self.done]:
-                self.applied[target.urn] = self._patiently(lambda target=target: self._apply(target))
+                self.applied[target.urn] = self._apply(target)
                 waiting.remove(target)
                 self._judge([target])
             pending = [item for item in self.stack.targets if item.urn in self.applied and item.urn not in self.done]
@@ -65,8 +67,8 @@ class Deployment:
 
     def _prepare(self) -> None:
         for body in surroundings(prerequisites(self.stack.manifests)):
-            self._patiently(lambda body=body: self.api.create(body))
-        self._patiently(lambda: self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}}))
+            self.api.create(body)
+        self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         # written down before the first object exists: what was begun can then always be found again
         known = {**self._inventory(), **{entry_key(target.body): entry(target) for target in self.stack.targets}}
         self._write_inventory(known)
@@ -123,7 +125,7 @@ class Deployment:
         for target in some:
             body = self.applied[target.urn]
             if refresh:
-                body = self._patiently(lambda body=body: self._fresh(body))
+                body = self._fresh(body)
                 self.applied[target.urn] = body
             found = verdict(body)
             if found.failed:
@@ -152,33 +154,22 @@ class Deployment:
         known = self._inventory()
         for key, item in reversed(known.items()):
             if key not in declared and not item["keeps"]:
-                self._patiently(lambda item=item: self.api.delete(item["body"]))
+                self.api.delete(item["body"])
                 self.say(f"deleted {item['body']['kind']} {item['body']['metadata']['name']}")
         self._write_inventory({key: item for key, item in known.items() if key in declared or item["keeps"]})
 
     def _inventory(self) -> dict[str, Any]:
-        found = self._patiently(lambda: self.api.get("v1", "ConfigMap", self._inventory_name(), HOME))
+        found = self.api.get("v1", "ConfigMap", self._inventory_name(), HOME)
         return json.loads(found["data"]["objects"]) if found else {}
 
     def _write_inventory(self, content: Mapping[str, Any]) -> None:
         metadata = {"name": self._inventory_name(), "namespace": HOME}
         data = {"objects": json.dumps(content, indent=0)}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-        self._patiently(lambda: self.api.apply(body))
+        self.api.apply(body)
 
     def _inventory_name(self) -> str:
         return f"stack-{self.stack.name}"
-
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Does it, and again after an outage: every act here may be repeated."""
-        deadline = time.monotonic() + OUTAGE_S
-        while True:
-            try:
-                return act()
-            except Unreachable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_S)
 
 
 def entry_key(body: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from workshop.simcluster import api
 from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
 
 STARTING = {
@@ -16,11 +17,11 @@ STARTING = {
 
 
 class Answering(Api):
-    """A client whose server gives one answer."""
+    """A client whose server gives one answer, after it was away so many times."""
 
-    def __init__(self, status: int, answer: Mapping[str, str]) -> None:
-        self._endpoint = Endpoint(6443, Path("ca"), Path("crt"), Path("key"))
-        self._answer = status, json.dumps(answer).encode()
+    def __init__(self, status: int, answer: Mapping[str, str], patience_s: float = 0, away: int = 0) -> None:
+        self._endpoint, self._patience_s = Endpoint(6443, Path("ca"), Path("crt"), Path("key")), patience_s
+        self._answer, self.away = (status, json.dumps(answer).encode()), away
 
     def _exchange(
         self,
@@ -29,6 +30,9 @@ class Answering(Api):
         data: str | None,  # noqa: ARG002 - as above
         headers: Mapping[str, str],  # noqa: ARG002 - as above
     ) -> tuple[int, bytes]:
+        if self.away:
+            self.away -= 1
+            raise Unreachable("away")
         return self._answer
 
 
@@ -50,3 +54,12 @@ def test_a_refusal_is_the_servers_own_word(status: int):
 def test_an_answer_is_decoded():
     """JSON becomes data."""
     assert Answering(200, {"a": "b"}).request("GET", "/x") == {"a": "b"}
+
+
+def test_a_patient_client_waits_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch):
+    """It asks again until it is answered; without patience, or when that is over, the caller is told."""
+    monkeypatch.setattr(api, "POLL_S", 0.001)
+    assert Answering(200, {"a": "b"}, patience_s=60, away=3).request("GET", "/x") == {"a": "b"}
+    for patience_s in (0, 0.01):
+        with pytest.raises(Unreachable, match=r"^away$"):
+            Answering(200, {}, patience_s, away=10**6).request("GET", "/x")

@@ -416,7 +416,7 @@ def test_an_engine_that_is_interrupted_may_cancel(tmp_path: Path, signals: str, 
     fake_pulumi(tmp_path, f"trap '{on_interrupt}' INT\nsleep 60 & {waited_for}; {signals}")
     command = (
         "import sys\nfrom pathlib import Path\nfrom workshop.simcluster import __main__ as m, commands, engine\n"
-        "from preview.stackfile import Project\nfrom workshop.simcluster.cluster import Cluster\n"
+        "from preview.rendering.stackfile import Project\nfrom workshop.simcluster.cluster import Cluster\n"
         "cluster = Cluster('x'); cluster.paths.root.mkdir(parents=True)\n"
         "project = Project(Path(), 'llm-stack', Path(), {})\n"
         f"found = engine.Engine({str(tmp_path / 'pulumi')!r}, cluster, project, 'dev')\n"
