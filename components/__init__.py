@@ -6,9 +6,14 @@ from components.llm_gateway import LlmGateway, LlmGatewayArgs
 from components.llm_stack import LlmStack, LlmStackArgs
 from components.model_weights import ModelWeights, ModelWeightsArgs
 from components.observability import Observability, ObservabilityArgs
+from components.parts import plan_gateway, plan_observability, plan_pool, plan_server, plan_weights
+from components.serving_namespace import serving_namespace
 from components.vllm_server import VllmServer, VllmServerArgs
+from components.wiring import GATEWAY_PODS, SERVER_PODS
 
 __all__ = [
+    "GATEWAY_PODS",
+    "SERVER_PODS",
     "ExistingSecret",
     "GpuNodePool",
     "GpuNodePoolArgs",
@@ -23,4 +28,10 @@ __all__ = [
     "ObservabilityArgs",
     "VllmServer",
     "VllmServerArgs",
+    "plan_gateway",
+    "plan_observability",
+    "plan_pool",
+    "plan_server",
+    "plan_weights",
+    "serving_namespace",
 ]

@@ -16,7 +16,7 @@ def check(component: str, name: str, args: Mapping[str, Any], contract: Any) -> 
     """Raises `pulumi.RunError` with everything that is wrong with `args`, by the keys of the TypedDict `contract`."""
     hints = contract.__annotations__
     wrong = [
-        f"needs {key}{f', a {kind}' if (kind := _kind(hints[key])) else ''}"
+        f"needs {key}{f', {kind}' if (kind := _kind(hints[key])) else ''}"
         for key in hints
         if key in contract.__required_keys__ and key not in args
     ]
@@ -26,13 +26,14 @@ def check(component: str, name: str, args: Mapping[str, Any], contract: Any) -> 
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(hints)}"
             wrong.append(f"has no argument {key}; {hint}")
         elif (kinds := _plans(hints[key])) and not isinstance(value, kinds):
-            wrong.append(f"{key} must be a {_kind(hints[key])}, not a {type(value).__name__}")
+            wrong.append(f"{key} must be {_kind(hints[key])}, not a {type(value).__name__}")
     if wrong:
         raise pulumi.RunError("\n".join(f"{component} '{name}': {problem}" for problem in wrong))
 
 
 def _kind(hint: Any) -> str:
-    return " or ".join(kind.__name__ for kind in _plans(hint))
+    names = " or ".join(kind.__name__ for kind in _plans(hint))
+    return f"{'an' if names.startswith(('E', 'O')) else 'a'} {names}" if names else ""
 
 
 def _plans(hint: Any) -> tuple[type, ...]:

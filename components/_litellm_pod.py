@@ -1,11 +1,12 @@
 """The pod of the gateway: every key from a Secret, metrics on a port of their own, drained before it stops."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 import pulumi
 
 from components import _k8s
+from components.vllm_server import ServerRef
 from planning.gateway.litellm import key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
 from planning.plan import GatewayPlan
@@ -15,17 +16,6 @@ CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who reaches it
 MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-password", "salt-key", "database-url"
-
-
-class ServerRef(TypedDict):
-    """What the gateway needs of one server."""
-
-    url: pulumi.Input[str]
-    """Base URL."""
-    key_secret: pulumi.Input[str]
-    """Secret with its API key."""
-    key_entry: str
-    """Entry of that Secret."""
 
 
 def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from components import _contract, _exposure, _k8s
-from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, ServerRef, container, pod_spec
+from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import migration
 from components._redis import redis
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
+from components.vllm_server import ServerRef
 from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.gateway.routing import PORT
 from planning.gateway.surface import surface_file

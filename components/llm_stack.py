@@ -10,7 +10,6 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-import catalog
 from components import _contract, wiring
 from components.gpu_node_pool import GpuNodePool
 from components.llm_gateway import LlmGateway
@@ -18,12 +17,13 @@ from components.model_weights import ModelWeights
 from components.observability import Observability
 from components.operators import install
 from components.ownership import owned_by
+from components.parts import planned
 from components.serving_namespace import serving_namespace
 from components.vllm_server import VllmServer
 from planning.parts import plan_stack
 from planning.plan import Plan
-from settings import Problem, Refused
-from settings.load import ConfigError, owner
+from settings import Problem
+from settings.load import owner
 
 
 class LlmStackArgs(TypedDict):
@@ -126,16 +126,15 @@ class LlmStack(pulumi.ComponentResource):
 def _plan(name: str, args: LlmStackArgs, problems: Sequence[Problem]) -> Plan:
     """Raises `ConfigError`, which lists everything that is wrong."""
     _contract.check("LlmStack", name, args, LlmStackArgs)
-    try:
-        return plan_stack(
+    return planned(
+        lambda known: plan_stack(
             args["settings"],
-            catalog.load_catalog(),
+            known,
             problems,
             has_master_key=args.get("gateway_master_key") is not None,
             has_hub_token=args.get("hugging_face_token") is not None,
         )
-    except Refused as refused:
-        raise ConfigError(refused.problems) from None
+    )
 
 
 def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:

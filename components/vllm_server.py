@@ -35,10 +35,21 @@ class VllmServerArgs(TypedDict):
     """The claim its checkpoint is on."""
     keys: Keys
     """What its own key is derived from, or the Secret with the entry `vllm-<model>`."""
-    clients: NotRequired[Sequence[Mapping[str, Any]]]
-    """Network peers that may connect; without it nobody may."""
+    clients: NotRequired[Sequence[Mapping[str, str]]]
+    """Labels of the pods of the namespace that may connect, kind by kind; without it none may."""
     after: NotRequired[Sequence[pulumi.Resource]]
     """What must exist first: nodes, weights, the autoscaler's operator."""
+
+
+class ServerRef(TypedDict):
+    """What a gateway needs of one server."""
+
+    url: pulumi.Input[str]
+    """Base URL."""
+    key_secret: pulumi.Input[str]
+    """Secret with its API key."""
+    key_entry: str
+    """Entry of that Secret."""
 
 
 class VllmServer(pulumi.ComponentResource):
@@ -98,10 +109,8 @@ class VllmServer(pulumi.ComponentResource):
         )
         self.model_name = pulumi.Output.from_input(server.model_name)
         self.metrics_selector = pulumi.Output.from_input(match)
-        self.key_secret = pulumi.Output.from_input(key_secret)
-        """Name of the Secret that holds the server's key."""
-        self.key_entry = key_entry
-        """Its entry there."""
+        self.reference: ServerRef = {"url": self.url, "key_secret": key_secret, "key_entry": key_entry}
+        """How a gateway finds it, and the key it asks with."""
         self.register_outputs(
             {"url": self.url, "model_name": self.model_name, "metrics_selector": self.metrics_selector}
         )
@@ -165,9 +174,13 @@ def _service_selector(server: ServerPlan, match: Mapping[str, str]) -> dict[str,
     return {**match, "leaderworkerset.sigs.k8s.io/name": server.name, "leaderworkerset.sigs.k8s.io/worker-index": "0"}
 
 
-def _network(server: ServerPlan, clients: Sequence[Mapping[str, Any]], match: Mapping[str, str]) -> dict[str, Any]:
+def _network(server: ServerPlan, clients: Sequence[Mapping[str, str]], match: Mapping[str, str]) -> dict[str, Any]:
     """Clients reach the port; the pods of a group reach each other; nobody reaches the internet from here."""
-    ingress = [{"from": [dict(peer) for peer in clients], "ports": _k8s.tcp(server.endpoint.port)}] if clients else []
+    ingress = (
+        [{"from": [_k8s.pods(labels) for labels in clients], "ports": _k8s.tcp(server.endpoint.port)}]
+        if clients
+        else []
+    )
     if server.nodes_per_replica == 1:
         return _k8s.network_policy(match, ingress=ingress)
     group = _k8s.pods({"leaderworkerset.sigs.k8s.io/name": server.name})

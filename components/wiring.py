@@ -9,14 +9,16 @@ from components._vllm_pod import APP as VLLM_APP
 from components.gpu_node_pool import GpuNodePool, GpuNodePoolArgs
 from components.keys import ExistingSecret, Keys, MasterKey
 from components.llm_gateway import APP as GATEWAY_APP
-from components.llm_gateway import LlmGatewayArgs, ServerRef
+from components.llm_gateway import LlmGatewayArgs
 from components.model_weights import ModelWeights, ModelWeightsArgs
 from components.observability import ObservabilityArgs
 from components.vllm_server import VllmServer, VllmServerArgs
-from planning.plan import Plan, ServerPlan
+from planning.plan import GATEWAY, Plan, ServerPlan
 
 # Labels of the pods of every server.
 SERVER_PODS = {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF}
+# Those of the gateway's.
+GATEWAY_PODS = _k8s.selector(GATEWAY_APP, GATEWAY)
 Operators = Mapping[str, pulumi.Resource]
 
 
@@ -64,7 +66,7 @@ def server_args(
         "weights": plan.weights,
         "claim": weights.claims[directory],
         "keys": keys,
-        "clients": [_k8s.pods(_k8s.selector(GATEWAY_APP, plan.gateway.name))],
+        "clients": [GATEWAY_PODS],
         "after": [*pools[server.pool].gates, *jobs, *_those(operators, *needed)],
     }
 
@@ -76,16 +78,11 @@ def gateway_args(
     return {
         "namespace": namespace,
         "gateway": plan.gateway,
-        "servers": {route.server: server_ref(servers[route.server]) for route in plan.gateway.routes},
+        "servers": {route.server: servers[route.server].reference for route in plan.gateway.routes},
         "server_pods": SERVER_PODS,
         "keys": keys,
         "after": [servers[server.name].workload for server in plan.servers if server.canary],
     }
-
-
-def server_ref(server: VllmServer) -> ServerRef:
-    """What the gateway needs of a server."""
-    return {"url": server.url, "key_secret": server.key_secret, "key_entry": server.key_entry}
 
 
 def observability_args(

@@ -1,26 +1,97 @@
-"""Parts of a plan from the mappings of a stack file: a whole stack, or one pool, server or gateway on its own."""
+"""Parts of a plan from the sections of a stack file: a whole stack, or one part for a program of one's own.
+
+A part needs only the sections it follows from; whatever else a stack file has may be left out, and is not looked at.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from catalog.load import Catalog
-from planning.plan import Plan
+from planning.plan import GatewayPlan, ObservabilityPlan, Plan, PoolPlan, ServerPlan, WeightsPlan
 from planning.resolve import resolve
+from planning.server.room import furnished
+from planning.stack.images import resolve_images
+from planning.stack.pools import resolve_pools
 from settings.keys import check
-from settings.problems import Problem
+from settings.problems import Problem, Refused, nearest
+from settings.validate import validate
+
+Sections = Mapping[str, Any]
+# What a pool follows from, and what a server does, of itself and of what shares its pool.
+POOL_SECTIONS = ("cluster", "gpuPools", "gpuOperator", "images")
+SERVER_SECTIONS = (*POOL_SECTIONS, "weights", "models", "autoscaling", "observability")
+# In place of what a pool without servers does not follow from.
+NOTHING_SERVED = {
+    "weights": {"kind": "existingClaim", "claimName": "none"},
+    "models": {"none": {"model": "none", "pool": "none"}},
+}
 
 
 def plan_stack(
-    values: Mapping[str, Any],
+    sections: Sections,
     catalog: Catalog,
     said: Sequence[Problem] = (),
     *,
     has_master_key: bool = False,
     has_hub_token: bool = False,
 ) -> Plan:
-    """The plan of a whole stack; `values` are the sections of its file, `said` what was wrong when they were read.
+    """The plan of a whole stack; `said` is what was wrong when its file was read.
 
-    Raises `settings.Refused` with everything that is wrong.
+    Raises `settings.Refused` with everything that is wrong, as the other functions do.
     """
-    settings, problems = check(values, said, has_master_key=has_master_key, has_hub_token=has_hub_token)
+    settings, problems = check(sections, said, has_master_key=has_master_key, has_hub_token=has_hub_token)
     return resolve(settings, catalog, problems, has_hub_token=has_hub_token)
+
+
+def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
+    """One pool of `gpuPools`; what its nodes have to give follows from `models`, where there are any, too."""
+    if "models" in sections:
+        return _named(_planned(sections, catalog).pools, "gpuPools", name, "pool")
+    settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
+    pools = {}
+    if settings is not None:
+        images = resolve_images(settings.images, catalog, problems)
+        pools = resolve_pools(settings, catalog, images, problems)
+    if problems:
+        raise Refused(problems)
+    return furnished(_named(pools, "gpuPools", name, "pool"), [])
+
+
+def plan_weights(sections: Sections, catalog: Catalog) -> WeightsPlan:
+    """The checkpoints of all `models`, and how they get to where pods find them."""
+    return _planned(sections, catalog).weights
+
+
+def plan_server(sections: Sections, name: str, catalog: Catalog, *, canary: bool = False) -> ServerPlan:
+    """The server of one of `models`, or its canary; what else is in its pool decides how it is updated."""
+    servers = {one.model_name: one for one in _planned(sections, catalog).servers if one.canary == canary}
+    return _named(servers, "models", name, "canary of a model" if canary else "model")
+
+
+def plan_gateway(sections: Sections, catalog: Catalog) -> GatewayPlan:
+    """The gateway in front of all `models`."""
+    return _planned(sections, catalog, "gateway").gateway
+
+
+def plan_observability(sections: Sections, catalog: Catalog) -> ObservabilityPlan:
+    """Monitors, alerts and dashboards for all `models` and the gateway."""
+    return _planned(sections, catalog, "gateway").observability
+
+
+def _planned(sections: Sections, catalog: Catalog, *more: str) -> Plan:
+    """The plan of these sections alone; one that is missing is refused under its name."""
+    settings, problems = validate(_these(sections, (*SERVER_SECTIONS, *more)))
+    return resolve(settings, catalog, problems)
+
+
+def _these(sections: Sections, keys: Sequence[str]) -> dict[str, Any]:
+    return {key: sections[key] for key in keys if key in sections}
+
+
+Part = TypeVar("Part")
+
+
+def _named(parts: Mapping[str, Part], section: str, name: str, kind: str) -> Part:
+    if name not in parts:
+        raise Refused([Problem(f"{section}.{name}", f"no {kind} '{name}'{nearest(name, parts)}")])
+    return parts[name]

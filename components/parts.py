@@ -1,0 +1,51 @@
+"""Parts of a plan for programs that put components together by hand, from the sections of a stack file.
+
+What `planning.parts` says, with the catalogue of this project. What is wrong ends a program as a list, without a
+traceback.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import catalog
+from catalog.load import Catalog
+from planning import parts
+from planning.parts import Sections
+from planning.plan import GatewayPlan, ObservabilityPlan, PoolPlan, ServerPlan, WeightsPlan
+from settings import Refused
+from settings.load import ConfigError
+
+Planned = TypeVar("Planned")
+
+
+def planned(plan: Callable[[Catalog], Planned]) -> Planned:
+    """What `plan` makes of the catalogue. Raises `ConfigError`, which lists everything that is wrong."""
+    try:
+        return plan(catalog.load_catalog())
+    except Refused as refused:
+        raise ConfigError(refused.problems) from None
+
+
+def plan_pool(sections: Sections, name: str) -> PoolPlan:
+    """One pool of `gpuPools`, for `GpuNodePool`, and for the servers on it."""
+    return planned(lambda known: parts.plan_pool(sections, name, known))
+
+
+def plan_weights(sections: Sections) -> WeightsPlan:
+    """The weights of all `models`, for `ModelWeights`, and for their servers."""
+    return planned(lambda known: parts.plan_weights(sections, known))
+
+
+def plan_server(sections: Sections, name: str, *, canary: bool = False) -> ServerPlan:
+    """The server of one of `models`, or its canary, for `VllmServer`."""
+    return planned(lambda known: parts.plan_server(sections, name, known, canary=canary))
+
+
+def plan_gateway(sections: Sections) -> GatewayPlan:
+    """The gateway in front of all `models`, for `LlmGateway`."""
+    return planned(lambda known: parts.plan_gateway(sections, known))
+
+
+def plan_observability(sections: Sections) -> ObservabilityPlan:
+    """Monitors, alerts and dashboards of all of them, for `Observability`."""
+    return planned(lambda known: parts.plan_observability(sections, known))

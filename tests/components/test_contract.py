@@ -1,0 +1,97 @@
+"""What the components take, and what they say when it is not that.
+
+What an argument means to an object is proved beside each component.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pytest
+
+import components
+from components import MasterKey
+from planning.plan import Plan
+from tests.harness import deploy, minimal, stack
+
+NAMES = ("GpuNodePool", "ModelWeights", "VllmServer", "LlmGateway", "Observability")
+
+
+def refused(name: str, args: Mapping[str, Any]) -> list[str]:
+    """What a component says of its arguments, line by line."""
+    with pytest.raises(pulumi.RunError) as caught:
+        deploy(lambda: getattr(components, name)("mine", args))
+    return str(caught.value).splitlines()
+
+
+def a_plan() -> Plan:
+    """That of the minimal stack."""
+    return stack(minimal()).plan
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("GpuNodePool", ["namespace", "pool, a PoolPlan"]),
+        ("ModelWeights", ["namespace", "weights, a WeightsPlan"]),
+        (
+            "VllmServer",
+            [
+                *("namespace", "server, a ServerPlan", "pool, a PoolPlan", "weights, a WeightsPlan", "claim"),
+                "keys, a MasterKey or ExistingSecret",
+            ],
+        ),
+        (
+            "LlmGateway",
+            ["namespace", "gateway, a GatewayPlan", "servers", "server_pods", "keys, a MasterKey or ExistingSecret"],
+        ),
+        ("Observability", ["namespace", "observability, an ObservabilityPlan", "servers", "gateway"]),
+    ],
+)
+def test_what_is_missing_is_named(name: str, needs: list[str]):
+    """Used with nothing at all, a component lists what it needs, and of which kind; nothing is declared."""
+    assert refused(name, {}) == [f"{name} 'mine': needs {need}" for need in needs]
+
+
+def test_what_is_wrong_is_named_together():
+    """A misspelt key, one of another thing, and a mapping in place of a part of the plan, all at once."""
+    plan = a_plan()
+    args = {"namespace": "n", "pool": {"gpu": "nvidia-l4"}, "aftr": [], "servers": plan.servers}
+    assert refused("GpuNodePool", args) == [
+        "GpuNodePool 'mine': pool must be a PoolPlan, not a dict",
+        "GpuNodePool 'mine': has no argument aftr; did you mean after?",
+        "GpuNodePool 'mine': has no argument servers; there are namespace, pool, after",
+    ]
+
+
+def test_keys_are_one_of_two_kinds():
+    """The master key alone is no answer to where keys are: it could be one, or the name of a Secret."""
+    plan = a_plan()
+    (server,) = plan.servers
+    args = {"namespace": "n", "server": server, "pool": plan.pools["l4"], "weights": plan.weights, "claim": "c"}
+    assert refused("VllmServer", {**args, "keys": "sk-0123456789abcdefghij"}) == [
+        "VllmServer 'mine': keys must be a MasterKey or ExistingSecret, not a str"
+    ]
+
+
+def test_a_server_without_clients_admits_none():
+    """Who names no client gets a server that nobody may ask, not one that everybody may."""
+    plan = a_plan()
+    (server,) = plan.servers
+    args: Any = {"namespace": "n", "server": server, "pool": plan.pools["l4"], "weights": plan.weights, "claim": "c"}
+
+    def program() -> None:
+        args["keys"] = MasterKey(pulumi.Output.secret("sk-0123456789abcdefghij"))
+        components.VllmServer("mine", args)
+
+    deployed = deploy(program)
+    spec = deployed.object("NetworkPolicy", server.name)["spec"]
+    # without types a policy is one of ingress, and without rules it lets nothing in
+    assert spec == {"podSelector": {"matchLabels": deployed.registered("mine")["metrics_selector"]}, "policyTypes": []}
+    assert deployed.depends_on("Deployment", "mine") >= {"NetworkPolicy/mine", "Service/mine"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contract_is_a_handful_of_keys(name: str):
+    """Parts of the plan by reference: no component takes copies of their fields."""
+    assert len(getattr(components, f"{name}Args").__annotations__) <= 8
