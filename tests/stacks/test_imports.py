@@ -39,11 +39,12 @@ ROOMS = {
     "__init__": {"plan", "resolve"},
 }
 OURS = {*ALLOWED, "policy", "tests"}
-# What the workshops may touch of the product: how a stack is rendered, how a flag is read, the plan, and how any
-# command refuses and ends.
+# What the workshops may touch of the product: how a stack is rendered and shown, how a flag or a quantity is read, the
+# plan with the names it gives nodes, what machines there are, and how any command refuses and ends.
+RENDERED = {"preview.rendering", "preview.reporting.report", "settings.commandline", "settings.problems"}
 TOUCHED = {
-    "local": {"planning.capacity.flags", "preview", "settings"},
-    "simcluster": {"catalog", "planning.plan", "planning.stack.pools", "preview", "settings"},
+    "local": RENDERED | {"planning.capacity.flags", "preview.reporting.wording"},
+    "simcluster": RENDERED | {"catalog", "planning.plan", "planning.stack.pools"},
 }
 # What both of them stand on touches less.
 SHARED = {"settings.problems"}

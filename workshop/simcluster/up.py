@@ -12,7 +12,7 @@ from preview.rendering.prerequisites import prerequisites
 from preview.rendering.render import render
 from preview.rendering.stackfile import Project, read_stack
 from preview.reporting.report import print_report
-from settings import Refused
+from settings.problems import Refused
 from workshop.lock import held
 from workshop.problems import Impossible
 from workshop.simcluster import engine
