@@ -1,7 +1,7 @@
 """`LlmStack`: what it takes, from this program and from others, and what it refuses.
 
-That Pulumi's analyzer accepts it is what hosting for other languages starts with; no host is run here. What it does to
-a stack that is up is proved with the engine: tests/engine/test_one_component.py.
+Pulumi's host for other languages constructs it here, in this process and without an engine that asks it to. What it
+does to a stack that is up is proved with the engine: tests/engine/test_one_component.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 from pulumi.provider.experimental.analyzer import Analyzer
+from pulumi.provider.experimental.component import ComponentProvider
+from pulumi.provider.experimental.util import camel_case
 
 import components
 from components import GpuNodePool, LlmGateway, LlmStack, ModelWeights, Observability, VllmServer
@@ -43,6 +45,19 @@ def alone(args: Callable[[], Any]) -> Deployed:
     return deploy(lambda: LlmStack("llm-stack", args()))
 
 
+def hosted(config: Config) -> Deployed:
+    """The component as Pulumi's own host for other languages constructs it, from arguments under their names there."""
+    provider = ComponentProvider([LlmStack], "llm-stack")
+
+    def program() -> None:
+        inputs = {camel_case(name): value for name, value in handed_over(config).items()}
+        found = provider.construct("llm-stack", "llm-stack:index:LlmStack", inputs, pulumi.ResourceOptions())
+        for name, value in found.state.items():
+            pulumi.export(name, value)
+
+    return deploy(program)
+
+
 def test_pulumis_analyzer_accepts_it():
     """Programs in other languages give the sections of a stack file, and two secrets, and get five outputs."""
     found = Analyzer("llm-stack").analyze([LlmStack])["component_definitions"]["LlmStack"]
@@ -68,7 +83,7 @@ def test_the_inner_ones_are_for_python_alone(inner: type[pulumi.ComponentResourc
 def test_a_host_gets_what_the_program_gets(name: str):
     """Numbers as doubles and secrets as outputs give the very same resources, secret where they were."""
     config = VARIANTS[name]
-    ours, hosts = stack(config), alone(lambda: handed_over(config))
+    ours, hosts = stack(config), hosted(config)
 
     def essence(deployed: Deployed) -> list[Any]:
         # the name of the stack is part of URNs and of the owner's name
@@ -79,7 +94,7 @@ def test_a_host_gets_what_the_program_gets(name: str):
         (item.kind, item.body.get("spec")) for item in ours.manifests
     ]
     assert hosts.secrets == ours.secrets
-    assert hosts.registered("llm-stack") == ours.registered("llm-stack")
+    assert hosts.exports == ours.exports
 
 
 def test_a_secret_in_clear_becomes_one():
