@@ -32,6 +32,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 # one that has ended is noticed at once; this is for one that hangs, and far above what a busy machine takes (4 s idle)
 START_TIMEOUT_S = 180
+# A program that is just ending has no mark any more, and its port a little longer.
+ENDING_S, LOOK_EVERY_S = 5, 0.1
 # the process of our own beside the control plane; see workshop/simcluster/stand_ins.py
 STAND_INS = "stand-ins"
 # what must live for the API server to become ready
@@ -126,7 +128,9 @@ class Cluster:
 
     def _move(self, state: State) -> None:
         """Gives the cluster other ports for those that somebody took while it did not run, after a restart, say."""
-        ports = without_taken(state.ports, self.processes())
+        deadline = time.monotonic() + ENDING_S
+        while (ports := without_taken(state.ports, self.processes())) != state.ports and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
         if ports != state.ports:
             # whoever runs still would call the old ones for ever
             self._end()
@@ -206,7 +210,7 @@ class Cluster:
                 if time.monotonic() > deadline:
                     log = self.end_of_log("kube-apiserver")
                     raise Impossible(f"cluster '{self.name}': not ready within {START_TIMEOUT_S} s: {log}") from None
-                time.sleep(0.1)
+                time.sleep(LOOK_EVERY_S)
             else:
                 return api
 

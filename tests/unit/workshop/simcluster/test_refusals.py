@@ -8,8 +8,9 @@ import contextlib
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ import yaml
 from tests.unit.workshop.simcluster.dry_cluster import Dry
 from workshop.ports import free_ports
 from workshop.problems import Impossible
-from workshop.simcluster import commands, crds, toolchain
+from workshop.simcluster import cluster, commands, crds, toolchain
 from workshop.simcluster.__main__ import _run, main
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.paths import cache
@@ -137,8 +138,24 @@ def test_ports_that_are_free_are_kept():
     assert free == without_taken(free, [])
 
 
-def test_up_moves_where_ports_were_taken(dry: Dry, own_cache: Path, running: psutil.Process, listeners: list[int]):
+def test_up_waits_for_ports_of_what_is_just_ending(dry: Dry, own_cache: Path):
+    """It has lost its mark by then, and a client of the cluster knows the old ports only."""
+    dry.up(own_cache)
+    state = dry.state()
+    assert state is not None
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+        ports = replace(state.ports, api_server=ending.getsockname()[1])
+        State(state.programs, ports, state.contexts).write(dry.paths.state)
+        threading.Timer(0.5, ending.close).start()
+        dry.up(own_cache)
+    assert getattr(dry.state(), "ports", None) == ports
+
+
+def test_up_moves_where_ports_were_taken(
+    dry: Dry, own_cache: Path, running: psutil.Process, listeners: list[int], monkeypatch: pytest.MonkeyPatch
+):
     """What runs still knows only the old ones, so it is started again; kubeconfigs say the new ones."""
+    monkeypatch.setattr(cluster, "ENDING_S", 0)
     dry.up(own_cache)
     State(str(own_cache), Ports(*listeners), ("x",)).write(dry.paths.state)
     dry.up(own_cache)
