@@ -427,9 +427,9 @@ class Endpoint:
     provider: str
 
 
-@dataclass(frozen=True)
-class ServerPlan:
-    """One vLLM server: a model, or its canary twin."""
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One vLLM server, a model or its canary twin: what is known of it without the others."""
 
     name: str
     model_name: str
@@ -451,16 +451,22 @@ class ServerPlan:
     scratch: Scratch
     timing: Timing
     probes: Probes
-    rollout: Rollout
-    replicas: int
-    max_replicas: int
-    scaling: Scaling | None
     cost: Cost | None
     replaces: str | None
     """The server that goes before this one starts."""
     watched: Watched
     """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerPlan(Server):
+    """The same, with what depends on the others: how it is replaced, and how many replicas there are."""
+
+    rollout: Rollout
+    replicas: int
+    max_replicas: int
+    scaling: Scaling | None
 
 
 @dataclass(frozen=True)

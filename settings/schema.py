@@ -104,6 +104,11 @@ class ClusterSettings(Section):
         default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
     )
 
+    @property
+    def kubernetes_minor(self) -> int:
+        """36 of 1.36."""
+        return int(self.kubernetes.partition(".")[2])
+
     @field_validator("kubernetes")
     @classmethod
     def recent(cls, version: str) -> str:

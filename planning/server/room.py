@@ -42,7 +42,7 @@ def ceiling(server: Draft) -> int:
 
 def slots(server: Draft) -> int:
     """Replicas of this server that the empty pool holds; what one pod asks for must be on one node."""
-    pool, pod = server.pool, server.resources
+    pool, pod = server.on, server.resources
     per_node = pool.gpus_per_node // pod.gpus if pod.gpus else node_cpus(pool) // pod.cpus
     if pool.cpus_per_node is not None:
         per_node = min(per_node, node_cpus(pool) // pod.cpus)
@@ -56,19 +56,19 @@ def sure_replicas(server: Draft, others: Sequence[Draft]) -> int:
 
     What the others may take at their most is not spare, even where that leaves less than this server's own most.
     """
-    free = pool_units(server.pool) - sum(ceiling(other) * units(other) for other in others)
-    node, rest = _amounts(server.pool), _pods(others, ceiling)
+    free = pool_units(server.on) - sum(ceiling(other) * units(other) for other in others)
+    node, rest = _amounts(server.on), _pods(others, ceiling)
 
     def one_too_many(most: int) -> bool:
         (own,) = _pods([server], lambda _: most)
-        return not finds_room(own, [*rest, own], node, server.pool.nodes)
+        return not finds_room(own, [*rest, own], node, server.on.nodes)
 
     return bisect_left(range(1, min(max(free, 0) // units(server), slots(server)) + 1), True, key=one_too_many)
 
 
 def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
     """The pool with what its servers ask of its nodes: what each has to give, and the disk of those that GKE makes."""
-    inside = [server for server in drafts if server.pool.name == pool.name]
+    inside = [server for server in drafts if server.pool == pool.name]
     provisioning = pool.provisioning
     if isinstance(provisioning, ComputeClass):
         provisioning = replace(provisioning, boot_disk_gb=boot_disk_gb(_fullest_mib(pool, inside)))
@@ -108,18 +108,18 @@ def check_room(context: Context, drafts: Sequence[Draft]) -> None:
             context.refuse(
                 f"models.{server.model_name}{'.canary' if server.canary else ''}",
                 f"a pod of {gpus}{pod.cpus} CPU cores, {pod.memory_gib} GiB does not fit a node of pool "
-                f"'{server.pool.name}' ({_node(server.pool)})",
+                f"'{server.pool}' ({_node(server.on)})",
             )
         elif most > room:
             where = "canary.replicas" if server.canary else "replicas.max"
             unit = "GPUs" if server.gpus else "CPU cores"
             context.refuse(
                 f"models.{server.model_name}.{where}",
-                f"{most} replicas of {units(server)} {unit} do not fit pool '{server.pool.name}' "
-                f"({pool_units(server.pool)} {unit}, room for {room}); use at most {room}, or more nodes",
+                f"{most} replicas of {units(server)} {unit} do not fit pool '{server.pool}' "
+                f"({pool_units(server.on)} {unit}, room for {room}); use at most {room}, or more nodes",
             )
     for name, pool in context.pools.items():
-        inside = [server for server in drafts if server.pool.name == name]
+        inside = [server for server in drafts if server.pool == name]
         _check_disk(context, pool, inside)
         asked = sum(floor(server) * units(server) for server in inside)
         if len(inside) > 1 and asked > pool_units(pool):
@@ -153,7 +153,7 @@ def crowding(pools: Mapping[str, PoolPlan], drafts: Sequence[Draft]) -> Iterator
     Said of floors, and of ceilings where the pool has enough for them.
     """
     for pool in pools.values():
-        inside = [server for server in drafts if server.pool.name == pool.name]
+        inside = [server for server in drafts if server.pool == pool.name]
         said: set[str] = set()
         for replicas, when in ((floor, ""), (ceiling, " when its servers have their most replicas")):
             if len(inside) < 2 or sum(replicas(server) * units(server) for server in inside) > pool_units(pool):
@@ -200,9 +200,9 @@ def _pods(inside: Sequence[Draft], replicas: Callable[[Draft], int]) -> list[Pod
             tuple(
                 asked
                 for asked, known in (
-                    (server.resources.gpus, server.pool.gpus_per_node or None),
-                    (server.resources.cpus, _sizes(server.pool)[0]),
-                    (server.resources.memory_gib, _sizes(server.pool)[1]),
+                    (server.resources.gpus, server.on.gpus_per_node or None),
+                    (server.resources.cpus, _sizes(server.on)[0]),
+                    (server.resources.memory_gib, _sizes(server.on)[1]),
                 )
                 if known is not None
             ),

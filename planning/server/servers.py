@@ -1,18 +1,18 @@
 """One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.plan import CheckpointPlan, ComputeClass, Cost, ImagePlan, Karpenter, PodResources, PoolPlan, Timing
+from catalog.load import Health
+from planning.plan import ComputeClass, Endpoint, Karpenter, PoolPlan, Server, Watched
 from planning.server.arguments import check_args, check_env, server_args, server_env
 from planning.server.placement import Context, on_cpu, on_gpus
 from planning.server.resources import pod_resources
+from planning.server.scratch import server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
-from planning.stack.timing import Load, longest_request_s, timing
+from planning.stack.timing import Load, longest_request_s, server_probes, timing
 from planning.stack.weights import checkpoint
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
@@ -28,34 +28,17 @@ def server_name(model: str, *, canary: bool) -> str:
     return f"vllm-{model}-canary" if canary else f"vllm-{model}"
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A server before the others are known: everything but rollout and scaling."""
+@dataclass(frozen=True, kw_only=True)
+class Draft(Server):
+    """A server before the others are known, with what the user said of it and the pool it stands on."""
 
-    name: str
-    model_name: str
-    model: str
     settings: ModelSettings
-    pool: PoolPlan
-    canary: bool
-    weight: int
-    image: ImagePlan
-    nodes_per_replica: int
-    parallelism: Parallelism
-    memory: MemoryBudget
-    max_num_seqs: int
-    checkpoint: CheckpointPlan
-    args: tuple[str, ...]
-    env: Mapping[str, str]
-    resources: PodResources
-    timing: Timing
-    cost: Cost | None
-    reasons: Mapping[str, str]
+    on: PoolPlan
 
     @property
     def gpus(self) -> int:
         """GPUs of one replica, over all its nodes."""
-        return self.parallelism.gpus if self.pool.resource_name else 0
+        return 0 if self.cpu else self.parallelism.gpus
 
 
 def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
@@ -187,15 +170,19 @@ def _server(
             f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
             f"use at least {resources.shm_gib}, or leave it out",
         )
+    sequences = workload.max_num_seqs * parallelism.data
     return Draft(
         name=server_name(name, canary=canary),
         model_name=name,
         model=wanted.model,
         settings=wanted,
-        pool=pool,
+        pool=pool.name,
+        on=pool,
         canary=canary,
         weight=weight,
         image=image,
+        endpoint=_endpoint(engine.health),
+        cpu=pool.resource_name is None,
         nodes_per_replica=nodes,
         parallelism=parallelism,
         memory=budget,
@@ -217,7 +204,11 @@ def _server(
         ),
         env={**env, **wanted.env},
         resources=resources,
+        scratch=server_scratch(resources),
         timing=times,
+        probes=server_probes(times),
+        replaces=server_name(wanted.replaces, canary=canary) if wanted.replaces else None,
+        watched=Watched(server_name(name, canary=canary), context.settings.cluster.namespace, nodes, sequences),
         cost=cost.cost(
             model,
             gpu or context.catalog.cpu_core,
@@ -229,3 +220,8 @@ def _server(
         ),
         reasons={**reasons, **resource_reasons},
     )
+
+
+def _endpoint(health: Health) -> Endpoint:
+    """What the engine's file says of its servers."""
+    return Endpoint(health.port, health.path, health.api_key_env, health.address_env, health.litellm_provider)

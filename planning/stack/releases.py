@@ -142,6 +142,14 @@ def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Proble
     return problems
 
 
+def version_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """A Kubernetes that does not exist; the one after the newest that is known may, by the time this is read."""
+    wanted, newest = settings.cluster.kubernetes_minor, catalog.engines["kubernetes"].newest_minor
+    if wanted <= newest + 1:
+        return []
+    return [Problem("cluster.kubernetes", f'"1.{wanted}" is not known; the newest version that is, is "1.{newest}"')]
+
+
 def _owner(namespace: str, catalog: Catalog) -> str | None:
     """Whose namespace it is on every cluster, or on every one that has that program."""
     return next((taken.owner for taken in catalog.taken_namespaces if taken.has(namespace)), None)

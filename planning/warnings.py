@@ -1,0 +1,57 @@
+"""What works, but a reviewer should know: sentences, each about the part it begins with."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from catalog.load import Catalog
+from planning.plan import BY_DIGEST, Karpenter, NodeClass, PoolPlan, ServerPlan
+from planning.stack.overlap import shared_nodes
+from settings.schema import ClusterOnly, IngressExposure, StackSettings
+
+
+def warnings(
+    settings: StackSettings, catalog: Catalog, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
+) -> list[str]:
+    """What works, but a reviewer should know."""
+    engine = catalog.engines["vllm"].version
+    said = [
+        line
+        for server in servers
+        for line in _server_warnings(server, engine, settings.models[server.model_name].fallbacks)
+    ]
+    if (minor := settings.cluster.kubernetes_minor) > catalog.engines["kubernetes"].newest_minor:
+        said.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
+    for name, pool in pools.items():
+        inside = [server for server in servers if server.pool == name]
+        most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
+        if pool.gpus and most > pool.gpus:
+            said.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
+        match pool.provisioning:
+            case Karpenter(node_class=NodeClass(ami_alias=alias)) if alias.endswith("@latest"):
+                said.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
+    if isinstance(settings.gateway.expose, ClusterOnly) and settings.gateway.host is not None:
+        said.append(f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out")
+    if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
+        said.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
+    return list(dict.fromkeys([*said, *shared_nodes(pools, catalog.gpus)]))
+
+
+def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:
+    """The same for one server; `engine`: the vLLM version its arguments were checked for; `fallbacks`: who answers."""
+    name = server.name
+    if server.rollout.gap_s:
+        yield f"{name}: an update stops it for about {_minutes(server.rollout.gap_s)} ({server.rollout.reason})"
+    if server.scaling and server.scaling.min_replicas == 0:
+        until = f"until it is loaded, about {_minutes(server.timing.cold_start_s)} later"
+        if fallbacks:
+            yield f"{name}: a request that finds it at zero is answered by {' or '.join(fallbacks)} {until}"
+        else:
+            yield f"{name}: a request that finds it at zero fails {until}; clients must retry, or give it fallbacks"
+    if server.nodes_per_replica > 1:
+        yield f"{name}: one replica spans {server.nodes_per_replica} nodes; it stops when one of them does"
+    version = server.image.version.removeprefix("v").partition("-")[0]
+    if version not in (engine, BY_DIGEST):
+        yield f"{name}: its arguments were checked against vLLM {engine}, the image is {version}"
+
+
+def _minutes(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{round(seconds / 60)} min"
