@@ -6,9 +6,9 @@ from dataclasses import replace
 from catalog.load import Catalog
 from planning.gateway.metrics import kept
 from planning.gateway.prices import free_routes
-from planning.gateway.routing import gateway
-from planning.observe.alerts import alerts
-from planning.observe.dashboard import dashboard
+from planning.gateway.routing import resolve_gateway
+from planning.observe.alerts import alert_rules
+from planning.observe.dashboard import draw_dashboard
 from planning.plan import (
     BundledRedis,
     GatewayPlan,
@@ -20,17 +20,17 @@ from planning.plan import (
     SharedClaims,
     WeightsPlan,
 )
-from planning.server.complete import complete
-from planning.server.placement import Context
+from planning.server.complete import complete_server
+from planning.server.placement import Site
 from planning.server.room import check_room, crowding, furnished
 from planning.server.scaling import adapter_rules
-from planning.server.servers import draft
+from planning.server.servers import draft_servers
 from planning.stack import known_bad
 from planning.stack.images import resolve_images, undigested
 from planning.stack.network import hub_egress
 from planning.stack.pools import resolve_pools
-from planning.stack.releases import namespace_problems, prometheus_url, releases, version_problems
-from planning.stack.weights import apart, gated_warnings, weights
+from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
+from planning.stack.weights import apart, gated_warnings, resolve_weights
 from planning.warnings import warnings
 from settings.problems import Problem, Refused
 from settings.schema import StackSettings
@@ -54,23 +54,23 @@ def resolve(
     catalog = kept(catalog)
     images = resolve_images(settings.images, catalog, found)
     pools = resolve_pools(settings, catalog, images, found)
-    context = Context(settings, catalog, pools, images, found)
-    drafts = [server for name, model in settings.models.items() for server in draft(context, name, model)]
+    site = Site(settings, catalog, pools, images, found)
+    drafts = [server for name, model in settings.models.items() for server in draft_servers(site, name, model)]
     checkpoints = apart([server.checkpoint for server in drafts])
     drafts = [replace(server, checkpoint=checkpoints[server.checkpoint.directory]) for server in drafts]
-    check_room(context, drafts)
+    check_room(site, drafts)
     pools = {name: furnished(pool, drafts) for name, pool in pools.items()}
     url = prometheus_url(settings)
-    servers = tuple(complete(context, item, drafts, url) for item in drafts)
-    planned_gateway = gateway(settings, servers, images, catalog.networks, found)
-    rules = alerts(settings, catalog, servers, found)
+    servers = tuple(complete_server(site, item, drafts, url) for item in drafts)
+    gateway = resolve_gateway(settings, servers, images, catalog.networks, found)
+    rules = alert_rules(settings, catalog, servers, found)
     adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
-    planned_releases = releases(settings, catalog, list(pools.values()), servers, adapter, found)
+    operators = resolve_releases(settings, catalog, list(pools.values()), servers, adapter, found)
     found += namespace_problems(settings, catalog)
     found += version_problems(settings, catalog)
     egress = hub_egress(settings.weights.hub, catalog.networks, settings.cluster.namespace, found)
-    planned_weights = weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"], egress)
-    used = {image.reference: image for image in _images(servers, planned_gateway, planned_weights, pools)}
+    fetched = resolve_weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"], egress)
+    used = {image.reference: image for image in _images(servers, gateway, fetched, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())
     if found:
@@ -84,21 +84,21 @@ def resolve(
         kubernetes=settings.cluster.kubernetes,
         namespace=settings.cluster.namespace,
         pools=pools,
-        weights=planned_weights,
+        weights=fetched,
         servers=servers,
-        gateway=planned_gateway,
+        gateway=gateway,
         observability=ObservabilityPlan(
             release=settings.observability.release,
             namespace=settings.observability.namespace,
             prometheus_url=url,
-            server_ports=planned_gateway.server_ports,
+            server_ports=gateway.server_ports,
             scrape_interval_s=SCRAPE_INTERVAL_S,
             runbook_url=settings.observability.runbook_url,
             alerts=rules,
-            dashboard=dashboard(catalog, settings.cluster.namespace),
+            dashboard=draw_dashboard(catalog, settings.cluster.namespace),
             adapter_rules=adapter,
         ),
-        releases=planned_releases,
+        releases=operators,
         images=tuple(used.values()),
         unpinned=tuple(unpinned + _unpinned_weights(servers)),
         warnings=(
@@ -106,28 +106,28 @@ def resolve(
             *(
                 f"{route.server}: its tokens are charged at zero, so no budget ends; "
                 f"give models.{route.model_name}.priceUsdPerMillionTokens"
-                for route in free_routes(planned_gateway.routes)
+                for route in free_routes(gateway.routes)
             ),
             *crowding(pools, drafts),
-            *known_bad.warnings(used.values(), planned_releases, catalog),
-            *gated_warnings(planned_weights.checkpoints, settings.weights, has_token=has_hub_token),
+            *known_bad.warnings(used.values(), operators, catalog),
+            *gated_warnings(fetched.checkpoints, settings.weights, has_token=has_hub_token),
         ),
     )
 
 
 def _images(
     servers: Sequence[ServerPlan],
-    planned_gateway: GatewayPlan,
-    planned_weights: WeightsPlan,
+    gateway: GatewayPlan,
+    fetched: WeightsPlan,
     pools: Mapping[str, PoolPlan],
 ) -> Iterator[ImagePlan]:
     """The images that are really pulled."""
     yield from (server.image for server in servers)
-    yield planned_gateway.image
-    if isinstance(planned_weights.source, SharedClaims):
-        yield planned_weights.source.image
-    if isinstance(planned_gateway.redis, BundledRedis):
-        yield planned_gateway.redis.image
+    yield gateway.image
+    if isinstance(fetched.source, SharedClaims):
+        yield fetched.source.image
+    if isinstance(gateway.redis, BundledRedis):
+        yield gateway.redis.image
     yield from (pool.verification.image for pool in pools.values() if pool.verification)
 
 

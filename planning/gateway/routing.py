@@ -60,7 +60,7 @@ MIGRATION_MEMORY_GIB = 2
 ROUTE_MARGIN_S = 30
 
 
-def routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
+def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
     """One route per server that gets traffic; a weight only where two servers share a name."""
     canaries = {server.model_name: server.weight for server in servers if server.canary}
     found = []
@@ -105,7 +105,7 @@ class _Part:
         return canary if self.of_canary else limit - canary
 
 
-def gateway(
+def resolve_gateway(
     settings: StackSettings,
     servers: Sequence[ServerPlan],
     images: Mapping[str, ImagePlan],
@@ -133,7 +133,7 @@ def gateway(
                 f"{longest}, or a smaller models.{slowest.model_name}.maxOutputTokens",
             )
         )
-    planned = routes(servers, settings.models)
+    planned = plan_routes(servers, settings.models)
     problems.extend(free_problems(settings, planned))
     reasons |= price_reasons(settings, planned)
     silence = _silence(wanted, servers, timeout, reasons, problems)

@@ -11,7 +11,7 @@ from settings.problems import Problem
 from settings.schema import StackSettings
 
 
-def alerts(
+def alert_rules(
     settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan], problems: list[Problem]
 ) -> tuple[Rule, ...]:
     """Alert rules for all servers of the stack."""

@@ -86,7 +86,7 @@ def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
     ]
 
 
-def dashboard(catalog: Catalog, namespace: str) -> Mapping[str, object]:
+def draw_dashboard(catalog: Catalog, namespace: str) -> Mapping[str, object]:
     """A Grafana dashboard (schema version 39) with a model filter; the data source is chosen in Grafana."""
     panels: list[dict[str, object]] = []
     y = 0

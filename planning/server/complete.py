@@ -4,28 +4,28 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from planning.plan import Rollout, Server, ServerPlan
-from planning.server.placement import Context
-from planning.server.rollout import rollout
+from planning.server.placement import Site
+from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas
-from planning.server.scaling import scaling
+from planning.server.scaling import plan_scaling
 from planning.server.servers import Draft
 
 
-def complete(context: Context, draft: Draft, drafts: Sequence[Draft], prometheus_url: str) -> ServerPlan:
+def complete_server(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url: str) -> ServerPlan:
     """The plan of a server; `drafts`: all of the stack, which share its pool or do not."""
     others = [other for other in drafts if other.pool == draft.pool and other is not draft]
     replaced = _rollout(draft, sure_replicas(draft, others))
     scaled = None
     if not draft.canary:
-        scaled = scaling(
+        scaled = plan_scaling(
             draft.model_name,
             draft.settings,
-            context.settings,
-            context.catalog,
+            site.settings,
+            site.catalog,
             draft.timing,
             draft.watched,
             prometheus_url,
-            context.problems,
+            site.problems,
         )
     known = {field.name: getattr(draft, field.name) for field in fields(Server)}
     known["reasons"] = {
@@ -40,9 +40,9 @@ def _rollout(draft: Draft, room: int) -> Rollout:
     """`room`: replicas of this server that surely find a place."""
     load_s = draft.timing.prewarm_s + draft.timing.expected_start_s
     if not draft.gpus:
-        return rollout(gpus_per_replica=0, max_replicas=ceiling(draft), gpus_free=0, load_s=load_s, cpu_slots=room)
+        return plan_rollout(gpus_per_replica=0, max_replicas=ceiling(draft), gpus_free=0, load_s=load_s, cpu_slots=room)
     free = room * draft.gpus
-    plan = rollout(gpus_per_replica=draft.gpus, max_replicas=ceiling(draft), gpus_free=free, load_s=load_s)
+    plan = plan_rollout(gpus_per_replica=draft.gpus, max_replicas=ceiling(draft), gpus_free=free, load_s=load_s)
     if draft.nodes_per_replica == 1 or plan.max_surge == 0 or plan.max_unavailable == 0:
         return plan
     # a LeaderWorkerSet knows no rounding that would serve both a full and a roomy pool

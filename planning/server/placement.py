@@ -42,7 +42,7 @@ CPU_FORMATS = (WeightFormat.BF16, WeightFormat.AWQ_INT4)
 
 
 @dataclass(frozen=True)
-class Context:
+class Site:
     """What every server is planned with."""
 
     settings: StackSettings
@@ -56,18 +56,24 @@ class Context:
         self.problems.append(Problem(path, message))
 
 
-Fitted = tuple[Parallelism, MemoryBudget, Workload, dict[str, str], int | None]
+@dataclass(frozen=True)
+class Placement:
+    """Where a replica goes and what it takes there, with why; `cpu_kv_cache_gib`: on CPUs, where vLLM is told."""
+
+    parallelism: Parallelism
+    memory: MemoryBudget
+    workload: Workload
+    reasons: Mapping[str, str]
+    cpu_kv_cache_gib: int | None = None
 
 
-def on_gpus(
-    context: Context, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan
-) -> Fitted | None:
+def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placement | None:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
-    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
+    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(site, pool, gpu))
     kv_cache_dtype = wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
-    known = context.catalog.engines["vllm"].kv_cache_dtypes
+    known = site.catalog.engines["vllm"].kv_cache_dtypes
     if kv_cache_dtype not in known:
-        context.refuse(
+        site.refuse(
             f"{path}.kvCacheDtype", f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
         )
         return None
@@ -80,25 +86,26 @@ def on_gpus(
         concurrency=wanted.concurrency,
         **workload_flags(wanted.args),
     )
-    workload = workload_of(asked, model, gpu, context.catalog.engines["vllm"])
+    workload = workload_of(asked, model, gpu, site.catalog.engines["vllm"])
     stretched = _stretched(model, wanted)
     if wanted.measured is not None:
-        return _as_measured(context, path, wanted, stretched, hardware, workload)
+        return _as_measured(site, path, wanted, stretched, hardware, workload)
     if decode_context(wanted.args) > 1 and wanted.tensor_parallel is None:
-        context.refuse(f"{path}.tensorParallel", "is missing: --decode-context-parallel-size splits what it gives")
+        site.refuse(f"{path}.tensorParallel", "is missing: --decode-context-parallel-size splits what it gives")
         return None
     fit, workload = _fewer_sequences(stretched, hardware, wanted, workload)
     if not fit.fits or fit.memory is None:
-        fixes = _fixes(context, wanted, stretched, hardware, workload, fit)
+        fixes = _fixes(site, wanted, stretched, hardware, workload, fit)
         for reason in fit.reasons:
             said = measured.said(reason, f"pool '{pool.name}'", path)
             joint = ", or " if reason.fix else "; use "
-            context.refuse(path, said + joint + fixes if fixes and reason.computable else said)
+            site.refuse(path, said + joint + fixes if fixes and reason.computable else said)
         return None
     reasons = _parallelism_reasons(stretched, hardware, wanted, workload, fit)
     reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
     reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
-    return fit.parallelism, fit.memory, replace(workload, context_tokens=fit.memory.context_tokens), reasons, None
+    held = replace(workload, context_tokens=fit.memory.context_tokens)
+    return Placement(fit.parallelism, fit.memory, held, reasons)
 
 
 def _sequences(wanted: ModelSettings, ours: int) -> int:
@@ -119,8 +126,8 @@ def _fewer_sequences(
 
 
 def _as_measured(
-    context: Context, path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload
-) -> Fitted | None:
+    site: Site, path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload
+) -> Placement | None:
     """What the user measured, in place of every sum; refused only where it contradicts itself or the pool."""
     given = wanted.measured
     assert given is not None, "the caller has checked"
@@ -130,12 +137,12 @@ def _as_measured(
     if not problems and (cut := _spread_problem(parallelism, hardware)):
         problems = [(f"{path}.measured", cut)]
     for where, message in problems:
-        context.refuse(where, message)
+        site.refuse(where, message)
     if problems:
         return None
     reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
     reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
-    return parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons, None
+    return Placement(parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons)
 
 
 def _stretched(model: Model, wanted: ModelSettings) -> Model:
@@ -157,8 +164,8 @@ def _overridden_length(argument: str) -> int:
     return max((length for length in lengths if isinstance(length, int) and length <= MOST_TOKENS), default=0)
 
 
-def _nvlink(context: Context, pool: PoolPlan, gpu: Gpu) -> bool:
-    wanted = context.settings.gpu_pools[pool.name].interconnect
+def _nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
+    wanted = site.settings.gpu_pools[pool.name].interconnect
     return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
 
 
@@ -192,25 +199,23 @@ def _spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:
     return None
 
 
-def _fixes(
-    context: Context, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
-) -> str:
+def _fixes(site: Site, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit) -> str:
     """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
-    known = context.catalog.models[wanted.model]
+    known = site.catalog.models[wanted.model]
     fixes = [
         *_changes_here(wanted, model, hardware, workload, failed),
         *_more_nodes(wanted, model, hardware, workload),
         *(
             repository
-            for repository, sibling in context.catalog.models.items()
+            for repository, sibling in site.catalog.models.items()
             if repository.startswith(f"{wanted.model}-")
             and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
             and _fit(_stretched(sibling, wanted), hardware, wanted, workload).fits
         ),
         *(
             f"pool '{pool.name}'"
-            for pool in context.pools.values()
-            if pool.name != wanted.pool and _fits_pool(context, pool, wanted, model, workload)
+            for pool in site.pools.values()
+            if pool.name != wanted.pool and _fits_pool(site, pool, wanted, model, workload)
         ),
     ]
     return ", or ".join(fixes)
@@ -247,12 +252,12 @@ def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workloa
             return
 
 
-def _fits_pool(context: Context, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
-    gpu = context.catalog.gpus.get(pool.gpu)
+def _fits_pool(site: Site, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
+    gpu = site.catalog.gpus.get(pool.gpu)
     if gpu is None:
         return False
-    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(context, pool, gpu))
-    tokens = wanted.max_num_batched_tokens or default_batch(context.catalog.engines["vllm"], gpu)[1]
+    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(site, pool, gpu))
+    tokens = wanted.max_num_batched_tokens or default_batch(site.catalog.engines["vllm"], gpu)[1]
     return _fit(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
 
 
@@ -308,25 +313,25 @@ def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], sequences: 
     return reasons
 
 
-def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Fitted | None:
+def on_cpu(site: Site, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Placement | None:
     """Memory of a CPU server: weights and KV cache in the node's memory."""
     parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
     if any(value not in (None, 1) for value in parallel) or wanted.expert_parallel:
-        context.refuse(path, f"pool '{pool.name}' has no GPUs; leave parallelism out")
+        site.refuse(path, f"pool '{pool.name}' has no GPUs; leave parallelism out")
     for key, value in (
         ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
         ("kvCacheDtype", wanted.kv_cache_dtype),
         ("measured", wanted.measured),
     ):
         if value is not None:
-            context.refuse(f"{path}.{key}", f"pool '{pool.name}' has no GPUs; leave it out")
+            site.refuse(f"{path}.{key}", f"pool '{pool.name}' has no GPUs; leave it out")
     if model.checkpoint.format not in CPU_FORMATS:
         formats = " or ".join(CPU_FORMATS)
-        context.refuse(path, f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint")
+        site.refuse(path, f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint")
         return None
     shape, node_gib = model.architecture, pool.memory_gib_per_node or 0
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
-        context.refuse(
+        site.refuse(
             path,
             "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs; "
             f"use a GPU pool, and {measured.hint(path)}",
@@ -341,7 +346,7 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
         dtype=workload_flags(wanted.args)["dtype"],
     )
     for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
-        context.refuse(path, problem.at(f"pool '{pool.name}'"))
+        site.refuse(path, problem.at(f"pool '{pool.name}'"))
     cut = memory.kv_layout(shape, None, Parallelism(), workload)
     per_context = cut.blocks_needed(tokens) * cut.block_bytes
     weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
@@ -349,7 +354,7 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
     # one block is held back
     if kv_gib * GIB < per_context + cut.block_bytes:
-        context.refuse(
+        site.refuse(
             path,
             f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache, a node of pool "
             f"'{pool.name}' gives {node_gib * NODE_MEMORY_SHARE:.1f} GiB ({node_gib} × {NODE_MEMORY_SHARE:g})",
@@ -360,4 +365,4 @@ def on_cpu(context: Context, path: str, wanted: ModelSettings, model: Model, poo
     if wanted.context_tokens is None:
         reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
     reasons |= _dtype_reasons(wanted, workload)
-    return Parallelism(), budget, workload, reasons, kv_gib
+    return Placement(Parallelism(), budget, workload, reasons, kv_gib)

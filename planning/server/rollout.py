@@ -5,7 +5,9 @@ from math import ceil
 from planning.plan import Rollout
 
 
-def rollout(*, gpus_per_replica: int, max_replicas: int, gpus_free: int, load_s: int, cpu_slots: int = 0) -> Rollout:
+def plan_rollout(
+    *, gpus_per_replica: int, max_replicas: int, gpus_free: int, load_s: int, cpu_slots: int = 0
+) -> Rollout:
     """Surge and unavailability for one server.
 
     `gpus_free`: GPUs of the pool that nothing else can claim (its own included). For CPU servers

@@ -174,7 +174,7 @@ def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapp
     )
 
 
-def scaling(
+def plan_scaling(
     name: str,
     model: ModelSettings,
     settings: StackSettings,

@@ -7,12 +7,12 @@ from math import ceil
 from catalog.load import Health
 from planning.plan import ComputeClass, Endpoint, Karpenter, PoolPlan, Server, Watched
 from planning.server.arguments import check_args, check_env, server_args, server_env
-from planning.server.placement import Context, on_cpu, on_gpus
+from planning.server.placement import Site, on_cpu, on_gpus
 from planning.server.resources import pod_resources
 from planning.server.scratch import server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
-from planning.stack.timing import Load, longest_request_s, server_probes, timing
+from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.weights import checkpoint
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
@@ -41,20 +41,20 @@ class Draft(Server):
         return 0 if self.cpu else self.parallelism.gpus
 
 
-def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
+def draft_servers(site: Site, name: str, wanted: ModelSettings) -> list[Draft]:
     """The server of one model, and its canary twin; empty when something is wrong (and then said)."""
     path = f"models.{name}"
-    pool = context.pools.get(wanted.pool)
+    pool = site.pools.get(wanted.pool)
     if pool is None:
-        if wanted.pool not in context.settings.gpu_pools:
-            hint = nearest(wanted.pool, context.settings.gpu_pools)
-            context.refuse(f"{path}.pool", f"no pool '{wanted.pool}'{hint}")
-        if wanted.model not in context.catalog.models:
-            context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
+        if wanted.pool not in site.settings.gpu_pools:
+            hint = nearest(wanted.pool, site.settings.gpu_pools)
+            site.refuse(f"{path}.pool", f"no pool '{wanted.pool}'{hint}")
+        if wanted.model not in site.catalog.models:
+            site.refuse(f"{path}.model", _unknown_model(site, wanted.model))
         return []
-    _check_replaced(context, path, name, wanted)
+    _check_replaced(site, path, name, wanted)
     canary = wanted.canary
-    primary = _server(context, path, name, wanted, pool, canary=False, weight=100 - canary.weight if canary else 100)
+    primary = _server(site, path, name, wanted, pool, canary=False, weight=100 - canary.weight if canary else 100)
     if canary is None:
         return [primary] if primary else []
     changes = {
@@ -68,37 +68,37 @@ def draft(context: Context, name: str, wanted: ModelSettings) -> list[Draft]:
         # figures of one checkpoint say nothing about another
         changes["measured"] = canary.measured
     twin_settings = wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
-    said = {problem.message for problem in context.problems}
-    before = len(context.problems)
-    twin = _server(context, f"{path}.canary", name, twin_settings, pool, canary=True, weight=canary.weight)
-    context.problems[before:] = [
+    said = {problem.message for problem in site.problems}
+    before = len(site.problems)
+    twin = _server(site, f"{path}.canary", name, twin_settings, pool, canary=True, weight=canary.weight)
+    site.problems[before:] = [
         problem
-        for problem in context.problems[before:]
+        for problem in site.problems[before:]
         if problem.message not in said or _key(problem, f"{path}.canary.") in canary.model_fields_set
     ]
-    if f"{name}-canary" in context.settings.models:
-        context.refuse(f"{path}.canary", f"its server would have the name of models.{name}-canary; rename that model")
+    if f"{name}-canary" in site.settings.models:
+        site.refuse(f"{path}.canary", f"its server would have the name of models.{name}-canary; rename that model")
     return [server for server in (primary, twin) if server]
 
 
-def _check_replaced(context: Context, path: str, name: str, wanted: ModelSettings) -> None:
+def _check_replaced(site: Site, path: str, name: str, wanted: ModelSettings) -> None:
     """What is replaced must be gone from the stack, and by one model only: two cannot start in one place."""
     if wanted.replaces is None:
         return
-    if wanted.replaces in context.settings.models:
-        context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is served still; take it out of models, or this line")
-    others = [other for other, model in context.settings.models.items() if model.replaces == wanted.replaces]
+    if wanted.replaces in site.settings.models:
+        site.refuse(f"{path}.replaces", f"'{wanted.replaces}' is served still; take it out of models, or this line")
+    others = [other for other, model in site.settings.models.items() if model.replaces == wanted.replaces]
     if others.index(name):
-        context.refuse(f"{path}.replaces", f"'{wanted.replaces}' is replaced by models.{others[0]} already")
+        site.refuse(f"{path}.replaces", f"'{wanted.replaces}' is replaced by models.{others[0]} already")
 
 
-def _check_group_name(context: Context, name: str, wanted: ModelSettings, *, canary: bool) -> None:
+def _check_group_name(site: Site, name: str, wanted: ModelSettings, *, canary: bool) -> None:
     """The workers of a group carry a longer name than any other pod; one too long is refused each by each, for ever."""
     most = wanted.canary.replicas if canary and wanted.canary else wanted.replicas.max
     server = server_name(name, canary=canary)
     over = len(f"{server}-{most}-") + REVISION_HASH - LABEL_LIMIT
     if over > 0:
-        context.refuse(
+        site.refuse(
             f"models.{name}",
             f"spans nodes, and the workers of {server} would have a label {over} characters too long; "
             f"use a name of at most {len(name) - over}",
@@ -116,42 +116,42 @@ def _key(problem: Problem, prefix: str) -> str:
     return problem.path.removeprefix(prefix).partition("[")[0]
 
 
-def _unknown_model(context: Context, model: str) -> str:
-    return f"'{model}' is not in the catalogue{nearest(model, context.catalog.models)}"
+def _unknown_model(site: Site, model: str) -> str:
+    return f"'{model}' is not in the catalogue{nearest(model, site.catalog.models)}"
 
 
 def _server(
-    context: Context, path: str, name: str, wanted: ModelSettings, pool: PoolPlan, *, canary: bool, weight: int
+    site: Site, path: str, name: str, wanted: ModelSettings, pool: PoolPlan, *, canary: bool, weight: int
 ) -> Draft | None:
-    model = context.catalog.models.get(wanted.model)
+    model = site.catalog.models.get(wanted.model)
     if model is None:
-        context.refuse(f"{path}.model", _unknown_model(context, wanted.model))
+        site.refuse(f"{path}.model", _unknown_model(site, wanted.model))
         return None
-    gpu = context.catalog.gpus.get(pool.gpu)
-    before = len(context.problems)
-    fitted = on_gpus(context, path, wanted, model, gpu, pool) if gpu else on_cpu(context, path, wanted, model, pool)
-    image = context.images["vllm" if gpu else "vllm-cpu"]
+    gpu = site.catalog.gpus.get(pool.gpu)
+    before = len(site.problems)
+    placed = on_gpus(site, path, wanted, model, gpu, pool) if gpu else on_cpu(site, path, wanted, model, pool)
+    image = site.images["vllm" if gpu else "vllm-cpu"]
     if wanted.image is not None:
-        settings = context.settings.images
-        image = custom_image(wanted.image, image, f"{path}.image", settings, context.catalog, context.problems)
+        settings = site.settings.images
+        image = custom_image(wanted.image, image, f"{path}.image", settings, site.catalog, site.problems)
     if model.min_vllm is not None and _older(image.version, model.min_vllm):
-        context.refuse(f"{path}.image", f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}")
-    files = checkpoint(wanted.model, model, wanted.revision, context.settings.weights)
-    if context.settings.images.require_digests and not files.pinned:
-        context.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
-    engine = context.catalog.engines["vllm"]
+        site.refuse(f"{path}.image", f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}")
+    files = checkpoint(wanted.model, model, wanted.revision, site.settings.weights)
+    if site.settings.images.require_digests and not files.pinned:
+        site.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
+    engine = site.catalog.engines["vllm"]
     inherited = len(wanted.args) - len(wanted.canary.args) if canary and wanted.canary else 0
-    context.problems.extend(check_args(wanted.args[inherited:], engine, f"{path}.args"))
+    site.problems.extend(check_args(wanted.args[inherited:], engine, f"{path}.args"))
     decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=None if gpu else 0)
-    context.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
-    if fitted is None or len(context.problems) > before:
+    site.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
+    if placed is None or len(site.problems) > before:
         return None
-    parallelism, budget, workload, reasons, cpu_kv_gib = fitted
-    times = timing(
+    parallelism, workload, cpu_kv_gib = placed.parallelism, placed.workload, placed.cpu_kv_cache_gib
+    times = plan_timing(
         Load(
             weight_bytes=files.disk_bytes,
-            read_mib_per_s=context.settings.weights.read_mib_per_s,
-            prewarm=context.settings.weights.prewarm,
+            read_mib_per_s=site.settings.weights.read_mib_per_s,
+            prewarm=site.settings.weights.prewarm,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
         ),
         longest_request=longest_request_s(workload.context_tokens, wanted.max_output_tokens),
@@ -161,11 +161,11 @@ def _server(
     env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
     nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     if nodes > 1:
-        _check_group_name(context, name, wanted, canary=canary)
+        _check_group_name(site, name, wanted, canary=canary)
     element = workload.model_bytes
     resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
     if resources.memory_gib < resources.shm_gib:
-        context.refuse(
+        site.refuse(
             f"{path}.memoryGib",
             f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
             f"use at least {resources.shm_gib}, or leave it out",
@@ -185,7 +185,7 @@ def _server(
         cpu=pool.resource_name is None,
         nodes_per_replica=nodes,
         parallelism=parallelism,
-        memory=budget,
+        memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
         checkpoint=files,
         args=server_args(
@@ -208,17 +208,17 @@ def _server(
         timing=times,
         probes=server_probes(times),
         replaces=server_name(wanted.replaces, canary=canary) if wanted.replaces else None,
-        watched=Watched(server_name(name, canary=canary), context.settings.cluster.namespace, nodes, sequences),
-        cost=cost.cost(
+        watched=Watched(server_name(name, canary=canary), site.settings.cluster.namespace, nodes, sequences),
+        cost=cost.estimate(
             model,
-            gpu or context.catalog.cpu_core,
+            gpu or site.catalog.cpu_core,
             pool,
             parallelism,
-            budget,
+            placed.memory,
             workload.max_num_seqs,
             workload.model_bytes,
         ),
-        reasons={**reasons, **resource_reasons},
+        reasons={**placed.reasons, **resource_reasons},
     )
 
 

@@ -18,7 +18,7 @@ TYPICAL_SEQUENCE_TOKENS = 4096
 FLOAT32_SHARE = 1 / 16
 
 
-def cost(
+def estimate(
     model: Model,
     hardware: Gpu | CpuCore,
     pool: PoolPlan,

@@ -75,7 +75,7 @@ def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
     return values
 
 
-def releases(
+def resolve_releases(
     settings: StackSettings,
     catalog: Catalog,
     pools: Sequence[PoolPlan],

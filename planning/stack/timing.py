@@ -82,7 +82,7 @@ def first_token_timeout_s(context_tokens: int, timeout_s: int) -> int:
     return min(timeout_s, max(LEAST_FIRST_TOKEN_TIMEOUT_S, ceil(context_tokens / SLOWEST_PREFILL_TOKENS_PER_S)))
 
 
-def timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, scale_down_after_s: int) -> Timing:
+def plan_timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, scale_down_after_s: int) -> Timing:
     """The whole chain for one server. `longest_request` in seconds; `drain_timeout_s` None: drain the longest one."""
     read_s = ceil(load.weight_bytes / MIB / load.read_mib_per_s)
     cached_s = ceil(load.weight_bytes / MIB / CACHED_READ_MIB_PER_S)

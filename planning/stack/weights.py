@@ -128,7 +128,7 @@ def _xet(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, str]]:
     }
 
 
-def weights(
+def resolve_weights(
     settings: WeightsSettings,
     checkpoints: Sequence[CheckpointPlan],
     image: ImagePlan,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.plan import Rollout
-from planning.server.rollout import rollout
+from planning.server.rollout import plan_rollout
 from tests.unit.small_stack import A10, H200, properties, server, serving, stack
 
 IN_PLACE = "no GPUs are spare: pods are replaced in place, one at a time"
@@ -35,7 +35,7 @@ def surging(first: int) -> str:
 )  # fmt: skip
 def test_the_strategy_follows_from_what_is_spare(gpus, most, free, expected):
     """Room for one more than ever run: surge; none: in place, with a gap; full only at the most: surge until then."""
-    assert rollout(gpus_per_replica=gpus, max_replicas=most, gpus_free=free, load_s=90) == expected
+    assert plan_rollout(gpus_per_replica=gpus, max_replicas=most, gpus_free=free, load_s=90) == expected
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_strategy_follows_from_what_is_spare(gpus, most, free, expected):
 )
 def test_cpu_servers_are_counted_in_pods(slots, expected):
     """Where there are no GPUs, the pods that fit on the nodes count."""
-    assert rollout(gpus_per_replica=0, max_replicas=1, gpus_free=0, load_s=90, cpu_slots=slots) == expected
+    assert plan_rollout(gpus_per_replica=0, max_replicas=1, gpus_free=0, load_s=90, cpu_slots=slots) == expected
 
 
 def allowed(plan: Rollout, replicas: int) -> tuple[int, int]:
@@ -62,7 +62,7 @@ def allowed(plan: Rollout, replicas: int) -> tuple[int, int]:
 @properties(300)
 def test_every_update_progresses_and_none_has_a_gap_when_a_pod_fits(gpus, most, free):
     """At every number of replicas that may run: a surge pod fits or one may go, and where it fits one always serves."""
-    plan = rollout(gpus_per_replica=gpus, max_replicas=most, gpus_free=free, load_s=90)
+    plan = plan_rollout(gpus_per_replica=gpus, max_replicas=most, gpus_free=free, load_s=90)
     for replicas in range(1, most + 1):
         surge, unavailable = allowed(plan, replicas)
         fits = surge >= 1 and (replicas + 1) * gpus <= free
@@ -79,7 +79,7 @@ def test_every_update_progresses_and_none_has_a_gap_when_a_pod_fits(gpus, most, 
 @properties(200)
 def test_the_sentence_is_true(most, free):
     """While as many replicas run as the reason says, Kubernetes takes none away; with one more, it may."""
-    plan = rollout(gpus_per_replica=1, max_replicas=most, gpus_free=free, load_s=90)
+    plan = plan_rollout(gpus_per_replica=1, max_replicas=most, gpus_free=free, load_s=90)
     words = plan.reason.split()
     if "while" in words:
         first = int(words[words.index("most") + 1])

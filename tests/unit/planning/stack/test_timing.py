@@ -15,8 +15,8 @@ from planning.stack.timing import (
     fetch,
     gateway_drain_s,
     longest_request_s,
+    plan_timing,
     server_probes,
-    timing,
 )
 from tests.unit.small_stack import properties
 
@@ -26,7 +26,7 @@ QWEN = Load(weight_bytes=int(27.5 * GIB), read_mib_per_s=500, prewarm=True, star
 
 def test_the_chain_of_qwen3_14b_is_exact():
     """28,160 MiB read at 500 MiB/s and again from the page cache, compiled and started; twice that is the budget."""
-    found = timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+    found = plan_timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
     assert found == Timing(
         prewarm_s=57,
         expected_start_s=14 + 240 + 60,
@@ -47,7 +47,7 @@ def test_the_chain_of_qwen3_14b_is_exact():
 
 def test_the_load_budget_is_in_the_first_probe():
     """While it loads, a server is asked for its whole budget; then every 5 s for readiness, every 30 s for life."""
-    found = timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+    found = plan_timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
     assert server_probes(found) == Probes(Probe(5, 3, 5), Probe(30, 4, 10), Probe(10, 63, 5))
 
 
@@ -55,7 +55,7 @@ def test_a_node_that_is_bought_first_is_waited_for():
     """The node and its image come on top, for the deployment and for a cold start; probes begin after them."""
     bought = Load(QWEN.weight_bytes, 500, prewarm=True, starts_nodes=True)
     here, there = (
-        timing(load, longest_request=410, drain_timeout_s=None, scale_down_after_s=300) for load in (QWEN, bought)
+        plan_timing(load, longest_request=410, drain_timeout_s=None, scale_down_after_s=300) for load in (QWEN, bought)
     )
     assert there.progress_deadline_s - here.progress_deadline_s == 900
     assert there.cold_start_s - here.cold_start_s == 900 + 600
@@ -65,21 +65,21 @@ def test_a_node_that_is_bought_first_is_waited_for():
 def test_without_prewarming_vllm_reads_at_the_rate_of_the_storage():
     """All of the reading is then part of the start that probes wait for."""
     cold = Load(QWEN.weight_bytes, 500, prewarm=False, starts_nodes=False)
-    found = timing(cold, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+    found = plan_timing(cold, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
     assert (found.prewarm_s, found.expected_start_s) == (0, 57 + 240 + 60)
 
 
 @pytest.mark.parametrize(("given_s", "drain_s"), [(None, 410), (60, 60), (4000, 4000)])
 def test_the_drain_is_the_longest_request_unless_it_is_given(given_s, drain_s):
     """A user may cut or lengthen the drain, and the grace period follows."""
-    found = timing(QWEN, longest_request=410, drain_timeout_s=given_s, scale_down_after_s=300)
+    found = plan_timing(QWEN, longest_request=410, drain_timeout_s=given_s, scale_down_after_s=300)
     assert (found.drain_s, found.termination_grace_s) == (drain_s, drain_s + 30)
 
 
 @pytest.mark.parametrize(("quiet_s", "cooldown_s"), [(300, 371), (3600, 3600)])
 def test_a_server_does_not_go_to_zero_faster_than_it_comes_back(quiet_s, cooldown_s):
     """The cooldown is a cold start at least."""
-    found = timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=quiet_s)
+    found = plan_timing(QWEN, longest_request=410, drain_timeout_s=None, scale_down_after_s=quiet_s)
     assert found.scale_to_zero_cooldown_s == cooldown_s
 
 
@@ -111,7 +111,7 @@ LOADS = st.builds(
 @properties(300)
 def test_no_wait_undercuts_another(load, longest, drain, quiet):
     """Whatever is loaded, however fast: each wait is longer than what it waits for."""
-    found = timing(load, longest_request=longest, drain_timeout_s=drain, scale_down_after_s=quiet)
+    found = plan_timing(load, longest_request=longest, drain_timeout_s=drain, scale_down_after_s=quiet)
     node_s = 900 if load.starts_nodes else 0
     # probes: twice what is expected, in whole periods
     assert found.startup_budget_s == found.startup_failures * found.startup_period_s
@@ -137,7 +137,8 @@ def test_more_bytes_never_shorten_a_wait(load, more):
     """A larger checkpoint has a longer chain, link by link."""
     larger = Load(load.weight_bytes + more, load.read_mib_per_s, load.prewarm, load.starts_nodes)
     before, after = (
-        vars(timing(item, longest_request=60, drain_timeout_s=None, scale_down_after_s=300)) for item in (load, larger)
+        vars(plan_timing(item, longest_request=60, drain_timeout_s=None, scale_down_after_s=300))
+        for item in (load, larger)
     )
     assert [name for name in before if after[name] < before[name]] == []
 
