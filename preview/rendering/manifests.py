@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from preview.rendering.former import former_urns
 from preview.rendering.recorder import RELEASE_TYPE, autoname
 from preview.rendering.records import Options, Record
 
@@ -37,7 +38,7 @@ class Manifest:
     """One Kubernetes object, patch or Helm release, and the resource it comes from.
 
     `namespace` is empty for what is cluster-wide or names none; `component` is `Class/name` of the component that owns
-    it, empty at the top; `file` is the name of its YAML file.
+    it, empty at the top; `file` is the name of its YAML file; the engine takes what has one of `former_urns` for it.
     """
 
     category: Category
@@ -51,6 +52,7 @@ class Manifest:
     urn: str
     body: Mapping[str, Any]
     options: Options
+    former_urns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         where = f" in {self.namespace}" if self.namespace else ""
@@ -69,6 +71,7 @@ def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
     """All objects, patches and releases among `records`, in order; components and providers are none of them."""
     found: list[Manifest] = []
     taken: set[str] = set()
+    former = former_urns(records)
     for record in records:
         manifest = _manifest(record)
         if manifest is None:
@@ -77,7 +80,7 @@ def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
         # two groups may share a kind, and `a-b` + `c` reads like `a` + `b-c`
         file = next(name for count in range(1, len(records) + 2) if (name := _numbered(stem, count)) not in taken)
         taken.add(file)
-        found.append(replace(manifest, file=file))
+        found.append(replace(manifest, file=file, former_urns=former.get(record.urn, ())))
     return tuple(found)
 
 

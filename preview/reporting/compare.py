@@ -215,7 +215,7 @@ def _changed(old: Thing, new: Thing) -> Change | None:
         for path, before, after in differences(old.body, new.body)
         if not any(_inside(path, ignored) for ignored in new.options.get("ignoreChanges", ()))
     )
-    moved = old.entry.get("urn") != new.entry.get("urn")
+    moved = old.entry.get("urn") not in (new.entry.get("urn"), *new.entry.get("formerUrns", ()))
     if not fields and not moved:
         return None
     notes: list[str] = []

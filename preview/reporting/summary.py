@@ -175,6 +175,7 @@ def _object(manifest: Manifest) -> dict[str, Any]:
         "component": manifest.component or None,
         "logicalName": manifest.logical_name,
         "urn": manifest.urn,
+        "formerUrns": list(manifest.former_urns),
         "file": manifest.file,
         "options": _set_fields(
             {
