@@ -119,8 +119,7 @@ format: $(DEV)  ## let ruff rewrite what it can
 	@$(RUN) -m ruff format .
 
 golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model × GPU matrix again; read the difference before a commit
-	@for stack in $(STACKS); do $(RUN) -m preview --stack $$stack --out tests/golden/$$stack; done >/dev/null
-	@$(RUN) -m preview --project examples/minimal --stack minimal --out tests/golden/minimal >/dev/null
+	@$(RUN) -m tests.golden_manifests
 	@$(RUN) -m benchmarks.matrix --write tests/golden/matrix.yaml
 	@$(RUN) -m tests.resources
 	@for folder in tests/golden/*/; do echo "$$folder $$(ls $$folder | wc -l) files"; done

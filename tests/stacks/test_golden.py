@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from preview.rendering.manifests import Category, write
+from components.pod_scripts import NAMES, source
+from preview.rendering.manifests import Category
 from tests import resources
-from tests.harness import ROOT, patches_and_releases, rendered, stack_names
-
-GOLDEN = ROOT / "tests" / "golden"
+from tests.golden_manifests import GOLDEN, write_golden
+from tests.harness import patches_and_releases, rendered, stack_names
 
 
 def differences(expected: Path, actual: Path) -> list[str]:
@@ -29,12 +29,21 @@ def differences(expected: Path, actual: Path) -> list[str]:
 def test_a_stack_renders_what_is_in_its_golden_folder(name: str, tmp_path: Path):
     """Every object of the stack is, letter for letter, the one that was looked at when it was committed."""
     deployed = rendered(name)
-    write(deployed.manifests, tmp_path, name)
+    write_golden(deployed, tmp_path, name)
     different = differences(GOLDEN / name, tmp_path)
     assert not different, (
         f"stack {name} renders other objects than tests/golden/{name}: {', '.join(different)}. "
         "When that is meant, run: make golden, and look at git diff tests/golden"
     )
+
+
+def test_a_script_is_in_no_golden_file():
+    """Its text is in the repository once; the objects that carry it say where."""
+    texts = [file.read_text(encoding="utf-8") for file in sorted(GOLDEN.glob("*/*.yaml"))]
+    first_lines = [source(name).splitlines()[0] for name in NAMES]
+    assert [line for line in first_lines if any(line in text for text in texts)] == []
+    named = {name for name in NAMES if any(f"<components/pod_scripts/{name}.py>" in text for text in texts)}
+    assert named == set(NAMES)
 
 
 def test_the_engine_knows_every_resource_as_before():
