@@ -6,6 +6,10 @@ LiteLLM loads this file from beside its configuration (`litellm_settings.callbac
   own, forgets a `tool_choice` without `tools`, which vLLM refuses, turns `thinking` into `reasoning_effort` or into
   nothing, and knows only OpenAI's for `/v1/responses` and `/v1/completions` (1.109.1, tried). `extra_body` is handed on
   untouched.
+- LiteLLM reads parameters of its own calls from the same body (`deployment_id`, `azure`, `allowed_openai_params` …).
+  Where requests are only handed on, it is shown what it needs, and all else goes to the server as it came.
+- A `stream` that is no truth value is none to LiteLLM and one to vLLM, whose stream LiteLLM then cannot read: an error
+  of the server, after which nobody is sent there any more. Whoever sends it is told so (1.109.1, tried).
 - The 429 of a model's own limit has `retry-after`, but is answered with `llm_provider-retry-after`, which no client
   reads (1.109.1, proxy/common_request_processing.py, handle_llm_api_exception).
 - Tokens of a limit are counted under the server's model, which LiteLLM leaves out of what it logs of a stream, so that
@@ -17,8 +21,19 @@ LiteLLM loads this file from beside its configuration (`litellm_settings.callbac
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger  # pyright: ignore[reportMissingImports] - of the image
+from litellm.proxy._types import ProxyException  # pyright: ignore[reportMissingImports] - of the image
 
 ALWAYS = ("priority",)
+# What LiteLLM is shown of requests that it only hands on: what it counts, limits, caches or adds to.
+SHOWN = {
+    "acompletion": frozenset(
+        {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "user"}
+    ),
+    "atext_completion": frozenset({"model", "prompt", "stream", "stream_options", "max_tokens", "n", "user"}),
+    "aembedding": frozenset({"model", "input", "dimensions", "encoding_format", "user"}),
+}
+# What LiteLLM itself has put there before hooks are called (1.109.1, proxy/litellm_pre_call_utils.py).
+LITELLMS = ("metadata", "proxy_server_request", "secret_fields")
 # Of vLLM 0.32 and 0.33, entrypoints/openai/responses/protocol.py and completion/protocol.py: what OpenAI does not have.
 OF_ENDPOINT = {
     "aresponses": (
@@ -40,18 +55,46 @@ NOT_A_CLIENTS = (
     *("mock_response", "mock_tool_calls", "mock_delay", "mock_timeout", "mock_testing_rate_limit_error"),
     *("mock_testing_fallbacks", "mock_testing_context_fallbacks", "mock_testing_content_policy_fallbacks"),
     *("specific_deployment", "rpm", "tpm", "weight", "max_parallel_requests", "custom_llm_provider"),
+    *("deployment_id", "azure", "api_version", "allowed_openai_params", "additional_drop_params", "drop_params"),
+    *("original_function", "self", "client", "use_litellm_proxy", "force_timeout", "model_info", "extra_headers"),
     "router_settings_override",
 )
+
+
+def _check(data: dict[str, Any]) -> None:
+    """Raises ProxyException for what is not of the type that everybody takes it for."""
+    stream, extra, messages = data.get("stream"), data.get("extra_body"), data.get("messages")
+    if stream is not None and not isinstance(stream, bool):
+        raise _refusal("stream", "must be true or false")
+    if messages is not None and not (isinstance(messages, list) and all(isinstance(item, dict) for item in messages)):
+        raise _refusal("messages", "must be a list of objects")
+    if extra is not None and not isinstance(extra, dict):
+        raise _refusal("extra_body", "must be an object")
+    both = sorted(set().union(*SHOWN.values()) & set(extra or {}))
+    if both:
+        raise _refusal("extra_body", f"must not hold {', '.join(both)}: say that beside it")
+
+
+def _refusal(name: str, message: str) -> ProxyException:
+    return ProxyException(message=f"{name} {message}", type="invalid_request_error", param=name, code=400)
 
 
 class Hooks(CustomLogger):
     """Called by LiteLLM around every request."""
 
     async def async_pre_call_hook(self, *, data: Any, call_type: str, **_: object) -> Any:
-        """Moves what the server shall have to where LiteLLM hands everything on; returns the request."""
+        """Moves what the server shall have to where LiteLLM hands everything on; returns the request.
+
+        Raises ProxyException 400 for what LiteLLM and vLLM would read differently.
+        """
         for name in NOT_A_CLIENTS:
             data.pop(name, None)
+        _check(data)
         moved = (*ALWAYS, *OF_ENDPOINT.get(call_type, ()), *(() if data.get("tools") else ("tool_choice",)))
+        if call_type in SHOWN:
+            sent = (data.get("proxy_server_request") or {}).get("body") or {}
+            unseen = {name for name in sent if not name.startswith("litellm_")}
+            moved = (*moved, *sorted(unseen - SHOWN[call_type] - {*LITELLMS, "extra_body", *moved}))
         passed = {name: data.pop(name) for name in moved if data.get(name) is not None}
         if data.get("thinking") is not None:
             passed["thinking"] = data["thinking"]

@@ -21,6 +21,11 @@ LOOPBACK = "127.0.0.1"
 # Measured with Qwen's tokenizer on Chinese prose; four characters a token is the usual figure for English.
 TOKENS_PER_WIDE_CHARACTER, TOKENS_PER_LATIN_CHARACTER = 0.44, 0.25
 LATIN_END = 0x2E80
+# How pydantic reads texts and numbers as a truth value (its docs, conversion table); none is vLLM's default, false.
+_LAX = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("none", "0", "false", "f", "no", "n", "off"), False),
+}
 WORDS = tuple(f"word{position} " for position in range(8))
 
 
@@ -164,10 +169,11 @@ class Server:
             return False
         if how.key and call.headers.get("authorization") != f"Bearer {how.key}":
             return await _whole(writer, 401, {"error": "Unauthorized"})
-        refusal = (how.status, how.message) if how.status != 200 else (400, _too_long(call.body, how))
+        unread = "stream: Input should be a valid boolean" if _streams(call.body) is None else ""
+        refusal = (how.status, how.message) if how.status != 200 else (400, unread or _too_long(call.body, how))
         if refusal[1]:
             return await _whole(writer, refusal[0], _error(*refusal))
-        if call.body.get("stream"):
+        if _streams(call.body):
             return await self._stream(call, writer, how)
         await asyncio.sleep(how.first_after_s + how.between_s * len(how.chunks))
         return await _whole(writer, 200, _completion(call, how))
@@ -226,6 +232,12 @@ async def _event(writer: asyncio.StreamWriter, data: object) -> None:
 def _error(status: int, message: str) -> dict[str, Any]:
     kind = "BadRequestError" if status == 400 else "InternalServerError"
     return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+
+
+def _streams(body: dict[str, Any]) -> bool | None:
+    """What vLLM's parser (pydantic, lax) takes `stream` for; None for what it refuses."""
+    value = body.get("stream")
+    return _LAX.get(str(value).lower())
 
 
 def _too_long(body: dict[str, Any], how: Behaviour) -> str:

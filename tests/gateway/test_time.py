@@ -4,7 +4,9 @@ The stack allows 6 s for a whole answer and 3 s of silence in a stream. Does not
 """
 
 import time
-from typing import Literal
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any, Literal
 
 import pytest
 
@@ -165,6 +167,56 @@ def test_endpoints_a_server_does_not_have_do_not_take_it_away_from_others(pair: 
         request(pair[0].url, "/v1/embeddings", {"model": "backed", "input": "x"}, stacks.MASTER)
     server.behaviour = Behaviour()
     assert chat(pair[0].url, "backed", stacks.MASTER).served_by == "vllm-backed"
+
+
+# What LiteLLM's own calls read of a body, and what it would trip over itself: (field, value).
+WRONG: tuple[tuple[str, Any], ...] = (
+    ("stream", "yes"), ("stream", "maybe"), ("stream", 1), ("stream", []),
+    ("extra_body", 5), ("extra_body", {"stream": True}), ("extra_body", {"model": "other"}),
+    ("messages", 5), ("messages", "x"), ("messages", [5]),
+    ("messages", [{"role": 5, "content": {}}]), ("messages", []),
+    ("tools", 5), ("max_tokens", "many"), ("timeout", 0.001), ("timeout", "soon"), ("response_format", "x"),
+    ("deployment_id", "x"), ("azure", True), ("allowed_openai_params", 5), ("additional_drop_params", ["messages"]),
+    ("extra_headers", {"authorization": "Bearer x"}), ("headers", {"authorization": "Bearer x"}),
+    ("api_version", "x"), ("text_completion", True), ("original_function", 5), ("model_info", {"id": "x"}),
+    ("custom_llm_provider", "openai"), ("optional_params", 5), ("client", 5), ("cache", 5), ("force_timeout", 0.001),
+)  # fmt: skip
+
+
+# The first of them are refused by the gateway itself.
+REFUSED, AT_ONCE = 10, 8
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "x"}]},
+    "/v1/completions": {"prompt": "x"},
+    "/v1/responses": {"input": "x"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5},
+}
+
+
+@pytest.mark.parametrize(("model", "path"), [("backed", "/v1/chat/completions"), *product(["canary"], ASKED)])
+def test_a_client_with_wrong_requests_takes_no_server_away_from_others(pair: Pair, fakes: Fakes, model: str, path: str):
+    """Four of each, eight kinds at a time, and then a chat of others still reaches the model's own servers at once."""
+    taken = {}
+    for some in range(0, len(WRONG), AT_ONCE):
+        kinds = WRONG[some : some + AT_ONCE]
+        bodies = [{"model": model, **ASKED[path], name: value} for name, value in kinds for _ in range(4)]
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            statuses = list(pool.map(lambda body: request(pair[0].url, path, body, stacks.MASTER).status, bodies))
+        answer = chat(pair[0].url, model, stacks.MASTER)
+        if answer.status != 200 or answer.served_by not in (f"vllm-{model}", f"vllm-{model}-canary"):
+            taken[str(kinds)] = (statuses, answer.status, answer.served_by)
+    assert taken == {}
+    assert fakes.server(f"vllm-{model}").asked
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG[:REFUSED], ids=str)
+@pytest.mark.parametrize("path", ASKED)
+def test_what_proxy_and_server_would_read_differently_is_refused(
+    pair: Pair, fakes: Fakes, path: str, name: str, value: Any
+):
+    """By the gateway, with the name of the field, before any server sees it."""
+    answer = request(pair[0].url, path, {"model": "plain", **ASKED[path], name: value}, stacks.MASTER)
+    assert (answer.status, name in answer.text, fakes.server("vllm-plain").asked) == (400, True, [])
 
 
 @pytest.mark.parametrize("stream", [False, True])
