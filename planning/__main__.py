@@ -16,7 +16,7 @@ from catalog.load import Catalog
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import DEFAULT_UTILIZATION
-from planning.questions import calibrate, survey
+from planning.questions import calibrate, comparison_text, startup_log, survey
 from planning.questions.calculator import Answer, Question, answer
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
 from settings.problems import LONGEST_USAGE, nearest, said
@@ -214,11 +214,11 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
             parser.error(f"--log {options.log}: is no file")
         # a log may have been cut or mixed with other output; what is not text is not a line we look for
         with options.log.open(encoding="utf-8", errors="replace") as opened:
-            log = calibrate.read(_lines(opened))
+            log = startup_log.read(_lines(opened))
     except (OSError, ValueError) as error:
         parser.error(f"--log {options.log}: {error.strerror if isinstance(error, OSError) else error}")
     if not log.telling:
-        wanted = "".join(f"\n  {line}" for line in calibrate.LOOKED_FOR)
+        wanted = "".join(f"\n  {line}" for line in startup_log.LOOKED_FOR)
         shown = said(f"--log {options.log}: has none of the lines of a vLLM start-up log:", LONGEST_USAGE)
         print(f"{shown}{wanted}", file=sys.stderr)
         return REFUSED
@@ -230,14 +230,14 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
         data=options.data_parallel,
         asked=_asked(options),
     )
-    print(calibrate.as_text(calibrate.compare(log, given, catalog)))
+    print(comparison_text.as_text(calibrate.compare(log, given, catalog)))
     return FINE
 
 
 def _lines(opened: TextIO) -> Iterator[str]:
     """The lines of a log, cut where one is longer than any that is looked for, as far as a log is read."""
-    left = calibrate.MOST_LOG_CHARACTERS
-    while left > 0 and (line := opened.readline(calibrate.LONGEST_LINE)):
+    left = startup_log.MOST_LOG_CHARACTERS
+    while left > 0 and (line := opened.readline(startup_log.LONGEST_LINE)):
         left -= len(line)
         yield line
 

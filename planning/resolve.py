@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from catalog.load import Catalog
 from planning.gateway.metrics import kept
-from planning.gateway.prices import free_routes
+from planning.gateway.prices import free_warnings
 from planning.gateway.routing import resolve_gateway
 from planning.observe.alerts import alert_rules
 from planning.observe.dashboard import draw_dashboard
@@ -21,7 +21,7 @@ from planning.plan import (
     WeightsPlan,
 )
 from planning.server.complete import complete_server
-from planning.server.placement import Site
+from planning.server.fit import Site
 from planning.server.room import check_room, crowding, furnished
 from planning.server.scaling import adapter_rules
 from planning.server.servers import draft_servers
@@ -73,10 +73,7 @@ def resolve(
     used = {image.reference: image for image in _images(servers, gateway, fetched, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())
-    if found:
-        # what follows from a section that is broken is no fault of its own
-        broken = broken_sections(problems) - set(NAMED)
-        raise Refused([*problems, *(p for p in found[len(problems) :] if p.path.partition(".")[0] not in broken)])
+    _refuse(problems, found)
     unpinned = sorted(image.reference for image in used.values() if not image.pinned)
     return Plan(
         context=settings.cluster.context,
@@ -103,16 +100,20 @@ def resolve(
         unpinned=tuple(unpinned + _unpinned_weights(servers)),
         warnings=(
             *warnings(settings, catalog, pools, servers),
-            *(
-                f"{route.server}: its tokens are charged at zero, so no budget ends; "
-                f"give models.{route.model_name}.priceUsdPerMillionTokens"
-                for route in free_routes(gateway.routes)
-            ),
+            *free_warnings(gateway.routes),
             *crowding(pools, drafts),
             *known_bad.warnings(used.values(), operators, catalog),
             *gated_warnings(fetched.checkpoints, settings.weights, has_token=has_hub_token),
         ),
     )
+
+
+def _refuse(said: Sequence[Problem], found: Sequence[Problem]) -> None:
+    """Raises `Refused` when something was found; `said`, which it begins with, was found before the plan was made."""
+    if found:
+        # what follows from a section that is broken is no fault of its own
+        broken = broken_sections(said) - set(NAMED)
+        raise Refused([*said, *(p for p in found[len(said) :] if p.path.partition(".")[0] not in broken)])
 
 
 def _images(

@@ -21,6 +21,15 @@ def free_routes(planned: Sequence[Route]) -> list[Route]:
     return [route for route in planned if not (route.input_cost_per_token and route.output_cost_per_token)]
 
 
+def free_warnings(planned: Sequence[Route]) -> Iterator[str]:
+    """One for each of them."""
+    for route in free_routes(planned):
+        yield (
+            f"{route.server}: its tokens are charged at zero, so no budget ends; "
+            f"give models.{route.model_name}.priceUsdPerMillionTokens"
+        )
+
+
 def free_problems(settings: StackSettings, planned: Sequence[Route]) -> Iterator[Problem]:
     """With a database keys may have budgets, which only prices can use up."""
     for name in dict.fromkeys(route.model_name for route in free_routes(planned)):

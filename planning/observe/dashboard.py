@@ -12,77 +12,92 @@ PODS_OF_MODEL = "vllm-($model)(-canary)?-[0-9a-z]{1,15}(-[0-9a-z]{1,5})?"
 Panel = tuple[str, str, Sequence[tuple[str, str]]]
 
 
-def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
-    engine, litellm = catalog.engines["vllm"], catalog.engines["litellm"].metrics
-    vllm, roles = engine.metrics, engine.roles
-    dcgm = catalog.engines["dcgm-exporter"].metrics
-    chosen = {"namespace": namespace, "model_name": "~$model"}
+class Panels:
+    """Panels of the chosen models in one namespace, row by row."""
 
-    def percentiles(name: str) -> list[tuple[str, str]]:
+    def __init__(self, catalog: Catalog, namespace: str) -> None:
+        engine = catalog.engines["vllm"]
+        self.vllm, self.roles, self.namespace = engine.metrics, engine.roles, namespace
+        self.litellm, self.dcgm = catalog.engines["litellm"].metrics, catalog.engines["dcgm-exporter"].metrics
+        self.chosen = {"namespace": namespace, "model_name": "~$model"}
+
+    def percentiles(self, role: str) -> list[tuple[str, str]]:
+        """Three of a histogram."""
+        window, by = "$__rate_interval", "model_name"
         return [
-            (quantile(vllm, q, name, "$__rate_interval", "model_name", **chosen), f"p{q * 100:g} {{{{model_name}}}}")
+            (quantile(self.vllm, q, self.roles[role], window, by, **self.chosen), f"p{q * 100:g} {{{{{by}}}}}")
             for q in (0.5, 0.95, 0.99)
         ]
 
-    def gauge(name: str, how: str = "sum", by: str = "model_name") -> list[tuple[str, str]]:
-        return [(f"{how} by ({by}) ({series(vllm, name, **chosen)})", f"{{{{{by}}}}}")]
+    def gauge(self, role: str, how: str = "sum", by: str = "model_name") -> list[tuple[str, str]]:
+        """What is now."""
+        return [(f"{how} by ({by}) ({series(self.vllm, self.roles[role], **self.chosen)})", f"{{{{{by}}}}}")]
 
-    def rate(name: str, by: str = "model_name") -> list[tuple[str, str]]:
-        counter = series(vllm, name, offset="[$__rate_interval]", **chosen)
+    def rate(self, role: str, by: str = "model_name") -> list[tuple[str, str]]:
+        """How much per second."""
+        counter = series(self.vllm, self.roles[role], offset="[$__rate_interval]", **self.chosen)
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")]
 
-    def requests(name: str, by: str) -> list[tuple[str, str]]:
-        counter = series(litellm, name, offset="[$__rate_interval]", namespace=namespace)
+    def requests(self, name: str) -> list[tuple[str, str]]:
+        """Requests per second at the gateway."""
+        counter, by = (
+            series(self.litellm, name, offset="[$__rate_interval]", namespace=self.namespace),
+            "requested_model",
+        )
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")]
 
-    def gpu(name: str, how: str = "avg") -> list[tuple[str, str]]:
+    def gpu(self, name: str, how: str = "avg") -> list[tuple[str, str]]:
         """Of the pods of the chosen models: the exporter names the pod that holds a GPU."""
-        mine = {"exported_namespace": namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
-        return [(f"{how} by (exported_pod, gpu) ({series(dcgm, name, **mine)})", "{{exported_pod}} GPU {{gpu}}")]
+        mine = {"exported_namespace": self.namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
+        return [(f"{how} by (exported_pod, gpu) ({series(self.dcgm, name, **mine)})", "{{exported_pod}} GPU {{gpu}}")]
 
-    hits = series(vllm, roles["prefix_hits"], offset="[$__rate_interval]", **chosen)
-    queries = series(vllm, roles["prefix_queries"], offset="[$__rate_interval]", **chosen)
-    hit_rate = f"sum by (model_name) (rate({hits})) / sum by (model_name) (rate({queries}))"
+    def users(self) -> list[Panel]:
+        """What users feel."""
+        return [
+            ("Time to first token", "s", self.percentiles("first_token_s")),
+            ("Time between tokens", "s", self.percentiles("between_tokens_s")),
+            ("End-to-end latency", "s", self.percentiles("whole_answer_s")),
+            ("Gateway requests", "reqps", self.requests("litellm_proxy_total_requests_metric_total")),
+            ("Gateway failures", "reqps", self.requests("litellm_proxy_failed_requests_metric_total")),
+            ("Queue time", "s", self.percentiles("queue_s")),
+        ]
+
+    def engines(self) -> list[Panel]:
+        """What the engines do."""
+        hits, queries = (
+            series(self.vllm, self.roles[role], offset="[$__rate_interval]", **self.chosen)
+            for role in ("prefix_hits", "prefix_queries")
+        )
+        hit_rate = f"sum by (model_name) (rate({hits})) / sum by (model_name) (rate({queries}))"
+        return [
+            ("Requests running", "short", self.gauge("running")),
+            ("Requests waiting", "short", self.gauge("waiting")),
+            ("KV cache used", "percentunit", self.gauge("cache_used", "max", "pod")),
+            ("Generated tokens", "ops", self.rate("generated_tokens")),
+            ("Prompt tokens", "ops", self.rate("prompt_tokens")),
+            ("Prefix cache hit rate", "percentunit", [(hit_rate, "{{model_name}}")]),
+            ("Preemptions", "ops", self.rate("preemptions")),
+            ("Finished requests", "reqps", self.rate("finished", "finished_reason")),
+        ]
+
+    def gpus(self) -> list[Panel]:
+        """What the GPUs do."""
+        return [
+            ("Tensor cores active", "percentunit", self.gpu("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE")),
+            ("Memory bandwidth active", "percentunit", self.gpu("DCGM_FI_PROF_DRAM_ACTIVE")),
+            ("GPU memory used", "decmbytes", self.gpu("DCGM_FI_DEV_FB_USED", "max")),
+            ("GPU temperature", "celsius", self.gpu("DCGM_FI_DEV_GPU_TEMP", "max")),
+            ("Power", "watt", self.gpu("DCGM_FI_DEV_POWER_USAGE", "max")),
+            ("Last XID (a code, not a count; 0: none)", "none", self.gpu("DCGM_FI_DEV_XID_ERRORS", "max")),
+        ]
+
+
+def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
+    panels = Panels(catalog, namespace)
     return [
-        (
-            "What users feel",
-            [
-                ("Time to first token", "s", percentiles(roles["first_token_s"])),
-                ("Time between tokens", "s", percentiles(roles["between_tokens_s"])),
-                ("End-to-end latency", "s", percentiles(roles["whole_answer_s"])),
-                ("Gateway requests", "reqps", requests("litellm_proxy_total_requests_metric_total", "requested_model")),
-                (
-                    "Gateway failures",
-                    "reqps",
-                    requests("litellm_proxy_failed_requests_metric_total", "requested_model"),
-                ),
-                ("Queue time", "s", percentiles(roles["queue_s"])),
-            ],
-        ),
-        (
-            "What the engines do",
-            [
-                ("Requests running", "short", gauge(roles["running"])),
-                ("Requests waiting", "short", gauge(roles["waiting"])),
-                ("KV cache used", "percentunit", gauge(roles["cache_used"], "max", "pod")),
-                ("Generated tokens", "ops", rate(roles["generated_tokens"])),
-                ("Prompt tokens", "ops", rate(roles["prompt_tokens"])),
-                ("Prefix cache hit rate", "percentunit", [(hit_rate, "{{model_name}}")]),
-                ("Preemptions", "ops", rate(roles["preemptions"])),
-                ("Finished requests", "reqps", rate(roles["finished"], "finished_reason")),
-            ],
-        ),
-        (
-            "What the GPUs do",
-            [
-                ("Tensor cores active", "percentunit", gpu("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE")),
-                ("Memory bandwidth active", "percentunit", gpu("DCGM_FI_PROF_DRAM_ACTIVE")),
-                ("GPU memory used", "decmbytes", gpu("DCGM_FI_DEV_FB_USED", "max")),
-                ("GPU temperature", "celsius", gpu("DCGM_FI_DEV_GPU_TEMP", "max")),
-                ("Power", "watt", gpu("DCGM_FI_DEV_POWER_USAGE", "max")),
-                ("Last XID (a code, not a count; 0: none)", "none", gpu("DCGM_FI_DEV_XID_ERRORS", "max")),
-            ],
-        ),
+        ("What users feel", panels.users()),
+        ("What the engines do", panels.engines()),
+        ("What the GPUs do", panels.gpus()),
     ]
 
 

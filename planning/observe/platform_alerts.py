@@ -4,9 +4,10 @@ What cannot be seen is not asked for: a Redis or a Postgres that somebody else r
 (docs/runbook.md says where to look), and a Prometheus that is away cannot say so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
+from catalog.schema import Metric
 from planning.observe.promql import series
 from planning.observe.watched import cluster_seen, gateway_up, wanted
 from planning.plan import GATEWAY, GATEWAY_REDIS, Rule, ServerPlan, pod_names
@@ -68,6 +69,21 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
         "{{ $value }} ready gateway pods have not been scraped for 5 minutes"
         + (": a request that reaches them wakes no server that is at zero." if sleeps else "."),
     )
+    yield from _requests(namespace, litellm)
+    if isinstance(settings.gateway.redis, BundledRedis):
+        redis = f"max({_available(catalog, namespace=namespace, deployment=GATEWAY_REDIS)})"
+        yield Rule(
+            "LLMRedisDown",
+            f"({redis} or {seen}) < 1",
+            DEAD_FOR_S,
+            {"severity": "warning"},
+            "Redis of the gateway is not ready",
+            "Each gateway pod counts limits for itself until Redis is back.",
+        )
+
+
+def _requests(namespace: str, litellm: Mapping[str, Metric]) -> Iterator[Rule]:
+    """What becomes of requests: errors, refusals of servers, and fallbacks that hide them."""
     total = "litellm_proxy_total_requests_metric_total"
     asked = series(litellm, total, offset="[5m]", namespace=namespace)
     failed = series(litellm, total, offset="[5m]", namespace=namespace, status_code="~5..")
@@ -108,16 +124,6 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
         "A server of {{ $labels.requested_model }} answered {{ $labels.exception_status }}, and clients got an answer "
         "of {{ $labels.fallback_model }} instead.",
     )
-    if isinstance(settings.gateway.redis, BundledRedis):
-        redis = f"max({_available(catalog, namespace=namespace, deployment=GATEWAY_REDIS)})"
-        yield Rule(
-            "LLMRedisDown",
-            f"({redis} or {seen}) < 1",
-            DEAD_FOR_S,
-            {"severity": "warning"},
-            "Redis of the gateway is not ready",
-            "Each gateway pod counts limits for itself until Redis is back.",
-        )
 
 
 def _autoscaler(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from planning.plan import Rollout, Server, ServerPlan
-from planning.server.placement import Site
+from planning.server.fit import Site
 from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas
 from planning.server.scaling import plan_scaling

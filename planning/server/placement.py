@@ -3,24 +3,24 @@
 A refusal names the nearest changes that fit, and each of them has been tried before it is named.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor
 
-from catalog.load import Catalog
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import memory
-from planning.capacity.asked import Asked, default_batch
+from planning.capacity.asked import Asked
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.flags import decode_context, has, json_value, workload_flags
+from planning.capacity.flags import decode_context, has, workload_flags
 from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
-from planning.capacity.parallelism import Fit, Hardware, Reason, choose, rule_problems, try_fit, with_longest_context
-from planning.plan import ImagePlan, PoolPlan
+from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
+from planning.plan import PoolPlan
 from planning.server import measured
-from settings.problems import Problem, nearest
-from settings.scalars import MOST_TOKENS
-from settings.schema import ModelSettings, StackSettings
+from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, spread_problem, stretched
+from planning.server.fixes import nearest_fixes
+from settings.problems import nearest
+from settings.schema import ModelSettings
 
 # What vLLM takes by itself on small GPUs; its 1,024 on large ones costs 5–6 GiB for the sampler's trial run.
 DEFAULT_MAX_NUM_SEQS = 256
@@ -36,24 +36,7 @@ CPU_AUTO_CONTEXT = 8192
 CPU_BATCHED_TOKENS = 2048
 # Share of a node's memory its servers may plan with; the rest is the system's.
 NODE_MEMORY_SHARE = 0.9
-# A refusal looks for up to this many times the nodes of a pool.
-MOST_MORE_NODES = 4
 CPU_FORMATS = (WeightFormat.BF16, WeightFormat.AWQ_INT4)
-
-
-@dataclass(frozen=True)
-class Site:
-    """What every server is planned with."""
-
-    settings: StackSettings
-    catalog: Catalog
-    pools: Mapping[str, PoolPlan]
-    images: Mapping[str, ImagePlan]
-    problems: list[Problem]
-
-    def refuse(self, path: str, message: str) -> None:
-        """Adds a problem."""
-        self.problems.append(Problem(path, message))
 
 
 @dataclass(frozen=True)
@@ -69,7 +52,7 @@ class Placement:
 
 def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placement | None:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
-    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(site, pool, gpu))
+    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
     kv_cache_dtype = wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.engines["vllm"].kv_cache_dtypes
     if kv_cache_dtype not in known:
@@ -87,21 +70,21 @@ def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu
         **workload_flags(wanted.args),
     )
     workload = workload_of(asked, model, gpu, site.catalog.engines["vllm"])
-    stretched = _stretched(model, wanted)
+    longer = stretched(model, wanted)
     if wanted.measured is not None:
-        return _as_measured(site, path, wanted, stretched, hardware, workload)
+        return _as_measured(site, path, wanted, longer, hardware, workload)
     if decode_context(wanted.args) > 1 and wanted.tensor_parallel is None:
         site.refuse(f"{path}.tensorParallel", "is missing: --decode-context-parallel-size splits what it gives")
         return None
-    fit, workload = _fewer_sequences(stretched, hardware, wanted, workload)
+    fit, workload = _fewer_sequences(longer, hardware, wanted, workload)
     if not fit.fits or fit.memory is None:
-        fixes = _fixes(site, wanted, stretched, hardware, workload, fit)
+        fixes = nearest_fixes(site, wanted, longer, hardware, workload, fit)
         for reason in fit.reasons:
             said = measured.said(reason, f"pool '{pool.name}'", path)
             joint = ", or " if reason.fix else "; use "
             site.refuse(path, said + joint + fixes if fixes and reason.computable else said)
         return None
-    reasons = _parallelism_reasons(stretched, hardware, wanted, workload, fit)
+    reasons = _parallelism_reasons(longer, hardware, wanted, workload, fit)
     reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
     reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
     held = replace(workload, context_tokens=fit.memory.context_tokens)
@@ -117,11 +100,11 @@ def _fewer_sequences(
     model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload
 ) -> tuple[Fit, Workload]:
     """The fit with the sequences that were asked for, or else with as many of ours as let it fit."""
-    fit = first = _fit(model, hardware, wanted, workload)
+    fit = first = fit_as_asked(model, hardware, wanted, workload)
     sequences = workload.max_num_seqs
     while not fit.fits and wanted.max_num_seqs is None and sequences > FEWEST_MAX_NUM_SEQS:
         sequences //= 2
-        fit = _fit(model, hardware, wanted, replace(workload, max_num_seqs=sequences))
+        fit = fit_as_asked(model, hardware, wanted, replace(workload, max_num_seqs=sequences))
     return (fit, replace(workload, max_num_seqs=sequences)) if fit.fits else (first, workload)
 
 
@@ -134,7 +117,7 @@ def _as_measured(
     asked = measured.workload_of(wanted, given, model, workload)
     parallelism = measured.spread(given, expert=bool(wanted.expert_parallel))
     problems = measured.problems(f"pool '{wanted.pool}'", path, wanted, given, model, hardware, asked)
-    if not problems and (cut := _spread_problem(parallelism, hardware)):
+    if not problems and (cut := spread_problem(parallelism, hardware)):
         problems = [(f"{path}.measured", cut)]
     for where, message in problems:
         site.refuse(where, message)
@@ -145,136 +128,10 @@ def _as_measured(
     return Placement(parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons)
 
 
-def _stretched(model: Model, wanted: ModelSettings) -> Model:
-    """The model with the longer context that an `--hf-overrides` of the user gives it."""
-    length = max((_overridden_length(argument) for argument in wanted.args), default=0)
-    if wanted.context_tokens is None or not model.context.config_tokens < wanted.context_tokens <= length:
-        return model
-    return model.model_copy(update={"context": model.context.model_copy(update={"config_tokens": length})})
-
-
-def _overridden_length(argument: str) -> int:
-    """The `max_position_embeddings` in a JSON argument; a RoPE factor alone does not lengthen what vLLM allows."""
-    try:
-        values = json_value(argument.removeprefix("--hf-overrides="))
-    except ValueError:
-        return 0
-    parts = [values, values.get("text_config")] if isinstance(values, dict) else []
-    lengths = [part.get("max_position_embeddings") for part in parts if isinstance(part, dict)]
-    return max((length for length in lengths if isinstance(length, int) and length <= MOST_TOKENS), default=0)
-
-
-def _nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
-    wanted = site.settings.gpu_pools[pool.name].interconnect
-    return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
-
-
-def _explicit(wanted: ModelSettings) -> Parallelism | None:
-    """What the user wrote; what is left out beside it is 1, as in vLLM. None: all of it is ours to choose."""
-    parts = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
-    if all(part is None for part in parts):
-        return None
-    tensor, pipeline, data = (part or 1 for part in parts)
-    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel), decode_context(wanted.args))
-
-
-def _fit(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload) -> Fit:
-    explicit, auto = _explicit(wanted), wanted.context_tokens is None
-    if explicit is None:
-        return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
-    if reason := _spread_problem(explicit, hardware):
-        return Fit(explicit, None, (Reason(reason),))
-    if auto:
-        return with_longest_context(model, hardware, explicit, workload)
-    return try_fit(model, hardware, explicit, workload)
-
-
-def _spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:
-    """What keeps a given parallelism from being cut into nodes, whatever the memory."""
-    if explicit.tensor > hardware.gpus_per_node:
-        return f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
-    cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor
-    if explicit.gpus > hardware.gpus_per_node and cut:
-        return f"{explicit} ({explicit.gpus} GPUs) does not divide into whole nodes of {hardware.gpus_per_node} GPUs"
-    return None
-
-
-def _fixes(site: Site, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit) -> str:
-    """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
-    known = site.catalog.models[wanted.model]
-    fixes = [
-        *_changes_here(wanted, model, hardware, workload, failed),
-        *_more_nodes(wanted, model, hardware, workload),
-        *(
-            repository
-            for repository, sibling in site.catalog.models.items()
-            if repository.startswith(f"{wanted.model}-")
-            and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
-            and _fit(_stretched(sibling, wanted), hardware, wanted, workload).fits
-        ),
-        *(
-            f"pool '{pool.name}'"
-            for pool in site.pools.values()
-            if pool.name != wanted.pool and _fits_pool(site, pool, wanted, model, workload)
-        ),
-    ]
-    return ", or ".join(fixes)
-
-
-def _changes_here(
-    wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
-) -> Iterator[str]:
-    """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
-    auto = wanted.context_tokens is None
-    other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
-    if other.fits and other.parallelism != failed.parallelism:
-        yield _as_settings(other.parallelism, wanted)
-    if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
-        longest = failed.memory.max_context_tokens // 1024 * 1024
-        shorter = replace(workload, context_tokens=longest)
-        if 0 < longest < workload.context_tokens and try_fit(model, hardware, failed.parallelism, shorter).fits:
-            yield f"contextTokens: {longest}"
-    # of other formats the refusal itself says so
-    wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
-    if wide and _fit(model, hardware, wanted, replace(workload, dtype="bfloat16")).fits:
-        yield "--dtype=bfloat16"
-
-
-def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
-    """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
-    if _explicit(wanted) is not None:
-        return
-    # more stages than layers are no use, so neither are more nodes
-    layers = model.architecture.layers if model.architecture else 0
-    for nodes in range(hardware.nodes + 1, min(hardware.nodes * MOST_MORE_NODES, layers) + 1):
-        if _fit(model, replace(hardware, nodes=nodes), wanted, workload).fits:
-            yield f"gpuPools.{wanted.pool}.nodes: {nodes}"
-            return
-
-
-def _fits_pool(site: Site, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
-    gpu = site.catalog.gpus.get(pool.gpu)
-    if gpu is None:
-        return False
-    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, _nvlink(site, pool, gpu))
-    tokens = wanted.max_num_batched_tokens or default_batch(site.catalog.engines["vllm"], gpu)[1]
-    return _fit(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
-
-
-def _as_settings(parallelism: Parallelism, wanted: ModelSettings) -> str:
-    """What to write for it: tensorParallel, and what differs from 1 here or in the settings."""
-    parts = [f"tensorParallel: {parallelism.tensor}"]
-    if {parallelism.pipeline, wanted.pipeline_parallel} - {None, 1}:
-        parts.append(f"pipelineParallel: {parallelism.pipeline}")
-    if {parallelism.data, wanted.data_parallel} - {None, 1}:
-        parts.append(f"dataParallel: {parallelism.data}")
-    return " with ".join(parts)
-
-
 def _parallelism_reasons(
     model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload, fit: Fit
 ) -> dict[str, str]:
-    if _explicit(wanted) is not None:
+    if explicit_parallelism(wanted) is not None:
         return {"tensorParallel": "given"}
     if fit.parallelism.gpus == 1:
         return {"tensorParallel": "1: one GPU is enough"}
@@ -345,7 +202,7 @@ def on_cpu(site: Site, path: str, wanted: ModelSettings, model: Model, pool: Poo
         utilization=NODE_MEMORY_SHARE,
         dtype=workload_flags(wanted.args)["dtype"],
     )
-    for problem in rule_problems(_stretched(model, wanted), None, Parallelism(), workload):
+    for problem in rule_problems(stretched(model, wanted), None, Parallelism(), workload):
         site.refuse(path, problem.at(f"pool '{pool.name}'"))
     cut = memory.kv_layout(shape, None, Parallelism(), workload)
     per_context = cut.blocks_needed(tokens) * cut.block_bytes

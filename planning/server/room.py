@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from planning.plan import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
+from planning.server.fit import Site
+from planning.server.fixes import MOST_MORE_NODES
 from planning.server.packing import Amounts, Pods, finds_room, packs, stranded
-from planning.server.placement import MOST_MORE_NODES, Site
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
 from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib, server_scratch
 from planning.server.servers import Draft

@@ -5,9 +5,22 @@ from dataclasses import dataclass
 from math import ceil
 
 from catalog.load import Health
-from planning.plan import ComputeClass, Endpoint, Karpenter, PoolPlan, Server, Watched
+from catalog.schema import Model
+from planning.plan import (
+    CheckpointPlan,
+    ComputeClass,
+    Endpoint,
+    ImagePlan,
+    Karpenter,
+    PodResources,
+    PoolPlan,
+    Server,
+    Timing,
+    Watched,
+)
 from planning.server.arguments import check_args, check_env, server_args, server_env
-from planning.server.placement import Site, on_cpu, on_gpus
+from planning.server.fit import Site
+from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.resources import pod_resources
 from planning.server.scratch import server_scratch
 from planning.stack import cost
@@ -130,12 +143,7 @@ def _server(
     gpu = site.catalog.gpus.get(pool.gpu)
     before = len(site.problems)
     placed = on_gpus(site, path, wanted, model, gpu, pool) if gpu else on_cpu(site, path, wanted, model, pool)
-    image = site.images["vllm" if gpu else "vllm-cpu"]
-    if wanted.image is not None:
-        settings = site.settings.images
-        image = custom_image(wanted.image, image, f"{path}.image", settings, site.catalog, site.problems)
-    if model.min_vllm is not None and _older(image.version, model.min_vllm):
-        site.refuse(f"{path}.image", f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}")
+    image = _image(site, path, wanted, model, "vllm" if gpu else "vllm-cpu")
     files = checkpoint(wanted.model, model, wanted.revision, site.settings.weights)
     if site.settings.images.require_digests and not files.pinned:
         site.refuse(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")
@@ -146,31 +154,15 @@ def _server(
     site.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
     if placed is None or len(site.problems) > before:
         return None
-    parallelism, workload, cpu_kv_gib = placed.parallelism, placed.workload, placed.cpu_kv_cache_gib
-    times = plan_timing(
-        Load(
-            weight_bytes=files.disk_bytes,
-            read_mib_per_s=site.settings.weights.read_mib_per_s,
-            prewarm=site.settings.weights.prewarm,
-            starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
-        ),
-        longest_request=longest_request_s(workload.context_tokens, wanted.max_output_tokens),
-        drain_timeout_s=wanted.drain_timeout_s,
-        scale_down_after_s=wanted.scaling.scale_down_after_s,
-    )
-    env = server_env(startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=cpu_kv_gib)
-    nodes = max(1, ceil(parallelism.gpus / pool.gpus_per_node)) if gpu else 1
+    workload, times = placed.workload, _times(site, wanted, pool, files, placed)
+    nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     if nodes > 1:
         _check_group_name(site, name, wanted, canary=canary)
-    element = workload.model_bytes
-    resources, resource_reasons = pod_resources(wanted, model, pool, parallelism, nodes, cpu_kv_gib, element)
-    if resources.memory_gib < resources.shm_gib:
-        site.refuse(
-            f"{path}.memoryGib",
-            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
-            f"use at least {resources.shm_gib}, or leave it out",
-        )
-    sequences = workload.max_num_seqs * parallelism.data
+    resources, resource_reasons = pod_resources(
+        wanted, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, workload.model_bytes
+    )
+    _check_shared_memory(site, path, resources)
+    machine = gpu or site.catalog.cpu_core
     return Draft(
         name=server_name(name, canary=canary),
         model_name=name,
@@ -184,42 +176,89 @@ def _server(
         endpoint=_endpoint(engine.health),
         cpu=pool.resource_name is None,
         nodes_per_replica=nodes,
-        parallelism=parallelism,
+        parallelism=placed.parallelism,
         memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
         checkpoint=files,
-        args=server_args(
-            model,
-            directory=files.directory,
-            served_name=name,
-            parallelism=parallelism,
-            context_tokens=workload.context_tokens,
-            max_num_seqs=workload.max_num_seqs,
-            max_num_batched_tokens=wanted.max_num_batched_tokens,
-            utilization=workload.utilization if gpu else None,
-            kv_cache_dtype=workload.kv_cache_dtype,
-            drain_s=times.drain_s,
-            port=engine.health.port,
-            extra=wanted.args,
-        ),
-        env={**env, **wanted.env},
+        args=_args(name, wanted, model, files, placed, times, engine.health.port),
+        env={**_env(placed, times), **wanted.env},
         resources=resources,
         scratch=server_scratch(resources),
         timing=times,
         probes=server_probes(times),
         replaces=server_name(wanted.replaces, canary=canary) if wanted.replaces else None,
-        watched=Watched(server_name(name, canary=canary), site.settings.cluster.namespace, nodes, sequences),
+        watched=_watched(site, server_name(name, canary=canary), nodes, placed),
         cost=cost.estimate(
-            model,
-            gpu or site.catalog.cpu_core,
-            pool,
-            parallelism,
-            placed.memory,
-            workload.max_num_seqs,
-            workload.model_bytes,
+            model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
         ),
         reasons={**placed.reasons, **resource_reasons},
     )
+
+
+def _image(site: Site, path: str, wanted: ModelSettings, model: Model, name: str) -> ImagePlan:
+    """The image of the catalogue, or the user's; one that is too old for the model is refused."""
+    image, settings = site.images[name], site.settings.images
+    if wanted.image is not None:
+        image = custom_image(wanted.image, image, f"{path}.image", settings, site.catalog, site.problems)
+    if model.min_vllm is not None and _older(image.version, model.min_vllm):
+        site.refuse(f"{path}.image", f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}")
+    return image
+
+
+def _times(site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement) -> Timing:
+    weights = site.settings.weights
+    return plan_timing(
+        Load(
+            weight_bytes=files.disk_bytes,
+            read_mib_per_s=weights.read_mib_per_s,
+            prewarm=weights.prewarm,
+            starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
+        ),
+        longest_request=longest_request_s(placed.workload.context_tokens, wanted.max_output_tokens),
+        drain_timeout_s=wanted.drain_timeout_s,
+        scale_down_after_s=wanted.scaling.scale_down_after_s,
+    )
+
+
+def _check_shared_memory(site: Site, path: str, resources: PodResources) -> None:
+    """The shared memory of a pod is part of its memory."""
+    if resources.memory_gib < resources.shm_gib:
+        site.refuse(
+            f"{path}.memoryGib",
+            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
+            f"use at least {resources.shm_gib}, or leave it out",
+        )
+
+
+def _args(
+    name: str, wanted: ModelSettings, model: Model, files: CheckpointPlan, placed: Placement, times: Timing, port: int
+) -> tuple[str, ...]:
+    workload = placed.workload
+    return server_args(
+        model,
+        directory=files.directory,
+        served_name=name,
+        parallelism=placed.parallelism,
+        context_tokens=workload.context_tokens,
+        max_num_seqs=workload.max_num_seqs,
+        max_num_batched_tokens=wanted.max_num_batched_tokens,
+        utilization=workload.utilization if placed.cpu_kv_cache_gib is None else None,
+        kv_cache_dtype=workload.kv_cache_dtype,
+        drain_s=times.drain_s,
+        port=port,
+        extra=wanted.args,
+    )
+
+
+def _env(placed: Placement, times: Timing) -> dict[str, str]:
+    return server_env(
+        startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=placed.cpu_kv_cache_gib
+    )
+
+
+def _watched(site: Site, name: str, nodes: int, placed: Placement) -> Watched:
+    sequences = placed.workload.max_num_seqs * placed.parallelism.data
+    return Watched(name, site.settings.cluster.namespace, nodes, sequences)
 
 
 def _endpoint(health: Health) -> Endpoint:

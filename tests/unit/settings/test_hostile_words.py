@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.__main__ import main as planning
-from planning.questions import calibrate
+from planning.questions import calibrate, comparison_text, startup_log
 from preview.__main__ import main as preview
 from settings import Refused
 from tests.unit.small_stack import CATALOG, properties, refusals, serving
@@ -100,9 +100,9 @@ def test_an_argument_of_a_server_is_refused_in_a_moment(argument):
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
 def test_any_log_is_compared_or_refused(pieces):
     """Whatever stands where figures should."""
-    log = calibrate.read((START + "".join(pieces)).split("\n"))
+    log = startup_log.read((START + "".join(pieces)).split("\n"))
     try:
-        said = calibrate.as_text(calibrate.compare(log, calibrate.Given(), CATALOG)) if log.telling else ""
+        said = comparison_text.as_text(calibrate.compare(log, calibrate.Given(), CATALOG)) if log.telling else ""
     except Refused as refused:
         said = str(refused)
     assert all(line.isprintable() for line in said.split("\n"))
@@ -121,12 +121,12 @@ def test_any_log_is_compared_or_refused(pieces):
 def test_a_line_of_a_log_takes_no_time(line):
     """Numbers are read from their beginning, once, and lines have an end."""
     began = time.process_time()
-    calibrate.read([line])
+    startup_log.read([line])
     assert time.process_time() - began < 2
 
 
 def test_a_log_of_figures_alone_is_read_to_an_end():
     """A start has some hundred lines of interest; what has a million is none."""
     lines = iter(["Model loading took 1 GiB"] * 1_000_000)
-    calibrate.read(lines)
-    assert sum(1 for _ in lines) == 1_000_000 - calibrate.MOST_LINES
+    startup_log.read(lines)
+    assert sum(1 for _ in lines) == 1_000_000 - startup_log.MOST_LINES

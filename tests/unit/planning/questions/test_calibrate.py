@@ -13,7 +13,9 @@ import yaml
 
 from catalog import load_catalog
 from planning.__main__ import main
-from planning.questions.calibrate import Given, as_text, compare, read
+from planning.questions.calibrate import Given, compare
+from planning.questions.comparison_text import as_text
+from planning.questions.startup_log import read
 from settings import Refused
 from settings.schema import MeasuredSettings
 

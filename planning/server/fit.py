@@ -1,0 +1,86 @@
+"""What a user asks of a model against the GPUs of a pool: does it fit as it is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog.load import Catalog
+from catalog.schema import Gpu, Model
+from planning.capacity.budget import Parallelism
+from planning.capacity.flags import decode_context, json_value
+from planning.capacity.memory import Workload
+from planning.capacity.parallelism import Fit, Hardware, Reason, choose, try_fit, with_longest_context
+from planning.plan import ImagePlan, PoolPlan
+from settings.problems import Problem
+from settings.scalars import MOST_TOKENS
+from settings.schema import ModelSettings, StackSettings
+
+
+@dataclass(frozen=True)
+class Site:
+    """What every server is planned with."""
+
+    settings: StackSettings
+    catalog: Catalog
+    pools: Mapping[str, PoolPlan]
+    images: Mapping[str, ImagePlan]
+    problems: list[Problem]
+
+    def refuse(self, path: str, message: str) -> None:
+        """Adds a problem."""
+        self.problems.append(Problem(path, message))
+
+
+def stretched(model: Model, wanted: ModelSettings) -> Model:
+    """The model with the longer context that an `--hf-overrides` of the user gives it."""
+    length = max((_overridden_length(argument) for argument in wanted.args), default=0)
+    if wanted.context_tokens is None or not model.context.config_tokens < wanted.context_tokens <= length:
+        return model
+    return model.model_copy(update={"context": model.context.model_copy(update={"config_tokens": length})})
+
+
+def _overridden_length(argument: str) -> int:
+    """The `max_position_embeddings` in a JSON argument; a RoPE factor alone does not lengthen what vLLM allows."""
+    try:
+        values = json_value(argument.removeprefix("--hf-overrides="))
+    except ValueError:
+        return 0
+    parts = [values, values.get("text_config")] if isinstance(values, dict) else []
+    lengths = [part.get("max_position_embeddings") for part in parts if isinstance(part, dict)]
+    return max((length for length in lengths if isinstance(length, int) and length <= MOST_TOKENS), default=0)
+
+
+def nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
+    """Whether GPUs of one node of the pool are linked, as the type has it or the user says."""
+    wanted = site.settings.gpu_pools[pool.name].interconnect
+    return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
+
+
+def explicit_parallelism(wanted: ModelSettings) -> Parallelism | None:
+    """What the user wrote; what is left out beside it is 1, as in vLLM. None: all of it is ours to choose."""
+    parts = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    if all(part is None for part in parts):
+        return None
+    tensor, pipeline, data = (part or 1 for part in parts)
+    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel), decode_context(wanted.args))
+
+
+def fit_as_asked(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload) -> Fit:
+    """The parallelism that was asked for, or else the cheapest; the context too."""
+    explicit, auto = explicit_parallelism(wanted), wanted.context_tokens is None
+    if explicit is None:
+        return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+    if reason := spread_problem(explicit, hardware):
+        return Fit(explicit, None, (Reason(reason),))
+    if auto:
+        return with_longest_context(model, hardware, explicit, workload)
+    return try_fit(model, hardware, explicit, workload)
+
+
+def spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:
+    """What keeps a given parallelism from being cut into nodes, whatever the memory."""
+    if explicit.tensor > hardware.gpus_per_node:
+        return f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
+    cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor
+    if explicit.gpus > hardware.gpus_per_node and cut:
+        return f"{explicit} ({explicit.gpus} GPUs) does not divide into whole nodes of {hardware.gpus_per_node} GPUs"
+    return None

@@ -1,0 +1,90 @@
+"""The nearest changes that let a model fit: each of one thing, and each tried before it is named."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from catalog.schema import Model, WeightFormat
+from planning.capacity.asked import default_batch
+from planning.capacity.budget import Parallelism
+from planning.capacity.memory import Workload
+from planning.capacity.parallelism import Fit, Hardware, choose, try_fit
+from planning.plan import PoolPlan
+from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, stretched
+from settings.schema import ModelSettings
+
+# A refusal looks for up to this many times the nodes of a pool.
+MOST_MORE_NODES = 4
+
+
+def nearest_fixes(
+    site: Site, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+) -> str:
+    """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
+    known = site.catalog.models[wanted.model]
+    fixes = [
+        *_changes_here(wanted, model, hardware, workload, failed),
+        *_more_nodes(wanted, model, hardware, workload),
+        *(
+            repository
+            for repository, sibling in site.catalog.models.items()
+            if repository.startswith(f"{wanted.model}-")
+            and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
+            and fit_as_asked(stretched(sibling, wanted), hardware, wanted, workload).fits
+        ),
+        *(
+            f"pool '{pool.name}'"
+            for pool in site.pools.values()
+            if pool.name != wanted.pool and _fits_pool(site, pool, wanted, model, workload)
+        ),
+    ]
+    return ", or ".join(fixes)
+
+
+def _changes_here(
+    wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+) -> Iterator[str]:
+    """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
+    auto = wanted.context_tokens is None
+    other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+    if other.fits and other.parallelism != failed.parallelism:
+        yield _as_settings(other.parallelism, wanted)
+    if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
+        longest = failed.memory.max_context_tokens // 1024 * 1024
+        shorter = replace(workload, context_tokens=longest)
+        if 0 < longest < workload.context_tokens and try_fit(model, hardware, failed.parallelism, shorter).fits:
+            yield f"contextTokens: {longest}"
+    # of other formats the refusal itself says so
+    wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
+    if wide and fit_as_asked(model, hardware, wanted, replace(workload, dtype="bfloat16")).fits:
+        yield "--dtype=bfloat16"
+
+
+def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
+    """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
+    if explicit_parallelism(wanted) is not None:
+        return
+    # more stages than layers are no use, so neither are more nodes
+    layers = model.architecture.layers if model.architecture else 0
+    for nodes in range(hardware.nodes + 1, min(hardware.nodes * MOST_MORE_NODES, layers) + 1):
+        if fit_as_asked(model, replace(hardware, nodes=nodes), wanted, workload).fits:
+            yield f"gpuPools.{wanted.pool}.nodes: {nodes}"
+            return
+
+
+def _fits_pool(site: Site, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
+    gpu = site.catalog.gpus.get(pool.gpu)
+    if gpu is None:
+        return False
+    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
+    tokens = wanted.max_num_batched_tokens or default_batch(site.catalog.engines["vllm"], gpu)[1]
+    return fit_as_asked(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
+
+
+def _as_settings(parallelism: Parallelism, wanted: ModelSettings) -> str:
+    """What to write for it: tensorParallel, and what differs from 1 here or in the settings."""
+    parts = [f"tensorParallel: {parallelism.tensor}"]
+    if {parallelism.pipeline, wanted.pipeline_parallel} - {None, 1}:
+        parts.append(f"pipelineParallel: {parallelism.pipeline}")
+    if {parallelism.data, wanted.data_parallel} - {None, 1}:
+        parts.append(f"dataParallel: {parallelism.data}")
+    return " with ".join(parts)
