@@ -125,7 +125,6 @@ class Serving(Entry):
     tool_call_parser: str | None = None
     tokenizer_mode: str | None = None
     kv_cache_dtype: str | None = None
-    chat_template: str | None = None
     language_model_only: bool = False
 
 
@@ -163,12 +162,9 @@ class Gpu(Entry):
     compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
     memory_gb_per_s: Count | None = None
     bf16_tflops: float | None = None
-    fp8_tflops: float | None = None
-    fp4_tflops: float | None = None
     nvlink_gb_per_s: Annotated[int, Field(ge=0)] = 0
     priced_like: str | None = None
     gpus_per_node: Count | None = None
-    gke_accelerator: str | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 
 
@@ -190,7 +186,6 @@ class Instance(Entry):
     gpus: Count
     vcpus: Count | None = None
     memory_gib: Count | None = None
-    local_disk_gb: Annotated[int, Field(ge=0)] = 0
     usd_per_hour: float | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 

@@ -217,3 +217,12 @@ def test_every_decision_is_listed():
     folder = ROOT / "docs" / "adr"
     listed = {link for link in LINK.findall((folder / "README.md").read_text(encoding="utf-8")) if link[:4] != "0000"}
     assert listed == {page.name for page in folder.glob("[0-9]*.md")} - {"0000-template.md"}
+
+
+def test_what_to_touch_for_a_change_is_there():
+    """Every file that CONTRIBUTING.md names in its tables exists."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    named = {path for row in rows for path in re.findall(r"`([\w.-]+(?:/[\w.-]+)+/?)`", row)}
+    assert {path for path in named if not (ROOT / path).exists()} == set()
+    assert len(named) > 40
