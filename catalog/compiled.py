@@ -1,8 +1,8 @@
 """Reads YAML files, and keeps what is in them as JSON in `__pycache__` beside them: a thirtieth of the time.
 
-A copy is taken for what it says only while it names the digest of the file's present bytes; it lies where Python keeps
-bytecode, is written when bytecode is (`PYTHONDONTWRITEBYTECODE`, `PYTHONPYCACHEPREFIX`), and is data, so who could put
-a false one there could as well put false bytecode, and a broken one is only read again from the file.
+A copy is taken for what it says only while it names the digest of the file's present bytes and of who read them. It
+lies where Python keeps bytecode, is written when bytecode is (`PYTHONDONTWRITEBYTECODE`, `PYTHONPYCACHEPREFIX`), and is
+data, so who could put a false one there could as well put false bytecode, and a broken one is only read again.
 """
 
 import contextlib
@@ -34,11 +34,15 @@ class _Loader(FastLoader):  # pyright: ignore[reportGeneralTypeIssues] - one of 
         return super().construct_mapping(node, deep=deep)
 
 
+# Another reader may make something else of the same bytes; the number goes up when `_Loader` changes.
+READER = f"1 {yaml.__version__}\n".encode()
+
+
 def parsed(path: Path) -> object:
     """What a YAML file holds. Raises OSError and yaml.YAMLError."""
     data = path.read_bytes()
-    digest, copy = sha256(data).hexdigest(), _copy_of(path)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    digest, copy = sha256(READER + data).hexdigest(), _copy_of(path)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         kept = json.loads(copy.read_bytes())
         if kept["sha256"] == digest:
             return kept["content"]

@@ -14,6 +14,8 @@ import pulumi
 
 def check(component: str, name: str, args: Mapping[str, Any], contract: Any) -> None:
     """Raises `pulumi.RunError` with everything that is wrong with `args`, by the keys of the TypedDict `contract`."""
+    if not isinstance(args, Mapping):
+        raise pulumi.RunError(f"{component} '{name}': its arguments must be a mapping, not a {type(args).__name__}")
     hints = contract.__annotations__
     wrong = [
         f"needs {key}{f', {kind}' if (kind := _kind(hints[key])) else ''}"

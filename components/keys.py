@@ -23,12 +23,12 @@ class ExistingSecret:
 class MasterKey:
     """The key that opens the gateway, a secret; all others follow from it. A weak one is refused when it is known."""
 
-    value: pulumi.Output[str]
+    value: pulumi.Input[str]
 
     @property
     def strong(self) -> pulumi.Output[str]:
         """The key itself, or a refusal before anything is deployed."""
-        return pulumi.Output.secret(self.value.apply(_refuse_weak))
+        return pulumi.Output.secret(self.value).apply(_refuse_weak)
 
     def derived(self, purpose: str) -> pulumi.Output[str]:
         """A key of its own for `purpose`, the same at every run: HMAC-SHA256 of the purpose under the master key.
@@ -36,8 +36,8 @@ class MasterKey:
         Derived instead of drawn, so that no random provider is needed and nothing changes between runs; whoever has it
         cannot learn the master key.
         """
-        return pulumi.Output.secret(
-            self.value.apply(lambda key: "sk-" + hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest())
+        return pulumi.Output.secret(self.value).apply(
+            lambda key: "sk-" + hmac.new(key.encode(), purpose.encode(), hashlib.sha256).hexdigest()
         )
 
 

@@ -126,6 +126,11 @@ class LlmStack(pulumi.ComponentResource):
 def _plan(name: str, args: LlmStackArgs, problems: Sequence[Problem]) -> Plan:
     """Raises `ConfigError`, which lists everything that is wrong."""
     _contract.check("LlmStack", name, args, LlmStackArgs)
+    if not isinstance(args["settings"], Mapping):
+        kind = type(args["settings"]).__name__
+        raise pulumi.RunError(
+            f"LlmStack '{name}': settings must be the sections of a stack file as plain values, not a {kind}"
+        )
     return planned(
         lambda known: plan_stack(
             args["settings"],

@@ -46,7 +46,8 @@ OF_ENDPOINT = {
     "atext_completion": ("response_format",),
 }
 
-# What the router and its calls read of a request (1.109.1, router_python_core.py, types/router.py).
+# What the router and its calls read of a request (1.109.1, router_python_core.py, types/router.py). `drop_params`,
+# which LiteLLM sets itself for clients of other providers, changes nothing for these servers.
 NOT_A_CLIENTS = (
     *("num_retries", "max_retries", "retry_policy", "retry_strategy", "model_group_retry_policy", "retry_after"),
     *("timeout", "stream_timeout", "request_timeout", "ttft_timeout", "stream_chunk_timeout", "cooldown_time"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pulumi import RunError
+from pulumi import ComponentResource, RunError
 
 from planning.plan import Plan
 from preview.rendering.recorder import run_program
@@ -33,9 +33,10 @@ def render(project: Project, stack: str) -> Rendering:
     except RunError as error:
         # settings.load.ConfigError carries its problems one by one; any other RunError is one sentence
         return _refused(project, stack, getattr(error, "problems", None) or [_sentence(str(error), project)])
-    # a program of ours has one; somebody's own may be anything
-    plan = getattr(names.get("stack"), "plan", None)
-    return Rendering(project.name, stack, plan if isinstance(plan, Plan) else None, done.records, done.messages)
+    # a program of ours has one, whatever it calls it; somebody's own may be anything
+    plans = (getattr(value, "plan", None) for value in names.values() if isinstance(value, ComponentResource))
+    plan = next((plan for plan in plans if isinstance(plan, Plan)), None)
+    return Rendering(project.name, stack, plan, done.records, done.messages)
 
 
 def _sentence(text: str, project: Project) -> Problem:

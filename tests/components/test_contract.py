@@ -64,6 +64,34 @@ def test_what_is_wrong_is_named_together():
     ]
 
 
+@pytest.mark.parametrize("wrong", [None, [1], "cluster: {}", pulumi.Output.from_input({"cluster": {}})], ids=type)
+def test_what_is_no_mapping_is_refused_by_name(wrong: Any):
+    """As the arguments of a component, and as the settings of a stack: a sentence, never a traceback."""
+    kind = type(wrong).__name__
+    assert refused("GpuNodePool", wrong) == [f"GpuNodePool 'mine': its arguments must be a mapping, not a {kind}"]
+    assert refused("LlmStack", {"settings": wrong}) == [
+        f"LlmStack 'mine': settings must be the sections of a stack file as plain values, not a {kind}"
+    ]
+
+
+def test_a_key_in_clear_becomes_a_secret():
+    """A master key may be handed over as it is; what follows from it is secret all the same."""
+    plan = a_plan()
+    (server,) = plan.servers
+    args: Any = {"namespace": "n", "server": server, "pool": plan.pools["l4"], "weights": plan.weights, "claim": "c"}
+
+    def program(*, secret: bool) -> None:
+        key = "sk-0123456789abcdefghij"
+        args["keys"] = MasterKey(pulumi.Output.secret(key) if secret else key)
+        components.VllmServer("mine", args)
+
+    clear, secret = (
+        [record.inputs for record in deploy(lambda how=how: program(secret=how)).records] for how in (False, True)
+    )
+    assert clear == secret
+    assert "sk-0123456789abcdefghij" not in str(clear)
+
+
 def test_keys_are_one_of_two_kinds():
     """The master key alone is no answer to where keys are: it could be one, or the name of a Secret."""
     plan = a_plan()

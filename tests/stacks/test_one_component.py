@@ -3,6 +3,8 @@
 That the engine takes it the same way is proved with the engine: tests/engine/test_one_component.py.
 """
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +54,12 @@ def test_the_preview_says_that_nothing_changes():
     """No object is announced as replaced or deleted, because none is."""
     rendering = render(read_project(ROOT), "prod")
     assert compare(things(rendering, flat("prod")), things(rendering, rendering.records)) == ()
+
+
+def test_a_program_may_call_its_stack_as_it_likes(tmp_path: Path):
+    """The plan is found in the component, under whatever name: nothing of the report goes missing."""
+    text = (ROOT / "__main__.py").read_text(encoding="utf-8")
+    (tmp_path / "__main__.py").write_text(re.sub(r"\bstack\b", "platform", text), encoding="utf-8")
+    for file in ("Pulumi.yaml", "Pulumi.dev.yaml"):
+        shutil.copy(ROOT / file, tmp_path)
+    assert render(read_project(tmp_path), "dev").plan == render(read_project(ROOT), "dev").plan

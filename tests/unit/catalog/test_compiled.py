@@ -47,7 +47,21 @@ def test_a_file_that_was_changed_is_read_again(tmp_path):
     assert said == [{"a": 1}, {"a": 2}]
 
 
-@pytest.mark.parametrize("copy", ["", "{", "[]", "null", '{"sha256": "0", "content": 1}', '{"content": 1}', "\ud800"])
+def test_another_reader_reads_again(tmp_path, monkeypatch):
+    """What one version of the reader kept is not what another one would have made of the same bytes."""
+    file = tmp_path / "x.yaml"
+    file.write_text("a: 1")
+    parsed(file)
+    monkeypatch.setattr(compiled, "READER", b"2")
+    monkeypatch.setattr(compiled.yaml, "load", lambda *_, **__: {"a": "read again"})
+    assert parsed(file) == {"a": "read again"}
+
+
+@pytest.mark.parametrize(
+    "copy",
+    ["", "{", "[]", "null", '{"sha256": "0", "content": 1}', '{"content": 1}', "\ud800", "[" * 200_000],
+    ids=lambda copy: copy[:12] or "empty",
+)
 def test_a_copy_that_is_none_is_not_believed(tmp_path, copy):
     """Cut off, of another shape, or of another file; it is replaced."""
     file = tmp_path / "x.yaml"
