@@ -47,7 +47,13 @@ def there(databased: Databased) -> Iterator[Databased]:
     databased.postgres.open_doors()
     databased.postgres.sql(f"ALTER TABLE IF EXISTS elsewhere RENAME TO {KEYS}")
     for proxy in databased.proxies:
-        proxy.wait(seconds=LONG_S)
+        # LiteLLM looks for a database that was away less and less often
+        wait_for(lambda url=proxy.url: _sees_keys(url), 3 * LONG_S, "the proxy sees the database again")
+
+
+def _sees_keys(url: str) -> bool:
+    """Whether it can read what only the database has."""
+    return request(url, "/key/list", key=stacks.MASTER, timeout_s=LONG_S).status == 200
 
 
 def freeze(databased: Databased) -> None:
