@@ -108,6 +108,8 @@ def _calibrate_parser() -> Parser:
     parser.add_argument("--model", help="Hugging Face repository id of a catalogue entry")
     parser.add_argument("--gpu", help="GPU id of the catalogue, e.g. nvidia-a10")
     parser.add_argument("--context", type=_at_least_one, help="tokens; default: what the log says was served")
+    # the log says these of its own start
+    parser.set_defaults(concurrency=1, enforce_eager=False, language_model_only=False)
     _engine_options(parser)
     _parallel_options(parser)
     return parser
@@ -169,16 +171,16 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _asked(options: argparse.Namespace) -> Asked:
-    """What the options say of the engine; a log says the rest of its own start itself."""
-    more = {name: getattr(options, name) for name in ("concurrency", "language_model_only") if hasattr(options, name)}
+    """What the options say of the engine."""
     return Asked(
         context_tokens=options.context,
         max_num_seqs=options.max_num_seqs,
         max_num_batched_tokens=options.max_num_batched_tokens,
         utilization=options.gpu_memory_utilization,
         kv_cache_dtype=options.kv_cache_dtype,
-        eager=getattr(options, "enforce_eager", False),
-        **more,
+        concurrency=options.concurrency,
+        eager=options.enforce_eager,
+        language_model_only=options.language_model_only,
     )
 
 
