@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 from catalog.schema import Networks
 from planning.gateway.prices import free_problems, price_reasons, token_price
+from planning.gateway.stores import counted_in_memory, plan_database, plan_redis
 from planning.plan import (
     GATEWAY,
-    GATEWAY_REDIS,
-    BundledRedis,
-    DatabasePlan,
-    ExistingRedis,
     GatewayPlan,
     HttpRoute,
     ImagePlan,
@@ -18,22 +15,17 @@ from planning.plan import (
     Route,
     ServerPlan,
 )
-from planning.stack.network import anywhere
 from planning.stack.timing import (
     DEFAULT_REQUEST_TIMEOUT_S,
     GATEWAY_AWAIT_TIMEOUT_S,
     GATEWAY_PROBES,
-    MIGRATION,
     PRE_STOP_S,
     PROBE_GRACE_S,
-    REDIS_PROBES,
-    SCHEMA_CHECK_S,
     SHUTDOWN_MARGIN_S,
     all_tries_s,
     first_token_timeout_s,
     gateway_drain_s,
 )
-from settings import schema
 from settings.problems import Problem, nearest
 from settings.schema import (
     ClusterOnly,
@@ -47,15 +39,12 @@ from settings.schema import (
 
 PORT = 4000
 METRICS_PORT = 4002
-REDIS_PORT = 6379
 # About one CPU and 4 GiB per worker at steady state; less ends in OOM kills (LiteLLM docs, proxy/prod, 2026-10).
 CPUS = 1
 MEMORY_GIB = 4
 MEMORY_REASON = "LiteLLM asks for 4 GiB per worker; it took half a GiB under load"
 # Tried: 0.46 GiB after 1,200 chats and after 3,200.
 RESTART_REASON = "never: what it holds does not grow with what it serves, and a pod that starts anew is a pod less"
-# LiteLLM's import takes 0.5 GiB, Prisma's Node program and schema engine beside it less.
-MIGRATION_MEMORY_GIB = 2
 # What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
 ROUTE_MARGIN_S = 30
 
@@ -144,7 +133,7 @@ def resolve_gateway(
         f"{chain} × {wanted.retries + 1} tries of {timeout} s, the pauses between them, and {ROUTE_MARGIN_S} s"
     )
     if isinstance(wanted.redis, NoRedis):
-        reasons["redis"] = _counted_in_memory(settings, problems)
+        reasons["redis"] = counted_in_memory(settings, problems)
     return GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
@@ -157,8 +146,8 @@ def resolve_gateway(
         first_token_timeout_s=silence,
         route_timeout_s=longest_s + ROUTE_MARGIN_S,
         retries=wanted.retries,
-        redis=_redis(settings, images, networks),
-        database=_database(wanted, networks, problems),
+        redis=plan_redis(settings, images, networks),
+        database=plan_database(wanted, networks, problems),
         existing_secret=wanted.existing_secret,
         exposure=_exposure(wanted),
         cpus=CPUS,
@@ -224,45 +213,6 @@ def _larger(
     return tuple(found)
 
 
-def _database(wanted: GatewaySettings, networks: Networks, problems: list[Problem]) -> DatabasePlan | None:
-    """Postgres, whose host only its Secret knows; admitting everyone from outside the cluster is a problem."""
-    database = wanted.database
-    if database is None:
-        return None
-    everyone = database.when_away == "admitEveryone"
-    if everyone and not isinstance(wanted.expose, ClusterOnly):
-        problems.append(
-            Problem(
-                "gateway.database.whenAway",
-                f"admitEveryone would let anybody in through {wanted.host} while Postgres is away; use refuse, or "
-                "gateway.expose: {kind: none}",
-            )
-        )
-    return DatabasePlan(
-        secret=database.existing_secret,
-        port=database.port,
-        migration_secret=database.migration_secret or database.existing_secret,
-        migration_memory_gib=MIGRATION_MEMORY_GIB,
-        migration=MIGRATION,
-        schema_check_s=SCHEMA_CHECK_S,
-        admits_everyone=everyone,
-        egress=anywhere(networks, database.port),
-    )
-
-
-def _redis(
-    settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks
-) -> BundledRedis | ExistingRedis | None:
-    match settings.gateway.redis:
-        case NoRedis():
-            return None
-        case schema.ExistingRedis(host=host, port=port):
-            return ExistingRedis(host, port, anywhere(networks, port, host))
-        case schema.BundledRedis():
-            host = f"{GATEWAY_REDIS}.{settings.cluster.namespace}.svc"
-            return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
-
-
 def _exposure(wanted: GatewaySettings) -> HttpRoute | Ingress | None:
     if isinstance(wanted.expose, ClusterOnly):
         return None
@@ -272,23 +222,6 @@ def _exposure(wanted: GatewaySettings) -> HttpRoute | Ingress | None:
             return HttpRoute(wanted.host, name, namespace, section)
         case IngressExposure(class_name=name, tls_secret=secret, annotations=annotations):
             return Ingress(wanted.host, name, secret, annotations)
-
-
-def _counted_in_memory(settings: StackSettings, problems: list[Problem]) -> str:
-    """What it means to have no Redis; more than one replica would each count for itself, and is a problem."""
-    replicas = settings.gateway.replicas
-    if replicas > 1:
-        problems.append(
-            Problem(
-                "gateway.redis",
-                f"kind none with {replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
-                "or gateway.redis: {kind: bundled}",
-            )
-        )
-    limited = [name for name, model in settings.models.items() if model.requests_per_minute or model.tokens_per_minute]
-    if not limited:
-        return "none: one replica shares its counts with nobody"
-    return f"none: limits of {', '.join(limited)} are counted in the one replica's memory and start anew with its pod"
 
 
 def _fallbacks(settings: StackSettings, problems: list[Problem]) -> tuple[tuple[str, tuple[str, ...]], ...]:

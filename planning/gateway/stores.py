@@ -1,0 +1,72 @@
+"""Where the gateway keeps what replicas share: counts of limits in Redis, keys and spend in Postgres."""
+
+from collections.abc import Mapping
+
+from catalog.schema import Networks
+from planning.plan import GATEWAY_REDIS, BundledRedis, DatabasePlan, ExistingRedis, ImagePlan
+from planning.stack.network import anywhere
+from planning.stack.timing import MIGRATION, REDIS_PROBES, SCHEMA_CHECK_S
+from settings import schema
+from settings.problems import Problem
+from settings.schema import ClusterOnly, GatewaySettings, NoRedis, StackSettings
+
+REDIS_PORT = 6379
+# LiteLLM's import takes 0.5 GiB, Prisma's Node program and schema engine beside it less.
+MIGRATION_MEMORY_GIB = 2
+
+
+def plan_database(wanted: GatewaySettings, networks: Networks, problems: list[Problem]) -> DatabasePlan | None:
+    """Postgres, whose host only its Secret knows; admitting everyone from outside the cluster is a problem."""
+    database = wanted.database
+    if database is None:
+        return None
+    everyone = database.when_away == "admitEveryone"
+    if everyone and not isinstance(wanted.expose, ClusterOnly):
+        problems.append(
+            Problem(
+                "gateway.database.whenAway",
+                f"admitEveryone would let anybody in through {wanted.host} while Postgres is away; use refuse, or "
+                "gateway.expose: {kind: none}",
+            )
+        )
+    return DatabasePlan(
+        secret=database.existing_secret,
+        port=database.port,
+        migration_secret=database.migration_secret or database.existing_secret,
+        migration_memory_gib=MIGRATION_MEMORY_GIB,
+        migration=MIGRATION,
+        schema_check_s=SCHEMA_CHECK_S,
+        admits_everyone=everyone,
+        egress=anywhere(networks, database.port),
+    )
+
+
+def plan_redis(
+    settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks
+) -> BundledRedis | ExistingRedis | None:
+    """Our own Redis, somebody else's, or none."""
+    match settings.gateway.redis:
+        case NoRedis():
+            return None
+        case schema.ExistingRedis(host=host, port=port):
+            return ExistingRedis(host, port, anywhere(networks, port, host))
+        case schema.BundledRedis():
+            host = f"{GATEWAY_REDIS}.{settings.cluster.namespace}.svc"
+            return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
+
+
+def counted_in_memory(settings: StackSettings, problems: list[Problem]) -> str:
+    """What it means to have no Redis; more than one replica would each count for itself, and is a problem."""
+    replicas = settings.gateway.replicas
+    if replicas > 1:
+        problems.append(
+            Problem(
+                "gateway.redis",
+                f"kind none with {replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
+                "or gateway.redis: {kind: bundled}",
+            )
+        )
+    limited = [name for name, model in settings.models.items() if model.requests_per_minute or model.tokens_per_minute]
+    if not limited:
+        return "none: one replica shares its counts with nobody"
+    return f"none: limits of {', '.join(limited)} are counted in the one replica's memory and start anew with its pod"
