@@ -5,8 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from planning.plan import ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
-from planning.stack.pools import GPU_TAINT, POOL_LABEL
+from planning.plan import GPU_TAINT, POOL_LABEL, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
 
 
 def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:

@@ -8,11 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from catalog.schema import Gpu
 from planning.capacity.budget import MemoryBudget, Parallelism
 
 # Names of the gateway's and of its Redis' objects, which rules and policies name too.
 GATEWAY = "litellm"
 GATEWAY_REDIS = "litellm-redis"
+# How nodes are told apart: what GPUs are called on them, what keeps other pods off, and whose they are.
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
+POOL_LABEL = "llm-stack.io/pool"
 # In place of a version where a digest alone names the image.
 BY_DIGEST = "by digest"
 
@@ -126,6 +131,8 @@ class PoolPlan:
     name: str
     gpu: str
     gpu_name: str
+    hardware: Gpu | None
+    """The catalogue's entry of its GPU; None without one."""
     nodes: int
     gpus_per_node: int
     cpus_per_node: int | None

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from catalog.load import Catalog
 from catalog.schema import Gpu
 from planning.plan import (
+    GPU_RESOURCE,
+    GPU_TAINT,
+    POOL_LABEL,
     ComputeClass,
     Disk,
     Existing,
@@ -29,10 +32,7 @@ from settings.schema import (
     StackSettings,
 )
 
-GPU_RESOURCE = "nvidia.com/gpu"
-GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
 GPU_TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
-POOL_LABEL = "llm-stack.io/pool"
 # Time the verification Job gives nodes that are being labelled by GPU feature discovery.
 VERIFY_TIMEOUT_S = 600
 # Bottlerocket keeps images and caches on a second volume; its system fits the size Karpenter gives it by default.
@@ -93,6 +93,7 @@ def _pool(
         name=name,
         gpu=pool.gpu,
         gpu_name=gpu.name if gpu else "CPU",
+        hardware=gpu,
         nodes=pool.nodes,
         gpus_per_node=pool.gpus_per_node or 0,
         cpus_per_node=pool.cpus_per_node or machine[0],

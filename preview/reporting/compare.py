@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from preview.rendering.quantity import quantity_bytes
 from preview.rendering.recorder import autoname
 from preview.reporting.fields import differences
-from preview.reporting.wording import quantity_bytes
 
 Key = tuple[str, str, str, str]
 # Fields whose change makes the provider replace the object, beside its name and namespace

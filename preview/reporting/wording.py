@@ -1,8 +1,4 @@
-"""How the preview writes numbers, and reads quantities: one way for money, memory and time, everywhere."""
-
-import re
-
-UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+"""How the preview writes numbers: one way for money, memory and time, everywhere."""
 
 
 def count(number: int, word: str) -> str:
@@ -30,9 +26,3 @@ def minutes(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def quantity_bytes(text: object) -> float | None:
-    """Bytes of a Kubernetes quantity such as `720Gi`; None for what is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]|[KMGT]i)?", str(text))
-    return float(match[1]) * UNITS[match[2] or ""] if match else None

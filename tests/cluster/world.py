@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from catalog import load_catalog
 from preview.rendering.render import render
 from preview.rendering.stackfile import read_project
 from tests.harness import ROOT
@@ -150,11 +149,10 @@ class World:
 
     def pool_of(self) -> dict[str, str]:
         """Node name → pool, as the plan has it."""
-        catalog = load_catalog()
         found = {}
         for name, pool in self.stack.plan.pools.items():
             alone = replace(self.stack.plan, pools={name: pool})
-            found |= {body["metadata"]["name"]: name for body in nodes.nodes_of(alone, catalog)[: pool.nodes]}
+            found |= {body["metadata"]["name"]: name for body in nodes.nodes_of(alone)[: pool.nodes]}
         return found
 
     def uids(self, api_version: str, kind: str) -> dict[str, str]:

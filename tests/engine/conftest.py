@@ -24,9 +24,9 @@ from tests.cluster.world import World, stack
 from tests.harness import ROOT
 from workshop.problems import Impossible
 from workshop.process import stop
+from workshop.simcluster.deploy import prepare
 from workshop.simcluster.engine import Engine, command, missing
 from workshop.simcluster.killed import helpers
-from workshop.simcluster.up import prepare
 
 Change = Callable[[dict[str, Any]], None]
 BACKEND = "PULUMI_BACKEND_URL"

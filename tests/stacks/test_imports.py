@@ -40,15 +40,14 @@ ROOMS = {
     "__init__": {"plan", "resolve"},
 }
 OURS = {*ALLOWED, "policy", "tests"}
-# What the workshops may touch of the product: how a stack is rendered and shown, how a flag or a quantity is read, the
-# plan with the names it gives nodes, what machines there are, and how any command refuses and ends.
-RENDERED = {"preview.rendering", "preview.reporting.report", "settings.commandline", "settings.problems"}
+# What the workshops may touch of the product: a rendered stack, flags, the plan, and how any command refuses and ends.
+COMMANDS = {"settings.commandline", "settings.problems"}
 TOUCHED = {
-    "local": RENDERED | {"planning.capacity.flags", "preview.reporting.wording"},
-    "simcluster": RENDERED | {"catalog", "planning.plan", "planning.stack.pools"},
+    "local": COMMANDS | {"preview.rendering", "planning.capacity.flags"},
+    "simcluster": COMMANDS | {"preview.rendering", "planning.plan"},
 }
-# What both of them stand on touches less.
-SHARED = {"settings.problems"}
+# The ground floor of both renders a stack for them, and shows its page.
+SHARED = {"settings.problems", "preview.rendering", "preview.reporting.report"}
 # What a package may not import from elsewhere.
 FORBIDDEN = {
     "planning": {"pulumi", "pulumi_kubernetes", "yaml", "pathlib", "os", "subprocess"},

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preview.reporting.wording import quantity_bytes
+from preview.rendering.quantity import quantity_bytes
 from settings.problems import Problem
 from workshop.local.unsupported import Object, refusals
 

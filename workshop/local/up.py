@@ -15,9 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from preview.rendering.manifests import Manifest, manifests, write
-from preview.rendering.render import render
 from preview.rendering.stackfile import Project
-from preview.reporting.report import print_report
 from settings.problems import Problem, Refused
 from workshop.local import places, toolchain, weights
 from workshop.local.blueprint import Blueprint, blueprint, locked
@@ -31,6 +29,7 @@ from workshop.local.process import kill_marked
 from workshop.local.screen import endpoint, not_here, show_event, show_load, show_next, show_replaced
 from workshop.process import last_lines, start
 from workshop.progress import progress
+from workshop.shown import show
 
 QUESTION = "What is the capital of France?"
 LOOK_EVERY_S = 0.5
@@ -110,16 +109,11 @@ def _show(folder: RunFolder, plan: Blueprint, stack: str, console: Console) -> N
 
 def look(project: Project, stack: str, folder: RunFolder) -> Wanted:
     """Renders a stack, shows it, and plans its run. Raises `Refused` with every reason of either."""
-    rendering = render(project, stack)
-    if rendering.refused:
-        raise Refused(rendering.refused)
-    found = manifests(rendering.records)
-    print_report(rendering, found)
-    plan = planned({item.file: item.body for item in found}, folder)
+    declared = manifests(show(project, stack).records)
+    plan = planned({manifest.file: manifest.body for manifest in declared}, folder)
     # a mapping may come in another order each time it is rendered
-    text = json.dumps([item.body for item in found], sort_keys=True) + toolchain.lock_text()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return Wanted(found, plan, digest)
+    text = json.dumps([manifest.body for manifest in declared], sort_keys=True) + toolchain.lock_text()
+    return Wanted(declared, plan, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:

@@ -50,23 +50,6 @@ class Endpoint:
     key: Path
 
 
-@dataclass(frozen=True)
-class Resource:
-    """One kind as the server serves it."""
-
-    prefix: str
-    plural: str
-    namespaced: bool
-
-    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The path of a collection, an object or a subresource. A namespaced kind without a namespace: all of them."""
-        parts = [self.prefix]
-        if self.namespaced and namespace:
-            parts += ["namespaces", quote(namespace)]
-        parts += [self.plural, quote(name) if name else "", subresource]
-        return "/".join(part for part in parts if part)
-
-
 class Api:
     """One caller of one API server. Not for several threads at once.
 
@@ -78,7 +61,8 @@ class Api:
         self._context = ssl.create_default_context(cafile=str(endpoint.authority))
         self._context.load_cert_chain(endpoint.certificate, endpoint.key)
         self._connection: http.client.HTTPSConnection | None = None
-        self._resources: dict[tuple[str, str], Resource] = {}
+        # (apiVersion, kind) → prefix of the path, plural, whether namespaced
+        self._served: dict[tuple[str, str], tuple[str, str, bool]] = {}
 
     def patient(self, patience_s: float) -> "Api":
         """Another caller, who waits for a server that is away."""
@@ -94,45 +78,39 @@ class Api:
         deadline = time.monotonic() + self._patience_s
         while True:
             try:
-                status, answer = self._once(method, target, data, headers)
-                break
+                return self._once(method, target, data, headers)
             except Unreachable:
                 if time.monotonic() >= deadline:
                     raise
-                time.sleep(POLL_S)
-        if status >= http.client.BAD_REQUEST:
+            time.sleep(POLL_S)
+
+    def _once(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> Any:
+        status, answer = self._exchange(method, target, data, headers)
+        if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+            # while it starts, also for paths that it will serve: to be asked again, not a refusal
+            raise Unreachable(f"the API server on port {self._endpoint.port} is not ready: {_error(status, answer)}")
+        if status >= http.HTTPStatus.BAD_REQUEST:
             raise _error(status, answer)
         try:
             return json.loads(answer) if answer else None
         except ValueError:
             return answer.decode(errors="replace")  # /readyz speaks plain text
 
-    def _once(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        status, answer = self._exchange(method, target, data, headers)
-        if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
-            # while it starts, also for paths that it will serve: to be asked again, not a refusal
-            raise Unreachable(f"the API server on port {self._endpoint.port} is not ready: {_error(status, answer)}")
-        return status, answer
-
     def _exchange(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        # a kept connection may have been closed meanwhile: that is noticed at the first try, and says nothing
-        for attempt in (1, 2):
-            fresh = self._connection is None
-            connection = self._connection = self._connection or self._connect(REQUEST_TIMEOUT_S)
-            try:
-                connection.request(method, target, data, dict(headers))
-                response = connection.getresponse()
-                return response.status, response.read()
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
-                if fresh or attempt == 2 or not isinstance(error, http.client.RemoteDisconnected | ConnectionError):
-                    raise Unreachable(
-                        f"the API server on port {self._endpoint.port} does not answer: {error}"
-                    ) from error
-        raise AssertionError("the loop returns or raises")
-
-    def _connect(self, timeout_s: float) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(LOOPBACK, self._endpoint.port, timeout=timeout_s, context=self._context)
+        kept, port = self._connection, self._endpoint.port
+        self._connection = kept or http.client.HTTPSConnection(
+            LOOPBACK, port, timeout=REQUEST_TIMEOUT_S, context=self._context
+        )
+        try:
+            self._connection.request(method, target, data, dict(headers))
+            response = self._connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if kept and isinstance(error, ConnectionError):
+                # it was closed meanwhile, which says nothing about the server
+                return self._exchange(method, target, data, headers)
+            raise Unreachable(f"the API server on port {port} does not answer: {error}") from error
 
     def close(self) -> None:
         """Drops the connection; the next request makes a new one."""
@@ -140,28 +118,38 @@ class Api:
             self._connection.close()
             self._connection = None
 
-    def resource(self, api_version: str, kind: str) -> Resource:
-        """Where a kind is served. Raises `ApiError` with 404 when it is not."""
-        if (api_version, kind) not in self._resources:
+    def path(self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Where a kind, an object or a subresource is served; a kind without a namespace: in all of them.
+
+        Raises `ApiError` with 404 when the server does not serve the kind.
+        """
+        if (api_version, kind) not in self._served:
             prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-            for found in self.request("GET", prefix)["resources"]:
-                if "/" not in found["name"]:
-                    resource = Resource(prefix, found["name"], found["namespaced"])
-                    self._resources[api_version, found["kind"]] = resource
-        if (api_version, kind) not in self._resources:
+            for served in self.request("GET", prefix)["resources"]:
+                if "/" not in served["name"]:
+                    self._served[api_version, served["kind"]] = prefix, served["name"], served["namespaced"]
+        if (api_version, kind) not in self._served:
             raise ApiError(NOT_FOUND, "NotFound", f"the server serves no {kind} of {api_version}")
-        return self._resources[api_version, kind]
+        prefix, plural, namespaced = self._served[api_version, kind]
+        inside = ["namespaces", quote(namespace)] if namespaced and namespace else []
+        return "/".join(part for part in (prefix, *inside, plural, quote(name), subresource) if part)
 
     def path_of(self, body: Mapping[str, Any], subresource: str = "") -> str:
         """The path of the object that `body` describes."""
         metadata = body["metadata"]
-        resource = self.resource(body["apiVersion"], body["kind"])
-        return resource.path(metadata.get("namespace", "default"), metadata["name"], subresource)
+        namespace = metadata.get("namespace") or "default"
+        return self.path(body["apiVersion"], body["kind"], namespace, metadata["name"], subresource)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         """One object; None when it does not exist."""
+        return self.current(
+            {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}}
+        )
+
+    def current(self, body: Mapping[str, Any]) -> Object | None:
+        """The object that `body` describes, as it is now; None when it does not exist."""
         with _unless(NOT_FOUND):
-            return self.request("GET", self.resource(api_version, kind).path(namespace or "default", name))
+            return self.request("GET", self.path_of(body))
         return None
 
     def items(
@@ -169,12 +157,12 @@ class Api:
     ) -> list[Object]:
         """All objects of a kind, in one namespace or in all of them, with their kind filled in."""
         query = {name: value for name, value in (("labelSelector", selector), ("fieldSelector", fields)) if value}
-        found = self.request("GET", self.resource(api_version, kind).path(namespace), **query)
-        return [{"apiVersion": api_version, "kind": kind, **item} for item in found["items"]]
+        answer = self.request("GET", self.path(api_version, kind, namespace), **query)
+        return [{"apiVersion": api_version, "kind": kind, **body} for body in answer["items"]]
 
     def create(self, body: Mapping[str, Any]) -> Object | None:
         """Creates an object; None when one of this name exists already."""
-        path = self.resource(body["apiVersion"], body["kind"]).path(body["metadata"].get("namespace", "default"))
+        path = self.path(body["apiVersion"], body["kind"], body["metadata"].get("namespace", "default"))
         with _unless(CONFLICT, "AlreadyExists"):
             return self.request("POST", path, body, fieldValidation="Strict")
         return None
@@ -190,9 +178,9 @@ class Api:
 
     def delete(self, body: Mapping[str, Any], propagation: str = "Background", **options: Any) -> bool:
         """Deletes an object; False when it was not there."""
-        wanted = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, **options}
+        how = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, **options}
         with _unless(NOT_FOUND):
-            self.request("DELETE", self.path_of(body), wanted)
+            self.request("DELETE", self.path_of(body), how)
             return True
         return False
 
@@ -209,8 +197,8 @@ def _unless(status: int, reason: str = "") -> Iterator[None]:
 
 def _error(status: int, answer: bytes) -> ApiError:
     try:
-        said = json.loads(answer)
-        return ApiError(status, said.get("reason", ""), said.get("message", ""))
+        refusal = json.loads(answer)
+        return ApiError(status, refusal.get("reason", ""), refusal.get("message", ""))
     except (ValueError, AttributeError):
         return ApiError(status, "", answer.decode(errors="replace").strip())
 

@@ -22,10 +22,9 @@ from workshop.ports import free_ports
 from workshop.problems import Impossible
 from workshop.simcluster import paths as places
 from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
-from workshop.simcluster.definitions import install_definitions
-from workshop.simcluster.kubeconfig import kubeconfig
+from workshop.simcluster.crds import install_definitions
 from workshop.simcluster.paths import ClusterPaths
-from workshop.simcluster.programs import PROGRAMS, Ports, arguments
+from workshop.simcluster.programs import PROGRAMS, Ports, arguments, kubeconfig
 from workshop.simcluster.state import State, read, without_taken
 
 PROJECT = Path(__file__).resolve().parents[2]

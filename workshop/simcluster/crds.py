@@ -1,7 +1,6 @@
-"""Definitions of the kinds a stack uses that are not Kubernetes' own: read from Go modules, or from minimal schemas.
+"""Definitions of the kinds that are not Kubernetes' own, from crds.yaml: those of Go modules, and minimal schemas.
 
-A module is fetched by Go's own client, checked against the sum in crds.yaml, and read from its archive; what was read
-is kept in the cache.
+A module is fetched by Go's own client, checked against its sum, and read from its archive; the result is cached.
 """
 
 import contextlib
@@ -17,13 +16,16 @@ from typing import Any
 import yaml
 
 from workshop.cache import OWNER_ONLY, write_secret
+from workshop.kubernetes import is_ready
 from workshop.problems import Impossible
 from workshop.process import run
+from workshop.simcluster.api import Api, wait_until
 from workshop.simcluster.paths import cache
 from workshop.simcluster.toolchain import find_go
 
 SOURCES = Path(__file__).with_name("crds.yaml")
-FETCH_TIMEOUT_S = 600
+FETCH_TIMEOUT_S, ESTABLISH_TIMEOUT_S = 600, 60
+KIND = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 Definition = dict[str, Any]
 
 try:
@@ -32,8 +34,21 @@ except ImportError:  # PyYAML built without libyaml: slower, same result
     from yaml import SafeLoader as FastLoader
 
 
+def install_definitions(api: Api) -> None:
+    """Makes a cluster know these kinds, and waits until they are served."""
+    present = {body["metadata"]["name"] for body in api.items(*KIND)}
+    for definition in definitions():
+        if definition["metadata"]["name"] not in present:
+            api.create(definition)
+    wait_until(
+        lambda: all(is_ready(body, "Established") for body in api.items(*KIND)),
+        ESTABLISH_TIMEOUT_S,
+        "definitions of custom resources are not established",
+    )
+
+
 def definitions() -> list[Definition]:
-    """All definitions, from the cache after the first time. Raises `Impossible` when a module cannot be had."""
+    """All definitions, from the cache after the first time. Raises `Impossible` when a module cannot be fetched."""
     text = SOURCES.read_bytes()
     # JSON, because reading 3 MB of it takes a hundredth of the time YAML takes
     kept = cache() / "crds" / f"{hashlib.sha256(text + Path(__file__).read_bytes()).hexdigest()[:12]}.json"
@@ -63,7 +78,7 @@ def _matching(archive: zipfile.ZipFile, entry: Mapping[str, Any], pattern: str) 
         raise Impossible(f"{entry['module']} {entry['version']}: has no file {pattern}")
     for name in sorted(names):
         for document in yaml.load_all(archive.read(name), FastLoader):
-            if document and document["kind"] == "CustomResourceDefinition":
+            if document and document["kind"] == KIND[1]:
                 yield without_descriptions(document)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preview.rendering.prerequisites import prerequisites
-from workshop.kubernetes import Object
+from workshop.kubernetes import Object, named
 from workshop.problems import Impossible
 from workshop.simcluster.api import INVALID, NOT_FOUND, POLL_S, Api, ApiError, wait_until
 from workshop.simcluster.progress import verdict
@@ -66,8 +66,7 @@ class Deployment:
         self._prune()
 
     def _prepare(self) -> None:
-        for body in surroundings(prerequisites(self.stack.manifests)):
-            self.api.create(body)
+        prepare(self.api, self.stack)
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
         # written down before the first object exists: what was begun can then always be found again
         known = {**self._inventory(), **{entry_key(target.body): entry(target) for target in self.stack.targets}}
@@ -75,9 +74,7 @@ class Deployment:
 
     def _apply(self, target: Target) -> Object:
         body: Object = json.loads(json.dumps(target.body))
-        existing = self.api.get(
-            body["apiVersion"], body["kind"], body["metadata"]["name"], body["metadata"].get("namespace", "")
-        )
+        existing = self.api.current(body)
         if target.patch and existing is None:
             raise ApiError(NOT_FOUND, "NotFound", f"{target} does not exist, and a patch makes nothing")
         if body["kind"] == "Secret" and is_secret(body):
@@ -113,12 +110,7 @@ class Deployment:
     def _remove(self, body: Object) -> None:
         """Deletes an object with all that is its own, and waits until it is gone."""
         self.api.delete(body, "Foreground")
-        kind, name, namespace = body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]
-        wait_until(
-            lambda: self.api.get(body["apiVersion"], kind, name, namespace) is None,
-            OUTAGE_S,
-            f"{kind} {name} does not go",
-        )
+        wait_until(lambda: self.api.current(body) is None, OUTAGE_S, f"{named(body)} was not deleted")
 
     def _judge(self, some: Iterable[Target], *, refresh: bool = False) -> None:
         failures = []
@@ -138,11 +130,10 @@ class Deployment:
             raise Impossible("\n".join(failures))
 
     def _fresh(self, body: Object) -> Object:
-        metadata = body["metadata"]
-        found = self.api.get(body["apiVersion"], body["kind"], metadata["name"], metadata.get("namespace", ""))
-        if found is None:
-            raise Impossible(f"{body['kind']} {metadata['name']}: was deleted while it was waited for")
-        return found
+        current = self.api.current(body)
+        if current is None:
+            raise Impossible(f"{named(body)}: was deleted while it was waited for")
+        return current
 
     def _reasons(self, pending: Sequence[Target]) -> str:
         lines = [f"{target}: {verdict(self.applied[target.urn]).why}" for target in pending]
@@ -170,6 +161,12 @@ class Deployment:
 
     def _inventory_name(self) -> str:
         return f"stack-{self.stack.name}"
+
+
+def prepare(api: Api, stack: Stack) -> None:
+    """Makes what a stack expects to find."""
+    for body in surroundings(prerequisites(stack.manifests)):
+        api.create(body)
 
 
 def entry_key(body: Mapping[str, Any]) -> str:

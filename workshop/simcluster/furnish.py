@@ -7,8 +7,7 @@ and to the stack, too. A cluster has the nodes of the stack that was brought up 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from catalog import load_catalog
-from planning.stack.pools import GPU_TAINT
+from planning.plan import GPU_TAINT
 from workshop.simcluster.api import CONFLICT, Api, ApiError
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.nodes import Node, nodes_of
@@ -23,7 +22,7 @@ def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:
     """Stages and nodes as the stack wants them; when nothing has changed, nothing is written."""
     for stage in stages(behaviour_of(stack.plan, scale)):
         api.apply(stage)
-    wanted = nodes_of(stack.plan, load_catalog())
+    wanted = nodes_of(stack.plan)
     present = {node["metadata"]["name"]: node for node in api.items("v1", "Node")}
     for node in wanted:
         # without capacity until it is labelled and tainted: no pod may slip in before

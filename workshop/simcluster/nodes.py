@@ -5,12 +5,19 @@ annotation `stand-in-for` says so on every node.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import count
 from typing import Any
 
-from catalog.load import Catalog
-from planning.plan import ComputeClass, Existing, Karpenter, Labelled, Plan, PoolPlan
-from planning.stack.pools import GPU_TAINT, POOL_LABEL
+from planning.plan import (
+    GPU_RESOURCE,
+    GPU_TAINT,
+    POOL_LABEL,
+    ComputeClass,
+    Existing,
+    Karpenter,
+    Labelled,
+    Plan,
+    PoolPlan,
+)
 from workshop.simcluster.bodies import body
 from workshop.simcluster.programs import MANAGED
 
@@ -18,88 +25,67 @@ Node = dict[str, Any]
 ZONES = ("sim-a", "sim-b", "sim-c")
 # Nodes without GPUs for what needs none: gateway, Redis, Jobs. A stack whose pools are tainted needs one (README).
 SYSTEM_NODES, SYSTEM_CPUS, SYSTEM_MEMORY_GIB = 2, 8, 32
-# Machines the catalogue does not know: cores per GPU, and memory per GiB of GPU memory; common in cloud offers.
+# Machines of which the plan knows no size: cores per GPU, and memory per GiB of GPU memory; common in cloud offers.
 CPUS_PER_GPU, MEMORY_PER_GPU_MEMORY = 12, 2
 LEAST_MEMORY_GIB_PER_GPU = 64
 
 
-def nodes_of(plan: Plan, catalog: Catalog) -> list[Node]:
+def nodes_of(plan: Plan) -> list[Node]:
     """All nodes of a stack: those of its pools, then the system nodes. Zones take turns within each pool."""
-    numbered = [node for pool in plan.pools.values() for node in _pool_nodes(pool, catalog)]
-    return [*numbered, *_system_nodes()]
+    return [*(node for pool in plan.pools.values() for node in _pool_nodes(pool)), *_system_nodes()]
 
 
-def _pool_nodes(pool: PoolPlan, catalog: Catalog) -> Iterator[Node]:
+def _pool_nodes(pool: PoolPlan) -> Iterator[Node]:
+    names = [f"{pool.name}-{number}" for number in range(1, pool.nodes + 1)]
+    labels, actors = _discovered(pool), ["gpu-operator"] if pool.gpus_per_node else []
     match pool.provisioning:
-        case Existing(node_names=names):
-            pass
-        case _:
-            names = [f"{pool.name}-{number}" for number in range(1, pool.nodes + 1)]
-    cpus, memory_gib = machine(pool, catalog)
-    labels, actors = _labels(pool, catalog), _actors(pool)
-    for number, name in zip(count(), names):
+        case Existing(node_names=named):
+            names = named
+        case Labelled(labels=given):
+            labels |= given
+        case Karpenter(instance_types=types, capacity_types=capacities):
+            actors.insert(0, "karpenter")
+            labels |= {**pool.node_labels, POOL_LABEL: pool.name, "karpenter.sh/nodepool": pool.name}
+            labels |= {"node.kubernetes.io/instance-type": types[0], "karpenter.sh/capacity-type": capacities[0]}
+        case ComputeClass(machine_types=types):
+            actors.insert(0, "gke")
+            labels |= {"cloud.google.com/compute-class": pool.name, "node.kubernetes.io/instance-type": types[0]}
+    cpus, memory_gib = machine(pool)
+    for number, name in enumerate(names):
         node = _node(name, cpus, memory_gib, labels, number, ", ".join(actors) or "kubelet")
         if pool.gpus_per_node:
             for part in ("capacity", "allocatable"):
-                node["status"][part][pool.resource_name or GPU_TAINT["key"]] = str(pool.gpus_per_node)
+                node["status"][part][pool.resource_name] = str(pool.gpus_per_node)
         # named nodes are tainted by the stack itself: nothing is said of their taints here
         if not isinstance(pool.provisioning, Existing):
             node["spec"]["taints"] = [dict(GPU_TAINT)] if pool.gpus_per_node else []
         yield node
 
 
-def machine(pool: PoolPlan, catalog: Catalog) -> tuple[int, int]:
-    """(cores, memory in GiB) of one node: as the stack says, else of a machine type with these GPUs, else a rule."""
+def machine(pool: PoolPlan) -> tuple[int, int]:
+    """(cores, memory in GiB) of one node: as the stack or its machine type says, else by a rule."""
     if pool.cpus_per_node and pool.memory_gib_per_node:
         return pool.cpus_per_node, pool.memory_gib_per_node
-    for instance in catalog.instances.values():
-        if (instance.gpu, instance.gpus) == (pool.gpu, pool.gpus_per_node) and instance.vcpus and instance.memory_gib:
-            return instance.vcpus, instance.memory_gib
     per_gpu_gib = MEMORY_PER_GPU_MEMORY * (pool.expected_gpu_memory_mib or 0) // 1024
     return CPUS_PER_GPU * pool.gpus_per_node, max(LEAST_MEMORY_GIB_PER_GPU, per_gpu_gib) * pool.gpus_per_node
 
 
-def _labels(pool: PoolPlan, catalog: Catalog) -> Mapping[str, str]:
-    """What is on a node before the stack touches it."""
-    labels: dict[str, str] = {}
-    if pool.gpu in catalog.gpus:
-        gpu = catalog.gpus[pool.gpu]
-        major, minor = gpu.compute_capability.split(".")
-        labels |= {
-            f"{GPU_TAINT['key']}.present": "true",
-            f"{GPU_TAINT['key']}.product": gpu.product_labels[0],
-            f"{GPU_TAINT['key']}.count": str(pool.gpus_per_node),
-            f"{GPU_TAINT['key']}.memory": str(gpu.memory_mib),
-            f"{GPU_TAINT['key']}.replicas": "1",
-            f"{GPU_TAINT['key']}.compute.major": major,
-            f"{GPU_TAINT['key']}.compute.minor": minor,
-            "nvidia.com/mig.capable": "false",
-        }
-    match pool.provisioning:
-        case Labelled(labels=found):
-            labels |= found
-        case Karpenter(instance_types=types, capacity_types=capacities):
-            labels |= {**pool.node_labels, POOL_LABEL: pool.name, "karpenter.sh/nodepool": pool.name}
-            labels |= {"node.kubernetes.io/instance-type": types[0]}
-            labels |= {"karpenter.sh/capacity-type": capacities[0]}
-        case ComputeClass(machine_types=types):
-            labels |= {"cloud.google.com/compute-class": pool.name}
-            labels |= {"node.kubernetes.io/instance-type": types[0]}
-        case Existing():  # the stack labels them
-            pass
-    return labels
-
-
-def _actors(pool: PoolPlan) -> list[str]:
-    """Who would do on a real cluster what is simply there on a simulated one."""
-    match pool.provisioning:
-        case Karpenter():
-            actors = ["karpenter"]
-        case ComputeClass():
-            actors = ["gke"]
-        case _:
-            actors = []
-    return [*actors, *(["gpu-operator"] if pool.gpus_per_node else [])]
+def _discovered(pool: PoolPlan) -> dict[str, str]:
+    """The labels of GPU feature discovery; none on nodes without GPUs."""
+    gpu = pool.hardware
+    if gpu is None:
+        return {}
+    major, minor = gpu.compute_capability.split(".")
+    facts = {
+        "present": "true",
+        "product": gpu.product_labels[0],
+        "count": str(pool.gpus_per_node),
+        "memory": str(gpu.memory_mib),
+        "replicas": "1",
+        "compute.major": major,
+        "compute.minor": minor,
+    }
+    return {f"{GPU_RESOURCE}.{fact}": value for fact, value in facts.items()}
 
 
 def _system_nodes() -> Iterator[Node]:
@@ -111,7 +97,6 @@ def _system_nodes() -> Iterator[Node]:
 
 def _node(name: str, cpus: int, memory_gib: int, labels: Mapping[str, str], number: int, stands_in_for: str) -> Node:
     """The node of this number, counted from 0, of its pool."""
-    zone = ZONES[number % len(ZONES)]
-    found = body("Node", stands_in_for, name=name, cpus=cpus, memory_gib=memory_gib, zone=zone)
-    found["metadata"]["labels"] |= {**labels, MANAGED[0]: MANAGED[1]}
-    return found
+    node = body("Node", stands_in_for, name=name, cpus=cpus, memory_gib=memory_gib, zone=ZONES[number % len(ZONES)])
+    node["metadata"]["labels"] |= {**labels, MANAGED[0]: MANAGED[1]}
+    return node

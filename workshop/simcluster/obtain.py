@@ -2,26 +2,16 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TransferSpeedColumn,
-)
 
 from workshop.problems import Impossible
-from workshop.progress import NowAndThen
+from workshop.progress import progress
 from workshop.simcluster import build, official
 from workshop.simcluster.crds import definitions
 
-PLAIN_EVERY_S = 30
 STILL_WORKS = "what works without it: make preview, make test, make plan"
 
 
@@ -31,18 +21,18 @@ def control_plane() -> Path:
 
 
 def from_source() -> Path:
-    """The same, built here whatever can be had; it is used from then on. Raises `Impossible`."""
+    """The folder of a build, which is used from then on. Raises `Impossible`."""
     return _with_definitions(_built)
 
 
 def _with_definitions(get: Callable[[], Path]) -> Path:
     try:
-        found = get()
+        folder = get()
         # whatever else a cluster needs that must be fetched once
         definitions()
     except Impossible as error:
         raise Impossible(f"{error}\nthe simulated cluster cannot be built here; {STILL_WORKS}") from None
-    return found
+    return folder
 
 
 def existing() -> Path | None:
@@ -51,44 +41,29 @@ def existing() -> Path | None:
 
 
 def _fetched() -> Path | None:
-    """The official binaries; None, and said why, where they cannot be had."""
+    """The official binaries; None, and said why, where they are not available."""
     if not official.downloads():
         return None
     try:
-        return _fetch_visibly()
+        return _visibly(official.fetch, "fetching the official binaries of the control plane, once", "MB", 1_000_000)
     except Impossible as error:
-        sys.stderr.write(f"the official binaries cannot be had, so they are built: {error}\n")
+        sys.stderr.write(f"the official binaries are not available ({error}); building from source\n")
         return None
-
-
-def _fetch_visibly() -> Path:
-    lines = "fetching the official binaries of the control plane, once", "MB", 1_000_000
-    bar = TextColumn("fetching the control plane (once)"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    return _visibly(official.fetch, lines, bar)
 
 
 def _built() -> Path:
     if build.folder().is_dir():
         return build.folder()
-    lines = "building the control plane, once: 5 to 10 min on two cores", "packages", 1
-    counts = TextColumn("{task.completed}/{task.total}")
-    return _visibly(build.build, lines, (TextColumn("building the control plane (once)"), BarColumn(), counts))
+    return _visibly(build.build, "building the control plane, once: 5 to 10 min on two cores", "packages", 1)
 
 
-def _visibly(
-    make: Callable[[Callable[[int, int], None]], Path], lines: tuple[str, str, int], bar: Sequence[ProgressColumn]
-) -> Path:
-    """What `make` makes: a bar of these columns on a terminal, otherwise lines (title, unit, steps in one of it)."""
-    console = Console(stderr=True, markup=False, emoji=False)
-    if not console.is_terminal:
-        title, unit, per_unit = lines
-        sys.stderr.write(f"{title} ...\n")
-        began, say = time.monotonic(), NowAndThen(sys.stderr.write, PLAIN_EVERY_S, PLAIN_EVERY_S)
-
-        def line(done: int, of: int) -> None:
-            say(f"  {done // per_unit} of {of // per_unit} {unit} after {time.monotonic() - began:.0f} s\n")
-
-        return make(line)
-    with Progress(*bar, TimeElapsedColumn(), console=console) as progress:
-        task = progress.add_task("", total=None)
-        return make(lambda done, of: progress.update(task, completed=done, total=of or None))
+def _visibly(make: Callable[[Callable[[int, int], None]], Path], title: str, unit: str, per_unit: int) -> Path:
+    """What `make` makes; it counts steps, `per_unit` of which are one of what a reader is shown."""
+    console, began = Console(stderr=True, markup=False, emoji=False, highlight=False), time.monotonic()
+    console.print(f"{title} ...")
+    with progress(console) as say:
+        return make(
+            lambda done, of: say(
+                f"  {done // per_unit} of {of // per_unit} {unit} after {time.monotonic() - began:.0f} s"
+            )
+        )

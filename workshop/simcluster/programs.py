@@ -1,5 +1,6 @@
-"""The programs of a control plane: their names, and the arguments that programs.yaml gives each. Pure functions."""
+"""The programs of a control plane: their names, the arguments that programs.yaml gives each, and their kubeconfigs."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,3 +35,28 @@ def arguments(program: str, ports: Ports, paths: ClusterPaths) -> Sequence[str]:
     known = {"loopback": LOOPBACK, "controllers": _CONTROLLERS, "managed": "=".join(MANAGED)}
     folders = {"root": paths.root, "certificates": paths.certificates}
     return [text.format(**known, **folders, **asdict(ports)) for text in _TABLE[program]]
+
+
+def kubeconfig(paths: ClusterPaths, identity: str, port: int, contexts: Sequence[str]) -> str:
+    """YAML of one cluster, one user, and a context of each name; the first is the current one. Holds a private key."""
+    cluster = {
+        "server": f"https://{LOOPBACK}:{port}",
+        "certificate-authority-data": _encoded(paths.certificate("ca")),
+    }
+    user = {
+        "client-certificate-data": _encoded(paths.certificate(identity)),
+        "client-key-data": _encoded(paths.key(identity)),
+    }
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "simcluster", "cluster": cluster}],
+        "users": [{"name": identity, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": "simcluster", "user": identity}} for name in contexts],
+        "current-context": contexts[0],
+    }
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def _encoded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()

@@ -1,33 +1,25 @@
-"""`up`: a cluster, and a stack on it. The preview is shown while the control plane is being fetched or built."""
+"""`up`: a cluster, and a stack on it."""
 
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
-from preview.rendering.prerequisites import prerequisites
-from preview.rendering.render import render
 from preview.rendering.stackfile import Project, read_stack
-from preview.reporting.report import print_report
-from settings.problems import Refused
 from workshop.lock import held
 from workshop.problems import Impossible
+from workshop.shown import show
 from workshop.simcluster import engine
 from workshop.simcluster.api import Api
 from workshop.simcluster.cluster import Cluster
-from workshop.simcluster.deploy import Deployment, pods_in_trouble
+from workshop.simcluster.deploy import Deployment, pods_in_trouble, prepare
 from workshop.simcluster.furnish import furnish
 from workshop.simcluster.obtain import control_plane
 from workshop.simcluster.rendered import Stack, stack_of
 from workshop.simcluster.report import print_status
 from workshop.simcluster.stages import TIME_SCALE
-from workshop.simcluster.surroundings import surroundings
 
 LOCK = ".deploy.lock"
-T = TypeVar("T")
 
 
 @contextmanager
@@ -45,15 +37,12 @@ def one_at_a_time(cluster: Cluster) -> Iterator[None]:
 
 def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, scale: float = TIME_SCALE) -> None:
     """The whole way from a stack file to a served stack. Raises `Refused` before anything is built or started."""
-    rendering = render(project, stack)
-    if rendering.refused:
-        raise Refused(rendering.refused)
-    wanted = stack_of(rendering)
-    programs = _begun(control_plane)
-    print_report(rendering, wanted.manifests)
+    wanted = stack_of(show(project, stack))
+    # there is time to read the page while a control plane is fetched or built
     sys.stdout.flush()
+    programs = control_plane()
     began = time.monotonic()
-    api = cluster.up(programs.result(), [wanted.plan.context])
+    api = cluster.up(programs, [wanted.plan.context])
     with one_at_a_time(cluster):
         furnish(api, wanted, scale)
         version = api.request("GET", "/version")["gitVersion"]
@@ -64,20 +53,6 @@ def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, s
         api, f"{stack} on simulated cluster '{cluster.name}', {time.monotonic() - began:.0f} s after its start"
     )
     say(f"\nexport KUBECONFIG={cluster.paths.kubeconfig}")
-
-
-def _begun(work: Callable[[], T]) -> Future[T]:
-    """What `work` gives, while something else is shown; ends with this process, also half-way."""
-    future: Future[T] = Future()
-
-    def do() -> None:
-        try:
-            future.set_result(work())
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where it is told
-            future.set_exception(error)
-
-    threading.Thread(target=do, daemon=True).start()
-    return future
 
 
 def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s: float) -> None:
@@ -91,27 +66,21 @@ def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s
         return
     say(f"pulumi up{absent}")
     prepare(api, stack)
-    found = engine.Engine(pulumi, cluster, project, stack.name)
-    found.prepare()
+    program = engine.Engine(pulumi, cluster, project, stack.name)
+    program.prepare()
     try:
-        found.up(say, timeout_s)
+        program.up(say, timeout_s)
     except engine.TooLate as error:
         raise Impossible("\n".join([str(error), *pods_in_trouble(api, stack.plan.namespace)])) from None
 
 
 def unreadable(project: Project, stack: str) -> str:
-    """What of the configuration the engine could not read; empty when it can read all."""
-    found = ", ".join(read_stack(project, stack).secret_keys)
-    return f"{found}: encrypted with a key that is not this cluster's" if found else ""
+    """Why the engine cannot read the configuration; empty when it can."""
+    keys = ", ".join(read_stack(project, stack).secret_keys)
+    return f"{keys}: encrypted with a key that is not this cluster's" if keys else ""
 
 
-def prepare(api: Api, stack: Stack) -> None:
-    """What the stack expects to find."""
-    for body in surroundings(prerequisites(stack.manifests)):
-        api.create(body)
-
-
-def say(line: str, lines: Iterable[str] = ()) -> None:
-    """One line at once, even into a pipe."""
-    sys.stdout.write("\n".join([line, *lines]) + "\n")
+def say(line: str) -> None:
+    """Writes a line at once, even into a pipe."""
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

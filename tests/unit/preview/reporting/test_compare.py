@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from preview.rendering.quantity import quantity_bytes
 from preview.reporting.compare import Action, Thing, compare
 from preview.reporting.fields import ABSENT, differences
 from preview.reporting.markdown import comparison, refusal
 from preview.reporting.sides import Sides
-from preview.reporting.wording import minutes, quantity_bytes, usd, usd_range
+from preview.reporting.wording import minutes, usd, usd_range
 
 
 def thing(kind: str, name: str = "x", body: dict[str, Any] | None = None, **entry: Any) -> Thing:

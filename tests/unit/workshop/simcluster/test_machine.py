@@ -23,7 +23,7 @@ from tests.harness import ROOT
 from workshop.cache import write_secret
 from workshop.local.__main__ import main as local
 from workshop.problems import Impossible
-from workshop.simcluster import build, crds, engine, kubeconfig, programs, toolchain, up
+from workshop.simcluster import build, crds, engine, programs, toolchain, up
 from workshop.simcluster.__main__ import main
 from workshop.simcluster.__main__ import main as simcluster
 from workshop.simcluster.cluster import Cluster
@@ -185,7 +185,7 @@ def test_a_kubeconfig_is_private_and_complete(tmp_path: Path):
     paths.certificates.mkdir()
     for file in (paths.certificate("ca"), paths.certificate("admin"), paths.key("admin")):
         file.write_text("x", encoding="utf-8")
-    write_secret(paths.kubeconfig, kubeconfig.kubeconfig(paths, "admin", 6443, ["a", "b"]))
+    write_secret(paths.kubeconfig, programs.kubeconfig(paths, "admin", 6443, ["a", "b"]))
     content = yaml.safe_load(paths.kubeconfig.read_text(encoding="utf-8"))
     assert stat.S_IMODE(paths.kubeconfig.stat().st_mode) == 0o600
     assert (

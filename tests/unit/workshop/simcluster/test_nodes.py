@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog import load_catalog
 from planning.plan import Existing, PoolPlan
 from tests.unit.small_stack import planned, properties, serving, stack_file
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.nodes import machine, nodes_of
-
-CATALOG = load_catalog()
 
 
 def fits(node: dict[str, Any], pool: PoolPlan) -> bool:
@@ -34,7 +31,7 @@ def fits(node: dict[str, Any], pool: PoolPlan) -> bool:
 def test_every_pool_finds_its_nodes(name: str):
     """As many nodes as a pool promises have its labels, and those with its GPUs offer them all."""
     plan = planned(stack_file(name))
-    nodes = nodes_of(plan, CATALOG)
+    nodes = nodes_of(plan)
     for pool in plan.pools.values():
         found = [node for node in nodes if fits(node, pool)]
         offered = [int(node["status"]["allocatable"].get("nvidia.com/gpu", "0")) for node in found]
@@ -49,7 +46,7 @@ def test_named_nodes_are_bare_and_others_tainted():
     """A stack taints the nodes it names; all other GPU nodes come with the taint, CPU nodes without one."""
     taints = {
         node["metadata"]["name"]: [taint["key"] for taint in node["spec"].get("taints", [])]
-        for node in nodes_of(planned(stack_file("sim")), CATALOG)
+        for node in nodes_of(planned(stack_file("sim")))
     }
     bare: list[str] = []
     tainted = ["nvidia.com/gpu"]
@@ -70,7 +67,7 @@ def test_named_nodes_are_bare_and_others_tainted():
 
 def test_every_node_says_for_whom_it_stands_in():
     """Bought nodes name who would buy them, GPU nodes the operator that would label them, all others the kubelet."""
-    found = Counter(node["metadata"]["annotations"][STAND_IN] for node in nodes_of(planned(stack_file("sim")), CATALOG))
+    found = Counter(node["metadata"]["annotations"][STAND_IN] for node in nodes_of(planned(stack_file("sim"))))
     assert found == {"gpu-operator": 5, "karpenter, gpu-operator": 1, "gke, gpu-operator": 2, "kubelet": 3}
 
 
@@ -79,12 +76,12 @@ def test_every_node_says_for_whom_it_stands_in():
     [
         ("prod", "cpu", (32, 128)),  # as the stack says
         ("sim", "h200", (192, 2048)),  # p5en.48xlarge
-        ("prod", "a10", (24, 128)),  # unknown machine: 12 cores and at least 64 GiB per GPU
+        ("prod", "a10", (24, 128)),  # no size is known: 12 cores and at least 64 GiB per GPU
     ],
 )
 def test_size_of_a_machine(name: str, pool: str, expected: tuple[int, int]):
-    """From the stack, from the catalogue's machine type, or from the rule."""
-    assert expected == machine(planned(stack_file(name)).pools[pool], CATALOG)
+    """From the stack, from its machine type, or from the rule."""
+    assert expected == machine(planned(stack_file(name)).pools[pool])
 
 
 @properties(50)
@@ -93,7 +90,7 @@ def test_names_and_zones(nodes: int, gpus: int):
     """Names never repeat, and zones differ by at most one node."""
     plan = planned(serving({"gpu": "nvidia-a10", "nodes": nodes, "gpusPerNode": gpus}))
     plan = replace(plan, pools=dict(plan.pools))
-    found = nodes_of(plan, CATALOG)
+    found = nodes_of(plan)
     names = Counter(node["metadata"]["name"] for node in found)
     zones = Counter(node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in found[:nodes])
     assert (nodes + 2, {1}) == (len(found), set(names.values()))

@@ -221,7 +221,7 @@ def test_what_an_end_without_warning_left_is_removed(host: Host):
     assert host.requests == [*PAGES, *PAGES]
 
 
-# ---- what is refused or cannot be had ----
+# ---- what is refused or not available ----
 
 
 def wrong(host: Host, path: str) -> str:
@@ -313,7 +313,7 @@ def test_a_failure_is_told_and_built_instead(
     assert left_behind() == []
     assert capsys.readouterr().err.splitlines() == [
         "fetching the official binaries of the control plane, once ...",
-        f"the official binaries cannot be had, so they are built: {said}",
+        f"the official binaries are not available ({said}); building from source",
         "building the control plane, once: 5 to 10 min on two cores ...",
     ]
 
