@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from catalog.schema import Gpu
 from planning.capacity.budget import MemoryBudget, Parallelism
 
 # Names of the gateway's and of its Redis' objects, which rules and policies name too.
@@ -131,8 +130,8 @@ class PoolPlan:
     name: str
     gpu: str
     gpu_name: str
-    hardware: Gpu | None
-    """The catalogue's entry of its GPU; None without one."""
+    discovered: Mapping[str, str]
+    """Labels that GPU feature discovery writes on its nodes."""
     nodes: int
     gpus_per_node: int
     cpus_per_node: int | None

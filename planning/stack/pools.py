@@ -93,7 +93,7 @@ def _pool(
         name=name,
         gpu=pool.gpu,
         gpu_name=gpu.name if gpu else "CPU",
-        hardware=gpu,
+        discovered=_discovered(pool, gpu),
         nodes=pool.nodes,
         gpus_per_node=pool.gpus_per_node or 0,
         cpus_per_node=pool.cpus_per_node or machine[0],
@@ -160,6 +160,22 @@ def _role(pool: PoolSettings) -> dict[str, str]:
     if pool.gpu == "none":
         return {"node-role": "cpu-inference"}
     return {"node-role": "gpu-inference", "gpu-type": pool.gpu.removeprefix("nvidia-")}
+
+
+def _discovered(pool: PoolSettings, gpu: Gpu | None) -> dict[str, str]:
+    if gpu is None:
+        return {}
+    major, minor = gpu.compute_capability.split(".")
+    facts = {
+        "present": "true",
+        "product": gpu.product_labels[0],
+        "count": str(pool.gpus_per_node),
+        "memory": str(gpu.memory_mib),
+        "replicas": "1",
+        "compute.major": major,
+        "compute.minor": minor,
+    }
+    return {f"{GPU_RESOURCE}.{fact}": value for fact, value in facts.items()}
 
 
 def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], Affinity]:

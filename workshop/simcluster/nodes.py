@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from planning.plan import (
-    GPU_RESOURCE,
     GPU_TAINT,
     POOL_LABEL,
     ComputeClass,
@@ -37,7 +36,7 @@ def nodes_of(plan: Plan) -> list[Node]:
 
 def _pool_nodes(pool: PoolPlan) -> Iterator[Node]:
     names = [f"{pool.name}-{number}" for number in range(1, pool.nodes + 1)]
-    labels, actors = _discovered(pool), ["gpu-operator"] if pool.gpus_per_node else []
+    labels, actors = dict(pool.discovered), ["gpu-operator"] if pool.gpus_per_node else []
     match pool.provisioning:
         case Existing(node_names=named):
             names = named
@@ -68,24 +67,6 @@ def machine(pool: PoolPlan) -> tuple[int, int]:
         return pool.cpus_per_node, pool.memory_gib_per_node
     per_gpu_gib = MEMORY_PER_GPU_MEMORY * (pool.expected_gpu_memory_mib or 0) // 1024
     return CPUS_PER_GPU * pool.gpus_per_node, max(LEAST_MEMORY_GIB_PER_GPU, per_gpu_gib) * pool.gpus_per_node
-
-
-def _discovered(pool: PoolPlan) -> dict[str, str]:
-    """The labels of GPU feature discovery; none on nodes without GPUs."""
-    gpu = pool.hardware
-    if gpu is None:
-        return {}
-    major, minor = gpu.compute_capability.split(".")
-    facts = {
-        "present": "true",
-        "product": gpu.product_labels[0],
-        "count": str(pool.gpus_per_node),
-        "memory": str(gpu.memory_mib),
-        "replicas": "1",
-        "compute.major": major,
-        "compute.minor": minor,
-    }
-    return {f"{GPU_RESOURCE}.{fact}": value for fact, value in facts.items()}
 
 
 def _system_nodes() -> Iterator[Node]:
