@@ -19,6 +19,12 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
+class TaskName(StrEnum):
+    """What a model is for; what follows from it is a row of `planning.tasks`."""
+
+    GENERATE = "generate"
+
+
 class KvProfile(StrEnum):
     """How a model's KV cache grows; `unknown` means: never computed, only measured."""
 
@@ -133,6 +139,7 @@ class Model(Entry):
 
     family: str
     license: str
+    task: TaskName = TaskName.GENERATE
     kv_profile: KvProfile
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     gated: bool = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.tasks import Task
 
 # Names of the gateway's and of its Redis' objects, which rules and policies name too.
 GATEWAY = "litellm"
@@ -277,12 +278,14 @@ class Watched:
     """One workload. `nodes_per_replica` above 1: a LeaderWorkerSet, whose replicas are counted by their leaders.
 
     `sequences` is what one replica serves at once: `--max-num-seqs` holds for each data-parallel engine of it.
+    `silent_roles`: of metrics that say nothing of it.
     """
 
     name: str
     namespace: str
     nodes_per_replica: int = 1
     sequences: int = 1
+    silent_roles: frozenset[str] = frozenset()
 
     @property
     def pods(self) -> str:
@@ -440,6 +443,7 @@ class Server:
     name: str
     model_name: str
     model: str
+    task: Task
     pool: str
     canary: bool
     weight: int
@@ -507,6 +511,7 @@ class Route:
     tokens_per_minute: int | None
     input_cost_per_token: float
     output_cost_per_token: float
+    task: Task
 
 
 @dataclass(frozen=True)

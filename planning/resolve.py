@@ -92,7 +92,7 @@ def resolve(
             scrape_interval_s=SCRAPE_INTERVAL_S,
             runbook_url=settings.observability.runbook_url,
             alerts=rules,
-            dashboard=draw_dashboard(catalog, settings.cluster.namespace),
+            dashboard=draw_dashboard(catalog, settings.cluster.namespace, servers),
             adapter_rules=adapter,
         ),
         releases=operators,

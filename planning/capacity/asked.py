@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from catalog.load import Engine
 from catalog.schema import Gpu, Model
 from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
+from planning.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         max_lora_rank=asked.max_lora_rank,
         concurrency=asked.concurrency,
         dtype=asked.dtype,
+        samples=task_of(model).writes,
     )
 
 

@@ -60,7 +60,8 @@ CPU_RUNTIME_GIB = 4
 class Workload:
     """What one replica is asked to hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
-    `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one.
+    `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
+    with tokens, not only reads them.
     """
 
     context_tokens: int
@@ -74,6 +75,7 @@ class Workload:
     max_lora_rank: int = 16
     concurrency: int = 1
     dtype: str = "auto"
+    samples: bool = True
 
     @property
     def model_bytes(self) -> int:
@@ -108,11 +110,12 @@ def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallel
     sorts = gpu.compute_capability.startswith(SORTING_CAPABILITY)
     per_logit = SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
     # logits of float32 need no copy in fp32, so they take no more in the sampler than those of bf16
-    sampler = per_logit * rows * shape.vocab_size + workload.model_bytes * tokens * shape.hidden_size
+    sampled = shape.vocab_size if workload.samples else 0
+    sampler = per_logit * rows * sampled + workload.model_bytes * tokens * shape.hidden_size
     encoder = (
         ENCODER_BYTES * workload.model_bytes / 2 if shape.vision_tower_bytes and not workload.language_model_only else 0
     )
-    stays = PENALTY_BYTES_PER_LOGIT * workload.max_num_seqs * shape.vocab_size + WORKSPACE_BYTES
+    stays = PENALTY_BYTES_PER_LOGIT * workload.max_num_seqs * sampled + WORKSPACE_BYTES
     return max(sampler, body_bytes(shape, workload, parallelism.tensor), encoder) + stays
 
 

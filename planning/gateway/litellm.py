@@ -117,6 +117,7 @@ def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]
             "id": route.server,
             "input_cost_per_token": route.input_cost_per_token,
             "output_cost_per_token": route.output_cost_per_token,
+            **({} if route.task.gateway_mode is None else {"mode": route.task.gateway_mode}),
             **{key: value for key, value in limits.items() if value is not None},
         },
     }

@@ -12,13 +12,17 @@ def token_price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]
     if (given := model.price_usd_per_million_tokens) is not None:
         # as short as it was written: 0.1 / 1e6 is not 1e-07
         input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (given.input, given.output))
-        return input_price, output_price
+        return input_price, output_price if server.task.writes else 0.0
     return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
 
 
 def free_routes(planned: Sequence[Route]) -> list[Route]:
     """Routes whose tokens are charged at zero, so that no budget ever ends."""
-    return [route for route in planned if not (route.input_cost_per_token and route.output_cost_per_token)]
+    return [
+        route
+        for route in planned
+        if not route.input_cost_per_token or (route.task.writes and not route.output_cost_per_token)
+    ]
 
 
 def free_warnings(planned: Sequence[Route]) -> Iterator[str]:

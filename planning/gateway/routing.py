@@ -26,6 +26,7 @@ from planning.stack.timing import (
     first_token_timeout_s,
     gateway_drain_s,
 )
+from planning.tasks import Task, unanswered
 from settings.problems import Problem, nearest
 from settings.schema import (
     ClusterOnly,
@@ -69,6 +70,7 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
                 tokens_per_minute=part.of(model.tokens_per_minute),
                 input_cost_per_token=price[0],
                 output_cost_per_token=price[1],
+                task=server.task,
             )
         )
     return tuple(found)
@@ -103,7 +105,7 @@ def resolve_gateway(
 ) -> GatewayPlan:
     """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
     wanted = settings.gateway
-    fallbacks = _fallbacks(settings, problems)
+    fallbacks = _fallbacks(settings, {server.model_name: server.task for server in servers}, problems)
     longest = max((server.timing.longest_request_s for server in servers), default=0)
     timeout = wanted.request_timeout_s or max(DEFAULT_REQUEST_TIMEOUT_S, longest)
     reasons = {
@@ -224,7 +226,10 @@ def _exposure(wanted: GatewaySettings) -> HttpRoute | Ingress | None:
             return Ingress(wanted.host, name, secret, annotations)
 
 
-def _fallbacks(settings: StackSettings, problems: list[Problem]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _fallbacks(
+    settings: StackSettings, tasks: Mapping[str, Task], problems: list[Problem]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Those of each model; `tasks`: of the models that can be planned."""
     found = []
     for name, model in settings.models.items():
         for position, other in enumerate(model.fallbacks):
@@ -233,6 +238,8 @@ def _fallbacks(settings: StackSettings, problems: list[Problem]) -> tuple[tuple[
                 problems.append(Problem(path, "a model cannot be its own fallback"))
             elif other not in settings.models:
                 problems.append(Problem(path, f"no model '{other}' is served{nearest(other, settings.models)}"))
+            elif name in tasks and other in tasks and (missing := unanswered(tasks[name], tasks[other])):
+                problems.append(Problem(path, f"'{other}' does not answer {missing}, as '{name}' does"))
         if model.fallbacks:
             found.append((name, tuple(model.fallbacks)))
     return tuple(found)

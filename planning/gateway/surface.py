@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planning.plan import GatewayPlan
+from planning.tasks import VERSION
 
-VERSION = "/v1"
 # What outside monitors may ask: a constant, so it costs nothing. Readiness asks Postgres and stays inside.
 LIVELINESS = "/health/liveliness"
 # A pod that starts anew is asked for readiness three times in 30 s before the Service forgets it, and proxies in front

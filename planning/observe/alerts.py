@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from catalog.load import Catalog
 from planning.observe.platform_alerts import DEAD_FOR_S, platform_rules
 from planning.observe.promql import UnknownMetric, edge, quantile, series
-from planning.observe.watched import available, cluster_seen, reporting, wanted
+from planning.observe.watched import available, cluster_seen, reporting, unheard, wanted
 from planning.plan import Rule, ServerPlan, pod_names
 from settings.problems import Problem
 from settings.schema import StackSettings
@@ -16,44 +16,12 @@ def alert_rules(
 ) -> tuple[Rule, ...]:
     """Alert rules for all servers of the stack."""
     engine, kubernetes = catalog.engines["vllm"], catalog.engines["kubernetes"].metrics
-    vllm, first_token_s = engine.metrics, engine.roles["first_token_s"]
-    namespace, limits = settings.cluster.namespace, settings.observability.alerts
+    namespace = settings.cluster.namespace
     try:
-        edge(vllm, first_token_s, limits.time_to_first_token_s)
+        edge(engine.metrics, engine.roles["first_token_s"], settings.observability.alerts.time_to_first_token_s)
     except UnknownMetric as error:
         problems.append(Problem("observability.alerts.timeToFirstTokenS", str(error)))
-    waiting = series(vllm, engine.roles["waiting"], namespace=namespace)
-    cache = series(vllm, engine.roles["cache_used"], namespace=namespace)
-    rules = [
-        Rule(
-            "LLMHighWaitQueue",
-            f"sum by (namespace, model_name) ({waiting}) > {limits.waiting_requests}",
-            120,
-            {"severity": "warning"},
-            "Requests for {{ $labels.model_name }} are queueing",
-            f"{{{{ $value }}}} requests wait for {{{{ $labels.model_name }}}}; more than {limits.waiting_requests} "
-            "for 2 minutes.",
-        ),
-        Rule(
-            "LLMHighTTFT",
-            f"{quantile(vllm, 0.95, first_token_s, '5m', 'namespace, model_name', namespace=namespace)} > "
-            f"{limits.time_to_first_token_s:g}",
-            300,
-            {"severity": "warning"},
-            "First tokens of {{ $labels.model_name }} are slow",
-            f"The 95th percentile of the time to first token of {{{{ $labels.model_name }}}} is "
-            f"{{{{ $value | humanizeDuration }}}}, above {limits.time_to_first_token_s:g} s for 5 minutes.",
-        ),
-        Rule(
-            "LLMGPUCacheNearFull",
-            f"max by (namespace, model_name, pod) ({cache}) > {limits.kv_cache_usage:g}",
-            300,
-            {"severity": "warning"},
-            "The KV cache of {{ $labels.model_name }} is nearly full",
-            f"{{{{ $labels.pod }}}} uses {{{{ $value | humanizePercentage }}}} of its KV cache, more than "
-            f"{limits.kv_cache_usage:.0%} for 5 minutes: requests will be preempted.",
-        ),
-    ]
+    rules = _model_rules(settings, catalog, servers)
     rules += [rule for server in servers for rule in _server_rules(server, catalog)]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
         inside = [server for server in servers if server.pool == pool]
@@ -71,6 +39,52 @@ def alert_rules(
             )
         )
     return (*rules, *platform_rules(settings, catalog, servers))
+
+
+def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> list[Rule]:
+    """What servers say of their models, each by the metric of one role; none where it says nothing of any of them."""
+    engine, limits = catalog.engines["vllm"], settings.observability.alerts
+
+    def where(role: str) -> dict[str, str]:
+        speaking = {server.model_name for server in servers if role not in server.task.silent_roles}
+        silent = any(role in server.task.silent_roles for server in servers)
+        named = {"model_name": f"~{'|'.join(sorted(speaking))}"} if silent else {}
+        return {"namespace": settings.cluster.namespace, **named}
+
+    waiting, cache = (series(engine.metrics, engine.roles[role], **where(role)) for role in ("waiting", "cache_used"))
+    first_token = quantile(
+        engine.metrics, 0.95, engine.roles["first_token_s"], "5m", "namespace, model_name", **where("first_token_s")
+    )
+    rules = {
+        "waiting": Rule(
+            "LLMHighWaitQueue",
+            f"sum by (namespace, model_name) ({waiting}) > {limits.waiting_requests}",
+            120,
+            {"severity": "warning"},
+            "Requests for {{ $labels.model_name }} are queueing",
+            f"{{{{ $value }}}} requests wait for {{{{ $labels.model_name }}}}; more than {limits.waiting_requests} "
+            "for 2 minutes.",
+        ),
+        "first_token_s": Rule(
+            "LLMHighTTFT",
+            f"{first_token} > {limits.time_to_first_token_s:g}",
+            300,
+            {"severity": "warning"},
+            "First tokens of {{ $labels.model_name }} are slow",
+            f"The 95th percentile of the time to first token of {{{{ $labels.model_name }}}} is "
+            f"{{{{ $value | humanizeDuration }}}}, above {limits.time_to_first_token_s:g} s for 5 minutes.",
+        ),
+        "cache_used": Rule(
+            "LLMGPUCacheNearFull",
+            f"max by (namespace, model_name, pod) ({cache}) > {limits.kv_cache_usage:g}",
+            300,
+            {"severity": "warning"},
+            "The KV cache of {{ $labels.model_name }} is nearly full",
+            f"{{{{ $labels.pod }}}} uses {{{{ $value | humanizePercentage }}}} of its KV cache, more than "
+            f"{limits.kv_cache_usage:.0%} for 5 minutes: requests will be preempted.",
+        ),
+    }
+    return [rule for role, rule in rules.items() if role not in unheard(servers)]
 
 
 def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from catalog.load import Catalog
 from planning.observe.promql import quantile, series
+from planning.observe.watched import unheard
+from planning.plan import ServerPlan
 
 PANEL_WIDTH, PANEL_HEIGHT = 8, 8
 PANELS_PER_ROW = 3
@@ -15,9 +17,10 @@ Panel = tuple[str, str, Sequence[tuple[str, str]]]
 class Panels:
     """Panels of the chosen models in one namespace, row by row."""
 
-    def __init__(self, catalog: Catalog, namespace: str) -> None:
+    def __init__(self, catalog: Catalog, namespace: str, silent: frozenset[str]) -> None:
         engine = catalog.engines["vllm"]
-        self.vllm, self.roles, self.namespace = engine.metrics, engine.roles, namespace
+        self.vllm, self.namespace = engine.metrics, namespace
+        self.roles, self.silent = engine.roles, silent
         self.litellm, self.dcgm = catalog.engines["litellm"].metrics, catalog.engines["dcgm-exporter"].metrics
         self.chosen = {"namespace": namespace, "model_name": "~$model"}
 
@@ -27,16 +30,18 @@ class Panels:
         return [
             (quantile(self.vllm, q, self.roles[role], window, by, **self.chosen), f"p{q * 100:g} {{{{{by}}}}}")
             for q in (0.5, 0.95, 0.99)
+            if role not in self.silent
         ]
 
     def gauge(self, role: str, how: str = "sum", by: str = "model_name") -> list[tuple[str, str]]:
         """What is now."""
-        return [(f"{how} by ({by}) ({series(self.vllm, self.roles[role], **self.chosen)})", f"{{{{{by}}}}}")]
+        found = f"{how} by ({by}) ({series(self.vllm, self.roles[role], **self.chosen)})"
+        return [(found, f"{{{{{by}}}}}")] if role not in self.silent else []
 
     def rate(self, role: str, by: str = "model_name") -> list[tuple[str, str]]:
         """How much per second."""
         counter = series(self.vllm, self.roles[role], offset="[$__rate_interval]", **self.chosen)
-        return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")]
+        return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")] if role not in self.silent else []
 
     def requests(self, name: str) -> list[tuple[str, str]]:
         """Requests per second at the gateway."""
@@ -64,18 +69,15 @@ class Panels:
 
     def engines(self) -> list[Panel]:
         """What the engines do."""
-        hits, queries = (
-            series(self.vllm, self.roles[role], offset="[$__rate_interval]", **self.chosen)
-            for role in ("prefix_hits", "prefix_queries")
-        )
-        hit_rate = f"sum by (model_name) (rate({hits})) / sum by (model_name) (rate({queries}))"
+        hits, queries = self.rate("prefix_hits"), self.rate("prefix_queries")
+        hit_rate = [(f"{hit} / {query}", legend) for (hit, legend), (query, _) in zip(hits, queries, strict=True)]
         return [
             ("Requests running", "short", self.gauge("running")),
             ("Requests waiting", "short", self.gauge("waiting")),
             ("KV cache used", "percentunit", self.gauge("cache_used", "max", "pod")),
             ("Generated tokens", "ops", self.rate("generated_tokens")),
             ("Prompt tokens", "ops", self.rate("prompt_tokens")),
-            ("Prefix cache hit rate", "percentunit", [(hit_rate, "{{model_name}}")]),
+            ("Prefix cache hit rate", "percentunit", hit_rate),
             ("Preemptions", "ops", self.rate("preemptions")),
             ("Finished requests", "reqps", self.rate("finished", "finished_reason")),
         ]
@@ -92,20 +94,24 @@ class Panels:
         ]
 
 
-def _rows(catalog: Catalog, namespace: str) -> list[tuple[str, list[Panel]]]:
-    panels = Panels(catalog, namespace)
-    return [
+def _rows(catalog: Catalog, namespace: str, silent: frozenset[str]) -> list[tuple[str, list[Panel]]]:
+    panels = Panels(catalog, namespace, silent)
+    rows = [
         ("What users feel", panels.users()),
         ("What the engines do", panels.engines()),
         ("What the GPUs do", panels.gpus()),
     ]
+    return [(title, [panel for panel in row if panel[2]]) for title, row in rows]
 
 
-def draw_dashboard(catalog: Catalog, namespace: str) -> Mapping[str, object]:
-    """A Grafana dashboard (schema version 39) with a model filter; the data source is chosen in Grafana."""
+def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPlan]) -> Mapping[str, object]:
+    """A Grafana dashboard (schema version 39) with a model filter; the data source is chosen in Grafana.
+
+    It has no panel of metrics that say nothing of any of the servers.
+    """
     panels: list[dict[str, object]] = []
     y = 0
-    for title, row in _rows(catalog, namespace):
+    for title, row in _rows(catalog, namespace, unheard(servers)):
         panels.append(
             {"id": len(panels) + 1, "type": "row", "title": title, "collapsed": False, "panels": [],
              "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}}

@@ -4,9 +4,16 @@ What is not scraped is unknown and never zero: every expression here is empty wh
 from somebody who counts, i.e. from kube-state-metrics or from a target that is up.
 """
 
+from collections.abc import Sequence
+
 from catalog.load import Catalog
 from planning.observe.promql import series
-from planning.plan import Watched
+from planning.plan import ServerPlan, Watched
+
+
+def unheard(servers: Sequence[ServerPlan]) -> frozenset[str]:
+    """Roles of metrics that say nothing of any of these servers."""
+    return frozenset.intersection(*(server.task.silent_roles for server in servers)) if servers else frozenset()
 
 
 def wanted(catalog: Catalog, watched: Watched) -> str:

@@ -8,6 +8,7 @@ from catalog.load import Engine
 from catalog.schema import KvProfile, Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
+from planning.tasks import task_of
 from settings.problems import Problem, nearest
 
 # Options the plan decides, and the setting that decides each; a user who writes one of them in `args` is sent there.
@@ -64,6 +65,7 @@ REGISTRIES = {
 def server_args(
     model: Model,
     *,
+    for_task: Sequence[str],
     directory: str,
     served_name: str,
     parallelism: Parallelism,
@@ -76,7 +78,10 @@ def server_args(
     port: int,
     extra: Sequence[str],
 ) -> tuple[str, ...]:
-    """Arguments after `vllm serve`. `utilization` None: a CPU server, which has no such limit."""
+    """Arguments after `vllm serve`.
+
+    `for_task`: what the engine's file has for the model's; `utilization` None: a CPU server, which has no such limit.
+    """
     args = [
         directory,
         f"--served-model-name={served_name}",
@@ -103,18 +108,20 @@ def server_args(
         args.append(f"--max-num-batched-tokens={max_num_batched_tokens}")
     if kv_cache_dtype != "auto":
         args.append(f"--kv-cache-dtype={kv_cache_dtype}")
-    # caching prefixes of a hybrid model costs a second and third state per sequence; the memory model counts one
-    args.append("--no-enable-prefix-caching" if model.kv_profile is KvProfile.HYBRID else "--enable-prefix-caching")
-    return (*args, *_serving_args(model, extra), *extra)
+    if task_of(model).prefix_caching:
+        # caching prefixes of a hybrid model costs a second and third state per sequence; the memory model counts one
+        hybrid = model.kv_profile is KvProfile.HYBRID
+        args.append("--no-enable-prefix-caching" if hybrid else "--enable-prefix-caching")
+    return (*args, *for_task, *_serving_args(model, extra), *extra)
 
 
 def _serving_args(model: Model, extra: Sequence[str]) -> list[str]:
     """Parsers of the model's dialect, unless the user chose others."""
     serving, chosen = model.serving, {argument.partition("=")[0] for argument in extra}
-    args = []
-    if serving.reasoning_parser and "--reasoning-parser" not in chosen:
+    args, parsers = [], task_of(model).parsers
+    if parsers and serving.reasoning_parser and "--reasoning-parser" not in chosen:
         args.append(f"--reasoning-parser={serving.reasoning_parser}")
-    if serving.tool_call_parser and "--tool-call-parser" not in chosen:
+    if parsers and serving.tool_call_parser and "--tool-call-parser" not in chosen:
         args += ["--enable-auto-tool-choice", f"--tool-call-parser={serving.tool_call_parser}"]
     if serving.tokenizer_mode and "--tokenizer-mode" not in chosen:
         args.append(f"--tokenizer-mode={serving.tokenizer_mode}")

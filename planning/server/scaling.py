@@ -61,8 +61,11 @@ class Query:
     def full(self) -> str:
         """Per pod: the share of its sequences that run or wait, or of its KV cache in use, whichever is greater."""
         running, waiting = (f"sum by (pod) ({self._of(role)})" for role in ("running", "waiting"))
+        busy = f"(({running} + {waiting}) / {self.watched.sequences}"
+        if "cache_used" in self.watched.silent_roles:
+            return f"{busy})"
         cache = f"max by (pod) ({self._of('cache_used')})"
-        return f"(({running} + {waiting}) / {self.watched.sequences} > {cache} or {cache})"
+        return f"{busy} > {cache} or {cache})"
 
     def pace(self) -> str:
         """Per pod: tokens per second, of prompts it computed and of answers, in shares of the best rate of a day."""
@@ -229,8 +232,9 @@ def plan_scaling(
 
 def _reason(watched: Watched) -> str:
     """One sentence for the preview."""
+    cache = "" if "cache_used" in watched.silent_roles else "or of its KV cache "
     return (
-        f"one more while over {FULL_SHARE:.0%} of its {watched.sequences} sequences or of its KV cache are taken; "
+        f"one more while over {FULL_SHARE:.0%} of its {watched.sequences} sequences {cache}are taken; "
         f"one fewer when the rest would be at most {REST_SHARE:.0%} full, within {PROVEN_SHARE:.0%} of its best "
         "rate of a day"
     )

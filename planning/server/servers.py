@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from math import ceil
 
-from catalog.load import Health
+from catalog.load import Engine, Health
 from catalog.schema import Model
 from planning.plan import (
     CheckpointPlan,
@@ -27,8 +27,9 @@ from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.weights import checkpoint
+from planning.tasks import Task, task_of, unanswered
 from settings.problems import Problem, nearest
-from settings.schema import ModelSettings
+from settings.schema import CanarySettings, ModelSettings
 
 CACHE_ROOT = "/cache"
 # A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
@@ -80,6 +81,7 @@ def draft_servers(site: Site, name: str, wanted: ModelSettings) -> list[Draft]:
     if canary.model is not None or canary.measured is not None:
         # figures of one checkpoint say nothing about another
         changes["measured"] = canary.measured
+    _check_canary(site, path, wanted, canary)
     twin_settings = wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
     said = {problem.message for problem in site.problems}
     before = len(site.problems)
@@ -92,6 +94,13 @@ def draft_servers(site: Site, name: str, wanted: ModelSettings) -> list[Draft]:
     if f"{name}-canary" in site.settings.models:
         site.refuse(f"{path}.canary", f"its server would have the name of models.{name}-canary; rename that model")
     return [server for server in (primary, twin) if server]
+
+
+def _check_canary(site: Site, path: str, wanted: ModelSettings, canary: CanarySettings) -> None:
+    """Who asks the model must not be answered differently by chance."""
+    model, other = (site.catalog.models.get(name or "") for name in (wanted.model, canary.model))
+    if model and other and (missing := unanswered(task_of(model), task_of(other))):
+        site.refuse(f"{path}.canary.model", f"{canary.model} does not answer {missing}, as {wanted.model} does")
 
 
 def _check_replaced(site: Site, path: str, name: str, wanted: ModelSettings) -> None:
@@ -154,7 +163,7 @@ def _server(
     site.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
     if placed is None or len(site.problems) > before:
         return None
-    workload, times = placed.workload, _times(site, wanted, pool, files, placed)
+    workload, times = placed.workload, _times(site, wanted, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     if nodes > 1:
         _check_group_name(site, name, wanted, canary=canary)
@@ -167,6 +176,7 @@ def _server(
         name=server_name(name, canary=canary),
         model_name=name,
         model=wanted.model,
+        task=task_of(model),
         settings=wanted,
         pool=pool.name,
         on=pool,
@@ -180,14 +190,14 @@ def _server(
         memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
         checkpoint=files,
-        args=_args(name, wanted, model, files, placed, times, engine.health.port),
+        args=_args(name, wanted, model, files, placed, times, engine),
         env={**_env(placed, times), **wanted.env},
         resources=resources,
         scratch=server_scratch(resources),
         timing=times,
         probes=server_probes(times),
         replaces=server_name(wanted.replaces, canary=canary) if wanted.replaces else None,
-        watched=_watched(site, server_name(name, canary=canary), nodes, placed),
+        watched=_watched(site, server_name(name, canary=canary), nodes, placed, task_of(model)),
         cost=cost.estimate(
             model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
         ),
@@ -205,7 +215,9 @@ def _image(site: Site, path: str, wanted: ModelSettings, model: Model, name: str
     return image
 
 
-def _times(site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement) -> Timing:
+def _times(
+    site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task
+) -> Timing:
     weights = site.settings.weights
     return plan_timing(
         Load(
@@ -214,7 +226,7 @@ def _times(site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointP
             prewarm=weights.prewarm,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
         ),
-        longest_request=longest_request_s(placed.workload.context_tokens, wanted.max_output_tokens),
+        longest_request=longest_request_s(placed.workload.context_tokens, wanted.max_output_tokens, writes=task.writes),
         drain_timeout_s=wanted.drain_timeout_s,
         scale_down_after_s=wanted.scaling.scale_down_after_s,
     )
@@ -231,11 +243,18 @@ def _check_shared_memory(site: Site, path: str, resources: PodResources) -> None
 
 
 def _args(
-    name: str, wanted: ModelSettings, model: Model, files: CheckpointPlan, placed: Placement, times: Timing, port: int
+    name: str,
+    wanted: ModelSettings,
+    model: Model,
+    files: CheckpointPlan,
+    placed: Placement,
+    times: Timing,
+    engine: Engine,
 ) -> tuple[str, ...]:
     workload = placed.workload
     return server_args(
         model,
+        for_task=engine.tasks[model.task],
         directory=files.directory,
         served_name=name,
         parallelism=placed.parallelism,
@@ -245,7 +264,7 @@ def _args(
         utilization=workload.utilization if placed.cpu_kv_cache_gib is None else None,
         kv_cache_dtype=workload.kv_cache_dtype,
         drain_s=times.drain_s,
-        port=port,
+        port=engine.health.port,
         extra=wanted.args,
     )
 
@@ -256,9 +275,9 @@ def _env(placed: Placement, times: Timing) -> dict[str, str]:
     )
 
 
-def _watched(site: Site, name: str, nodes: int, placed: Placement) -> Watched:
+def _watched(site: Site, name: str, nodes: int, placed: Placement, task: Task) -> Watched:
     sequences = placed.workload.max_num_seqs * placed.parallelism.data
-    return Watched(name, site.settings.cluster.namespace, nodes, sequences)
+    return Watched(name, site.settings.cluster.namespace, nodes, sequences, task.silent_roles)
 
 
 def _endpoint(health: Health) -> Endpoint:

@@ -5,6 +5,7 @@ from catalog.schema import CpuCore, Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import weight_bytes
 from planning.plan import Cost, PoolPlan
+from planning.tasks import task_of
 
 # Share of peak memory bandwidth and of peak FLOPs that decode reaches in practice; both are usual planning figures.
 BANDWIDTH_SHARE = 0.6
@@ -27,7 +28,7 @@ def estimate(
     max_num_seqs: int,
     model_bytes: int = 2,
 ) -> Cost | None:
-    """USD per hour of one replica and USD per million generated tokens (busy, alone). None without a price.
+    """USD per hour of one replica and USD per million tokens written, or else read (busy, alone). None without a price.
 
     A replica on CPUs has its node to itself. `model_bytes` 4: the model runs in float32, in which a GPU is slower.
     """
@@ -51,12 +52,15 @@ def estimate(
     together = max(1.0, min(BUSY_SEQUENCES, max_num_seqs, memory.kv_cache_tokens / TYPICAL_SEQUENCE_TOKENS))
     alone = min(alone, compute)
     busy = max(alone, min(alone * together, compute))
-    per_second = per_hour / 3600
+    writes, per_second = task_of(model).writes, per_hour / 3600
+    if not writes:
+        # all tokens of a prompt are computed at once
+        alone = busy = compute
     return Cost(
         usd_per_hour=per_hour,
         usd_per_million_tokens=(per_second / busy * 1e6, per_second / alone * 1e6),
         usd_per_input_token=_short(per_second / max(compute, busy)),
-        usd_per_output_token=_short(per_second / busy),
+        usd_per_output_token=_short(per_second / busy) if writes else 0.0,
     )
 
 

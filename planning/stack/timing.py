@@ -71,8 +71,10 @@ class Load:
     starts_nodes: bool
 
 
-def longest_request_s(context_tokens: int, max_output_tokens: int | None) -> int:
-    """Seconds the longest answer takes at the slowest accepted speed."""
+def longest_request_s(context_tokens: int, max_output_tokens: int | None, *, writes: bool = True) -> int:
+    """Seconds the longest answer takes at the slowest accepted speed; who does not write reads a whole context."""
+    if not writes:
+        return ceil(context_tokens / SLOWEST_PREFILL_TOKENS_PER_S)
     answer = max_output_tokens or min(context_tokens, DEFAULT_LONGEST_ANSWER_TOKENS)
     return ceil(answer / SLOWEST_TOKENS_PER_S)
 

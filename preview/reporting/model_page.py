@@ -108,5 +108,6 @@ def _cost(server: ServerPlan) -> str:
         text += f", {usd_range(cost.usd_per_hour * fewest, cost.usd_per_hour * most)}/h in all"
     if cost.usd_per_million_tokens is not None:
         busy, alone = cost.usd_per_million_tokens
-        text += f"\n{usd(busy)} (busy) to {usd(alone)} (one request) per million tokens written, estimated"
+        done = "written" if server.task.writes else "read"
+        text += f"\n{usd(busy)} (busy) to {usd(alone)} (one request) per million tokens {done}, estimated"
     return text

@@ -26,12 +26,13 @@ ALLOWED = {
 }
 # The same for the rooms of planning; what lies beside them in its folder is a room of its own.
 ROOMS = {
-    "capacity": set(),
-    "plan": {"capacity"},
+    "tasks": set(),
+    "capacity": {"tasks"},
+    "plan": {"capacity", "tasks"},
     "observe": {"capacity", "plan"},
-    "stack": {"capacity", "plan"},
-    "server": {"capacity", "plan", "observe", "stack"},
-    "gateway": {"capacity", "plan", "stack"},
+    "stack": {"capacity", "plan", "tasks"},
+    "server": {"capacity", "plan", "observe", "stack", "tasks"},
+    "gateway": {"capacity", "plan", "stack", "tasks"},
     "questions": {"capacity", "plan", "stack", "server"},
     "warnings": {"plan", "stack"},
     "resolve": {"capacity", "plan", "observe", "stack", "server", "gateway", "warnings"},
@@ -40,10 +41,11 @@ ROOMS = {
     "__init__": {"plan", "resolve"},
 }
 OURS = {*ALLOWED, "policy", "tests"}
-# What the workshops may touch of the product: a rendered stack, flags, the plan, and how any command refuses and ends.
+# What the workshops may touch of the product: a rendered stack, flags, the plan with the question of each task for
+# a model, and how any command refuses and ends.
 COMMANDS = {"settings.commandline", "settings.problems"}
 TOUCHED = {
-    "local": COMMANDS | {"preview.rendering", "planning.capacity.flags"},
+    "local": COMMANDS | {"preview.rendering", "planning.capacity.flags", "planning.tasks"},
     "simcluster": COMMANDS | {"preview.rendering", "planning.plan"},
 }
 # The ground floor of both renders a stack for them, and shows its page.

@@ -8,7 +8,10 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import yaml
+
 from planning.capacity.flags import value_of
+from planning.tasks import Task, task_by_mode
 from preview.rendering.records import SECRET
 from preview.rendering.secret_commands import FOREIGN
 from settings.problems import Problem, Refused
@@ -17,6 +20,7 @@ from workshop.local.objects import Container, Object, Rendered, SecretRef, Servi
 from workshop.local.translate import undirected_ports
 
 SERVER, GATEWAY = "vllm-openai-cpu", "litellm-non_root"
+GATEWAY_FILE = "config.yaml"
 # Kinds that change nothing for a process, in the words of a reader who wonders what is missing.
 NOT_HERE = {
     "ClusterRole": "there is no API server to ask",
@@ -52,12 +56,21 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Entrance:
-    """Where a client enters: a Service, its port, and the key it wants. `model`: the name served, of a server."""
+    """Where a client enters: a Service, its port, and the key it wants.
+
+    Of a server also the `model` it serves by that name, and the `mode` that the gateway knows it by.
+    """
 
     service: str
     port: int
     key: SecretRef
     model: str = ""
+    mode: str | None = None
+
+    @property
+    def task(self) -> Task:
+        """What its model is for."""
+        return task_by_mode(self.mode)
 
 
 @dataclass(frozen=True)
@@ -168,8 +181,16 @@ def _checkpoints(rendered: Rendered) -> Iterator[Checkpoint]:
                     yield Checkpoint(source.source, relative, env["MODEL_REPO"], env["MODEL_REVISION"])
 
 
+def _modes(rendered: Rendered) -> dict[str, str | None]:
+    """Public name of a model → the mode of its deployment, from the gateway's configuration."""
+    files = [files[GATEWAY_FILE] for files in rendered.config_maps.values() if GATEWAY_FILE in files]
+    deployments = [found for file in files for found in yaml.safe_load(file)["model_list"]]
+    return {found["model_name"]: found["model_info"].get("mode") for found in deployments}
+
+
 def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entrance]:
     """The Services of pods of this image, with the key that stands in this variable of theirs."""
+    modes = _modes(rendered)
     for workload in rendered.workloads:
         for container in workload.containers:
             stand, key = stand_for(container.image), dict(container.env).get(variable)
@@ -178,7 +199,7 @@ def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entran
             model = value_of(container.args, "--served-model-name") or ""
             for service in rendered.services:
                 if service.selects(workload.labels):
-                    yield Entrance(service.name, next(iter(service.ports)), key, model)
+                    yield Entrance(service.name, next(iter(service.ports)), key, model, modes.get(model))
 
 
 def _resident_gib(workload: Workload) -> float:

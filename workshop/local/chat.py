@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from planning.tasks import GENERATE, Task
 from workshop.ports import LOOPBACK
 
 TIMEOUT_S = 300
-PATH = "/v1/chat/completions"
 LOAD_PROMPT = "Write a short story about a lighthouse keeper."
 LOAD_STREAMS, LOAD_TOKENS, OVERHEAD_PAIRS = 4, 32, 8
 
@@ -62,10 +62,20 @@ class Load:
 
 def chat(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Answer:
     """One request, one answer; temperature 0 unless told otherwise."""
-    status, text = request(endpoint, "POST", PATH, _question(model, prompt, options))
+    return _answer(endpoint, GENERATE, _question(model, prompt, options))
+
+
+def question(endpoint: Endpoint, model: str, task: Task) -> Answer:
+    """The question of the model's task, and what is to be shown of the answer."""
+    asked = task.question
+    return _answer(endpoint, task, {"model": model, **asked.body(asked.text), **asked.options})
+
+
+def _answer(endpoint: Endpoint, task: Task, body: Mapping[str, Any]) -> Answer:
+    status, text = request(endpoint, "POST", task.path, body)
     try:
         parsed = json.loads(text)
-        return Answer(status, parsed["choices"][0]["message"]["content"] or "", parsed)
+        return Answer(status, task.question.shown(parsed), parsed)
     except (ValueError, LookupError, TypeError):
         return Answer(status, text, {})
 
@@ -80,14 +90,14 @@ def stream(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Strea
     """The same as `chat`, streamed. Raises OSError when the stream breaks off."""
     body = _question(model, prompt, {"stream": True, "stream_options": {"include_usage": True}, **options})
     begun = time.monotonic()
-    with _asked(endpoint, "POST", PATH, body, "stream") as response:
+    with _asked(endpoint, "POST", GENERATE.path, body, "stream") as response:
         if response.status != http.HTTPStatus.OK:
             return Stream(response.status, response.read().decode(errors="replace"), 0, 0, 0, None)
         return _read(response, begun)
 
 
 def _question(model: str, prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"model": model, "messages": [{"role": "user", "content": prompt}], "temperature": 0, **options}
+    return {"model": model, **GENERATE.question.body(prompt), "temperature": 0, **options}
 
 
 @contextmanager

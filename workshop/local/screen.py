@@ -1,5 +1,6 @@
 """What `up` shows: progress, what is not here, what was replaced, what to try next."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -65,10 +66,11 @@ def show_next(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], sta
     show("\nNext")
     if plan.gateway and plan.servers:
         key = _shown(folder.keys / plan.gateway.key.secret / plan.gateway.key.entry)
-        port, model = endpoint(plan, plan.gateway, status).port, plan.servers[0].model
-        show(f"  curl -s http://{LOOPBACK}:{port}/v1/chat/completions \\")
+        port, first = endpoint(plan, plan.gateway, status).port, plan.servers[0]
+        body = json.dumps({"model": first.model, **first.task.question.body("Hello")})
+        show(f"  curl -s http://{LOOPBACK}:{port}{first.task.path} \\")
         show(f'    -H "Authorization: Bearer $(cat {key})" -H "Content-Type: application/json" \\')
-        show(f'    -d \'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'')
+        show(f"    -d '{body}'")
     suffix = "" if stack == "local" else f" STACK={stack}"
     for target in ("status", "logs", "down"):
         show(f"  make {target}{suffix}")

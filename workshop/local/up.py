@@ -19,7 +19,7 @@ from preview.rendering.stackfile import Project
 from settings.problems import Problem, Refused
 from workshop.local import places, toolchain, weights
 from workshop.local.blueprint import Blueprint, blueprint, locked
-from workshop.local.chat import chat, load
+from workshop.local.chat import load, question
 from workshop.local.client import NotRunning, ask
 from workshop.local.down import stop
 from workshop.local.images import stand_for
@@ -31,7 +31,6 @@ from workshop.process import last_lines, start
 from workshop.progress import progress
 from workshop.shown import show
 
-QUESTION = "What is the capital of France?"
 LOOK_EVERY_S = 0.5
 # What the preview writes besides objects, by the first word of its file's name.
 OTHER = {"patch": "patch of a node", "release": "Helm release"}
@@ -234,21 +233,20 @@ def _hopeless(status: Mapping[str, Any]) -> str:
 
 
 def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], console: Console) -> None:
-    """A question to every model, and a load on the first. Raises `Failed` when one does not answer."""
+    """A question to every model, and a load on the first that writes. Raises `Failed` when one does not answer."""
     if plan.gateway is None:
         return
     gateway = endpoint(plan, plan.gateway, status)
     for server in {server.model: server for server in plan.servers}.values():
         try:
-            answer = chat(gateway, server.model, QUESTION, max_tokens=48)
+            answer = question(gateway, server.model, server.task)
         except OSError as error:
             raise Failed(f"the gateway did not answer: {error}; its logs are in {folder.logs}") from None
         if answer.status != 200:
             raise Failed(f"the gateway answered {answer.status}: {answer.text}")
-        console.print(f"\n{server.model}  {QUESTION}", highlight=False, markup=False)
+        console.print(f"\n{server.model}  {server.task.question.text}", highlight=False, markup=False)
         console.print(" ".join(answer.text.split()), style="bold", highlight=False, markup=False)
-    if plan.servers:
-        first = plan.servers[0]
+    if first := next((server for server in plan.servers if server.task.writes), None):
         try:
             found = load(gateway, endpoint(plan, first, status), first.model)
         except OSError as error:

@@ -14,6 +14,7 @@ from planning.gateway import metrics as gateway_metrics
 from planning.gateway.litellm import key_variable, litellm_config
 from planning.plan import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, JobLimits, Route
 from planning.stack.network import anywhere
+from planning.tasks import GENERATE
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, properties, refusals, serving, stack
 
 SMALL = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
@@ -39,6 +40,7 @@ def test_every_server_has_a_route():
             tokens_per_minute=1000,
             input_cost_per_token=cost.usd_per_input_token,
             output_cost_per_token=cost.usd_per_output_token,
+            task=GENERATE,
         ),
     )
 

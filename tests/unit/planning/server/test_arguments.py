@@ -104,6 +104,7 @@ def test_every_model_gets_options_that_exist(name):
     """What the plan writes for a model would pass the check of what a user writes, but for what the plan decides."""
     args = server_args(
         CATALOG.models[name],
+        for_task=ENGINE.tasks[CATALOG.models[name].task],
         directory="/models/x",
         served_name="m",
         parallelism=Parallelism(2, 2, 2, expert=True),

@@ -407,8 +407,8 @@ def answers(monkeypatch, tmp_path):
     plan = SimpleNamespace(gateway=1, servers=(Entrance("a", 1, SecretRef("k", "k"), "small"),))
     monkeypatch.setattr(up_module, "endpoint", lambda *_: None)
 
-    def show(chat, load):
-        monkeypatch.setattr(up_module, "chat", chat)
+    def show(question, load):
+        monkeypatch.setattr(up_module, "question", question)
         monkeypatch.setattr(up_module, "load", load)
         folder = RunFolder(tmp_path)
         return printed(lambda console: _show_answers(folder, plan, {}, console))[1]  # pyright: ignore[reportArgumentType]

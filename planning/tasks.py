@@ -1,0 +1,90 @@
+"""What models are for: one row per task, with all that differs between them.
+
+A station that treats one task unlike another reads it here, and none asks which task it is: so a further task is a
+further row, its name in `catalog.schema`, and what an engine is started with for it in the engine's file (`tasks`).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.schema import Model, TaskName
+
+# What stands before the paths of the API.
+VERSION = "/v1"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What shows a person that a model answers.
+
+    `body`: of a request that asks this, or another text, without the name of the model; `options`: what keeps the
+    answer short and the same each time; `shown`: what to show of an answer's body. Raises LookupError or TypeError for
+    a body that is no answer.
+    """
+
+    text: str
+    body: Callable[[str], Mapping[str, object]]
+    options: Mapping[str, object]
+    shown: Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What follows from what a model is for.
+
+    `calls`: paths of the gateway's API below its version that such a model answers, the usual one first. What stands in
+    for a model, a fallback or a canary, answers all of them.
+    `gateway_mode`: LiteLLM's word for such a deployment; None: it takes one for it that says nothing.
+    `writes`: it answers with tokens, which are sampled and have a price and a pace. Otherwise it only reads.
+    `parsers`: its answers may hold reasoning and calls of tools, for which vLLM has a parser per dialect.
+    `prefix_caching`: prompts begin alike, and what is computed of them is kept.
+    `silent_roles`: roles of metrics (`roles` of the engine's file) that say nothing of such a server, so that no alert
+    and no panel looks at them; of what scaling looks at, `cache_used` may be one.
+    """
+
+    calls: tuple[str, ...]
+    gateway_mode: str | None
+    writes: bool
+    parsers: bool
+    prefix_caching: bool
+    silent_roles: frozenset[str]
+    question: Question
+
+    @property
+    def path(self) -> str:
+        """Where such a model is usually asked."""
+        return f"{VERSION}{self.calls[0]}"
+
+
+GENERATE = Task(
+    calls=("/chat/completions", "/completions", "/messages", "/messages/count_tokens", "/responses"),
+    gateway_mode=None,
+    writes=True,
+    parsers=True,
+    prefix_caching=True,
+    silent_roles=frozenset(),
+    question=Question(
+        text="What is the capital of France?",
+        body=lambda text: {"messages": [{"role": "user", "content": text}]},
+        options={"temperature": 0, "max_tokens": 48},
+        # a model may have thought only
+        shown=lambda body: body["choices"][0]["message"]["content"] or "",
+    ),
+)
+TASKS: Mapping[TaskName, Task] = {TaskName.GENERATE: GENERATE}
+
+
+def task_of(model: Model) -> Task:
+    """What the model is for."""
+    return TASKS[model.task]
+
+
+def task_by_mode(mode: str | None) -> Task:
+    """The task of a deployment of LiteLLM; no two have the same mode."""
+    return {task.gateway_mode: task for task in TASKS.values()}[mode]
+
+
+def unanswered(task: Task, other: Task) -> str:
+    """The calls of a task that a model for the other does not answer; empty where it can stand in."""
+    return ", ".join(call for call in task.calls if call not in other.calls)
