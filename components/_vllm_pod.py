@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components import _k8s, _script
-from planning.plan import PoolPlan, ServerPlan, WeightsPlan
+from planning.plan import PoolPlan, ServerPlan
 from planning.server.servers import CACHE_ROOT
 
 APP = "vllm"
@@ -17,25 +17,25 @@ TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 def pod_spec(
     server: ServerPlan,
     pool: PoolPlan,
-    weights: WeightsPlan,
     mounts: Mapping[str, pulumi.Input[str]],
     key: dict[str, Any],
 ) -> dict[str, Any]:
-    """The whole pod spec, in Kubernetes' spelling; `mounts`: names of its `claim`, `script` and `account`."""
+    """The whole pod spec, in Kubernetes' spelling; `mounts`: names of its `script` and `account`."""
+    weights = server.checkpoint.source.volume
     models = {"name": "models", "mountPath": weights.mount_path, "readOnly": True}
     spec = _k8s.restricted_pod(
         mounts["account"],
         server.image,
         [_container(server, pool, key, models)],
         [
-            {"name": "models", "persistentVolumeClaim": {"claimName": mounts["claim"], "readOnly": True}},
+            {"name": "models", "persistentVolumeClaim": {"claimName": weights.claim_name, "readOnly": True}},
             _script.volume(mounts["script"]),
             *_k8s.scratch_volumes(server.scratch),
         ],
     )
     spec |= {
         "terminationGracePeriodSeconds": server.timing.termination_grace_s,
-        "initContainers": [_prewarm(server, weights, models)],
+        "initContainers": [_prewarm(server, models)],
         **_k8s.placement(pool),
     }
     if server.nodes_per_replica == 1:
@@ -43,7 +43,7 @@ def pod_spec(
     return spec
 
 
-def _prewarm(server: ServerPlan, weights: WeightsPlan, models: dict[str, Any]) -> dict[str, Any]:
+def _prewarm(server: ServerPlan, models: dict[str, Any]) -> dict[str, Any]:
     """Reads the weights into the page cache; pages are charged to its own limit, so that is the server's."""
     resources = server.resources
     return _script.container(
@@ -53,10 +53,10 @@ def _prewarm(server: ServerPlan, weights: WeightsPlan, models: dict[str, Any]) -
         SCRIPT,
         env=_k8s.env(
             {
-                "MODEL_DIR": server.checkpoint.directory,
+                "MODEL_DIR": server.checkpoint.source.argument,
                 "MODEL_REPO": server.checkpoint.model,
                 "MODEL_REVISION": server.checkpoint.revision,
-                "PREWARM": str(weights.prewarm).lower(),
+                "PREWARM": str(server.checkpoint.source.prewarm).lower(),
             }
         ),
         terminationMessagePolicy="FallbackToLogsOnError",

@@ -14,7 +14,7 @@ from components import _contract, _k8s, _scaling, _script
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, SCRIPT, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
-from planning.plan import PoolPlan, ServerPlan, WeightsPlan
+from planning.plan import PoolPlan, ServerPlan
 from planning.server.servers import server_name
 
 KEY_ENTRY = "api-key"
@@ -29,10 +29,6 @@ class VllmServerArgs(TypedDict):
     """Its pods, and how they are replicated, reached and updated."""
     pool: PoolPlan
     """Where its pods run."""
-    weights: WeightsPlan
-    """How its pods find their weights."""
-    claim: pulumi.Input[str]
-    """The claim its checkpoint is on."""
     keys: Keys
     """What its own key is derived from, or the Secret with the entry `vllm-<model>`."""
     clients: NotRequired[Sequence[Mapping[str, str]]]
@@ -88,8 +84,8 @@ class VllmServer(pulumi.ComponentResource):
             opts=child,
         )
         key = _k8s.secret_env(server.endpoint.key_variable, key_secret, key_entry)
-        mounts = {"account": account.metadata.name, "script": script, "claim": args["claim"]}
-        pod = pod_spec(server, args["pool"], args["weights"], mounts, key)
+        mounts = {"account": account.metadata.name, "script": script}
+        pod = pod_spec(server, args["pool"], mounts, key)
         template: Any = {"metadata": {"labels": labels, "annotations": UNDISTURBED}, "spec": pod}
         # what leads to the pods is there before them, and goes after them
         after = [*args.get("after", ()), policy, service]

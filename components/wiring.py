@@ -55,19 +55,15 @@ def server_args(
     keys: Keys,
 ) -> VllmServerArgs:
     """A server waits for its nodes, its weights and the operators whose objects it declares; the gateway may ask it."""
-    directory = server.checkpoint.directory
     needed = ["lws"] if server.nodes_per_replica > 1 else []
     needed += ["keda", "prometheus-adapter"] if server.scaling else []
-    jobs = [weights.jobs[directory]] if directory in weights.jobs else []
     return {
         "namespace": namespace,
         "server": server,
         "pool": plan.pools[server.pool],
-        "weights": plan.weights,
-        "claim": weights.claims[directory],
         "keys": keys,
         "clients": [GATEWAY_PODS],
-        "after": [*pools[server.pool].gates, *jobs, *_those(operators, *needed)],
+        "after": [*pools[server.pool].gates, *weights.gates[server.checkpoint.source], *_those(operators, *needed)],
     }
 
 

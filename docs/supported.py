@@ -19,7 +19,6 @@ from settings.schema import (
     HubSettings,
     PoolSettings,
     Section,
-    WeightsSettings,
 )
 
 PAGE = Path(__file__).parent / "supported.md"
@@ -48,7 +47,7 @@ def summary() -> str:
         ("GPUs", _listed(gpu.removeprefix("nvidia-") for gpu in catalog.gpus) + ", and CPUs"),
         ("nodes", _listed(kinds(PoolSettings, "provisioning"))),
         ("platforms", _listed(_words(ClusterSettings, "platform"))),
-        ("weights", f"{_listed(_words(HubSettings, 'kind'))}; {_listed(_words(WeightsSettings, 'kind'))}"),
+        ("weights", f"{_listed(_words(HubSettings, 'kind'))}; {_listed(kinds(StackSettings, 'weights'))}"),
         ("way in", _listed(kinds(GatewaySettings, "expose"))),
         ("versions", f"vLLM {engine}, LiteLLM {litellm}, Kubernetes 1.{OLDEST_KUBERNETES_MINOR} or newer"),
     )
@@ -74,8 +73,9 @@ def _page(catalog: Catalog) -> Iterator[str]:
     yield "What `cluster.platform` lets the GPU Operator bring, and what the platform has itself.\n\n"
     yield _table(("`cluster.platform`", "driver", "container toolkit", "device plugin"), _platforms())
     yield "\n## Weights\n\n"
-    choices = [_choice("weights.kind", WeightsSettings, "kind"), _choice("weights.hub.kind", HubSettings, "kind")]
-    yield _table(("key", "values", "meaning"), choices)
+    yield _table(("`weights.kind`", "meaning"), _meanings(StackSettings, "weights"))
+    yield "\n"
+    yield _table(("key", "values", "meaning"), [_choice("weights.hub.kind", HubSettings, "kind")])
     yield "\n## Ways in\n\n"
     yield _table(("`gateway.expose.kind`", "meaning"), _meanings(GatewaySettings, "expose"))
     yield "\n## Versions\n\n"

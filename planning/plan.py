@@ -353,55 +353,15 @@ class EgressRule:
 
 
 @dataclass(frozen=True)
-class Fetch:
-    """How one checkpoint comes to a claim of its own.
-
-    `least_bytes`: what a complete download surely has; `download_s`: what it is expected to take.
-    """
-
-    claim_gib: int
-    least_bytes: int
-    download_s: int
-    job: JobLimits
-    gated: bool = False
-    """Whether the hub gives it only to accounts that accepted its licence."""
-
-
-@dataclass(frozen=True)
-class CheckpointPlan:
-    """One checkpoint on a claim; servers that share it share the files. `disk_bytes` is what to plan with.
-
-    `fetch` is None on a claim that exists, which holds all checkpoints: nothing is sized or fetched there.
-    """
-
-    name: str
-    model: str
-    revision: str
-    pinned: bool
-    directory: str
-    claim_name: str
-    disk_bytes: int
-    fetch: Fetch | None
-
-
-@dataclass(frozen=True)
-class ExistingClaim:
-    """One claim that holds every checkpoint already."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class SharedClaims:
-    """A claim per checkpoint, and the Job that fills it.
+class Hub:
+    """What downloads weights, and from where.
 
     `egress`: where the Jobs may connect to; `environment`: what the hub's client is told beside its token, which it
     finds in `token_variable`; `token_secret`: an existing Secret with it.
     """
 
-    storage_class: str
-    hub_kind: str
-    hub_endpoint: str | None
+    kind: str
+    endpoint: str | None
     egress: tuple[EgressRule, ...]
     token_variable: str
     token_secret: str | None
@@ -412,12 +372,89 @@ class SharedClaims:
 
 
 @dataclass(frozen=True)
-class WeightsPlan:
-    """Where the checkpoints are, and how pods find them there."""
+class Fetch:
+    """How one checkpoint comes to a claim of its own.
 
-    source: SharedClaims | ExistingClaim
+    `least_bytes`: what a complete download surely has; `download_s`: what it is expected to take.
+    """
+
+    least_bytes: int
+    download_s: int
+    job: JobLimits
+    gated: bool = False
+    """Whether the hub gives it only to accounts that accepted its licence."""
+
+
+@dataclass(frozen=True)
+class OwnClaim:
+    """A claim of ours with one checkpoint, and how that comes there."""
+
+    name: str
+    storage_class: str
+    gib: int
+    fetch: Fetch
+
+
+@dataclass(frozen=True)
+class ExistingClaim:
+    """Somebody's claim, which holds every checkpoint already: nothing is sized or fetched there."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ClaimVolume:
+    """A claim as pods see it, read-only at `mount_path`."""
+
+    claim_name: str
     mount_path: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that a server needs of its weights, wherever they are.
+
+    `argument`: what the engine is asked to load, as `load_format`; `read_mib_per_s`: how fast one pod reads it;
+    `prewarm`: whether it is read into the page cache before the engine starts.
+    """
+
+    argument: str
+    load_format: str
+    volume: ClaimVolume
+    read_mib_per_s: int
     prewarm: bool
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with.
+
+    `place`: where it is kept, `source`: how servers find it there.
+    """
+
+    name: str
+    model: str
+    revision: str
+    pinned: bool
+    disk_bytes: int
+    place: OwnClaim | ExistingClaim
+    source: Source
+
+    @property
+    def fetch(self) -> Fetch | None:
+        """How it comes to its place; None where it is there already."""
+        match self.place:
+            case OwnClaim(fetch=fetch):
+                return fetch
+            case ExistingClaim():
+                return None
+
+
+@dataclass(frozen=True)
+class WeightsPlan:
+    """Every checkpoint that is served, and the hub they come from; None where nothing is fetched."""
+
+    hub: Hub | None
     checkpoints: tuple[CheckpointPlan, ...]
     reasons: Mapping[str, str] = field(default_factory=dict)
 

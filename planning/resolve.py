@@ -17,7 +17,6 @@ from planning.plan import (
     Plan,
     PoolPlan,
     ServerPlan,
-    SharedClaims,
     WeightsPlan,
 )
 from planning.server.complete import complete_server
@@ -27,10 +26,9 @@ from planning.server.scaling import adapter_rules
 from planning.server.servers import draft_servers
 from planning.stack import known_bad
 from planning.stack.images import resolve_images, undigested
-from planning.stack.network import hub_egress
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
-from planning.stack.weights import apart, gated_warnings, resolve_weights
+from planning.stack.weights import apart, gated_warnings, resolve_weights, weights_problems
 from planning.warnings import warnings
 from settings.problems import Problem, Refused
 from settings.schema import StackSettings
@@ -57,7 +55,7 @@ def resolve(
     site = Site(settings, catalog, pools, images, found)
     drafts = [server for name, model in settings.models.items() for server in draft_servers(site, name, model)]
     checkpoints = apart([server.checkpoint for server in drafts])
-    drafts = [replace(server, checkpoint=checkpoints[server.checkpoint.directory]) for server in drafts]
+    drafts = [replace(server, checkpoint=checkpoints[server.checkpoint.source]) for server in drafts]
     check_room(site, drafts)
     pools = {name: furnished(pool, drafts) for name, pool in pools.items()}
     url = prometheus_url(settings)
@@ -68,8 +66,9 @@ def resolve(
     operators = resolve_releases(settings, catalog, list(pools.values()), servers, adapter, found)
     found += namespace_problems(settings, catalog)
     found += version_problems(settings, catalog)
-    egress = hub_egress(settings.weights.hub, catalog.networks, settings.cluster.namespace, found)
-    fetched = resolve_weights(settings.weights, [server.checkpoint for server in servers], images["vllm-cpu"], egress)
+    found += weights_problems(settings.weights, catalog.networks, settings.cluster.namespace)
+    held = [server.checkpoint for server in servers]
+    fetched = resolve_weights(settings.weights, held, images["vllm-cpu"], catalog.networks)
     used = {image.reference: image for image in _images(servers, gateway, fetched, pools)}
     if settings.images.require_digests:
         found += undigested(used.values())
@@ -103,7 +102,7 @@ def resolve(
             *free_warnings(gateway.routes),
             *crowding(pools, drafts),
             *known_bad.warnings(used.values(), operators, catalog),
-            *gated_warnings(fetched.checkpoints, settings.weights, has_token=has_hub_token),
+            *gated_warnings(fetched, has_token=has_hub_token),
         ),
     )
 
@@ -125,8 +124,8 @@ def _images(
     """The images that are really pulled."""
     yield from (server.image for server in servers)
     yield gateway.image
-    if isinstance(fetched.source, SharedClaims):
-        yield fetched.source.image
+    if fetched.hub is not None:
+        yield fetched.hub.image
     if isinstance(gateway.redis, BundledRedis):
         yield gateway.redis.image
     yield from (pool.verification.image for pool in pools.values() if pool.verification)

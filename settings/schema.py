@@ -8,7 +8,7 @@ import zoneinfo
 from functools import cache
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from settings.problems import nearest
@@ -297,27 +297,24 @@ class HubSettings(Section):
         """The hub itself is on the internet, and only Hugging Face has Xet."""
         said = [key for key, value in (("private", self.private), ("podPort", self.pod_port)) if value is not None]
         if said and self.endpoint is None:
-            raise ValueError(f"{' and '.join(said)} needs endpoint, the mirror it is said of")
+            raise ValueError(f"{' and '.join(said)} needs endpoint: it describes that mirror")
         if self.kind != "huggingface" and "xet" in self.model_fields_set:
             raise ValueError(f"xet must be left out when kind is {self.kind}, which has none")
         return self
 
 
-class WeightsSettings(Section):
-    """How model weights reach the pods: downloaded once to a claim per checkpoint, or found on a claim that exists."""
+# How pods read weights that are on a claim, whoever filled it.
+READ_RATE = Field(default=500, description="read rate of one pod from the claim, MiB/s")
+PREWARM = Field(default=True, description="read the weights into the page cache before vLLM starts")
 
-    kind: Literal["sharedClaim", "existingClaim"] = Field(
-        default="sharedClaim",
-        description="sharedClaim: a ReadWriteMany claim per checkpoint, filled by a Job and shared by all pods that "
-        "serve it; existingClaim: one claim that holds all checkpoints already, mounted read-only",
-    )
-    storage_class: DnsName | None = Field(
-        default=None,
-        description="storage class that offers ReadWriteMany, e.g. nfs-storage; required with sharedClaim",
-    )
-    claim_name: DnsName | None = Field(
-        default=None,
-        description="existing PersistentVolumeClaim with the published checkpoints; required with existingClaim",
+
+class SharedClaimWeights(Section):
+    """A ReadWriteMany claim per checkpoint, filled once by a Job and shared by all pods that serve it."""
+
+    kind: Literal["sharedClaim"] = Field(default="sharedClaim", description="a claim per checkpoint, filled by a Job")
+    storage_class: DnsName = Field(
+        description="storage class that offers ReadWriteMany, e.g. nfs-storage; for weights that are on a claim "
+        "already, use kind: existingClaim with claimName"
     )
     hub: HubSettings = Field(default=HubSettings(), description="where to download from")
     download_mib_per_s: Rate = Field(default=100, description="download rate to plan with, MiB/s")
@@ -326,45 +323,28 @@ class WeightsSettings(Section):
         description="memory limit of a download Job, GiB; from 64 on Xet downloads with its large buffers, which is "
         "faster on links of 10 Gbit/s and more",
     )
-    read_mib_per_s: Rate = Field(default=500, description="read rate of one pod from the claim, MiB/s")
-    prewarm: bool = Field(default=True, description="read the weights into the page cache before vLLM starts")
+    read_mib_per_s: Rate = READ_RATE
+    prewarm: bool = PREWARM
 
-    @model_validator(mode="after")
-    def complete(self) -> Self:
-        """A shared claim needs its storage class; on an existing claim nothing is made and nothing is downloaded."""
-        if self.kind == "sharedClaim":
-            if self.claim_name is not None:
-                raise ValueError(
-                    f'claimName ("{self.claim_name}") must be left out when kind is sharedClaim, which makes a claim '
-                    "per checkpoint; use kind: existingClaim"
-                )
-            if self.storage_class is None:
-                raise ValueError(
-                    "kind sharedClaim needs storageClass, one that offers ReadWriteMany; for weights that are on a "
-                    "claim already, use kind: existingClaim with claimName"
-                )
-            return self
-        made = [
-            key
-            for key, field in (
-                ("storageClass", "storage_class"),
-                ("hub", "hub"),
-                ("downloadMibPerS", "download_mib_per_s"),
-                ("downloadMemoryGib", "download_memory_gib"),
-            )
-            if field in self.model_fields_set
-        ]
-        if made:
-            raise ValueError(
-                f"{' and '.join(made)} must be left out when kind is existingClaim: no claim is made and nothing is "
-                "downloaded"
-            )
-        if self.claim_name is None:
-            raise ValueError(
-                "kind existingClaim needs claimName, the PersistentVolumeClaim that holds the checkpoints; to have "
-                "them downloaded, use kind: sharedClaim with storageClass"
-            )
-        return self
+
+class ExistingClaimWeights(Section):
+    """One claim that holds all checkpoints already; pods mount it read-only, and nothing is downloaded."""
+
+    kind: Literal["existingClaim"] = Field(description="a claim that exists and holds all checkpoints")
+    claim_name: DnsName = Field(
+        description="existing PersistentVolumeClaim with the published checkpoints; to have them downloaded, use "
+        "kind: sharedClaim with storageClass"
+    )
+    read_mib_per_s: Rate = READ_RATE
+    prewarm: bool = PREWARM
+
+
+WeightsSettings = SharedClaimWeights | ExistingClaimWeights
+
+
+def _usual_weights(value: object) -> object:
+    """A mapping without a kind is a shared claim."""
+    return {"kind": "sharedClaim", **value} if isinstance(value, dict) else value
 
 
 class ReplicaSettings(Section):
@@ -787,7 +767,9 @@ class StackSettings(Section):
     gpu_pools: dict[ObjectName, PoolSettings] = Field(
         min_length=1, max_length=MOST_POOLS, description="groups of nodes, by name"
     )
-    weights: WeightsSettings = Field(description="how model weights reach the pods")
+    weights: Annotated[WeightsSettings, BeforeValidator(_usual_weights)] = Field(
+        discriminator="kind", description="how model weights reach the pods; a sharedClaim unless kind says otherwise"
+    )
     models: dict[ObjectName, ModelSettings] = Field(
         min_length=1, max_length=MOST_MODELS, description="what is served, by public name"
     )

@@ -6,11 +6,12 @@ a misspelt key and a model that does not fit are reported together.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from settings.gate import Path, gate
 from settings.problems import Problem, nearest
@@ -25,8 +26,8 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "cluster": {"context": "unknown", "identifier": "unknown"},
     "weights": {"kind": "existingClaim", "claimName": "unknown"},
 }
-# How a refusal of a key begins that no section has; what is beside it is known as written.
-UNKNOWN = "unknown key"
+# How a refusal of a key begins that its section does not have; what is beside it is known as written.
+UNKNOWN = ("unknown key", "belongs to kind")
 # A value goes, then the section that misses it; and what that section was for another.
 ROUNDS = 3
 # Faults that are put into words; nobody reads more.
@@ -120,14 +121,9 @@ def _take_away_references(values: dict[str, Any], section: str | int, name: str 
 def _plain(loc: Path, values: Any) -> Path:
     """The path as the user wrote it: pydantic puts the tag of a union (`existing`) into its location."""
     path: list[str | int] = []
-    here = values
     for step in loc:
-        if isinstance(here, dict) and step not in here and here.get("kind") == step:
-            continue
-        if step == "[key]":
-            continue
-        path.append(step)
-        here = here.get(step) if isinstance(here, dict) else _item(here, step)
+        if step != "[key]" and step not in _kinds(_annotation(path, values)):
+            path.append(step)
     return tuple(path)
 
 
@@ -160,13 +156,9 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
         return "is empty; give a value, or leave the key out"
     match kind:
         case "extra_forbidden":
-            section = _section(path[:-1], values)
-            known = [field.alias or name for name, field in section.model_fields.items()] if section else []
-            return f"{UNKNOWN}{nearest(str(path[-1]), known)}"
+            return _misplaced(str(path[-1]), path[:-1], values)
         case "missing":
-            section = _section(path[:-1], values)
-            fields = {field.alias or name: field for name, field in section.model_fields.items()} if section else {}
-            described = fields.get(str(path[-1]))
+            described = _fields(_section(path[:-1], values)).get(str(path[-1]))
             return f"is missing: {described.description}" if described else "is missing"
         case "literal_error":
             words = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
@@ -216,6 +208,15 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
             return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
+def _misplaced(key: str, section: Path, values: Any) -> str:
+    """What is said of a key that the mapping at `section` does not have: which kinds have it, or what was meant."""
+    members = _kinds(_annotation(section, values))
+    kinds = [kind for kind, member in members.items() if key in _fields(member)]
+    if not kinds:
+        return f"{UNKNOWN[0]}{nearest(key, _fields(_section(section, values)))}"
+    return f"{UNKNOWN[1]} {' or '.join(kinds)}; leave it out, or use kind: {kinds[0]}"
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, (dict, list)):
         return "a mapping" if isinstance(value, dict) else "a list"
@@ -238,32 +239,52 @@ def _near(text: str, pattern: str) -> str:
 
 def _section(path: Path, values: Any) -> type[BaseModel] | None:
     """The settings class that describes the mapping at `path`; None when there is none."""
-    kind: Any = StackSettings
-    here: Any = values
-    for step in path:
-        here = here.get(step) if isinstance(here, dict) else _item(here, step)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            field = next((f for name, f in kind.model_fields.items() if (f.alias or name) == step), None)
-            if field is None:
-                return None
-            kind = field.annotation
-        elif get_origin(kind) in (dict, list):
-            kind = get_args(kind)[-1]
-        kind = _chosen(kind, here)
+    kind = _chosen(_annotation(path, values), _at(path, values))
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
+def _annotation(path: Sequence[str | int], values: Any) -> Any:
+    """What may stand at `path`: a settings class, a union of them, or a scalar's type; None when nothing may."""
+    kind: Any = StackSettings
+    here: Any = values
+    for step in path:
+        kind = _chosen(kind, here)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = _fields(kind).get(str(step))
+            kind = field.annotation if field else None
+        else:
+            kind = get_args(kind)[-1] if get_origin(kind) in (dict, list) else None
+        here = _at((step,), here)
+    return kind
+
+
+def _at(path: Sequence[str | int], values: Any) -> Any:
+    """The value at `path`; None when there is none."""
+    for step in path:
+        values = values.get(step) if isinstance(values, dict) else _item(values, step)
+    return values
+
+
+def _fields(section: type[BaseModel] | None) -> dict[str, FieldInfo]:
+    """Key as it is written → its field."""
+    return {field.alias or name: field for name, field in section.model_fields.items()} if section else {}
+
+
+def _kinds(kind: Any) -> dict[str, type[BaseModel]]:
+    """Of a union of sections, its members by their `kind`."""
+    if get_origin(kind) not in (UnionType, Union):
+        return {}
+    sections = [member for member in get_args(kind) if isinstance(member, type) and issubclass(member, BaseModel)]
+    return {get_args(one.model_fields["kind"].annotation)[0]: one for one in sections if "kind" in one.model_fields}
+
+
 def _chosen(kind: Any, here: Any) -> Any:
-    """Of a union, the member whose `kind` the data names (or the only mapping-like one)."""
+    """Of a union, the member whose `kind` the data names or leaves out (or the only one beside None)."""
     if get_origin(kind) not in (UnionType, Union):
         return kind
-    members = [member for member in get_args(kind) if member is not type(None)]
-    if len(members) == 1:
-        return members[0]
-    tag = here.get("kind") if isinstance(here, dict) else None
-    for member in members:
-        if isinstance(member, type) and issubclass(member, BaseModel):
-            literal = member.model_fields["kind"].annotation if "kind" in member.model_fields else None
-            if get_origin(literal) is Literal and tag in get_args(literal):
-                return member
-    return None
+    members = _kinds(kind)
+    if not members:
+        return next(member for member in get_args(kind) if member is not type(None))
+    usual = [tag for tag, member in members.items() if not member.model_fields["kind"].is_required()]
+    tag = here.get("kind", *usual) if isinstance(here, dict) else None
+    return members.get(tag) if isinstance(tag, str) else None

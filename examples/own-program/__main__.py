@@ -20,13 +20,12 @@ SECTIONS = {  # as in a stack file
 opts = pulumi.ResourceOptions(provider=k8s.Provider("team-a", context="team-a", upsert_existing_objects=True))
 namespace, keys = llm.serving_namespace("team-a-llm", opts), llm.ExistingSecret("llm-keys")
 nodes, files, chat = llm.plan_pool(SECTIONS, "l4"), llm.plan_weights(SECTIONS), llm.plan_server(SECTIONS, "chat")
-directory = chat.checkpoint.directory
 
 pool = llm.GpuNodePool("l4", {"namespace": namespace, "pool": nodes}, opts)
 weights = llm.ModelWeights("weights", {"namespace": namespace, "weights": files}, opts)
 server = llm.VllmServer(chat.name, {
-    "namespace": namespace, "server": chat, "pool": nodes, "weights": files, "claim": weights.claims[directory],
-    "keys": keys, "clients": [llm.GATEWAY_PODS], "after": [*pool.gates, weights.jobs[directory]],
+    "namespace": namespace, "server": chat, "pool": nodes, "keys": keys, "clients": [llm.GATEWAY_PODS],
+    "after": [*pool.gates, *weights.gates[chat.checkpoint.source]],
 }, opts)  # fmt: skip
 gateway = llm.LlmGateway("gateway", {
     "namespace": namespace, "gateway": llm.plan_gateway(SECTIONS), "keys": keys,

@@ -8,6 +8,7 @@ from catalog.load import Engine
 from catalog.schema import KvProfile, Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
+from planning.plan import Source
 from planning.tasks import task_of
 from settings.problems import Problem, nearest
 
@@ -66,7 +67,7 @@ def server_args(
     model: Model,
     *,
     for_task: Sequence[str],
-    directory: str,
+    source: Source,
     served_name: str,
     parallelism: Parallelism,
     context_tokens: int,
@@ -83,13 +84,13 @@ def server_args(
     `for_task`: what the engine's file has for the model's; `utilization` None: a CPU server, which has no such limit.
     """
     args = [
-        directory,
+        source.argument,
         f"--served-model-name={served_name}",
         "--host=0.0.0.0",
         f"--port={port}",
         f"--max-model-len={context_tokens}",
         f"--max-num-seqs={max_num_seqs}",
-        "--load-format=safetensors",
+        f"--load-format={source.load_format}",
         f"--shutdown-timeout={drain_s}",
     ]
     if utilization is None:

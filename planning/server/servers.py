@@ -163,7 +163,7 @@ def _server(
     site.problems.extend(check_env(wanted.env, decided, f"{path}.env"))
     if placed is None or len(site.problems) > before:
         return None
-    workload, times = placed.workload, _times(site, wanted, pool, files, placed, task_of(model))
+    workload, times = placed.workload, _times(wanted, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     if nodes > 1:
         _check_group_name(site, name, wanted, canary=canary)
@@ -215,15 +215,12 @@ def _image(site: Site, path: str, wanted: ModelSettings, model: Model, name: str
     return image
 
 
-def _times(
-    site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task
-) -> Timing:
-    weights = site.settings.weights
+def _times(wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task) -> Timing:
     return plan_timing(
         Load(
             weight_bytes=files.disk_bytes,
-            read_mib_per_s=weights.read_mib_per_s,
-            prewarm=weights.prewarm,
+            read_mib_per_s=files.source.read_mib_per_s,
+            prewarm=files.source.prewarm,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
         ),
         longest_request=longest_request_s(placed.workload.context_tokens, wanted.max_output_tokens, writes=task.writes),
@@ -255,7 +252,7 @@ def _args(
     return server_args(
         model,
         for_task=engine.tasks[model.task],
-        directory=files.directory,
+        source=files.source,
         served_name=name,
         parallelism=placed.parallelism,
         context_tokens=workload.context_tokens,

@@ -8,6 +8,7 @@ not by address. Services that hand out credentials (`catalog/networks.yaml`) are
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from itertools import islice
 from socket import inet_aton
 from urllib.parse import urlsplit
 
@@ -51,17 +52,19 @@ def anywhere(networks: Networks, port: int, host: str | None = None) -> tuple[Eg
     return (EgressRule(namespaces=(namespace,)), rule) if namespace else (rule,)
 
 
-def hub_egress(hub: HubSettings, networks: Networks, namespace: str, problems: list[Problem]) -> tuple[EgressRule, ...]:
-    """Rules of the downloads; an endpoint that no rule can lead to, or none may, is a problem.
+def hub_problems(hub: HubSettings, networks: Networks, namespace: str) -> list[Problem]:
+    """An endpoint that no rule can lead to, or none may. `namespace`: the stack's own."""
+    if hub.endpoint is None:
+        return []
+    faults = _faults(hub, _host(hub.endpoint), networks, namespace)
+    return [Problem(ENDPOINT, f'"{hub.endpoint}" {fault}') for fault in islice(faults, 1)]
 
-    `namespace`: the stack's own.
-    """
+
+def hub_egress(hub: HubSettings, networks: Networks) -> tuple[EgressRule, ...]:
+    """Rules of the downloads from a hub that has no problems."""
     if hub.endpoint is None:
         return (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),)
-    parts = urlsplit(hub.endpoint)
-    host = (parts.hostname or "").rstrip(".")
-    faults = list(_faults(hub, host, networks, namespace))
-    problems.extend(Problem(ENDPOINT, f'"{hub.endpoint}" {fault}') for fault in faults[:1])
+    parts, host = urlsplit(hub.endpoint), _host(hub.endpoint)
     ports = {HTTPS_PORT, parts.port or (HTTPS_PORT if parts.scheme == "https" else 80)}
     pods = {hub.pod_port} if hub.pod_port else set()
     service = _service_namespace(host.split("."))
@@ -71,6 +74,10 @@ def hub_egress(hub: HubSettings, networks: Networks, namespace: str, problems: l
     if is_private(hub, host):
         return (EgressRule(blocks(networks, private=True), ("",), tuple(sorted(ports | pods))),)
     return (EgressRule(blocks(networks, private=False), (), tuple(sorted(ports))),)
+
+
+def _host(endpoint: str) -> str:
+    return (urlsplit(endpoint).hostname or "").rstrip(".")
 
 
 def is_private(hub: HubSettings, host: str) -> bool:

@@ -144,11 +144,11 @@ def download_s(disk_bytes: int, download_mib_per_s: int) -> int:
     return ceil(disk_bytes / MIB / download_mib_per_s * 1.2)
 
 
-def fetch(*, claim_gib: int, least_bytes: int, download_s: int, gated: bool) -> Fetch:
+def fetch(*, least_bytes: int, download_s: int, gated: bool) -> Fetch:
     """A download with its deadline, which holds the image, the download with its safety, and retries."""
     deadline_s = IMAGE_PULL_S + SAFETY * download_s + 300
     limits = JobLimits(DOWNLOAD_RETRIES, deadline_s, deadline_s + LAST_WORDS_S)
-    return Fetch(claim_gib, least_bytes, download_s, limits, gated)
+    return Fetch(least_bytes, download_s, limits, gated)
 
 
 def verification(image: ImagePlan, timeout_s: int) -> Verification:

@@ -9,12 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil
 
-from catalog.schema import Model
+from catalog.schema import Model, Networks
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB, weight_bytes
-from planning.plan import CheckpointPlan, EgressRule, ExistingClaim, ImagePlan, SharedClaims, WeightsPlan
+from planning.plan import (
+    CheckpointPlan,
+    ClaimVolume,
+    ExistingClaim,
+    Hub,
+    ImagePlan,
+    OwnClaim,
+    Source,
+    WeightsPlan,
+)
+from planning.stack.network import hub_egress, hub_problems
 from planning.stack.timing import download_s, fetch
-from settings.schema import WeightsSettings
+from settings.problems import Problem
+from settings.schema import ExistingClaimWeights, SharedClaimWeights, WeightsSettings
 
 MOUNT_PATH = "/models"
 # The environment variables of a client's token and of its mirror, by the kind of its hub.
@@ -45,26 +56,51 @@ def _least_bytes(model: Model) -> int:
 
 
 def checkpoint(repository: str, model: Model, revision: str | None, settings: WeightsSettings) -> CheckpointPlan:
-    """The checkpoint of one server; directory, and claim unless it exists, are decided by repository and revision."""
-    # the catalogue's commits are Hugging Face's; ModelScope has others
-    pinned = revision or (model.revision if settings.hub.kind == "huggingface" else None)
+    """The checkpoint of one server; its directory, and its claim unless that exists, follow from the revision."""
+    pinned = revision or _known_commit(model, settings)
     chosen = pinned or UNPINNED_REVISION
-    existing = settings.claim_name
     slug = repository.replace("/", "--")
+    name = _name(slug, chosen)
+    match settings:
+        case SharedClaimWeights():
+            place = _own_claim(name, model, settings)
+        case ExistingClaimWeights():
+            place = ExistingClaim(settings.claim_name)
     return CheckpointPlan(
-        name=_name(slug, chosen),
+        name=name,
         model=repository,
         revision=chosen,
         pinned=pinned is not None,
-        directory=f"{MOUNT_PATH}/{slug}/{chosen}",
-        claim_name=existing or f"weights-{_name(slug, chosen)}",
         disk_bytes=disk_bytes(model),
-        fetch=None
-        if existing
-        else fetch(
-            claim_gib=_step(disk_bytes(model) * CLAIM_MARGIN / GIB),
+        place=place,
+        source=Source(
+            argument=f"{MOUNT_PATH}/{slug}/{chosen}",
+            load_format="safetensors",
+            volume=ClaimVolume(place.name, MOUNT_PATH),
+            read_mib_per_s=settings.read_mib_per_s,
+            prewarm=settings.prewarm,
+        ),
+    )
+
+
+def _known_commit(model: Model, settings: WeightsSettings) -> str | None:
+    """The catalogue's commit, which is one of Hugging Face; ModelScope has others."""
+    match settings:
+        case SharedClaimWeights(hub=hub) if hub.kind != "huggingface":
+            return None
+        case SharedClaimWeights() | ExistingClaimWeights():
+            return model.revision
+
+
+def _own_claim(name: str, model: Model, settings: SharedClaimWeights) -> OwnClaim:
+    size = disk_bytes(model)
+    return OwnClaim(
+        f"weights-{name}",
+        settings.storage_class,
+        _step(size * CLAIM_MARGIN / GIB),
+        fetch(
             least_bytes=_least_bytes(model),
-            download_s=download_s(disk_bytes(model), settings.download_mib_per_s),
+            download_s=download_s(size, settings.download_mib_per_s),
             gated=model.gated and settings.hub.kind == "huggingface",
         ),
     )
@@ -78,22 +114,29 @@ def _name(slug: str, revision: str) -> str:
     return _hashed(name, f"{slug}@{revision}")
 
 
-def apart(checkpoints: Sequence[CheckpointPlan]) -> dict[str, CheckpointPlan]:
-    """Directory → checkpoint, no two under one name: where names meet, all but the first revision end in a hash.
+def apart(checkpoints: Sequence[CheckpointPlan]) -> dict[Source, CheckpointPlan]:
+    """Source → checkpoint, no two under one name: where names meet, all but the first revision end in a hash.
 
     The first is that of the lowest commit, so the order of models in a stack file renames no claim.
     """
-    found: dict[str, CheckpointPlan] = {}
+    chosen: dict[Source, CheckpointPlan] = {}
     taken: set[str] = set()
-    for item in sorted({item.directory: item for item in checkpoints}.values(), key=lambda item: item.directory):
-        chosen = item
-        if item.name in taken:
-            name = _hashed(item.name, item.directory)
-            ours = item.claim_name == f"weights-{item.name}"
-            chosen = replace(item, name=name, claim_name=f"weights-{name}" if ours else item.claim_name)
-        taken.add(chosen.name)
-        found[item.directory] = chosen
-    return found
+    for one in sorted({one.source: one for one in checkpoints}.values(), key=lambda one: one.source.argument):
+        named = _renamed(one, _hashed(one.name, one.source.argument)) if one.name in taken else one
+        taken.add(named.name)
+        chosen[one.source] = named
+    return chosen
+
+
+def _renamed(checkpoint: CheckpointPlan, name: str) -> CheckpointPlan:
+    """The same under another name, which its claim has too if it is ours."""
+    match checkpoint.place:
+        case OwnClaim() as place:
+            claim = f"weights-{name}"
+            source = replace(checkpoint.source, volume=replace(checkpoint.source.volume, claim_name=claim))
+            return replace(checkpoint, name=name, place=replace(place, name=claim), source=source)
+        case ExistingClaim():
+            return replace(checkpoint, name=name)
 
 
 def _hashed(name: str, key: str) -> str:
@@ -101,19 +144,19 @@ def _hashed(name: str, key: str) -> str:
     return f"{name[: JOB_NAME_LIMIT - 9].rstrip('-')}-{digest}"
 
 
-def gated_warnings(checkpoints: Sequence[CheckpointPlan], settings: WeightsSettings, *, has_token: bool) -> list[str]:
+def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
     """What is said of checkpoints that the hub refuses to whoever is nobody."""
-    if has_token or settings.hub.token_secret is not None:
+    if has_token or weights.hub is None or weights.hub.token_secret is not None:
         return []
     return [
         f"{item.model} is gated and there is no hub token, so its download will be refused; accept its licence on the "
         "hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
-        for item in checkpoints
+        for item in weights.checkpoints
         if item.fetch and item.fetch.gated
     ]
 
 
-def _xet(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, str]]:
+def _xet(settings: SharedClaimWeights) -> tuple[dict[str, str], dict[str, str]]:
     """(environment, reasons): Xet is off where its servers cannot be had, and as large as the Job's memory allows."""
     hub, memory_gib = settings.hub, settings.download_memory_gib
     if hub.kind != "huggingface":
@@ -128,33 +171,38 @@ def _xet(settings: WeightsSettings) -> tuple[dict[str, str], dict[str, str]]:
     }
 
 
+def weights_problems(settings: WeightsSettings, networks: Networks, namespace: str) -> list[Problem]:
+    """What is wrong with where they come from. `namespace`: the stack's own."""
+    match settings:
+        case SharedClaimWeights(hub=hub):
+            return hub_problems(hub, networks, namespace)
+        case ExistingClaimWeights():
+            return []
+
+
 def resolve_weights(
-    settings: WeightsSettings,
-    checkpoints: Sequence[CheckpointPlan],
-    image: ImagePlan,
-    egress: tuple[EgressRule, ...],
+    settings: WeightsSettings, checkpoints: Sequence[CheckpointPlan], image: ImagePlan, networks: Networks
 ) -> WeightsPlan:
-    """The claims and their Jobs, which run `image` and may connect to `egress`; servers of one revision share one."""
-    distinct = tuple({item.directory: item for item in checkpoints}.values())
-    if settings.claim_name is not None:
-        return WeightsPlan(ExistingClaim(settings.claim_name), MOUNT_PATH, settings.prewarm, distinct)
-    assert settings.storage_class is not None, "settings demand one of the two"
-    hub = settings.hub
-    xet, reasons = _xet(settings)
-    mirror = {ENDPOINT_VARIABLES[hub.kind]: hub.endpoint} if hub.endpoint else {}
-    source = SharedClaims(
-        storage_class=settings.storage_class,
-        hub_kind=hub.kind,
-        hub_endpoint=hub.endpoint,
-        egress=egress,
-        token_variable=TOKEN_VARIABLES[hub.kind],
-        token_secret=hub.token_secret,
-        image=image,
-        environment={**xet, **mirror},
-        memory_gib=settings.download_memory_gib // 2,
-        memory_limit_gib=settings.download_memory_gib,
-    )
-    return WeightsPlan(source, MOUNT_PATH, settings.prewarm, distinct, reasons)
+    """All checkpoints, each once, and the hub they come from, whose Jobs run `image`."""
+    distinct = tuple({one.source: one for one in checkpoints}.values())
+    match settings:
+        case ExistingClaimWeights():
+            return WeightsPlan(None, distinct)
+        case SharedClaimWeights(hub=hub, download_memory_gib=memory_gib):
+            xet, reasons = _xet(settings)
+            mirror = {ENDPOINT_VARIABLES[hub.kind]: hub.endpoint} if hub.endpoint else {}
+            source = Hub(
+                kind=hub.kind,
+                endpoint=hub.endpoint,
+                egress=hub_egress(hub, networks),
+                token_variable=TOKEN_VARIABLES[hub.kind],
+                token_secret=hub.token_secret,
+                image=image,
+                environment={**xet, **mirror},
+                memory_gib=memory_gib // 2,
+                memory_limit_gib=memory_gib,
+            )
+            return WeightsPlan(source, distinct, reasons)
 
 
 def _step(gib: float) -> int:

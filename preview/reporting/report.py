@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from planning.plan import BundledRedis, ExistingClaim, Plan, SharedClaims, WeightsPlan
+from planning.plan import BundledRedis, CheckpointPlan, ExistingClaim, Hub, OwnClaim, Plan, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, prerequisites
 from preview.rendering.records import Record
@@ -97,20 +97,27 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
 
 def _weights(weights: WeightsPlan) -> RenderableType:
     """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
-    match weights.source:
-        case ExistingClaim(name=name):
-            text = f"on the existing claim {name}, mounted read-only; it is neither filled nor changed"
-        case SharedClaims(storage_class=storage_class, hub_kind=kind, hub_endpoint=endpoint):
-            text = f"a claim per checkpoint on {storage_class}, filled from {endpoint or kind}, kept on destroy"
+    places: dict[str, None] = {}
     checkpoints = []
     for checkpoint in weights.checkpoints:
-        size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
-        if checkpoint.fetch:
-            size += (
-                f" on a claim of {checkpoint.fetch.claim_gib:,} GiB, {minutes(checkpoint.fetch.download_s)} to fetch"
-            )
+        where, size = _place(checkpoint, weights.hub)
+        places[where] = None
         checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
-    return Group(text, reasons(weights.reasons), listed(checkpoints))
+    return Group("\n".join(places), reasons(weights.reasons), listed(checkpoints))
+
+
+def _place(checkpoint: CheckpointPlan, hub: Hub | None) -> tuple[str, str]:
+    """(where it is, as is said of all that are there; its size, and what it takes to bring it there)."""
+    size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
+    match checkpoint.place:
+        case ExistingClaim(name=name):
+            return f"on the existing claim {name}, mounted read-only; it is neither filled nor changed", size
+        case OwnClaim(storage_class=storage_class, gib=claim_gib, fetch=fetch):
+            assert hub is not None, "claims of our own are filled"
+            where = (
+                f"a claim per checkpoint on {storage_class}, filled from {hub.endpoint or hub.kind}, kept on destroy"
+            )
+            return where, f"{size} on a claim of {claim_gib:,} GiB, {minutes(fetch.download_s)} to fetch"
 
 
 def _declared(records: Sequence[Record], found: Sequence[Manifest], width: int) -> RenderableType:

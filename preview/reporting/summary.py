@@ -156,7 +156,7 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
 def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
     """The claim it is on, its size, and how long it takes to fetch: 0 where nothing is fetched."""
     return {
-        "claim": checkpoint.claim_name,
+        "claim": checkpoint.place.name,
         "gib": round(checkpoint.disk_bytes / 2**30, 3),
         "fetch_s": checkpoint.fetch.download_s if checkpoint.fetch else 0,
     }

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from planning.plan import OwnClaim
 from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, names, variant
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.deploy import entry_key
@@ -305,7 +306,7 @@ def test_claims_are_bound(each: World):
 
     wait_until(lambda: all(phase == "Bound" for phase, *_ in claims().values()), SOON_S, "claims are bound")
     assert {
-        item.claim_name: ("Bound", {"storage": f"{item.fetch.claim_gib}Gi"}, ["ReadWriteMany"])
+        item.place.name: ("Bound", {"storage": f"{item.place.gib}Gi"}, ["ReadWriteMany"])
         for item in each.stack.plan.weights.checkpoints
-        if item.fetch
+        if isinstance(item.place, OwnClaim)
     } == claims()

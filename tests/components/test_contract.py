@@ -36,10 +36,7 @@ def a_plan() -> Plan:
         ("ModelWeights", ["namespace", "weights, a WeightsPlan"]),
         (
             "VllmServer",
-            [
-                *("namespace", "server, a ServerPlan", "pool, a PoolPlan", "weights, a WeightsPlan", "claim"),
-                "keys, a MasterKey or ExistingSecret",
-            ],
+            ["namespace", "server, a ServerPlan", "pool, a PoolPlan", "keys, a MasterKey or ExistingSecret"],
         ),
         (
             "LlmGateway",
@@ -78,7 +75,7 @@ def test_a_key_in_clear_becomes_a_secret():
     """A master key may be handed over as it is; what follows from it is secret all the same."""
     plan = a_plan()
     (server,) = plan.servers
-    args: Any = {"namespace": "n", "server": server, "pool": plan.pools["l4"], "weights": plan.weights, "claim": "c"}
+    args: Any = {"namespace": "n", "server": server, "pool": plan.pools["l4"]}
 
     def program(*, secret: bool) -> None:
         key = "sk-0123456789abcdefghij"
@@ -96,7 +93,7 @@ def test_keys_are_one_of_two_kinds():
     """The master key alone is no answer to where keys are: it could be one, or the name of a Secret."""
     plan = a_plan()
     (server,) = plan.servers
-    args = {"namespace": "n", "server": server, "pool": plan.pools["l4"], "weights": plan.weights, "claim": "c"}
+    args = {"namespace": "n", "server": server, "pool": plan.pools["l4"]}
     assert refused("VllmServer", {**args, "keys": "sk-0123456789abcdefghij"}) == [
         "VllmServer 'mine': keys must be a MasterKey or ExistingSecret, not a str"
     ]
@@ -106,7 +103,7 @@ def test_a_server_without_clients_admits_none():
     """Who names no client gets a server that nobody may ask, not one that everybody may."""
     plan = a_plan()
     (server,) = plan.servers
-    args: Any = {"namespace": "n", "server": server, "pool": plan.pools["l4"], "weights": plan.weights, "claim": "c"}
+    args: Any = {"namespace": "n", "server": server, "pool": plan.pools["l4"]}
 
     def program() -> None:
         args["keys"] = MasterKey(pulumi.Output.secret("sk-0123456789abcdefghij"))

@@ -5,7 +5,6 @@ Options are read as they are sent to the engine; what the engine does with them 
 
 import pytest
 
-from planning.plan import SharedClaims
 from preview.rendering.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
@@ -16,7 +15,7 @@ OWNER = "pulumi.com/patchFieldManager"
 
 def fetches(deployed: Deployed) -> bool:
     """Whether the stack has claims and Jobs for its weights; otherwise a claim that exists holds them."""
-    return isinstance(deployed.plan.weights.source, SharedClaims)
+    return deployed.plan.weights.hub is not None
 
 
 @EVERY

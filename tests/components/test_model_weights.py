@@ -69,7 +69,7 @@ def test_a_claim_holds_its_checkpoint():
         body["metadata"]["name"]: int(body["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
         for body in deployed.objects("PersistentVolumeClaim")
     }
-    needed = {plan.claim_name: plan.disk_bytes / 2**30 for plan in deployed.plan.weights.checkpoints}
+    needed = {plan.place.name: plan.disk_bytes / 2**30 for plan in deployed.plan.weights.checkpoints}
     assert sizes.keys() == needed.keys()
     assert {name: needed[name] < size < 2 * max(needed[name], 1) for name, size in sizes.items()} == dict.fromkeys(
         sizes, True
@@ -296,10 +296,9 @@ def test_a_hub_token_can_come_from_a_secret_that_exists():
 
 
 def test_weights_hand_on_where_they_are():
-    """Claim by published directory, mount path, and `ready` once all Jobs are done."""
+    """What its servers load of each checkpoint, and `ready` once all Jobs are done."""
     assert stack(minimal()).registered("weights") == {
-        "claim_names": {DIRECTORY: LOGICAL},
-        "mount_path": "/models",
+        "sources": {LOGICAL.removeprefix("weights-"): DIRECTORY},
         "ready": True,
     }
 
@@ -314,8 +313,7 @@ def test_nothing_is_declared_for_an_existing_claim():
     deployed = stack(minimal(weights=EXISTING))
     assert deployed.children("weights") == []
     assert deployed.registered("weights") == {
-        "claim_names": {DIRECTORY: "disk"},
-        "mount_path": "/models",
+        "sources": {LOGICAL.removeprefix("weights-"): DIRECTORY},
         "ready": True,
     }
     held = f"Qwen--Qwen3-0.6B/{REVISION}/"

@@ -221,7 +221,7 @@ def test_the_init_container_checks_and_warms_the_weights():
     (prewarm,) = server(deployed)["spec"]["template"]["spec"]["initContainers"]
     checkpoint = deployed.plan.servers[0].checkpoint
     assert environment(prewarm) == {
-        "MODEL_DIR": checkpoint.directory,
+        "MODEL_DIR": checkpoint.source.argument,
         "MODEL_REPO": "Qwen/Qwen3-0.6B",
         "MODEL_REVISION": checkpoint.revision,
         "PREWARM": "true",

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from planning.plan import BundledRedis, EgressRule, ExistingClaim, ExistingRedis, SharedClaims
+from planning.plan import BundledRedis, EgressRule, ExistingRedis, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
 from preview.rendering.prerequisites import prerequisites
-from settings.schema import WeightsSettings
+from settings.schema import SharedClaimWeights
 from tests import kubernetes_rules, promql
 from tests.harness import (
     HUB_TOKEN,
@@ -291,10 +291,9 @@ def test_what_a_pod_refers_to_is_there(name: str):
     deployed = rendered(name)
     there = {kind: {body["metadata"].get("name") for body in deployed.objects(kind)} for kind in
              ("ConfigMap", "PersistentVolumeClaim", "ServiceAccount")}  # fmt: skip
-    weights = deployed.plan.weights.source
-    if isinstance(weights, ExistingClaim):
-        assert there["PersistentVolumeClaim"] == set()
-        there["PersistentVolumeClaim"] = {weights.name}
+    ours = {one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)}
+    assert there["PersistentVolumeClaim"] == ours
+    there["PersistentVolumeClaim"] = {one.place.name for one in deployed.plan.weights.checkpoints}
     faults = []
     for pod in pods(deployed):
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
@@ -321,7 +320,7 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     declared = {body["metadata"]["name"]: set(body["stringData"]) for body in deployed.objects("Secret")}
     plan = deployed.plan
     database = plan.gateway.database.secret if plan.gateway.database else None
-    hub = plan.weights.source.token_secret if isinstance(plan.weights.source, SharedClaims) else None
+    hub = plan.weights.hub.token_secret if plan.weights.hub else None
     named = {plan.gateway.existing_secret, hub, database} - {None}
     read = {
         (secret, entry)
@@ -419,7 +418,7 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     deployed = rendered(name)
     plan = deployed.plan
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
-    weights = plan.weights.source.egress if isinstance(plan.weights.source, SharedClaims) else ()
+    weights = plan.weights.hub.egress if plan.weights.hub else ()
     hub = {where for rule in weights for where in destinations(rule)}
     gateway = set()
     if isinstance(plan.gateway.redis, ExistingRedis):
@@ -538,7 +537,7 @@ def test_names_and_label_values_are_short_enough(name: str):
 
 def test_every_model_of_the_catalogue_has_a_download_job_of_its_own():
     """Names of download Jobs are short enough with Pulumi's ending, well formed, and differ between checkpoints."""
-    settings = WeightsSettings.model_validate({"storageClass": "rwx"})
+    settings = SharedClaimWeights.model_validate({"storageClass": "rwx"})
     names = {name: checkpoint(name, model, None, settings).name for name, model in CATALOG.models.items()}
     longest = LONGEST_NAME - len("weights-") - AUTONAME
     assert [

@@ -47,7 +47,7 @@ def behaviour_of(plan: Plan, scale: float = TIME_SCALE) -> Behaviour:
     return Behaviour(
         prewarm_s={server.name: server.timing.prewarm_s for server in plan.servers},
         load_s={server.name: server.timing.expected_start_s for server in plan.servers},
-        download_s={item.claim_name: item.fetch.download_s for item in plan.weights.checkpoints if item.fetch},
+        download_s={one.place.name: one.fetch.download_s for one in plan.weights.checkpoints if one.fetch},
         scale=scale,
     )
 

@@ -95,7 +95,7 @@ def test_keys_of_ours_in_the_name_of_another_project_are_refused(monkeypatch):
         *(f"llm-stack:{key}: is not of this project, which is 'shop'; write shop:{key}" for key in stack()),
         "cluster: is missing: which cluster",
         "gpuPools: is missing: groups of nodes, by name",
-        "weights: is missing: how model weights reach the pods",
+        "weights: is missing: how model weights reach the pods; a sharedClaim unless kind says otherwise",
         "models: is missing: what is served, by public name",
     ]
 

@@ -17,7 +17,6 @@ from tests.unit.small_stack import A10, MODEL, checked, properties, refusals, se
 PROD = stack_file("prod")
 NAN, INF = float("nan"), float("inf")
 WEIGHTS_KEYS = (
-    "claimName",
     "downloadMemoryGib",
     "downloadMibPerS",
     "hub",
@@ -26,7 +25,7 @@ WEIGHTS_KEYS = (
     "readMibPerS",
     "storageClass",
 )
-LEFT_OUT = "must be left out when kind is existingClaim: no claim is made and nothing is downloaded"
+OF_A_SHARED_CLAIM = "belongs to kind sharedClaim; leave it out, or use kind: sharedClaim"
 TAINT_KEY = "key of the taint, e.g. dedicated"
 SECTIONS = sorted(field.alias or name for name, field in StackSettings.model_fields.items())
 
@@ -251,8 +250,8 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (stack(weights=3), "weights", "3 must be a mapping of keys"),
         (
             weights(kind="existingClam"),
-            "weights.kind",
-            "\"existingClam\" is not one of sharedClaim, existingClaim; did you mean 'existingClaim'?",
+            "weights",
+            "kind 'existingClam' is not one of sharedClaim, existingClaim; did you mean 'existingClaim'?",
         ),
         (existing_claim(claimNam="disk"), "weights.claimNam", "unknown key; did you mean 'claimName'?"),
         (serving(args="--seed=1"), "models.m.args", '"--seed=1" must be a list'),
@@ -366,7 +365,7 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             f'"{"r" * 54}" must have at most 53 characters',
         ),
         (serving(revision="main"), "models.m.revision", '"main" is not well formed; it must match ^[0-9a-f]{40}$'),
-        (weights(hub={"private": True}), "weights.hub", "private needs endpoint, the mirror it is said of"),
+        (weights(hub={"private": True}), "weights.hub", "private needs endpoint: it describes that mirror"),
         (weights(hub={"endpoint": "mirror"}), "weights.hub.endpoint", f'"mirror" is not well formed; it {URL}'),
         (
             weights(hub={"endpoint": "https://mirror:port"}),
@@ -436,36 +435,39 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (
             gateway(redis={"kind": "none", "host": "r"}),
             "gateway.redis.host",
-            "unknown key; known: kind",
+            "belongs to kind existing; leave it out, or use kind: existing",
         ),
         # weights
         (
             stack(weights={"prewarm": True}),
-            "weights",
+            "weights.storageClass",
             (
-                "kind sharedClaim needs storageClass, one that offers ReadWriteMany; for weights that are on a claim "
-                "already, use kind: existingClaim with claimName"
+                "is missing: storage class that offers ReadWriteMany, e.g. nfs-storage; for weights that are on a "
+                "claim already, use kind: existingClaim with claimName"
             ),
         ),
         (
             weights(claimName="disk"),
-            "weights",
-            (
-                'claimName ("disk") must be left out when kind is sharedClaim, which makes a claim per checkpoint; use '
-                "kind: existingClaim"
-            ),
+            "weights.claimName",
+            "belongs to kind existingClaim; leave it out, or use kind: existingClaim",
         ),
         (
             stack(weights={"kind": "existingClaim"}),
-            "weights",
+            "weights.claimName",
             (
-                "kind existingClaim needs claimName, the PersistentVolumeClaim that holds the checkpoints; to have "
-                "them downloaded, use kind: sharedClaim with storageClass"
+                "is missing: existing PersistentVolumeClaim with the published checkpoints; to have them downloaded, "
+                "use kind: sharedClaim with storageClass"
             ),
         ),
-        (existing_claim(storageClass="nfs"), "weights", f"storageClass {LEFT_OUT}"),
-        (existing_claim(hub={"tokenSecret": "hub"}), "weights", f"hub {LEFT_OUT}"),
-        (existing_claim(hub={}, downloadMibPerS=100), "weights", f"hub and downloadMibPerS {LEFT_OUT}"),
+        (existing_claim(storageClass="nfs"), "weights.storageClass", OF_A_SHARED_CLAIM),
+        (existing_claim(hub={"tokenSecret": "hub"}), "weights.hub", OF_A_SHARED_CLAIM),
+        (existing_claim(downloadMibPerS=100), "weights.downloadMibPerS", OF_A_SHARED_CLAIM),
+        (existing_claim(downloadMemoryGib=None), "weights.downloadMemoryGib", OF_A_SHARED_CLAIM),
+        (
+            pool(provisioning={"kind": "labelled", "spot": True}),
+            "gpuPools.a10.provisioning.spot",
+            "belongs to kind computeClass; leave it out, or use kind: computeClass",
+        ),
         (existing_claim(claimName="Disk_1"), "weights.claimName", f'"Disk_1" is not well formed; it {DNS_NAME}'),
         # labels and annotations
         (
@@ -585,7 +587,7 @@ def test_all_that_is_missing_is_said_at_once():
     assert problems({}) == [
         "cluster: is missing: which cluster",
         "gpuPools: is missing: groups of nodes, by name",
-        "weights: is missing: how model weights reach the pods",
+        "weights: is missing: how model weights reach the pods; a sharedClaim unless kind says otherwise",
         "models: is missing: what is served, by public name",
     ]
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import ExistingClaim, Fetch, JobLimits, SharedClaims
+from planning.plan import ClaimVolume, ExistingClaim, Fetch, JobLimits, OwnClaim, Source
 from planning.stack.weights import apart, checkpoint, disk_bytes
-from settings.schema import HubSettings, WeightsSettings
+from settings.schema import HubSettings, SharedClaimWeights
 from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, properties, serving, stack
 
-SETTINGS = WeightsSettings.model_validate({"storageClass": "nfs"})
+SETTINGS = SharedClaimWeights.model_validate({"storageClass": "nfs"})
 QWEN = CATALOG.models["Qwen/Qwen3-14B"]
 COMMIT = "40c069824f4251a91eefaf281ebe4c544efd3e18"
 
@@ -22,12 +22,15 @@ def test_a_checkpoint_is_exact():
     expected_bytes = 31_013_445_120
     assert (found.model, found.revision, found.pinned) == ("Qwen/Qwen3-14B", COMMIT, True)
     assert found.name == "qwen--qwen3-14b-40c06982"
-    assert found.directory == f"/models/Qwen--Qwen3-14B/{COMMIT}"
-    assert found.claim_name == "weights-qwen--qwen3-14b-40c06982"
+    claim = "weights-qwen--qwen3-14b-40c06982"
+    assert found.source == Source(
+        f"/models/Qwen--Qwen3-14B/{COMMIT}", "safetensors", ClaimVolume(claim, "/models"), 500, prewarm=True
+    )
     # 28.9 GiB and 15 % are 33.2: the next of 2, 3, 4, 6, 8 … 32, 48
     deadline_s = 600 + 2 * 355 + 300
     assert found.disk_bytes == expected_bytes
-    assert found.fetch == Fetch(48, 29_536_614_400, 355, JobLimits(4, deadline_s, deadline_s + 120))
+    fetch = Fetch(29_536_614_400, 355, JobLimits(4, deadline_s, deadline_s + 120))
+    assert found.place == OwnClaim(claim, "nfs", 48, fetch)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +72,10 @@ def test_names_and_sizes_hold_for_every_model(repository):
     assert len(found.name) <= 46
     assert set(found.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert found.name[0] != "-" != found.name[-1]
-    assert found.fetch is not None
-    assert found.fetch.claim_gib * GIB >= 1.1 * found.disk_bytes
-    assert found.fetch.claim_gib * GIB <= 2 * found.disk_bytes or found.fetch.claim_gib == 2
-    assert 0 < found.fetch.least_bytes <= found.disk_bytes
+    assert isinstance(found.place, OwnClaim)
+    assert found.place.gib * GIB >= 1.1 * found.disk_bytes
+    assert found.place.gib * GIB <= 2 * found.disk_bytes or found.place.gib == 2
+    assert 0 < found.place.fetch.least_bytes <= found.disk_bytes
 
 
 def test_no_two_models_share_a_name():
@@ -85,7 +88,7 @@ def test_a_cut_name_depends_on_the_commit():
     """Two revisions of a model with a long name have two claims."""
     repository = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic"
     names = {
-        checkpoint(repository, CATALOG.models[repository], commit * 40, SETTINGS).claim_name for commit in ("a", "b")
+        checkpoint(repository, CATALOG.models[repository], commit * 40, SETTINGS).place.name for commit in ("a", "b")
     }
     assert len(names) == 2
 
@@ -96,12 +99,12 @@ def test_two_commits_with_the_same_first_digits_have_claims_of_their_own(order):
     commits = ["c1899de2" + "0" * 32, "c1899de2" + "f" * 32][::order]
     models = {name: {**MODEL, "revision": commit} for name, commit in zip("ab", commits, strict=True)}
     found = {item.revision[-1]: item for item in planned(stack(models=models)).weights.checkpoints}
-    assert {end: (item.name, item.claim_name) for end, item in found.items()} == {
+    assert {end: (item.name, item.place.name) for end, item in found.items()} == {
         "0": ("qwen--qwen3-14b-c1899de2", "weights-qwen--qwen3-14b-c1899de2"),
         "f": ("qwen--qwen3-14b-c1899de2-5fa2484d", "weights-qwen--qwen3-14b-c1899de2-5fa2484d"),
     }
-    assert {server.checkpoint.directory: server.checkpoint for server in planned(stack(models=models)).servers} == {
-        item.directory: item for item in found.values()
+    assert {server.checkpoint.source: server.checkpoint for server in planned(stack(models=models)).servers} == {
+        item.source: item for item in found.values()
     }
 
 
@@ -112,7 +115,7 @@ def test_no_two_checkpoints_have_one_name(commits, long):
     name = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic" if long else "Qwen/Qwen3-14B"
     found = apart([checkpoint(name, CATALOG.models[name], commit, SETTINGS) for commit in sorted(commits)])
     assert (
-        len({item.name for item in found.values()}) == len({item.claim_name for item in found.values()}) == len(commits)
+        len({item.name for item in found.values()}) == len({item.place.name for item in found.values()}) == len(commits)
     )
     assert all(len(item.name) <= 46 for item in found.values())
 
@@ -122,7 +125,7 @@ def test_servers_that_share_a_checkpoint_share_the_download():
     models = {"a": MODEL, "b": {**MODEL, "canary": {"weight": 10, "model": "Qwen/Qwen3-14B-AWQ"}}}
     plan = planned(stack(models=models))
     assert [item.model for item in plan.weights.checkpoints] == ["Qwen/Qwen3-14B", "Qwen/Qwen3-14B-AWQ"]
-    assert [server.checkpoint.claim_name for server in plan.servers] == [
+    assert [server.checkpoint.place.name for server in plan.servers] == [
         "weights-qwen--qwen3-14b-40c06982",
         "weights-qwen--qwen3-14b-40c06982",
         "weights-qwen--qwen3-14b-awq-31c69efc",
@@ -150,7 +153,7 @@ def test_the_size_of_a_claim_is_that_of_its_checkpoint_alone():
         stack(gpuPools={"h200": {**H200, "nodes": 2}}, models={"r1": r1, "m": {**MODEL, "pool": "h200"}})
     )
     sizes = [
-        {item.model: item.fetch and item.fetch.claim_gib for item in plan.weights.checkpoints}
+        {item.model: isinstance(item.place, OwnClaim) and item.place.gib for item in plan.weights.checkpoints}
         for plan in (alone, together)
     ]
     assert sizes == [{r1["model"]: 768}, {r1["model"]: 768, "Qwen/Qwen3-14B": 48}]
@@ -161,8 +164,11 @@ def test_checkpoints_on_a_claim_that_exists():
     models = {"a": MODEL, "b": {**MODEL, "model": "Qwen/Qwen3-14B-AWQ"}}
     shared = planned(stack(models=models)).weights
     found = planned(stack(models=models, weights={"kind": "existingClaim", "claimName": "disk"})).weights
-    assert (found.source, len(found.checkpoints)) == (ExistingClaim("disk"), 2)
-    assert found.checkpoints == tuple(replace(item, claim_name="disk", fetch=None) for item in shared.checkpoints)
+    assert (found.hub, len(found.checkpoints)) == (None, 2)
+    assert found.checkpoints == tuple(
+        replace(item, place=ExistingClaim("disk"), source=replace(item.source, volume=ClaimVolume("disk", "/models")))
+        for item in shared.checkpoints
+    )
 
 
 def test_an_existing_claim_changes_nothing_of_a_server_but_its_claim():
@@ -178,6 +184,8 @@ def test_settings_of_the_weights_reach_the_plan():
     """Storage class, prewarming and the Secret with the token; the download runs in the CPU image."""
     raw = stack(weights={"storageClass": "fast", "prewarm": False, "hub": {"tokenSecret": "hub"}})
     found = planned(raw).weights
-    assert isinstance(found.source, SharedClaims)
-    assert (found.source.storage_class, found.prewarm, found.source.token_secret) == ("fast", False, "hub")
-    assert (found.mount_path, found.source.hub_kind, found.source.image.name) == ("/models", "huggingface", "vllm-cpu")
+    (held,) = found.checkpoints
+    assert isinstance(held.place, OwnClaim)
+    assert found.hub is not None
+    assert (held.place.storage_class, held.source.prewarm, found.hub.token_secret) == ("fast", False, "hub")
+    assert (found.hub.kind, found.hub.image.name) == ("huggingface", "vllm-cpu")
