@@ -63,9 +63,8 @@ class Engine(BaseModel):
 
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
     attributes. `options`: long name → kind, type, choices, aliases. `removed_options`: name → what to use instead.
-    `metrics`: by scraped name; `roles`: what is asked for → the metric that says it. `tasks`: task of a
-    model → options it is started with. `gone_metrics`: name → successor
-    or None.
+    `metrics`: by scraped name; `roles`: what is asked for → the metric that says it. `tasks`: what a model is for →
+    options it is started with.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -83,7 +82,6 @@ class Engine(BaseModel):
     metrics: Mapping[str, ExportedMetric] = {}
     roles: Mapping[str, str] = {}
     tasks: Mapping[str, list[str]] = {}
-    gone_metrics: Mapping[str, str | None] = {}
     router_settings: list[str] = []
     general_settings: list[str] = []
     litellm_settings: list[str] = []

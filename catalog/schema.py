@@ -188,7 +188,6 @@ class CpuCore(Entry):
 class Instance(Entry):
     """One cloud machine type; `usd_per_hour` is on demand, in the region its source names."""
 
-    cloud: str
     gpu: str
     gpus: Count
     vcpus: Count | None = None

@@ -57,7 +57,7 @@ def summary() -> str:
 def _page(catalog: Catalog) -> Iterator[str]:
     yield f"# {TITLE}\n\n<!-- {GENERATED} -->\n\n" + "".join(f"{line}\n" for line in PREFACE)
     yield "\n## Models\n\n"
-    yield _table(("family", "checkpoints", "weights", "context up to", "needs vLLM"), _families(catalog))
+    yield _table(("family", "checkpoints", "license", "weights", "context up to", "needs vLLM"), _families(catalog))
     unknown = sorted(name for name, model in catalog.models.items() if model.kv_profile is KvProfile.UNKNOWN)
     if unknown:
         yield (
@@ -96,6 +96,7 @@ def _families(catalog: Catalog) -> Iterator[Sequence[str]]:
         yield (
             family,
             "<br>".join(f"`{name}`" for name in models),
+            _listed(sorted({model.license for model in models.values()})),
             _listed(formats),
             f"{longest:,}",
             _listed(oldest) or "–",
