@@ -86,7 +86,7 @@ def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu
         return None
     reasons = _parallelism_reasons(longer, hardware, wanted, workload, fit)
     reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
-    reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
+    reasons |= _default_reasons(wanted, reasons, workload)
     held = replace(workload, context_tokens=fit.memory.context_tokens)
     return Placement(fit.parallelism, fit.memory, held, reasons)
 
@@ -124,7 +124,7 @@ def _as_measured(
     if problems:
         return None
     reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
-    reasons |= _default_reasons(wanted, reasons, workload.max_num_seqs)
+    reasons |= _default_reasons(wanted, reasons, workload)
     return Placement(parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons)
 
 
@@ -156,11 +156,13 @@ def _dtype_reasons(wanted: ModelSettings, workload: Workload) -> dict[str, str]:
     return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
 
 
-def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], sequences: int) -> dict[str, str]:
+def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], workload: Workload) -> dict[str, str]:
     """Why the defaults of every GPU server are what they are, unless that is said already."""
-    reasons = {}
+    reasons, sequences = {}, workload.max_num_seqs
     if wanted.max_num_seqs is None:
-        why = "vLLM's own default may spend GiBs on its sampler's trial run"
+        why = "vLLM's own default on small GPUs"
+        if workload.samples:
+            why = "vLLM's own default may spend GiBs on its sampler's trial run"
         if sequences < DEFAULT_MAX_NUM_SEQS:
             small = sequences == wanted.max_num_batched_tokens
             why = "one per token of a step" if small else f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"

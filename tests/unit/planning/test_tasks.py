@@ -120,6 +120,14 @@ def test_who_does_not_write_has_no_sampler():
 
 
 @pytest.mark.usefixtures("second_row")
+def test_no_reason_names_a_sampler_that_is_not_there():
+    """The number of sequences is the same, and why it is, is not."""
+    writer, reader = (server.reasons["maxNumSeqs"] for server in planned(raw(a={}, b={"model": READER})).servers)
+    assert writer == "256: vLLM's own default may spend GiBs on its sampler's trial run"
+    assert reader == "256: vLLM's own default on small GPUs"
+
+
+@pytest.mark.usefixtures("second_row")
 def test_the_gateway_is_told_the_mode_and_no_price_of_answers():
     """One price, of what is read; that of answers is no gap. Modes lead back to the task, for who sees only them."""
     plan = planned(raw(a={}, b={"model": READER}))
