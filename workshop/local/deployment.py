@@ -1,27 +1,39 @@
 """Workloads: a Deployment keeps its number of pods, a Job tries until one of its pods has ended well."""
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Callable
 
 from workshop.local.backoff import Backoff, job_pause_s
 from workshop.local.objects import Workload
-from workshop.local.pod import SPAWN_FAILED, Pod
+from workshop.local.pod import SPAWN_FAILED, Pod, pause
 
 MakePod = Callable[[str, Workload], Pod]
 # What Kubernetes ends names of pods with (apimachinery, util/rand): no vowels, nothing that reads like another.
 ALPHABET, SUFFIX_LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
 
 
-class Deployment:
-    """Keeps `replicas` pods running; one that is deleted is replaced at once, as a ReplicaSet does it."""
+class Pods:
+    """The pods of one workload."""
 
     def __init__(self, workload: Workload, make: MakePod) -> None:
         self.workload = workload
         self.pods: list[Pod] = []
         self._make = make
         self._stopping = asyncio.Event()
+
+    def _made(self) -> Pod:
+        """A new pod. Raises OSError where its folder cannot be made."""
+        return self._make(pod_name(self.workload), self.workload)
+
+    async def stop(self, *, at_once: bool) -> None:
+        """Deletes all pods, side by side."""
+        self._stopping.set()
+        await asyncio.gather(*(pod.delete(at_once=at_once) for pod in list(self.pods)))
+
+
+class Deployment(Pods):
+    """Keeps `replicas` pods running; one that is deleted is replaced at once, as a ReplicaSet does it."""
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -31,8 +43,14 @@ class Deployment:
 
     async def _life(self, group: asyncio.TaskGroup) -> None:
         """One pod from its start to its end; its follower starts when it leaves, not when it is gone."""
-        pod = await self._made()
-        if pod is None:
+        wait = Backoff()
+        while not self._stopping.is_set():
+            try:
+                pod = self._made()
+                break
+            except OSError:
+                await pause(self._stopping, wait.next())
+        else:
             return
         self.pods.append(pod)
         life = group.create_task(pod.run())
@@ -42,29 +60,9 @@ class Deployment:
         self.pods.remove(pod)
         await asyncio.to_thread(pod.remove)
 
-    async def _made(self) -> Pod | None:
-        """A new pod, tried again and again where its folder cannot be made; None when it is not wanted any more."""
-        wait = Backoff()
-        while not self._stopping.is_set():
-            with contextlib.suppress(OSError):
-                return self._make(pod_name(self.workload), self.workload)
-            await pause(self._stopping, wait.next())
-        return None
 
-    async def stop(self, *, at_once: bool) -> None:
-        """Deletes all pods, side by side."""
-        self._stopping.set()
-        await asyncio.gather(*(pod.delete(at_once=at_once) for pod in list(self.pods)))
-
-
-class Job:
+class Job(Pods):
     """Runs pods one after the other until one ends well, its tries are used up, or its time is over."""
-
-    def __init__(self, workload: Workload, make: MakePod) -> None:
-        self.workload = workload
-        self.pods: list[Pod] = []
-        self._make = make
-        self._stopping = asyncio.Event()
 
     async def run(self) -> bool:
         """Whether it succeeded. Its pods are gone then, and only their logs stay."""
@@ -90,7 +88,7 @@ class Job:
     async def _try(self) -> int:
         """One pod; when its time is over it is deleted as any pod is."""
         try:
-            pod = self._make(pod_name(self.workload), self.workload)
+            pod = self._made()
         except OSError:
             return SPAWN_FAILED
         self.pods = [pod]
@@ -105,17 +103,6 @@ class Job:
             life.cancel()
             await asyncio.wait({life})
             await asyncio.to_thread(pod.remove)
-
-    async def stop(self, *, at_once: bool) -> None:
-        """Deletes its pod."""
-        self._stopping.set()
-        await asyncio.gather(*(pod.delete(at_once=at_once) for pod in self.pods))
-
-
-async def pause(stopping: asyncio.Event, seconds: float) -> None:
-    """Waits, or less when it is stopped."""
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stopping.wait(), seconds)
 
 
 def pod_name(workload: Workload) -> str:

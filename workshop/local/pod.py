@@ -8,7 +8,7 @@ import contextlib
 import shutil
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,12 +102,12 @@ class Pod:
             if status == 0 or self.workload.kind == "Job":
                 return status
             self.states[container.name].restarts += 1
-            await self._pause(wait.next())
+            await pause(self.left, wait.next())
         return KILLED
 
     def _tell_end(self, container: Container, status: int) -> None:
-        said = f"failed with exit status {status}: {self._last_line(container)}" if status else "is done"
-        self._tell(self.name, f"{container.name} {said}")
+        end = f"failed with exit status {status}: {self._last_line(container)}" if status else "is done"
+        self._tell(self.name, f"{container.name} {end}")
 
     async def _keep(self, container: Container) -> int:
         """Runs the container again and again, or once in a Job."""
@@ -121,11 +121,11 @@ class Pod:
                 self._tell_end(container, status)
                 return status
             state.restarts += 1
-            pause = wait.next(time.monotonic() - begun)
-            again = f"again in {pause:.0f} s" if pause else "again at once"
+            wait_s = wait.next(time.monotonic() - begun)
+            again = f"again in {wait_s:.0f} s" if wait_s else "again at once"
             last = self._last_line(container)
             self._tell(self.name, f"{container.name} ended with exit status {status}, {again}; it said: {last}")
-            await self._pause(pause)
+            await pause(self.left, wait_s)
             if self.deleting:
                 return status
 
@@ -162,58 +162,47 @@ class Pod:
 
     async def _probe(self, container: Container) -> None:
         """Startup first; then readiness and liveness side by side. A failed startup or liveness ends the container."""
-        state, probes = self.states[container.name], container.probes
-        begun = time.monotonic()
-        if (startup := probes.get("startup")) and not await self._started(container, startup, begun):
-            if self.deleting:
+        state, probes, begun = self.states[container.name], container.probes, time.monotonic()
+        if startup := probes.get("startup"):
+            await initial_delay(startup, begun)
+            if not await until(startup, self._named(container), wanted=True):
+                asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
+                why = f"did not start: its startup probe failed {asked}; it is restarted"
+                await self._end(container, startup, why)
                 return
-            asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
-            self._tell(self.name, f"{container.name} did not start: its startup probe failed {asked}; it is restarted")
-            await self._end(container, startup)
-            return
         state.started = True
-        jobs: list[Coroutine[None, None, None]] = []
-        if readiness := probes.get("readiness"):
-            jobs.append(self._readiness(container, readiness, begun))
-        else:
-            state.ready = True
-        if liveness := probes.get("liveness"):
-            jobs.append(self._liveness(container, liveness, begun))
         async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-
-    async def _started(self, container: Container, probe: Probe, begun: float) -> bool:
-        await initial_delay(probe, begun)
-        return await self._until(container, probe, wanted=True)
+            if readiness := probes.get("readiness"):
+                group.create_task(self._readiness(container, readiness, begun))
+            else:
+                state.ready = True
+            if liveness := probes.get("liveness"):
+                group.create_task(self._liveness(container, liveness, begun))
 
     async def _readiness(self, container: Container, probe: Probe, begun: float) -> None:
-        state = self.states[container.name]
+        state, ports = self.states[container.name], self._named(container)
         await initial_delay(probe, begun)
         while True:
-            await self._until(container, probe, wanted=True, patient=True)
+            await until(probe, ports, wanted=True, patient=True)
             state.ready = True
             self._tell(self.name, f"{container.name} is ready after {time.monotonic() - begun:.0f} s")
             await asyncio.sleep(probe.period_s)
-            await self._until(container, probe, wanted=False)
+            await until(probe, ports, wanted=False)
             state.ready = False
             self._tell(self.name, f"{container.name} is not ready: its readiness probe failed {probe.failures} times")
             await asyncio.sleep(probe.period_s)
 
     async def _liveness(self, container: Container, probe: Probe, begun: float) -> None:
         await initial_delay(probe, begun)
-        await self._until(container, probe, wanted=False)
+        await until(probe, self._named(container), wanted=False)
+        await self._end(container, probe, f"is restarted: its liveness probe failed {probe.failures} times")
+
+    async def _end(self, container: Container, failed: Probe, why: str) -> None:
+        """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the probe's grace, or else the pod's."""
         # who drains may stop answering (pkg/kubelet/prober, StopLivenessAndStartup, 1.36)
         if self.deleting:
             return
-        self._tell(self.name, f"{container.name} is restarted: its liveness probe failed {probe.failures} times")
-        await self._end(container, probe)
-
-    async def _until(self, container: Container, probe: Probe, *, wanted: bool, patient: bool = False) -> bool:
-        return await until(probe, self._named(container), wanted=wanted, patient=patient)
-
-    async def _end(self, container: Container, failed: Probe) -> None:
-        """A container that failed a probe: preStop, SIGTERM, and SIGKILL after the probe's grace, or else the pod's."""
+        self._tell(self.name, f"{container.name} {why}")
         grace_s = self.workload.grace_s if failed.grace_s is None else failed.grace_s
         await self._stop(container, time.monotonic() + grace_s)
 
@@ -254,14 +243,15 @@ class Pod:
         shutil.rmtree(self.place.folder, ignore_errors=True)
 
     def log(self, container: str) -> Path:
-        """The container's log, over all its restarts."""
+        """The log of a container over all its restarts."""
         return self.place.logs / f"{self.name}.{container}.log"
 
     def _last_line(self, container: Container) -> str:
         lines = last_lines(self.log(container.name), 1)
         return lines[0] if lines else "nothing"
 
-    async def _pause(self, seconds: float) -> None:
-        """Waits, or less when the pod is deleted."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.left.wait(), seconds)
+
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Waits, or less when it is stopped."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)

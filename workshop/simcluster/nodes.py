@@ -7,16 +7,7 @@ annotation `stand-in-for` says so on every node.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from planning.plan import (
-    GPU_TAINT,
-    POOL_LABEL,
-    ComputeClass,
-    Existing,
-    Karpenter,
-    Labelled,
-    Plan,
-    PoolPlan,
-)
+from planning.plan import GPU_TAINT, POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, Plan, PoolPlan
 from workshop.simcluster.bodies import body
 from workshop.simcluster.programs import MANAGED
 
