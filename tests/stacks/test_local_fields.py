@@ -11,8 +11,8 @@ from kubernetes_validate import utils
 
 from settings.problems import Problem
 from tests.harness import every_stack, rendered
-from workshop.local.fields import SHAPES
 from workshop.local.objects import READ, read
+from workshop.local.unsupported import SHAPES
 
 VERSION = "1.36"
 

@@ -35,10 +35,9 @@ def ask(folder: RunFolder, **question: Any) -> dict[str, Any]:
         os.close(directory)
 
 
-def is_running(folder: RunFolder) -> bool:
-    """Whether somebody answers."""
+def status(folder: RunFolder) -> dict[str, Any] | None:
+    """What the supervisor knows of its run; None when none answers."""
     try:
-        ask(folder, do="status")
+        return ask(folder, do="status")
     except NotRunning:
-        return False
-    return True
+        return None

@@ -5,41 +5,35 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from workshop.local.client import NotRunning, ask, is_running
-from workshop.local.places import RunFolder
+from workshop.local import client
+from workshop.local.client import NotRunning
+from workshop.local.places import RunFolder, forget
 from workshop.local.process import kill_marked
 from workshop.local.screen import plainly, show_event
-from workshop.local.short import forget
+from workshop.ports import LOOPBACK
 from workshop.process import last_lines, marked
 
 LOOK_EVERY_S = 0.2
 NOT_UP = 1
 
 
-def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bool:
-    """Takes a run down and waits for its end; a second Ctrl-C cuts the draining short. Whether there was one.
+def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> None:
+    """Takes a run down and waits for its end; a second Ctrl-C cuts the draining short.
 
     Whatever still carries the run's mark is killed, also after a supervisor that was killed itself.
     """
-    try:
-        ask(folder, do="stop", now=now)
-        was_up = True
-    except NotRunning:
-        was_up = bool(marked(folder.mark))
-    while was_up:
+    _ask_to_stop(folder, now=now)
+    while True:
         try:
-            ask(folder, do="status")
+            if client.status(folder) is None:
+                break
             time.sleep(LOOK_EVERY_S)
-        except NotRunning:
-            break
         except KeyboardInterrupt:
-            with contextlib.suppress(NotRunning):
-                ask(folder, do="stop", now=True)
+            _ask_to_stop(folder, now=True)
     kill_marked(folder.mark)
     forget(folder.pods)
     if keep_logs:
@@ -51,14 +45,18 @@ def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> bo
             # who leaves removes the folder of all runs, if nothing and nobody else is in it
             with folder.alone():
                 pass
-    return was_up
+
+
+def _ask_to_stop(folder: RunFolder, *, now: bool) -> None:
+    with contextlib.suppress(NotRunning):
+        client.ask(folder, do="stop", now=now)
 
 
 def down(folder: RunFolder, console: Console, *, now: bool) -> int:
     """Stops a run, if there is one; 1 when an `up` is only about to start one."""
     begun = time.monotonic()
     # whatever runs is stopped also while an `up` waits for it
-    if marked(folder.mark) or is_running(folder):
+    if marked(folder.mark) or client.status(folder):
         console.print("stopping: pods drain first; Ctrl-C ends them at once" if not now else "stopping at once")
         stop(folder, now=now)
         console.print(f"down after {time.monotonic() - begun:.0f} s; nothing is left but the weights in the cache")
@@ -76,30 +74,29 @@ def down(folder: RunFolder, console: Console, *, now: bool) -> int:
 
 def status(folder: RunFolder, console: Console) -> int:
     """Pods, Services and the latest events; 1 when nothing is up."""
-    try:
-        found = ask(folder, do="status")
-    except NotRunning:
+    run = client.status(folder)
+    if run is None:
         console.print("nothing is up")
         return NOT_UP
     pods = Table("pod", "ready", "restarts", "age", "pid", "ports", box=None, pad_edge=False)
-    for pod in found["pods"]:
-        main = [item for item in pod["containers"] if not item["init"]]
+    for pod in run["pods"]:
+        main = [container for container in pod["containers"] if not container["init"]]
         pods.add_row(
             pod["name"],
-            "stops" if pod["deleting"] else f"{sum(item['ready'] for item in main)}/{len(main)}",
-            str(sum(item["restarts"] for item in pod["containers"])),
+            "stops" if pod["deleting"] else f"{sum(container['ready'] for container in main)}/{len(main)}",
+            str(sum(container["restarts"] for container in pod["containers"])),
             f"{time.time() - pod['created']:.0f} s",
-            " ".join(str(item["pid"]) for item in main if item["pid"]) or "–",
+            " ".join(str(container["pid"]) for container in main if container["pid"]) or "–",
             ", ".join(f"{name} {port}" for name, port in pod["ports"].items()),
         )
-    _whole(pods, console)
     services = Table("service", "here", "ready pods", box=None, pad_edge=False)
-    for item in found["services"]:
-        services.add_row(f"{item['name']}:{item['port']}", f"http://127.0.0.1:{item['here']}", str(item["ready"]))
-    console.print()
-    _whole(services, console)
-    console.print()
-    for event in found["events"][-8:]:
+    for service in run["services"]:
+        here = f"http://{LOOPBACK}:{service['here']}"
+        services.add_row(f"{service['name']}:{service['port']}", here, str(service["ready"]))
+    for table in (pods, services):
+        _whole(table, console)
+        console.print()
+    for event in run["events"][-8:]:
         show_event(event, console)
     return 0
 
@@ -121,7 +118,7 @@ def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: 
     for file in files:
         # what is added from here on is shown by following it
         ends[file] = file.stat().st_size
-        plainly(console)(_headline(file))
+        plainly(console)(f"==> {file.name} <==")
         sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
     sys.stdout.flush()
     if follow:
@@ -133,15 +130,8 @@ def _logs(folder: RunFolder, name: str) -> list[Path]:
     return [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
 
 
-def _headline(file: Path) -> str:
-    return f"==> {file.name} <=="
-
-
 def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int]) -> None:
-    """Prints what is added beyond `ends`, until Ctrl-C or until the run is taken down, and its logs with it.
-
-    A pod that takes another's place has a log of its own, which is shown from its beginning.
-    """
+    """Prints what is added beyond `ends`, and new logs, until Ctrl-C or until the run is taken down with its logs."""
     shown = list(ends)[-1]
     while files := _logs(folder, name):
         for file in files:
@@ -153,7 +143,7 @@ def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int
                 continue
             ends[file] = ends.get(file, 0) + len(added)
             if added and file != shown:
-                plainly(console)(_headline(file))
+                plainly(console)(f"==> {file.name} <==")
                 shown = file
             sys.stdout.write(added.decode(errors="replace"))
         sys.stdout.flush()
@@ -163,7 +153,7 @@ def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int
 def delete(folder: RunFolder, pod: str, console: Console) -> int:
     """Deletes one pod as `kubectl delete pod` does; its Deployment makes another."""
     try:
-        answer: dict[str, Any] = ask(folder, do="delete", pod=pod)
+        answer = client.ask(folder, do="delete", pod=pod)
     except NotRunning:
         console.print("nothing is up")
         return NOT_UP

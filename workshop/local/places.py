@@ -1,6 +1,7 @@
 """Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
 
 import contextlib
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from workshop.lock import held
 # Objects, keys and the first logs of a run.
 RUN_GB = 0.1
 OF_PROJECT = "use a copy of the project in another directory"
+# Of links in the system's folder for temporary files: programs make sockets in /tmp of their pod, whose paths may have
+# 107 bytes, and vLLM names them by 36 characters (ipc:// of zmq).
+PREFIX = "llm-"
 
 
 class RunFolder:
@@ -98,3 +102,18 @@ def write_keys(folder: Path, secrets: dict[str, dict[str, str]]) -> None:
         (folder / secret).mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         for entry, value in entries.items():
             write_secret(folder / secret / entry, value)
+
+
+def short(place: Path) -> Path:
+    """A new link to `place`, with a short name."""
+    link = Path(tempfile.gettempdir()) / f"{PREFIX}{secrets.token_hex(4)}"
+    link.symlink_to(place, target_is_directory=True)
+    return link
+
+
+def forget(below: Path) -> None:
+    """Removes every link to something below this directory, whoever has made it."""
+    for link in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if link.is_symlink() and link.readlink().is_relative_to(below):
+                link.unlink()

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from workshop.local.backoff import Backoff
 from workshop.local.objects import Container, Probe, Workload
+from workshop.local.places import forget
 from workshop.local.probes import NO_ANSWER, ask, initial_delay, until
 from workshop.local.process import SIGNALLED, Process
-from workshop.local.short import forget
 from workshop.local.translate import Command
 from workshop.process import last_lines
 

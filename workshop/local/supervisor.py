@@ -24,11 +24,10 @@ from workshop.local.blueprint import Blueprint
 from workshop.local.deployment import Deployment, Job
 from workshop.local.monitoring import write_targets
 from workshop.local.objects import Service, Workload
-from workshop.local.places import RunFolder, claim
+from workshop.local.places import RunFolder, claim, forget, short
 from workshop.local.pod import Place, Pod
 from workshop.local.process import kill_marked
 from workshop.local.services import Router
-from workshop.local.short import forget, short
 from workshop.local.translate import TMP, Command, Machine, command_of
 from workshop.lock import held
 from workshop.ports import free_ports

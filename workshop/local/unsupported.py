@@ -1,16 +1,23 @@
 """What rendered objects ask for and processes of this machine cannot have, in words of a refusal. Pure.
 
-Fields and values are looked up in the table of workshop/local/fields.yaml. Here are the walk through an object, and the
-few rules that take two fields to judge.
+Fields and values are looked up in the table of fields.yaml, which explains itself. Here are the walk through an object,
+and the few rules that take two fields to judge.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from settings.problems import Problem
-from workshop.local.fields import ENVELOPE, LEAVE_OUT, SHAPES, Shape
+import yaml
 
+from settings.problems import Problem
+
+# Fields of every object.
+ENVELOPE = ("apiVersion", "kind", "metadata")
+# Nearest fix where a row has no better one.
+LEAVE_OUT = "leave it out, or use CLUSTER=sim"
 NO_API_SERVER = (
     "talks to the API server (it mounts a service account token), and there is none here; "
     "gpuOperator.verifyNodes: false leaves node verification out"
@@ -19,6 +26,22 @@ LONGEST_VALUE = 60
 Object = Mapping[str, Any]
 # Where, below the object, and what is wrong there.
 Found = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The fields of one kind of mapping."""
+
+    holds: Mapping[str, str] = field(default_factory=dict)
+    obeyed: Sequence[str] = ()
+    only: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    idle: Sequence[str] = ()
+    one_of: Sequence[str] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+
+
+_TABLE = yaml.safe_load(Path(__file__).with_name("fields.yaml").read_text(encoding="utf-8"))
+SHAPES: Mapping[str, Shape] = {name: Shape(**row) for name, row in _TABLE.items()}
 
 
 def refusals(item: Object) -> Iterator[Problem]:

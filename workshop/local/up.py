@@ -17,10 +17,9 @@ from rich.console import Console
 from preview.rendering.manifests import Manifest, manifests, write
 from preview.rendering.stackfile import Project
 from settings.problems import Problem, Refused
-from workshop.local import places, toolchain, weights
+from workshop.local import client, places, toolchain, weights
 from workshop.local.blueprint import Blueprint, blueprint, locked
 from workshop.local.chat import load, question
-from workshop.local.client import NotRunning, ask
 from workshop.local.down import stop
 from workshop.local.images import stand_for
 from workshop.local.monitoring import write_config
@@ -44,10 +43,10 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a stack renders, and what a run of it will be."""
+class Run:
+    """A stack's rendered objects, and how they will run; `digest` tells one such run from another."""
 
-    found: tuple[Manifest, ...]
+    manifests: tuple[Manifest, ...]
     plan: Blueprint
     digest: str
 
@@ -55,28 +54,28 @@ class Wanted:
 def up(project: Project, stack: str, console: Console) -> int:
     """Brings a stack up and shows that it answers. Raises `Refused` and `Failed`."""
     folder = RunFolder.of(project.directory, stack)
-    wanted = look(project, stack, folder)
-    console.print(not_here(wanted.plan))
+    run = look(project, stack, folder)
+    console.print(not_here(run.plan))
     # without the folder of runs nothing is up, and it may be that not even that can be made
     if not folder.path.parent.is_dir():
-        _refuse([*_problems(folder, wanted.plan), *toolchain.memory_problems(wanted.plan.memory_gib)])
+        _refuse([*_problems(folder, run.plan), *toolchain.memory_problems(run.plan.memory_gib)])
     with folder.alone() as alone:
         if not alone:
             raise Refused([Problem(stack, "another `up` in this project is under way; wait until it has ended")])
-        return _up(folder, wanted, stack, console)
+        return _up(folder, run, stack, console)
 
 
-def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
-    begun, plan = time.monotonic(), wanted.plan
-    running = _status(folder)
-    if running and not running["stopping"] and running["digest"] == wanted.digest:
+def _up(folder: RunFolder, run: Run, stack: str, console: Console) -> int:
+    begun, plan = time.monotonic(), run.plan
+    running = client.status(folder)
+    if running and not running["stopping"] and running["digest"] == run.digest:
         console.print("this very stack is up already")
         _show(folder, plan, stack, console)
         return 0
     problems = _problems(folder, plan)
     if running and not problems:
         why = "it is being stopped" if running["stopping"] else "the stack has changed since it was brought up"
-        console.print(f"{why}: waiting until nothing of it runs")
+        console.print(f"{why}: waiting for it to stop")
         stop(folder)
         running = None
     if not running:
@@ -85,7 +84,7 @@ def _up(folder: RunFolder, wanted: Wanted, stack: str, console: Console) -> int:
     _refuse(problems)
     _set_up(plan, console)
     try:
-        _start(stack, folder, wanted)
+        _start(stack, folder, run)
         _show(folder, plan, stack, console)
     except BaseException:
         # with its terminal gone nothing can be said, but all the more has to be done
@@ -106,13 +105,13 @@ def _show(folder: RunFolder, plan: Blueprint, stack: str, console: Console) -> N
     show_next(folder, plan, status, stack, console)
 
 
-def look(project: Project, stack: str, folder: RunFolder) -> Wanted:
+def look(project: Project, stack: str, folder: RunFolder) -> Run:
     """Renders a stack, shows it, and plans its run. Raises `Refused` with every reason of either."""
     declared = manifests(show(project, stack).records)
     plan = planned({manifest.file: manifest.body for manifest in declared}, folder)
     # a mapping may come in another order each time it is rendered
     text = json.dumps([manifest.body for manifest in declared], sort_keys=True) + toolchain.lock_text()
-    return Wanted(declared, plan, hashlib.sha256(text.encode()).hexdigest())
+    return Run(declared, plan, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
@@ -167,32 +166,31 @@ def _set_up(plan: Blueprint, console: Console) -> None:
         console.print(f"weights of {checkpoint.repository}: {made}, {weights.place(checkpoint)}")
 
 
-def _start(stack: str, folder: RunFolder, wanted: Wanted) -> None:
+def _start(stack: str, folder: RunFolder, run: Run) -> None:
     """Writes the run's folder and starts the supervisor, detached from this terminal."""
     # what may be left of a supervisor that was killed, or hangs
     kill_marked(folder.mark)
     for old in (folder.pods, folder.logs, folder.prometheus):
         shutil.rmtree(old, ignore_errors=True)
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write(wanted.found, folder.objects, stack)
-    write_keys(folder.keys, {name: dict(entries) for name, entries in wanted.plan.secrets.items()})
-    write_config(folder.prometheus, wanted.plan.rendered)
+    write(run.manifests, folder.objects, stack)
+    write_keys(folder.keys, {name: dict(entries) for name, entries in run.plan.secrets.items()})
+    write_config(folder.prometheus, run.plan.rendered)
     command = [sys.executable, "-m", "workshop.local", "supervise", str(folder.path)]
     folder.supervisor_log.unlink(missing_ok=True)
     # marked: one that hangs is found like everything else of the run
     process = start(
-        [*command, wanted.digest],
+        [*command, run.digest],
         folder.supervisor_log,
         f"{folder.mark}/supervisor",
         cwd=toolchain.ROOT,
         env=os.environ,
     )
     while process.poll() is None:
-        if _status(folder):
+        if client.status(folder):
             return
         time.sleep(LOOK_EVERY_S / 5)
-    said = "\n".join(last_lines(folder.supervisor_log, SAID_LINES))
-    raise Failed(f"the supervisor ended with exit status {process.returncode}:\n{said}")
+    raise Failed(f"the supervisor ended with exit status {process.returncode}:\n{_end_of(folder.supervisor_log)}")
 
 
 def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
@@ -201,18 +199,16 @@ def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
     with progress(console) as say:
         begun = time.monotonic()
         while True:
-            try:
-                status = ask(folder, do="status")
-            except NotRunning:
-                said = "\n".join(last_lines(folder.supervisor_log, SAID_LINES))
-                raise Failed(f"the supervisor is gone; it said:\n{said}") from None
+            status = client.status(folder)
+            if status is None:
+                raise Failed(f"the supervisor is gone; it said:\n{_end_of(folder.supervisor_log)}")
             for event in status["events"][shown:]:
                 show_event(event, console)
             shown = len(status["events"])
             pods = status["pods"]
             if reason := _hopeless(status):
                 raise Failed(reason)
-            behind = all(found["ready"] or not found["wanted"] for found in status["services"])
+            behind = all(service["ready"] or not service["wanted"] for service in status["services"])
             if behind and all(pod["ready"] for pod in pods):
                 return status
             ready = sum(pod["ready"] for pod in pods)
@@ -226,10 +222,13 @@ def _hopeless(status: Mapping[str, Any]) -> str:
     for pod in status["pods"]:
         for container in pod["containers"]:
             if not pod["ready"] and container["restarts"] >= HOPELESS_RESTARTS:
-                said = "\n".join(last_lines(Path(container["log"]), SAID_LINES))
-                where = f"container {container['name']} of {pod['name']}"
-                return f"{where} was restarted {container['restarts']} times; its log ends with:\n{said}"
+                where, log = f"container {container['name']} of {pod['name']}", _end_of(Path(container["log"]))
+                return f"{where} was restarted {container['restarts']} times; its log ends with:\n{log}"
     return ""
+
+
+def _end_of(log: Path) -> str:
+    return "\n".join(last_lines(log, SAID_LINES))
 
 
 def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], console: Console) -> None:
@@ -248,14 +247,7 @@ def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any],
         console.print(" ".join(answer.text.split()), style="bold", highlight=False, markup=False)
     if first := next((server for server in plan.servers if server.task.writes), None):
         try:
-            found = load(gateway, endpoint(plan, first, status), first.model)
+            measured = load(gateway, endpoint(plan, first, status), first.model)
         except OSError as error:
-            raise Failed(f"{first.model} did not bear a small load: {error}; its logs are in {folder.logs}") from None
-        show_load(first.model, found, console)
-
-
-def _status(folder: RunFolder) -> dict[str, Any] | None:
-    try:
-        return ask(folder, do="status")
-    except NotRunning:
-        return None
+            raise Failed(f"{first.model} failed under a small load: {error}; its logs are in {folder.logs}") from None
+        show_load(first.model, measured, console)

@@ -12,7 +12,7 @@ from typing import Any
 
 from settings.problems import Problem
 from workshop.local.blueprint import Blueprint, blueprint
-from workshop.local.client import ask, is_running
+from workshop.local.client import ask, status
 from workshop.local.objects import Container, Rendered, Workload, read
 from workshop.local.places import RunFolder
 from workshop.local.pod import Place, Pod
@@ -296,7 +296,7 @@ async def supervised(
         life = asyncio.create_task(found.run())
         try:
             async with asyncio.timeout(DEADLINE_S):
-                while not (life.done() or await asyncio.to_thread(is_running, folder)):  # noqa: ASYNC110 - as above
+                while not (life.done() or await asyncio.to_thread(status, folder)):  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0.01)
             yield found
         finally:

@@ -29,7 +29,8 @@ from workshop.local import up as up_module
 from workshop.local.__main__ import main
 from workshop.local.blueprint import Entrance
 from workshop.local.chat import Load
-from workshop.local.client import NotRunning, ask, is_running
+from workshop.local.client import NotRunning, ask
+from workshop.local.client import status as status_of
 from workshop.local.down import down, logs, status, stop
 from workshop.local.objects import SecretRef
 from workshop.local.places import RunFolder
@@ -243,7 +244,7 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
 
     project(workload("app", SERVES, **READY), SERVICE, stubborn)
     assert main(["up", *words]) == 0
-    assert "the stack has changed since it was brought up: waiting until nothing of it runs" in capsys.readouterr().out
+    assert "the stack has changed since it was brought up: waiting for it to stop" in capsys.readouterr().out
     soon(lambda: list(folder.pods.glob("deaf-*/deaf")))
     pids = [process.pid for process in marked(folder.mark)]
     assert main(["down", *words, "--now"]) == 0
@@ -440,7 +441,7 @@ def test_an_answer_is_shown_as_it_came(answers):
         (
             lambda *_, **__: SimpleNamespace(status=200, text="Paris"),
             _raises(ConnectionError("the answer was 429: slow down")),
-            "small did not bear a small load: the answer was 429: slow down; its logs are in {}",
+            "small failed under a small load: the answer was 429: slow down; its logs are in {}",
         ),
     ],
 )
@@ -454,7 +455,7 @@ def test_a_gateway_that_does_not_answer_is_a_failure(answers, tmp_path, chat, lo
 def test_a_supervisor_that_does_not_start_is_a_failure(tmp_path, monkeypatch):
     """With what it said."""
     monkeypatch.setattr(up_module, "write", lambda *_: None)
-    wanted = SimpleNamespace(found=(), plan=planned_of(), digest="x")
+    wanted = SimpleNamespace(manifests=(), plan=planned_of(), digest="x")
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(Failed) as caught:
         _start("test", RunFolder(tmp_path / "run"), wanted)  # pyright: ignore[reportArgumentType]
@@ -523,7 +524,7 @@ def test_what_is_up_is_stopped_only_for_what_can_take_its_place(project, tmp_pat
     memory = []
 
     def memory_problems(_gib: float) -> list[Problem]:
-        memory.append(is_running(folder))
+        memory.append(status_of(folder) is not None)
         return [Problem("memory", "too small")]
 
     monkeypatch.setattr(toolchain, "memory_problems", memory_problems)
@@ -555,7 +556,7 @@ def test_down_says_that_up_has_not_started_anything_yet(project, tmp_path, monke
     assert (codes, found.err) == ([1, 2], "test: another `up` in this project is under way; wait until it has ended\n")
     assert found.out.count("\nan `up` in this project is still setting up; Ctrl-C where it runs ends it\n") == 1
     assert "stopping" not in found.out
-    assert is_running(folder_of(tmp_path)) is True
+    assert status_of(folder_of(tmp_path)) is not None
 
 
 def test_down_takes_away_what_an_up_waits_for(project, tmp_path, monkeypatch, capsys):
@@ -606,10 +607,10 @@ def test_a_second_ctrl_c_ends_draining(tmp_path, monkeypatch):
             raise NotRunning
         return {}
 
-    monkeypatch.setattr(down_module, "ask", answer)
+    monkeypatch.setattr("workshop.local.client.ask", answer)
     killed = []
     monkeypatch.setattr(down_module, "kill_marked", killed.append)
-    assert stop(folder) is True
+    stop(folder)
     assert (asked, killed) == (
         [{"do": "stop", "now": False}, {"do": "status"}, {"do": "stop", "now": True}, {"do": "status"}],
         [folder.mark],
@@ -637,7 +638,7 @@ def test_stopping_leaves_the_folder_to_who_holds_it(tmp_path):
 def test_status_shows_events_with_brackets(tmp_path, monkeypatch):
     """What a log said is no markup."""
     found = {"pods": [], "services": [], "events": [[0, "app-1", "it said: [/red] [INFO]"]]}
-    monkeypatch.setattr(down_module, "ask", lambda *_, **__: found)
+    monkeypatch.setattr("workshop.local.client.ask", lambda *_, **__: found)
     code, text = printed(lambda console: status(RunFolder(tmp_path), console))
     assert (code, text.splitlines()[-1].partition(" ")[2]) == (0, "app-1: it said: [/red] [INFO]")
 
@@ -697,7 +698,7 @@ def test_status_is_whole_on_a_narrow_terminal(tmp_path, monkeypatch):
     pod = {"name": name, "deleting": False, "created": 0, "ports": {"http": 41234}, "containers": [container]}
     service = {"name": "vllm-qwen3-14b-canary", "port": 8000, "here": 41235, "ready": 1}
     found = {"pods": [pod], "services": [service], "events": []}
-    monkeypatch.setattr(down_module, "ask", lambda *_, **__: found)
+    monkeypatch.setattr("workshop.local.client.ask", lambda *_, **__: found)
     monkeypatch.setattr(down_module, "time", SimpleNamespace(time=lambda: 75))
     text = io.StringIO()
     status(RunFolder(tmp_path), Console(file=text, width=30))
@@ -719,6 +720,6 @@ def test_a_supervisor_that_hangs_is_killed_too(project, tmp_path, monkeypatch):
     pid = ask(folder, do="status")["pid"]
     monkeypatch.setattr("workshop.local.client.ANSWER_TIMEOUT_S", 0.2)
     os.kill(pid, signal.SIGSTOP)
-    assert is_running(folder) is False
+    assert status_of(folder) is None
     assert main(["down", *words]) == 0
     assert (is_gone(pid), kill_marked(folder.mark), folder.path.exists()) == (True, 0, False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.harness import ROOT
 from tests.unit.small_stack import properties
 from tests.unit.workshop.local.pods import config_map, container, deployment, job, refusals, service
-from workshop.local.fields import ENVELOPE, LEAVE_OUT, SHAPES, Shape
+from workshop.local.unsupported import ENVELOPE, LEAVE_OUT, SHAPES, Shape
 
 PORTS = [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
 WEB = {"httpGet": {"path": "/", "port": "http", "httpHeaders": [{"name": "A", "value": "b"}]}}

@@ -28,7 +28,7 @@ from tests.unit.workshop.local.pods import (
 )
 from workshop.local.pod import KILLED, SPAWN_FAILED
 from workshop.local.probes import ask
-from workshop.local.short import short
+from workshop.local.places import short
 from workshop.process import last_lines
 
 FAILS = "print('no weights', flush=True); raise SystemExit(3)"

@@ -40,7 +40,8 @@ from tests.unit.workshop.local.pods import (
     supervised,
     until,
 )
-from workshop.local.client import NotRunning, ask, is_running
+from workshop.local.client import NotRunning, ask
+from workshop.local.client import status as status_of
 from workshop.local.places import RunFolder, claim
 from workshop.local.process import marked
 from workshop.local.supervisor import Supervisor, _with_shims
@@ -329,7 +330,7 @@ async def test_stopping_lets_pods_drain(tmp_path):
         assert await asked(found, do="stop") == {}
         await until(lambda: not found.folder.control.exists())
         assert [last_lines(log, 9) for log in logs] == [["up", "bye"]] * 2
-        assert (is_running(found.folder), found._pods()) == (False, [])
+        assert (status_of(found.folder), found._pods()) == (None, [])
 
 
 @pytest.mark.parametrize("graceful", [False, True], ids=["alone", "while it drains"])
@@ -435,7 +436,7 @@ def detached(tmp_path):
     with nothing_left(folder.path):
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
         try:
-            soon(lambda: process.poll() is not None or is_running(folder))
+            soon(lambda: process.poll() is not None or status_of(folder))
             soon(lambda: all(pod["ready"] for pod in ask(folder, do="status")["pods"]))
             soon(lambda: list(folder.pods.glob("*/deaf")))
             yield process, folder
@@ -451,7 +452,7 @@ def test_a_killed_supervisor_takes_its_pods_along(detached):
     process.kill()
     process.wait()
     soon(lambda: all(is_gone(pid) for pid in pids))
-    assert (len(pids), is_running(folder)) == (2, False)
+    assert (len(pids), status_of(folder)) == (2, None)
     handle = os.open(folder.path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
@@ -500,7 +501,7 @@ async def test_a_socket_of_a_killed_supervisor_is_no_obstacle(tmp_path):
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(f"/proc/self/fd/{handle}/control")
     os.close(handle)
-    assert (is_running(folder), stat.S_ISSOCK(folder.control.stat().st_mode)) == (False, True)
+    assert (status_of(folder), stat.S_ISSOCK(folder.control.stat().st_mode)) == (None, True)
     async with supervised(tmp_path) as found:
         assert (await asked(found, do="status"))["digest"] == "digest"
 
@@ -552,7 +553,7 @@ def test_nobody_answers_where_nothing_runs(tmp_path, there):
         folder.control.touch()
     with pytest.raises(NotRunning):
         ask(folder, do="status")
-    assert is_running(folder) is False
+    assert status_of(folder) is None
 
 
 def test_questions_leave_no_handles_behind(tmp_path):
@@ -560,5 +561,5 @@ def test_questions_leave_no_handles_behind(tmp_path):
     folder = RunFolder(tmp_path)
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
-        is_running(folder)
+        status_of(folder)
     assert len(list(Path("/proc/self/fd").iterdir())) == before

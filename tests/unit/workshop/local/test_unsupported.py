@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.workshop.local.pods import container, deployment, job, refusals, service
-from workshop.local.fields import LEAVE_OUT
+from workshop.local.unsupported import LEAVE_OUT
 
 MAIN = "Deployment app: spec.template.spec.containers[main]"
 COMMAND = "{command} is not obeyed here; a command would meet this machine's paths, not the container's; ask by httpGet"

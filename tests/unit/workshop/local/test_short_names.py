@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop.local.short import forget, short
+from workshop.local.places import forget, short
 
 
 def test_a_link_is_short_leads_there_and_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
