@@ -1,4 +1,1 @@
-"""Tools for trying and testing stacks: on this machine (`local`), and on nodes that exist on paper only (`simcluster`).
-
-The product knows neither of them.
-"""
+"""Tools to try and test stacks: on this machine (`local`), and on nodes that exist on paper only (`simcluster`)."""

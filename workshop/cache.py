@@ -1,7 +1,6 @@
 """The user's cache: what both workshops keep there is whole or not there, after a power cut, too.
 
-Whoever makes a folder works in another one beside it, which gets the final name only when everything is in it; a file
-is on disk before its name is. What an end without warning leaves never looks like a result.
+Whoever makes a folder works in another beside it, which gets the final name only when everything in it is on disk.
 """
 
 import os

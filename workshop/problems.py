@@ -1,5 +1,6 @@
 """What can go wrong on the way, told to a reader: one sentence, beginning with what it is about."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from settings.problems import Problem, Refused
@@ -15,8 +16,13 @@ class Impossible(Exception):
 def check_packages() -> None:
     """Raises `Refused` where a package is not installed, before anything is begun."""
     how = "is not installed; `make up` does so, or: .venv/bin/python -m pip install -r workshop/requirements.txt"
-    if missing := [Problem(name, how) for name in PACKAGES if find_spec(name) is None]:
-        raise Refused(missing)
+    refuse([Problem(name, how) for name in PACKAGES if find_spec(name) is None])
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raises `Refused`, if there are problems."""
+    if problems:
+        raise Refused(problems)
 
 
 def reason(error: Exception) -> str:

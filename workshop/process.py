@@ -32,11 +32,8 @@ def start(
     env: Mapping[str, str],
     before: Callable[[], None] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a command in a session of its own, so that Ctrl-C here does not reach it; output is appended to `log`.
-
-    `before` is called in the new process. Raises OSError when it cannot start.
-    """
-    # what it says may hold names and addresses: for its owner alone
+    """Starts a command, which Ctrl-C here does not reach; `before` is called in it. Raises OSError when it cannot."""
+    # its output may hold names and addresses: for its owner alone
     log.touch(mode=0o600)
     with log.open("ab") as output:
         child = subprocess.Popen(  # noqa: S603 - what is rendered, or our own words
@@ -61,7 +58,7 @@ def _await_mark(process: psutil.Process) -> None:
 
 
 def run(command: Sequence[str | Path], timeout_s: float, late: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """What a command has said, whatever its status. Raises `Impossible` with `late` when it takes longer."""
+    """A command that has ended, and its output, whatever its status. Raises `Impossible` with `late` in place of it."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **more)  # noqa: S603 - our own words
     except subprocess.TimeoutExpired:
@@ -69,15 +66,15 @@ def run(command: Sequence[str | Path], timeout_s: float, late: str, **more: Any)
 
 
 def watched(command: Sequence[str | Path], look: Callable[[], object]) -> tuple[int, list[str]]:
-    """(exit status, lines it has said) of a command; `look` is called now and then. Whatever ends this ends it, too."""
+    """(exit status, lines of output) of a command; `look` is called now and then. Whatever ends this ends it, too."""
     with subprocess.Popen(  # noqa: S603 - our own words
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         try:
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    said, _ = process.communicate(timeout=LOOK_EVERY_S)
-                    return process.returncode, [line for line in said.splitlines() if line.strip()]
+                    output, _ = process.communicate(timeout=LOOK_EVERY_S)
+                    return process.returncode, [line for line in output.splitlines() if line.strip()]
                 look()
         finally:
             if process.poll() is None:
@@ -100,11 +97,8 @@ def mark_of(process: psutil.Process) -> str:
 
 
 def carries(process: psutil.Process, mark: str, session: int | None = None) -> bool:
-    """Whether a process has this mark, or one below it, or is of this session, and has not ended.
-
-    The mark is not seen where a program writes its title over its environment, or starts another without one; the
-    session is left by a daemon. A process that is somebody else's has neither.
-    """
+    """Whether a process has this mark, or one below it, or is of this session, and has not ended."""
+    # who writes a title over its environment, or starts another without one, shows no mark; a daemon leaves the session
     if f"{mark_of(process)}/".startswith(f"{mark}/"):
         return True
     with contextlib.suppress(psutil.Error, OSError):

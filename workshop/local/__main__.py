@@ -14,8 +14,7 @@ from rich.console import Console
 
 from preview.rendering.stackfile import Project, find_project, read_project
 from settings.commandline import ENDS, Parser, ended_by, run
-from settings.problems import Refused
-from workshop.problems import check_packages
+from workshop.problems import check_packages, refuse
 
 PROGRAM = "python -m workshop.local"
 FAILED = 1
@@ -65,8 +64,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:  # noqa: PLR09
         from workshop.local import toolchain  # noqa: PLC0415
         from workshop.progress import progress  # noqa: PLC0415
 
-        if problems := toolchain.problems():
-            raise Refused(problems)
+        refuse(toolchain.problems())
         with ended_by(*ENDS), progress(console) as say:
             took = toolchain.ensure(say)
         console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")

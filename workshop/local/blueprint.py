@@ -1,7 +1,4 @@
-"""What will run here, decided before anything is set up: workloads, keys, needs, and every reason why it cannot run.
-
-Pure but for the random keys. Refusals have the form of the preview's: path first, then what, rule and nearest fix.
-"""
+"""What will run here, decided before anything is set up, or every reason why it cannot. Pure but for random keys."""
 
 import re
 import secrets
@@ -14,10 +11,11 @@ from planning.capacity.flags import value_of
 from planning.tasks import Task, task_by_mode
 from preview.rendering.records import SECRET
 from preview.rendering.secret_commands import FOREIGN
-from settings.problems import Problem, Refused
+from settings.problems import Problem
 from workshop.local.images import STANDS, stand_for, tag_of
 from workshop.local.objects import Container, Object, Rendered, SecretRef, Service, Workload, read
 from workshop.local.translate import undirected_ports
+from workshop.problems import refuse
 
 SERVER, GATEWAY = "vllm-openai-cpu", "litellm-non_root"
 GATEWAY_FILE = "config.yaml"
@@ -90,10 +88,7 @@ class Blueprint:
 def blueprint(
     objects: Sequence[Object], lock: Mapping[str, str], kept: Mapping[str, Mapping[str, str]] | None = None
 ) -> Blueprint:
-    """Reads rendered objects. `lock`: distribution → version; `kept`: keys of a former run, which stay valid.
-
-    Raises `Refused` with every reason why this stack cannot run here.
-    """
+    """Reads rendered objects. `lock`: distribution → version; `kept`: keys of a former run. Raises `Refused`."""
     problems: list[Problem] = []
     rendered = read(objects, problems)
     for workload in rendered.workloads:
@@ -101,8 +96,7 @@ def blueprint(
             problems += [Problem(str(workload), text) for text in _container_problems(rendered, workload, container)]
     problems += [found for service in rendered.services for found in _service_problems(rendered, service)]
     keys = _keys(rendered, kept or {}, problems)
-    if problems:
-        raise Refused(problems)
+    refuse(problems)
     return Blueprint(
         rendered=rendered,
         secrets=keys,

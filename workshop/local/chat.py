@@ -144,10 +144,7 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
 
 
 def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
-    """A small load through the gateway: one stream, several at once, then one token in turn with and without it.
-
-    Raises OSError when one of the answers is none.
-    """
+    """One stream, several at once, then single tokens with and without the gateway. Raises OSError when one fails."""
     options = {"max_tokens": LOAD_TOKENS, "ignore_eos": True}
     alone = stream(gateway, model, LOAD_PROMPT, **options)
     begun = time.monotonic()

@@ -1,7 +1,6 @@
 """What stands for an image on a machine without containers: the one table of it.
 
-Everything else that is replaced (directories, ports, names of Services) follows from the rendered objects; this is what
-they cannot say. A row holds for every registry and mirror, because only the last part of the repository counts.
+A row holds for every registry and mirror, because only the last part of the repository counts.
 """
 
 from collections.abc import Mapping

@@ -2,8 +2,7 @@
 
     python make_smollm2.py DIRECTORY
 
-The package has 4-bit weights (Q4_1). They are written out as bf16 safetensors, with the tokenizer and the chat template
-of the same file: the real model, with the rounding of its 4-bit copy. About 40 s and 2 GiB of memory.
+The 4-bit weights (Q4_1) are written out as bf16 safetensors, with the tokenizer and the chat template of the same file.
 """
 
 import sys

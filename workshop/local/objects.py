@@ -1,7 +1,6 @@
-"""Rendered objects as what is to run: workloads with their pods, Services, ConfigMaps, Secrets.
+"""Rendered objects as what is to run: workloads with their pods, Services, ConfigMaps, Secrets. Pure.
 
-Owns the translation from Kubernetes' spelling; what cannot be obeyed without a cluster is refused by
-workshop/local/unsupported.py, and read here as far as it goes, so that every refusal is said at once. Pure.
+What cannot be obeyed is refused by unsupported.py, and read here as far as it goes, so that all is said at once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
 class Probe:
     """A question asked again and again: `handler` is httpGet or tcpSocket, `detail` its fields.
 
-    `grace_s`: what a container has that fails it; None: the pod's own.
+    `grace_s`: of a container that fails it; None: the pod's own.
     """
 
     handler: str

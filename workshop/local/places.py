@@ -51,11 +51,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[bool]:
-        """Whether nobody else is in here for this project; the kernel ends it, however the process ends.
-
-        `.local` itself is what is held, and nobody but who holds it removes it: here at the end, when it is empty.
-        Raises OSError where it cannot be made.
-        """
+        """Whether nobody else is in here for this project, until the end of the process. Raises OSError."""
         with held(self.path.parent, lambda: False, folder=True) as alone:
             try:
                 yield alone

@@ -1,7 +1,4 @@
-"""One pod: init containers, containers with their probes and restarts, and its end, as a kubelet would have it.
-
-Times are those of the rendered objects; how long restarts wait is in workshop/local/backoff.py.
-"""
+"""One pod: init containers, containers with their probes and restarts, and its end, as a kubelet would have it."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
 """One process of a container, and everything it leaves behind.
 
 Linux keeps a container's processes in a namespace that dies with the first of them. Here every process inherits a mark
-in its environment and a session, and what still has either when the first one is gone is killed. Nothing else is.
+in its environment and a session, and what still has either when the first one is gone is killed.
 """
 
 import asyncio
@@ -38,12 +38,11 @@ def _die_with_parent() -> None:
 
 
 class Process:
-    """A running process. `wait` gives its exit status as a shell would say it; nothing of it is left afterwards."""
+    """A running process. `ended` is set when nothing of it is left."""
 
     def __init__(self, process: subprocess.Popen[bytes], mark: str) -> None:
         self.pid = process.pid
         self.ended = asyncio.Event()
-        """Set when nothing of it is left."""
         self._process = process
         self._handle = os.pidfd_open(process.pid)
         self._mark = mark
@@ -56,7 +55,7 @@ class Process:
         return cls(start(argv, log, mark, cwd=cwd, env=kept, before=_die_with_parent), mark)
 
     async def wait(self) -> int:
-        """Waits for its end, then for that of everything it started. Who is cancelled here ends them all."""
+        """Its exit status as a shell says it, after the end of all it started. Who is cancelled here ends them all."""
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         loop.add_reader(self._handle, over.set)
         try:
@@ -97,59 +96,43 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset(), session: int
     """Kills all of them until none is left; returns how many there were. `shared`: files to remove with theirs.
 
     `session`: that of a process whose end was seen and whose status was not taken, so that it is nobody else's.
-
-    Python's own trackers of shared memory come last: when everybody else is gone they tidy up and end by themselves.
     """
-    killed = 0
-    left = set(shared)
-    patient_until = None
+    killed, left, patient_until = 0, set(shared), None
     # one may start another while it is looked at
     while found := marked(mark, session):
         left |= shared_memory(found)
         others = [process for process in found if not tracks(process)]
         if not others:
+            # Python's own trackers of shared memory: when everybody else is gone they tidy up and end by themselves
             patient_until = patient_until or time.monotonic() + TRACKER_S
             if time.monotonic() < patient_until:
                 time.sleep(LOOK_EVERY_S)
                 continue
-        # all of them before any is waited for: who is left must not act on the end of another
-        handles = [handle for each in others or found if (handle := _kill(each, mark, session)) is not None]
-        killed += len(handles)
-        for handle in handles:
-            _wait_for_end(handle)
+        with contextlib.ExitStack() as handles:
+            # all of them before any is waited for: who is left must not act on the end of another
+            ending = [_kill(process, mark, session, handles) for process in others or found]
+            for handle in [handle for handle in ending if handle is not None]:
+                # its environment cannot be read as soon as it begins to end, long before its memory and ports are free
+                end = select.poll()
+                end.register(handle, select.POLLIN)
+                end.poll()
+                killed += 1
     for file in left:
         with contextlib.suppress(OSError):
             file.unlink()
     return killed
 
 
-def _kill(process: psutil.Process, mark: str, session: int | None) -> int | None:
+def _kill(process: psutil.Process, mark: str, session: int | None, handles: contextlib.ExitStack) -> int | None:
     """Kills a process if it has the mark; gives a handle of it (pidfd_open(2)), or None where nothing was to kill."""
-    try:
+    with contextlib.suppress(OSError):
         handle = os.pidfd_open(process.pid)
-    except OSError:
-        return None
-    # looked at again while the handle holds its number: it cannot have become another process
-    if carries(process, mark, session):
-        with contextlib.suppress(OSError):
+        handles.callback(os.close, handle)
+        # looked at again while the handle holds its number: it cannot have become another process
+        if carries(process, mark, session):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
             return handle
-    os.close(handle)
     return None
-
-
-def _wait_for_end(handle: int) -> None:
-    """Waits for the end of a killed process, and closes its handle.
-
-    Its environment cannot be read any more as soon as it begins to end, long before its memory and ports are free
-    again: whoever looked only for marks would take it for gone.
-    """
-    try:
-        ended = select.poll()
-        ended.register(handle, select.POLLIN)
-        ended.poll()
-    finally:
-        os.close(handle)
 
 
 def tracks(process: psutil.Process) -> bool:

@@ -1,8 +1,7 @@
 """Services on loopback: a port for each, behind it the ready pods in turn; and a proxy that knows their names.
 
-Bytes pass as they are, as kube-proxy passes them: a connection is given to one pod and stays there. Without a ready pod
-it is reset. The proxy reads no more than the first line of a connection, to see which Service it is for; servers must
-take a request line with the whole URL (RFC 9112, section 3.2.2), so nothing has to be rewritten.
+A connection is given to one pod and stays there, as kube-proxy does it; without a ready pod it is reset. The proxy
+reads its first line only: servers must take a request line with the whole URL (RFC 9112, section 3.2.2).
 """
 
 import asyncio

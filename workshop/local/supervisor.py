@@ -1,8 +1,6 @@
 """The process that owns all others of a run: starts workloads, answers on its socket, and takes everything down.
 
-Runs detached from any terminal (`python -m workshop.local supervise FOLDER`), reads the folder that `up` has written,
-and dies with all it started: an orderly `stop`, SIGTERM and SIGINT let pods drain; when it is killed the kernel kills
-them.
+An orderly `stop`, SIGTERM and SIGINT let pods drain; when it is killed the kernel kills all it started.
 """
 
 import asyncio

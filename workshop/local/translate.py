@@ -1,8 +1,7 @@
 """From a rendered container to a process of this machine: pure, and each thing that is replaced is noted.
 
-Arguments and variables stay as rendered but for: the image's entrypoint, directories of mounts, the address and the
-ports to listen on, and names of Services. Files stay as rendered to the byte; a program that reads names of Services in
-them gets a proxy that knows these names.
+That is: the image's entrypoint, directories of mounts, the address and the ports to listen on, and names of Services.
+Files stay as rendered to the byte; a program that reads names of Services in them gets a proxy that knows them.
 """
 
 import re
@@ -28,11 +27,10 @@ SHOWN_SECRET = "<secret>"  # noqa: S105 - a word, not a password
 
 @dataclass(frozen=True)
 class Machine:
-    """What a pod is given here.
+    """What a pod is given here, of this machine and its `environment`.
 
-    `directories`: volume → directory. `ports`: port of the pod → free port. `services`: (name, port) → port on
-    loopback. `names_port`: where the proxy listens that knows the names of Services. `secrets`: name → entries.
-    `environment`: this machine's own, of which little is handed on.
+    `directories`: volume → directory. `ports`: port of the pod → free port. `services`: (name, port) → port here.
+    `names_port`: of the proxy that knows the names of Services. `secrets`: name → entries.
     """
 
     venv: str
@@ -46,10 +44,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Command:
-    """What to start. `replaced`: (where, as rendered, as run) in order, secrets never shown.
-
-    `appended`: program → arguments to add whenever the pod calls it.
-    """
+    """What to start. `replaced`: (where, as rendered, as run), no secrets; `appended`: program → more arguments."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
@@ -101,10 +96,7 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
 def _words(
     container: Container, machine: Machine, stand: Stand, replaced: list[tuple[str, str, str]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The command line in two parts: what stands for the image, which is of this machine already, and what is rendered.
-
-    A path of the first may look like one of the container's: a project can lie below /tmp.
-    """
+    """The command line in two parts: words of this machine, whose paths may look like a container's, and the rest."""
     if container.command:
         first, *rest = container.command
         program = PROGRAMS.get(first, first).format(venv=machine.venv)
@@ -121,10 +113,7 @@ def _words(
 
 
 def _placed(text: str, container: Container, machine: Machine) -> str:
-    """`text` with this machine's directories for the container's, and loopback for all addresses.
-
-    A path is replaced where it stands alone or begins a longer one, never inside another path, a URL or a name.
-    """
+    """`text` with this machine's directories where a path of a mount stands alone, and loopback for all addresses."""
     if container.mounts:
         longest_first = "|".join(re.escape(path) for path in sorted(container.mounts, key=len, reverse=True))
         text = re.sub(

@@ -1,7 +1,6 @@
 """What rendered objects ask for and processes of this machine cannot have, in words of a refusal. Pure.
 
-Fields and values are looked up in the table of fields.yaml, which explains itself. Here are the walk through an object,
-and the few rules that take two fields to judge.
+The fields are those of fields.yaml, which explains itself; here are the rules that take two of them to judge.
 """
 
 import json

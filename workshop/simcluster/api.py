@@ -1,7 +1,4 @@
-"""A small client of the Kubernetes API: JSON over one kept connection, with a client certificate.
-
-Owns requests, and the mapping of kinds to paths as the server's discovery tells it. Knows no stack and no simulation.
-"""
+"""A small client of the Kubernetes API: JSON over one kept connection, with a client certificate."""
 
 import http.client
 import json
@@ -53,7 +50,7 @@ class Endpoint:
 class Api:
     """One caller of one API server. Not for several threads at once.
 
-    `patience_s`: how long one that does not answer is asked again. What is asked must then be fit to be asked twice.
+    `patience_s`: how long one that does not answer is asked again; every request must then be fit to be repeated.
     """
 
     def __init__(self, endpoint: Endpoint, patience_s: float = 0) -> None:
@@ -119,10 +116,7 @@ class Api:
             self._connection = None
 
     def path(self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Where a kind, an object or a subresource is served; a kind without a namespace: in all of them.
-
-        Raises `ApiError` with 404 when the server does not serve the kind.
-        """
+        """Where a kind, an object or a subresource is served. Raises `ApiError` with 404 when the kind is not."""
         if (api_version, kind) not in self._served:
             prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
             for served in self.request("GET", prefix)["resources"]:

@@ -1,7 +1,6 @@
-"""Builds the control plane once, into the user's cache, and finds it there for ever after.
+"""Builds the control plane once, into the user's cache: one binary, and a link of each program's name to it.
 
-What comes out is a folder of programs: one binary, and a link of each program's name to it (controlplane/main.go). Its
-name is a key of everything that decides what is in it: sources, pinned versions, flags and the machine.
+The name of its folder is a key of everything that decides what is in it: sources, versions, flags and the machine.
 """
 
 import hashlib
@@ -70,10 +69,7 @@ def folder() -> Path:
 
 
 def build(progress: Progress) -> Path:
-    """The folder of programs; built first when it is not there. `progress(done, of)` counts packages.
-
-    Raises `Impossible`.
-    """
+    """The folder of programs, built when missing; `progress(done, of)` counts packages. Raises `Impossible`."""
     return made_once(folder(), lambda fresh: _build_into(fresh, progress))
 
 

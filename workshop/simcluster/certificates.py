@@ -1,7 +1,4 @@
-"""The certificates of one cluster: an authority of its own, and a certificate and key for everyone who calls or serves.
-
-The authority's own key is written nowhere: nothing is signed later.
-"""
+"""The certificates of one cluster: an authority, whose own key is written nowhere, and what it signs for everyone."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
 """One cluster: started, resumed, looked at, and stopped. Several may run side by side, each under its own name.
 
-Every process carries the cluster's folder and its own name as its mark, so that what runs is seen and never written
-down. `up` starts what is missing and leaves alone what runs; `down` ends these processes and no other.
+Every process carries the cluster's folder and its own name as its mark: what runs is seen and never written down.
 """
 
 import os
@@ -58,11 +57,9 @@ class Cluster:
         return read(self.paths.state)
 
     def up(self, programs: Path, contexts: Sequence[str] = ()) -> Api:
-        """Starts what does not run, waits until the API server is ready, and returns a client for it.
+        """Starts what does not run, and returns a client once the API server is ready. Raises `Impossible`.
 
-        `programs` is the folder of the executables; a cluster that exists keeps those it was started with. `contexts`
-        are further names under which the kubeconfig knows the cluster. Raises `Impossible` with the end of a log when a
-        process does not come up.
+        `programs` is the folder of executables of a new cluster; `contexts` are names of it for its kubeconfig.
         """
         self.paths.root.mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         with self._locked():

@@ -1,7 +1,4 @@
-"""Definitions of the kinds that are not Kubernetes' own, from crds.yaml: those of Go modules, and minimal schemas.
-
-A module is fetched by Go's own client, checked against its sum, and read from its archive; the result is cached.
-"""
+"""Definitions of the kinds that are not Kubernetes' own: those of Go modules, and minimal schemas, by crds.yaml."""
 
 import contextlib
 import fnmatch

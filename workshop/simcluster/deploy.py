@@ -1,8 +1,7 @@
 """Puts a stack on a cluster as the engine would, by server-side apply of the rendered objects.
 
-Each object is applied when everything it depends on is done; what a former run left and this one does not declare goes,
-last first. Nothing is remembered here: an inventory on the cluster says what belongs to the stack, so that a run that
-was cut off is finished by the next. An API server that does not answer is waited for.
+Each object is applied when all it depends on is done; what a former run left and this one does not declare goes, last
+first. An inventory on the cluster says what belongs to the stack: a run that was cut off is finished by the next.
 """
 
 import json

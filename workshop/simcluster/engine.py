@@ -1,8 +1,7 @@
 """The real engine on a simulated cluster: `pulumi` with a backend in a folder beside the cluster.
 
-Owns what the command is told: backend, passphrase, kubeconfig, and a project of its own that runs the same program with
-a copy of the stack file, which installs no operator, because a simulated node cannot run one. The checkout is not
-touched. Installs nothing. `python -m workshop.simcluster.engine` prints what is missing, and nothing when all is there.
+It has a project of its own that runs the same program with a copy of the stack file, which installs no operator: a
+simulated node cannot run one. `python -m workshop.simcluster.engine` prints what is missing.
 """
 
 import contextlib
@@ -92,10 +91,7 @@ def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]
 
 
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that say for whom no proxy is asked, with this machine added to what they say already.
-
-    Otherwise HTTPS_PROXY is asked for it, too, by gRPC. Go reads the one in capitals first, gRPC for Python the other.
-    """
+    """The variables that say for whom no proxy is asked, with this machine added: gRPC asks HTTPS_PROXY for it."""
     found = {}
     for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
         present = environment.get(name) or environment.get(other)
@@ -104,10 +100,9 @@ def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def ended(child: subprocess.Popen[str], timeout_s: float | None = None) -> tuple[str, str]:
-    """What a child said on stdout and stderr, once it has ended by itself. Raises `TooLate` when it was told to.
+    """Output of a child (stdout, stderr) that has ended by itself. Raises `TooLate` when it was told to.
 
-    It is never killed: an engine that is killed leaves a stack that is locked, and its helpers. Ctrl-C reaches it as it
-    reaches this process, it cancels what it has begun, and only then is this process interrupted.
+    It is never killed, which would leave a locked stack and helpers. Ctrl-C reaches it as it reaches this process.
     """
     early: BaseException | None = None
     while True:

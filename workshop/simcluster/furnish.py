@@ -1,7 +1,6 @@
-"""The nodes of a stack's pools on a cluster, as they are wanted now, and how they and their pods behave.
+"""The nodes of a stack's pools on a cluster, and how they and their pods behave, brought up to date field by field.
 
-What is there already is brought up to date field by field: a node belongs to its kubelet, to Kubernetes' controllers
-and to the stack, too. A cluster has the nodes of the stack that was brought up last; others of ours go.
+A node belongs to its kubelet, to Kubernetes' controllers and to the stack, too. Nodes of ours for a former stack go.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,13 +1,10 @@
-"""Stand-in for the LeaderWorkerSet controller: the StatefulSets it would make of a set, and its status.
+"""Stand-in for the LeaderWorkerSet controller: the StatefulSets it would make of a set, and its status. Pure functions.
 
-Pure functions. As upstream (kubernetes-sigs/lws v0.9, docs/concepts): one StatefulSet of leaders, one per group of
-workers that belongs to its leader's pod; the pods carry the set's labels and LWS_* variables; groups are replaced when
-their template changes, and made anew when one of their pods restarts or goes, where the restart policy says so
-(pkg/controllers/pod_controller.go).
-
-Otherwise than upstream: no webhook, events, headless Service, gang scheduling, exclusive placement or subgroups;
-workers never wait for a ready leader (`startupPolicy`), groups are replaced one by one (`rolloutStrategy`), leaders
-have no `group-index` label, and the annotation that was `RecreateGroupAfterStart` before v0.9 is not read.
+As upstream (kubernetes-sigs/lws v0.9, docs/concepts): one StatefulSet of leaders, one per group of workers that belongs
+to its leader's pod; groups are replaced when their template changes, and made anew when one of their pods restarts or
+goes, where the restart policy says so (pkg/controllers/pod_controller.go). Without webhook, events, headless Service,
+gang or exclusive placement, subgroups and `group-index` of leaders; workers never wait for a ready leader, groups are
+replaced one by one, and what `RecreateGroupAfterStart` was before v0.9, an annotation, is not read.
 """
 
 import copy
@@ -86,10 +83,7 @@ def broken(
     workers_now: Iterable[Mapping[str, Any]],
     workers_before: Mapping[str, str],
 ) -> bool:
-    """Whether a group is to be made anew, because a container was restarted or a worker went.
-
-    `workers_before` are name → uid of the last round: a pod that went and came back in between is another.
-    """
+    """Whether a group is made anew: a container was restarted, or a worker (name → uid) of the last round is gone."""
     template = group["spec"]["leaderWorkerTemplate"]
     policy = template.get("restartPolicy", RECREATE)
     now = list(workers_now)

@@ -1,8 +1,7 @@
 """What an engine that was killed leaves behind: helpers that live on, and files it had begun to write.
 
-The engine starts each helper in a process group of its own (pulumi/pulumi sdk/go/common/util/cmdutil/child_unix.go), so
-no signal to the engine's group reaches them; a language host looks for its engine every five minutes, a provider never.
-They are known by their names, and by the backend in their environment.
+No signal to the engine's group reaches its helpers (pulumi/pulumi sdk/go/common/util/cmdutil/child_unix.go); a language
+host looks for its engine every five minutes, a provider never.
 """
 
 import json
@@ -18,10 +17,9 @@ HELPERS = ("pulumi-language-", "pulumi-resource-")
 
 
 def mend(state: Path) -> Iterator[Path]:
-    """Removes sidecars that hold nothing that can be read, and yields each.
+    """Removes sidecars that hold nothing readable, and yields each: the backend reads no file that has such a one.
 
-    The backend writes `FILE.attrs` beside every file, not atomically, and reads no file whose sidecar is cut off
-    ("failed to load checkpoint: EOF"); without a sidecar it reads it (gocloud.dev blob/fileblob/attrs.go).
+    It writes `FILE.attrs` beside every file, not atomically, and does without (gocloud.dev blob/fileblob/attrs.go).
     """
     for sidecar in sorted(state.rglob("*.attrs")):
         try:

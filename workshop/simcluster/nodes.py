@@ -1,7 +1,6 @@
-"""The nodes a stack's pools promise, as their kubelets would register them: capacity, labels, taints, zones.
+"""The nodes a stack's pools promise, as their kubelets would register them. Pure functions.
 
-Pure functions. What GPU feature discovery, the device plugin, Karpenter or a cloud would add is added here, and the
-annotation `stand-in-for` says so on every node.
+What GPU feature discovery, the device plugin, Karpenter or a cloud would add is added here; `stand-in-for` says so.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,6 @@
 """Fetches the official binaries of the control plane, where their hosts are reached: minutes less than a build.
 
-Only what has the digest in official.yaml gets a name under which it is found. Whatever goes wrong is one sentence, and
-the caller builds instead.
+Only what has the digest in official.yaml gets a name under which it is found.
 """
 
 import hashlib
@@ -66,10 +65,7 @@ def folder() -> Path:
 
 
 def fetch(progress: Progress) -> Path:
-    """The folder of programs; fetched first when it is not there. `progress(done, of)` counts bytes.
-
-    Raises `Impossible` with one line.
-    """
+    """The folder of programs, fetched when missing; `progress(done, of)` counts bytes. Raises `Impossible`."""
     return made_once(folder(), lambda fresh: _fetch_into(fresh, progress))
 
 

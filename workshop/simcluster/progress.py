@@ -1,7 +1,4 @@
-"""When an object that was applied is done, failed, or still on its way: the conditions the engine waits for.
-
-Pure functions of an object as the API server shows it.
-"""
+"""When an object that was applied is done, failed, or still on its way: what the engine waits for. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Secrets and ConfigMaps a pod refers to, and which of them are missing: a kubelet starts no container before.
+"""Secrets and ConfigMaps a pod refers to: a kubelet starts no container while one is missing. Pure functions.
 
-Pure functions. The stand-in writes what it finds into the condition a kubelet has for it; `stages.py` waits for that.
+The stand-in writes what it finds into the condition a kubelet has for it; stages.yaml waits for that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,8 +1,4 @@
-"""A stack as a list of objects to apply: what `preview` renders, with the names and secrets an engine would fill in.
-
-Pure functions. Owns no object: every body is the program's own, but for names that depend on content and values that
-are secret.
-"""
+"""A stack as a list of objects to apply: names and secrets filled in as an engine would. Pure functions."""
 
 import hashlib
 import json
@@ -22,9 +18,9 @@ HASH_LENGTH = 8
 
 @dataclass(frozen=True)
 class Target:
-    """One object or patch to apply, and the objects that must be done first, by URN.
+    """One object or patch to apply, and what must be done `after` which, by URN; pruning `keeps` it or not.
 
-    `keeps`: `destroy` and pruning leave it. `frozen_fields`: dotted paths that belong to somebody else once it exists.
+    `frozen_fields`: dotted paths that belong to somebody else once it exists.
     """
 
     urn: str
@@ -101,8 +97,7 @@ def _waits(urn: str, applied: set[str], through: Mapping[str, frozenset[str]]) -
 def content_names(found: Sequence[Manifest]) -> dict[str, str]:
     """Rendered name → final name of every object whose name follows its content.
 
-    The engine ends such names in random characters and draws new ones when the content changes; here a digest of the
-    content ends them, so that the same content has the same name. What names another such object changes with it.
+    Where the engine draws random characters a digest of the content, with all names in it, ends the name here.
     """
     names: dict[str, str] = {}
     # declared in the order of dependencies, so the names inside a body are known before its own

@@ -1,8 +1,6 @@
 """How simulated nodes and pods behave: kwok Stages, made from a stack's plan and stages.yaml. Pure functions.
 
-How long each step takes comes from the plan, divided by the time scale. Faults are annotations on a pod: `crash` ends
-its container again and again, `slow:N` makes its load take N times as long. A lost node is one whose kubelet falls
-silent: see `faults.py`.
+Faults are annotations on a pod: `crash` ends its container again and again, `slow:N` stretches its load N times.
 """
 
 import json
@@ -31,10 +29,7 @@ CLAIM = "([.spec.volumes[]?.persistentVolumeClaim.claimName | select(. != null)]
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How long things take, in seconds of the plan.
-
-    `prewarm_s` and `load_s` by `app.kubernetes.io/instance` of a server, `download_s` by the claim a Job fills.
-    """
+    """Seconds of the plan that things take: of a server by `app.kubernetes.io/instance`, a download by its claim."""
 
     prewarm_s: Mapping[str, float] = field(default_factory=dict)
     load_s: Mapping[str, float] = field(default_factory=dict)

@@ -1,8 +1,7 @@
 """The process that stands in for what cannot run here: volumes, groups, and what a kubelet looks for before a start.
 
-Looks at everything it is responsible for again and again, and does what is missing; remembers next to nothing in
-between, so that a restart, or an API server that went away and came back, changes nothing. What is refused is said
-once, and stops nothing else. Ends by itself when its cluster is gone.
+Does what is missing again and again, and remembers next to nothing, so that a restart changes nothing. What is refused
+is said once, and stops nothing else. Ends by itself when its cluster is gone.
 """
 
 import sys
@@ -29,10 +28,7 @@ def log(line: str) -> None:
 
 @dataclass
 class Player:
-    """Plays the parts of absent controllers on one cluster.
-
-    Remembers what it has said, and the workers of each leader: one that went and came back looks as ever.
-    """
+    """Plays the parts of absent controllers; remembers what was `said`, and the workers of each leader (`crews`)."""
 
     api: Api
     say: Callable[[str], None] = log

@@ -1,8 +1,4 @@
-"""What a stack expects to find, put there before it is deployed: namespaces, Secrets, claims, classes, Gateways.
-
-Pure functions from what `preview.rendering.prerequisites` asks for to objects. Values of Secrets are drawn at random,
-for the simulation alone.
-"""
+"""What a stack expects to find, by `preview.rendering.prerequisites`, as objects. Pure but for random Secrets."""
 
 import json
 import secrets
@@ -29,10 +25,7 @@ YOU = "you"
 
 
 def surroundings(expected: Iterable[Expected]) -> list[Object]:
-    """Objects for all that is expected, in the order in which they can be made.
-
-    Nodes and API groups are none of them: `nodes.py` and `crds.py` bring those.
-    """
+    """Objects for all that is expected, in the order in which they can be made; nodes and API groups come otherwise."""
     found = [each for item in expected for each in _objects(item)]
     # a Gateway may be somebody else's, in a namespace the stack never names otherwise
     places = dict.fromkeys(each["metadata"].get("namespace", "default") for each in found)

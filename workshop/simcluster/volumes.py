@@ -1,7 +1,4 @@
-"""Stand-in for a provisioner of shared storage: a volume for every claim that waits for one. Pure functions.
-
-Kubernetes' own controller binds the two, and gives a claim without a class the default one; nothing is ever stored.
-"""
+"""Stand-in for a provisioner of shared storage: a volume for every claim that waits for one. Pure functions."""
 
 from collections.abc import Container, Iterable, Mapping
 from typing import Any

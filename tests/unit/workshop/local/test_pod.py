@@ -26,9 +26,9 @@ from tests.unit.workshop.local.pods import (
     server,
     until,
 )
+from workshop.local.places import short
 from workshop.local.pod import KILLED, SPAWN_FAILED
 from workshop.local.probes import ask
-from workshop.local.places import short
 from workshop.process import last_lines
 
 FAILS = "print('no weights', flush=True); raise SystemExit(3)"
