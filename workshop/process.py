@@ -130,3 +130,8 @@ def last_lines(log: Path, count: int) -> list[str]:
     except OSError:
         return []
     return [line.rstrip() for line in text.split("\n") if line.strip()][-count:]
+
+
+def last_line(output: str, otherwise: str) -> str:
+    """The last line of what a program has printed; `otherwise` where that is nothing."""
+    return (output.strip() or otherwise).splitlines()[-1].strip()

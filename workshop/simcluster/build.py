@@ -10,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from workshop.cache import made_once
 from workshop.problems import Impossible
+from workshop.process import last_line
 from workshop.simcluster.paths import check_free, programs_folders
 from workshop.simcluster.programs import NAMES
 from workshop.simcluster.toolchain import find_go
@@ -41,13 +42,8 @@ def module_version(module: str) -> str:
 def link_flags(version: str) -> str:
     """Linker flags: no debug tables, and the version every client asks for. Without it the server says `v0.0.0`."""
     major, minor = version.removeprefix("v").split(".")[:2]
-    stamp = {
-        "gitVersion": version,
-        "gitMajor": major,
-        "gitMinor": minor,
-        "gitTreeState": "clean",
-        "gitCommit": "release",
-    }
+    stamp = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    stamp["gitCommit"] = "release"
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     stamps = [f"-X {package}.{key}={value}" for package in packages for key, value in stamp.items()]
     return " ".join(["-s", "-w", *stamps])
@@ -81,65 +77,42 @@ def _build_into(fresh: Path, progress: Progress) -> None:
         (fresh / name).symlink_to(BINARY)
 
 
-def _environment() -> dict[str, str]:
-    """No C compiler, no other toolchain, and go.mod as it is."""
-    return {
-        **os.environ,
-        "CGO_ENABLED": "0",
-        "GOTOOLCHAIN": "local",
-        "GOFLAGS": "-mod=readonly -buildvcs=false",
-        "GOWORK": "off",
-    }
-
-
 def _compile(go: Path, binary: Path, log: Path, progress: Progress) -> None:
     flags = ["-trimpath", "-ldflags", link_flags(kubernetes_version())]
-    with log.open("w+", encoding="utf-8") as output:
-        total = _count_packages(go, output)
+    # no C compiler, no other toolchain, and go.mod as it is
+    own = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+    here: dict[str, Any] = {"cwd": SOURCES, "env": {**os.environ, **own}, "text": True}
+    # how many packages there are to compile at most; downloads the modules on the way
+    listed = subprocess.run([go, "list", "-deps", "."], capture_output=True, check=False, **here)
+    if listed.returncode:
+        why = last_line(listed.stderr, "go says nothing")
+        raise Impossible(f"the sources of the control plane cannot be fetched: {why}")
+    done, total = 0, len(listed.stdout.splitlines())
+    with log.open("w", encoding="utf-8") as output:
+        output.write(listed.stderr)
         command = [go, "build", "-v", *flags, "-o", binary, "."]
-        process = subprocess.Popen(command, cwd=SOURCES, env=_environment(), stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, **here)
+        assert process.stderr
         try:
-            assert process.stderr
-            _follow(process.stderr, output, total, progress)
+            for line in process.stderr:
+                output.write(line)
+                output.flush()
+                # `go build -v` names each package as it is compiled; anything else is a message
+                if re.fullmatch(r"\S+\n", line):
+                    done += 1
+                    progress(min(done, total), total)
         finally:
             if process.poll() is None:
                 process.terminate()
             status = process.wait()
-        if status:
-            raise Impossible(f"building the control plane failed: {_why(log)}; all of it: {log}")
+    if status:
+        raise Impossible(f"building the control plane failed: {_why(log)}; all of it: {log}")
     binary.chmod(0o755)
-
-
-def _count_packages(go: Path, output: IO[str]) -> int:
-    """How many packages there are to compile at most; downloads the modules on the way."""
-    done = subprocess.run(
-        [go, "list", "-deps", "."], cwd=SOURCES, env=_environment(), capture_output=True, text=True, check=False
-    )
-    output.write(done.stderr)
-    output.flush()
-    if done.returncode:
-        raise Impossible(f"the sources of the control plane cannot be fetched: {_last_line(done.stderr)}")
-    return len(done.stdout.splitlines())
-
-
-def _follow(stream: IO[str], output: IO[str], total: int, progress: Progress) -> None:
-    done = 0
-    for line in stream:
-        output.write(line)
-        output.flush()
-        # `go build -v` names each package as it is compiled; anything else is a message
-        if re.fullmatch(r"\S+\n", line):
-            done += 1
-            progress(min(done, total), total)
 
 
 def _why(log: Path) -> str:
     """The first line of the log that is a complaint, not the name of a package."""
-    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if " " in line and not line.startswith("#")]
-    complaints = [line for line in lines if not line.startswith("go: downloading")]
-    return complaints[0] if complaints else "the compiler was stopped"
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "go says nothing"
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if " " in line and not line.startswith(("#", "go: downloading")):
+            return line
+    return "the compiler was stopped"

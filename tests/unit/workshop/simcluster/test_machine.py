@@ -475,7 +475,7 @@ def test_the_lock_of_an_engine_that_was_killed(tmp_path: Path, text: str):
 
 
 def test_an_engine_that_was_left_alone_is_waited_for(tmp_path: Path):
-    """While the engine of a command that was killed works still, nothing is cancelled; what would end it is said."""
+    """While the engine of a command that was killed is still running, nothing is cancelled; what would end it is said."""
     found = fake_engine(tmp_path, "read line")
     with subprocess.Popen(tmp_path / "pulumi", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as working:
         lock(found, json.dumps({"pid": working.pid}))
@@ -484,7 +484,7 @@ def test_an_engine_that_was_left_alone_is_waited_for(tmp_path: Path):
             found.up(lines.append, 0)
         pid = working.pid
         assert lines == [
-            f"pulumi, process {pid}, was left alone and works still; waiting for it (`kill {pid}` stops it)"
+            f"pulumi, process {pid}, is still running after its parent ended; waiting for it (`kill {pid}` stops it)"
         ]
 
 
