@@ -1,6 +1,6 @@
-"""Objects as an API server shows them: their names, and what their conditions say."""
+"""Objects as an API server has them: their names, what their conditions say, and the texts in them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Object = dict[str, Any]
@@ -16,9 +16,18 @@ def named(body: Mapping[str, Any]) -> str:
 def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The condition of this type; empty when nobody has said yet."""
     conditions = body.get("status", {}).get("conditions") or []
-    return next((item for item in conditions if item["type"] == kind), {})
+    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def is_ready(body: Mapping[str, Any], kind: str = "Ready") -> bool:
     """Whether this condition is true: of a pod or node, that it is ready."""
     return condition(body, kind).get("status") == "True"
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """The same with every text in it changed, but for the names of fields."""
+    if isinstance(value, Mapping):
+        return {name: with_texts(inner, change) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [with_texts(inner, change) for inner in value]
+    return change(value) if isinstance(value, str) else value

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from workshop.kubernetes import Object
+from workshop.kubernetes import Object, with_texts
 
 STAND_IN = "simcluster.llm-stack.io/stand-in-for"
 WORD = re.compile(r"<<(\w+)>>")
@@ -16,18 +16,14 @@ WORD = re.compile(r"<<(\w+)>>")
 
 def filled(value: Any, words: Mapping[str, object]) -> Any:
     """The same with every `<<name>>` replaced by that word, which may hold such words itself."""
-    if isinstance(value, Mapping):
-        return {key: filled(inner, words) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [filled(inner, words) for inner in value]
-    return WORD.sub(lambda found: filled(str(words[found[1]]), words), value) if isinstance(value, str) else value
+    return with_texts(value, lambda text: WORD.sub(lambda word: filled(str(words[word[1]]), words), text))
 
 
 def body(kind: str, stands_in_for: str, **words: object) -> Object:
     """An object of bodies.yaml, which says for whom it stands in."""
-    found = filled(_table()[kind], words)
-    found["metadata"]["annotations"] = {STAND_IN: stands_in_for}
-    return found
+    made = filled(_table()[kind], words)
+    made["metadata"]["annotations"] = {STAND_IN: stands_in_for}
+    return made
 
 
 @cache

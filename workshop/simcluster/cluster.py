@@ -8,8 +8,8 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -174,11 +174,9 @@ class Cluster:
         for place in self.left():
             shutil.rmtree(place) if place.is_dir() else place.unlink()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[object]:
         """One `up` or `down` of a cluster at a time."""
-        with held(self.paths.root / LOCK):
-            yield
+        return held(self.paths.root / LOCK)
 
     def api(self, state: State, identity: str = "admin") -> Api:
         """A client of the API server, whether that runs or not."""

@@ -79,8 +79,7 @@ class Deployment:
         if body["kind"] == "Secret" and is_secret(body):
             if existing is not None:
                 return existing  # its values were drawn when it was made
-            data = {key: random_value(key) for key in body.get("stringData", {})}
-            body["stringData"] = data
+            body["stringData"] = {key: random_value(key) for key in body.get("stringData", {})}
         if existing is not None:
             for path in target.frozen_fields:
                 keep_field(body, existing, path.split("."))
@@ -114,14 +113,12 @@ class Deployment:
     def _judge(self, some: Iterable[Target], *, refresh: bool = False) -> None:
         failures = []
         for target in some:
-            body = self.applied[target.urn]
             if refresh:
-                body = self._fresh(body)
-                self.applied[target.urn] = body
-            found = verdict(body)
-            if found.failed:
-                failures.append(f"{target}: {found.why}")
-            elif found.done:
+                self.applied[target.urn] = self._fresh(self.applied[target.urn])
+            judged = verdict(self.applied[target.urn])
+            if judged.failed:
+                failures.append(f"{target}: {judged.why}")
+            elif judged.done:
                 self.done.add(target.urn)
                 if refresh:
                     self.say(f"done    {target}")
@@ -149,17 +146,13 @@ class Deployment:
         self._write_inventory({key: item for key, item in known.items() if key in declared or item["keeps"]})
 
     def _inventory(self) -> dict[str, Any]:
-        found = self.api.get("v1", "ConfigMap", self._inventory_name(), HOME)
-        return json.loads(found["data"]["objects"]) if found else {}
+        written = self.api.get("v1", "ConfigMap", f"stack-{self.stack.name}", HOME)
+        return json.loads(written["data"]["objects"]) if written else {}
 
     def _write_inventory(self, content: Mapping[str, Any]) -> None:
-        metadata = {"name": self._inventory_name(), "namespace": HOME}
+        metadata = {"name": f"stack-{self.stack.name}", "namespace": HOME}
         data = {"objects": json.dumps(content, indent=0)}
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
-        self.api.apply(body)
-
-    def _inventory_name(self) -> str:
-        return f"stack-{self.stack.name}"
+        self.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
 
 def prepare(api: Api, stack: Stack) -> None:
@@ -179,7 +172,7 @@ def entry(target: Target) -> Object:
     metadata = {key: target.body["metadata"][key] for key in ("name", "namespace") if key in target.body["metadata"]}
     body = {"apiVersion": target.body["apiVersion"], "kind": target.body["kind"], "metadata": metadata}
     # a patch gives up fields of an object that is somebody else's: that object is never deleted
-    return {"body": body, "keeps": target.keeps or target.patch, "patch": target.patch}
+    return {"body": body, "keeps": target.keeps or target.patch}
 
 
 def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -> None:

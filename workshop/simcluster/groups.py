@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from workshop.kubernetes import Object, is_ready
-from workshop.simcluster.bodies import STAND_IN
+from workshop.simcluster.bodies import body
 
 VERSION = "leaderworkerset.x-k8s.io/v1"
 PREFIX = "leaderworkerset.sigs.k8s.io"
@@ -38,7 +38,7 @@ def leaders(group: Mapping[str, Any]) -> Object:
     name = group["metadata"]["name"]
     pod = _pod(template.get("leaderTemplate") or template["workerTemplate"], group, {WORKER: "0"})
     labels = {NAME: name, WORKER: "0"}
-    return _stateful_set(name, group, spec["replicas"], labels, pod, _owner(group))
+    return _stateful_set(name, group, spec["replicas"], labels, pod, group)
 
 
 def workers(group: Mapping[str, Any], leader: Mapping[str, Any]) -> Object | None:
@@ -50,9 +50,9 @@ def workers(group: Mapping[str, Any], leader: Mapping[str, Any]) -> Object | Non
     index = leader["metadata"]["name"].rpartition("-")[2]
     pod = _pod(template["workerTemplate"], group, {GROUP: index})
     labels = {NAME: group["metadata"]["name"], GROUP: index}
-    body = _stateful_set(leader["metadata"]["name"], group, size - 1, labels, pod, _owner(leader))
-    body["spec"]["ordinals"] = {"start": 1}
-    return body
+    made = _stateful_set(leader["metadata"]["name"], group, size - 1, labels, pod, leader)
+    made["spec"]["ordinals"] = {"start": 1}
+    return made
 
 
 def is_current(group: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
@@ -118,9 +118,9 @@ def members(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> list
 
 
 def _restarted(pod: Mapping[str, Any]) -> bool:
-    found = pod.get("status", {})
-    statuses = [*found.get("initContainerStatuses", []), *found.get("containerStatuses", [])]
-    return found.get("phase") in ("Running", "Pending") and any(item.get("restartCount", 0) for item in statuses)
+    seen = pod.get("status", {})
+    containers = [*seen.get("initContainerStatuses", []), *seen.get("containerStatuses", [])]
+    return seen.get("phase") in ("Running", "Pending") and any(each.get("restartCount", 0) for each in containers)
 
 
 def status(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Object:
@@ -158,12 +158,6 @@ def _condition(kind: str, true: bool, reason: str, otherwise: str) -> Object:
     return {"type": kind, "status": str(true), "reason": reason if true else otherwise, "message": ""}
 
 
-def _owner(body: Mapping[str, Any]) -> Object:
-    metadata = body["metadata"]
-    reference = {"apiVersion": body["apiVersion"], "kind": body["kind"], "name": metadata["name"]}
-    return {**reference, "uid": metadata["uid"], "controller": True, "blockOwnerDeletion": True}
-
-
 def _pod(template: Mapping[str, Any], group: Mapping[str, Any], labels: Mapping[str, str]) -> Object:
     pod = copy.deepcopy(dict(template))
     metadata, name = group["metadata"], group["metadata"]["name"]
@@ -174,12 +168,12 @@ def _pod(template: Mapping[str, Any], group: Mapping[str, Any], labels: Mapping[
     index = labels.get(GROUP)
     leader = f"{name}-{index}" if index is not None else "$(POD_NAME)"
     address = f"{leader}.{name}.{metadata['namespace']}"
-    own: list[Object] = [
+    own: list[Object] = [{"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]
+    own = [
+        *(own if index is None else []),
         {"name": "LWS_LEADER_ADDRESS", "value": address},
         {"name": "LWS_GROUP_SIZE", "value": str(size)},
     ]
-    if index is None:
-        own.insert(0, {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
     for container in pod["spec"]["containers"]:
         container["env"] = [*own, *container.get("env", [])]
     pod["spec"]["subdomain"] = name
@@ -187,24 +181,14 @@ def _pod(template: Mapping[str, Any], group: Mapping[str, Any], labels: Mapping[
 
 
 def _stateful_set(
-    name: str, group: Mapping[str, Any], replicas: int, labels: Mapping[str, str], pod: Object, owner: Object
+    name: str, group: Mapping[str, Any], replicas: int, labels: Mapping[str, str], pod: Object, owner: Mapping[str, Any]
 ) -> Object:
-    metadata = group["metadata"]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {
-            "name": name,
-            "namespace": metadata["namespace"],
-            "labels": {**labels, REVISION: revision(group)},
-            "annotations": {STAND_IN: "leaderworkerset"},
-            "ownerReferences": [owner],
-        },
-        "spec": {
-            "replicas": replicas,
-            "serviceName": metadata["name"],
-            "podManagementPolicy": "Parallel",
-            "selector": {"matchLabels": dict(labels)},
-            "template": pod,
-        },
+    metadata, of = group["metadata"], owner["metadata"]
+    made = body("StatefulSet", "leaderworkerset", name=name, namespace=metadata["namespace"], set=metadata["name"])
+    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": of["name"], "uid": of["uid"]}
+    made["metadata"] |= {
+        "labels": {**labels, REVISION: revision(group)},
+        "ownerReferences": [{**reference, "controller": True, "blockOwnerDeletion": True}],
     }
+    made["spec"] |= {"replicas": replicas, "selector": {"matchLabels": dict(labels)}, "template": pod}
+    return made

@@ -6,8 +6,6 @@ from typing import Any
 
 from workshop.kubernetes import condition, is_ready
 
-# Kinds that are awaited; everything else is done as soon as it exists.
-AWAITED = frozenset({"Deployment", "Job", "LeaderWorkerSet", "StatefulSet"})
 SKIP_AWAIT = "pulumi.com/skipAwait"
 
 
@@ -15,7 +13,7 @@ SKIP_AWAIT = "pulumi.com/skipAwait"
 class Verdict:
     """`done`, or why not; `failed` when waiting longer is of no use."""
 
-    done: bool
+    done: bool = False
     failed: bool = False
     why: str = ""
 
@@ -24,30 +22,19 @@ DONE = Verdict(done=True)
 
 
 def verdict(body: Mapping[str, Any]) -> Verdict:
-    """Where an object stands."""
-    if body["kind"] not in AWAITED or body["metadata"].get("annotations", {}).get(SKIP_AWAIT) == "true":
+    """Where an object stands; what is not awaited is done as soon as it exists."""
+    judge = AWAITED.get(body["kind"])
+    if judge is None or body["metadata"].get("annotations", {}).get(SKIP_AWAIT) == "true":
         return DONE
-    match body["kind"]:
-        case "Job":
-            return _job(body)
-        case "Deployment":
-            return _deployment(body)
-        case "LeaderWorkerSet":
-            return _group(body)
-        case _:
-            return _counted(body)
-
-
-def _waiting(why: str, *, failed: bool = False) -> Verdict:
-    return Verdict(done=False, failed=failed, why=why)
+    return judge(body)
 
 
 def _job(body: Mapping[str, Any]) -> Verdict:
     if is_ready(body, "Complete"):
         return DONE
     if is_ready(body, "Failed"):
-        return _waiting(condition(body, "Failed").get("message") or "failed", failed=True)
-    return _waiting("has not completed")
+        return Verdict(why=condition(body, "Failed").get("message") or "failed", failed=True)
+    return Verdict(why="has not completed")
 
 
 def _count(body: Mapping[str, Any], what: str) -> int:
@@ -61,24 +48,27 @@ def _observed(body: Mapping[str, Any]) -> bool:
 def _deployment(body: Mapping[str, Any]) -> Verdict:
     progress = condition(body, "Progressing")
     if not _observed(body):
-        return _waiting("has not been seen by its controller")
+        return Verdict(why="has not been seen by its controller")
     if progress.get("reason") == "ProgressDeadlineExceeded":
-        return _waiting(progress.get("message", "makes no progress"), failed=True)
+        return Verdict(why=progress.get("message", "makes no progress"), failed=True)
     wanted = body["spec"].get("replicas", 1)
     updated, present, available = (_count(body, part) for part in ("updatedReplicas", "replicas", "availableReplicas"))
     if updated == present == available == wanted:
         return DONE
-    return _waiting(f"{updated} of {wanted} pods are updated, {available} available, {present} in all")
+    return Verdict(why=f"{updated} of {wanted} pods are updated, {available} available, {present} in all")
 
 
 def _group(body: Mapping[str, Any]) -> Verdict:
     if _observed(body) and is_ready(body, "Available"):
         return DONE
-    return _waiting(f"{_count(body, 'readyReplicas')} of {body['spec'].get('replicas', 1)} groups are ready")
+    return Verdict(why=f"{_count(body, 'readyReplicas')} of {body['spec'].get('replicas', 1)} groups are ready")
 
 
 def _counted(body: Mapping[str, Any]) -> Verdict:
     wanted, ready = body["spec"].get("replicas", 1), _count(body, "readyReplicas")
     if _observed(body) and _count(body, "updatedReplicas") == wanted == ready:
         return DONE
-    return _waiting(f"{ready} of {wanted} pods are ready")
+    return Verdict(why=f"{ready} of {wanted} pods are ready")
+
+
+AWAITED = {"Deployment": _deployment, "Job": _job, "LeaderWorkerSet": _group, "StatefulSet": _counted}

@@ -13,6 +13,9 @@ from workshop.kubernetes import condition, is_ready
 READY_TO_START = "PodReadyToStartContainers"
 # what `kubectl get pods` and the events of a pod say on a real cluster
 BAD_MOUNT, BAD_ENVIRONMENT = "FailedMount", "CreateContainerConfigError"
+# fields of volumes and variables → what they name
+KINDS = dict.fromkeys(("secret", "secretRef", "secretKeyRef"), "Secret")
+KINDS |= dict.fromkeys(("configMap", "configMapRef", "configMapKeyRef"), "ConfigMap")
 # Secret or ConfigMap → its keys; None when it does not exist
 Contents = Mapping[tuple[str, str], frozenset[str] | None]
 
@@ -38,33 +41,26 @@ class Reference:
 def references(pod: Mapping[str, Any]) -> list[Reference]:
     """Everything a pod cannot start without, each once; what may be missing is left out."""
     spec = pod["spec"]
-    found = [item for volume in spec.get("volumes", []) for item in _of_volume(volume)]
-    for container in [*spec.get("initContainers", []), *spec["containers"]]:
-        found += _of_environment(container)
-    return list(dict.fromkeys(found))
+    volumes = [
+        source
+        for volume in spec.get("volumes", [])
+        for source in (volume, *volume.get("projected", {}).get("sources", []))
+    ]
+    variables = [
+        source
+        for container in (*spec.get("initContainers", []), *spec["containers"])
+        for source in (*container.get("envFrom", []), *(each.get("valueFrom", {}) for each in container.get("env", [])))
+    ]
+    return list(dict.fromkeys([*_referred(volumes, mounted=True), *_referred(variables, mounted=False)]))
 
 
-def _of_volume(volume: Mapping[str, Any]) -> Iterator[Reference]:
-    for source in [volume, *volume.get("projected", {}).get("sources", [])]:
-        for kind, field in (("Secret", "secret"), ("ConfigMap", "configMap")):
+def _referred(sources: Iterable[Mapping[str, Any]], *, mounted: bool) -> Iterator[Reference]:
+    for source in sources:
+        for field, kind in KINDS.items():
             given = source.get(field)
             if given is not None and not given.get("optional"):
-                name = given.get("secretName") or given.get("name", "")
-                keys = frozenset(item["key"] for item in given.get("items", []))
-                yield Reference(kind, name, keys, mounted=True)
-
-
-def _of_environment(container: Mapping[str, Any]) -> Iterator[Reference]:
-    sources = [*container.get("envFrom", []), *(item.get("valueFrom", {}) for item in container.get("env", []))]
-    for source in sources:
-        for kind, whole, one in (
-            ("Secret", "secretRef", "secretKeyRef"),
-            ("ConfigMap", "configMapRef", "configMapKeyRef"),
-        ):
-            given = source.get(whole) or source.get(one)
-            if given is not None and not given.get("optional"):
-                keys = frozenset([given["key"]] if "key" in given else [])
-                yield Reference(kind, given.get("name", ""), keys)
+                keys = [entry["key"] for entry in (given, *given.get("items", [])) if "key" in entry]
+                yield Reference(kind, given.get("secretName") or given.get("name", ""), frozenset(keys), mounted)
 
 
 def waits(pod: Mapping[str, Any]) -> bool:
@@ -94,5 +90,5 @@ def status(needed: Iterable[Reference], contents: Contents) -> dict[str, Any]:
 
 def unstarted(pod: Mapping[str, Any]) -> str:
     """Why a pod may not start; empty otherwise."""
-    found = condition(pod, READY_TO_START)
-    return f"{found['reason']}: {found['message']}" if found.get("status") == "False" else ""
+    seen = condition(pod, READY_TO_START)
+    return f"{seen['reason']}: {seen['message']}" if seen.get("status") == "False" else ""

@@ -11,7 +11,7 @@ from preview.rendering.manifests import Category, Manifest, manifests
 from preview.rendering.recorder import autoname
 from preview.rendering.records import SECRET, Record
 from preview.rendering.render import Rendering
-from workshop.kubernetes import named
+from workshop.kubernetes import named, with_texts
 
 HASH_LENGTH = 8
 
@@ -79,19 +79,8 @@ def targets(found: Sequence[Manifest], records: Sequence[Record]) -> tuple[Targe
 
 def _waits(urn: str, applied: set[str], through: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """The applied objects a resource waits for, seen through releases and providers, which nobody applies."""
-    waits: set[str] = set()
-    todo = list(through.get(urn, ()))
-    seen: set[str] = set()
-    while todo:
-        other = todo.pop()
-        if other in seen:
-            continue
-        seen.add(other)
-        if other in applied:
-            waits.add(other)
-        else:
-            todo += through.get(other, ())
-    return frozenset(waits)
+    behind = ({other} if other in applied else _waits(other, applied, through) for other in through.get(urn, ()))
+    return frozenset().union(*behind)
 
 
 def content_names(found: Sequence[Manifest]) -> dict[str, str]:
@@ -110,17 +99,9 @@ def content_names(found: Sequence[Manifest]) -> dict[str, str]:
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
     """The same with every text that is one of these names replaced."""
-    if isinstance(value, Mapping):
-        return {key: renamed(item, names) for key, item in value.items()}
-    if isinstance(value, list):
-        return [renamed(item, names) for item in value]
-    return names.get(value, value) if isinstance(value, str) else value
+    return with_texts(value, lambda text: names.get(text, text))
 
 
 def is_secret(value: Any) -> bool:
     """Whether a rendered value hides a secret anywhere inside."""
-    if isinstance(value, Mapping):
-        return any(is_secret(item) for item in value.values())
-    if isinstance(value, list):
-        return any(is_secret(item) for item in value)
-    return isinstance(value, str) and SECRET in value
+    return SECRET in json.dumps(value)

@@ -113,15 +113,13 @@ class Player:
                 self.api.delete(leader, "Foreground", preconditions={"uid": uid})
             elif groups.is_current(group, leader) and (workers := groups.workers(group, leader)) is not None:
                 self._put(workers)
-        wanted = groups.status(group, pods)
-        seen = group.get("status", {})
-        conditions = {item["type"]: item["status"] for item in seen.get("conditions", [])}
-        same = {item["type"]: item["status"] for item in wanted["conditions"]} == conditions
-        if not same or any(seen.get(key, 0) != value for key, value in wanted.items() if key != "conditions"):
-            now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            for item in wanted["conditions"]:
-                item["lastTransitionTime"] = now
-            self.api.patch(group, {"status": wanted}, "status")
+        status, seen = groups.status(group, pods), group.get("status", {})
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for new in status["conditions"]:
+            old = condition(group, new["type"])
+            new["lastTransitionTime"] = old["lastTransitionTime"] if old.get("status") == new["status"] else now
+        if status != {name: seen.get(name) for name in status}:
+            self.api.patch(group, {"status": status}, "status")
 
     def _put(self, body: Object) -> None:
         """Creates a StatefulSet, or brings it up to date where its template, its owner or its size is another."""

@@ -475,7 +475,7 @@ def test_the_lock_of_an_engine_that_was_killed(tmp_path: Path, text: str):
 
 
 def test_an_engine_that_was_left_alone_is_waited_for(tmp_path: Path):
-    """While the engine of a command that was killed is still running, nothing is cancelled; what would end it is said."""
+    """While the engine of a killed command is still running, nothing is cancelled; what would end it is said."""
     found = fake_engine(tmp_path, "read line")
     with subprocess.Popen(tmp_path / "pulumi", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as working:
         lock(found, json.dumps({"pid": working.pid}))
