@@ -14,7 +14,6 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +30,14 @@ from workshop.lock import held
 from workshop.ports import free_ports
 
 
-@dataclass
-class Events:
-    """What happened, in order: (time, pod, sentence). Also printed, which is the supervisor's log."""
-
-    seen: list[tuple[float, str, str]] = field(default_factory=list)
-
-    def tell(self, pod: str, text: str) -> None:
-        """Keeps one event."""
-        self.seen.append((time.time(), pod, text))
-        # on a full disk only the log lacks it
-        with contextlib.suppress(OSError):
-            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {pod}: {text}\n")
-            sys.stdout.flush()
-
-
 class Supervisor:
     """One run of one stack."""
 
     def __init__(self, folder: RunFolder, plan: Blueprint, venv: Path, digest: str) -> None:
         self.folder, self.plan, self.venv, self.digest = folder, plan, venv, digest
         self.mark = f"{folder.mark}/{os.getpid()}"
-        self.events = Events()
+        # (time, pod, sentence), in order
+        self.events: list[tuple[float, str, str]] = []
         self.router = Router(plan.rendered.services, self._endpoints)
         self.workloads: list[Deployment | Job] = []
         self.failed: list[str] = []
@@ -115,52 +100,53 @@ class Supervisor:
 
     def _make(self, name: str, workload: Workload) -> Pod:
         """A pod with its folder. Raises OSError when that cannot be made, and tells so."""
+        folder = self.folder.pods / name
+        opened = {number for container in workload.all_containers for number in container.ports.values()}
         try:
-            return self._made(name, workload)
+            machine = Machine(
+                venv=str(self.venv),
+                directories=self._volumes(folder, workload),
+                ports=dict(zip(sorted(opened), free_ports(len(opened)), strict=True)),
+                services=self.router.ports,
+                names_port=self.router.names_port,
+                secrets=self.plan.secrets,
+                environment=os.environ,
+            )
+            commands = {
+                container.name: _with_shims(
+                    command_of(self.plan.rendered, workload, container, machine), folder / "bin"
+                )
+                for container in workload.all_containers
+            }
         except OSError as error:
             self._tell(name, f"cannot be made: {error.strerror}")
             raise
-
-    def _made(self, name: str, workload: Workload) -> Pod:
-        folder = self.folder.pods / name
-        directories = self._volumes(folder, workload)
-        opened = {number for item in workload.all_containers for number in item.ports.values()}
-        ports = dict(zip(sorted(opened), free_ports(len(opened)), strict=True))
-        machine = Machine(
-            venv=str(self.venv),
-            directories=directories,
-            ports=ports,
-            services=self.router.ports,
-            names_port=self.router.names_port,
-            secrets=self.plan.secrets,
-            environment=os.environ,
-        )
-        commands = {
-            item.name: _with_shims(command_of(self.plan.rendered, workload, item, machine), folder / "bin")
-            for item in workload.all_containers
-        }
-        pod = Pod(name, workload, commands, Place(folder, self.folder.logs, self.mark, ports), self._tell)
+        pod = Pod(name, workload, commands, Place(folder, self.folder.logs, self.mark, machine.ports), self._tell)
         self._tell(name, "is created")
         return pod
 
     def _volumes(self, folder: Path, workload: Workload) -> dict[str, str]:
         """A directory for every volume: new ones for emptyDirs and ConfigMaps, the user's cache for claims."""
-        found = {}
-        temporary = {volume for item in workload.all_containers for path, volume in item.mounts.items() if path == TMP}
+        directories = {}
+        mounts = [mount for container in workload.all_containers for mount in container.mounts.items()]
+        temporary = {volume for path, volume in mounts if path == TMP}
         for name, volume in workload.volumes.items():
             place = claim(volume.source) if volume.kind == "persistentVolumeClaim" else folder / name
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found[name] = str(short(place) if name in temporary else place)
+            directories[name] = str(short(place) if name in temporary else place)
             if volume.kind == "configMap":
                 for file, text in self.plan.rendered.config_maps[volume.source].items():
                     (place / file).write_bytes(text.encode())
         folder.mkdir(parents=True, exist_ok=True)
         self.folder.logs.mkdir(parents=True, exist_ok=True)
-        return found
+        return directories
 
     def _tell(self, pod: str, text: str) -> None:
-        self.events.tell(pod, text)
-        # on a full disk a Prometheus finds the pods of before; those that run go on
+        self.events.append((time.time(), pod, text))
+        # on a full disk the log lacks it, and a Prometheus finds the pods of before; those that run go on
+        with contextlib.suppress(OSError):
+            sys.stdout.write(f"{time.strftime('%H:%M:%S')} {pod}: {text}\n")
+            sys.stdout.flush()
         with contextlib.suppress(OSError):
             write_targets(self.folder.prometheus, self.plan.rendered, self._pods())
 
@@ -244,7 +230,7 @@ class Supervisor:
                 for service in self.plan.rendered.services
                 for port in service.ports
             ],
-            "events": self.events.seen,
+            "events": self.events,
         }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Files stay as rendered to the byte; a program that reads names of Services in th
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from workshop.local.images import PROGRAMS, Stand, stand_for
 from workshop.local.objects import Container, Rendered, SecretRef, Service, Workload
@@ -77,10 +78,10 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
     env, shown = _environment(rendered, workload, container, machine, stand, replaced)
     ours, words = _words(container, machine, stand, replaced)
     argv = list(ours)
-    for position, word in enumerate(words):
+    for before, word in pairwise(("", *words)):
         # directories first: what a variable holds has them already, and this machine's may look like the container's
         placed = _placed(word, container, machine)
-        new, seen = (_ported(_expanded(placed, values), position, words, machine, stand) for values in (env, shown))
+        new, seen = (_ported(before, _expanded(placed, values), machine, stand) for values in (env, shown))
         argv.append(new)
         if new != word:
             replaced.append(("argument", word, seen))
@@ -129,14 +130,18 @@ def _expanded(text: str, values: Mapping[str, str]) -> str:
     return EXPANSION.sub(lambda found: "$" if found[1] is None else values.get(found[1], found[0]), text)
 
 
-def _ported(text: str, position: int, words: Sequence[str], machine: Machine, stand: Stand) -> str:
-    """`--port=8000`, or 8000 behind `--port`, with the port of this machine."""
-    name, has_value, value = text.partition("=")
-    if has_value and name in stand.port_options:
-        return f"{name}={_port(value, machine)}"
-    if position and words[position - 1] in stand.port_options:
-        return _port(text, machine)
-    return text
+def _option(before: str, word: str, options: Sequence[str]) -> tuple[str, str] | None:
+    """(what stays, the value) of a word with the value of one of these options: `--port=8000`, or 8000 behind it."""
+    name, has_value, value = word.partition("=")
+    if has_value and name in options:
+        return f"{name}=", value
+    return ("", word) if before in options else None
+
+
+def _ported(before: str, word: str, machine: Machine, stand: Stand) -> str:
+    """A word with the port of this machine, where it has one."""
+    option = _option(before, word, stand.port_options)
+    return option[0] + _port(option[1], machine) if option else word
 
 
 def _port(text: str, machine: Machine) -> str:
@@ -196,11 +201,6 @@ def undirected_ports(container: Container) -> list[str]:
     assert stand is not None, "refused before"
     told = {value for name, value in container.env if name in stand.port_env and isinstance(value, str)}
     words = (*container.command, *container.args)
-    for position, word in enumerate(words):
-        name, has_value, value = word.partition("=")
-        if has_value and name in stand.port_options:
-            told.add(value)
-        elif position and words[position - 1] in stand.port_options:
-            told.add(word)
+    told |= {option[1] for pair in pairwise(("", *words)) if (option := _option(*pair, stand.port_options))}
     named = {found[1] for more in stand.append.values() for word in more for found in PORT.finditer(word)}
     return [name for name, number in container.ports.items() if str(number) not in told and name not in named]

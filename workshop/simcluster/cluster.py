@@ -19,10 +19,9 @@ from workshop.cache import OWNER_ONLY, SECRET_FILE, sync_folder, write_secret
 from workshop.lock import held
 from workshop.ports import free_ports
 from workshop.problems import Impossible
-from workshop.simcluster import paths as places
 from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
 from workshop.simcluster.crds import install_definitions
-from workshop.simcluster.paths import ClusterPaths
+from workshop.simcluster.paths import ClusterPaths, clusters
 from workshop.simcluster.programs import PROGRAMS, Ports, arguments, kubeconfig
 from workshop.simcluster.state import State, read, without_taken
 
@@ -50,7 +49,7 @@ class Cluster:
         if not NAME.fullmatch(name):
             raise Impossible(f"cluster '{name}': a name has small letters, digits and '-', 40 at most")
         self.name = name
-        self.paths: ClusterPaths = places.cluster(name)
+        self.paths = ClusterPaths(clusters() / name)
 
     def state(self) -> State | None:
         """What is written down; None when there is no such cluster. Raises `Damaged`."""
@@ -229,10 +228,10 @@ class Cluster:
 
 def names() -> list[str]:
     """All clusters that are up, or were when somebody last looked."""
-    return sorted(file.parent.name for file in places.clusters().glob("*/cluster.json"))
+    return sorted(file.parent.name for file in clusters().glob("*/cluster.json"))
 
 
 def unended() -> list[str]:
     """These, and all of which an `up` or a `down` that was killed has left something."""
-    folders = [place.name for place in places.clusters().glob("*") if NAME.fullmatch(place.name)]
+    folders = [place.name for place in clusters().glob("*") if NAME.fullmatch(place.name)]
     return sorted({*names(), *(name for name in folders if Cluster(name).left())})

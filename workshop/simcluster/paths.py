@@ -59,10 +59,5 @@ def programs_folders() -> Path:
 
 
 def clusters() -> Path:
-    """The folder of all clusters."""
+    """The folder of all clusters, in which each has one of its name."""
     return cache() / "clusters"
-
-
-def cluster(name: str) -> ClusterPaths:
-    """Where the cluster of this name lies, whether it exists or not."""
-    return ClusterPaths(clusters() / name)

@@ -241,7 +241,7 @@ async def test_a_full_disk_ends_nothing(tmp_path, monkeypatch):
         )
         os.kill(pod.states["main"].pid or 0, signal.SIGKILL)
         await until(lambda: pod.states["main"].restarts == 1 and pod.states["main"].pid)
-        assert found.events.seen[-1][2] == "main ended with exit status 137, again at once; it said: up"
+        assert found.events[-1][2] == "main ended with exit status 137, again at once; it said: up"
 
 
 @in_loop
@@ -258,7 +258,7 @@ async def test_a_pod_whose_folder_cannot_be_made_is_told_of(tmp_path, monkeypatc
     monkeypatch.setattr(Supervisor, "_volumes", volumes)
     async with supervised(tmp_path, deployment(container())) as found:
         (pod,) = await until(found._pods)
-        assert [(name, text) for _, name, text in found.events.seen] == [
+        assert [(name, text) for _, name, text in found.events] == [
             (tries[0], "cannot be made: No space left on device"),
             (pod.name, "is created"),
         ]
@@ -354,7 +354,7 @@ async def test_stopping_at_once_does_not_wait_and_makes_no_new_pods(tmp_path, gr
         begun = time.monotonic()
         await asked(found, do="stop", now=True)
         await until(lambda: not found.folder.control.exists())
-        created = [pod for _, pod, text in found.events.seen if text == "is created"]
+        created = [pod for _, pod, text in found.events if text == "is created"]
         assert (len(created), marked(found.folder.mark), time.monotonic() - begun < 10) == (4, [], True)
 
 
@@ -365,7 +365,7 @@ async def test_a_job_under_way_is_stopped_too(tmp_path):
         await until(lambda: ready(found) == 1)
         await asked(found, do="stop")
         await until(lambda: not found.folder.control.exists())
-        assert [pod.partition("-")[0] for _, pod, text in found.events.seen if text == "is created"] == ["fetch"]
+        assert [pod.partition("-")[0] for _, pod, text in found.events if text == "is created"] == ["fetch"]
 
 
 @in_loop
