@@ -142,7 +142,7 @@ class Api:
 
     def current(self, body: Mapping[str, Any]) -> Object | None:
         """The object that `body` describes, as it is now; None when it does not exist."""
-        with _unless(NOT_FOUND):
+        with unless(NOT_FOUND):
             return self.request("GET", self.path_of(body))
         return None
 
@@ -157,7 +157,7 @@ class Api:
     def create(self, body: Mapping[str, Any]) -> Object | None:
         """Creates an object; None when one of this name exists already."""
         path = self.path(body["apiVersion"], body["kind"], body["metadata"].get("namespace", "default"))
-        with _unless(CONFLICT, "AlreadyExists"):
+        with unless(CONFLICT, "AlreadyExists"):
             return self.request("POST", path, body, fieldValidation="Strict")
         return None
 
@@ -173,14 +173,14 @@ class Api:
     def delete(self, body: Mapping[str, Any], propagation: str = "Background", **options: Any) -> bool:
         """Deletes an object; False when it was not there."""
         how = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation, **options}
-        with _unless(NOT_FOUND):
+        with unless(NOT_FOUND):
             self.request("DELETE", self.path_of(body), how)
             return True
         return False
 
 
 @contextmanager
-def _unless(status: int, reason: str = "") -> Iterator[None]:
+def unless(status: int, reason: str = "") -> Iterator[None]:
     """Passes over a refusal of this status, and of this reason if one is given."""
     try:
         yield

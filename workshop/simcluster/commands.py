@@ -86,8 +86,8 @@ def _fault(arguments: argparse.Namespace) -> int:
         case "return":
             faults.return_node(api, arguments.target)
         case kind:
-            wanted = {"crash": "crash", "slow": f"slow:{arguments.factor:g}", "heal": None}[kind]
-            faults.set_pod_fault(api, arguments.namespace, arguments.target, wanted)
+            fault = {"crash": "crash", "slow": f"slow:{arguments.factor:g}", "heal": None}[kind]
+            faults.set_pod_fault(api, arguments.namespace, arguments.target, fault)
     sys.stdout.write(f"{arguments.kind} {arguments.target}\n")
     return 0
 
@@ -103,10 +103,10 @@ def _chosen(name: str | None) -> str:
     """The name given, or that of the only cluster there is."""
     if name is not None:
         return name
-    found = names()
-    if len(found) != 1:
-        raise Impossible(f"which cluster? give --name; clusters: {', '.join(found) or 'none'}")
-    return found[0]
+    clusters = names()
+    if len(clusters) != 1:
+        raise Impossible(f"which cluster? give --name; clusters: {', '.join(clusters) or 'none'}")
+    return clusters[0]
 
 
 COMMANDS = {

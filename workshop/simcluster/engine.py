@@ -145,13 +145,9 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """What Pulumi is told by its surroundings: this backend and this cluster, whatever the user's own are."""
-        users = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)
-        }
+        kept = [name for name in os.environ if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)]
         return {
-            **users,
+            **{name: os.environ[name] for name in kept},
             **without_proxy(os.environ),
             "PULUMI_BACKEND_URL": f"file://{self.home / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),

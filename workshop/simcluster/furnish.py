@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from planning.plan import GPU_TAINT
-from workshop.simcluster.api import CONFLICT, Api, ApiError
+from workshop.simcluster.api import CONFLICT, Api, unless
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.nodes import Node, nodes_of
 from workshop.simcluster.programs import MANAGED
@@ -21,14 +21,14 @@ def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:
     """Stages and nodes as the stack wants them; when nothing has changed, nothing is written."""
     for stage in stages(behaviour_of(stack.plan, scale)):
         api.apply(stage)
-    wanted = nodes_of(stack.plan)
+    nodes = nodes_of(stack.plan)
     present = {node["metadata"]["name"]: node for node in api.items("v1", "Node")}
-    for node in wanted:
+    for node in nodes:
         # without capacity until it is labelled and tainted: no pod may slip in before
         api.apply(labelled(node, present.get(node["metadata"]["name"])))
         _taint(api, node)
         api.apply({**_named(node), "status": node["status"]}, "status")
-    for node in unwanted(present.values(), wanted):
+    for node in unwanted(present.values(), nodes):
         _remove(api, node)
 
 
@@ -66,20 +66,15 @@ def _taint(api: Api, node: Node) -> None:
     if "taints" not in node["spec"]:
         return  # the stack taints this one
     while True:
-        found = api.get("v1", "Node", node["metadata"]["name"])
-        assert found is not None, "it has just been applied"
-        present = found["spec"].get("taints", [])
+        current = api.current(node)
+        assert current is not None, "it has just been applied"
+        present = current["spec"].get("taints", [])
         taints = tainted(node["spec"]["taints"], present)
         if sorted(map(repr, taints)) == sorted(map(repr, present)):
             return
-        version = {"resourceVersion": found["metadata"]["resourceVersion"]}
-        try:
+        version = {"resourceVersion": current["metadata"]["resourceVersion"]}
+        with unless(CONFLICT):
             api.patch(node, {"metadata": version, "spec": {"taints": taints}})
-        except ApiError as error:
-            if error.status != CONFLICT:
-                raise
-        else:
-            return
 
 
 def _remove(api: Api, node: Mapping[str, Any]) -> None:

@@ -71,11 +71,9 @@ def fetch(progress: Progress) -> Path:
 
 def _fetch_into(fresh: Path, progress: Progress) -> None:
     check_free(FREE_GB, "downloading")
-    wanted = downloads()
     # all are asked before the first is fetched, so that one that is not there is known at once
-    total = sum(_size(item) for item in wanted)
-    before = 0
-    for item in wanted:
+    total, before = sum(map(_size, downloads())), 0
+    for item in downloads():
         before += _fetch_one(item, fresh, lambda done, before=before: progress(before + done, total))
 
 

