@@ -91,10 +91,10 @@ def blueprint(
     """Reads rendered objects. `lock`: distribution → version; `kept`: keys of a former run. Raises `Refused`."""
     problems: list[Problem] = []
     rendered = read(objects, problems)
-    for workload in rendered.workloads:
-        for container in workload.all_containers:
-            problems += [Problem(str(workload), text) for text in _container_problems(rendered, workload, container)]
-    problems += [found for service in rendered.services for found in _service_problems(rendered, service)]
+    for workload, container in rendered.containers:
+        problems += [Problem(str(workload), text) for text in _container_problems(rendered, workload, container)]
+    for service in rendered.services:
+        problems += _service_problems(rendered, service)
     keys = _keys(rendered, kept or {}, problems)
     refuse(problems)
     return Blueprint(
@@ -130,7 +130,7 @@ def _service_problems(rendered: Rendered, service: Service) -> Iterator[Problem]
     for workload in rendered.workloads:
         if not service.selects(workload.labels):
             continue
-        known = {port for item in workload.containers for pair in item.ports.items() for port in pair}
+        known = {port for container in workload.containers for pair in container.ports.items() for port in pair}
         for port, target in service.ports.items():
             if target not in known:
                 yield Problem(f"Service {service.name}", f"port {port} leads to port {target} of {workload}, "
@@ -141,24 +141,21 @@ def _keys(
     rendered: Rendered, kept: Mapping[str, Mapping[str, str]], problems: list[Problem]
 ) -> dict[str, dict[str, str]]:
     """A value for every entry of a Secret that a pod reads: a former run's, the rendered one, or a random one."""
-    found: dict[str, dict[str, str]] = {}
-    for workload in rendered.workloads:
-        for container in workload.all_containers:
-            for _, ref in container.env:
-                if not isinstance(ref, SecretRef):
-                    continue
-                declared = rendered.secrets.get(ref.secret)
-                given = SECRET if declared is None else declared.get(ref.entry, SECRET)
-                reads = f"container {container.name} reads {ref.entry} of Secret {ref.secret}"
-                if declared is not None and ref.entry not in declared:
-                    text = f"{reads}, which the stack declares without it; add it to stringData"
-                    problems.append(Problem(str(workload), text))
-                elif given == SECRET and ref.entry in FOREIGN:
-                    text = f"{reads}, which only you know; leave it out of a stack that runs here"
-                    problems.append(Problem(str(workload), text))
-                value = kept.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"
-                found.setdefault(ref.secret, {}).setdefault(ref.entry, value if given == SECRET else given)
-    return found
+    keys: dict[str, dict[str, str]] = {}
+    for workload, container in rendered.containers:
+        for ref in (value for _, value in container.env if isinstance(value, SecretRef)):
+            declared = rendered.secrets.get(ref.secret)
+            given = SECRET if declared is None else declared.get(ref.entry, SECRET)
+            reads = f"container {container.name} reads {ref.entry} of Secret {ref.secret}"
+            if declared is not None and ref.entry not in declared:
+                text = f"{reads}, which the stack declares without it; add it to stringData"
+                problems.append(Problem(str(workload), text))
+            elif given == SECRET and ref.entry in FOREIGN:
+                text = f"{reads}, which only you know; leave it out of a stack that runs here"
+                problems.append(Problem(str(workload), text))
+            value = kept.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"
+            keys.setdefault(ref.secret, {}).setdefault(ref.entry, value if given == SECRET else given)
+    return keys
 
 
 def _checkpoints(rendered: Rendered) -> Iterator[Checkpoint]:
@@ -198,8 +195,8 @@ def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entran
 
 def _resident_gib(workload: Workload) -> float:
     """What a pod is expected to take: what was measured for its image, else what it requests."""
-    measured = [stand.resident_gib for found in workload.containers if (stand := stand_for(found.image))]
-    return sum(found for found in measured if found) if all(measured) else workload.memory_gib
+    measured = [stand.resident_gib for container in workload.containers if (stand := stand_for(container.image))]
+    return sum(gib for gib in measured if gib) if all(measured) else workload.memory_gib
 
 
 def _not_here(rendered: Rendered) -> Iterator[tuple[str, str]]:
@@ -210,11 +207,10 @@ def _not_here(rendered: Rendered) -> Iterator[tuple[str, str]]:
 
 def _other_versions(rendered: Rendered, lock: Mapping[str, str]) -> Iterator[str]:
     """Images whose tag is not the version that stands for them."""
-    for workload in rendered.workloads:
-        for container in workload.all_containers:
-            stand, tag = stand_for(container.image), tag_of(container.image)
-            if stand and stand.package and (version := lock[stand.package]) != re.sub(r"-.*", "", tag):
-                yield f"{container.image} is run as {stand.package} {version}, another version"
+    for _, container in rendered.containers:
+        stand, tag = stand_for(container.image), tag_of(container.image)
+        if stand and stand.package and (version := lock[stand.package]) != re.sub(r"-.*", "", tag):
+            yield f"{container.image} is run as {stand.package} {version}, another version"
 
 
 def locked(text: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 What cannot be obeyed is refused by unsupported.py, and read here as far as it goes, so that all is said at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,11 @@ class Rendered:
     claims: frozenset[str]
     others: Mapping[str, int]
     objects: tuple[Object, ...] = field(repr=False, default=())
+
+    @property
+    def containers(self) -> Iterator[tuple[Workload, Container]]:
+        """Those of all workloads, in the order in which they start."""
+        return ((workload, container) for workload in self.workloads for container in workload.all_containers)
 
 
 def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:

@@ -66,12 +66,12 @@ class Pod:
     @property
     def ready(self) -> bool:
         """Whether Services send requests here."""
-        return not self.deleting and all(self.states[item.name].ready for item in self.workload.containers)
+        return not self.deleting and all(self.states[container.name].ready for container in self.workload.containers)
 
     async def run(self) -> int:
         """Until the pod is deleted, or, for a Job, until its containers have ended; returns the worst exit status."""
         for container in self.workload.init_containers:
-            if status := await self._initialise(container):
+            if status := await self._keep(container, init=True):
                 return status
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._keep(container)) for container in self.workload.containers]
@@ -88,40 +88,25 @@ class Pod:
             for container in self.workload.all_containers:
                 group.create_task(self._stop(container, deadline))
 
-    async def _initialise(self, container: Container) -> int:
-        """0 when the init container ended well before the pod was deleted; a Job's pod gets one try."""
-        wait = Backoff()
-        while not self.deleting:
-            status = await self._once(container)
-            if self.deleting:
-                break
-            self._tell_end(container, status)
-            if status == 0 or self.workload.kind == "Job":
-                return status
-            self.states[container.name].restarts += 1
-            await pause(self.left, wait.next())
-        return KILLED
-
-    def _tell_end(self, container: Container, status: int) -> None:
-        end = f"failed with exit status {status}: {self._last_line(container)}" if status else "is done"
-        self._tell(self.name, f"{container.name} {end}")
-
-    async def _keep(self, container: Container) -> int:
-        """Runs the container again and again, or once in a Job."""
+    async def _keep(self, container: Container, *, init: bool = False) -> int:
+        """Runs a container again and again: an init container until it has ended well, and any of a Job once."""
         wait, state = Backoff(), self.states[container.name]
         while True:
             begun = time.monotonic()
             status = await self._once(container)
             if self.deleting:
                 return status
-            if self.workload.kind == "Job":
-                self._tell_end(container, status)
-                return status
+            last = self._last_line(container)
+            if init or self.workload.kind == "Job":
+                end = f"failed with exit status {status}: {last}" if status else "is done"
+                self._tell(self.name, f"{container.name} {end}")
+                if status == 0 or self.workload.kind == "Job":
+                    return status
             state.restarts += 1
             wait_s = wait.next(time.monotonic() - begun)
-            again = f"again in {wait_s:.0f} s" if wait_s else "again at once"
-            last = self._last_line(container)
-            self._tell(self.name, f"{container.name} ended with exit status {status}, {again}; it said: {last}")
+            if not init:
+                again = f"again in {wait_s:.0f} s" if wait_s else "again at once"
+                self._tell(self.name, f"{container.name} ended with exit status {status}, {again}; it said: {last}")
             await pause(self.left, wait_s)
             if self.deleting:
                 return status

@@ -107,10 +107,8 @@ class Router:
         endpoints = self._endpoints(service, port)
         turn = self._turn.get((service.name, port), 0)
         self._turn[service.name, port] = turn + 1
-        if not endpoints:
-            return None
         with contextlib.suppress(OSError):
-            return await asyncio.open_connection(LOOPBACK, endpoints[turn % len(endpoints)])
+            return await asyncio.open_connection(LOOPBACK, endpoints[turn % len(endpoints)]) if endpoints else None
         return None
 
 
@@ -125,7 +123,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     with contextlib.suppress(OSError):
-        found = writer.get_extra_info("socket")
-        if found is not None:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        connection = writer.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     writer.transport.abort()

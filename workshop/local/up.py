@@ -132,8 +132,7 @@ def _missing_programs(plan: Blueprint) -> list[Problem]:
     """Programs that stand for an image, and are not on this machine."""
     return [
         Problem(str(workload), f"needs {program}, and it is not on PATH; install it, or leave it out of the stack")
-        for workload in plan.rendered.workloads
-        for container in workload.all_containers
+        for workload, container in plan.rendered.containers
         if (stand := stand_for(container.image))
         for program in stand.append
         if shutil.which(program) is None
