@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.world import NAMESPACE, SOON_S, World, mutated, stack, stuck
 from workshop.problems import Impossible
 from workshop.simcluster.api import wait_until
-from workshop.simcluster.volumes import storage_class
+from workshop.simcluster.surroundings import storage_class
 
 SERVER = ("Deployment", "vllm-qwen3-8b")
 PATIENCE_S = 4

@@ -25,8 +25,7 @@ from tests.harness import ROOT
 from workshop.problems import Impossible
 from workshop.process import stop
 from workshop.simcluster.deploy import prepare
-from workshop.simcluster.engine import Engine, command, missing
-from workshop.simcluster.killed import helpers
+from workshop.simcluster.engine import Engine, command, helpers, missing
 
 Change = Callable[[dict[str, Any]], None]
 BACKEND = "PULUMI_BACKEND_URL"

@@ -25,7 +25,7 @@ from tests.engine.test_engine import context, image, replicas, revision
 from tests.harness import ROOT
 from workshop.problems import Impossible
 from workshop.simcluster.api import wait_until
-from workshop.simcluster.killed import helpers
+from workshop.simcluster.engine import helpers
 
 KILLS = int(os.environ.get("LLM_STACK_KILLS", "6"))
 SEED = int(os.environ.get("LLM_STACK_SEED", "1"))

@@ -16,8 +16,8 @@ from tests.engine.conftest import BACKEND, Change, Story
 from tests.engine.test_engine import SERVER, another_name
 from workshop.process import stop
 from workshop.simcluster.api import Object, wait_until
+from workshop.simcluster.engine import helpers
 from workshop.simcluster.furnish import furnish
-from workshop.simcluster.killed import helpers
 
 HPA, SCALED = ("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject")
 

@@ -4,13 +4,14 @@ import asyncio
 import secrets
 from collections.abc import Callable
 
-from workshop.local.backoff import Backoff, job_pause_s
 from workshop.local.objects import Workload
-from workshop.local.pod import SPAWN_FAILED, Pod, pause
+from workshop.local.pod import SPAWN_FAILED, Backoff, Pod, pause
 
 MakePod = Callable[[str, Workload], Pod]
 # What Kubernetes ends names of pods with (apimachinery, util/rand): no vowels, nothing that reads like another.
 ALPHABET, SUFFIX_LENGTH = "bcdfghjklmnpqrstvwxz2456789", 5
+# pkg/controller/job, 1.36: 10 s, then twice that each time.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 10, 600
 
 
 class Pods:
@@ -108,3 +109,8 @@ class Job(Pods):
 def pod_name(workload: Workload) -> str:
     """The workload's name and five characters, as a ReplicaSet names its pods."""
     return f"{workload.name}-{''.join(secrets.choice(ALPHABET) for _ in range(SUFFIX_LENGTH))}"
+
+
+def job_pause_s(failed: int) -> float:
+    """Seconds to wait after so many pods of a Job have failed; not at all before the first."""
+    return min(FIRST_PAUSE_S * 2 ** (failed - 1), LONGEST_PAUSE_S) if failed else 0

@@ -6,10 +6,9 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from workshop.local.backoff import Backoff
 from workshop.local.objects import Container, Probe, Workload
 from workshop.local.places import forget
 from workshop.local.probes import NO_ANSWER, ask, initial_delay, until
@@ -18,6 +17,23 @@ from workshop.local.translate import Command
 from workshop.process import last_lines
 
 SPAWN_FAILED, KILLED = 127, SIGNALLED + signal.SIGKILL
+# pkg/kubelet, 1.36: not at all the first time, then 10 s, twice that each time, and as at first after ten minutes.
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S, FORGIVEN_AFTER_S = 10, 300, 600
+
+
+class Backoff:
+    """How long until the next restart of one container."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def next(self, ran_s: float = 0) -> float:
+        """Seconds to wait after a life of `ran_s`."""
+        if ran_s >= FORGIVEN_AFTER_S:
+            self._next = 0
+        now = self._next
+        self._next = min(max(2 * now, FIRST_BACKOFF_S), LONGEST_BACKOFF_S)
+        return now
 
 
 @dataclass
@@ -29,7 +45,6 @@ class State:
     restarts: int = 0
     exit_code: int | None = None
     pid: int | None = None
-    since: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True)
@@ -128,7 +143,7 @@ class Pod:
             state.exit_code = SPAWN_FAILED
             return SPAWN_FAILED
         self._processes[container.name] = process
-        state.pid, state.exit_code, state.since = process.pid, None, time.time()
+        state.pid, state.exit_code = process.pid, None
         probing = asyncio.create_task(self._probe(container))
         try:
             status = await process.wait()
@@ -139,7 +154,7 @@ class Pod:
             state.started = state.ready = False
             state.pid = None
             self._processes.pop(container.name, None)
-        state.exit_code, state.since = status, time.time()
+        state.exit_code = status
         return status
 
     async def _probe(self, container: Container) -> None:

@@ -49,8 +49,8 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    cluster = Cluster(_chosen(arguments.name))
-    state, running = _state(cluster), cluster.processes()
+    cluster, state = _there(arguments)
+    running = cluster.processes()
     for program in (*PROGRAMS, STAND_INS):
         process = running.get(program)
         lives = f"runs, process {process.pid}" if process else f"has ended: {cluster.end_of_log(program)}"
@@ -61,15 +61,13 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _kubeconfig(arguments: argparse.Namespace) -> int:
-    cluster = Cluster(_chosen(arguments.name))
-    _state(cluster)
+    cluster, _ = _there(arguments)
     sys.stdout.write(f"{cluster.paths.kubeconfig}\n")
     return 0
 
 
 def _kubectl(arguments: argparse.Namespace) -> int:
-    cluster = Cluster(_chosen(arguments.name))
-    state = _state(cluster)
+    cluster, state = _there(arguments)
     words = arguments.arguments[1:] if arguments.arguments[:1] == ["--"] else arguments.arguments
     environment = {**os.environ, "KUBECONFIG": str(cluster.paths.kubeconfig)}
     kubectl = cluster.program(state, "kubectl")
@@ -78,8 +76,8 @@ def _kubectl(arguments: argparse.Namespace) -> int:
 
 
 def _fault(arguments: argparse.Namespace) -> int:
-    cluster = Cluster(_chosen(arguments.name))
-    api = cluster.api(_state(cluster))
+    cluster, state = _there(arguments)
+    api = cluster.api(state)
     match arguments.kind:
         case "lose":
             faults.lose_node(api, arguments.target)
@@ -92,11 +90,12 @@ def _fault(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _state(cluster: Cluster) -> State:
+def _there(arguments: argparse.Namespace) -> tuple[Cluster, State]:
+    cluster = Cluster(_chosen(arguments.name))
     state = cluster.state()
     if state is None:
         raise Impossible(f"cluster '{cluster.name}': is not there; clusters: {', '.join(names()) or 'none'}")
-    return state
+    return cluster, state
 
 
 def _chosen(name: str | None) -> str:

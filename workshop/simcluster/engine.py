@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,9 @@ from settings.commandline import Signalled
 from workshop.cache import OWNER_ONLY, SECRET_FILE, write_secret
 from workshop.ports import LOOPBACK
 from workshop.problems import Impossible
-from workshop.process import last_line, run, stop
+from workshop.process import last_line, processes, run, stop
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.cluster import Cluster
-from workshop.simcluster.killed import helpers, mend
 
 # Top-level keys whose `install` brings a Helm chart (settings.schema).
 OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
@@ -42,6 +41,9 @@ THIS_MACHINE = (LOOPBACK, "localhost")
 # Variables of the user's that stay: where Pulumi keeps its plugins, and how it finds and fetches them. Any other may
 # choose another backend, stack, passphrase or option (PULUMI_OPTION_*), or how objects are made (PULUMI_K8S_*).
 KEPT_VARIABLES = re.compile(r"PULUMI_HOME|PULUMI_\w*PLUGIN\w*")
+# No signal to an engine reaches its helpers (pulumi/pulumi sdk/go/common/util/cmdutil/child_unix.go): a language host
+# looks for a killed engine every five minutes, a provider never.
+HELPERS = ("pulumi-language-", "pulumi-resource-")
 
 
 class TooLate(Impossible):
@@ -126,6 +128,31 @@ def holder(lock: Path) -> int:
         if process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE:
             return process.pid
     return 0
+
+
+def mend(state: Path) -> Iterator[Path]:
+    """Removes sidecars that hold nothing readable, and yields each: the backend reads no file that has such a one.
+
+    It writes `FILE.attrs` beside every file, not atomically, and does without (gocloud.dev blob/fileblob/attrs.go).
+    """
+    for sidecar in sorted(state.rglob("*.attrs")):
+        try:
+            json.loads(sidecar.read_bytes())
+        except ValueError:
+            sidecar.unlink()
+            yield sidecar
+
+
+def helpers(backend: str) -> list[psutil.Process]:
+    """The helpers of all engines of a backend, dead or alive."""
+    return [process for process in processes() if _helps(process, backend)]
+
+
+def _helps(process: psutil.Process, backend: str) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        named = any(Path(word).name.startswith(HELPERS) for word in process.cmdline()[:3])
+        return named and process.environ().get("PULUMI_BACKEND_URL") == backend
+    return False
 
 
 class Engine:

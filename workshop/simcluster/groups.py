@@ -10,6 +10,7 @@ replaced one by one, and what `RecreateGroupAfterStart` was before v0.9, an anno
 import copy
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -128,7 +129,8 @@ def status(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Objec
     wanted, size = group["spec"]["replicas"], group["spec"]["leaderWorkerTemplate"]["size"]
     metadata, ours = group["metadata"], members(group, pods)
     updated = [pod for pod in ours if is_current(group, pod)]
-    ready = sum(_complete(index, updated, size) for index in range(wanted))
+    ready_pods = Counter(_group_of(pod) for pod in updated if is_ready(pod))
+    ready = sum(ready_pods[str(index)] == size for index in range(wanted))
     available = ready >= wanted
     return {
         "replicas": len({_group_of(pod) for pod in ours}),
@@ -147,11 +149,6 @@ def _group_of(pod: Mapping[str, Any]) -> str:
     """The number of the group a pod belongs to: its leader has it in its name, a worker as a label."""
     labels = pod["metadata"]["labels"]
     return labels.get(GROUP) or pod["metadata"]["name"].rpartition("-")[2]
-
-
-def _complete(index: int, pods: Iterable[Mapping[str, Any]], size: int) -> bool:
-    members = [pod for pod in pods if _group_of(pod) == str(index)]
-    return len([pod for pod in members if is_ready(pod)]) == size
 
 
 def _condition(kind: str, true: bool, reason: str, otherwise: str) -> Object:

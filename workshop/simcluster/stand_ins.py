@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from workshop.kubernetes import Object, condition, named
-from workshop.simcluster import groups, references, volumes
+from workshop.simcluster import groups, references, surroundings
 from workshop.simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Unreachable
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.cluster import STAND_INS, Cluster
@@ -37,12 +37,9 @@ class Player:
 
     def play(self) -> None:
         """One round."""
-        with self._apart("claims"):
-            self._play_claims()
-        with self._apart("pods"):
-            self._play_pods()
-        with self._apart("groups"):
-            self._play_groups()
+        for part, play in (("claims", self._play_claims), ("pods", self._play_pods), ("groups", self._play_groups)):
+            with self._apart(part):
+                play()
 
     @contextmanager
     def _apart(self, what: str) -> Iterator[None]:
@@ -60,11 +57,11 @@ class Player:
             self.say(line)
 
     def _play_claims(self) -> None:
-        classes = volumes.served(self.api.items("storage.k8s.io/v1", "StorageClass"))
+        classes = surroundings.served(self.api.items("storage.k8s.io/v1", "StorageClass"))
         for claim in self.api.items("v1", "PersistentVolumeClaim"):
-            if volumes.wants_volume(claim, classes):
+            if surroundings.wants_volume(claim, classes):
                 with self._apart(named(claim)):
-                    self.api.create(volumes.volume_for(claim))
+                    self.api.create(surroundings.volume_for(claim))
 
     def _play_pods(self) -> None:
         contents: dict[str, dict[tuple[str, str], frozenset[str] | None]] = {}

@@ -1,13 +1,16 @@
-"""What a stack expects to find, by `preview.rendering.prerequisites`, as objects. Pure but for random Secrets."""
+"""What a stack expects to find, by `preview.rendering.prerequisites`, as objects; and volumes for claims.
+
+Pure but for random Secrets. Kubernetes' own controller binds a volume to its claim, and nothing is ever stored.
+"""
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import Any
 
 from preview.rendering.prerequisites import BORN_NAMESPACES, Expected
 from workshop.kubernetes import Object
 from workshop.simcluster.bodies import body
-from workshop.simcluster.volumes import storage_class
 
 # What a value must look like for whoever reads it; anything else is random.
 SHAPES = {
@@ -20,6 +23,7 @@ TYPES = {
     frozenset({".dockerconfigjson"}): {"type": "kubernetes.io/dockerconfigjson"},
 }
 CLAIM_CLASS = "simcluster"
+PROVISIONER = "simcluster.llm-stack.io/shared"
 # who would do on a real cluster what is simply there
 YOU = "you"
 
@@ -63,3 +67,35 @@ def secret(name: str, namespace: str, keys: Iterable[str]) -> Object:
 def random_value(key: str) -> str:
     """A value for this key; the gateway's master key must begin with sk-."""
     return SHAPES.get(key) or ("sk-" if "master" in key else "") + secrets.token_hex(24)
+
+
+def storage_class(name: str) -> Object:
+    """A class of the name a stack expects."""
+    return body("StorageClass", "provisioner", name=name)
+
+
+def served(classes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of the classes whose provisioner this stands in for."""
+    return frozenset(each["metadata"]["name"] for each in classes if each.get("provisioner") == PROVISIONER)
+
+
+def wants_volume(claim: Mapping[str, Any], classes: Container[str]) -> bool:
+    """Whether a claim of one of these classes is waiting for a volume, and not on its way out."""
+    return (
+        claim.get("status", {}).get("phase", "Pending") == "Pending"
+        and not claim["spec"].get("volumeName")
+        and "deletionTimestamp" not in claim["metadata"]
+        and claim["spec"].get("storageClassName") in classes
+    )
+
+
+def volume_for(claim: Mapping[str, Any]) -> Object:
+    """The volume of a claim: its size and modes, and bound to it alone."""
+    words = {key: claim["metadata"][key] for key in ("namespace", "name", "uid")}
+    volume = body("PersistentVolume", "provisioner", **words)
+    volume["spec"] |= {
+        "capacity": {"storage": claim["spec"]["resources"]["requests"]["storage"]},
+        "accessModes": list(claim["spec"]["accessModes"]),
+        "storageClassName": claim["spec"]["storageClassName"],
+    }
+    return volume

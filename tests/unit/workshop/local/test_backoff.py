@@ -2,7 +2,8 @@
 
 import pytest
 
-from workshop.local.backoff import Backoff, job_pause_s
+from workshop.local.deployment import job_pause_s
+from workshop.local.pod import Backoff
 
 
 def test_restarts_wait_as_a_kubelet_makes_them_wait():

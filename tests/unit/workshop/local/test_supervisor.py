@@ -120,7 +120,6 @@ async def test_a_run_answers_through_its_service(tmp_path):
                     "restarts": 0,
                     "exit_code": None,
                     "pid": first.states["main"].pid,
-                    "since": first.states["main"].since,
                     "replaced": [["argument", "--port=8000", f"--port={first.place.ports[8000]}"]],
                 }
             ],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop.simcluster.killed import helpers, mend
+from workshop.simcluster.engine import helpers, mend
 
 HERE = "file:///here/state"
 WAITS = "import time; print(flush=True); time.sleep(600)"

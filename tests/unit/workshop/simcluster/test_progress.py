@@ -10,7 +10,7 @@ import pytest
 from workshop.simcluster import groups
 from workshop.simcluster.progress import DONE, Verdict, verdict
 from workshop.simcluster.report import gpus_of, has_ended, node_row, pod_state
-from workshop.simcluster.volumes import served, storage_class, volume_for, wants_volume
+from workshop.simcluster.surroundings import served, storage_class, volume_for, wants_volume
 
 
 def body(kind: str, generation: int = 1, wanted: int = 2, **status: Any) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from tests.harness import ROOT, walk
 from tests.unit.small_stack import properties
 from workshop.simcluster.deploy import entry, keep_field
 from workshop.simcluster.rendered import Stack, content_names, is_secret, renamed, stack_of
-from workshop.simcluster.surroundings import surroundings
-from workshop.simcluster.volumes import served, wants_volume
+from workshop.simcluster.surroundings import served, surroundings, wants_volume
 
 TEXT = st.text(max_size=6)
 VALUES = st.recursive(TEXT | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=12)

@@ -7,7 +7,7 @@ import pytest
 from workshop.simcluster import groups
 from workshop.simcluster.api import CONFLICT, INVALID, Api, ApiError
 from workshop.simcluster.stand_ins import Player
-from workshop.simcluster.volumes import storage_class
+from workshop.simcluster.surroundings import storage_class
 
 Object = dict[str, Any]
 
