@@ -50,8 +50,9 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
     settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
     pools = {}
     if settings is not None:
-        images = resolve_images(settings.images, catalog, problems)
-        pools = resolve_pools(settings, catalog, images, problems)
+        images, of_images = resolve_images(settings.images, catalog)
+        pools, of_pools = resolve_pools(settings, catalog, images)
+        problems = problems + of_images + of_pools
     if problems:
         raise Refused(problems)
     return furnished(_named(pools, "gpuPools", name, "pool"), [])

@@ -34,15 +34,18 @@ def free_warnings(planned: Sequence[Route]) -> Iterator[str]:
         )
 
 
-def free_problems(settings: StackSettings, planned: Sequence[Route]) -> Iterator[Problem]:
+def free_problems(settings: StackSettings, planned: Sequence[Route]) -> list[Problem]:
     """With a database keys may have budgets, which only prices can use up."""
-    for name in dict.fromkeys(route.model_name for route in free_routes(planned)):
-        if settings.gateway.database is not None:
-            yield Problem(
-                f"models.{name}.priceUsdPerMillionTokens",
-                "is needed: keys of gateway.database may have budgets, and nothing is known to estimate what tokens "
-                "cost, which at zero would never use one up; write e.g. {input: 0.1, output: 0.4}",
-            )
+    if settings.gateway.database is None:
+        return []
+    return [
+        Problem(
+            f"models.{name}.priceUsdPerMillionTokens",
+            "is needed: keys of gateway.database may have budgets, and nothing is known to estimate what tokens "
+            "cost, which at zero would never use one up; write e.g. {input: 0.1, output: 0.4}",
+        )
+        for name in dict.fromkeys(route.model_name for route in free_routes(planned))
+    ]
 
 
 def price_reasons(settings: StackSettings, planned: Sequence[Route]) -> dict[str, str]:

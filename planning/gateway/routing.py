@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from catalog.schema import Networks
 from planning.gateway.prices import free_problems, price_reasons, token_price
-from planning.gateway.stores import counted_in_memory, plan_database, plan_redis
+from planning.gateway.stores import counted_in_memory, database_problems, plan_database, plan_redis, redis_problems
+from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
 from planning.plan import (
     GATEWAY,
     GatewayPlan,
@@ -16,15 +17,11 @@ from planning.plan import (
     ServerPlan,
 )
 from planning.stack.timing import (
-    DEFAULT_REQUEST_TIMEOUT_S,
     GATEWAY_AWAIT_TIMEOUT_S,
     GATEWAY_PROBES,
     PRE_STOP_S,
     PROBE_GRACE_S,
     SHUTDOWN_MARGIN_S,
-    all_tries_s,
-    first_token_timeout_s,
-    gateway_drain_s,
 )
 from planning.tasks import Task, unanswered
 from settings.problems import Problem, nearest
@@ -46,8 +43,6 @@ MEMORY_GIB = 4
 MEMORY_REASON = "LiteLLM asks for 4 GiB per worker; it took half a GiB under load"
 # Tried: 0.46 GiB after 1,200 chats and after 3,200.
 RESTART_REASON = "never: what it holds does not grow with what it serves, and a pod that starts anew is a pod less"
-# What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
-ROUTE_MARGIN_S = 30
 
 
 def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
@@ -97,46 +92,13 @@ class _Part:
 
 
 def resolve_gateway(
-    settings: StackSettings,
-    servers: Sequence[ServerPlan],
-    images: Mapping[str, ImagePlan],
-    networks: Networks,
-    problems: list[Problem],
-) -> GatewayPlan:
+    settings: StackSettings, servers: Sequence[ServerPlan], images: Mapping[str, ImagePlan], networks: Networks
+) -> tuple[GatewayPlan, list[Problem]]:
     """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
-    wanted = settings.gateway
-    fallbacks = _fallbacks(settings, {server.model_name: server.task for server in servers}, problems)
-    longest = max((server.timing.longest_request_s for server in servers), default=0)
-    timeout = wanted.request_timeout_s or max(DEFAULT_REQUEST_TIMEOUT_S, longest)
-    reasons = {
-        "requestTimeoutS": "given"
-        if wanted.request_timeout_s
-        else f"the longest answer takes {longest} s at the slowest accepted speed; at least {DEFAULT_REQUEST_TIMEOUT_S}"
-    }
-    reasons["memoryGib"] = "given" if wanted.memory_gib else MEMORY_REASON
-    reasons["restartAfterRequests"] = "given" if wanted.restart_after_requests else RESTART_REASON
-    if timeout < longest:
-        slowest = max(servers, key=lambda server: server.timing.longest_request_s)
-        problems.append(
-            Problem(
-                "gateway.requestTimeoutS",
-                f"{timeout} s would cut the longest answer of {slowest.model_name} ({longest} s); use at least "
-                f"{longest}, or a smaller models.{slowest.model_name}.maxOutputTokens",
-            )
-        )
+    wanted, times = settings.gateway, plan_times(settings, servers)
     planned = plan_routes(servers, settings.models)
-    problems.extend(free_problems(settings, planned))
-    reasons |= price_reasons(settings, planned)
-    silence = _silence(wanted, servers, timeout, reasons, problems)
-    chain = max((_chain(name, servers, dict(fallbacks)) for name in settings.models), default=1)
-    longest_s = all_tries_s(chain, wanted.retries, timeout_s=timeout, first_token_timeout_s=silence)
-    drain = gateway_drain_s(longest_s, timeout)
-    reasons["routeTimeoutS"] = (
-        f"{chain} × {wanted.retries + 1} tries of {timeout} s, the pauses between them, and {ROUTE_MARGIN_S} s"
-    )
-    if isinstance(wanted.redis, NoRedis):
-        reasons["redis"] = counted_in_memory(settings, problems)
-    return GatewayPlan(
+    fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
+    plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
         replicas=wanted.replicas,
@@ -144,58 +106,41 @@ def resolve_gateway(
         routes=planned,
         fallbacks=fallbacks,
         larger_fallbacks=_larger(fallbacks, servers),
-        request_timeout_s=timeout,
-        first_token_timeout_s=silence,
-        route_timeout_s=longest_s + ROUTE_MARGIN_S,
+        request_timeout_s=times.request.s,
+        first_token_timeout_s=times.first_token.s,
+        route_timeout_s=times.route.s,
         retries=wanted.retries,
         redis=plan_redis(settings, images, networks),
-        database=plan_database(wanted, networks, problems),
+        database=plan_database(wanted, networks),
         existing_secret=wanted.existing_secret,
         exposure=_exposure(wanted),
         cpus=CPUS,
         memory_gib=wanted.memory_gib or MEMORY_GIB,
         restart_after_requests=wanted.restart_after_requests,
         pre_stop_s=PRE_STOP_S,
-        drain_s=drain,
-        termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
+        drain_s=times.drain_s,
+        termination_grace_s=PRE_STOP_S + times.drain_s + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
         probes=GATEWAY_PROBES,
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
-        reasons=reasons,
+        reasons=_reasons(settings, times, planned),
     )
+    problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
+    problems += answer_problems(wanted, servers) + free_problems(settings, planned) + silence_problems(wanted, servers)
+    return plan, problems + redis_problems(wanted) + database_problems(wanted)
 
 
-def _silence(
-    wanted: GatewaySettings,
-    servers: Sequence[ServerPlan],
-    timeout: int,
-    reasons: dict[str, str],
-    problems: list[Problem],
-) -> int:
-    """Seconds a stream may be silent; more than a whole answer may take is a problem."""
-    given = wanted.first_token_timeout_s
-    if given is not None:
-        reasons["firstTokenTimeoutS"] = "given"
-        if given > timeout:
-            problems.append(
-                Problem(
-                    "gateway.firstTokenTimeoutS",
-                    f"{given} s is longer than a whole answer may take ({timeout} s); use at most {timeout}, or a "
-                    "longer gateway.requestTimeoutS",
-                )
-            )
-        return given
-    context = max((server.memory.context_tokens for server in servers), default=1)
-    reasons["firstTokenTimeoutS"] = f"the longest prompt has {context} tokens; at most requestTimeoutS"
-    return first_token_timeout_s(context, timeout)
-
-
-def _chain(name: str, servers: Sequence[ServerPlan], fallbacks: Mapping[str, Sequence[str]]) -> int:
-    """How many servers a request may ask one after the other: those of its model, then those of all fallbacks."""
-    names = [name]
-    for model in names:
-        names += [other for other in fallbacks.get(model, ()) if other not in names]
-    return max(1, sum(server.model_name in names and server.weight > 0 for server in servers))
+def _reasons(settings: StackSettings, times: Times, planned: Sequence[Route]) -> dict[str, str]:
+    wanted = settings.gateway
+    return {
+        "requestTimeoutS": times.request.reason,
+        "memoryGib": "given" if wanted.memory_gib else MEMORY_REASON,
+        "restartAfterRequests": "given" if wanted.restart_after_requests else RESTART_REASON,
+        **price_reasons(settings, planned),
+        "firstTokenTimeoutS": times.first_token.reason,
+        "routeTimeoutS": times.route.reason,
+        **({"redis": counted_in_memory(settings.models)} if isinstance(wanted.redis, NoRedis) else {}),
+    }
 
 
 def _larger(
@@ -226,11 +171,9 @@ def _exposure(wanted: GatewaySettings) -> HttpRoute | Ingress | None:
             return Ingress(wanted.host, name, secret, annotations)
 
 
-def _fallbacks(
-    settings: StackSettings, tasks: Mapping[str, Task], problems: list[Problem]
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Those of each model; `tasks`: of the models that can be planned."""
-    found = []
+def _fallback_problems(settings: StackSettings, tasks: Mapping[str, Task]) -> list[Problem]:
+    """`tasks`: of the models that can be planned."""
+    problems = []
     for name, model in settings.models.items():
         for position, other in enumerate(model.fallbacks):
             path = f"models.{name}.fallbacks[{position}]"
@@ -240,6 +183,4 @@ def _fallbacks(
                 problems.append(Problem(path, f"no model '{other}' is served{nearest(other, settings.models)}"))
             elif name in tasks and other in tasks and (missing := unanswered(tasks[name], tasks[other])):
                 problems.append(Problem(path, f"'{other}' does not answer {missing}, as '{name}' does"))
-        if model.fallbacks:
-            found.append((name, tuple(model.fallbacks)))
-    return tuple(found)
+    return problems

@@ -8,27 +8,18 @@ from planning.stack.network import anywhere
 from planning.stack.timing import MIGRATION, REDIS_PROBES, SCHEMA_CHECK_S
 from settings import schema
 from settings.problems import Problem
-from settings.schema import ClusterOnly, GatewaySettings, NoRedis, StackSettings
+from settings.schema import ClusterOnly, GatewaySettings, ModelSettings, NoRedis, StackSettings
 
 REDIS_PORT = 6379
 # LiteLLM's import takes 0.5 GiB, Prisma's Node program and schema engine beside it less.
 MIGRATION_MEMORY_GIB = 2
 
 
-def plan_database(wanted: GatewaySettings, networks: Networks, problems: list[Problem]) -> DatabasePlan | None:
-    """Postgres, whose host only its Secret knows; admitting everyone from outside the cluster is a problem."""
+def plan_database(wanted: GatewaySettings, networks: Networks) -> DatabasePlan | None:
+    """Postgres, whose host only its Secret knows."""
     database = wanted.database
     if database is None:
         return None
-    everyone = database.when_away == "admitEveryone"
-    if everyone and not isinstance(wanted.expose, ClusterOnly):
-        problems.append(
-            Problem(
-                "gateway.database.whenAway",
-                f"admitEveryone would let anybody in through {wanted.host} while Postgres is away; use refuse, or "
-                "gateway.expose: {kind: none}",
-            )
-        )
     return DatabasePlan(
         secret=database.existing_secret,
         port=database.port,
@@ -36,9 +27,26 @@ def plan_database(wanted: GatewaySettings, networks: Networks, problems: list[Pr
         migration_memory_gib=MIGRATION_MEMORY_GIB,
         migration=MIGRATION,
         schema_check_s=SCHEMA_CHECK_S,
-        admits_everyone=everyone,
+        admits_everyone=database.when_away == "admitEveryone",
         egress=anywhere(networks, database.port),
     )
+
+
+def database_problems(wanted: GatewaySettings) -> list[Problem]:
+    """Admitting everyone from outside the cluster."""
+    if (
+        wanted.database is None
+        or wanted.database.when_away != "admitEveryone"
+        or isinstance(wanted.expose, ClusterOnly)
+    ):
+        return []
+    return [
+        Problem(
+            "gateway.database.whenAway",
+            f"admitEveryone would let anybody in through {wanted.host} while Postgres is away; use refuse, or "
+            "gateway.expose: {kind: none}",
+        )
+    ]
 
 
 def plan_redis(
@@ -55,18 +63,22 @@ def plan_redis(
             return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
 
 
-def counted_in_memory(settings: StackSettings, problems: list[Problem]) -> str:
-    """What it means to have no Redis; more than one replica would each count for itself, and is a problem."""
-    replicas = settings.gateway.replicas
-    if replicas > 1:
-        problems.append(
-            Problem(
-                "gateway.redis",
-                f"kind none with {replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
-                "or gateway.redis: {kind: bundled}",
-            )
+def redis_problems(wanted: GatewaySettings) -> list[Problem]:
+    """More than one replica without a Redis, each of which would count for itself."""
+    if wanted.replicas == 1 or not isinstance(wanted.redis, NoRedis):
+        return []
+    return [
+        Problem(
+            "gateway.redis",
+            f"kind none with {wanted.replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
+            "or gateway.redis: {kind: bundled}",
         )
-    limited = [name for name, model in settings.models.items() if model.requests_per_minute or model.tokens_per_minute]
+    ]
+
+
+def counted_in_memory(models: Mapping[str, ModelSettings]) -> str:
+    """What it means to have no Redis."""
+    limited = [name for name, model in models.items() if model.requests_per_minute or model.tokens_per_minute]
     if not limited:
         return "none: one replica shares its counts with nobody"
     return f"none: limits of {', '.join(limited)} are counted in the one replica's memory and start anew with its pod"

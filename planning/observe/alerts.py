@@ -11,17 +11,20 @@ from settings.problems import Problem
 from settings.schema import StackSettings
 
 
-def alert_rules(
-    settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan], problems: list[Problem]
-) -> tuple[Rule, ...]:
-    """Alert rules for all servers of the stack."""
-    engine, kubernetes = catalog.engines["vllm"], catalog.engines["kubernetes"].metrics
-    namespace = settings.cluster.namespace
+def alert_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """A threshold between two edges of a histogram, where a quantile is not known."""
+    engine, limit_s = catalog.engines["vllm"], settings.observability.alerts.time_to_first_token_s
     try:
-        edge(engine.metrics, engine.roles["first_token_s"], settings.observability.alerts.time_to_first_token_s)
+        edge(engine.metrics, engine.roles["first_token_s"], limit_s)
     except UnknownMetric as error:
-        problems.append(Problem("observability.alerts.timeToFirstTokenS", str(error)))
-    rules = _model_rules(settings, catalog, servers)
+        return [Problem("observability.alerts.timeToFirstTokenS", str(error))]
+    return []
+
+
+def alert_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Rule, ...]:
+    """Alert rules for all servers of the stack."""
+    kubernetes = catalog.engines["kubernetes"].metrics
+    namespace, rules = settings.cluster.namespace, _model_rules(settings, catalog, servers)
     rules += [rule for server in servers for rule in _server_rules(server, catalog)]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
         inside = [server for server in servers if server.pool == pool]

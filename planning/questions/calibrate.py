@@ -63,10 +63,10 @@ def compare(log: Log, given: Given, catalog: Catalog) -> Comparison:
     """The plan for what the log says was started; raises Refused when log and options leave something open."""
     if log.cpu:
         raise Refused([Problem("CPU KV cache size", "this is the log of a CPU server; only GPU servers are compared")])
-    problems: list[Problem] = []
-    model = _model(log, given, catalog, problems)
-    gpu = _gpu(log, given, catalog, problems)
-    parallelism = _parallelism(log, given, problems)
+    model, of_model = _model(log, given, catalog)
+    gpu, of_gpu = _gpu(log, given, catalog)
+    parallelism, of_parallelism = _parallelism(log, given)
+    problems = of_model + of_gpu + of_parallelism
     if problems or model is None or gpu is None:
         raise Refused(problems)
     workload, assumed = _workload(log, given, catalog, catalog.models[model], catalog.gpus[gpu])
@@ -78,9 +78,10 @@ def compare(log: Log, given: Given, catalog: Catalog) -> Comparison:
     return Comparison(log, model, catalog.gpus[gpu], fit, reasons, workload, assumed, lines)
 
 
-def _model(log: Log, given: Given, catalog: Catalog, problems: list[Problem]) -> str | None:
+def _model(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
     said = log.options.get("model")
     known = _known(said, catalog) if said else None
+    problems = []
     if given.model is not None and given.model not in catalog.models:
         hint = nearest(given.model, catalog.models)
         problems.append(Problem("--model", f"'{given.model}' is not in the catalogue{hint}"))
@@ -89,7 +90,7 @@ def _model(log: Log, given: Given, catalog: Catalog, problems: list[Problem]) ->
     elif given.model is None and known is None:
         why = f"the log says '{said}', which is not in the catalogue" if said else "the log does not say which it is"
         problems.append(Problem("--model", f"{why}; give the repository id of a catalogue entry"))
-    return given.model or known
+    return given.model or known, problems
 
 
 def _known(said: str, catalog: Catalog) -> str | None:
@@ -99,7 +100,8 @@ def _known(said: str, catalog: Catalog) -> str | None:
     return next((name for name in (said, *pairs) if name in catalog.models), None)
 
 
-def _gpu(log: Log, given: Given, catalog: Catalog, problems: list[Problem]) -> str | None:
+def _gpu(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
+    problems = []
     known = next((key for key, gpu in catalog.gpus.items() if log.device in gpu.product_labels), None)
     if given.gpu is not None and given.gpu not in catalog.gpus:
         problems.append(Problem("--gpu", f"'{given.gpu}' is not in the catalogue{nearest(given.gpu, catalog.gpus)}"))
@@ -111,7 +113,7 @@ def _gpu(log: Log, given: Given, catalog: Catalog, problems: list[Problem]) -> s
         close = _close(visible, catalog) if visible else []
         hint = f"; {visible:g} GiB were visible, as on {', '.join(close)}" if close else ""
         problems.append(Problem("--gpu", f"{why}; give the id of a catalogue entry{hint}"))
-    return given.gpu or known
+    return given.gpu or known, problems
 
 
 def _close(visible_gib: float, catalog: Catalog) -> list[str]:
@@ -121,8 +123,8 @@ def _close(visible_gib: float, catalog: Catalog) -> list[str]:
     ]
 
 
-def _parallelism(log: Log, given: Given, problems: list[Problem]) -> Parallelism:
-    sizes = []
+def _parallelism(log: Log, given: Given) -> tuple[Parallelism, list[Problem]]:
+    sizes, problems = [], []
     for option, name, value in (
         ("--tensor-parallel", "tensor_parallel_size", given.tensor),
         ("--pipeline-parallel", "pipeline_parallel_size", given.pipeline),
@@ -135,7 +137,7 @@ def _parallelism(log: Log, given: Given, problems: list[Problem]) -> Parallelism
     if given.tensor is None and not log.complete and "tensor_parallel_size" not in log.options:
         problems.append(Problem("--tensor-parallel", "the log has neither arguments nor the engine's configuration; "
                                 "say how many GPUs shared each layer"))  # fmt: skip
-    return Parallelism(*sizes, expert=log.options.get("enable_expert_parallel") == "True")
+    return Parallelism(*sizes, expert=log.options.get("enable_expert_parallel") == "True"), problems
 
 
 def _whole(log: Log, name: str) -> int | None:

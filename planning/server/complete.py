@@ -7,11 +7,21 @@ from planning.plan import Rollout, Server, ServerPlan
 from planning.server.fit import Site
 from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas
-from planning.server.scaling import plan_scaling
+from planning.server.scaling import plan_scaling, scaling_problems
 from planning.server.servers import Draft
+from settings.problems import Problem
 
 
-def complete_server(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url: str) -> ServerPlan:
+def complete_servers(
+    site: Site, drafts: Sequence[Draft], prometheus_url: str
+) -> tuple[tuple[ServerPlan, ...], list[Problem]]:
+    """The plan of every server; scaling that cannot work is a problem."""
+    scaled = [draft for draft in drafts if not draft.canary]
+    problems = [p for draft in scaled for p in scaling_problems(draft.model_name, draft.settings, site.settings)]
+    return tuple(_completed(site, draft, drafts, prometheus_url) for draft in drafts), problems
+
+
+def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url: str) -> ServerPlan:
     """The plan of a server; `drafts`: all of the stack, which share its pool or do not."""
     others = [other for other in drafts if other.pool == draft.pool and other is not draft]
     replaced = _rollout(draft, sure_replicas(draft, others))
@@ -25,7 +35,6 @@ def complete_server(site: Site, draft: Draft, drafts: Sequence[Draft], prometheu
             draft.timing,
             draft.watched,
             prometheus_url,
-            site.problems,
         )
     known = {field.name: getattr(draft, field.name) for field in fields(Server)}
     known["reasons"] = {

@@ -10,7 +10,6 @@ from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, Reason, choose, try_fit, with_longest_context
 from planning.plan import ImagePlan, PoolPlan
-from settings.problems import Problem
 from settings.scalars import MOST_TOKENS
 from settings.schema import ModelSettings, StackSettings
 
@@ -23,11 +22,6 @@ class Site:
     catalog: Catalog
     pools: Mapping[str, PoolPlan]
     images: Mapping[str, ImagePlan]
-    problems: list[Problem]
-
-    def refuse(self, path: str, message: str) -> None:
-        """Adds a problem."""
-        self.problems.append(Problem(path, message))
 
 
 def stretched(model: Model, wanted: ModelSettings) -> Model:

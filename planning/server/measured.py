@@ -9,6 +9,7 @@ from catalog.schema import Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import GIB, Workload, visible_bytes
 from planning.capacity.parallelism import Hardware, Reason, rule_problems
+from settings.problems import Problem
 from settings.schema import MeasuredSettings, ModelSettings
 
 # Logs round to hundredths of a GiB, and cards of one type differ by as much as their ECC reserves.
@@ -61,12 +62,12 @@ def problems(
     model: Model,
     hardware: Hardware,
     workload: Workload,
-) -> list[tuple[str, str]]:
-    """(path, message) of every contradiction; `workload` is that of `workload_of`, `place` the name of the pool."""
+) -> list[Problem]:
+    """Every contradiction; `workload` is that of `workload_of`, `place` the name of the pool."""
     parallelism = spread(given, expert=bool(wanted.expert_parallel))
     held = given.kv_tokens // parallelism.data
     found = [
-        (f"{path}.{key}", f"{value:g} differs from the {measured:g} that was measured; leave {key} out")
+        Problem(f"{path}.{key}", f"{value:g} differs from the {measured:g} that was measured; leave {key} out")
         for key, field in DECIDED
         if (value := getattr(wanted, field)) is not None
         and (measured := _measured(given, parallelism, field)) is not None
@@ -74,25 +75,25 @@ def problems(
     ]
     asked, known = wanted.context_tokens, given.context_tokens
     if asked is not None and asked > held:
-        found.append((f"{path}.contextTokens", (f"{asked} exceeds the {held} tokens of KV cache that were measured "
-                      f"for one sequence; use contextTokens: {_whole(held)}")))  # fmt: skip
+        said = f"{asked} exceeds the {held} tokens of KV cache that were measured for one sequence"
+        found.append(Problem(f"{path}.contextTokens", f"{said}; use contextTokens: {_whole(held)}"))
     elif asked is not None and known is not None and asked > known:
-        found.append((f"{path}.contextTokens", (f"{asked} exceeds the {known} it was measured with; "
-                      f"use contextTokens: {known}, or measure again")))  # fmt: skip
+        said = f"{asked} exceeds the {known} it was measured with"
+        found.append(Problem(f"{path}.contextTokens", f"{said}; use contextTokens: {known}, or measure again"))
     if parallelism.gpus > hardware.gpus:
         nodes = -(-parallelism.gpus // hardware.gpus_per_node)
-        found.append((f"{path}.measured.gpus", (f"{parallelism.gpus} GPUs are needed, {place} has {hardware.gpus}; "
-                      f"use gpuPools.{wanted.pool}.nodes: {nodes}")))  # fmt: skip
+        said = f"{parallelism.gpus} GPUs are needed, {place} has {hardware.gpus}"
+        found.append(Problem(f"{path}.measured.gpus", f"{said}; use gpuPools.{wanted.pool}.nodes: {nodes}"))
     visible = visible_bytes(hardware.gpu) / GIB
     budget = visible * workload.utilization
     gives = f"{place} gives {budget:.1f} GiB ({visible:.1f} × {workload.utilization:.2f})"
     if given.weights_gib_per_gpu > budget + ROUNDING_GIB:
         said = f"{given.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
-        found.append((f"{path}.measured.weightsGibPerGpu", f"{said}; use the figures of this GPU"))
+        found.append(Problem(f"{path}.measured.weightsGibPerGpu", f"{said}; use the figures of this GPU"))
     elif given.weights_gib_per_gpu + (given.kv_gib_per_gpu or 0) > budget + ROUNDING_GIB:
         said = f"{given.weights_gib_per_gpu:g} GiB of weights and {given.kv_gib_per_gpu:g} GiB of KV cache per GPU"
-        found.append((f"{path}.measured.kvGibPerGpu", f"{said} cannot have been measured here: {gives}"))
-    return found + [(path, rule.at(place)) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
+        found.append(Problem(f"{path}.measured.kvGibPerGpu", f"{said} cannot have been measured here: {gives}"))
+    return found + [Problem(path, rule.at(place)) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
 
 
 def budget(

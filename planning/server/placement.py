@@ -14,12 +14,12 @@ from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.flags import decode_context, has, workload_flags
 from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
-from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
+from planning.capacity.parallelism import Fit, Hardware, Reason, rule_problems, try_fit
 from planning.plan import PoolPlan
 from planning.server import measured
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, spread_problem, stretched
 from planning.server.fixes import nearest_fixes
-from settings.problems import nearest
+from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
 
 # What vLLM takes by itself on small GPUs; its 1,024 on large ones costs 5–6 GiB for the sampler's trial run.
@@ -50,16 +50,17 @@ class Placement:
     cpu_kv_cache_gib: int | None = None
 
 
-def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placement | None:
+Placed = tuple[Placement | None, list[Problem]]
+
+
+def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placed:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
     hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
     kv_cache_dtype = wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.engines["vllm"].kv_cache_dtypes
     if kv_cache_dtype not in known:
-        site.refuse(
-            f"{path}.kvCacheDtype", f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
-        )
-        return None
+        said = f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
+        return None, [Problem(f"{path}.kvCacheDtype", said)]
     asked = Asked(
         context_tokens=wanted.context_tokens,
         max_num_seqs=_sequences(wanted, DEFAULT_MAX_NUM_SEQS),
@@ -72,23 +73,26 @@ def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu
     workload = workload_of(asked, model, gpu, site.catalog.engines["vllm"])
     longer = stretched(model, wanted)
     if wanted.measured is not None:
-        return _as_measured(site, path, wanted, longer, hardware, workload)
+        return _as_measured(path, wanted, longer, hardware, workload)
     if decode_context(wanted.args) > 1 and wanted.tensor_parallel is None:
-        site.refuse(f"{path}.tensorParallel", "is missing: --decode-context-parallel-size splits what it gives")
-        return None
+        said = "is missing: --decode-context-parallel-size splits what it gives"
+        return None, [Problem(f"{path}.tensorParallel", said)]
     fit, workload = _fewer_sequences(longer, hardware, wanted, workload)
     if not fit.fits or fit.memory is None:
         fixes = nearest_fixes(site, wanted, longer, hardware, workload, fit)
-        for reason in fit.reasons:
-            said = measured.said(reason, f"pool '{pool.name}'", path)
-            joint = ", or " if reason.fix else "; use "
-            site.refuse(path, said + joint + fixes if fixes and reason.computable else said)
-        return None
+        return None, [_unfit(path, reason, fixes, pool) for reason in fit.reasons]
     reasons = _parallelism_reasons(longer, hardware, wanted, workload, fit)
     reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
     reasons |= _default_reasons(wanted, reasons, workload)
     held = replace(workload, context_tokens=fit.memory.context_tokens)
-    return Placement(fit.parallelism, fit.memory, held, reasons)
+    return Placement(fit.parallelism, fit.memory, held, reasons), []
+
+
+def _unfit(path: str, reason: Reason, fixes: str, pool: PoolPlan) -> Problem:
+    """Why a model does not fit, with its own fix and what else would do, or what to do where nothing is computed."""
+    said = measured.said(reason, f"pool '{pool.name}'", path)
+    joint = ", or " if reason.fix else "; use "
+    return Problem(path, said + joint + fixes if fixes and reason.computable else said)
 
 
 def _sequences(wanted: ModelSettings, ours: int) -> int:
@@ -108,9 +112,7 @@ def _fewer_sequences(
     return (fit, replace(workload, max_num_seqs=sequences)) if fit.fits else (first, workload)
 
 
-def _as_measured(
-    site: Site, path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload
-) -> Placement | None:
+def _as_measured(path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Placed:
     """What the user measured, in place of every sum; refused only where it contradicts itself or the pool."""
     given = wanted.measured
     assert given is not None, "the caller has checked"
@@ -118,14 +120,12 @@ def _as_measured(
     parallelism = measured.spread(given, expert=bool(wanted.expert_parallel))
     problems = measured.problems(f"pool '{wanted.pool}'", path, wanted, given, model, hardware, asked)
     if not problems and (cut := spread_problem(parallelism, hardware)):
-        problems = [(f"{path}.measured", cut)]
-    for where, message in problems:
-        site.refuse(where, message)
+        problems = [Problem(f"{path}.measured", cut)]
     if problems:
-        return None
+        return None, problems
     reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
     reasons |= _default_reasons(wanted, reasons, workload)
-    return Placement(parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons)
+    return Placement(parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons), []
 
 
 def _parallelism_reasons(
@@ -172,30 +172,17 @@ def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], workload: W
     return reasons
 
 
-def on_cpu(site: Site, path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Placement | None:
+def on_cpu(path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Placed:
     """Memory of a CPU server: weights and KV cache in the node's memory."""
-    parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
-    if any(value not in (None, 1) for value in parallel) or wanted.expert_parallel:
-        site.refuse(path, f"pool '{pool.name}' has no GPUs; leave parallelism out")
-    for key, value in (
-        ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
-        ("kvCacheDtype", wanted.kv_cache_dtype),
-        ("measured", wanted.measured),
-    ):
-        if value is not None:
-            site.refuse(f"{path}.{key}", f"pool '{pool.name}' has no GPUs; leave it out")
+    problems = _for_gpus_only(path, wanted, pool)
     if model.checkpoint.format not in CPU_FORMATS:
         formats = " or ".join(CPU_FORMATS)
-        site.refuse(path, f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint")
-        return None
+        said = f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint"
+        return None, [*problems, Problem(path, said)]
     shape, node_gib = model.architecture, pool.memory_gib_per_node or 0
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
-        site.refuse(
-            path,
-            "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs; "
-            f"use a GPU pool, and {measured.hint(path)}",
-        )
-        return None
+        said = "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs"
+        return None, [*problems, Problem(path, f"{said}; use a GPU pool, and {measured.hint(path)}")]
     tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
     workload = Workload(
         tokens,
@@ -204,8 +191,8 @@ def on_cpu(site: Site, path: str, wanted: ModelSettings, model: Model, pool: Poo
         utilization=NODE_MEMORY_SHARE,
         dtype=workload_flags(wanted.args)["dtype"],
     )
-    for problem in rule_problems(stretched(model, wanted), None, Parallelism(), workload):
-        site.refuse(path, problem.at(f"pool '{pool.name}'"))
+    rules = rule_problems(stretched(model, wanted), None, Parallelism(), workload)
+    problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]
     cut = memory.kv_layout(shape, None, Parallelism(), workload)
     per_context = cut.blocks_needed(tokens) * cut.block_bytes
     weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
@@ -213,15 +200,29 @@ def on_cpu(site: Site, path: str, wanted: ModelSettings, model: Model, pool: Poo
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
     # one block is held back
     if kv_gib * GIB < per_context + cut.block_bytes:
-        site.refuse(
-            path,
-            f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache, a node of pool "
-            f"'{pool.name}' gives {node_gib * NODE_MEMORY_SHARE:.1f} GiB ({node_gib} × {NODE_MEMORY_SHARE:g})",
-        )
-        return None
+        needs = f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache"
+        gives = f"{node_gib * NODE_MEMORY_SHARE:.1f} GiB ({node_gib} × {NODE_MEMORY_SHARE:g})"
+        return None, [*problems, Problem(path, f"{needs}, a node of pool '{pool.name}' gives {gives}")]
     budget = memory.cpu_budget(model, node_gib, kv_gib, workload)
     reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"}
     if wanted.context_tokens is None:
         reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
     reasons |= _dtype_reasons(wanted, workload)
-    return Placement(Parallelism(), budget, workload, reasons, kv_gib)
+    return Placement(Parallelism(), budget, workload, reasons, kv_gib), problems
+
+
+def _for_gpus_only(path: str, wanted: ModelSettings, pool: PoolPlan) -> list[Problem]:
+    """Settings that mean nothing without GPUs."""
+    none = f"pool '{pool.name}' has no GPUs"
+    parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    problems = []
+    if any(value not in (None, 1) for value in parallel) or wanted.expert_parallel:
+        problems.append(Problem(path, f"{none}; leave parallelism out"))
+    for key, value in (
+        ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
+        ("kvCacheDtype", wanted.kv_cache_dtype),
+        ("measured", wanted.measured),
+    ):
+        if value is not None:
+            problems.append(Problem(f"{path}.{key}", f"{none}; leave it out"))
+    return problems

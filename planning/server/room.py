@@ -18,6 +18,7 @@ from planning.server.packing import Amounts, Pods, finds_room, packs, stranded
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
 from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib, server_scratch
 from planning.server.servers import Draft
+from settings.problems import Problem
 
 
 def units(server: Draft) -> int:
@@ -100,52 +101,68 @@ def _node(pool: PoolPlan) -> str:
     return ", ".join(parts)
 
 
-def check_room(site: Site, drafts: Sequence[Draft]) -> None:
-    """Refuses replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
-    for server in drafts:
-        room, most, pod = slots(server), ceiling(server), server.resources
-        if room == 0:
-            gpus = f"{pod.gpus} GPUs, " if pod.gpus else ""
-            site.refuse(
+def room_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:
+    """Replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
+    inside = {name: [server for server in drafts if server.pool == name] for name in site.pools}
+    return [
+        *(problem for server in drafts for problem in _server_problems(server)),
+        *(problem for name, pool in site.pools.items() for problem in _pool_problems(pool, inside[name])),
+    ]
+
+
+def _server_problems(server: Draft) -> list[Problem]:
+    """A pod that no node holds, or more of them than the empty pool does."""
+    room, most, pod = slots(server), ceiling(server), server.resources
+    if room == 0:
+        gpus = f"{pod.gpus} GPUs, " if pod.gpus else ""
+        return [
+            Problem(
                 f"models.{server.model_name}{'.canary' if server.canary else ''}",
                 f"a pod of {gpus}{pod.cpus} CPU cores, {pod.memory_gib} GiB does not fit a node of pool "
                 f"'{server.pool}' ({_node(server.on)})",
             )
-        elif most > room:
-            where = "canary.replicas" if server.canary else "replicas.max"
-            unit = "GPUs" if server.gpus else "CPU cores"
-            site.refuse(
+        ]
+    if most > room:
+        where = "canary.replicas" if server.canary else "replicas.max"
+        unit = "GPUs" if server.gpus else "CPU cores"
+        return [
+            Problem(
                 f"models.{server.model_name}.{where}",
                 f"{most} replicas of {units(server)} {unit} do not fit pool '{server.pool}' "
                 f"({pool_units(server.on)} {unit}, room for {room}); use at most {room}, or more nodes",
             )
-    for name, pool in site.pools.items():
-        inside = [server for server in drafts if server.pool == name]
-        _check_disk(site, pool, inside)
-        asked = sum(floor(server) * units(server) for server in inside)
-        if len(inside) > 1 and asked > pool_units(pool):
-            unit = "GPUs" if pool.gpus else "CPU cores"
-            parts = ", ".join(f"{server.name} {floor(server)} × {units(server)}" for server in inside)
-            site.refuse(
-                f"gpuPools.{name}.nodes",
-                f"{asked} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}",
-            )
-        elif len(inside) > 1 and all(slots(server) >= floor(server) for server in inside):
-            _check_packing(site, pool, inside)
+        ]
+    return []
 
 
-def _check_packing(site: Site, pool: PoolPlan, inside: Sequence[Draft]) -> None:
-    """Refuses floors that no order of placing brings onto the nodes, though their sum is small enough."""
+def _pool_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
+    """A disk or nodes too few for all servers of a pool, `inside`."""
+    problems = _disk_problems(pool, inside)
+    asked = sum(floor(server) * units(server) for server in inside)
+    if len(inside) > 1 and asked > pool_units(pool):
+        unit = "GPUs" if pool.gpus else "CPU cores"
+        parts = ", ".join(f"{server.name} {floor(server)} × {units(server)}" for server in inside)
+        said = f"{asked} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}"
+        return [*problems, Problem(f"gpuPools.{pool.name}.nodes", said)]
+    if len(inside) > 1 and all(slots(server) >= floor(server) for server in inside):
+        return problems + _packing_problems(pool, inside)
+    return problems
+
+
+def _packing_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
+    """Floors that no order of placing brings onto the nodes, though their sum is small enough."""
     wanted, node = _pods(inside, floor), _amounts(pool)
     if packs(wanted, node, pool.nodes):
-        return
+        return []
     parts = ", ".join(f"{pods.count} × {_asked(pool, pods.demand)} of {pods.name}" for pods in wanted)
     enough = _fewest(pool, lambda nodes: packs(wanted, node, nodes))
-    site.refuse(
-        f"gpuPools.{pool.name}.nodes",
-        f"{pool.nodes} nodes ({_node(pool)} each) hold the pods of its servers in no order ({parts}); "
-        f"use {f'{enough} nodes' if enough else 'more nodes'}, or another pool for one of them",
-    )
+    return [
+        Problem(
+            f"gpuPools.{pool.name}.nodes",
+            f"{pool.nodes} nodes ({_node(pool)} each) hold the pods of its servers in no order ({parts}); "
+            f"use {f'{enough} nodes' if enough else 'more nodes'}, or another pool for one of them",
+        )
+    ]
 
 
 def crowding(pools: Mapping[str, PoolPlan], drafts: Sequence[Draft]) -> Iterator[str]:
@@ -228,21 +245,24 @@ def _fewest(pool: PoolPlan, enough: Callable[[int], bool]) -> int | None:
     return more[found] if found < len(more) else None
 
 
-def _check_disk(site: Site, pool: PoolPlan, inside: Sequence[Draft]) -> None:
-    """Refuses a disk that cannot hold what the pods of a full node may write, where it is ours to size."""
+def _disk_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
+    """A disk that cannot hold what the pods of a full node may write, where it is ours to size."""
     match pool.provisioning:
         case Karpenter(node_class=NodeClass() as ours) if inside:
             size_gib = ours.data_disk.gib
         case _:
-            return
+            return []
     wanted_mib = _fullest_mib(pool, inside)
     least_gib = least_disk_gib(wanted_mib, with_system=ours.system_disk is None)
-    if size_gib < least_gib:
-        site.refuse(
+    if size_gib >= least_gib:
+        return []
+    return [
+        Problem(
             f"gpuPools.{pool.name}.provisioning.diskGib",
             f"{size_gib} GiB do not hold images and the {wanted_mib / MIB_PER_GIB:.0f} GiB that the pods of a full "
             f"node may write; use at least {least_gib}",
         )
+    ]
 
 
 def _fullest_mib(pool: PoolPlan, inside: Sequence[Draft]) -> int:

@@ -177,6 +177,32 @@ def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapp
     )
 
 
+def scaling_problems(name: str, model: ModelSettings, settings: StackSettings) -> list[Problem]:
+    """Scaling that its driver cannot do, or that would not come to rest."""
+    problems = []
+    if _to_zero(model) and settings.autoscaling.driver == "hpa":
+        where = "scaling.offPeak" if model.scaling.off_peak is not None else "replicas.min"
+        said = "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone"
+        problems.append(Problem(f"models.{name}.{where}", said))
+    if _scales(model) and model.replicas.max > 1 and model.scaling.scale_down_after_s < SHORTEST_QUIET_S:
+        problems.append(
+            Problem(
+                f"models.{name}.scaling.scaleDownAfterS",
+                f"{model.scaling.scale_down_after_s} s would take a new replica away before it has its share of the "
+                f"requests; use at least {SHORTEST_QUIET_S}",
+            )
+        )
+    return problems
+
+
+def _to_zero(model: ModelSettings) -> bool:
+    return model.replicas.min == 0 or model.scaling.off_peak is not None
+
+
+def _scales(model: ModelSettings) -> bool:
+    return _to_zero(model) or model.replicas.min < model.replicas.max
+
+
 def plan_scaling(
     name: str,
     model: ModelSettings,
@@ -185,29 +211,11 @@ def plan_scaling(
     timing: Timing,
     watched: Watched,
     prometheus_url: str,
-    problems: list[Problem],
 ) -> Scaling | None:
     """The autoscaling of one server; None when its number of replicas never changes."""
-    off_peak, floor = model.scaling.off_peak, None
-    to_zero = model.replicas.min == 0 or off_peak is not None
-    if not to_zero and model.replicas.min == model.replicas.max:
+    off_peak, floor, to_zero = model.scaling.off_peak, None, _to_zero(model)
+    if not _scales(model):
         return None
-    if to_zero and settings.autoscaling.driver == "hpa":
-        where = "scaling.offPeak" if off_peak is not None else "replicas.min"
-        problems.append(
-            Problem(
-                f"models.{name}.{where}",
-                "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone",
-            )
-        )
-    if model.replicas.max > 1 and model.scaling.scale_down_after_s < SHORTEST_QUIET_S:
-        problems.append(
-            Problem(
-                f"models.{name}.scaling.scaleDownAfterS",
-                f"{model.scaling.scale_down_after_s} s would take a new replica away before it has its share of the "
-                f"requests; use at least {SHORTEST_QUIET_S}",
-            )
-        )
     if off_peak is not None:
         floor = CronFloor(off_peak.timezone, start=off_peak.end, end=off_peak.start, replicas=model.replicas.min)
     return Scaling(

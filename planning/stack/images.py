@@ -1,10 +1,18 @@
 """Which exact image runs: overrides, mirror, and the refusal of floating tags and known-bad versions."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
-from planning.plan import BY_DIGEST, ImagePlan
+from planning.plan import (
+    BY_DIGEST,
+    BundledRedis,
+    GatewayPlan,
+    ImagePlan,
+    PoolPlan,
+    ServerPlan,
+    WeightsPlan,
+)
 from planning.stack import known_bad
 from settings.problems import Problem
 from settings.scalars import REPOSITORY, TAG
@@ -31,9 +39,10 @@ def mirrored(repository: str, mirror: str | None) -> str:
     return f"{mirror.rstrip('/')}/{path if is_host else repository}"
 
 
-def resolve_images(settings: ImagesSettings, catalog: Catalog, problems: list[Problem]) -> dict[str, ImagePlan]:
-    """Every catalogue image as it will be pulled; refusals go to `problems`."""
-    plans = {}
+def resolve_images(settings: ImagesSettings, catalog: Catalog) -> tuple[dict[str, ImagePlan], list[Problem]]:
+    """Every catalogue image as it will be pulled; an override with a version that must not run is a problem."""
+    plans: dict[str, ImagePlan] = {}
+    problems: list[Problem] = []
     for name, image in catalog.images.items():
         override = settings.overrides.get(name)  # pyright: ignore[reportArgumentType] - catalogue names are str
         version, digest, repository = image.version, image.digest, image.repository
@@ -42,27 +51,23 @@ def resolve_images(settings: ImagesSettings, catalog: Catalog, problems: list[Pr
                 version, digest = override.version, None
             digest = override.digest or digest
             repository = override.repository or repository
-        _check(f"images.overrides.{name}", name, version, catalog, problems)
+        problems += _version_problems(f"images.overrides.{name}", name, version, catalog)
         plans[name] = _plan(name, mirrored(repository, settings.mirror), version, digest, (image.uid, image.gid))
-    return plans
+    return plans, problems
 
 
 def custom_image(
-    reference: str, like: ImagePlan, path: str, settings: ImagesSettings, catalog: Catalog, problems: list[Problem]
-) -> ImagePlan:
+    reference: str, like: ImagePlan, path: str, settings: ImagesSettings, catalog: Catalog
+) -> tuple[ImagePlan, list[Problem]]:
     """The image a user names for one model, as `repository:version` or `repository[:version]@sha256:…`."""
     match = REFERENCE.fullmatch(reference)
     if match is None or not (match["version"] or match["digest"]):
-        problems.append(
-            Problem(path, f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}')
-        )
-        return like
+        said = f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}'
+        return like, [Problem(path, said)]
     version = match["version"] or ""
-    if version:
-        _check(path, like.name, version, catalog, problems)
-    return _plan(
-        like.name, mirrored(match["repository"], settings.mirror), version, match["digest"], (like.uid, like.gid)
-    )
+    repository, owner = mirrored(match["repository"], settings.mirror), (like.uid, like.gid)
+    problems = _version_problems(path, like.name, version, catalog) if version else []
+    return _plan(like.name, repository, version, match["digest"], owner), problems
 
 
 def _near(reference: str) -> str:
@@ -77,14 +82,30 @@ def _plan(name: str, repository: str, version: str, digest: str | None, owner: t
     return ImagePlan(name, reference, version or BY_DIGEST, owner[0], owner[1], digest is not None)
 
 
-def _check(path: str, name: str, version: str, catalog: Catalog, problems: list[Problem]) -> None:
-    if floating(version):
-        problems.append(Problem(path, f'"{version}" is a floating tag; name an exact version'))
-    problems += known_bad.refusals(path, name, version, catalog)
+def _version_problems(path: str, name: str, version: str, catalog: Catalog) -> list[Problem]:
+    afloat = [Problem(path, f'"{version}" is a floating tag; name an exact version')] if floating(version) else []
+    return afloat + known_bad.refusals(path, name, version, catalog)
 
 
-def undigested(images: Iterable[ImagePlan]) -> list[Problem]:
-    """What is wrong with these images when a stack demands digests."""
+def used_images(
+    servers: Sequence[ServerPlan], gateway: GatewayPlan, weights: WeightsPlan, pools: Mapping[str, PoolPlan]
+) -> tuple[ImagePlan, ...]:
+    """The images that are really pulled, once each."""
+
+    def pulled() -> Iterator[ImagePlan]:
+        yield from (server.image for server in servers)
+        yield gateway.image
+        if weights.hub is not None:
+            yield weights.hub.image
+        if isinstance(gateway.redis, BundledRedis):
+            yield gateway.redis.image
+        yield from (pool.verification.image for pool in pools.values() if pool.verification)
+
+    return tuple({image.reference: image for image in pulled()}.values())
+
+
+def undigested(images: Iterable[ImagePlan], settings: ImagesSettings) -> list[Problem]:
+    """Images without a digest, where a stack demands one of each."""
     return [
         Problem(
             "images.requireDigests",
@@ -92,5 +113,5 @@ def undigested(images: Iterable[ImagePlan]) -> list[Problem]:
             "write the image of a model as repository@sha256:…",
         )
         for image in images
-        if not image.pinned
+        if settings.require_digests and not image.pinned
     ]

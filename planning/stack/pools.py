@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from catalog.load import Catalog
-from catalog.schema import Gpu
+from catalog.schema import Gpu, Instance
 from planning.plan import (
     GPU_RESOURCE,
     GPU_TAINT,
@@ -43,19 +43,43 @@ Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
 def resolve_pools(
-    settings: StackSettings, catalog: Catalog, images: Mapping[str, ImagePlan], problems: list[Problem]
-) -> dict[str, PoolPlan]:
+    settings: StackSettings, catalog: Catalog, images: Mapping[str, ImagePlan]
+) -> tuple[dict[str, PoolPlan], list[Problem]]:
     """Every pool that can be understood; an unknown GPU or a GPU that its machine type does not have is a problem."""
-    pools = {}
+    pools: dict[str, PoolPlan] = {}
+    problems: list[Problem] = []
     for name, pool in settings.gpu_pools.items():
         gpu = catalog.gpus.get(pool.gpu)
         if gpu is None and pool.gpu != "none":
             hint = nearest(pool.gpu, [*catalog.gpus, "none"])
             problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
             continue
-        pools[name] = _pool(name, pool, gpu, settings, catalog, images["python"], problems)
-    problems += _overlaps(pools)
-    return pools
+        problems += _machine_problems(name, pool, catalog) + _role_problems(name, pool, settings.cluster.identifier)
+        pools[name] = _pool(name, pool, gpu, settings, catalog, images["python"])
+    return pools, problems + _overlaps(pools)
+
+
+def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> list[Problem]:
+    """Machine types with other GPUs than the pool says."""
+    return [
+        Problem(
+            f"gpuPools.{name}",
+            f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
+        )
+        for kind, instance in _known_machines(pool, catalog)
+        if not _belongs(instance, pool)
+    ]
+
+
+def _role_problems(name: str, pool: PoolSettings, cluster: str) -> list[Problem]:
+    """A role of the nodes that IAM would not take, where it is made of the cluster's identifier."""
+    if not isinstance(pool.provisioning, KarpenterNodes) or pool.provisioning.node_class:
+        return []
+    role = _role_name(pool.provisioning, cluster)
+    if re.fullmatch(ROLE_NAME, role):
+        return []
+    why = f"is missing: {role}, after cluster.identifier, is not the name of an IAM role"
+    return [Problem(f"gpuPools.{name}.provisioning.role", why)]
 
 
 def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
@@ -78,16 +102,10 @@ def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
 
 
 def _pool(
-    name: str,
-    pool: PoolSettings,
-    gpu: Gpu | None,
-    settings: StackSettings,
-    catalog: Catalog,
-    image: ImagePlan,
-    problems: list[Problem],
+    name: str, pool: PoolSettings, gpu: Gpu | None, settings: StackSettings, catalog: Catalog, image: ImagePlan
 ) -> PoolPlan:
     selector, affinity = _selection(name, pool, gpu)
-    machine, price, reasons = _machine(name, pool, catalog, problems)
+    machine, price, reasons = _machine(pool, catalog)
     bought = isinstance(pool.provisioning, (KarpenterNodes, ComputeClassNodes))
     return PoolPlan(
         name=name,
@@ -105,7 +123,7 @@ def _pool(
         # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
         taints=(GPU_TAINT,) if gpu and not pool.tolerations else (),
         node_labels=_role(pool),
-        provisioning=_provisioning(name, pool, settings.cluster.identifier, problems),
+        provisioning=_provisioning(pool, settings.cluster.identifier),
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
         if settings.gpu_operator.verify_nodes and not bought
@@ -121,7 +139,7 @@ def _tolerations(pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str]
     return tuple({tuple(sorted(item.items())): item for item in [*([GPU_TOLERATION] if gpu else []), *given]}.values())
 
 
-def _provisioning(name: str, pool: PoolSettings, cluster: str, problems: list[Problem]) -> Provisioning:
+def _provisioning(pool: PoolSettings, cluster: str) -> Provisioning:
     """Where the nodes come from; `cluster` is the identifier that names are made of where none are given."""
     match pool.provisioning:
         case LabelledNodes(labels=labels):
@@ -135,19 +153,19 @@ def _provisioning(name: str, pool: PoolSettings, cluster: str, problems: list[Pr
             return Karpenter(
                 tuple(nodes.instance_types),
                 tuple(nodes.capacity_types),
-                nodes.node_class or _node_class(name, nodes, cluster, problems),
+                nodes.node_class or _node_class(nodes, cluster),
                 {GPU_RESOURCE: str(gpus)} if gpus else {"nodes": str(pool.nodes)},
             )
 
 
-def _node_class(name: str, nodes: KarpenterNodes, cluster: str, problems: list[Problem]) -> NodeClass:
-    role = nodes.role or f"KarpenterNodeRole-{cluster}"
-    if not re.fullmatch(ROLE_NAME, role):
-        why = f"is missing: {role}, after cluster.identifier, is not the name of an IAM role"
-        problems.append(Problem(f"gpuPools.{name}.provisioning.role", why))
+def _role_name(nodes: KarpenterNodes, cluster: str) -> str:
+    return nodes.role or f"KarpenterNodeRole-{cluster}"
+
+
+def _node_class(nodes: KarpenterNodes, cluster: str) -> NodeClass:
     bottlerocket = nodes.ami_alias.startswith("bottlerocket@")
     return NodeClass(
-        role=role,
+        role=_role_name(nodes, cluster),
         discovery_tag=nodes.discovery_tag or cluster,
         ami_alias=nodes.ami_alias,
         system_disk=Disk(ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB) if bottlerocket else None,
@@ -195,26 +213,25 @@ def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[
             return labels, ((f"{GPU_RESOURCE}.product", "In", tuple(gpu.product_labels)),)
 
 
-def _machine(
-    name: str, pool: PoolSettings, catalog: Catalog, problems: list[Problem]
-) -> tuple[tuple[int | None, int | None], float | None, Mapping[str, str]]:
-    """(vCPUs, memory GiB) of a node and its price per hour, from the first machine type the catalogue knows."""
+def _known_machines(pool: PoolSettings, catalog: Catalog) -> list[tuple[str, Instance]]:
+    """Machine types of the pool that the catalogue knows."""
     match pool.provisioning:
         case KarpenterNodes(instance_types=types) | ComputeClassNodes(machine_types=types):
-            pass
+            return [(kind, catalog.instances[kind]) for kind in types if kind in catalog.instances]
         case _:
-            types = []
-    known = [(kind, catalog.instances[kind]) for kind in types if kind in catalog.instances]
-    for kind, instance in known:
-        if pool.gpu != "none" and (instance.gpu, instance.gpus) != (pool.gpu, pool.gpus_per_node):
-            problems.append(
-                Problem(
-                    f"gpuPools.{name}",
-                    f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
-                )
-            )
-            # what does not belong here says nothing about these nodes
-            known = [other for other in known if other[0] != kind]
+            return []
+
+
+def _belongs(instance: Instance, pool: PoolSettings) -> bool:
+    return pool.gpu == "none" or (instance.gpu, instance.gpus) == (pool.gpu, pool.gpus_per_node)
+
+
+def _machine(
+    pool: PoolSettings, catalog: Catalog
+) -> tuple[tuple[int | None, int | None], float | None, Mapping[str, str]]:
+    """(vCPUs, memory GiB) of a node and its price per hour, from the first machine type the catalogue knows."""
+    # what does not belong here says nothing about these nodes
+    known = [(kind, instance) for kind, instance in _known_machines(pool, catalog) if _belongs(instance, pool)]
     first = known[0][1] if known else None
     if pool.price_per_node_hour_usd is not None:
         price, why = pool.price_per_node_hour_usd, "given"

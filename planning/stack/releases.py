@@ -81,9 +81,8 @@ def resolve_releases(
     pools: Sequence[PoolPlan],
     servers: Sequence[ServerPlan],
     adapter_rules: Sequence[Mapping[str, object]],
-    problems: list[Problem],
-) -> dict[str, ReleasePlan]:
-    """Chart name → release, for every operator that is needed and not switched off.
+) -> tuple[dict[str, ReleasePlan], list[Problem]]:
+    """Chart name → release, for every operator that is needed and not switched off; a bad version is a problem.
 
     `adapter_rules`: what prometheus-adapter is to answer, with the HPA driver.
     """
@@ -117,10 +116,15 @@ def resolve_releases(
             )
     if settings.leader_worker_set.install and any(server.nodes_per_replica > 1 for server in servers):
         wanted["lws"] = ("lws", {}, False)
-    return {
-        chart: _release(chart, *parts, settings=settings, catalog=catalog, problems=problems)
-        for chart, parts in wanted.items()
-    }
+    releases = {chart: _release(chart, *parts, settings=settings, catalog=catalog) for chart, parts in wanted.items()}
+    return releases, [p for chart, release in releases.items() for p in _chart_problems(chart, release, catalog)]
+
+
+def _chart_problems(chart: str, release: ReleasePlan, catalog: Catalog) -> list[Problem]:
+    path = f"charts.{chart}.version"
+    if not EXACT_VERSION.fullmatch(release.version):
+        return [Problem(path, f'"{release.version}" is not an exact version')]
+    return known_bad.refusals(path, chart, release.version, catalog)
 
 
 def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
@@ -156,22 +160,11 @@ def _owner(namespace: str, catalog: Catalog) -> str | None:
 
 
 def _release(
-    chart: str,
-    name: str,
-    values: Mapping[str, object],
-    privileged: bool,
-    *,
-    settings: StackSettings,
-    catalog: Catalog,
-    problems: list[Problem],
+    chart: str, name: str, values: Mapping[str, object], privileged: bool, *, settings: StackSettings, catalog: Catalog
 ) -> ReleasePlan:
     known = catalog.charts[chart]
     override = settings.charts.get(chart)  # pyright: ignore[reportArgumentType, reportCallIssue] - catalogue names are str
     version = (override.version if override else None) or known.version
-    if not EXACT_VERSION.fullmatch(version):
-        problems.append(Problem(f"charts.{chart}.version", f'"{version}" is not an exact version'))
-    else:
-        problems += known_bad.refusals(f"charts.{chart}.version", chart, version, catalog)
     source = (override.chart if override else None) or known.chart
     repository = known.repository
     if override is not None and (override.repository is not None or override.chart is not None):

@@ -215,6 +215,47 @@ def test_no_word_of_an_engine_stands_outside_of_the_catalogue():
     assert found - SPELLED_OUT == set()
 
 
+def handed_lists(text: str) -> list[str]:
+    """Parameters and fields of a source that take a list of problems, for somebody else to write into."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg]
+                places = [(f"{name}({one.arg})", one.annotation) for one in every if one]
+            case ast.ClassDef(name=name):
+                fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+                places = [(f"{name}.{ast.unparse(item.target)}", item.annotation) for item in fields]
+            case _:
+                continue
+        found += [place for place, kind in places if kind and re.search(LIST_OF_PROBLEMS, ast.unparse(kind))]
+    return found
+
+
+LIST_OF_PROBLEMS = r"\b(list|MutableSequence)\[([\w.]+\.)?Problem\]"
+
+
+def test_planning_returns_its_problems():
+    """No function of planning writes into a list that it is given: `resolve` alone puts together what they return."""
+    found = {file.name: handed_lists(file.read_text(encoding="utf-8")) for file in sources("planning")}
+    assert {name: where for name, where in found.items() if where} == {}
+    assert len(found) > 40
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def f(a, problems: list[Problem]): ...", ["f(problems)"]),
+        ("def f(*, found: 'list[Problem] | None' = None): ...", ["f(found)"]),
+        ("class Site:\n    problems: list[problems.Problem]", ["Site.problems"]),
+        ("def f(said: Sequence[Problem]) -> list[Problem]:\n    found: list[Problem] = []", []),
+    ],
+)
+def test_handed_lists_are_really_found(text: str, expected: list[str]):
+    """Parameters of any kind and fields; not what is returned, kept for oneself, or only read."""
+    assert handed_lists(text) == expected
+
+
 def test_pod_scripts_use_the_standard_library_only():
     """What runs in other people's images imports what is in Python itself; a hook of LiteLLM also LiteLLM."""
     scripts = [file for file in sorted(POD_SCRIPTS.glob("*.py")) if file.name != "__init__.py"]

@@ -1,0 +1,94 @@
+"""How long the gateway waits for an answer, for its first token and for all tries together, and why so long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planning.plan import ServerPlan
+from planning.stack.timing import DEFAULT_REQUEST_TIMEOUT_S, all_tries_s, first_token_timeout_s, gateway_drain_s
+from settings.problems import Problem
+from settings.schema import GatewaySettings, StackSettings
+
+# What is in front of the gateway waits this much longer, so that a client sees the gateway's own error.
+ROUTE_MARGIN_S = 30
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Seconds, and why so many."""
+
+    s: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Times:
+    """What a request may take: one answer, silence before and between its tokens, all tries, and what is drained."""
+
+    request: Wait
+    first_token: Wait
+    route: Wait
+    drain_s: int
+
+
+def plan_times(settings: StackSettings, servers: Sequence[ServerPlan]) -> Times:
+    """As given, or as long as the longest answer of these servers takes at the slowest accepted speed."""
+    wanted = settings.gateway
+    request, first_token = _request(wanted, servers), _first_token(wanted, servers)
+    tried = max((_chain(name, servers, settings) for name in settings.models), default=1)
+    longest_s = all_tries_s(tried, wanted.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
+    why = f"{tried} × {wanted.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
+    return Times(request, first_token, Wait(longest_s + ROUTE_MARGIN_S, why), gateway_drain_s(longest_s, request.s))
+
+
+def answer_problems(settings: GatewaySettings, servers: Sequence[ServerPlan]) -> list[Problem]:
+    """A timeout that would cut the longest answer of a server."""
+    timeout = _request(settings, servers).s
+    slowest = max(servers, key=lambda server: server.timing.longest_request_s, default=None)
+    if slowest is None or timeout >= (longest := slowest.timing.longest_request_s):
+        return []
+    return [
+        Problem(
+            "gateway.requestTimeoutS",
+            f"{timeout} s would cut the longest answer of {slowest.model_name} ({longest} s); use at least "
+            f"{longest}, or a smaller models.{slowest.model_name}.maxOutputTokens",
+        )
+    ]
+
+
+def silence_problems(settings: GatewaySettings, servers: Sequence[ServerPlan]) -> list[Problem]:
+    """A silence that would be longer than the whole answer may be."""
+    given, timeout = settings.first_token_timeout_s, _request(settings, servers).s
+    if given is None or given <= timeout:
+        return []
+    return [
+        Problem(
+            "gateway.firstTokenTimeoutS",
+            f"{given} s is longer than a whole answer may take ({timeout} s); use at most {timeout}, or a "
+            "longer gateway.requestTimeoutS",
+        )
+    ]
+
+
+def _request(wanted: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait:
+    if wanted.request_timeout_s:
+        return Wait(wanted.request_timeout_s, "given")
+    longest, least = max((server.timing.longest_request_s for server in servers), default=0), DEFAULT_REQUEST_TIMEOUT_S
+    why = f"the longest answer takes {longest} s at the slowest accepted speed; at least {least}"
+    return Wait(max(least, longest), why)
+
+
+def _first_token(wanted: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait:
+    if wanted.first_token_timeout_s is not None:
+        return Wait(wanted.first_token_timeout_s, "given")
+    context = max((server.memory.context_tokens for server in servers), default=1)
+    why = f"the longest prompt has {context} tokens; at most requestTimeoutS"
+    return Wait(first_token_timeout_s(context, _request(wanted, servers).s), why)
+
+
+def _chain(name: str, servers: Sequence[ServerPlan], settings: StackSettings) -> int:
+    """How many servers a request may ask one after the other: those of its model, then those of all fallbacks."""
+    names = [name]
+    for model in names:
+        known = settings.models.get(model)
+        names += [other for other in (known.fallbacks if known else ()) if other not in names]
+    return max(1, sum(server.model_name in names and server.weight > 0 for server in servers))

@@ -1,0 +1,38 @@
+"""What is scraped, what wakes somebody and what they look at, as one part of the plan."""
+
+from collections.abc import Mapping, Sequence
+
+from catalog.load import Catalog
+from planning.observe.alerts import alert_problems, alert_rules
+from planning.observe.dashboard import draw_dashboard
+from planning.plan import ObservabilityPlan, ServerPlan
+from settings.problems import Problem
+from settings.schema import StackSettings
+
+SCRAPE_INTERVAL_S = 15
+
+
+def resolve_observability(
+    settings: StackSettings,
+    catalog: Catalog,
+    servers: Sequence[ServerPlan],
+    server_ports: tuple[int, ...],
+    adapter_rules: tuple[Mapping[str, object], ...],
+    prometheus_url: str,
+) -> tuple[ObservabilityPlan, list[Problem]]:
+    """Monitors, alerts and dashboard; a threshold that no metric can show is a problem.
+
+    `server_ports`: those that servers answer on; `adapter_rules`: what prometheus-adapter is to answer, if it is there.
+    """
+    plan = ObservabilityPlan(
+        release=settings.observability.release,
+        namespace=settings.observability.namespace,
+        prometheus_url=prometheus_url,
+        server_ports=server_ports,
+        scrape_interval_s=SCRAPE_INTERVAL_S,
+        runbook_url=settings.observability.runbook_url,
+        alerts=alert_rules(settings, catalog, servers),
+        dashboard=draw_dashboard(catalog, settings.cluster.namespace, servers),
+        adapter_rules=adapter_rules,
+    )
+    return plan, alert_problems(settings, catalog)

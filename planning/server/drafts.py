@@ -1,0 +1,90 @@
+"""The servers of all models before they know of each other: of each model one, and its canary's."""
+
+from dataclasses import replace
+
+from planning.server.fit import Site
+from planning.server.servers import Draft, draft_server, unknown_model
+from planning.stack.weights import apart
+from planning.tasks import task_of, unanswered
+from settings.problems import Problem, nearest
+from settings.schema import CanarySettings, ModelSettings
+
+
+def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
+    """The server of every model, and its canary twin; one with which something is wrong is left out."""
+    drafts: list[Draft | None] = []
+    problems: list[Problem] = []
+    for name, model in site.settings.models.items():
+        path, pool, canary = f"models.{name}", site.pools.get(model.pool), model.canary
+        if pool is None:
+            problems += _pool_problems(site, path, model)
+            continue
+        primary, faults = draft_server(site, path, name, model, pool, canary=False)
+        drafts.append(primary)
+        problems += _replaced_problems(site, path, name, model) + faults
+        if canary is not None:
+            twin, faults = draft_server(site, f"{path}.canary", name, _twin(model, canary), pool, canary=True)
+            drafts.append(twin)
+            problems += _canary_problems(site, path, model, canary)
+            # what a canary did not write itself is said of its model already
+            known, own = {problem.message for problem in problems}, canary.model_fields_set
+            problems += [p for p in faults if p.message not in known or _key(p, f"{path}.canary.") in own]
+            if f"{name}-canary" in site.settings.models:
+                said = f"its server would have the name of models.{name}-canary; rename that model"
+                problems.append(Problem(f"{path}.canary", said))
+    found = [draft for draft in drafts if draft]
+    checkpoints = apart([draft.checkpoint for draft in found])
+    return [replace(draft, checkpoint=checkpoints[draft.checkpoint.source]) for draft in found], problems
+
+
+def _pool_problems(site: Site, path: str, wanted: ModelSettings) -> list[Problem]:
+    """What is wrong with a model whose pool is not there, or is refused itself."""
+    problems = []
+    if wanted.pool not in site.settings.gpu_pools:
+        hint = nearest(wanted.pool, site.settings.gpu_pools)
+        problems.append(Problem(f"{path}.pool", f"no pool '{wanted.pool}'{hint}"))
+    if wanted.model not in site.catalog.models:
+        problems.append(unknown_model(site, path, wanted))
+    return problems
+
+
+def _replaced_problems(site: Site, path: str, name: str, wanted: ModelSettings) -> list[Problem]:
+    """What is replaced must be gone from the stack, and by one model only: two cannot start in one place."""
+    if wanted.replaces is None:
+        return []
+    where, problems = f"{path}.replaces", []
+    if wanted.replaces in site.settings.models:
+        said = f"'{wanted.replaces}' is served still; take it out of models, or this line"
+        problems.append(Problem(where, said))
+    others = [other for other, model in site.settings.models.items() if model.replaces == wanted.replaces]
+    if others.index(name):
+        problems.append(Problem(where, f"'{wanted.replaces}' is replaced by models.{others[0]} already"))
+    return problems
+
+
+def _twin(wanted: ModelSettings, canary: CanarySettings) -> ModelSettings:
+    """The settings of a model's second server: the same but for what its canary says."""
+    changes = {
+        field: value
+        for field in ("model", "revision", "image", "context_tokens", "max_num_seqs")
+        if (value := getattr(canary, field)) is not None
+    }
+    if canary.model is not None and canary.revision is None:
+        changes["revision"] = None
+    if canary.model is not None or canary.measured is not None:
+        # figures of one checkpoint say nothing about another
+        changes["measured"] = canary.measured
+    return wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
+
+
+def _canary_problems(site: Site, path: str, wanted: ModelSettings, canary: CanarySettings) -> list[Problem]:
+    """Who asks the model must not be answered differently by chance."""
+    model, other = (site.catalog.models.get(name or "") for name in (wanted.model, canary.model))
+    if model is None or other is None or not (missing := unanswered(task_of(model), task_of(other))):
+        return []
+    return [Problem(f"{path}.canary.model", f"{canary.model} does not answer {missing}, as {wanted.model} does")]
+
+
+def _key(problem: Problem, prefix: str) -> str:
+    """The key below `prefix` a problem is about; what a canary did not write itself is said of its model already."""
+    return problem.path.removeprefix(prefix).partition("[")[0]
