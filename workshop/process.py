@@ -16,6 +16,8 @@ import psutil
 
 from workshop.problems import Impossible
 
+Command = Sequence[str | Path]
+Before = Callable[[], None]
 MARK = "LLM_STACK_WORKSHOP"
 STOP_TIMEOUT_S, MARK_TIMEOUT_S, LOOK_EVERY_S = 10, 5, 0.5
 ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
@@ -24,13 +26,7 @@ LONGEST_LINE = 2048
 
 
 def start(
-    command: Sequence[str | Path],
-    log: Path,
-    mark: str,
-    *,
-    cwd: Path,
-    env: Mapping[str, str],
-    before: Callable[[], None] | None = None,
+    command: Command, log: Path, mark: str, *, cwd: Path, env: Mapping[str, str], before: Before | None = None
 ) -> subprocess.Popen[bytes]:
     """Starts a command, which Ctrl-C here does not reach; `before` is called in it. Raises OSError when it cannot."""
     # its output may hold names and addresses: for its owner alone
@@ -57,7 +53,7 @@ def _await_mark(process: psutil.Process) -> None:
         time.sleep(0.001)
 
 
-def run(command: Sequence[str | Path], timeout_s: float, late: str, **more: Any) -> subprocess.CompletedProcess[str]:
+def run(command: Command, timeout_s: float, late: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """A command that has ended, and its output, whatever its status. Raises `Impossible` with `late` in place of it."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, **more)  # noqa: S603 - our own words
@@ -65,7 +61,7 @@ def run(command: Sequence[str | Path], timeout_s: float, late: str, **more: Any)
         raise Impossible(late) from None
 
 
-def watched(command: Sequence[str | Path], look: Callable[[], object]) -> tuple[int, list[str]]:
+def watched(command: Command, look: Callable[[], object]) -> tuple[int, list[str]]:
     """(exit status, lines of output) of a command; `look` is called now and then. Whatever ends this ends it, too."""
     with subprocess.Popen(  # noqa: S603 - our own words
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

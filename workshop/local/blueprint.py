@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
@@ -19,27 +20,8 @@ from workshop.problems import refuse
 
 SERVER, GATEWAY = "vllm-openai-cpu", "litellm-non_root"
 GATEWAY_FILE = "config.yaml"
-# Kinds that change nothing for a process, in the words of a reader who wonders what is missing.
-NOT_HERE = {
-    "ClusterRole": "there is no API server to ask",
-    "ClusterRoleBinding": "there is no API server to ask",
-    "HTTPRoute": "the gateway is reached on loopback",
-    "HorizontalPodAutoscaler": "the number of replicas stays what it starts with",
-    "Ingress": "the gateway is reached on loopback",
-    "Namespace": "names of processes need none",
-    "NetworkPolicy": "processes of one machine reach each other and the internet",
-    "PodDisruptionBudget": "no node is ever drained",
-    "PodMonitor": "written out as scrape configuration of a Prometheus",
-    "PrometheusRule": "written out as rules of a Prometheus",
-    "ScaledObject": "the number of replicas stays what it starts with",
-    "ServiceAccount": "there is no API server to ask",
-}
-ALWAYS_NOT_HERE = (
-    ("resources", "CPU and memory are neither reserved nor limited"),
-    ("securityContext", "processes run as you, with the whole file system"),
-    ("/dev/shm", "is this machine's own, without a limit"),  # noqa: S108 - a sentence
-    ("placement", "node selectors, tolerations and spread have one machine to choose from"),
-)
+_TABLE = yaml.safe_load(Path(__file__).with_name("not_here.yaml").read_text(encoding="utf-8"))
+NOT_HERE, ALWAYS_NOT_HERE = _TABLE["kinds"], tuple(_TABLE["always"].items())
 
 
 @dataclass(frozen=True)

@@ -47,32 +47,29 @@ def config(rendered: Rendered) -> dict[str, Any]:
 
 def rules(rendered: Rendered) -> dict[str, Any]:
     """`rules.yml`: the groups of every PrometheusRule."""
-    found = [group for item in rendered.objects if item["kind"] == "PrometheusRule" for group in item["spec"]["groups"]]
-    return {"groups": found}
+    specs = [body["spec"] for body in rendered.objects if body["kind"] == "PrometheusRule"]
+    return {"groups": [group for spec in specs for group in spec["groups"]]}
 
 
 def targets(monitor: Object, endpoint: Object, pods: Sequence[Pod]) -> list[dict[str, Any]]:
     """One entry per running pod that the monitor selects."""
-    spec = monitor["spec"]
-    found = []
+    spec, name, selected = monitor["spec"], monitor["metadata"]["name"], []
     for pod in pods:
-        labels = pod.workload.labels
+        labels, namespace = pod.workload.labels, pod.workload.namespace
         if not spec["selector"]["matchLabels"].items() <= labels.items():
             continue
         for container in pod.workload.containers:
             if endpoint["port"] in container.ports:
                 where = f"{LOOPBACK}:{pod.place.ports[container.ports[endpoint['port']]]}"
-                named = {
-                    "namespace": pod.workload.namespace,
+                given = {
+                    "namespace": namespace,
                     "pod": pod.name,
                     "container": container.name,
                     "endpoint": endpoint["port"],
-                    "job": labels.get(
-                        spec.get("jobLabel", ""), f"{pod.workload.namespace}/{monitor['metadata']['name']}"
-                    ),
+                    "job": labels.get(spec.get("jobLabel", ""), f"{namespace}/{name}"),
                 }
-                found.append({"targets": [where], "labels": named})
-    return found
+                selected.append({"targets": [where], "labels": given})
+    return selected
 
 
 def write_config(folder: Path, rendered: Rendered) -> None:

@@ -17,9 +17,10 @@ WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "St
 READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
 # What a probe asks by, and what a hook is (workshop/local/fields.yaml refuses the others).
 HANDLERS, HOOKS = ("httpGet", "tcpSocket"), ("httpGet", "sleep")
-# Kubernetes' own defaults (k8s.io/api core/v1, 1.36).
+# Kubernetes' own defaults (k8s.io/api core/v1, 1.36); those of a probe in the order of `Probe`.
 GRACE_S, BACKOFF_LIMIT = 30, 6
-PERIOD_S, TIMEOUT_S, FAILURES, SUCCESSES = 10, 1, 3, 1
+PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "timeoutSeconds": 1, "failureThreshold": 3,
+         "successThreshold": 1, "terminationGracePeriodSeconds": None}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -225,18 +226,9 @@ def _value(item: Object) -> str | SecretRef:
     return SecretRef(ref["name"], ref["key"]) if ref else str(item.get("value", ""))
 
 
-def _probe(found: Object) -> Probe:
-    handler = next((kind for kind in HANDLERS if kind in found), "")
-    return Probe(
-        handler=handler,
-        detail=found.get(handler, {}),
-        initial_delay_s=found.get("initialDelaySeconds", 0),
-        period_s=found.get("periodSeconds", PERIOD_S),
-        timeout_s=found.get("timeoutSeconds", TIMEOUT_S),
-        failures=found.get("failureThreshold", FAILURES),
-        successes=found.get("successThreshold", SUCCESSES),
-        grace_s=found.get("terminationGracePeriodSeconds"),
-    )
+def _probe(probe: Object) -> Probe:
+    handler = next((kind for kind in HANDLERS if kind in probe), "")
+    return Probe(handler, probe.get(handler, {}), *(probe.get(name, default) for name, default in PROBE.items()))
 
 
 def _gib(quantity: object) -> float:

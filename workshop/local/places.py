@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from settings.problems import Problem
@@ -92,9 +92,9 @@ def read_keys(folder: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def write_keys(folder: Path, secrets: dict[str, dict[str, str]]) -> None:
+def write_keys(folder: Path, keys: Mapping[str, Mapping[str, str]]) -> None:
     """One file per entry, created for its owner's eyes only."""
-    for secret, entries in secrets.items():
+    for secret, entries in keys.items():
         (folder / secret).mkdir(parents=True, exist_ok=True, mode=OWNER_ONLY)
         for entry, value in entries.items():
             write_secret(folder / secret / entry, value)

@@ -16,6 +16,7 @@ from workshop.local.process import SIGNALLED, Process
 from workshop.local.translate import Command
 from workshop.process import last_lines
 
+Tell = Callable[[str, str], None]
 SPAWN_FAILED, KILLED = 127, SIGNALLED + signal.SIGKILL
 # pkg/kubelet, 1.36: not at all the first time, then 10 s, twice that each time, and as at first after ten minutes.
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S, FORGIVEN_AFTER_S = 10, 300, 600
@@ -61,12 +62,7 @@ class Pod:
     """A running pod. `tell` gets (pod, sentence) whenever something happens that a person would want to know."""
 
     def __init__(
-        self,
-        name: str,
-        workload: Workload,
-        commands: Mapping[str, Command],
-        place: Place,
-        tell: Callable[[str, str], None],
+        self, name: str, workload: Workload, commands: Mapping[str, Command], place: Place, tell: Tell
     ) -> None:
         self.name, self.workload, self.place = name, workload, place
         self.commands = commands

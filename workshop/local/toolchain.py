@@ -74,19 +74,17 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
     uv = _uv()
     stamp = venv / ".stamp"
     stamp.unlink(missing_ok=True)
-    python = (
-        []
-        if (venv / "bin" / "python").exists()
-        else [[uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)]]
-    )
-    install = [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin" / "python"), str(LOCK)]
+    python = venv / "bin" / "python"
+    commands = [[uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python), str(LOCK)]]
+    if not python.exists():
+        commands.insert(0, [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)])
     before = free_gb(ROOT)
 
     def look() -> None:
         written, took = max(0, before - free_gb(ROOT)), time.monotonic() - begun
         progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
 
-    for command in [*python, install]:
+    for command in commands:
         status, said = watched(command, look)
         if status:
             last = " ".join(" ".join(said).split()[-60:])

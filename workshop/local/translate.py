@@ -23,6 +23,9 @@ PORT = re.compile(r"\{port (\w+)\}")
 # What a process needs of this machine, and a container brings along.
 INHERITED = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 TMP = "/tmp"  # noqa: S108 - a path of the container
+# Where, as rendered, as run.
+Replaced = list[tuple[str, str, str]]
+Words = tuple[str, ...]
 SHOWN_SECRET = "<secret>"  # noqa: S105 - a word, not a password
 
 
@@ -47,7 +50,7 @@ class Machine:
 class Command:
     """What to start. `replaced`: (where, as rendered, as run), no secrets; `appended`: program → more arguments."""
 
-    argv: tuple[str, ...]
+    argv: Words
     env: Mapping[str, str] = field(repr=False)
     replaced: tuple[tuple[str, str, str], ...] = ()
     appended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -74,7 +77,7 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
     """The process of one container. The image has a row in the table: `problems_of` refuses others."""
     stand = stand_for(container.image)
     assert stand is not None, "refused before"
-    replaced: list[tuple[str, str, str]] = []
+    replaced: Replaced = []
     env, shown = _environment(rendered, workload, container, machine, stand, replaced)
     ours, words = _words(container, machine, stand, replaced)
     argv = list(ours)
@@ -94,9 +97,7 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
     return Command(tuple(argv), env, tuple(replaced), appended)
 
 
-def _words(
-    container: Container, machine: Machine, stand: Stand, replaced: list[tuple[str, str, str]]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _words(container: Container, machine: Machine, stand: Stand, replaced: Replaced) -> tuple[Words, Words]:
     """The command line in two parts: words of this machine, whose paths may look like a container's, and the rest."""
     if container.command:
         first, *rest = container.command
@@ -149,12 +150,7 @@ def _port(text: str, machine: Machine) -> str:
 
 
 def _environment(
-    rendered: Rendered,
-    workload: Workload,
-    container: Container,
-    machine: Machine,
-    stand: Stand,
-    replaced: list[tuple[str, str, str]],
+    rendered: Rendered, workload: Workload, container: Container, machine: Machine, stand: Stand, replaced: Replaced
 ) -> tuple[dict[str, str], dict[str, str]]:
     """(environment, the same with `<secret>` for secrets)."""
     env = {name: value for name in INHERITED if (value := machine.environment.get(name))}

@@ -169,18 +169,12 @@ def _start(stack: str, folder: RunFolder, run: Run) -> None:
         shutil.rmtree(old, ignore_errors=True)
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     write(run.manifests, folder.objects, stack)
-    write_keys(folder.keys, {name: dict(entries) for name, entries in run.plan.secrets.items()})
+    write_keys(folder.keys, run.plan.secrets)
     write_config(folder.prometheus, run.plan.rendered)
-    command = [sys.executable, "-m", "workshop.local", "supervise", str(folder.path)]
+    command = [sys.executable, "-m", "workshop.local", "supervise", str(folder.path), run.digest]
     folder.supervisor_log.unlink(missing_ok=True)
     # marked: one that hangs is found like everything else of the run
-    process = start(
-        [*command, run.digest],
-        folder.supervisor_log,
-        f"{folder.mark}/supervisor",
-        cwd=toolchain.ROOT,
-        env=os.environ,
-    )
+    process = start(command, folder.supervisor_log, f"{folder.mark}/supervisor", cwd=toolchain.ROOT, env=os.environ)
     while process.poll() is None:
         if client.status(folder):
             return

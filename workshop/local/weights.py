@@ -53,18 +53,18 @@ def problems(checkpoints: Sequence[Checkpoint], claims: AbstractSet[str]) -> lis
     for item in missing:
         if item.repository in MAKERS:
             takes_gb[item.claim] = takes_gb.get(item.claim, 0) + MADE_GB
-    return [
-        *(
-            Problem(
-                f"claim {item.claim}",
-                f"holds no {item.repository}@{item.revision}; put its files and a manifest.json into {place(item)}, "
-                f"let weights.kind sharedClaim download it, or serve {' or '.join(MAKERS)}",
-            )
-            for item in missing
-            if item.repository not in MAKERS
-        ),
-        *(found for name, gb in takes_gb.items() for found in places.problems(f"claim {name}", claim(name), gb, FIX)),
+    found = [
+        Problem(
+            f"claim {checkpoint.claim}",
+            f"holds no {checkpoint.repository}@{checkpoint.revision}; put its files and a manifest.json into "
+            f"{place(checkpoint)}, let weights.kind sharedClaim download it, or serve {' or '.join(MAKERS)}",
+        )
+        for checkpoint in missing
+        if checkpoint.repository not in MAKERS
     ]
+    for name, gb in takes_gb.items():
+        found += places.problems(f"claim {name}", claim(name), gb, FIX)
+    return found
 
 
 def prepare(checkpoint: Checkpoint, venv: Path, progress: Callable[[str], None]) -> float:
