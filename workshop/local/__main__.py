@@ -1,8 +1,4 @@
-"""`python -m workshop.local`: a stack on this machine.
-
-Exit codes: 0 fine, 1 it did not come up, 2 refused (each reason on a line of its own on stderr, path first), 64 wrong
-usage, 130 stopped by Ctrl-C (129, 143: by SIGHUP, SIGTERM).
-"""
+"""`python -m workshop.local`: a stack on this machine."""
 
 import argparse
 import asyncio

@@ -22,10 +22,7 @@ NOT_UP = 1
 
 
 def stop(folder: RunFolder, *, now: bool = False, keep_logs: bool = False) -> None:
-    """Takes a run down and waits for its end; a second Ctrl-C cuts the draining short.
-
-    Whatever still carries the run's mark is killed, also after a supervisor that was killed itself.
-    """
+    """Ends a run and waits, killing what still carries its mark; a second Ctrl-C cuts the draining of pods short."""
     _ask_to_stop(folder, now=now)
     while True:
         try:

@@ -1,7 +1,4 @@
-"""What stands for an image on a machine without containers: the one table of it.
-
-A row holds for every registry and mirror, because only the last part of the repository counts.
-"""
+"""What stands for an image, by the last part of its repository, where there are no containers: the one table of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

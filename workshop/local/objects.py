@@ -1,7 +1,4 @@
-"""Rendered objects as what is to run: workloads with their pods, Services, ConfigMaps, Secrets. Pure.
-
-What cannot be obeyed is refused by unsupported.py, and read here as far as it goes, so that all is said at once.
-"""
+"""Rendered objects as what is to run, as far as can be read; unsupported.py refuses what cannot be obeyed. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,10 +22,7 @@ PROBE = {"initialDelaySeconds": 0, "periodSeconds": 10, "timeoutSeconds": 1, "fa
 
 @dataclass(frozen=True)
 class Probe:
-    """A question asked again and again: `handler` is httpGet or tcpSocket, `detail` its fields.
-
-    `grace_s`: of a container that fails it; None: the pod's own.
-    """
+    """A `handler` asked again and again; `detail` are its fields, `grace_s` of who fails it; None: the pod's own."""
 
     handler: str
     detail: Object

@@ -1,7 +1,4 @@
-"""What rendered objects ask for and processes of this machine cannot have, in words of a refusal. Pure.
-
-The fields are those of fields.yaml, which explains itself; here are the rules that take two of them to judge.
-"""
+"""What rendered objects ask for and processes of this machine cannot have, in words of a refusal. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

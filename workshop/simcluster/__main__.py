@@ -1,8 +1,4 @@
-"""`python -m workshop.simcluster`: clusters without GPUs, by name: start, look, break, stop.
-
-Exit codes: 0 fine, 2 refused or impossible (each reason on a line of its own on stderr), 64 wrong
-usage, 130 stopped by Ctrl-C.
-"""
+"""`python -m workshop.simcluster`: clusters without GPUs, by name: start, look, break, stop."""
 
 import argparse
 import sys

@@ -48,10 +48,7 @@ class Endpoint:
 
 
 class Api:
-    """One caller of one API server. Not for several threads at once.
-
-    `patience_s`: how long one that does not answer is asked again; every request must then be fit to be repeated.
-    """
+    """One caller of one API server, in one thread; `patience_s`: how long one that does not answer is asked again."""
 
     def __init__(self, endpoint: Endpoint, patience_s: float = 0) -> None:
         self._endpoint, self._patience_s = endpoint, patience_s

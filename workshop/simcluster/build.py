@@ -1,7 +1,4 @@
-"""Builds the control plane once, into the user's cache: one binary, and a link of each program's name to it.
-
-The name of its folder is a key of everything that decides what is in it: sources, versions, flags and the machine.
-"""
+"""Builds the control plane once, into the user's cache: one binary, and a link of each program's name to it."""
 
 import hashlib
 import os

@@ -22,8 +22,7 @@ from workshop.problems import Impossible
 from workshop.simcluster.api import Api, ApiError, Endpoint, Unreachable
 from workshop.simcluster.crds import install_definitions
 from workshop.simcluster.paths import ClusterPaths, clusters
-from workshop.simcluster.programs import PROGRAMS, Ports, arguments, kubeconfig
-from workshop.simcluster.state import State, read, without_taken
+from workshop.simcluster.programs import PROGRAMS, Ports, State, arguments, kubeconfig, read, without_taken
 
 PROJECT = Path(__file__).resolve().parents[2]
 

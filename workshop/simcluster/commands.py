@@ -8,9 +8,8 @@ from settings.commandline import REFUSED
 from workshop.problems import Impossible, reason
 from workshop.simcluster import faults, obtain
 from workshop.simcluster.cluster import STAND_INS, Cluster, names, unended
-from workshop.simcluster.programs import PROGRAMS
+from workshop.simcluster.programs import PROGRAMS, State
 from workshop.simcluster.report import print_status
-from workshop.simcluster.state import State
 
 
 def _up(arguments: argparse.Namespace) -> int:

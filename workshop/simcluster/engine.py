@@ -131,10 +131,8 @@ def holder(lock: Path) -> int:
 
 
 def mend(state: Path) -> Iterator[Path]:
-    """Removes sidecars that hold nothing readable, and yields each: the backend reads no file that has such a one.
-
-    It writes `FILE.attrs` beside every file, not atomically, and does without (gocloud.dev blob/fileblob/attrs.go).
-    """
+    """Removes sidecars that are cut off, and yields each: the backend reads no file that has such a one."""
+    # it writes FILE.attrs beside every file, not atomically, and does without (gocloud.dev blob/fileblob/attrs.go)
     for sidecar in sorted(state.rglob("*.attrs")):
         try:
             json.loads(sidecar.read_bytes())

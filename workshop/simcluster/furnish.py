@@ -1,7 +1,4 @@
-"""The nodes of a stack's pools on a cluster, and how they and their pods behave, brought up to date field by field.
-
-A node belongs to its kubelet, to Kubernetes' controllers and to the stack, too. Nodes of ours for a former stack go.
-"""
+"""The nodes of a stack's pools on a cluster, and how they behave; kubelets, controllers and the stack share them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -138,8 +138,11 @@ def status(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Objec
         "updatedReplicas": len({_group_of(pod) for pod in updated}),
         "hpaPodSelector": f"{NAME}={metadata['name']},{WORKER}=0",
         "conditions": [
-            _condition("Available", available, "AllGroupsReady", "AllGroupsReady" if available else "GroupsNotReady"),
-            _condition("Progressing", not available, "GroupsProgressing", "GroupsProgressing"),
+            {"type": kind, "status": str(true), "reason": reason, "message": ""}
+            for kind, true, reason in (
+                ("Available", available, "AllGroupsReady" if available else "GroupsNotReady"),
+                ("Progressing", not available, "GroupsProgressing"),
+            )
         ],
         "observedGeneration": metadata.get("generation", 1),
     }
@@ -149,10 +152,6 @@ def _group_of(pod: Mapping[str, Any]) -> str:
     """The number of the group a pod belongs to: its leader has it in its name, a worker as a label."""
     labels = pod["metadata"]["labels"]
     return labels.get(GROUP) or pod["metadata"]["name"].rpartition("-")[2]
-
-
-def _condition(kind: str, true: bool, reason: str, otherwise: str) -> Object:
-    return {"type": kind, "status": str(true), "reason": reason if true else otherwise, "message": ""}
 
 
 def _pod(template: Mapping[str, Any], group: Mapping[str, Any], labels: Mapping[str, str]) -> Object:

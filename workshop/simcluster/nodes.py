@@ -1,7 +1,4 @@
-"""The nodes a stack's pools promise, as their kubelets would register them. Pure functions.
-
-What GPU feature discovery, the device plugin, Karpenter or a cloud would add is added here; `stand-in-for` says so.
-"""
+"""The nodes a stack's pools promise, as kubelets, GPU feature discovery and clouds would have them. Pure functions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,7 +1,4 @@
-"""Fetches the official binaries of the control plane, where their hosts are reached: minutes less than a build.
-
-Only what has the digest in official.yaml gets a name under which it is found.
-"""
+"""Fetches the official binaries of the control plane, where their hosts are reached: minutes less than a build."""
 
 import hashlib
 import http.client

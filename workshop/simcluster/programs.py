@@ -1,13 +1,17 @@
-"""The programs of a control plane: their names, the arguments that programs.yaml gives each, and their kubeconfigs."""
+"""The programs of a control plane: names, arguments, kubeconfigs; and what is written down of one that was started."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from workshop.ports import LOOPBACK
+from workshop.cache import write_secret
+from workshop.ports import LOOPBACK, free_ports, is_taken
+from workshop.problems import Impossible
 from workshop.simcluster.paths import ClusterPaths
 
 _TABLE = yaml.safe_load(Path(__file__).with_name("programs.yaml").read_text(encoding="utf-8"))
@@ -19,6 +23,8 @@ MANAGED = ("simcluster.llm-stack.io/kubelet", "simulated")
 PROGRAMS = tuple(_TABLE)
 # every executable there has to be, whichever way the control plane came to this machine
 NAMES = (*PROGRAMS, "kubectl")
+# which port is whose: field of `Ports` → program
+OWNERS = {"etcd": "etcd", "etcd_peer": "etcd", "api_server": "kube-apiserver"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,44 @@ class Ports:
     etcd: int
     etcd_peer: int
     api_server: int
+
+
+class Damaged(Impossible):
+    """The file is there, and does not say what it should."""
+
+
+@dataclass
+class State:
+    """What is written down about a cluster. `programs`: the folder whose programs it was started from."""
+
+    programs: str
+    ports: Ports
+    contexts: tuple[str, ...]
+
+    def write(self, file: Path) -> None:
+        """Writes it down, before or after a power cut whole."""
+        write_secret(file, json.dumps(asdict(self), indent=1))
+
+
+def read(file: Path) -> State | None:
+    """What is written down; None when there is no such file. Raises `Damaged`."""
+    try:
+        raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return State(**{**raw, "ports": Ports(**raw["ports"]), "contexts": tuple(raw["contexts"])})
+    except FileNotFoundError:
+        return None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        name = file.parent.name
+        raise Damaged(
+            f"cluster '{name}': {file} cannot be read: it was damaged, or written by another version; "
+            f"end the cluster with: python -m workshop.simcluster down --name {name}"
+        ) from None
+
+
+def without_taken(ports: Ports, running: Collection[str]) -> Ports:
+    """The same, but others for those that somebody has taken from a program that does not run."""
+    fields = [name for name, owner in OWNERS.items() if owner not in running and is_taken(asdict(ports)[name])]
+    return replace(ports, **dict(zip(fields, free_ports(len(fields)), strict=True)))
 
 
 def arguments(program: str, ports: Ports, paths: ClusterPaths) -> Sequence[str]:

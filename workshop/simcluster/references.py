@@ -1,7 +1,4 @@
-"""Secrets and ConfigMaps a pod refers to: a kubelet starts no container while one is missing. Pure functions.
-
-The stand-in writes what it finds into the condition a kubelet has for it; stages.yaml waits for that.
-"""
+"""Secrets and ConfigMaps a pod refers to: a kubelet starts no container while one is missing. Pure functions."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,7 @@ HASH_LENGTH = 8
 
 @dataclass(frozen=True)
 class Target:
-    """One object or patch to apply, and what must be done `after` which, by URN; pruning `keeps` it or not.
-
-    `frozen_fields`: dotted paths that belong to somebody else once it exists.
-    """
+    """One object or patch to apply, what must be done before (URNs), and dotted paths that are left once it exists."""
 
     urn: str
     body: Mapping[str, Any]
@@ -61,33 +58,29 @@ def stack_of(rendering: Rendering) -> Stack:
 def targets(found: Sequence[Manifest], records: Sequence[Record]) -> tuple[Target, ...]:
     """What to apply, in order of declaration: a resource is always declared after what it depends on."""
     names = content_names(found)
-    applied = {item.urn for item in found if item.category is not Category.RELEASE}
+    applied = {manifest.urn: manifest for manifest in found if manifest.category is not Category.RELEASE}
     through = {record.urn: frozenset(record.options.depends_on) for record in records}
     return tuple(
         Target(
-            urn=item.urn,
-            body=renamed(item.body, names),
-            patch=item.category is Category.PATCH,
-            after=_waits(item.urn, applied, through),
-            keeps=bool(item.options.retain_on_delete),
-            frozen_fields=item.options.ignore_changes,
+            urn=urn,
+            body=renamed(manifest.body, names),
+            patch=manifest.category is Category.PATCH,
+            after=_waits(urn, applied, through),
+            keeps=bool(manifest.options.retain_on_delete),
+            frozen_fields=manifest.options.ignore_changes,
         )
-        for item in found
-        if item.category is not Category.RELEASE
+        for urn, manifest in applied.items()
     )
 
 
-def _waits(urn: str, applied: set[str], through: Mapping[str, frozenset[str]]) -> frozenset[str]:
+def _waits(urn: str, applied: Container[str], through: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """The applied objects a resource waits for, seen through releases and providers, which nobody applies."""
     behind = ({other} if other in applied else _waits(other, applied, through) for other in through.get(urn, ()))
     return frozenset().union(*behind)
 
 
 def content_names(found: Sequence[Manifest]) -> dict[str, str]:
-    """Rendered name → final name of every object whose name follows its content.
-
-    Where the engine draws random characters a digest of the content, with all names in it, ends the name here.
-    """
+    """Rendered name → final name, ended by a digest, of every object for whose content the engine would draw a name."""
     names: dict[str, str] = {}
     # declared in the order of dependencies, so the names inside a body are known before its own
     for item in found:

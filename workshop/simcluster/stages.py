@@ -1,7 +1,4 @@
-"""How simulated nodes and pods behave: kwok Stages, made from a stack's plan and stages.yaml. Pure functions.
-
-Faults are annotations on a pod: `crash` ends its container again and again, `slow:N` stretches its load N times.
-"""
+"""How simulated nodes and pods behave: kwok Stages, made from a stack's plan and stages.yaml. Pure functions."""
 
 import json
 from collections.abc import Mapping

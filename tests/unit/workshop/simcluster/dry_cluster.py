@@ -6,8 +6,7 @@ from pathlib import Path
 from workshop.problems import Impossible
 from workshop.simcluster.api import Api
 from workshop.simcluster.cluster import Cluster
-from workshop.simcluster.programs import Ports
-from workshop.simcluster.state import State
+from workshop.simcluster.programs import Ports, State
 
 PORTS = Ports(1, 2, 3)
 WAITS = "import time; time.sleep(600)"

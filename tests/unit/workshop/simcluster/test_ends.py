@@ -16,7 +16,7 @@ from tests.unit.workshop.simcluster.dry_cluster import PORTS, Dry, files, writte
 from workshop.simcluster import crds
 from workshop.simcluster.__main__ import main
 from workshop.simcluster.cluster import Cluster
-from workshop.simcluster.state import Damaged, State
+from workshop.simcluster.programs import Damaged, State
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -29,8 +29,7 @@ from workshop.simcluster.__main__ import main as simcluster
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.engine import for_this_cluster
 from workshop.simcluster.paths import ClusterPaths, cache
-from workshop.simcluster.programs import NAMES
-from workshop.simcluster.state import State, read
+from workshop.simcluster.programs import NAMES, State, read
 from workshop.simcluster.up import one_at_a_time
 
 PORTS = programs.Ports(1, 2, 3)

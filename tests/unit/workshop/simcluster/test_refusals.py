@@ -24,8 +24,7 @@ from workshop.simcluster import cluster, commands, crds, toolchain
 from workshop.simcluster.__main__ import _run, main
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.paths import cache
-from workshop.simcluster.programs import Ports
-from workshop.simcluster.state import State, without_taken
+from workshop.simcluster.programs import Ports, State, without_taken
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
