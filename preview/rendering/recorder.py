@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.runtime import mocks, rpc, settings
+from google.protobuf import struct_pb2
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime import mocks, settings
+from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import register_stack_transformation
 
-from preview.rendering.records import SECRET, STACK_TYPE, Options, Record, record_of
-from preview.rendering.sandbox import Messages, event_loop, import_path, strict_outputs
+from preview.rendering.records import SECRET, STACK_TYPE, Options, Record, plain, record_of
+from preview.rendering.sandbox import Messages, event_loop, import_path, strict_outputs, without_stack_traces
 
 __all__ = ["Options", "Record", "Recorder", "Run", "autoname", "deploy", "run", "run_program"]
 
@@ -36,7 +39,7 @@ class Recorder(mocks.MockMonitor):
     """A monitor that answers like an engine whose every create succeeds, and remembers each request."""
 
     def __init__(self) -> None:
-        super().__init__(_Cluster())
+        super().__init__(_Calls())
         self._records: dict[str, Record] = {}
         self._finished: set[str] = set()
         self._declared: dict[tuple[str, str], int] = {}
@@ -59,14 +62,27 @@ class Recorder(mocks.MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
         """Record one registration; refuses a URN that is already taken, as the engine would."""
-        response = super().RegisterResource(request)
+        urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == STACK_TYPE:
-            return response
-        record = record_of(request, response.urn)
-        if record.urn in self._records:
-            raise AssertionError(f"two resources have the URN {record.urn}")
-        self._records[record.urn] = record
-        return response
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        record = record_of(request, urn)
+        if urn in self._records:
+            raise AssertionError(f"two resources have the URN {urn}")
+        self._records[urn] = record
+        # the mock's own answer takes all inputs apart and puts them together again, for the few that are filled in here
+        state = struct_pb2.Struct()
+        state.CopyFrom(request.object)
+        identity = _fill_in(state, record.type, record.name, record.inputs)
+        self.resources[urn] = self.ResourceRegistration(urn, identity, dict(record.inputs))
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=state)
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
+        """What is read is there, under the name it was asked by."""
+        urn = self.make_urn(request.parent, request.type, request.name)
+        state = struct_pb2.Struct()
+        state.CopyFrom(request.properties)
+        _fill_in(state, request.type, request.name, plain(MessageToDict(state))[0])
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=state)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
         """Remember who called `register_outputs`."""
@@ -74,26 +90,30 @@ class Recorder(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)
 
 
-class _Cluster(mocks.Mocks):
-    """What a cluster would fill in: names. Everything else comes back as it was sent."""
+class _Calls(mocks.Mocks):
+    """What calls are answered with: a chart that is rendered has no objects. Resources are the recorder's."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        if not args.typ.startswith("kubernetes:"):
-            return f"{args.name}-id", args.inputs
-        state = dict(args.inputs)
-        if args.typ == RELEASE_TYPE:
-            state.setdefault("name", autoname(args.name))
-            state["status"] = {"name": state["name"], "namespace": state.get("namespace"), "status": "deployed"}
-            return f"{state.get('namespace', 'default')}/{state['name']}", state
-        metadata = state.get("metadata") or {}
-        if isinstance(metadata, dict) and not rpc.is_rpc_secret(metadata):
-            metadata = {"name": autoname(args.name), **metadata}
-            state["metadata"] = metadata
-            return f"{metadata.get('namespace', 'default')}/{metadata['name']}", state
-        return args.name, state
+        raise NotImplementedError
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
         return ({"result": []} if args.token.startswith("kubernetes:") else {}), []
+
+
+def _fill_in(state: Any, type_: str, name: str, inputs: Mapping[str, Any]) -> str:
+    """Puts into the protobuf `state` of a resource what a cluster would fill in: names. Returns its ID."""
+    if not type_.startswith("kubernetes:"):
+        return f"{name}-id"
+    if type_ == RELEASE_TYPE:
+        given, namespace = inputs.get("name", autoname(name)), inputs.get("namespace")
+        state.update({"name": given, "status": {"name": given, "namespace": namespace, "status": "deployed"}})
+        return f"{namespace or 'default'}/{given}"
+    metadata = inputs.get("metadata", {})
+    if not isinstance(metadata, dict):
+        return name
+    if "name" not in metadata:
+        state.get_or_create_struct("metadata")["name"] = autoname(name)
+    return f"{metadata.get('namespace', 'default')}/{metadata.get('name', autoname(name))}"
 
 
 def autoname(logical_name: str) -> str:
@@ -157,7 +177,7 @@ def _run(build: Callable[[], Any], config: dict[str, Any], secret_keys: list[str
         build()
         return finished()
 
-    with event_loop(), strict_outputs():
+    with event_loop(), strict_outputs(), without_stack_traces():
         pulumi.runtime.set_all_config(config, secret_keys)
         settings.ROOT.set(None)
         mocks.set_mocks(recorder.mocks, project=project, stack=stack, monitor=recorder, logger=messages.logger)

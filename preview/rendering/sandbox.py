@@ -4,10 +4,10 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class Messages(logging.Handler):
@@ -24,11 +24,22 @@ class Messages(logging.Handler):
         self.texts.append(record.getMessage())
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Calls the monitor where the SDK would have a thread call it: ours answers at once, and a thread costs more."""
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # noqa: ARG002
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - whoever awaits it gets it
+            done.set_exception(error)
+        return done
+
+
 @contextmanager
 def event_loop() -> Iterator[None]:
-    """A loop of our own, and one thread for the calls to the monitor, so that nothing is left open behind a run."""
-    loop, executor = asyncio.new_event_loop(), ThreadPoolExecutor(max_workers=1)
-    loop.set_default_executor(executor)
+    """A loop of our own, so that nothing is left open behind a run."""
+    loop = _Loop()
     # what fails is raised by the run itself; asyncio would print it once more when the task is collected
     loop.set_exception_handler(lambda _loop, _context: None)
     asyncio.set_event_loop(loop)
@@ -39,10 +50,6 @@ def event_loop() -> Iterator[None]:
         for task in pending:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-        # the mock monitor opens a loop in the thread it is called in; without a call there is none
-        with suppress(RuntimeError):
-            executor.submit(lambda: asyncio.get_event_loop().close()).result()
-        executor.shutdown()
         loop.close()
         asyncio.set_event_loop(None)
 
@@ -60,6 +67,26 @@ def strict_outputs() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
+
+
+@contextmanager
+def without_stack_traces() -> Iterator[None]:
+    """Resources are declared without the stack of their declaration, which only the engine's own display shows.
+
+    The SDK takes it for each of them, all 40 frames and a look at every file. What is raised keeps its traceback: it
+    is printed outside of this.
+    """
+    name = "tracebacklimit"
+    before = getattr(sys, name, None)
+    # with one frame the SDK finds no program that declares anything; with none it fails
+    setattr(sys, name, 1)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(sys, name)
+        else:
+            setattr(sys, name, before)
 
 
 @contextmanager

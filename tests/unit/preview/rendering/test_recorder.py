@@ -4,6 +4,8 @@ Does not prove that an engine would accept it: required fields and misspelt keys
 """
 
 import gc
+import sys
+import traceback
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
@@ -261,3 +263,16 @@ def test_reads_and_calls_get_an_answer():
     done = run(build)
     assert done.records == ()
     assert done.exports["called"] == []
+
+
+def test_an_error_of_the_program_keeps_its_traceback():
+    """Resources are declared without a stack, which must not be missed where somebody looks for a bug."""
+
+    def inner() -> None:
+        config_map("a")
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug") as caught:
+        deploy(inner)
+    assert "in inner\n" in "".join(traceback.format_exception(caught.value))
+    assert not hasattr(sys, "tracebacklimit")
