@@ -11,8 +11,9 @@ from functools import cache
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.segment import Segment, Segments
+from rich.text import Text
 
 from preview.rendering.manifests import Manifest, manifests
 from preview.rendering.render import Rendering, render
@@ -45,7 +46,8 @@ def preview() -> str:
         record=True, width=PLAIN_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor",
         highlight=False, legacy_windows=False, _environ={},
     )  # fmt: skip
-    for line in _shortened(console.render_lines(page(rendering, found, console.width), pad=False)):
+    lines = (Text.assemble(*line) for line in page(rendering, found)(console.width))
+    for line in _shortened(console.render_lines(Group(*lines), pad=False)):
         console.print(Segments([*line, Segment.line()]), end="")
     drawn = console.export_svg(title=f"make preview STACK={STACK}", unique_id="preview")
     return FONT_FACES.sub("", drawn) + "\n"

@@ -2,23 +2,22 @@
 
 from collections.abc import Iterator
 
-from rich.console import RenderableType
 from rich.text import Text
 
 from planning.plan import PoolPlan, ServerPlan
-from preview.reporting.page import LABEL_WIDTH, facts, packed, reasons
+from preview.reporting.page import LABEL_WIDTH, Block, Body, facts, packed, reasons
 from preview.reporting.summary import replica_range
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
 
 BAR_WIDTH = 64
 
 
-def model_page(server: ServerPlan, pool: PoolPlan, width: int) -> RenderableType:
-    """Everything about one server, as rows of label and text; `width` in columns."""
-    return facts(_rows(server, pool, width - LABEL_WIDTH - 2))
+def model_page(server: ServerPlan, pool: PoolPlan) -> Block:
+    """Everything about one server, as rows of label and text."""
+    return lambda width: facts(_rows(server, pool, width - LABEL_WIDTH - 2))(width)
 
 
-def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str, RenderableType]]:
+def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str, Body]]:
     memory, timing = server.memory, server.timing
     if server.canary:
         yield "canary", Text(f"gets {server.weight} % of the requests for {server.model_name}", style="yellow")

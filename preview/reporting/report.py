@@ -5,12 +5,9 @@ Owns the page. The figures are the plan's; colour and width are the terminal's, 
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.rule import Rule
+from rich.console import Console
 from rich.text import Text
 
 from planning.plan import BundledRedis, CheckpointPlan, ExistingClaim, Hub, OwnClaim, Plan, WeightsPlan
@@ -19,64 +16,89 @@ from preview.rendering.prerequisites import Expected, prerequisites
 from preview.rendering.records import Record
 from preview.rendering.render import Rendering
 from preview.reporting.model_page import model_page
-from preview.reporting.page import facts, listed, named, packed, reasons, section
+from preview.reporting.page import (
+    Block,
+    Body,
+    Line,
+    as_it_stands,
+    facts,
+    headed,
+    indented,
+    lines_of,
+    listed,
+    named,
+    packed,
+    reasons,
+    section,
+    stacked,
+)
 from preview.reporting.summary import bill, display_name
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
 
 # Wide enough for every line that matters, narrow enough for a code review.
 PLAIN_WIDTH = 100
+RULES_IN_ASCII = str.maketrans("─═", "--")
 
 
 def print_report(rendering: Rendering, found: Sequence[Manifest]) -> None:
     """Prints the page of one stack that is not refused: as wide as the terminal, plain and 100 wide where none is."""
     # brackets and colons are what they are: an address of IPv6 is no markup, nor the port of a mirror an emoji
-    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-    console = Console(**plain)
-    if not console.is_terminal:
-        console = Console(**plain, width=PLAIN_WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False)
+    width = console.width if console.is_terminal else PLAIN_WIDTH
+    lines = page(rendering, found)(width)
+    shown = styled(lines, console) if console.is_terminal else map(plain, lines)
+    # what is left of empty columns is noise in a log
+    text = "".join(f"{line.rstrip(' ')}\n" for line in shown)
+    sys.stdout.write(text.translate(RULES_IN_ASCII) if console.options.ascii_only else text)
+
+
+def plain(line: Line) -> str:
+    """One line of a page without styles."""
+    return "".join(piece if isinstance(piece, str) else piece.plain for piece in line)
+
+
+def styled(lines: Iterable[Line], console: Console) -> list[str]:
+    """The lines of a page in the styles that the terminal has."""
     with console.capture() as captured:
-        console.print(page(rendering, found, console.width))
-    # tables are padded to the full width, which is noise in a log
-    lines = (line.rstrip(" ") for line in captured.get().splitlines())
-    sys.stdout.write("\n".join(lines) + "\n")
+        for line in lines:
+            console.print(Text.assemble(*line), overflow="ignore", no_wrap=True, crop=False)
+    return captured.get().splitlines()
 
 
-def page(rendering: Rendering, found: Sequence[Manifest], width: int) -> RenderableType:
-    """The page of one stack, for a console of so many columns."""
+def page(rendering: Rendering, found: Sequence[Manifest]) -> Block:
+    """The page of one stack."""
     plan = rendering.plan
-    parts: list[RenderableType] = [_title(rendering)]
+    parts: list[Body] = [_title(rendering)]
     if plan is not None:
         for server in plan.servers:
             heading = Text.assemble((display_name(server), "bold cyan"), "  ", server.model)
-            parts.append(section(heading, model_page(server, plan.pools[server.pool], width)))
+            parts.append(section(heading, model_page(server, plan.pools[server.pool])))
         parts.append(section("Shared by all models", facts(_shared(plan))))
-    parts.append(section("Declared", _declared(rendering.records, found, width)))
+    parts.append(section("Declared", _declared(rendering.records, found)))
     parts.append(section("Expected on the cluster", _expected(prerequisites(found), plan)))
     if plan is not None:
         parts.extend(_closing(plan, [*plan.warnings, *rendering.messages]))
-    return Group(*parts)
+    return stacked(*parts)
 
 
-def _title(rendering: Rendering) -> RenderableType:
+def _title(rendering: Rendering) -> Block:
     title = Text.assemble((rendering.project, "bold"), " · ", (rendering.stack, "bold cyan"))
-    parts: list[RenderableType] = [Rule(title, align="left", characters="═", style="cyan")]
+    parts: list[Body] = [headed(title, "═", "cyan")]
     if rendering.plan is not None:
         plan = rendering.plan
         parts.append(
-            Text(
-                f"cluster {plan.cluster_identifier} (context {plan.context}), Kubernetes {plan.kubernetes}, "
-                f"namespace {plan.namespace}"
-            )
+            f"cluster {plan.cluster_identifier} (context {plan.context}), Kubernetes {plan.kubernetes}, "
+            f"namespace {plan.namespace}"
         )
-    return Group(*parts)
+    return stacked(*parts)
 
 
-def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
+def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     for position, pool in enumerate(plan.pools.values()):
         each = f"{pool.gpus_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
         price = f", {usd(pool.usd_per_node_hour)}/h each" if pool.usd_per_node_hour else ""
         text = f"{pool.name}: {count(pool.nodes, 'node')} of {each}, {pool.provisioning.kind}{price}"
-        yield "" if position else "pools", Group(text, reasons(pool.reasons))
+        yield "" if position else "pools", stacked(text, reasons(pool.reasons))
     yield "weights", _weights(plan.weights)
     gateway = plan.gateway
     reached = gateway.exposure.url if gateway.exposure else "inside the cluster only"
@@ -90,12 +112,12 @@ def _shared(plan: Plan) -> Iterator[tuple[str, RenderableType]]:
         *(f"{model} falls back to {', '.join(others)}" for model, others in gateway.fallbacks),
     ]
     text = f"LiteLLM {gateway.image.version}, {count(gateway.replicas, 'replica')}, {reached}"
-    yield "gateway", Group(text, listed(details), reasons(gateway.reasons))
+    yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))
     watched = plan.observability
     yield "alerts", f"{len(watched.alerts)} and a dashboard, for Prometheus release {watched.release}"
 
 
-def _weights(weights: WeightsPlan) -> RenderableType:
+def _weights(weights: WeightsPlan) -> Block:
     """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
     places: dict[str, None] = {}
     checkpoints = []
@@ -103,7 +125,7 @@ def _weights(weights: WeightsPlan) -> RenderableType:
         where, size = _place(checkpoint, weights.hub)
         places[where] = None
         checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
-    return Group("\n".join(places), reasons(weights.reasons), listed(checkpoints))
+    return stacked("\n".join(places), reasons(weights.reasons), listed(checkpoints))
 
 
 def _place(checkpoint: CheckpointPlan, hub: Hub | None) -> tuple[str, str]:
@@ -120,21 +142,21 @@ def _place(checkpoint: CheckpointPlan, hub: Hub | None) -> tuple[str, str]:
             return where, f"{size} on a claim of {claim_gib:,} GiB, {minutes(fetch.download_s)} to fetch"
 
 
-def _declared(records: Sequence[Record], found: Sequence[Manifest], width: int) -> RenderableType:
+def _declared(records: Sequence[Record], found: Sequence[Manifest]) -> Block:
     """Components with their objects, one line per kind; then what the program declares outside of components."""
     owned: dict[str, list[Manifest]] = {}
     for manifest in found:
         owned.setdefault(manifest.component, []).append(manifest)
-    lines: list[RenderableType] = []
+    lines: list[Body] = []
     labels = [component_label(record.urn) for record in records if not record.custom]
     for label in [*labels, *([""] if "" in owned else [])]:
         class_name, _, name = label.partition("/")
         lines.append(Text.assemble((class_name or "outside of components", "cyan"), " ", (name, "bold")))
-        lines.append(Padding(named(_by_kind(owned.get(label, []))), (0, 0, 0, 2)))
+        lines.append(indented(named(_by_kind(owned.get(label, []))), 2))
     total = Counter(manifest.kind for manifest in found if manifest.category is Category.OBJECT)
     kinds = [f"{number} {kind}" for kind, number in sorted(total.items(), key=lambda item: (-item[1], item[0]))]
-    sums = packed((Text(entry) for entry in [f"{count(sum(total.values()), 'object')}:", *kinds]), width)
-    return Group(*lines, Text(sums.plain, style="dim"))
+    sums = [Text(entry, style="dim") for entry in [f"{count(sum(total.values()), 'object')}:", *kinds]]
+    return stacked(*lines, lambda width: lines_of(packed(sums, width), width))
 
 
 def _by_kind(owned: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
@@ -151,31 +173,29 @@ def _by_kind(owned: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
     yield from ((kind, ", ".join(names)) for kind, names in grouped.items())
 
 
-def _expected(expected: Sequence[Expected], plan: Plan | None) -> RenderableType:
-    lines: list[RenderableType] = [Text(f"kubeconfig context {plan.context}")] if plan is not None else []
+def _expected(expected: Sequence[Expected], plan: Plan | None) -> Block:
+    lines: list[Body] = [f"kubeconfig context {plan.context}"] if plan is not None else []
     for item in expected:
-        lines.append(Text(str(item)))
         # laid out in lines that can be read, and copied as they stand
-        commands = [Text(item.command, style="green", no_wrap=True, overflow="ignore")] if item.command else []
+        commands: list[Body] = [as_it_stands(item.command, "green")] if item.command else []
         if item.add:
-            commands += [Text("or, where it exists, what it lacks:")]
-            commands += [Text(item.add, style="green", no_wrap=True, overflow="ignore")]
-        lines[-1] = Group(lines[-1], *commands)
+            commands += ["or, where it exists, what it lacks:", as_it_stands(item.add, "green")]
+        lines.append(stacked(str(item), *commands))
     return listed(lines)
 
 
-def _closing(plan: Plan, warnings: Sequence[str]) -> Iterator[RenderableType]:
+def _closing(plan: Plan, warnings: Sequence[str]) -> Iterator[Body]:
     """What a reviewer must not miss, last, where the terminal stops."""
     if warnings:
-        yield section("Warnings", listed((Text(warning) for warning in warnings), "!", "bold yellow"))
+        yield section("Warnings", listed(warnings, "!", "bold yellow"))
     if plan.unpinned:
         heading = Text.assemble(("Not pinned by hash", "bold"), " (images.requireDigests: true refuses these)")
-        yield section(heading, listed(Text(name) for name in plan.unpinned))
+        yield section(heading, listed(plan.unpinned))
     total = bill(plan)
     if not total.priced:
-        yield Padding(Text.assemble(("Total ", "bold"), "not known: no pool has a price"), (1, 0))
+        yield stacked("", Text.assemble(("Total ", "bold"), "not known: no pool has a price"), "")
         return
     missing = f", without {', '.join(total.unpriced)}, whose price is not known" if total.unpriced else ""
     figure = (f"{usd_range(total.fewest, total.most)}/h", "bold green")
     line = Text.assemble(("Total ", "bold"), figure, f" from the fewest to the most replicas{missing}")
-    yield Padding(line, (1, 0))
+    yield stacked("", line, "")

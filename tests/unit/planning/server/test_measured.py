@@ -4,16 +4,15 @@ Does not prove that anybody's figures are right.
 """
 
 import re
-from io import StringIO
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from catalog import load_catalog
 from planning import resolve
 from planning.plan import Plan, ServerPlan
 from preview.reporting.model_page import model_page
+from preview.reporting.report import plain
 from settings import Refused, validate
 from tests.harness import minimal, on_cpu
 
@@ -107,10 +106,7 @@ def test_a_model_that_can_be_computed_takes_the_figures_too():
 def test_the_preview_says_that_figures_are_measured():
     """Below the bar, and among the reasons; no activations are claimed that nobody separated."""
     made = plan(config(measured=FIGURES))
-    paper = StringIO()
-    console = Console(width=100, file=paper)
-    console.print(model_page(made.servers[0], made.pools["h20"], 100))
-    text = paper.getvalue()
+    text = "\n".join(map(plain, model_page(made.servers[0], made.pools["h20"])(100)))
     assert "measured, not computed" in text
     assert "vLLM itself" in text
     assert re.search(r"\bmeasured +given, not computed", text)
