@@ -150,7 +150,7 @@ class _Keeping(recorder.Recorder):
         return response
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
-        self.outputs[request.urn] = plain(rpc.deserialize_properties(request.outputs))[0]
+        self.outputs[request.urn] = plain(request.outputs)[0]
         return super().RegisterResourceOutputs(request)
 
     def _clear(self, value: Any, *, secret: bool) -> Any:

@@ -96,28 +96,30 @@ def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str])
     return Expected("Secret", name, namespace, tuple(keys), "", commands[0], entries.drawn, commands[1])
 
 
+def _inside(value: Any) -> list[Any]:
+    """Mappings and lists in a mapping or a list; nobody asks the leaves, of which there are ten times as many."""
+    return [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, dict | list)]
+
+
 def _secret_variables(value: Any) -> Iterator[tuple[str, str, str]]:
     """(variable, Secret, key) of every environment variable in `value` that comes from a Secret."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _secret_variables(item)
-    elif isinstance(value, Mapping):
-        match value:
-            case {"name": str(variable), "valueFrom": {"secretKeyRef": {"name": str(name), "key": str(key)}}}:
-                yield variable, name, key
-            case _:
-                for item in value.values():
-                    yield from _secret_variables(item)
+    match value:
+        case {"name": str(variable), "valueFrom": {"secretKeyRef": {"name": str(name), "key": str(key)}}}:
+            yield variable, name, key
+        case _:
+            for item in _inside(value):
+                yield from _secret_variables(item)
 
 
 def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
     """(name, keys) of every Secret that `value` needs, wherever it names one."""
     if isinstance(value, list):
-        for item in value:
+        for item in _inside(value):
             yield from _secret_references(item)
-    if not isinstance(value, Mapping):
         return
     for field, here in value.items():
+        if not isinstance(here, dict | list):
+            continue
         match field, here:
             case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
                 yield name, {key}
@@ -150,12 +152,7 @@ def _claims(found: Sequence[Manifest]) -> Iterator[Expected]:
 
 def _claim_references(value: Any) -> Iterator[tuple[str, set[str]]]:
     """(claim, directories on it) of every pod spec in `value`: MODEL_DIR of the containers that mount it."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _claim_references(item)
-    if not isinstance(value, Mapping):
-        return
-    if "containers" in value:
+    if isinstance(value, dict) and "containers" in value:
         containers = [*value.get("initContainers", []), *value["containers"]]
         for volume in value.get("volumes", []):
             if "persistentVolumeClaim" in volume:
@@ -167,7 +164,7 @@ def _claim_references(value: Any) -> Iterator[tuple[str, set[str]]]:
                     if mount["name"] == volume["name"] and item["name"] == "MODEL_DIR"
                 }
                 yield volume["persistentVolumeClaim"]["claimName"], directories
-    for item in value.values():
+    for item in _inside(value):
         yield from _claim_references(item)
 
 

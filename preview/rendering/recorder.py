@@ -12,7 +12,6 @@ from typing import Any
 
 import pulumi
 from google.protobuf import struct_pb2
-from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks, settings
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import register_stack_transformation
@@ -81,7 +80,7 @@ class Recorder(mocks.MockMonitor):
         urn = self.make_urn(request.parent, request.type, request.name)
         state = struct_pb2.Struct()
         state.CopyFrom(request.properties)
-        _fill_in(state, request.type, request.name, plain(MessageToDict(state))[0])
+        _fill_in(state, request.type, request.name, plain(state)[0])
         return resource_pb2.ReadResourceResponse(urn=urn, properties=state)
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC

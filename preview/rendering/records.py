@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import rpc
 
 STACK_TYPE = "pulumi:pulumi:Stack"
@@ -59,7 +58,7 @@ class Record:
 def record_of(request: Any, urn: str) -> Record:
     """The record of a `RegisterResourceRequest` whose resource got `urn`."""
     # not rpc.deserialize_properties, which marks a whole top-level property for one secret in it
-    inputs, secret_paths = plain(MessageToDict(request.object))
+    inputs, secret_paths = plain(request.object)
     provider, _, _ = request.provider.rpartition("::")
     timeouts = {key: value for key in ("create", "update", "delete") if (value := getattr(request.customTimeouts, key))}
     return Record(
@@ -93,23 +92,48 @@ def _alias(alias: Any) -> str:
     return alias.urn or ",".join(f"{found.name}={value}" for found, value in alias.spec.ListFields() if value)
 
 
-def plain(value: Any) -> tuple[Any, tuple[str, ...]]:
-    """A deserialised property as plain data, and the paths (`spec.items[0].key`) at which secrets were taken out."""
-    paths: list[str] = []
+def plain(struct: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A protobuf Struct as plain data, and the paths (`spec.items[0].key`) at which secrets were taken out."""
+    reading = _Reading()
+    return reading.fields(struct.fields), tuple(sorted(reading.secret_paths))
 
-    def walk(here: Any, path: str) -> Any:
-        if rpc.is_rpc_secret(here):
-            paths.append(path)
-            return _masked(here["value"])
-        if isinstance(here, dict):
-            present = ((key, item) for key, item in here.items() if item is not None)
-            return {key: walk(item, f"{path}.{key}" if path else key) for key, item in present}
-        if isinstance(here, list):
-            return [walk(item, f"{path}[{position}]") for position, item in enumerate(here)]
-        # protobuf has doubles only: 3 arrives as 3.0
-        return int(here) if isinstance(here, float) and here.is_integer() else here
 
-    return walk(value, ""), tuple(sorted(paths))
+class _Reading:
+    """One pass over all values of a Struct; MessageToDict takes twice as long, and leaves half of this to be done."""
+
+    def __init__(self) -> None:
+        self.secret_paths: list[str] = []
+        self._here: list[str] = []
+
+    def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What there is; a field of null is not."""
+        found = {key: self._at(f".{key}", value) for key, value in fields.items()}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def _at(self, step: str, value: Any) -> Any:
+        kind = value.WhichOneof("kind")
+        if kind == "string_value":
+            return value.string_value
+        if kind == "number_value":
+            # protobuf has doubles only: 3 arrives as 3.0
+            number = value.number_value
+            return int(number) if number.is_integer() else number
+        if kind == "bool_value":
+            return value.bool_value
+        self._here.append(step)
+        found = self._struct(value.struct_value) if kind == "struct_value" else None
+        if kind == "list_value":
+            found = [self._at(f"[{position}]", item) for position, item in enumerate(value.list_value.values)]
+        self._here.pop()
+        return found
+
+    def _struct(self, struct: Any) -> Any:
+        before = len(self.secret_paths)
+        found = self.fields(struct.fields)
+        if not rpc.is_rpc_secret(found):
+            return found
+        self.secret_paths[before:] = ["".join(self._here).removeprefix(".")]
+        return _masked(found["value"])
 
 
 def _masked(value: Any) -> Any:
