@@ -27,7 +27,7 @@ def cache() -> Path:
 
 
 def free_gb(folder: Path) -> float:
-    """What its disk has left."""
+    """Free space on its disk."""
     return shutil.disk_usage(folder).free / GB
 
 

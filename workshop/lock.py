@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def held(place: Path, busy: Callable[[], bool] = lambda: True, *, folder: bool = False) -> Iterator[bool]:
-    """Holds a file, or a `folder`, made when missing; whether it could be had. Raises OSError where it cannot be made.
+    """Holds a file, or a `folder`, made when missing; whether it is ours. Raises OSError where it cannot be made.
 
     `busy` is asked when somebody else has it: whether to wait.
     """

@@ -10,18 +10,18 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for item in sockets:
-            item.bind((LOOPBACK, 0))
-        return [item.getsockname()[1] for item in sockets]
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def is_taken(port: int) -> bool:
     """Whether somebody listens on it."""
-    with socket.socket() as item:
+    with socket.socket() as probe:
         # as servers do: a connection that lingers after its end takes nothing
-        item.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            item.bind((LOOPBACK, port))
+            probe.bind((LOOPBACK, port))
         except OSError:
             return True
     return False

@@ -1,4 +1,4 @@
-"""What can go wrong on the way, told to a reader: one sentence, beginning with what it is about."""
+"""Refusals and failures as sentences for a reader, each beginning with what it is about."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ PACKAGES = ("psutil", "trustme")
 
 
 class Impossible(Exception):
-    """What was asked cannot be done on this machine or cluster; exit code 2. The message says what would help."""
+    """A request that this machine or cluster cannot meet; exit code 2. The message says what would help."""
 
 
 def check_packages() -> None:
@@ -26,7 +26,7 @@ def refuse(problems: Sequence[Problem]) -> None:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong, without what only programmers read."""
+    """The message of an error, without what only programmers read."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror

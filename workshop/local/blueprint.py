@@ -1,4 +1,4 @@
-"""What will run here, decided before anything is set up, or every reason why it cannot. Pure but for random keys."""
+"""The plan of a run here, made before anything is set up, or every reason against it. Pure but for random keys."""
 
 import re
 import secrets
@@ -141,7 +141,7 @@ def _keys(
 
 
 def _checkpoints(rendered: Rendered) -> Iterator[Checkpoint]:
-    """What init containers check for on claims that the stack does not declare."""
+    """Checkpoints that init containers look for on claims that the stack does not declare."""
     for workload in rendered.workloads:
         for container in workload.init_containers:
             env = {name: value for name, value in container.env if isinstance(value, str)}
@@ -176,7 +176,7 @@ def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entran
 
 
 def _resident_gib(workload: Workload) -> float:
-    """What a pod is expected to take: what was measured for its image, else what it requests."""
+    """Memory that a pod is expected to take: as measured for its image, else as requested."""
     measured = [stand.resident_gib for container in workload.containers if (stand := stand_for(container.image))]
     return sum(gib for gib in measured if gib) if all(measured) else workload.memory_gib
 

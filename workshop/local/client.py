@@ -36,7 +36,7 @@ def ask(folder: RunFolder, **question: Any) -> dict[str, Any]:
 
 
 def status(folder: RunFolder) -> dict[str, Any] | None:
-    """What the supervisor knows of its run; None when none answers."""
+    """The status of a run; None when no supervisor answers."""
     try:
         return ask(folder, do="status")
     except NotRunning:

@@ -1,4 +1,4 @@
-"""What stands for an image, by the last part of its repository, where there are no containers: the one table of it."""
+"""Programs that stand for images where there are no containers: one table, by the last part of the repository."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Stand:
-    """What runs in place of an image.
+    """The program that runs in place of an image.
 
     `entrypoint`: the image's own, in programs of `.venv-local`; `{venv}` is its folder. `positional`: the option that
     takes the image's first argument. `port_options`, `port_env`: where the process is told the ports it opens.

@@ -25,10 +25,10 @@ FIELDS = {"interval": "scrape_interval", "scrapeTimeout": "scrape_timeout", "pat
 def monitors(rendered: Rendered) -> list[tuple[str, Object, Object]]:
     """(job, monitor, endpoint) of every endpoint of every PodMonitor."""
     return [
-        (f"podMonitor-{item['metadata']['namespace']}-{item['metadata']['name']}-{position}", item, endpoint)
-        for item in rendered.objects
-        if item["kind"] == "PodMonitor"
-        for position, endpoint in enumerate(item["spec"]["podMetricsEndpoints"])
+        (f"podMonitor-{monitor['metadata']['namespace']}-{monitor['metadata']['name']}-{position}", monitor, endpoint)
+        for monitor in rendered.objects
+        if monitor["kind"] == "PodMonitor"
+        for position, endpoint in enumerate(monitor["spec"]["podMetricsEndpoints"])
     ]
 
 

@@ -68,7 +68,7 @@ def claim(name: str) -> Path:
 
 
 def problems(what: str, folder: Path, takes_gb: float, fix: str) -> list[Problem]:
-    """What speaks against writing so much into a folder that may have to be made; `fix`: what helps. Leaves nothing."""
+    """Reasons against writing so much into a folder that may have to be made; `fix`: what helps. Leaves nothing."""
     there = folder
     try:
         # what is there decides: a file, a link to nowhere or a directory

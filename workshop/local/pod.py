@@ -39,7 +39,7 @@ class Backoff:
 
 @dataclass
 class State:
-    """What is known of one container. `ready` and `started` as Kubernetes means them."""
+    """The state of one container. `ready` and `started` as Kubernetes means them."""
 
     started: bool = False
     ready: bool = False

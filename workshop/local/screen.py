@@ -1,4 +1,4 @@
-"""What `up` shows: progress, what is not here, what was replaced, what to try next."""
+"""The output of `up`: progress, things that are not here or were replaced, commands to try next."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from workshop.ports import LOOPBACK
 
 
 def not_here(plan: Blueprint) -> Table:
-    """What of the stack has no meaning for processes of one machine, and what has another version."""
+    """Parts of the stack that mean nothing to processes of one machine, or have another version."""
     table = Table(title="On this machine", title_justify="left", box=None, show_header=False, pad_edge=False)
     for what, why in plan.not_here:
         table.add_row(what, why)
@@ -45,17 +45,17 @@ def show_replaced(status: Mapping[str, Any], console: Console) -> None:
         show(f"  Service {service['name']}:{service['port']} → {LOOPBACK}:{service['here']}")
 
 
-def show_load(model: str, found: Load, console: Console) -> None:
+def show_load(model: str, load: Load, console: Console) -> None:
     """One paragraph of figures. A gateway that seems to take no time was measured on a busy machine; it says so."""
-    one_token = f"the {found.direct_ms:.0f} ms of one token"
-    adds = f"the gateway adds {found.overhead_ms:.0f} ms to {one_token} (medians)"
-    if found.overhead_ms <= 0:
-        adds = f"what the gateway adds to {one_token} was lost in this machine's noise ({found.overhead_ms:.0f} ms)"
+    one_token = f"the {load.direct_ms:.0f} ms of one token"
+    adds = f"the gateway adds {load.overhead_ms:.0f} ms to {one_token} (medians)"
+    if load.overhead_ms <= 0:
+        adds = f"what the gateway adds to {one_token} was lost in this machine's noise ({load.overhead_ms:.0f} ms)"
     plainly(console)(
-        f"\n{model}: {found.alone_tokens_per_s:.1f} tokens/s alone, "
-        f"{found.together_tokens_per_s:.1f} tokens/s for {found.streams} streams at once\n"
-        f"first token after {found.first_token_s:.2f} s (median of {found.streams}), "
-        f"{found.slowest_first_token_s:.2f} s at most\n"
+        f"\n{model}: {load.alone_tokens_per_s:.1f} tokens/s alone, "
+        f"{load.together_tokens_per_s:.1f} tokens/s for {load.streams} streams at once\n"
+        f"first token after {load.first_token_s:.2f} s (median of {load.streams}), "
+        f"{load.slowest_first_token_s:.2f} s at most\n"
         f"{adds}"
     )
 
@@ -74,15 +74,15 @@ def show_next(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], sta
     suffix = "" if stack == "local" else f" STACK={stack}"
     for target in ("status", "logs", "down"):
         show(f"  make {target}{suffix}")
-    if any(item["kind"] == "PodMonitor" for item in plan.rendered.objects):
+    if any(body["kind"] == "PodMonitor" for body in plan.rendered.objects):
         config, data = _shown(folder.prometheus / CONFIG), _shown(folder.prometheus / "data")
         show(f"  prometheus --config.file={config} --storage.tsdb.path={data} --web.listen-address={LOOPBACK}:9090")
 
 
 def endpoint(plan: Blueprint, entrance: Entrance, status: Mapping[str, Any]) -> Endpoint:
     """Where an entrance is on loopback."""
-    wanted = (entrance.service, entrance.port)
-    here = next(found["here"] for found in status["services"] if (found["name"], found["port"]) == wanted)
+    place = (entrance.service, entrance.port)
+    here = next(service["here"] for service in status["services"] if (service["name"], service["port"]) == place)
     return Endpoint(here, plan.secrets[entrance.key.secret][entrance.key.entry])
 
 

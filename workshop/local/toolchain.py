@@ -40,7 +40,7 @@ def is_ready(venv: Path = VENV) -> bool:
 
 
 def problems(venv: Path = VENV) -> list[Problem]:
-    """What speaks against this machine: another kind; where something is to be installed, no uv or too little disk."""
+    """Reasons against this machine: its kind; where something is to be installed, no uv or too little disk."""
     found = []
     kind = (platform.system(), platform.machine())
     if kind not in PLATFORMS:

@@ -31,7 +31,7 @@ SHOWN_SECRET = "<secret>"  # noqa: S105 - a word, not a password
 
 @dataclass(frozen=True)
 class Machine:
-    """What a pod is given here, of this machine and its `environment`.
+    """The share of this machine, and of its `environment`, that a pod is given.
 
     `directories`: volume → directory. `ports`: port of the pod → free port. `services`: (name, port) → port here.
     `names_port`: of the proxy that knows the names of Services. `secrets`: name → entries.
@@ -48,7 +48,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Command:
-    """What to start. `replaced`: (where, as rendered, as run), no secrets; `appended`: program → more arguments."""
+    """A process to start. `replaced`: (where, as rendered, as run), no secrets; `appended`: program → arguments."""
 
     argv: Words
     env: Mapping[str, str] = field(repr=False)

@@ -1,4 +1,4 @@
-"""What rendered objects ask for and processes of this machine cannot have, in words of a refusal. Pure."""
+"""Requests of rendered objects that processes of this machine cannot meet, in words of a refusal. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ NO_API_SERVER = (
 )
 LONGEST_VALUE = 60
 Object = Mapping[str, Any]
-# Where, below the object, and what is wrong there.
+# (path below the object, what is wrong there)
 Found = tuple[str, str]
 
 
@@ -98,7 +98,7 @@ def _containers(pod: Object) -> Iterator[tuple[str, Object]]:
 
 
 def _pod_problems(pod: Object) -> Iterator[str]:
-    """What another stack file would not ask for; said of the pod, because no field of it is the one to mend."""
+    """Requests that another stack file would not make; of the pod, because no field of it is the one to mend."""
     # Kubernetes mounts a token unless it is told not to; who asks for one wants to talk to the API server
     if pod.get("automountServiceAccountToken", True) and pod.get("serviceAccountName"):
         yield NO_API_SERVER

@@ -116,7 +116,7 @@ def look(project: Project, stack: str, folder: RunFolder) -> Run:
 
 
 def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
-    """What speaks against a run here, but for memory."""
+    """Reasons against a run here, but for memory."""
     workloads = plan.rendered.workloads
     volumes = [volume for workload in workloads for volume in workload.volumes.values()]
     claims = {volume.source for volume in volumes if volume.kind == "persistentVolumeClaim"}

@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _named(up)
     build = commands.add_parser("build", help="fetch or build the control plane, and nothing else")
-    build.add_argument("--from-source", action="store_true", help="build it, even where the official one can be had")
+    build.add_argument("--from-source", action="store_true", help="build it, even where the official one is available")
     down = commands.add_parser("down", help="stop a cluster and forget all but its logs")
     down.add_argument("--all", action="store_true", help="every cluster of this user")
     _named(down)

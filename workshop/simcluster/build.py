@@ -31,9 +31,9 @@ def kubernetes_version() -> str:
 def module_version(module: str) -> str:
     """The version of a module that go.mod pins."""
     text = (SOURCES / "go.mod").read_text(encoding="utf-8")
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)$", text, re.MULTILINE)
-    assert found, f"go.mod requires {module}"
-    return found[1]
+    line = re.search(rf"^\s*{re.escape(module)} (v\S+)$", text, re.MULTILINE)
+    assert line, f"go.mod requires {module}"
+    return line[1]
 
 
 def link_flags(version: str) -> str:

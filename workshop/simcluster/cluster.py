@@ -51,7 +51,7 @@ class Cluster:
         self.paths = ClusterPaths(clusters() / name)
 
     def state(self) -> State | None:
-        """What is written down; None when there is no such cluster. Raises `Damaged`."""
+        """Its record; None when there is no such cluster. Raises `Damaged`."""
         return read(self.paths.state)
 
     def up(self, programs: Path, contexts: Sequence[str] = ()) -> Api:
@@ -93,13 +93,13 @@ class Cluster:
             self._start(state, STAND_INS, [sys.executable, "-m", "workshop.simcluster.stand_ins", self.name])
 
     def processes(self) -> dict[str, psutil.Process]:
-        """What of it runs, in the order in which it is started."""
+        """Its processes that run, in the order in which they are started."""
         mark = str(self.paths.root)
-        found = {process.mark_of(one).removeprefix(f"{mark}/"): one for one in process.marked(mark)}
-        return {name: found[name] for name in (*PROGRAMS, STAND_INS) if name in found}
+        marked = {process.mark_of(one).removeprefix(f"{mark}/"): one for one in process.marked(mark)}
+        return {name: marked[name] for name in (*PROGRAMS, STAND_INS) if name in marked}
 
     def _end(self) -> bool:
-        """Ends all of it, each before what it talks to, or it would wait for an answer; whether there was something."""
+        """Ends all processes, each before the one it talks to and would wait for; whether there were any."""
         running = self.processes()
         for one in reversed(running.values()):
             process.stop(one)
@@ -126,7 +126,7 @@ class Cluster:
         while (ports := without_taken(state.ports, self.processes())) != state.ports and time.monotonic() < deadline:
             time.sleep(LOOK_EVERY_S)
         if ports != state.ports:
-            # whoever runs still would call the old ones for ever
+            # a program that is still running would go on calling the old ones
             self._end()
             state.ports = ports
         state.write(self.paths.state)
@@ -197,8 +197,8 @@ class Cluster:
             except (ApiError, Unreachable):
                 # the others come after it, and are started again when they have ended
                 if ended := [program for program in FIRST if program not in self.processes()]:
-                    said = self.end_of_log(ended[0])
-                    raise Impossible(f"cluster '{self.name}': {ended[0]} has ended: {said}") from None
+                    end = self.end_of_log(ended[0])
+                    raise Impossible(f"cluster '{self.name}': {ended[0]} has ended: {end}") from None
                 if time.monotonic() > deadline:
                     log = self.end_of_log("kube-apiserver")
                     raise Impossible(f"cluster '{self.name}': not ready within {START_TIMEOUT_S} s: {log}") from None
@@ -217,12 +217,12 @@ class Cluster:
             return False
         with self._locked():
             # only now: an `up` or another `down` may have held the lock
-            found = self._end() or bool(self.left())
+            something = self._end() or bool(self.left())
             # before what a cluster needs, so that none is taken for one that is up when this is killed half-way
             self.paths.state.unlink(missing_ok=True)
             # also what the engine knows of a cluster that is no more
             self._clear()
-        return found
+        return something
 
 
 def names() -> list[str]:

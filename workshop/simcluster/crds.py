@@ -52,10 +52,10 @@ def definitions() -> list[Definition]:
     # one that cannot be read is as good as none
     with contextlib.suppress(FileNotFoundError, ValueError):
         return json.loads(kept.read_text(encoding="utf-8"))
-    found = list(_read(yaml.safe_load(text)))
+    read = list(_read(yaml.safe_load(text)))
     kept.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
-    write_secret(kept, json.dumps(found))
-    return found
+    write_secret(kept, json.dumps(read))
+    return read
 
 
 def _read(sources: Mapping[str, Any]) -> Iterator[Definition]:
@@ -69,8 +69,8 @@ def _read(sources: Mapping[str, Any]) -> Iterator[Definition]:
 
 def _matching(archive: zipfile.ZipFile, entry: Mapping[str, Any], pattern: str) -> Iterator[Definition]:
     """The definitions in all files of a module that fit the pattern, without what only people read."""
-    wanted = f"{entry['module']}@{entry['version']}/{pattern}"
-    names = fnmatch.filter(archive.namelist(), wanted)
+    wildcard = f"{entry['module']}@{entry['version']}/{pattern}"
+    names = fnmatch.filter(archive.namelist(), wildcard)
     if not names:
         raise Impossible(f"{entry['module']} {entry['version']}: has no file {pattern}")
     for name in sorted(names):
@@ -82,30 +82,30 @@ def _matching(archive: zipfile.ZipFile, entry: Mapping[str, Any], pattern: str) 
 def without_descriptions(value: Any) -> Any:
     """A schema without its prose, which is three quarters of it. A property that is named so stays."""
     if isinstance(value, list):
-        return [without_descriptions(item) for item in value]
+        return [without_descriptions(inner) for inner in value]
     if not isinstance(value, dict):
         return value
     return {
-        key: without_descriptions(item)
-        for key, item in value.items()
-        if not (key == "description" and isinstance(item, str))
+        key: without_descriptions(inner)
+        for key, inner in value.items()
+        if not (key == "description" and isinstance(inner, str))
     }
 
 
 def _fetch(go: Path, entry: Mapping[str, Any]) -> Path:
     """The archive of a module, fetched or from Go's cache; only one that has the sum we pinned."""
-    wanted = f"{entry['module']}@{entry['version']}"
+    module = f"{entry['module']}@{entry['version']}"
     # outside of any module, so that its own dependencies do not matter
     environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    late = f"{wanted}: not fetched within {FETCH_TIMEOUT_S} s"
-    done = run([go, "mod", "download", "-json", wanted], FETCH_TIMEOUT_S, late, cwd=cache(), env=environment)
+    late = f"{module}: not fetched within {FETCH_TIMEOUT_S} s"
+    done = run([go, "mod", "download", "-json", module], FETCH_TIMEOUT_S, late, cwd=cache(), env=environment)
     try:
-        said = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
     except ValueError:
-        said = {"Error": done.stderr.strip() or "go says nothing"}
+        answer = {"Error": done.stderr.strip() or "go says nothing"}
     # an error beside the archive is about building it (a newer Go), which nobody does here
-    if "Zip" not in said:
-        raise Impossible(f"{wanted}: cannot be fetched: {str(said.get('Error', 'unknown')).splitlines()[0]}")
-    if said.get("Sum") != entry["sum"]:
-        raise Impossible(f"{wanted}: has the sum {said.get('Sum')}, crds.yaml expects {entry['sum']}")
-    return Path(said["Zip"])
+    if "Zip" not in answer:
+        raise Impossible(f"{module}: cannot be fetched: {str(answer.get('Error', 'unknown')).splitlines()[0]}")
+    if answer.get("Sum") != entry["sum"]:
+        raise Impossible(f"{module}: has the sum {answer.get('Sum')}, crds.yaml expects {entry['sum']}")
+    return Path(answer["Zip"])

@@ -50,16 +50,17 @@ class Deployment:
         deadline = time.monotonic() + timeout_s
         waiting = list(self.stack.targets)
         while True:
-            for target in [item for item in waiting if item.after <= self.done]:
+            for target in [other for other in waiting if other.after <= self.done]:
                 self.applied[target.urn] = self._apply(target)
                 waiting.remove(target)
                 self._judge([target])
-            pending = [item for item in self.stack.targets if item.urn in self.applied and item.urn not in self.done]
+            begun = [target for target in self.stack.targets if target.urn in self.applied]
+            pending = [target for target in begun if target.urn not in self.done]
             if not waiting and not pending:
                 break
             if time.monotonic() > deadline:
                 raise Impossible(f"not done within {timeout_s:.0f} s:\n{self._reasons(pending)}")
-            if not any(item.after <= self.done for item in waiting):
+            if not any(target.after <= self.done for target in waiting):
                 time.sleep(POLL_S)
             self._judge(pending, refresh=True)
         self._prune()
@@ -102,7 +103,7 @@ class Deployment:
         return self.api.apply(body, manager=annotations.get(MANAGER, f"stack-{self.stack.name}"))
 
     def _runs_again(self, target: Target, existing: Object) -> bool:
-        """Whether a Job failed, which it stays for ever, or mounts a script that is another now."""
+        """Whether a Job has failed, which is final, or mounts a script that has changed."""
         return existing["kind"] == "Job" and (verdict(existing).failed or bool(target.after & self.replaced))
 
     def _remove(self, body: Object) -> None:
@@ -139,11 +140,11 @@ class Deployment:
         """Deletes what the inventory knows and the stack no longer declares, last first."""
         declared = {entry_key(target.body) for target in self.stack.targets}
         known = self._inventory()
-        for key, item in reversed(known.items()):
-            if key not in declared and not item["keeps"]:
-                self.api.delete(item["body"])
-                self.say(f"deleted {item['body']['kind']} {item['body']['metadata']['name']}")
-        self._write_inventory({key: item for key, item in known.items() if key in declared or item["keeps"]})
+        for key, entry in reversed(known.items()):
+            if key not in declared and not entry["keeps"]:
+                self.api.delete(entry["body"])
+                self.say(f"deleted {entry['body']['kind']} {entry['body']['metadata']['name']}")
+        self._write_inventory({key: entry for key, entry in known.items() if key in declared or entry["keeps"]})
 
     def _inventory(self) -> dict[str, Any]:
         written = self.api.get("v1", "ConfigMap", f"stack-{self.stack.name}", HOME)
@@ -162,13 +163,13 @@ def prepare(api: Api, stack: Stack) -> None:
 
 
 def entry_key(body: Mapping[str, Any]) -> str:
-    """What tells one object of a cluster from all others."""
+    """The key of an object in the inventory."""
     metadata = body["metadata"]
     return f"{body['apiVersion']} {body['kind']} {metadata.get('namespace', '')}/{metadata['name']}"
 
 
 def entry(target: Target) -> Object:
-    """What the inventory says of one object: enough to delete it."""
+    """The entry of an object in the inventory: enough to delete it."""
     metadata = {key: target.body["metadata"][key] for key in ("name", "namespace") if key in target.body["metadata"]}
     body = {"apiVersion": target.body["apiVersion"], "kind": target.body["kind"], "metadata": metadata}
     # a patch gives up fields of an object that is somebody else's: that object is never deleted
@@ -187,7 +188,7 @@ def keep_field(body: Object, existing: Mapping[str, Any], path: Sequence[str]) -
 
 
 def pods_in_trouble(api: Api, namespace: str) -> list[str]:
-    """A line for every pod that can be put nowhere, or ends and starts again: why."""
+    """A line for every pod that fits nowhere, or ends and starts again: why."""
     pods = api.items("v1", "Pod", namespace)
     return [
         f"Pod {pod['metadata']['name']}: {why}"
@@ -198,12 +199,12 @@ def pods_in_trouble(api: Api, namespace: str) -> list[str]:
 
 def restarted(pod: Mapping[str, Any]) -> str:
     """How often a container was started again that is not ready; empty for any other pod."""
-    found = [item for item in pod.get("status", {}).get("containerStatuses") or [] if not item["ready"]]
-    most = max((item["restartCount"] for item in found), default=0)
+    containers = pod.get("status", {}).get("containerStatuses") or []
+    most = max((container["restartCount"] for container in containers if not container["ready"]), default=0)
     return f"killed or crashed {most} times; does its startup probe outlast the load?" if most else ""
 
 
 def unscheduled(pod: Mapping[str, Any]) -> str:
-    """What the scheduler says of a pod that it can put nowhere; empty otherwise."""
+    """The scheduler's reason for a pod that fits nowhere; empty otherwise."""
     conditions = pod.get("status", {}).get("conditions") or []
-    return next((item["message"] for item in conditions if item.get("reason") == "Unschedulable"), "")
+    return next((condition["message"] for condition in conditions if condition.get("reason") == "Unschedulable"), "")

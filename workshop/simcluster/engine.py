@@ -93,11 +93,11 @@ def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]
 
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that say for whom no proxy is asked, with this machine added: gRPC asks HTTPS_PROXY for it."""
-    found = {}
+    variables = {}
     for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
         present = environment.get(name) or environment.get(other)
-        found[name] = ",".join([*([present] if present else []), *THIS_MACHINE])
-    return found
+        variables[name] = ",".join([*([present] if present else []), *THIS_MACHINE])
+    return variables
 
 
 def ended(child: subprocess.Popen[str], timeout_s: float | None = None) -> tuple[str, str]:
@@ -169,7 +169,7 @@ class Engine:
         self.stack_file = self.home / "project" / f"Pulumi.{stack}.yaml"
 
     def environment(self) -> dict[str, str]:
-        """What Pulumi is told by its surroundings: this backend and this cluster, whatever the user's own are."""
+        """Variables for Pulumi: this backend and this cluster, whatever the user's own are."""
         kept = [name for name in os.environ if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)]
         return {
             **{name: os.environ[name] for name in kept},

@@ -30,7 +30,7 @@ def furnish(api: Api, stack: Stack, scale: float = TIME_SCALE) -> None:
 
 
 def labelled(node: Node, present: Mapping[str, Any] | None) -> Node:
-    """What is applied of a node's metadata: nothing that makes the kubelet of a lost node speak again."""
+    """The metadata to apply to a node: without the label that would bring the kubelet of a lost node back."""
     metadata = node["metadata"]
     labels = dict(metadata["labels"])
     if present is not None and _ours(present) and MANAGED[0] not in present["metadata"].get("labels", {}):
@@ -39,14 +39,14 @@ def labelled(node: Node, present: Mapping[str, Any] | None) -> Node:
     return {**named, "metadata": {**named["metadata"], "labels": labels, "annotations": metadata["annotations"]}}
 
 
-def tainted(wanted: Iterable[Taint], present: Iterable[Taint]) -> list[Taint]:
+def tainted(ours: Iterable[Taint], present: Iterable[Taint]) -> list[Taint]:
     """A node's taints: the GPU taint as wanted, and all others, which say that a node is lost or cordoned, as found."""
-    return [*(taint for taint in present if taint["key"] != GPU_TAINT["key"]), *wanted]
+    return [*(taint for taint in present if taint["key"] != GPU_TAINT["key"]), *ours]
 
 
-def unwanted(present: Iterable[Mapping[str, Any]], wanted: Iterable[Node]) -> list[Mapping[str, Any]]:
+def unwanted(present: Iterable[Mapping[str, Any]], kept: Iterable[Node]) -> list[Mapping[str, Any]]:
     """Nodes that stand in for one that no pool has any more; nodes of anybody else are theirs."""
-    names = {node["metadata"]["name"] for node in wanted}
+    names = {node["metadata"]["name"] for node in kept}
     return [node for node in present if _ours(node) and node["metadata"]["name"] not in names]
 
 

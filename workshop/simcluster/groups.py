@@ -28,7 +28,7 @@ RECREATE, RECREATE_AFTER_START = "RecreateGroupOnPodRestart", "RecreateGroupAfte
 
 
 def revision(group: Mapping[str, Any]) -> str:
-    """What changes when the pods of a group would be others: a digest of both templates and the size."""
+    """A digest of both templates and the size: another one means other pods."""
     template = group["spec"]["leaderWorkerTemplate"]
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -74,7 +74,7 @@ def crew(
     leader: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], sets: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """The workers that belong to this very leader, by way of a StatefulSet; not those of one that had its name."""
-    uids = {item["metadata"]["uid"] for item in sets if owned(item, leader["metadata"]["uid"])}
+    uids = {each["metadata"]["uid"] for each in sets if owned(each, leader["metadata"]["uid"])}
     return [pod for pod in pods if any(owned(pod, uid) for uid in uids)]
 
 
@@ -104,7 +104,7 @@ def uids(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 
 def owned(body: Mapping[str, Any], uid: str) -> bool:
     """Whether an object belongs to the one of this uid."""
-    return uid in [item["uid"] for item in body["metadata"].get("ownerReferences", [])]
+    return uid in [owner["uid"] for owner in body["metadata"].get("ownerReferences", [])]
 
 
 def members(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -126,12 +126,12 @@ def _restarted(pod: Mapping[str, Any]) -> bool:
 
 def status(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Object:
     """Replicas, how many groups are complete and ready, and the condition `Available` that a deployment waits for."""
-    wanted, size = group["spec"]["replicas"], group["spec"]["leaderWorkerTemplate"]["size"]
+    replicas, size = group["spec"]["replicas"], group["spec"]["leaderWorkerTemplate"]["size"]
     metadata, ours = group["metadata"], members(group, pods)
     updated = [pod for pod in ours if is_current(group, pod)]
     ready_pods = Counter(_group_of(pod) for pod in updated if is_ready(pod))
-    ready = sum(ready_pods[str(index)] == size for index in range(wanted))
-    available = ready >= wanted
+    ready = sum(ready_pods[str(index)] == size for index in range(replicas))
+    available = ready >= replicas
     return {
         "replicas": len({_group_of(pod) for pod in ours}),
         "readyReplicas": ready,

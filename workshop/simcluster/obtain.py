@@ -36,7 +36,7 @@ def _with_definitions(get: Callable[[], Path]) -> Path:
 
 
 def existing() -> Path | None:
-    """What an earlier call has made; a build first, because whoever has both has asked for it."""
+    """The result of an earlier call; a build first, because who has both has asked for it."""
     return next((folder for folder in (build.folder(), official.folder()) if folder.is_dir()), None)
 
 
@@ -58,7 +58,7 @@ def _built() -> Path:
 
 
 def _visibly(make: Callable[[Callable[[int, int], None]], Path], title: str, unit: str, per_unit: int) -> Path:
-    """What `make` makes; it counts steps, `per_unit` of which are one of what a reader is shown."""
+    """The result of `make`, with progress in units of `per_unit` steps."""
     console, began = Console(stderr=True, markup=False, emoji=False, highlight=False), time.monotonic()
     console.print(f"{title} ...")
     with progress(console) as say:

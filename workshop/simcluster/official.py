@@ -50,7 +50,7 @@ def platform() -> str:
 
 
 def downloads() -> Sequence[Download]:
-    """What there is for this machine; nothing for most that are not Linux."""
+    """The downloads for this machine; none for most that are not Linux."""
     table: Mapping[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
     return [Download(**entry) for entry in table.get(platform(), [])]
 
@@ -70,31 +70,31 @@ def _fetch_into(fresh: Path, progress: Progress) -> None:
     check_free(FREE_GB, "downloading")
     # all are asked before the first is fetched, so that one that is not there is known at once
     total, before = sum(map(_size, downloads())), 0
-    for item in downloads():
-        before += _fetch_one(item, fresh, lambda done, before=before: progress(before + done, total))
+    for download in downloads():
+        before += _fetch_one(download, fresh, lambda done, before=before: progress(before + done, total))
 
 
 @contextmanager
-def _opened(item: Download, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
+def _opened(download: Download, timeout_s: float) -> Iterator[http.client.HTTPResponse]:
     """A request whose every failure, until it is closed, is one sentence."""
     try:
         # urllib follows redirects, and takes proxies from the environment
-        with urllib.request.urlopen(item.url, timeout=timeout_s) as response:  # noqa: S310 - https, by our own table
+        with urllib.request.urlopen(download.url, timeout=timeout_s) as response:  # noqa: S310 - https, by our own table
             yield response
     except (OSError, http.client.HTTPException) as error:
-        raise Impossible(f"{item.url}: {_reason(error)}") from None
+        raise Impossible(f"{download.url}: {_reason(error)}") from None
 
 
-def _size(item: Download) -> int:
+def _size(download: Download) -> int:
     """How much there is to fetch. Asks as a download does and hangs up, because not every host answers HEAD."""
-    with _opened(item, CONNECT_TIMEOUT_S) as response:
+    with _opened(download, CONNECT_TIMEOUT_S) as response:
         return int(response.headers["Content-Length"] or 0)
 
 
-def _fetch_one(item: Download, fresh: Path, progress: Callable[[int], None]) -> int:
+def _fetch_one(download: Download, fresh: Path, progress: Callable[[int], None]) -> int:
     """Puts the programs of one file into the folder, once its digest is known, and returns how long the file was."""
-    download, digest, length = fresh / "download", hashlib.new(item.algorithm), 0
-    with _opened(item, STALL_TIMEOUT_S) as response, download.open("wb") as output:
+    file, digest, length = fresh / "download", hashlib.new(download.algorithm), 0
+    with _opened(download, STALL_TIMEOUT_S) as response, file.open("wb") as output:
         while data := response.read(CHUNK):
             output.write(data)
             digest.update(data)
@@ -102,29 +102,29 @@ def _fetch_one(item: Download, fresh: Path, progress: Callable[[int], None]) -> 
             progress(length)
     promised = int(response.headers["Content-Length"] or length)
     if length != promised:
-        raise Impossible(f"{item.url}: ended after {length} of {promised} bytes")
-    if digest.hexdigest() != item.digest:
+        raise Impossible(f"{download.url}: ended after {length} of {promised} bytes")
+    if digest.hexdigest() != download.digest:
         raise Impossible(
-            f"{item.url}: WRONG DIGEST: has the {item.algorithm} {digest.hexdigest()}, official.yaml expects "
-            f"{item.digest}; it was thrown away"
+            f"{download.url}: WRONG DIGEST: has the {download.algorithm} {digest.hexdigest()}, official.yaml expects "
+            f"{download.digest}; it was thrown away"
         )
-    if missing := _unpack(item, download, fresh):
-        raise Impossible(f"{item.url}: holds no {', '.join(missing)}")
-    download.unlink(missing_ok=True)
-    for program in item.programs:
+    if missing := _unpack(download, file, fresh):
+        raise Impossible(f"{download.url}: holds no {', '.join(missing)}")
+    file.unlink(missing_ok=True)
+    for program in download.programs:
         (fresh / program).chmod(EXECUTABLE)
     return length
 
 
-def _unpack(item: Download, download: Path, fresh: Path) -> list[str]:
+def _unpack(download: Download, file: Path, fresh: Path) -> list[str]:
     """Puts the programs of a file into the folder, and returns the names of those that are not there."""
-    if not item.url.endswith(".tar.gz"):
-        (program,) = item.programs
-        download.rename(fresh / program)
+    if not download.url.endswith(".tar.gz"):
+        (program,) = download.programs
+        file.rename(fresh / program)
         return []
-    program_of = {member: program for program, member in item.programs.items()}
+    program_of = {member: program for program, member in download.programs.items()}
     # from the beginning to the end: in what is compressed nothing is found in another way
-    with tarfile.open(download, "r|gz") as archive:
+    with tarfile.open(file, "r|gz") as archive:
         for member in archive:
             if member.name in program_of and (content := archive.extractfile(member)):
                 with (fresh / program_of.pop(member.name)).open("wb") as output:
@@ -133,7 +133,7 @@ def _unpack(item: Download, download: Path, fresh: Path) -> list[str]:
 
 
 def _reason(error: Exception) -> str:
-    """What happened to a request, in a few words."""
+    """Why a request failed, in a few words."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code} {error.reason}"
     reason = getattr(error, "reason", error)

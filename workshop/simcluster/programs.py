@@ -1,4 +1,4 @@
-"""The programs of a control plane: names, arguments, kubeconfigs; and what is written down of one that was started."""
+"""The programs of a control plane: names, arguments, kubeconfigs; and the record of one that was started."""
 
 import base64
 import json
@@ -37,24 +37,24 @@ class Ports:
 
 
 class Damaged(Impossible):
-    """The file is there, and does not say what it should."""
+    """The record of a cluster cannot be read."""
 
 
 @dataclass
 class State:
-    """What is written down about a cluster. `programs`: the folder whose programs it was started from."""
+    """The record of a cluster. `programs`: the folder whose programs it was started from."""
 
     programs: str
     ports: Ports
     contexts: tuple[str, ...]
 
     def write(self, file: Path) -> None:
-        """Writes it down, before or after a power cut whole."""
+        """Writes it; after a power cut the file is whole, old or new."""
         write_secret(file, json.dumps(asdict(self), indent=1))
 
 
 def read(file: Path) -> State | None:
-    """What is written down; None when there is no such file. Raises `Damaged`."""
+    """The record in a file; None when there is no such file. Raises `Damaged`."""
     try:
         raw: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return State(**{**raw, "ports": Ports(**raw["ports"]), "contexts": tuple(raw["contexts"])})
@@ -69,13 +69,13 @@ def read(file: Path) -> State | None:
 
 
 def without_taken(ports: Ports, running: Collection[str]) -> Ports:
-    """The same, but others for those that somebody has taken from a program that does not run."""
+    """The same ports, but others for those that are taken while their program does not run."""
     fields = [name for name, owner in OWNERS.items() if owner not in running and is_taken(asdict(ports)[name])]
     return replace(ports, **dict(zip(fields, free_ports(len(fields)), strict=True)))
 
 
 def arguments(program: str, ports: Ports, paths: ClusterPaths) -> Sequence[str]:
-    """What a program of this cluster is told."""
+    """The command line of a program of this cluster, without the program."""
     known = {"loopback": LOOPBACK, "controllers": _CONTROLLERS, "managed": "=".join(MANAGED)}
     folders = {"root": paths.root, "certificates": paths.certificates}
     return [text.format(**known, **folders, **asdict(ports)) for text in _TABLE[program]]

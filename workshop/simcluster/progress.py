@@ -51,11 +51,11 @@ def _deployment(body: Mapping[str, Any]) -> Verdict:
         return Verdict(why="has not been seen by its controller")
     if progress.get("reason") == "ProgressDeadlineExceeded":
         return Verdict(why=progress.get("message", "makes no progress"), failed=True)
-    wanted = body["spec"].get("replicas", 1)
+    replicas = body["spec"].get("replicas", 1)
     updated, present, available = (_count(body, part) for part in ("updatedReplicas", "replicas", "availableReplicas"))
-    if updated == present == available == wanted:
+    if updated == present == available == replicas:
         return DONE
-    return Verdict(why=f"{updated} of {wanted} pods are updated, {available} available, {present} in all")
+    return Verdict(why=f"{updated} of {replicas} pods are updated, {available} available, {present} in all")
 
 
 def _group(body: Mapping[str, Any]) -> Verdict:
@@ -65,10 +65,10 @@ def _group(body: Mapping[str, Any]) -> Verdict:
 
 
 def _counted(body: Mapping[str, Any]) -> Verdict:
-    wanted, ready = body["spec"].get("replicas", 1), _count(body, "readyReplicas")
-    if _observed(body) and _count(body, "updatedReplicas") == wanted == ready:
+    replicas, ready = body["spec"].get("replicas", 1), _count(body, "readyReplicas")
+    if _observed(body) and _count(body, "updatedReplicas") == replicas == ready:
         return DONE
-    return Verdict(why=f"{ready} of {wanted} pods are ready")
+    return Verdict(why=f"{ready} of {replicas} pods are ready")
 
 
 AWAITED = {"Deployment": _deployment, "Job": _job, "LeaderWorkerSet": _group, "StatefulSet": _counted}

@@ -27,7 +27,7 @@ class Reference:
     mounted: bool = False
 
     def lack(self, contents: Contents) -> str:
-        """What is missing of it; empty when nothing is."""
+        """The object or the keys that are missing; empty when none are."""
         present = contents[self.kind, self.name]
         if present is None:
             return f"{self.kind} '{self.name}' does not exist"
@@ -72,13 +72,13 @@ def waits(pod: Mapping[str, Any]) -> bool:
 
 
 def status(needed: Iterable[Reference], contents: Contents) -> dict[str, Any]:
-    """What a pod's status says of what it refers to."""
-    lacking = [(item, lack) for item in needed if (lack := item.lack(contents))]
+    """The status of a pod that needs these objects."""
+    lacking = [(reference, lack) for reference in needed if (lack := reference.lack(contents))]
     if not lacking:
         return {"conditions": [{"type": READY_TO_START, "status": "True"}]}
     why = {
         # volumes come first: before they are there no container is made
-        "reason": BAD_MOUNT if any(item.mounted for item, _ in lacking) else BAD_ENVIRONMENT,
+        "reason": BAD_MOUNT if any(reference.mounted for reference, _ in lacking) else BAD_ENVIRONMENT,
         "message": "; ".join(lack for _, lack in lacking),
     }
     # in the pod's own reason, too: the column STATUS of `kubectl get pods` shows it

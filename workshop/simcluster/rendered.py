@@ -45,20 +45,20 @@ class Stack:
 def stack_of(rendering: Rendering) -> Stack:
     """The stack that a rendering without refusals describes."""
     assert rendering.plan is not None, "a rendering that was refused has no plan"
-    found = manifests(rendering.records)
+    declared = manifests(rendering.records)
     return Stack(
         rendering.stack,
         rendering.plan,
-        targets(found, rendering.records),
-        found,
-        tuple(item.name for item in found if item.category is Category.RELEASE),
+        targets(declared, rendering.records),
+        declared,
+        tuple(manifest.name for manifest in declared if manifest.category is Category.RELEASE),
     )
 
 
-def targets(found: Sequence[Manifest], records: Sequence[Record]) -> tuple[Target, ...]:
-    """What to apply, in order of declaration: a resource is always declared after what it depends on."""
-    names = content_names(found)
-    applied = {manifest.urn: manifest for manifest in found if manifest.category is not Category.RELEASE}
+def targets(declared: Sequence[Manifest], records: Sequence[Record]) -> tuple[Target, ...]:
+    """Objects and patches to apply, in order of declaration: a resource is declared after all it depends on."""
+    names = content_names(declared)
+    applied = {manifest.urn: manifest for manifest in declared if manifest.category is not Category.RELEASE}
     through = {record.urn: frozenset(record.options.depends_on) for record in records}
     return tuple(
         Target(
@@ -79,14 +79,14 @@ def _waits(urn: str, applied: Container[str], through: Mapping[str, frozenset[st
     return frozenset().union(*behind)
 
 
-def content_names(found: Sequence[Manifest]) -> dict[str, str]:
+def content_names(declared: Sequence[Manifest]) -> dict[str, str]:
     """Rendered name → final name, ended by a digest, of every object for whose content the engine would draw a name."""
     names: dict[str, str] = {}
     # declared in the order of dependencies, so the names inside a body are known before its own
-    for item in found:
-        if item.category is Category.OBJECT and item.name == autoname(item.logical_name):
-            text = json.dumps(renamed(item.body, names), sort_keys=True)
-            names[item.name] = f"{item.logical_name}-{hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]}"
+    for manifest in declared:
+        if manifest.category is Category.OBJECT and manifest.name == autoname(manifest.logical_name):
+            text = json.dumps(renamed(manifest.body, names), sort_keys=True)
+            names[manifest.name] = f"{manifest.logical_name}-{hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]}"
     return names
 
 

@@ -1,4 +1,4 @@
-"""What is on a cluster, for a person: nodes and their GPUs, pods and where they are, endpoints, what nobody does."""
+"""The state of a cluster for a person: nodes and their GPUs, pods and where they are, endpoints, what is not scaled."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def _offered(node: Mapping[str, Any]) -> int:
 
 
 def node_row(node: Object, pods: Sequence[Object]) -> tuple[str, ...]:
-    """What is shown of a node, and of those of these pods that are on it."""
+    """A node and, of these pods, those that are on it."""
     metadata, gpus = node["metadata"], _offered(node)
     here = [pod for pod in pods if pod["spec"].get("nodeName") == metadata["name"]]
     cordoned = ", cordoned" if node["spec"].get("unschedulable") else ""

@@ -43,7 +43,7 @@ class Player:
 
     @contextmanager
     def _apart(self, what: str) -> Iterator[None]:
-        """What is refused inside stops nothing outside."""
+        """A refusal inside is said once, and stops nothing outside."""
         try:
             yield
         except ApiError as error:
@@ -72,17 +72,17 @@ class Player:
 
     def _play_pod(self, pod: Object, known: dict[tuple[str, str], frozenset[str] | None]) -> None:
         needed = references.references(pod)
-        for item in needed:
-            if (item.kind, item.name) not in known:
-                found = self.api.get("v1", item.kind, item.name, pod["metadata"]["namespace"])
-                keys = None if found is None else frozenset({**found.get("data", {}), **found.get("binaryData", {})})
-                known[item.kind, item.name] = keys
-        wanted = references.status(needed, known)
-        seen, (wished,) = condition(pod, references.READY_TO_START), wanted["conditions"]
-        if any(seen.get(key) != value for key, value in wished.items()):
+        for reference in needed:
+            if (reference.kind, reference.name) not in known:
+                present = self.api.get("v1", reference.kind, reference.name, pod["metadata"]["namespace"])
+                keys = [key for part in ("data", "binaryData") for key in (present or {}).get(part, {})]
+                known[reference.kind, reference.name] = None if present is None else frozenset(keys)
+        status = references.status(needed, known)
+        seen, (new,) = condition(pod, references.READY_TO_START), status["conditions"]
+        if any(seen.get(key) != value for key, value in new.items()):
             # with its uid: a pod of the same name that has come meanwhile is another
             metadata = {key: pod["metadata"][key] for key in ("name", "namespace", "uid")}
-            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": wanted}
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": status}
             self.api.apply(body, "status", MANAGER)
 
     def _play_groups(self) -> None:

@@ -1,4 +1,4 @@
-"""What a stack expects to find, by `preview.rendering.prerequisites`, as objects; and volumes for claims.
+"""Objects that a stack expects to find (`preview.rendering.prerequisites`), and volumes for claims.
 
 Pure but for random Secrets. Kubernetes' own controller binds a volume to its claim, and nothing is ever stored.
 """
@@ -30,12 +30,12 @@ YOU = "you"
 
 def surroundings(expected: Iterable[Expected]) -> list[Object]:
     """Objects for all that is expected, in the order in which they can be made; nodes and API groups come otherwise."""
-    found = [each for item in expected for each in _objects(item)]
+    bodies = [each for item in expected for each in _objects(item)]
     # a Gateway may be somebody else's, in a namespace the stack never names otherwise
-    places = dict.fromkeys(each["metadata"].get("namespace", "default") for each in found)
-    named = {each["metadata"]["name"] for each in found if each["kind"] == "Namespace"}
-    found += [body("Namespace", YOU, name=place) for place in places if place not in named | BORN_NAMESPACES]
-    return sorted(found, key=lambda each: each["kind"] != "Namespace")
+    places = dict.fromkeys(each["metadata"].get("namespace", "default") for each in bodies)
+    named = {each["metadata"]["name"] for each in bodies if each["kind"] == "Namespace"}
+    bodies += [body("Namespace", YOU, name=place) for place in places if place not in named | BORN_NAMESPACES]
+    return sorted(bodies, key=lambda each: each["kind"] != "Namespace")
 
 
 def _objects(item: Expected) -> Iterator[Object]:
@@ -59,9 +59,9 @@ def _objects(item: Expected) -> Iterator[Object]:
 
 def secret(name: str, namespace: str, keys: Iterable[str]) -> Object:
     """A Secret with these keys, and values nobody has seen before."""
-    wanted = frozenset(keys)
-    values = {"stringData": {key: random_value(key) for key in sorted(wanted)}}
-    return body("Secret", YOU, name=name, namespace=namespace) | values | TYPES.get(wanted, {})
+    names = frozenset(keys)
+    values = {"stringData": {key: random_value(key) for key in sorted(names)}}
+    return body("Secret", YOU, name=name, namespace=namespace) | values | TYPES.get(names, {})
 
 
 def random_value(key: str) -> str:

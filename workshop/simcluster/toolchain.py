@@ -32,9 +32,9 @@ def version_of(go: Path) -> tuple[int, int]:
         return (0, 0)
 
 
-def parse_version(said: str) -> tuple[int, int]:
-    """What `go version` prints, as numbers: `go version go1.26.3 linux/amd64` is (1, 26)."""
-    version = re.search(r"\bgo(\d+)\.(\d+)", said)
+def parse_version(output: str) -> tuple[int, int]:
+    """The output of `go version` as numbers: `go version go1.26.3 linux/amd64` is (1, 26)."""
+    version = re.search(r"\bgo(\d+)\.(\d+)", output)
     return (int(version[1]), int(version[2])) if version else (0, 0)
 
 

@@ -24,7 +24,7 @@ LOCK = ".deploy.lock"
 
 @contextmanager
 def one_at_a_time(cluster: Cluster) -> Iterator[None]:
-    """What is done meanwhile to the objects of a cluster, nobody else does: a second `up` waits, and says so."""
+    """One `up` at a time changes the objects of a cluster: a second one waits, and says so."""
 
     def busy() -> bool:
         say(f"another `up` is putting a stack on cluster '{cluster.name}'; waiting for it")
@@ -37,17 +37,17 @@ def one_at_a_time(cluster: Cluster) -> Iterator[None]:
 
 def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, scale: float = TIME_SCALE) -> None:
     """The whole way from a stack file to a served stack. Raises `Refused` before anything is built or started."""
-    wanted = stack_of(show(project, stack))
+    declared = stack_of(show(project, stack))
     # there is time to read the page while a control plane is fetched or built
     sys.stdout.flush()
     programs = control_plane()
     began = time.monotonic()
-    api = cluster.up(programs, [wanted.plan.context])
+    api = cluster.up(programs, [declared.plan.context])
     with one_at_a_time(cluster):
-        furnish(api, wanted, scale)
+        furnish(api, declared, scale)
         version = api.request("GET", "/version")["gitVersion"]
         say(f"control plane {version}, ready after {time.monotonic() - began:.0f} s")
-        deploy(api, project, wanted, cluster, timeout_s)
+        deploy(api, project, declared, cluster, timeout_s)
     say("")
     print_status(
         api, f"{stack} on simulated cluster '{cluster.name}', {time.monotonic() - began:.0f} s after its start"
