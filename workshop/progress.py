@@ -1,4 +1,4 @@
-"""How long work is going on: what changes on a terminal, and lines now and then where nothing can change."""
+"""Progress of long work: a line that changes on a terminal, and lines now and then where nothing can change."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,20 +9,6 @@ from rich.console import Console
 EVERY_S, FIRST_AFTER_S = 15, 2
 
 
-class NowAndThen:
-    """Hands on one text every so many seconds, and drops what comes in between."""
-
-    def __init__(self, write: Callable[[str], object], every_s: float, first_after_s: float) -> None:
-        self._write, self._every_s = write, every_s
-        self._due = time.monotonic() + first_after_s
-
-    def __call__(self, text: str) -> None:
-        """Hands it on, when it is time."""
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + self._every_s
-            self._write(text)
-
-
 @contextmanager
 def progress(console: Console) -> Iterator[Callable[[str], None]]:
     """Shows where things stand: on a line that changes, or on one now and then where lines can only be added."""
@@ -30,4 +16,12 @@ def progress(console: Console) -> Iterator[Callable[[str], None]]:
         with console.status("…") as status:
             yield status.update
     else:
-        yield NowAndThen(lambda text: console.print(text, highlight=False), EVERY_S, FIRST_AFTER_S)
+        due = time.monotonic() + FIRST_AFTER_S
+
+        def now_and_then(text: str) -> None:
+            nonlocal due
+            if time.monotonic() >= due:
+                due = time.monotonic() + EVERY_S
+                console.print(text, highlight=False)
+
+        yield now_and_then

@@ -24,11 +24,8 @@ SOURCES = Path(__file__).with_name("crds.yaml")
 FETCH_TIMEOUT_S, ESTABLISH_TIMEOUT_S = 600, 60
 KIND = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 Definition = dict[str, Any]
-
-try:
-    from yaml import CSafeLoader as FastLoader
-except ImportError:  # PyYAML built without libyaml: slower, same result
-    from yaml import SafeLoader as FastLoader
+# PyYAML may be built without libyaml: slower, same result
+FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def install_definitions(api: Api) -> None:
@@ -74,7 +71,7 @@ def _matching(archive: zipfile.ZipFile, entry: Mapping[str, Any], pattern: str) 
     if not names:
         raise Impossible(f"{entry['module']} {entry['version']}: has no file {pattern}")
     for name in sorted(names):
-        for document in yaml.load_all(archive.read(name), FastLoader):
+        for document in yaml.load_all(archive.read(name), FAST_LOADER):
             if document and document["kind"] == KIND[1]:
                 yield without_descriptions(document)
 

@@ -23,7 +23,7 @@ import yaml
 
 from preview.rendering.stackfile import PROJECT_FILE, Project
 from settings.commandline import Signalled
-from workshop.cache import OWNER_ONLY, SECRET_FILE, write_secret
+from workshop.cache import OWNER_ONLY, write_secret
 from workshop.ports import LOOPBACK
 from workshop.problems import Impossible
 from workshop.process import last_line, processes, run, stop
@@ -164,8 +164,7 @@ class Engine:
             folder.mkdir(exist_ok=True, mode=OWNER_ONLY)
         self._passphrase = self.home / "passphrase"
         if not self._passphrase.exists():
-            self._passphrase.touch(mode=SECRET_FILE)
-            self._passphrase.write_text(secrets.token_hex(24), encoding="utf-8")
+            write_secret(self._passphrase, secrets.token_hex(24))
         self.stack_file = self.home / "project" / f"Pulumi.{stack}.yaml"
 
     def environment(self) -> dict[str, str]:

@@ -66,13 +66,8 @@ def _entry(values: Mapping[str, float], key: str, otherwise: str) -> str:
 def _stage(words: Mapping[str, Any], scale: float) -> Stage:
     step: Stage = {"delete": True}
     if "delete" not in words:
-        patch = {
-            "subresource": "status",
-            "root": "status",
-            "type": "strategic",
-            "template": filled(words["status"], words),
-        }
-        step = {"patch": patch}
+        patch = {"subresource": "status", "root": "status", "type": "strategic"}
+        step = {"patch": {**patch, "template": filled(words["status"], words)}}
     fits = {"key": filled(words["when"], words), "operator": "In", "values": ["true"]}
     return {
         "apiVersion": "kwok.x-k8s.io/v1alpha1",
