@@ -18,8 +18,8 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who r
 MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-password", "salt-key", "database-url"
 
 
-def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> dict[str, Any]:
-    """The proxy's container; `keys` is the Secret with the gateway's own keys."""
+def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> list[Any]:
+    """What LiteLLM and our modules in it read: values, then what Secrets have."""
     values: dict[str, pulumi.Input[str]] = {
         # a connection that is kept stays with one pod of a server, and those that were added would get nothing
         "AIOHTTP_KEEPALIVE_TIMEOUT": "0",
@@ -55,6 +55,11 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         for route in plan.routes
         for ref in [servers[route.server]]
     ]
+    return [*_k8s.env(values), *secrets]
+
+
+def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> dict[str, Any]:
+    """The proxy's container; `keys` is the Secret with the gateway's own keys."""
     ready = {"httpGet": {"path": "/health/readiness", "port": "http"}}
     alive = {"httpGet": {"path": "/health/liveliness", "port": "http"}}
     memory = f"{plan.memory_gib}Gi"
@@ -62,7 +67,7 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "name": "litellm",
         "image": plan.image.reference,
         "args": ["--config", CONFIG_PATH, "--host", EVERY_ADDRESS, "--port", str(PORT), "--num_workers", "1"],
-        "env": [*_k8s.env(values), *secrets],
+        "env": _environment(plan, servers, keys),
         "ports": [
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},

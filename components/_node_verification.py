@@ -33,28 +33,13 @@ def verification(
     match = _k8s.selector("verify-nodes", pool.name)
     here = f"verify-nodes-{pool.name}"
     metadata: Any = {"namespace": namespace, "labels": labels}
-    full_name = pulumi.Output.concat(namespace, "-", here)
     account = k8s.core.v1.ServiceAccount(
         f"{name}-verify",
         metadata=_k8s.named(metadata, here),
         automount_service_account_token=False,
         opts=child,
     )
-    role = k8s.rbac.v1.ClusterRole(
-        f"{name}-verify",
-        metadata={"name": full_name, "labels": labels},
-        rules=[{"api_groups": [""], "resources": ["nodes"], "verbs": ["list"]}],
-        opts=child,
-    )
-    binding = k8s.rbac.v1.ClusterRoleBinding(
-        f"{name}-verify",
-        metadata={"name": full_name, "labels": labels},
-        role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata.name},
-        subjects=[
-            {"kind": "ServiceAccount", "name": here, "namespace": namespace},
-        ],
-        opts=child,
-    )
+    binding = _may_list_nodes(f"{name}-verify", here, metadata, child)
     script = _script.config_map(f"{name}-verify", _k8s.named(metadata, here), SCRIPT, child)
     policy = k8s.networking.v1.NetworkPolicy(
         f"{name}-verify",
@@ -85,6 +70,27 @@ def verification(
         limits=plan.job,
         parent=parent,
         after=[*after, binding, policy],
+    )
+
+
+def _may_list_nodes(label: str, account: str, metadata: Any, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """The one right of the account, which no namespace can give: nodes are in none."""
+    namespace, labels = metadata["namespace"], metadata["labels"]
+    full_name = pulumi.Output.concat(namespace, "-", account)
+    role = k8s.rbac.v1.ClusterRole(
+        label,
+        metadata={"name": full_name, "labels": labels},
+        rules=[{"api_groups": [""], "resources": ["nodes"], "verbs": ["list"]}],
+        opts=opts,
+    )
+    return k8s.rbac.v1.ClusterRoleBinding(
+        label,
+        metadata={"name": full_name, "labels": labels},
+        role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role.metadata.name},
+        subjects=[
+            {"kind": "ServiceAccount", "name": account, "namespace": namespace},
+        ],
+        opts=opts,
     )
 
 

@@ -64,28 +64,11 @@ class LlmGateway(pulumi.ComponentResource):
         if isinstance(plan.redis, BundledRedis):
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after += redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child)
-        for role, spec in _network(args, match).items():
-            policy = k8s.networking.v1.NetworkPolicy(
-                f"{name}{role}",
-                metadata=_k8s.named(metadata, f"{plan.name}{role}"),
-                spec=spec,  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-                opts=child,
-            )
-            after.append(policy)
+        after += _policies(name, args, metadata, match, child)
         account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
-        urls = pulumi.Output.all(**{server: ref["url"] for server, ref in args["servers"].items()})
-        modules = [SURFACE_MODULE, HOOKS_MODULE, *([] if plan.database else [AUTH_MODULE])]
-        beside = {f"{module}.py": source(module) for module in modules}
-        beside[SURFACE_FILE] = json.dumps(surface_file(plan), indent=1)
-        config = k8s.core.v1.ConfigMap(
-            f"{name}-config",
-            metadata=metadata,
-            immutable=True,
-            data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **beside},
-            opts=child,
-        )
+        config = _config(f"{name}-config", plan, args["servers"], metadata, child)
         proxy = container(plan, args["servers"], keys)
-        pod = pod_spec(plan, proxy, account.metadata.name, config.metadata.name, match)
+        pod = pod_spec(plan, proxy, account.metadata.name, config, match)
         if plan.database:
             after.append(
                 migration(f"{name}-migrate", args["namespace"], plan, plan.database, account.metadata.name, self)
@@ -140,6 +123,23 @@ def _keys(name: str, plan: GatewayPlan, keys: Keys, metadata: Any, opts: pulumi.
             return own_secret(name, metadata, entries, opts)
 
 
+def _config(
+    label: str, plan: GatewayPlan, servers: Mapping[str, ServerRef], metadata: Any, opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """Declare LiteLLM's file and our modules beside it; returns the name, another one for other content."""
+    urls = pulumi.Output.all(**{server: ref["url"] for server, ref in servers.items()})
+    modules = [SURFACE_MODULE, HOOKS_MODULE, *([] if plan.database else [AUTH_MODULE])]
+    beside = {f"{module}.py": source(module) for module in modules}
+    beside[SURFACE_FILE] = json.dumps(surface_file(plan), indent=1)
+    return k8s.core.v1.ConfigMap(
+        label,
+        metadata=metadata,
+        immutable=True,
+        data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **beside},
+        opts=opts,
+    ).metadata.name
+
+
 def _outside(plan: GatewayPlan) -> dict[str, Any]:
     """Annotations of the pods: only its Secret says where a database is, so another port would start no others."""
     return {"annotations": {"llm-stack.io/database-port": str(plan.database.port)}} if plan.database else {}
@@ -147,6 +147,20 @@ def _outside(plan: GatewayPlan) -> dict[str, Any]:
 
 def _yaml(data: Mapping[str, object]) -> str:
     return yaml.safe_dump(data, sort_keys=False, width=120)
+
+
+def _policies(
+    name: str, args: LlmGatewayArgs, metadata: Any, match: Mapping[str, str], opts: pulumi.ResourceOptions
+) -> Sequence[pulumi.Resource]:
+    return [
+        k8s.networking.v1.NetworkPolicy(
+            f"{name}{role}",
+            metadata=_k8s.named(metadata, f"{args['gateway'].name}{role}"),
+            spec=spec,  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+            opts=opts,
+        )
+        for role, spec in _network(args, match).items()
+    ]
 
 
 def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[str, Any]]:

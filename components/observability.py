@@ -60,23 +60,12 @@ class Observability(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        endpoint = {"interval": f"{plan.scrape_interval_s}s"}
         for monitored, match, port, path in (
             ("vllm", args["servers"], "http", "/metrics"),
             ("litellm", args["gateway"], "metrics", "/metrics/"),
         ):
-            k8s.apiextensions.CustomResource(
-                f"{name}-{monitored}",
-                api_version="monitoring.coreos.com/v1",
-                kind="PodMonitor",
-                metadata=metadata(monitored),
-                spec={
-                    "jobLabel": "app.kubernetes.io/name",
-                    "selector": {"matchLabels": match},
-                    "podMetricsEndpoints": [{"port": port, "path": path, **endpoint}],
-                },
-                opts=child,
-            )
+            endpoint = {"port": port, "path": path, "interval": f"{plan.scrape_interval_s}s"}
+            _monitor(f"{name}-{monitored}", metadata(monitored), match, endpoint, child)
         k8s.apiextensions.CustomResource(
             f"{name}-alerts",
             api_version="monitoring.coreos.com/v1",
@@ -103,6 +92,23 @@ class Observability(pulumi.ComponentResource):
         self.dashboards = pulumi.Output.from_input([str(plan.dashboard["title"])])
         self.alert_names = pulumi.Output.from_input(list(dict.fromkeys(alert.alert for alert in plan.alerts)))
         self.register_outputs({"dashboards": self.dashboards, "alert_names": self.alert_names})
+
+
+def _monitor(
+    label: str, metadata: Any, match: pulumi.Input[Mapping[str, str]], endpoint: Any, opts: pulumi.ResourceOptions
+) -> None:
+    k8s.apiextensions.CustomResource(
+        label,
+        api_version="monitoring.coreos.com/v1",
+        kind="PodMonitor",
+        metadata=metadata,
+        spec={
+            "jobLabel": "app.kubernetes.io/name",
+            "selector": {"matchLabels": match},
+            "podMetricsEndpoints": [endpoint],
+        },
+        opts=opts,
+    )
 
 
 def _rule(alert: Rule, runbook_url: str) -> dict[str, Any]:

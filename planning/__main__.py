@@ -16,13 +16,12 @@ from catalog.load import Catalog
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import DEFAULT_UTILIZATION
-from planning.questions import calibrate, comparison_text, startup_log, survey
-from planning.questions.calculator import Answer, Question, answer
+from planning.questions import answer_text, calibrate, comparison_text, startup_log, survey
+from planning.questions.calculator import Question, answer
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
 from settings.problems import LONGEST_USAGE, nearest, said
 
 PROGRAM = "python -m planning"
-BAR_WIDTH = 48
 # Beyond it a number is a slip of the keyboard, and arithmetic is no longer exact.
 LARGEST = 10**15
 # More GPUs than any replica spans: the ways to spread it are tried one by one.
@@ -166,7 +165,11 @@ def _run(words: Sequence[str]) -> int:
         ),
         catalog,
     )
-    print(json.dumps(as_json(found), indent=2) if options.json else as_text(found, options.model, options.gpus))
+    print(
+        json.dumps(answer_text.as_json(found), indent=2)
+        if options.json
+        else answer_text.as_text(found, options.model, options.gpus)
+    )
     return FINE if found.fit.fits else REFUSED
 
 
@@ -242,58 +245,6 @@ def _lines(opened: TextIO) -> Iterator[str]:
     while left > 0 and (line := opened.readline(startup_log.LONGEST_LINE)):
         left -= len(line)
         yield line
-
-
-def as_json(found: Answer) -> dict[str, object]:
-    """The answer for programs; memory figures are null where none can be computed."""
-    memory, spread = found.fit.memory, found.fit.parallelism
-    return {
-        "fits": found.fit.fits,
-        "reasons": list(found.reasons),
-        "fixes": list(found.fixes),
-        "weights_gib_per_gpu": round(memory.weights_gib, 3) if memory else None,
-        "activation_gib_per_gpu": round(memory.activation_gib, 3) if memory else None,
-        "cuda_graphs_gib_per_gpu": round(memory.cuda_graphs_gib, 3) if memory else None,
-        "non_torch_gib_per_gpu": round(memory.non_torch_gib, 3) if memory else None,
-        "kv_cache_gib_per_gpu": round(memory.kv_cache_gib, 3) if memory else None,
-        "kv_cache_tokens": memory.kv_cache_tokens if memory else None,
-        "max_concurrency": round(memory.max_concurrency, 2) if memory else None,
-        "context_tokens": found.workload.context_tokens,
-        "max_context_tokens": memory.max_context_tokens if memory else None,
-        "max_num_seqs": found.workload.max_num_seqs,
-        "tensor_parallel": spread.tensor,
-        "pipeline_parallel": spread.pipeline,
-        "data_parallel": spread.data,
-        "expert_parallel": spread.expert,
-    }
-
-
-def as_text(found: Answer, model: str, gpus: int) -> str:
-    """The answer for a person: the verdict, where the memory goes, and what would fit."""
-    memory, spread = found.fit.memory, found.fit.parallelism
-    verdict = "fits" if found.fit.fits else "does not fit"
-    lines = [f"{model} on {gpus} × {found.gpu.name}, {spread}: {verdict}"]
-    if memory is not None:
-        shares = (
-            ("weights", "█", memory.weights_gib),
-            ("activation", "▓", memory.activation_gib),
-            ("CUDA graphs", "▒", memory.cuda_graphs_gib),
-            ("NCCL, context", "░", memory.non_torch_gib),
-            ("KV cache", "·", max(0.0, memory.kv_cache_gib)),
-        )
-        scale = BAR_WIDTH / max(memory.budget_gib, sum(share for _, _, share in shares))
-        lines.append("  " + "".join(mark * round(share * scale) for _, mark, share in shares))
-        lines += [f"  {mark} {name:<14}{share:>8.2f} GiB per GPU" for name, mark, share in shares]
-        lines.append(f"  = {memory.budget_gib:.2f} GiB ({memory.visible_gib:.2f} × {memory.utilization:g})")
-        lines.append(
-            f"  {memory.kv_cache_tokens:,} tokens of KV cache: {memory.max_concurrency:.2f} sequences of "
-            f"{memory.context_tokens:,} tokens; longest context {memory.max_context_tokens:,}; "
-            f"max_num_seqs {found.workload.max_num_seqs}"
-        )
-    lines += [f"  refused: {reason}" for reason in found.reasons]
-    if found.fixes:
-        lines.append(f"  use {', or '.join(found.fixes)}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

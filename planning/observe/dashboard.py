@@ -104,6 +104,22 @@ def _rows(catalog: Catalog, namespace: str, silent: frozenset[str]) -> list[tupl
     return [(title, [panel for panel in row if panel[2]]) for title, row in rows]
 
 
+def _graph(panel: Panel, *, x: int, y: int) -> dict[str, object]:
+    """A panel whose upper left corner is there, in cells of Grafana's grid."""
+    name, unit, targets = panel
+    return {
+        "type": "timeseries",
+        "title": name,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
+        "gridPos": {"h": PANEL_HEIGHT, "w": PANEL_WIDTH, "x": x, "y": y},
+        "targets": [
+            {"refId": chr(ord("A") + i), "expr": expr, "legendFormat": legend}
+            for i, (expr, legend) in enumerate(targets)
+        ],
+    }
+
+
 def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPlan]) -> Mapping[str, object]:
     """A Grafana dashboard (schema version 39) with a model filter; the data source is chosen in Grafana.
 
@@ -117,27 +133,10 @@ def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPla
              "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}}
         )  # fmt: skip
         y += 1
-        for index, (name, unit, targets) in enumerate(row):
-            column, line = index % PANELS_PER_ROW, index // PANELS_PER_ROW
-            panels.append(
-                {
-                    "id": len(panels) + 1,
-                    "type": "timeseries",
-                    "title": name,
-                    "datasource": {"type": "prometheus", "uid": "${datasource}"},
-                    "fieldConfig": {"defaults": {"unit": unit, "min": 0}, "overrides": []},
-                    "gridPos": {
-                        "h": PANEL_HEIGHT,
-                        "w": PANEL_WIDTH,
-                        "x": column * PANEL_WIDTH,
-                        "y": y + line * PANEL_HEIGHT,
-                    },
-                    "targets": [
-                        {"refId": chr(ord("A") + i), "expr": expr, "legendFormat": legend}
-                        for i, (expr, legend) in enumerate(targets)
-                    ],
-                }
-            )
+        for index, panel in enumerate(row):
+            x = index % PANELS_PER_ROW * PANEL_WIDTH
+            below = y + index // PANELS_PER_ROW * PANEL_HEIGHT
+            panels.append({"id": len(panels) + 1, **_graph(panel, x=x, y=below)})
         y += -(-len(row) // PANELS_PER_ROW) * PANEL_HEIGHT
     engine = catalog.engines["vllm"]
     models = series(engine.metrics, engine.roles["running"], namespace=namespace)

@@ -60,8 +60,17 @@ FORBIDDEN = {
 POD_SCRIPTS = ROOT / "components" / "pod_scripts"
 # What takes a stack file, or sections of it, as they are.
 OUTERMOST = {"llm_stack", "parts"}
-LONGEST_COMPONENT = 300
 LONGEST_PROGRAM = 60
+# Lines of a file and of a function of the product, docstrings and comments included.
+LONGEST_FILE, LONGEST_FUNCTION = 300, 60
+PRODUCT = ("__main__", "catalog", "settings", "planning", "components", "preview", "policy")
+# Files that are longer, with the reason.
+LONG_FILES = {
+    "settings/schema.py": "the keys of a stack file in the order of its reference, which is printed from it",
+    "planning/plan.py": "the types of the plan, which every station looks up in one place",
+    "components/pod_scripts/fetch_weights.py": "one file is what a pod runs; another byte runs its Job again",
+    "components/pod_scripts/verify_nodes.py": "the same",
+}
 
 
 def sources(package: str) -> list[Path]:
@@ -297,11 +306,41 @@ def test_the_program_is_short():
     assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.If, ast.IfExp))]
 
 
-def test_no_component_file_is_long():
-    """A component file has at most 300 lines; beyond, something belongs in planning or a helper."""
-    lengths = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in sources("components")}
-    assert {name: length for name, length in lengths.items() if length > LONGEST_COMPONENT} == {}
-    assert len(lengths) > 5
+def product() -> dict[str, str]:
+    """Path → text of every Python file of the product, scripts of pods included."""
+    files = [file for name in PRODUCT for file in (ROOT / name).rglob("*.py")] + [ROOT / "__main__.py"]
+    return {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
+
+
+def long_functions(text: str, most: int = LONGEST_FUNCTION) -> list[str]:
+    """Names of functions, inner ones and methods too, of more lines than that from `def` to the last."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        if (node.end_lineno or node.lineno) - node.lineno + 1 > most
+    ]
+
+
+def test_no_file_of_the_product_is_long():
+    """At most 300 lines; beyond, a file is about two things. What is longer is listed with its reason."""
+    files = product()
+    assert {name for name, text in files.items() if len(text.splitlines()) > LONGEST_FILE} == set(LONG_FILES)
+    assert len(files) > 100
+
+
+def test_no_function_of_the_product_is_long():
+    """At most 60 lines: a reader sees all of it at once."""
+    found = {name: long_functions(text) for name, text in product().items()}
+    assert {name: functions for name, functions in found.items() if functions} == {}
+
+
+def test_long_functions_are_really_found():
+    """Methods, inner and asynchronous functions; the docstring counts, a decorator does not."""
+    inner = 'class A:\n    @b\n    def c(self):\n        """One."""\n        return 1\n'
+    asked = "async def d():\n    def e():\n        return (\n            1\n        )\n"
+    assert [long_functions(text, 3) for text in (inner, asked, "def f(): ...\n")] == [[], ["d", "e"], []]
+    assert long_functions(inner, 2) == ["c"]
 
 
 # Built-in functions that compute with numbers.
