@@ -212,6 +212,51 @@ def test_mistakes_of_every_part_come_together():
     ]
 
 
+def test_problems_come_in_the_order_of_the_stations():
+    """One of each: images, pools, models, their room and scaling, gateway, alerts, releases, cluster, hub, digests."""
+    raw = stack(
+        cluster={"context": "c", "identifier": "i", "kubernetes": "1.99", "namespace": "monitoring"},
+        gpuPools={"a10": A10, "x": {**A10, "gpu": "nvidia-a11"}},
+        images={"requireDigests": True, "overrides": {"redis": {"version": "latest"}}},
+        charts={"prometheus-adapter": {"version": "4"}},
+        autoscaling={"driver": "hpa"},
+        weights={"storageClass": "nfs", "hub": {"endpoint": "http://localhost"}},
+        observability={"alerts": {"timeToFirstTokenS": 3.1}},
+        gateway={
+            "existingSecret": "k",
+            "requestTimeoutS": 10,
+            "firstTokenTimeoutS": 20,
+            "replicas": 2,
+            "redis": {"kind": "none"},
+            "database": {"existingSecret": "db", "whenAway": "admitEveryone"},
+            "host": "llm.corp",
+            "expose": {"kind": "gatewayApi", "gatewayName": "public"},
+        },
+        models={
+            "a": {**MODEL, "pool": "y"},
+            "m": {**MODEL, "replicas": {"min": 0, "max": 9}, "fallbacks": ["m"]},
+        },
+    )
+    assert list(dict.fromkeys(text.partition(": ")[0] for text in refusals(raw))) == [
+        "images.overrides.redis",
+        "gpuPools.x.gpu",
+        "models.a.pool",
+        "models.m.replicas.max",
+        "models.m.replicas.min",
+        "models.m.fallbacks[0]",
+        "gateway.requestTimeoutS",
+        "gateway.firstTokenTimeoutS",
+        "gateway.redis",
+        "gateway.database.whenAway",
+        "observability.alerts.timeToFirstTokenS",
+        "charts.prometheus-adapter.version",
+        "cluster.namespace",
+        "cluster.kubernetes",
+        "weights.hub.endpoint",
+        "images.requireDigests",
+    ]
+
+
 def test_thresholds_of_alerts_are_edges_of_the_histogram():
     """Another value would be alerted at the next edge."""
     (said,) = refusals(stack(observability={"alerts": {"timeToFirstTokenS": 3}}))
