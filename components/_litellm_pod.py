@@ -51,9 +51,9 @@ def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulu
             _k8s.secret_env("DATABASE_URL", plan.database.secret, DATABASE_ENTRY),
         ]
     secrets += [
-        _k8s.secret_env(key_variable(route.server), ref["key_secret"], ref["key_entry"])
-        for route in plan.routes
-        for ref in [servers[route.server]]
+        _k8s.secret_env(key_variable(server), ref["key_secret"], ref["key_entry"])
+        for server in dict.fromkeys(route.server for route in plan.routes)
+        for ref in [servers[server]]
     ]
     return [*_k8s.env(values), *secrets]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components import _k8s, _script
-from planning.plan import PoolPlan, ServerPlan
+from planning.plan import CheckpointPlan, PoolPlan, ServerPlan
 from planning.server.servers import CACHE_ROOT
 
 APP = "vllm"
@@ -21,21 +21,28 @@ def pod_spec(
     key: dict[str, Any],
 ) -> dict[str, Any]:
     """The whole pod spec, in Kubernetes' spelling; `mounts`: names of its `script` and `account`."""
-    weights = server.checkpoint.source.volume
-    models = {"name": "models", "mountPath": weights.mount_path, "readOnly": True}
+    volumes = {one.source.volume: None for one in server.checkpoints}
+    claims = {volume: f"models-{index}" if index else "models" for index, volume in enumerate(volumes)}
+    models = [{"name": name, "mountPath": volume.mount_path, "readOnly": True} for volume, name in claims.items()]
     spec = _k8s.restricted_pod(
         mounts["account"],
         server.image,
         [_container(server, pool, key, models)],
         [
-            {"name": "models", "persistentVolumeClaim": {"claimName": weights.claim_name, "readOnly": True}},
+            *(
+                {"name": name, "persistentVolumeClaim": {"claimName": volume.claim_name, "readOnly": True}}
+                for volume, name in claims.items()
+            ),
             _script.volume(mounts["script"]),
             *_k8s.scratch_volumes(server.scratch),
         ],
     )
     spec |= {
         "terminationGracePeriodSeconds": server.timing.termination_grace_s,
-        "initContainers": [_prewarm(server, models)],
+        "initContainers": [
+            _prewarm(f"prewarm-{index}" if index else "prewarm", server, one, models)
+            for index, one in enumerate(server.checkpoints)
+        ],
         **_k8s.placement(pool),
     }
     if server.nodes_per_replica == 1:
@@ -43,20 +50,20 @@ def pod_spec(
     return spec
 
 
-def _prewarm(server: ServerPlan, models: dict[str, Any]) -> dict[str, Any]:
+def _prewarm(name: str, server: ServerPlan, checkpoint: CheckpointPlan, models: list[dict[str, Any]]) -> dict[str, Any]:
     """Reads the weights into the page cache; pages are charged to its own limit, so that is the server's."""
     resources = server.resources
     return _script.container(
-        "prewarm",
+        name,
         server.image.reference,
         "python3",
         SCRIPT,
         env=_k8s.env(
             {
-                "MODEL_DIR": server.checkpoint.source.argument,
-                "MODEL_REPO": server.checkpoint.model,
-                "MODEL_REVISION": server.checkpoint.revision,
-                "PREWARM": str(server.checkpoint.source.prewarm).lower(),
+                "MODEL_DIR": checkpoint.source.argument,
+                "MODEL_REPO": checkpoint.model,
+                "MODEL_REVISION": checkpoint.revision,
+                "PREWARM": str(checkpoint.source.prewarm).lower(),
             }
         ),
         terminationMessagePolicy="FallbackToLogsOnError",
@@ -68,11 +75,11 @@ def _prewarm(server: ServerPlan, models: dict[str, Any]) -> dict[str, Any]:
             },
             "limits": {"memory": f"{resources.memory_limit_gib}Gi"},
         },
-        volumeMounts=[models, _script.MOUNT],
+        volumeMounts=[*models, _script.MOUNT],
     )
 
 
-def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
     resources, timing = server.resources, server.timing
     # CPU is not limited, because throttling stalls every sequence
     requests = {
@@ -96,7 +103,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: 
         # endpoints drop the pod before SIGTERM; vLLM then finishes what is running (--shutdown-timeout)
         "lifecycle": {"preStop": {"sleep": {"seconds": timing.pre_stop_s}}},
         "volumeMounts": [
-            models,
+            *models,
             {"name": "cache", "mountPath": CACHE_ROOT},
             {"name": "tmp", "mountPath": TMP},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - an emptyDir of the pod

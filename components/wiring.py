@@ -57,13 +57,14 @@ def server_args(
     """A server waits for its nodes, its weights and the operators whose objects it declares; the gateway may ask it."""
     needed = ["lws"] if server.nodes_per_replica > 1 else []
     needed += ["keda", "prometheus-adapter"] if server.scaling else []
+    files = [gate for one in server.checkpoints for gate in weights.gates[one.source]]
     return {
         "namespace": namespace,
         "server": server,
         "pool": plan.pools[server.pool],
         "keys": keys,
         "clients": [GATEWAY_PODS],
-        "after": [*pools[server.pool].gates, *weights.gates[server.checkpoint.source], *_those(operators, *needed)],
+        "after": [*pools[server.pool].gates, *files, *_those(operators, *needed)],
     }
 
 

@@ -491,7 +491,10 @@ class Server:
     parallelism: Parallelism
     memory: MemoryBudget
     max_num_seqs: int
-    checkpoint: CheckpointPlan
+    checkpoints: tuple[CheckpointPlan, ...]
+    """Its own, then what is loaded beside it."""
+    serves: tuple[str, ...]
+    """Public names it answers to, that of its model first."""
     args: tuple[str, ...]
     env: Mapping[str, str]
     resources: PodResources
@@ -504,6 +507,11 @@ class Server:
     watched: Watched
     """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> CheckpointPlan:
+        """Its own."""
+        return self.checkpoints[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -542,6 +550,8 @@ class Route:
     model_name: str
     model: str
     """How LiteLLM calls what it asks the server for."""
+    id: str
+    """What LiteLLM's metrics call it: the server, and the name where that is not its model's."""
     server: str
     weight: int | None
     requests_per_minute: int | None

@@ -47,7 +47,7 @@ def resolve(
     adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
     watched, of_watched = resolve_observability(settings, catalog, servers, gateway.server_ports, adapter, url)
     releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
-    held = [server.checkpoint for server in servers]
+    held = [one for server in servers for one in server.checkpoints]
     weights = resolve_weights(settings.weights, held, images["vllm-cpu"], catalog.networks)
     used = used_images(servers, gateway, weights, pools)
     found = of_images + of_pools + of_drafts + room_problems(site, drafts) + of_servers + of_gateway + of_watched
@@ -87,5 +87,6 @@ def _refuse(said: Sequence[Problem], found: Sequence[Problem]) -> None:
 
 def _unpinned(images: Sequence[ImagePlan], servers: Sequence[ServerPlan]) -> tuple[str, ...]:
     """Images that no digest pins, and checkpoints that no commit does."""
-    checkpoints = {f"{s.checkpoint.model}@{s.checkpoint.revision}" for s in servers if not s.checkpoint.pinned}
+    held = [one for server in servers for one in server.checkpoints]
+    checkpoints = {f"{one.model}@{one.revision}" for one in held if not one.pinned}
     return *sorted(image.reference for image in images if not image.pinned), *sorted(checkpoints)

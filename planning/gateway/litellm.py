@@ -114,7 +114,7 @@ def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]
             **weight,
         },
         "model_info": {
-            "id": route.server,
+            "id": route.id,
             "input_cost_per_token": route.input_cost_per_token,
             "output_cost_per_token": route.output_cost_per_token,
             **({} if route.task.gateway_mode is None else {"mode": route.task.gateway_mode}),

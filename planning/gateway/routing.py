@@ -46,7 +46,7 @@ RESTART_REASON = "never: what it holds does not grow with what it serves, and a 
 
 
 def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
-    """One route per server that gets traffic; a weight only where two servers share a name."""
+    """A route per name of each server that gets traffic; a weight only where two servers share their names."""
     canaries = {server.model_name: server.weight for server in servers if server.canary}
     found = []
     for server in servers:
@@ -55,10 +55,11 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
         model = models[server.model_name]
         price = token_price(server, model)
         part = _Part(canaries.get(server.model_name, 0), of_canary=server.canary)
-        found.append(
+        found += [
             Route(
-                model_name=server.model_name,
-                model=f"{server.endpoint.provider}/{server.model_name}",
+                model_name=name,
+                model=f"{server.endpoint.provider}/{name}",
+                id=server.name if name == server.model_name else f"{server.name}-{name}",
                 server=server.name,
                 weight=server.weight if part.shared else None,
                 requests_per_minute=part.of(model.requests_per_minute),
@@ -67,7 +68,8 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
                 output_cost_per_token=price[1],
                 task=server.task,
             )
-        )
+            for name in server.serves
+        ]
     return tuple(found)
 
 

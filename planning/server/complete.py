@@ -28,7 +28,7 @@ def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url
     scaled = None
     if not draft.canary:
         scaled = plan_scaling(
-            draft.model_name,
+            draft.serves,
             draft.settings,
             site.settings,
             site.catalog,

@@ -130,8 +130,8 @@ def _milli(share: float) -> str:
     return f"{round(share * 1000)}m"
 
 
-def wake_query(catalog: Catalog, namespace: str, model_name: str) -> str:
-    """Greater than 0 while somebody asks the gateway for the model; 0 only while a gateway is scraped.
+def wake_query(catalog: Catalog, namespace: str, *names: str) -> str:
+    """Greater than 0 while somebody asks the gateway for a server, by any of its names; 0 only while one is scraped.
 
     The `unless … offset` part sees a series that has just appeared, whose rate is still 0. Who has no key is counted by
     LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody.
@@ -139,7 +139,7 @@ def wake_query(catalog: Catalog, namespace: str, model_name: str) -> str:
     asked = series(
         catalog.engines["litellm"].metrics,
         "litellm_proxy_total_requests_metric_total",
-        requested_model=model_name,
+        requested_model=names[0] if len(names) == 1 else f"~{'|'.join(names)}",
         namespace=namespace,
         status_code="!~401|403",
     )
@@ -204,7 +204,7 @@ def _scales(model: ModelSettings) -> bool:
 
 
 def plan_scaling(
-    name: str,
+    serves: Sequence[str],
     model: ModelSettings,
     settings: StackSettings,
     catalog: Catalog,
@@ -212,7 +212,7 @@ def plan_scaling(
     watched: Watched,
     prometheus_url: str,
 ) -> Scaling | None:
-    """The autoscaling of one server; None when its number of replicas never changes."""
+    """The autoscaling of one server, by the names it answers to; None when its number of replicas never changes."""
     off_peak, floor, to_zero = model.scaling.off_peak, None, _to_zero(model)
     if not _scales(model):
         return None
@@ -227,7 +227,7 @@ def plan_scaling(
         blind_replicas=max(1, 0 if to_zero else model.replicas.min),
         target_waiting=model.scaling.target_waiting,
         signals=signals(catalog, watched, target_waiting=model.scaling.target_waiting, to_zero=to_zero),
-        wake_query=wake_query(catalog, settings.cluster.namespace, name) if to_zero else None,
+        wake_query=wake_query(catalog, settings.cluster.namespace, *serves) if to_zero else None,
         floor=floor,
         scale_up_after_s=model.scaling.scale_up_after_s,
         scale_up_period_s=model.scaling.scale_up_period_s,

@@ -4,11 +4,13 @@ LiteLLM itself does not run here: that it accepts the configuration and routes b
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pulumi
 import pytest
 
+from components._litellm_pod import container
 from components.keys import MasterKey
 from preview.rendering.prerequisites import prerequisites
 from tests.harness import (
@@ -64,6 +66,16 @@ API_PATHS = [
     ("/v1/models", "prefix"),
     ("/health/liveliness", "exact"),
 ]
+
+
+def test_a_key_of_a_server_is_there_once():
+    """However many names the server answers to: the API server refuses a variable that is there twice."""
+    plan = stack(minimal()).plan.gateway
+    (route,) = plan.routes
+    both = replace(plan, routes=(route, replace(route, model_name="x", id="vllm-small-x")))
+    reference: Any = {"url": "http://x", "key_secret": "secret", "key_entry": "key"}
+    names = [item["name"] for item in container(both, {route.server: reference}, "keys")["env"]]
+    assert [name for name in names if name.startswith("KEY_")] == ["KEY_VLLM_SMALL"]
 
 
 def proxy(deployed: Deployed) -> Any:

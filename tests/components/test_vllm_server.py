@@ -4,11 +4,16 @@ Numbers of the plan are the planner's tests' business; here it is that they arri
 vLLM starts with them on a GPU is not proved.
 """
 
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from catalog import load_catalog
+from components import wiring
+from components._vllm_pod import pod_spec
+from planning.plan import ClaimVolume, ServerPlan
 from tests.harness import (
     MASTER_KEY,
     Deployed,
@@ -230,6 +235,50 @@ def test_the_init_container_checks_and_warms_the_weights():
     assert "nvidia.com/gpu" not in prewarm["resources"]["limits"]
     assert "def main" in deployed.object("ConfigMap", "vllm-small-prewarm-auto")["data"]["prewarm_weights.py"]
     assert deployed.object("ConfigMap", "vllm-small-prewarm-auto")["immutable"] is True
+
+
+def beside(server: ServerPlan, claim: str) -> ServerPlan:
+    """The server with a second checkpoint that is loaded beside its own."""
+    base = server.checkpoint
+    volume = ClaimVolume(claim, "/models" if claim == base.source.volume.claim_name else "/beside")
+    source = replace(base.source, argument=f"{volume.mount_path}/x", volume=volume, prewarm=False)
+    return replace(server, checkpoints=(base, replace(base, model="example/x", revision="main", source=source)))
+
+
+@pytest.mark.parametrize(("claim", "mounts"), [("other", ["models", "models-1"]), ("", ["models"])])
+def test_what_is_loaded_beside_the_weights_is_mounted_and_checked(claim, mounts):
+    """Each claim is mounted once, in all containers, and each checkpoint is checked on its own."""
+    plan = stack(minimal()).plan
+    base = plan.servers[0]
+    both = beside(base, claim or base.checkpoint.source.volume.claim_name)
+    spec = pod_spec(both, plan.pools[base.pool], {"script": "script", "account": "account"}, {"name": "KEY"})
+    first, second = spec["initContainers"]
+    assert [first["name"], second["name"]] == ["prewarm", "prewarm-1"]
+    assert environment(second) == {
+        "MODEL_DIR": both.checkpoints[1].source.argument,
+        "MODEL_REPO": "example/x",
+        "MODEL_REVISION": "main",
+        "PREWARM": "false",
+    }
+    claims = {
+        item["name"]: item["persistentVolumeClaim"]["claimName"]
+        for item in spec["volumes"]
+        if "persistentVolumeClaim" in item
+    }
+    assert list(claims) == mounts
+    assert claims[mounts[-1]] == both.checkpoints[1].source.volume.claim_name
+    for container in (first, second, *spec["containers"]):
+        assert [item["name"] for item in container["volumeMounts"] if item["name"] in claims] == mounts
+
+
+def test_a_server_waits_for_all_that_it_loads():
+    """For the Job of each of its checkpoints."""
+    plan = stack(minimal()).plan
+    server = beside(plan.servers[0], "other")
+    gates: Any = SimpleNamespace(gates={one.source: [one.model] for one in server.checkpoints})
+    pool: Any = SimpleNamespace(gates=[])
+    args = wiring.server_args(plan, server, "n", {server.pool: pool}, gates, cast("Any", {}), cast("Any", None))
+    assert list(args.get("after", [])) == ["Qwen/Qwen3-0.6B", "example/x"]
 
 
 def test_warming_can_be_left_out():

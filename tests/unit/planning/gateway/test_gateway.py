@@ -5,6 +5,7 @@ Does not prove that LiteLLM takes it; the stack tests load it with LiteLLM's own
 
 import json
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 from planning.gateway import metrics as gateway_metrics
 from planning.gateway.litellm import key_variable, litellm_config
+from planning.gateway.routing import plan_routes
 from planning.plan import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, JobLimits, Route
 from planning.stack.network import anywhere
 from planning.tasks import GENERATE
-from tests.unit.small_stack import A10, CATALOG, H200, MODEL, planned, properties, refusals, serving, stack
+from tests.unit.small_stack import A10, CATALOG, H200, MODEL, checked, planned, properties, refusals, serving, stack
 
 SMALL = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
 
@@ -34,6 +36,7 @@ def test_every_server_has_a_route():
         Route(
             model_name="m",
             model="hosted_vllm/m",
+            id="vllm-m",
             server="vllm-m",
             weight=None,
             requests_per_minute=60,
@@ -43,6 +46,20 @@ def test_every_server_has_a_route():
             task=GENERATE,
         ),
     )
+
+
+def test_a_server_has_a_route_per_name():
+    """Each name is asked for as such, at the same price; no two deployments are one to LiteLLM."""
+    raw = serving({**A10, "pricePerNodeHourUsd": 2.84})
+    plan = planned(raw)
+    both = replace(plan.servers[0], serves=("m", "x"))
+    first, second = plan_routes([both], checked(raw).models)
+    assert first == plan.gateway.routes[0]
+    assert second == replace(first, model_name="x", model="hosted_vllm/x", id="vllm-m-x")
+    found = litellm_config(replace(plan.gateway, routes=(first, second)), {"vllm-m": "http://vllm-m"})
+    entries = cast("list[dict[str, dict[str, object]]]", found["model_list"])
+    assert [entry["model_info"]["id"] for entry in entries] == ["vllm-m", "vllm-m-x"]
+    assert {entry["litellm_params"]["api_key"] for entry in entries} == {"os.environ/KEY_VLLM_M"}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,13 @@ def test_a_server_at_zero_is_woken_by_the_gateway():
     )
 
 
+def test_a_server_of_several_names_is_woken_by_each():
+    """Whichever of them is asked for at the gateway."""
+    both = ASKED.replace('requested_model="m"', 'requested_model=~"m|x"')
+    assert both != ASKED
+    assert wake_query(CATALOG, "n", "m", "x") == wake_query(CATALOG, "n", "m").replace(ASKED, both)
+
+
 def test_a_fixed_number_of_replicas_is_not_scaled():
     """Nothing watches a server whose number never changes."""
     assert server(serving(replicas={"min": 2, "max": 2})).scaling is None

@@ -177,7 +177,7 @@ def test_an_existing_claim_changes_nothing_of_a_server_but_its_claim():
         planned(stack(weights=weights)).servers[0]
         for weights in ({"storageClass": "nfs"}, {"kind": "existingClaim", "claimName": "disk"})
     )
-    assert replace(found, checkpoint=shared.checkpoint) == shared
+    assert replace(found, checkpoints=shared.checkpoints) == shared
 
 
 def test_settings_of_the_weights_reach_the_plan():
