@@ -65,7 +65,10 @@ def refusal(plan: Callable[[], object]) -> list[str]:
     [
         (
             lambda: plan_server(without("weights", "cluster"), "m", CATALOG),
-            ["weights: is missing: how model weights reach the pods", "cluster: is missing: which cluster"],
+            [
+                "weights: is missing: how model weights reach the pods; a sharedClaim unless kind says otherwise",
+                "cluster: is missing: which cluster",
+            ],
         ),
         (
             lambda: plan_pool(without("gpuPools", "models"), "a10", CATALOG),
