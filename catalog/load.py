@@ -14,8 +14,9 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from catalog.charts import Chart, ChartContents
 from catalog.compiled import parsed
-from catalog.schema import Chart, CpuCore, Gpu, Image, Instance, KnownBad, Metric, Model, Networks, TakenNamespace
+from catalog.schema import CpuCore, Gpu, Image, Instance, KnownBad, Metric, Model, Networks, TakenNamespace
 
 Shape = TypeVar("Shape")
 
@@ -110,6 +111,8 @@ class Engine(BaseModel):
 class Catalog:
     """Everything known, by id: Hugging Face repository, GPU id, machine type, image name, chart name, engine name.
 
+    `chart_images`: chart name → version → what is inside.
+
     Shapes and units are those of `catalog.schema`; sources are in the entries.
     """
 
@@ -120,6 +123,7 @@ class Catalog:
     images: Mapping[str, Image]
     known_bad: tuple[KnownBad, ...]
     charts: Mapping[str, Chart]
+    chart_images: Mapping[str, Mapping[str, ChartContents]]
     taken_namespaces: tuple[TakenNamespace, ...]
     networks: Networks
     engines: Mapping[str, Engine]
@@ -132,7 +136,7 @@ def load_catalog() -> Catalog:
 
 
 def read_catalog(folder: Path) -> Catalog:
-    """Read a folder of YAML files: models, gpus, images, charts, known-bad, networks, and engines in a folder below.
+    """Read a folder of YAML files: models, gpus, images, charts, chart-images, known-bad, networks, and engines below.
 
     Raises CatalogError for a missing file, text that is no YAML, a missing or unknown section, and entries that do not
     have the shape of `catalog.schema`.
@@ -143,6 +147,7 @@ def read_catalog(folder: Path) -> Catalog:
         _sections(charts, "charts", "takenNamespaces"),
     )
     bad, networks = folder / "known-bad.yaml", folder / "networks.yaml"
+    inside = folder / "chart-images.yaml"
     return Catalog(
         models=_entries(
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
@@ -155,6 +160,9 @@ def read_catalog(folder: Path) -> Catalog:
             _validated(bad, TypeAdapter(list[KnownBad]), _sections(bad, "knownBad")["knownBad"], "knownBad")
         ),
         charts=_entries(charts, TypeAdapter(dict[str, Chart]), operators["charts"]),
+        chart_images=_entries(
+            inside, TypeAdapter(dict[str, dict[str, ChartContents]]), _sections(inside, "chartImages")["chartImages"]
+        ),
         taken_namespaces=tuple(
             _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
         ),

@@ -274,17 +274,6 @@ class Networks(Entry):
     public_ends: PublicEnds
 
 
-class Chart(Entry):
-    """One Helm chart: repository URL (or an `oci://` reference in `chart`), exact version, its namespace."""
-
-    chart: str
-    repository: str | None = None
-    version: str
-    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
-    namespace: str
-    sources: Annotated[list[str], Field(min_length=1)]
-
-
 class Metric(Entry):
     """One exported time series family: `name` as scraped (histograms without their suffix), its labels and edges."""
 

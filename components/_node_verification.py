@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s, _script
+from components._account import service_account
 from planning.plan import PoolPlan, Verification
 from planning.server import scratch
 from planning.stack.network import API_SERVER_PORTS
@@ -33,12 +34,7 @@ def verification(
     match = _k8s.selector("verify-nodes", pool.name)
     here = f"verify-nodes-{pool.name}"
     metadata: Any = {"namespace": namespace, "labels": labels}
-    account = k8s.core.v1.ServiceAccount(
-        f"{name}-verify",
-        metadata=_k8s.named(metadata, here),
-        automount_service_account_token=False,
-        opts=child,
-    )
+    account = service_account(f"{name}-verify", _k8s.named(metadata, here), plan.image, child)
     binding = _may_list_nodes(f"{name}-verify", here, metadata, child)
     script = _script.config_map(f"{name}-verify", _k8s.named(metadata, here), SCRIPT, child)
     policy = k8s.networking.v1.NetworkPolicy(

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
+from components._account import service_account
 from planning.plan import GATEWAY_REDIS, BundledRedis
 from planning.server import scratch
 
@@ -30,7 +31,7 @@ def redis(
     match = _k8s.selector(APP, GATEWAY_REDIS)
     labels = _k8s.labels(APP, "limits", GATEWAY_REDIS)
     metadata: Any = {"namespace": namespace, "name": GATEWAY_REDIS, "labels": labels}
-    account = k8s.core.v1.ServiceAccount(name, metadata=metadata, automount_service_account_token=False, opts=opts)
+    account = service_account(name, metadata, plan.image, opts)
     port = {"tcpSocket": {"port": "redis"}}
     container = {
         "name": "redis",

@@ -13,6 +13,7 @@ import pulumi_kubernetes as k8s
 import yaml
 
 from components import _contract, _exposure, _k8s
+from components._account import service_account
 from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import migration
 from components._redis import redis
@@ -65,7 +66,7 @@ class LlmGateway(pulumi.ComponentResource):
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after += redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child)
         after += _policies(name, args, metadata, match, child)
-        account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
+        account = service_account(name, named, plan.image, child)
         config = _config(f"{name}-config", plan, args["servers"], metadata, child)
         proxy = container(plan, args["servers"], keys)
         pod = pod_spec(plan, proxy, account.metadata.name, config, match)

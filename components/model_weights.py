@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _contract, _k8s, _script
+from components._account import service_account
 from components.keys import own_secret
 from planning.plan import CheckpointPlan, ExistingClaim, Fetch, Hub, OwnClaim, Source, WeightsPlan
 from planning.server import scratch
@@ -59,9 +60,7 @@ class ModelWeights(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
-        account = k8s.core.v1.ServiceAccount(
-            name, metadata=_k8s.named(metadata, APP), automount_service_account_token=False, opts=child
-        )
+        account = service_account(name, _k8s.named(metadata, APP), hub.image, child)
         script = _script.config_map(f"{name}-fetch", _k8s.named(metadata, f"{APP}-fetch"), SCRIPT, child)
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-fetch",

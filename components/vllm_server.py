@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _contract, _k8s, _scaling, _script
+from components._account import service_account
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, SCRIPT, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
@@ -68,7 +69,7 @@ class VllmServer(pulumi.ComponentResource):
         match = _k8s.selector(APP, server.name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
         named: Any = _k8s.named(metadata, server.name)
-        account = k8s.core.v1.ServiceAccount(name, metadata=named, automount_service_account_token=False, opts=child)
+        account = service_account(name, named, server.image, child)
         key_secret, key_entry = _key(f"{name}-key", server, args["keys"], metadata, child)
         script = _script.config_map(f"{name}-prewarm", metadata, SCRIPT, child)
         policy = k8s.networking.v1.NetworkPolicy(

@@ -24,7 +24,10 @@ BY_DIGEST = "by digest"
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """One container image. `reference` is complete; `pinned` says whether it carries a digest."""
+    """One container image. `reference` is complete; `pinned` says whether it carries a digest.
+
+    `upstream` is the reference before a mirror took its host's place, `pull_secrets` existing Secrets to pull it with.
+    """
 
     name: str
     reference: str
@@ -32,6 +35,8 @@ class ImagePlan:
     uid: int
     gid: int
     pinned: bool
+    upstream: str
+    pull_secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -427,7 +432,7 @@ class Source:
 
 @dataclass(frozen=True)
 class CheckpointPlan:
-    """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with.
+    """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with, estimated or `counted`.
 
     `place`: where it is kept, `source`: how servers find it there.
     """
@@ -437,6 +442,7 @@ class CheckpointPlan:
     revision: str
     pinned: bool
     disk_bytes: int
+    counted: bool
     place: OwnClaim | ExistingClaim
     source: Source
 
@@ -677,7 +683,10 @@ class ObservabilityPlan:
 
 @dataclass(frozen=True)
 class ReleasePlan:
-    """One Helm release of an operator."""
+    """One Helm release of an operator.
+
+    `images`: those it pulls, as far as they are known; `not_known`: what it pulls beside them.
+    """
 
     name: str
     chart: str
@@ -687,6 +696,8 @@ class ReleasePlan:
     values: Mapping[str, object]
     privileged: bool
     timeout_s: int
+    images: tuple[str, ...] = ()
+    not_known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

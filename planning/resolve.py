@@ -14,6 +14,7 @@ from planning.server.fit import Site
 from planning.server.room import crowding, furnished, room_problems
 from planning.server.scaling import adapter_rules
 from planning.stack import known_bad
+from planning.stack.chart_images import registry_warnings
 from planning.stack.images import resolve_images, undigested, used_images
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
@@ -72,6 +73,7 @@ def resolve(
             *free_warnings(gateway.routes),
             *crowding(pools, drafts),
             *known_bad.warnings(used, releases, catalog),
+            *registry_warnings(settings, releases, weights.hub, catalog),
             *gated_warnings(weights, has_token=has_hub_token),
         ),
     )

@@ -1,4 +1,4 @@
-"""`python -m preview`: renders stacks without an engine, reports on them, and compares them with an older commit.
+"""`python -m preview`: renders stacks without an engine, reports on them, compares them, lists what they are made of.
 
 Exit codes: 0 fine, 1 a comparison that could not be made, 2 refused (each reason on a line of its own on stderr, path
 first), 64 wrong usage.
@@ -15,6 +15,8 @@ from settings.commandline import Parser, end_with_the_reader, run
 PROGRAM = "python -m preview"
 LONGEST_REF = 1000
 EXIT_CODES = "Exit codes: 0 fine, 2 refused, 64 wrong usage."
+# Names of preview.reporting.bundle_formats.FORMATS, which a test compares: importing it takes half a second.
+BUNDLE_FORMATS = ("text", "json", "hauler", "cyclonedx", "copy-script")
 DIFF_EXIT_CODES = "Exit codes: 0 compared, 1 could not be compared, 2 refused, 64 wrong usage."
 
 
@@ -22,7 +24,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=PROGRAM,
         description="Render a stack without Pulumi's engine, a cluster or credentials, and report on it.",
-        epilog=f"`{PROGRAM} diff --base REF` compares with a commit. {EXIT_CODES}",
+        epilog=f"`{PROGRAM} diff --base REF` compares with a commit, `{PROGRAM} bundle --stack NAME` lists what a "
+        f"network without internet needs. {EXIT_CODES}",
     )
     _common(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the report")
@@ -44,6 +47,26 @@ def _diff_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _bundle_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"{PROGRAM} bundle",
+        description="List what a network without internet needs for one stack: images, charts and weights.",
+        epilog=EXIT_CODES,
+    )
+    _common(parser, one=True)
+    parser.add_argument("--format", choices=BUNDLE_FORMATS, default="text", help="default: text, for a person")
+    parser.add_argument(
+        "--listing",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="files of a checkpoint: its manifest.json, or the hub's answer to "
+        "/api/models/REPO/revision/COMMIT?blobs=true; may be given for each",
+    )
+    return parser
+
+
 def _ref(text: str) -> str:
     """A name of a commit, which begins with no dash and has no control character (git-check-ref-format)."""
     if text.startswith("-") or not text.isprintable() or len(text) > LONGEST_REF:
@@ -51,8 +74,9 @@ def _ref(text: str) -> str:
     return text
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--stack", help="name of the stack; default: all that have a file")
+def _common(parser: argparse.ArgumentParser, *, one: bool = False) -> None:
+    said = "name of the stack" if one else "name of the stack; default: all that have a file"
+    parser.add_argument("--stack", required=one, help=said)
     parser.add_argument("--project", type=Path, metavar="DIR", help="directory of Pulumi.yaml; default: this project's")
 
 
@@ -66,6 +90,8 @@ def _run(words: Sequence[str]) -> int:
     # not a subparser: it would take the value of a misspelt option for a subcommand
     if words[:1] == ["diff"]:
         return _diff(_diff_parser().parse_args(words[1:]))
+    if words[:1] == ["bundle"]:
+        return _bundle(_bundle_parser().parse_args(words[1:]))
     return _preview(_parser().parse_args(words))
 
 
@@ -79,6 +105,12 @@ def _diff(arguments: argparse.Namespace) -> int:
     from preview.reporting.diff import diff  # noqa: PLC0415 - as above
 
     return diff(arguments.project, arguments.stack, arguments.base, everything=arguments.all)
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    from preview.reporting.bundle_show import show  # noqa: PLC0415 - as above
+
+    return show(arguments.project, arguments.stack, arguments.format, arguments.listing)
 
 
 if __name__ == "__main__":

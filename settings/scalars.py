@@ -18,6 +18,8 @@ MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
 MOST_MODELS, MOST_POOLS = 100, 64
 # Taints of a pool's nodes; every pod of the pool carries a toleration of each, and real nodes have a handful.
 MOST_TOLERATIONS = 50
+# Secrets of registries; the kubelet tries each that fits.
+MOST_PULL_SECRETS = 10
 # A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.
 LONGEST_S = 7 * 24 * 3600
 # vLLM's counters of tokens are of 32 bits; the longest context of any model has ten million (Llama 4 Scout).

@@ -19,6 +19,7 @@ from settings.scalars import (
     MOST_NODE_GPUS,
     MOST_NODES,
     MOST_POOLS,
+    MOST_PULL_SECRETS,
     MOST_TOLERATIONS,
     Argument,
     ChartSource,
@@ -743,10 +744,23 @@ class ImagesSettings(Section):
     mirror: RegistryPrefix | None = Field(
         default=None, description="registry prefix that replaces docker.io, ghcr.io … in every image"
     )
+    pull_secrets: list[DnsName] = Field(
+        default_factory=list,
+        max_length=MOST_PULL_SECRETS,
+        description="existing Secrets that images are pulled with, in every namespace of the stack",
+    )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
     overrides: dict[Literal["vllm", "vllm-cpu", "litellm", "redis", "python"], ImageOverride] = Field(
         default_factory=dict, description="other versions of single images"
     )
+
+    @field_validator("pull_secrets")
+    @classmethod
+    def unique(cls, names: list[str]) -> list[str]:
+        """Refuses a Secret named twice."""
+        if len(set(names)) != len(names):
+            raise ValueError("names a Secret twice")
+        return names
 
 
 class ChartOverride(Section):

@@ -34,9 +34,14 @@ def mirrored(repository: str, mirror: str | None) -> str:
     """`repository` below the mirror's prefix, unless it is there: its registry host (docker.io …) is replaced."""
     if mirror is None or repository.startswith(f"{mirror.rstrip('/')}/"):
         return repository
+    return f"{mirror.rstrip('/')}/{path_below(repository)}"
+
+
+def path_below(repository: str) -> str:
+    """Where a mirror has a repository: its path without the registry's host."""
     host, _, path = repository.partition("/")
     is_host = "." in host or ":" in host or host == "localhost"
-    return f"{mirror.rstrip('/')}/{path if is_host else repository}"
+    return path if is_host else repository
 
 
 def resolve_images(settings: ImagesSettings, catalog: Catalog) -> tuple[dict[str, ImagePlan], list[Problem]]:
@@ -52,7 +57,7 @@ def resolve_images(settings: ImagesSettings, catalog: Catalog) -> tuple[dict[str
             digest = override.digest or digest
             repository = override.repository or repository
         problems += _version_problems(f"images.overrides.{name}", name, version, catalog)
-        plans[name] = _plan(name, mirrored(repository, settings.mirror), version, digest, (image.uid, image.gid))
+        plans[name] = _plan(name, repository, version, digest, (image.uid, image.gid), settings)
     return plans, problems
 
 
@@ -65,9 +70,9 @@ def custom_image(
         said = f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}'
         return like, [Problem(path, said)]
     version = match["version"] or ""
-    repository, owner = mirrored(match["repository"], settings.mirror), (like.uid, like.gid)
+    owner = like.uid, like.gid
     problems = _version_problems(path, like.name, version, catalog) if version else []
-    return _plan(like.name, repository, version, match["digest"], owner), problems
+    return _plan(like.name, match["repository"], version, match["digest"], owner, settings), problems
 
 
 def _near(reference: str) -> str:
@@ -77,9 +82,20 @@ def _near(reference: str) -> str:
     return f"; did you mean '{near}'?" if near != reference and REFERENCE.fullmatch(near) else ""
 
 
-def _plan(name: str, repository: str, version: str, digest: str | None, owner: tuple[int, int]) -> ImagePlan:
-    reference = repository + (f":{version}" if version else "") + (f"@{digest}" if digest else "")
-    return ImagePlan(name, reference, version or BY_DIGEST, owner[0], owner[1], digest is not None)
+def _plan(
+    name: str, repository: str, version: str, digest: str | None, owner: tuple[int, int], settings: ImagesSettings
+) -> ImagePlan:
+    ending = (f":{version}" if version else "") + (f"@{digest}" if digest else "")
+    return ImagePlan(
+        name=name,
+        reference=mirrored(repository, settings.mirror) + ending,
+        version=version or BY_DIGEST,
+        uid=owner[0],
+        gid=owner[1],
+        pinned=digest is not None,
+        upstream=repository + ending,
+        pull_secrets=tuple(settings.pull_secrets),
+    )
 
 
 def _version_problems(path: str, name: str, version: str, catalog: Catalog) -> list[Problem]:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from catalog.load import Catalog
 from planning.plan import PoolPlan, ReleasePlan, ServerPlan
-from planning.stack import known_bad
+from planning.stack import chart_images, known_bad
 from planning.stack.pools import GPU_TOLERATION
 from settings.problems import Problem
 from settings.schema import StackSettings
@@ -169,6 +169,8 @@ def _release(
     repository = known.repository
     if override is not None and (override.repository is not None or override.chart is not None):
         repository = override.repository or None
+    values = chart_images.with_pull_secrets(chart, version, values, settings.images.pull_secrets, catalog)
+    inside = chart_images.contents(chart, version, values, catalog)
     monitoring = settings.observability.namespace
     namespace = monitoring if chart in ("kube-prometheus-stack", "prometheus-adapter") else known.namespace
     return ReleasePlan(
@@ -181,4 +183,6 @@ def _release(
         # node exporters need the host, also those of a Prometheus stack that somebody else has installed there
         privileged=privileged or namespace == monitoring,
         timeout_s=RELEASE_TIMEOUT_S,
+        images=inside.images,
+        not_known=inside.not_known,
     )

@@ -72,6 +72,7 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
         revision=chosen,
         pinned=pinned is not None,
         disk_bytes=disk_bytes(model),
+        counted=model.checkpoint.disk_bytes is not None,
         place=place,
         source=Source(
             argument=f"{MOUNT_PATH}/{slug}/{chosen}",

@@ -130,8 +130,10 @@ def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
             case "tls", [*entries]:
                 names = [entry.get("secretName") for entry in entries if isinstance(entry, Mapping)]
                 yield from ((name, {"tls.crt", "tls.key"}) for name in names if name)
-            case "imagePullSecrets", [*entries]:
-                yield from ((entry["name"], {".dockerconfigjson"}) for entry in entries if "name" in entry)
+            case "imagePullSecrets" | "pullSecrets", [*entries]:
+                # values of charts may have the names alone
+                names = [entry.get("name") if isinstance(entry, Mapping) else entry for entry in entries]
+                yield from ((name, {".dockerconfigjson"}) for name in names if name)
             case _:
                 yield from _secret_references(here)
 

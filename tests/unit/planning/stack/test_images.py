@@ -60,9 +60,11 @@ def test_an_override_changes_what_it_names():
     }
     plan = planned(stack(images={"overrides": images}))
     found = {image.name: image for image in plan.images}
-    assert found["vllm"] == ImagePlan("vllm", "docker.io/vllm/vllm-openai:v0.32.0", "v0.32.0", 2000, 0, pinned=False)
+    reference = "docker.io/vllm/vllm-openai:v0.32.0"
+    assert found["vllm"] == ImagePlan("vllm", reference, "v0.32.0", 2000, 0, pinned=False, upstream=reference)
+    reference = f"ghcr.io/berriai/litellm-non_root:v1.109.1@{DIGEST}"
     assert found["litellm"] == ImagePlan(
-        "litellm", f"ghcr.io/berriai/litellm-non_root:v1.109.1@{DIGEST}", "v1.109.1", 65534, 65534, pinned=True
+        "litellm", reference, "v1.109.1", 65534, 65534, pinned=True, upstream=reference
     )
     assert found["redis"].reference == f"registry.corp/redis:8.9.0@{DIGEST}"
 
@@ -113,6 +115,8 @@ def test_a_mirror_holds_for_every_image():
         "reg.corp/hub/berriai",
         "reg.corp/hub/library",
     }
+    # and it is still known where the mirror has them from
+    assert {image.upstream for image in plan.images} == {image.reference for image in planned(stack()).images}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,7 @@ def test_a_mirror_holds_for_every_image():
 def test_a_model_may_have_an_image_of_its_own(reference, expected, version):
     """By version, by digest, or both; it runs as the user of the image it replaces."""
     found = server(serving(image=reference)).image
-    assert found == ImagePlan("vllm", expected, version, 2000, 0, pinned="@" in reference)
+    assert found == ImagePlan("vllm", expected, version, 2000, 0, pinned="@" in reference, upstream=reference)
 
 
 def test_a_cpu_server_has_the_cpu_image():

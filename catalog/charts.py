@@ -1,0 +1,48 @@
+"""The shape of what is known about Helm charts: where each comes from, and what is inside of it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from catalog.schema import Entry
+
+
+class Chart(Entry):
+    """One Helm chart: repository URL (or an `oci://` reference in `chart`), exact version, its namespace."""
+
+    chart: str
+    repository: str | None = None
+    version: str
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    namespace: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class ChartImage(Entry):
+    """One image of a chart; `when`: the value, on by itself, without which it is not pulled."""
+
+    image: Annotated[str, Field(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    when: str | None = None
+
+
+class NotKnown(Entry):
+    """What a chart pulls that no table can name, and the value that asks for it, as above."""
+
+    what: str
+    when: str | None = None
+
+
+class PullSecretValues(Entry):
+    """Where a chart's values take pull secrets: dotted paths of lists of names, and of lists of `{name: …}`."""
+
+    names: list[str] = Field(default_factory=list)
+    references: list[str] = Field(default_factory=list)
+
+
+class ChartContents(Entry):
+    """What one version of a chart pulls when it is installed as this program does."""
+
+    images: Annotated[list[ChartImage], Field(min_length=1)]
+    not_known: list[NotKnown] = Field(default_factory=list)
+    pull_secrets: PullSecretValues
+    sources: Annotated[list[str], Field(min_length=1)]
