@@ -453,6 +453,14 @@ def test_float32_that_cannot_be_is_refused(raw, said):
         (on_cpu(gpuMemoryUtilization=1), [f"models.m.gpuMemoryUtilization: {NO_GPUS} it out"]),
         (on_cpu(kvCacheDtype="fp8"), [f"models.m.kvCacheDtype: {NO_GPUS} it out"]),
         (on_cpu(tensorParallel=1, pipelineParallel=1, expertParallel=False), []),
+        (
+            on_cpu(model="Qwen/Qwen3-8B-FP8", tensorParallel=2, kvCacheDtype="fp8"),
+            [
+                f"models.m: {NO_GPUS} parallelism out",
+                f"models.m.kvCacheDtype: {NO_GPUS} it out",
+                "models.m: fp8-block128 weights do not run on CPUs; use a bf16 or awq-int4 checkpoint",
+            ],
+        ),
     ],
 )  # fmt: skip
 def test_what_a_cpu_cannot_do_is_refused(raw, said):
