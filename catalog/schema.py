@@ -26,11 +26,15 @@ class TaskName(StrEnum):
 
 
 class KvProfile(StrEnum):
-    """How a model's KV cache grows; `unknown` means: never computed, only measured."""
+    """How a model's KV cache grows; `unknown` means: never computed, only measured; `none`: it keeps nothing.
+
+    The last is that of encoders, which compute all tokens of a request in one step.
+    """
 
     GQA = "gqa"
     MLA = "mla"
     HYBRID = "hybrid"
+    NONE = "none"
     UNKNOWN = "unknown"
 
 

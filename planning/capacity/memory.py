@@ -12,7 +12,7 @@ from math import ceil
 
 from catalog.schema import Architecture, Gpu, KvProfile, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.kv_cache import Layout, kv_cache_size, layout
+from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
 from planning.capacity.weights import mla_absorbed_bytes, weight_bytes
 
 GIB = 2**30
@@ -214,8 +214,14 @@ def _filled(
     shape = model.architecture
     assert shape is not None, "callers have checked"
     visible, weights, activation, graphs, non_torch = parts
-    cut = kv_layout(shape, gpu, parallelism, workload)
-    size = kv_cache_size(cut, free, workload.context_tokens)
+    if model.kv_profile is KvProfile.NONE:
+        # what is left stays free, and as many run at once as are let in
+        free, longest = min(free, 0), model.context.config_tokens
+        size = KvCacheSize(0, 0, 0, 0, tokens=0, concurrency=workload.max_num_seqs, fits=free >= 0)
+    else:
+        cut = kv_layout(shape, gpu, parallelism, workload)
+        size = kv_cache_size(cut, free, workload.context_tokens)
+        longest = cut.longest_context(size.blocks, model.context.config_tokens)
     return MemoryBudget(
         visible_gib=visible / GIB,
         utilization=workload.utilization,
@@ -229,6 +235,6 @@ def _filled(
         needed_gib=size.needed_bytes / GIB,
         fits=size.fits,
         context_tokens=workload.context_tokens,
-        max_context_tokens=cut.longest_context(size.blocks, model.context.config_tokens),
+        max_context_tokens=longest,
         max_concurrency=size.concurrency * parallelism.data,
     )

@@ -196,7 +196,7 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
     gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
     if memory.weights_gib > memory.budget_gib:
         reasons.append(Reason(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {PLACE} gives {gives}"))
-    elif memory.kv_cache_gib <= 0:
+    elif memory.kv_cache_gib <= 0 and not memory.fits:
         used = memory.budget_gib - memory.kv_cache_gib
         reasons.append(Reason(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}"))
     elif not memory.fits:

@@ -193,18 +193,18 @@ def on_cpu(path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Pl
     )
     rules = rule_problems(stretched(model, wanted), None, Parallelism(), workload)
     problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]
-    cut = memory.kv_layout(shape, None, Parallelism(), workload)
-    per_context = cut.blocks_needed(tokens) * cut.block_bytes
+    cut, keeps = memory.kv_layout(shape, None, Parallelism(), workload), model.kv_profile is not KvProfile.NONE
+    per_context = cut.blocks_needed(tokens) * cut.block_bytes if keeps else 0
     weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
     room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
     # one block is held back
-    if kv_gib * GIB < per_context + cut.block_bytes:
+    if kv_gib * GIB < per_context + (cut.block_bytes if keeps else 0):
         needs = f"needs {weights_gib:.1f} GiB of weights and {per_context / GIB:.1f} GiB of KV cache"
         gives = f"{node_gib * NODE_MEMORY_SHARE:.1f} GiB ({node_gib} × {NODE_MEMORY_SHARE:g})"
         return None, [*problems, Problem(path, f"{needs}, a node of pool '{pool.name}' gives {gives}")]
     budget = memory.cpu_budget(model, node_gib, kv_gib, workload)
-    reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"}
+    reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"} if keeps else {}
     if wanted.context_tokens is None:
         reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
     reasons |= _dtype_reasons(wanted, workload)

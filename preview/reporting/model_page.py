@@ -23,14 +23,7 @@ def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str,
         yield "canary", Text(f"gets {server.weight} % of the requests for {server.model_name}", style="yellow")
     yield "runs on", _place(server, pool)
     yield "memory", _memory_bar(server, width)
-    limited = f", at most {server.max_num_seqs} at once" if server.max_num_seqs < memory.max_concurrency else ""
-    yield (
-        "context",
-        (
-            f"{memory.context_tokens:,} tokens per request; KV cache {memory.kv_cache_tokens:,} tokens = "
-            f"{memory.max_concurrency:.1f} × {memory.context_tokens:,}{limited}"
-        ),
-    )
+    yield "context", f"{memory.context_tokens:,} tokens per request{_held(server)}"
     yield "replicas", _replicas(server)
     read = f"{minutes(timing.prewarm_s)} to read the weights, " if timing.prewarm_s else ""
     yield (
@@ -43,6 +36,15 @@ def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str,
     yield "update", Text(f"stops it for about {minutes(gap)}", style="yellow") if gap else "without a gap"
     yield "cost", _cost(server)
     yield "why", reasons(server.reasons)
+
+
+def _held(server: ServerPlan) -> str:
+    """How many requests of the whole context there may be at once, and why."""
+    memory, most = server.memory, f", at most {server.max_num_seqs} at once"
+    if not memory.kv_cache_tokens:
+        return most
+    held = f"; KV cache {memory.kv_cache_tokens:,} tokens = {memory.max_concurrency:.1f} × {memory.context_tokens:,}"
+    return f"{held}{most}" if server.max_num_seqs < memory.max_concurrency else held
 
 
 def _place(server: ServerPlan, pool: PoolPlan) -> str:
@@ -72,7 +74,8 @@ def _memory_bar(server: ServerPlan, width: int) -> Text:
     shares = _cells([size for *_, size in parts], min(BAR_WIDTH, width - len(whole)))
     for (sign, style, _, _), cells in zip(parts, shares, strict=True):
         bar.append(sign * cells, style)
-    legend = packed((Text.assemble((sign, style), f" {name} {gib(size)}") for sign, style, name, size in parts), width)
+    kept = [part for part in parts if part[2] != "KV cache" or memory.kv_cache_tokens]
+    legend = packed((Text.assemble((sign, style), f" {name} {gib(size)}") for sign, style, name, size in kept), width)
     how = ("\nmeasured, not computed", "yellow") if "measured" in server.reasons else ""
     return Text.assemble(bar, (whole, "dim"), "\n", legend, how)
 

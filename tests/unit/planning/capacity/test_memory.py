@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.schema import Gpu, KvProfile, SlidingWindow, WeightFormat
+from planning import resolve
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import (
     Layout,
@@ -41,7 +42,7 @@ from planning.capacity.memory import (
     weight_bytes,
 )
 from planning.capacity.parallelism import Hardware, candidates, choose, rule_problems, try_fit
-from tests.unit.small_stack import CATALOG, GIB, properties
+from tests.unit.small_stack import CATALOG, CPU, GIB, checked, properties, serving
 
 MODELS = {name: model for name, model in CATALOG.models.items() if model.architecture is not None}
 H100 = CATALOG.gpus["nvidia-h100"]
@@ -692,3 +693,50 @@ def test_candidates_are_what_vllm_would_take(name, workload):
             assert parallelism.gpus <= 16
             assert ceil(parallelism.gpus / 8) * 8 == parallelism.gpus or parallelism.gpus < 8
             assert not [each for each in rule_problems(model, H100, parallelism, workload) if "pipeline" in each.text]
+
+
+# --- encoders ---------------------------------------------------------------------------------------------------------
+
+
+def encoder(name: str = "Qwen/Qwen3-0.6B"):
+    """A model of this shape that keeps nothing of a request."""
+    return MODELS[name].model_copy(update={"kv_profile": KvProfile.NONE})
+
+
+def test_who_keeps_nothing_leaves_the_rest_free():
+    """All sequences run at once at the whole context; weights and activation are those of its like."""
+    workload = Workload(8192, 64, 2048)
+    found, like = (budget(model, H100, ONE, workload) for model in (encoder(), MODELS["Qwen/Qwen3-0.6B"]))
+    cache = {
+        "kv_cache_gib": 0,
+        "kv_cache_tokens": 0,
+        "kv_cache_blocks": 0,
+        "needed_gib": 0,
+        "max_context_tokens": MODELS["Qwen/Qwen3-0.6B"].context.config_tokens,
+        "max_concurrency": 64,
+    }
+    assert found == replace(like, **cache)
+    assert try_fit(encoder(), Hardware(H100, 1, 1, nvlink=False), ONE, workload).fits
+
+
+def test_who_keeps_nothing_still_has_to_fit():
+    """What is too much before any cache is too much without one."""
+    small = Hardware(CATALOG.gpus["nvidia-a10"], 1, 1, nvlink=False)
+    fit = try_fit(encoder("Qwen/Qwen3-8B"), small, ONE, Workload(8192, 2048, 2048))
+    assert fit.memory is not None
+    assert (fit.memory.fits, fit.memory.kv_cache_gib < 0) == (False, True)
+    need = fit.memory.budget_gib - fit.memory.kv_cache_gib
+    said = f"needs {need:.1f} GiB per GPU before any KV cache, it gives 20.2 GiB (22.0 × 0.92)"
+    assert [reason.at("it") for reason in fit.reasons] == [said]
+
+
+def test_on_cpus_too_nothing_is_set_aside_for_it():
+    """No memory for a cache, and no sentence about one."""
+    catalog = replace(CATALOG, models={**CATALOG.models, "example/encoder": encoder()})
+    raw = serving(CPU, model="example/encoder", contextTokens=8192)
+    (found,) = resolve(checked(raw), catalog).servers
+    assert (found.memory.kv_cache_gib, found.env["VLLM_CPU_KVCACHE_SPACE"], "kvCache" in found.reasons) == (
+        0,
+        "0",
+        False,
+    )
