@@ -59,6 +59,15 @@ class Health(BaseModel):
     litellm_provider: str = ""
 
 
+class Uncompiled(BaseModel):
+    """Options and variables that change nothing of what an engine compiles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    options: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
+
+
 class Engine(BaseModel):
     """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
 
@@ -82,6 +91,7 @@ class Engine(BaseModel):
     tokenizer_modes: list[str] = []
     metrics: Mapping[str, ExportedMetric] = {}
     roles: Mapping[str, str] = {}
+    uncompiled: Uncompiled = Uncompiled()
     tasks: Mapping[str, list[str]] = {}
     router_settings: list[str] = []
     general_settings: list[str] = []

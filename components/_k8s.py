@@ -8,8 +8,8 @@ from typing import Any
 
 import pulumi
 
-from planning.plan import EgressRule, ImagePlan, PoolPlan, Probe, Probes, Scratch
-from planning.server.scratch import quantity
+from planning.plan import EgressRule, ImagePlan, PoolPlan, Probe, Probes, Requests, Scratch
+from planning.server.scratch import cores, quantity
 
 PART_OF = "llm-stack"
 MODEL_LABEL = "llm-stack.io/model"
@@ -138,6 +138,11 @@ def scratch_volumes(wanted: Scratch) -> list[dict[str, Any]]:
 def disk(mib: int) -> dict[str, str]:
     """Request of a container for local disk."""
     return {"ephemeral-storage": quantity(mib)}
+
+
+def requests(asked: Requests) -> dict[str, str]:
+    """Requests of a container of a server's pod."""
+    return {"cpu": cores(asked.cpu_millis), "memory": quantity(asked.memory_mib), **disk(asked.disk_mib)}
 
 
 def service_spec(match: Mapping[str, str], port_name: str, port: int) -> Any:

@@ -14,11 +14,12 @@ FOLDER = "/scripts"
 MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
 
 
-def config_map(label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """Declare the script; returns the name. It never changes: another one replaces it, and what mounts it."""
-    return k8s.core.v1.ConfigMap(
-        label, metadata=metadata, immutable=True, data={f"{script}.py": source(script)}, opts=opts
-    ).metadata.name
+def config_map(
+    label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions, *others: str
+) -> pulumi.Output[str]:
+    """Declare the scripts; returns the name. It never changes: another one replaces it, and what mounts it."""
+    data = {f"{name}.py": source(name) for name in (script, *others)}
+    return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts).metadata.name
 
 
 def volume(name: pulumi.Input[str]) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from typing import Any
 
 import pulumi
 
-from components import _k8s, _script
+from components import _k8s, _kept_cache, _script
 from planning.plan import CheckpointPlan, PoolPlan, ServerPlan
+from planning.server.kept_cache import engine_requests
 from planning.server.servers import CACHE_ROOT
 
 APP = "vllm"
 SCRIPT = "prewarm_weights"
+CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 
 
@@ -35,13 +37,18 @@ def pod_spec(
             ),
             _script.volume(mounts["script"]),
             *_k8s.scratch_volumes(server.scratch),
+            *_kept_cache.volumes(server),
         ],
     )
     spec |= {
         "terminationGracePeriodSeconds": server.timing.termination_grace_s,
         "initContainers": [
-            _prewarm(f"prewarm-{index}" if index else "prewarm", server, one, models)
-            for index, one in enumerate(server.checkpoints)
+            *(
+                _prewarm(f"prewarm-{index}" if index else "prewarm", server, one, models)
+                for index, one in enumerate(server.checkpoints)
+            ),
+            # the last runs beside the server
+            *_kept_cache.containers(server, CACHE),
         ],
         **_k8s.placement(pool),
     }
@@ -82,11 +89,7 @@ def _prewarm(name: str, server: ServerPlan, checkpoint: CheckpointPlan, models: 
 def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
     resources, timing = server.resources, server.timing
     # CPU is not limited, because throttling stalls every sequence
-    requests = {
-        "cpu": str(resources.cpus),
-        "memory": f"{resources.memory_gib}Gi",
-        **_k8s.disk(server.scratch.disk_mib),
-    }
+    requests = _k8s.requests(engine_requests(resources, server.scratch, server.kept_cache))
     limits = {"memory": f"{resources.memory_limit_gib}Gi"}
     if pool.resource_name:
         requests[pool.resource_name] = limits[pool.resource_name] = str(resources.gpus)
@@ -104,7 +107,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: 
         "lifecycle": {"preStop": {"sleep": {"seconds": timing.pre_stop_s}}},
         "volumeMounts": [
             *models,
-            {"name": "cache", "mountPath": CACHE_ROOT},
+            CACHE,
             {"name": "tmp", "mountPath": TMP},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - an emptyDir of the pod
         ],

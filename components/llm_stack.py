@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _contract, wiring
+from components.compile_cache import compile_cache
 from components.gpu_node_pool import GpuNodePool
 from components.llm_gateway import LlmGateway
 from components.model_weights import ModelWeights
@@ -73,10 +74,11 @@ class LlmStack(pulumi.ComponentResource):
         }
         token = _secret(args.get("hugging_face_token"))
         weights = ModelWeights("weights", wiring.weights_args(plan, namespace, token), child)
+        kept = [compile_cache(plan.compile_cache, namespace, child)] if plan.compile_cache else []
         servers = {
             server.name: VllmServer(
                 server.name,
-                wiring.server_args(plan, server, namespace, pools, weights, operators, keys),
+                wiring.server_args(plan, server, namespace, pools, weights, operators, keys, kept),
                 pulumi.ResourceOptions.merge(child, self._former(server.replaces)) if server.replaces else child,
             )
             for server in plan.servers

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _contract, _k8s, _scaling, _script
+from components import _contract, _k8s, _kept_cache, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, SCRIPT, pod_spec
@@ -71,7 +71,7 @@ class VllmServer(pulumi.ComponentResource):
         named: Any = _k8s.named(metadata, server.name)
         account = service_account(name, named, server.image, child)
         key_secret, key_entry = _key(f"{name}-key", server, args["keys"], metadata, child)
-        script = _script.config_map(f"{name}-prewarm", metadata, SCRIPT, child)
+        script = _script.config_map(f"{name}-prewarm", metadata, SCRIPT, child, *_kept_cache.scripts(server))
         policy = k8s.networking.v1.NetworkPolicy(
             name,
             metadata=named,

@@ -1,6 +1,6 @@
 """Who waits for whom, and who may talk to whom: the arguments of the components of a whole stack."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
@@ -53,8 +53,12 @@ def server_args(
     weights: ModelWeights,
     operators: Operators,
     keys: Keys,
+    claims: Sequence[pulumi.Resource] = (),
 ) -> VllmServerArgs:
-    """A server waits for its nodes, its weights and the operators whose objects it declares; the gateway may ask it."""
+    """A server waits for its nodes, its weights and the operators whose objects it declares; the gateway may ask it.
+
+    `claims`: what it mounts besides.
+    """
     needed = ["lws"] if server.nodes_per_replica > 1 else []
     needed += ["keda", "prometheus-adapter"] if server.scaling else []
     files = [gate for one in server.checkpoints for gate in weights.gates[one.source]]
@@ -64,7 +68,7 @@ def server_args(
         "pool": plan.pools[server.pool],
         "keys": keys,
         "clients": [GATEWAY_PODS],
-        "after": [*pools[server.pool].gates, *files, *_those(operators, *needed)],
+        "after": [*pools[server.pool].gates, *files, *claims, *_those(operators, *needed)],
     }
 
 

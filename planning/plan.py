@@ -314,13 +314,47 @@ class PodResources:
 class Scratch:
     """What one pod may write, MiB: size limits of its emptyDirs on disk and in memory, by name.
 
-    `disk_mib` is what its first container requests of the node's disk, `logs_mib` what every other one does.
+    `disk_mib` is what the pod requests of its node's disk, by its first container alone unless there is a sidecar;
+    `logs_mib` what every other container does.
     """
 
     volumes_mib: Mapping[str, int]
     memory_mib: Mapping[str, int]
     disk_mib: int
     logs_mib: int
+
+
+@dataclass(frozen=True)
+class CompileCacheClaim:
+    """The one claim on which a stack keeps what its servers compile."""
+
+    name: str
+    storage_class: str
+    gib: int
+
+
+@dataclass(frozen=True)
+class KeptCache:
+    """How one server finds again what an earlier start of it compiled.
+
+    `key` stands for all that the compiled code depends on but the CPU, which the pod finds out. `image` runs the
+    script: not the server's, which may be anybody's, with a claim in its hands that other servers run code from.
+    """
+
+    claim: CompileCacheClaim
+    key: str
+    image: ImagePlan
+    restore_s: int
+    """When a pod gives up to read it."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What one container of a server's pod requests: CPU in thousandths of a core, memory and disk in MiB."""
+
+    cpu_millis: int
+    memory_mib: int
+    disk_mib: int
 
 
 @dataclass(frozen=True)
@@ -510,6 +544,8 @@ class Server:
     cost: Cost | None
     replaces: str | None
     """The server that goes before this one starts."""
+    kept_cache: KeptCache | None
+    """None: every pod compiles anew."""
     watched: Watched
     """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -710,6 +746,8 @@ class Plan:
     namespace: str
     pools: Mapping[str, PoolPlan]
     weights: WeightsPlan
+    compile_cache: CompileCacheClaim | None
+    """None: what servers compile goes with their pods."""
     servers: tuple[ServerPlan, ...]
     gateway: GatewayPlan
     observability: ObservabilityPlan

@@ -11,6 +11,7 @@ from planning.plan import ImagePlan, Plan, ServerPlan
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
 from planning.server.fit import Site
+from planning.server.kept_cache import claim_of
 from planning.server.room import crowding, furnished, room_problems
 from planning.server.scaling import adapter_rules
 from planning.stack import known_bad
@@ -62,6 +63,7 @@ def resolve(
         namespace=cluster.namespace,
         pools=pools,
         weights=weights,
+        compile_cache=claim_of(settings.compile_cache),
         servers=servers,
         gateway=gateway,
         observability=watched,

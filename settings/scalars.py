@@ -185,6 +185,8 @@ RoleName = Annotated[str, AfterValidator(_role)]
 # Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB, and larger than
 # 16 TiB it is not everywhere (Amazon EBS, and Karpenter's EC2NodeClass v1).
 DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32, le=16_384)]
+# What compilers write for one server is a few GiB at most.
+CacheGib = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4096)]
 # A client of a hub hashes and buffers several files at a time.
 DownloadGib = Annotated[int, BeforeValidator(_number), Field(ge=4, le=1024)]
 # Gigabytes: what a gateway keeps of its requests in memory, and far more than one event loop ever fills.

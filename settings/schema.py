@@ -22,6 +22,7 @@ from settings.scalars import (
     MOST_PULL_SECRETS,
     MOST_TOLERATIONS,
     Argument,
+    CacheGib,
     ChartSource,
     CommitSha,
     ContextName,
@@ -346,6 +347,22 @@ WeightsSettings = SharedClaimWeights | ExistingClaimWeights
 def _usual_weights(value: object) -> object:
     """A mapping without a kind is a shared claim."""
     return {"kind": "sharedClaim", **value} if isinstance(value, dict) else value
+
+
+class NoCompileCache(Section):
+    """What a server compiles goes with its pod."""
+
+    kind: Literal["none"] = Field(description="every pod compiles anew")
+
+
+class ClaimedCompileCache(Section):
+    """One ReadWriteMany claim of the stack; it goes with it, because what is on it is code, and can be made again."""
+
+    kind: Literal["claim"] = Field(description="kept on a claim, per image, checkpoint, GPU and arguments")
+    storage_class: DnsName = Field(description="storage class that offers ReadWriteMany")
+    size_gib: CacheGib = Field(
+        default=20, description="size of the claim, GiB; the oldest entries go when it is full; a claim cannot shrink"
+    )
 
 
 class ReplicaSettings(Section):
@@ -783,6 +800,11 @@ class StackSettings(Section):
     )
     weights: Annotated[WeightsSettings, BeforeValidator(_usual_weights)] = Field(
         discriminator="kind", description="how model weights reach the pods; a sharedClaim unless kind says otherwise"
+    )
+    compile_cache: NoCompileCache | ClaimedCompileCache = Field(
+        default=NoCompileCache(kind="none"),
+        discriminator="kind",
+        description="whether what servers compile outlives their pods, so that the next start is faster: none, claim",
     )
     models: dict[ObjectName, ModelSettings] = Field(
         min_length=1, max_length=MOST_MODELS, description="what is served, by public name"

@@ -433,6 +433,11 @@ VARIANTS: dict[str, Config] = {
     "no-redis": own_keys(
         gateway={"replicas": 1, "redis": {"kind": "none"}}, models={"small": {"tokensPerMinute": 900}}
     ),
+    "kept-cache": two_nodes(
+        gpuPools={"l4": {"gpu": "nvidia-l4", "nodes": 2, "gpusPerNode": 1}},
+        models={"small": {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 8192}},
+        compileCache={"kind": "claim", "storageClass": "rwx"},
+    ),
     "every-dialect": serving(one_per_dialect()),
 }  # fmt: skip
 

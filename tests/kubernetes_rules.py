@@ -29,18 +29,26 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 def quantity_bytes(text: str) -> float:
-    """A number of bytes as Kubernetes writes it."""
-    number, unit = (text[:-2], text[-2:]) if text[-1] == "i" else (text, "")
-    return float(number) * {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[unit]
+    """A number of bytes, or of cores, as Kubernetes writes it."""
+    number, unit = (text[:-2], text[-2:]) if text[-1] == "i" else (text[:-1], "m") if text[-1] == "m" else (text, "")
+    return float(number) * {"": 1, "m": 0.001, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}[unit]
 
 
 def requested(spec: Mapping[str, Any], resource: str) -> float:
-    """What the scheduler counts a pod with: the sum of its containers, or its largest init container."""
-    asked = [
-        [quantity_bytes(container["resources"]["requests"].get(resource, "0")) for container in spec.get(kind, [])]
-        for kind in ("containers", "initContainers")
-    ]
-    return max(sum(asked[0]), *asked[1], 0)
+    """What the scheduler counts a pod with: its containers and sidecars together, or its largest init container.
+
+    An init container runs beside the sidecars that stand before it (KEP-753).
+    """
+
+    def asked(container: Mapping[str, Any]) -> float:
+        return quantity_bytes(container["resources"]["requests"].get(resource, "0"))
+
+    beside, largest = 0.0, 0.0
+    for container in spec.get("initContainers", []):
+        if container.get("restartPolicy") == "Always":
+            beside += asked(container)
+        largest = max(largest, beside + (0 if container.get("restartPolicy") else asked(container)))
+    return max(beside + sum(map(asked, spec["containers"])), largest)
 
 
 def restricted(spec: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ beside its configuration.
 from importlib.resources import files
 
 NAMES = (
-    *("fetch_weights", "gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface"),
+    *("compile_cache", "fetch_weights", "gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface"),
     *("prewarm_weights", "verify_nodes"),
 )
 

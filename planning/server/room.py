@@ -16,7 +16,7 @@ from planning.server.fit import Site
 from planning.server.fixes import MOST_MORE_NODES
 from planning.server.packing import Amounts, Pods, finds_room, packs, stranded
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
-from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib, server_scratch
+from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib
 from planning.server.servers import Draft
 from settings.problems import Problem
 
@@ -84,7 +84,7 @@ def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
     return NodeOffer(
         cpus=max([cores, *(server.resources.cpus for server in inside)]),
         memory_mib=max([memory_mib, *(server.resources.memory_gib * MIB_PER_GIB for server in inside)]),
-        disk_mib=max([0, *(server_scratch(server.resources).disk_mib for server in inside)]),
+        disk_mib=max([0, *(server.scratch.disk_mib for server in inside)]),
     )
 
 
@@ -268,7 +268,6 @@ def _disk_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
 def _fullest_mib(pool: PoolPlan, inside: Sequence[Draft]) -> int:
     """The most local disk that the pods on one node may ask for."""
     pods = [
-        (server.resources.gpus or server.resources.cpus, ceiling(server), server_scratch(server.resources).disk_mib)
-        for server in inside
+        (server.resources.gpus or server.resources.cpus, ceiling(server), server.scratch.disk_mib) for server in inside
     ]
     return fullest_mib(pods, pool.gpus_per_node or node_cpus(pool))

@@ -30,10 +30,12 @@ KEPT_FREE = 0.15
 GKE_BOOT_DISK_GB, FILE_SYSTEM = 100, 0.94
 
 
-def scratch(volumes_mib: Mapping[str, int] | None = None, memory_mib: Mapping[str, int] | None = None) -> Scratch:
+def scratch(
+    volumes_mib: Mapping[str, int] | None = None, memory_mib: Mapping[str, int] | None = None, *, sidecars: int = 0
+) -> Scratch:
     """Scratch space of one pod: emptyDirs on disk and in memory, name → size limit."""
     on_disk = volumes_mib or {}
-    return Scratch(on_disk, memory_mib or {}, LOGS_MIB + sum(on_disk.values()), LOGS_MIB)
+    return Scratch(on_disk, memory_mib or {}, LOGS_MIB * (1 + sidecars) + sum(on_disk.values()), LOGS_MIB)
 
 
 def quantity(mib: int) -> str:
@@ -42,10 +44,16 @@ def quantity(mib: int) -> str:
     return f"{mib}Mi" if rest else f"{gib}Gi"
 
 
-def server_scratch(resources: PodResources) -> Scratch:
+def cores(millis: int) -> str:
+    """Thousandths of a core as Kubernetes writes them."""
+    whole, rest = divmod(millis, 1000)
+    return f"{millis}m" if rest else str(whole)
+
+
+def server_scratch(resources: PodResources, *, sidecars: int = 0) -> Scratch:
     """That of a vLLM server: compiled kernels, temporary files, and what its workers exchange through memory."""
     on_disk = {"cache": resources.cache_gib * MIB_PER_GIB, "tmp": SERVER_TMP_GIB * MIB_PER_GIB}
-    return scratch(on_disk, {"shm": resources.shm_gib * MIB_PER_GIB})
+    return scratch(on_disk, {"shm": resources.shm_gib * MIB_PER_GIB}, sidecars=sidecars)
 
 
 def fullest_mib(pods: Iterable[tuple[int, int, int]], units: int) -> int:

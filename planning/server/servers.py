@@ -1,6 +1,7 @@
 """One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -12,6 +13,7 @@ from planning.plan import (
     Endpoint,
     ImagePlan,
     Karpenter,
+    KeptCache,
     PodResources,
     PoolPlan,
     Server,
@@ -20,6 +22,7 @@ from planning.plan import (
 )
 from planning.server.arguments import check_args, check_env, server_args, server_env
 from planning.server.fit import Site
+from planning.server.kept_cache import claim_of, kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.resources import pod_resources
 from planning.server.scratch import server_scratch
@@ -108,6 +111,9 @@ def draft_server(
         wanted, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, workload.model_bytes
     )
     machine = gpu or site.catalog.cpu_core
+    args = _args(name, wanted, model, files, placed, times, engine)
+    env = {**_env(placed, times), **wanted.env}
+    kept = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
         model_name=name,
@@ -127,13 +133,14 @@ def draft_server(
         max_num_seqs=workload.max_num_seqs,
         checkpoints=(files,),
         serves=(name,),
-        args=_args(name, wanted, model, files, placed, times, engine),
-        env={**_env(placed, times), **wanted.env},
+        args=args,
+        env=env,
         resources=resources,
-        scratch=server_scratch(resources),
+        scratch=server_scratch(resources, sidecars=1 if kept else 0),
         timing=times,
         probes=server_probes(times),
         replaces=server_name(wanted.replaces, canary=canary) if wanted.replaces else None,
+        kept_cache=kept,
         watched=_watched(site, server_name(name, canary=canary), nodes, placed, task_of(model)),
         cost=cost.estimate(
             model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
@@ -141,6 +148,28 @@ def draft_server(
         reasons={**placed.reasons, **resource_reasons},
     )
     return draft, _group_problems(draft) + _memory_problems(path, resources)
+
+
+def _kept(
+    site: Site,
+    pool: PoolPlan,
+    image: ImagePlan,
+    files: CheckpointPlan,
+    nodes: int,
+    args: tuple[str, ...],
+    env: Mapping[str, str],
+) -> KeptCache | None:
+    return kept_cache(
+        claim_of(site.settings.compile_cache),
+        script_image=site.images["python"],
+        image=image,
+        checkpoints=(files,),
+        gpu=pool.gpu,
+        nodes=nodes,
+        args=args,
+        env=env,
+        uncompiled=site.catalog.engines["vllm"].uncompiled,
+    )
 
 
 def _weight(wanted: ModelSettings, *, canary: bool) -> int:

@@ -110,6 +110,7 @@ def used_images(
 
     def pulled() -> Iterator[ImagePlan]:
         yield from (server.image for server in servers)
+        yield from (server.kept_cache.image for server in servers if server.kept_cache)
         yield gateway.image
         if weights.hub is not None:
             yield weights.hub.image

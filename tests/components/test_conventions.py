@@ -33,13 +33,19 @@ def test_all_components_are_there_and_register_outputs(name: str):
 
 @EVERY
 def test_children_belong_to_their_component_and_carry_its_name(name: str):
-    """Every object but namespaces, releases and two policies is of one of the five, and has its name in front."""
+    """Every object but namespaces, releases, two policies and the claim of what is compiled is of one of the five.
+
+    It has its name in front.
+    """
     deployed = rendered(name)
     (outer,) = [record.urn for record in deployed.records if kind_of(record) == "LlmStack"]
     assert [record.urn for record in deployed.records if not record.parent] == [outer]
     owners = {record.urn: record.name for record in deployed.records if not record.custom}
     common = [record for record in deployed.records if record.custom and record.parent == outer]
-    assert {kind_of(record) for record in common} - {"NetworkPolicy"} <= {"kubernetes", "Namespace", "Release"}
+    shared = {"kubernetes", "Namespace", "Release"} | (
+        {"PersistentVolumeClaim"} if deployed.plan.compile_cache else set()
+    )
+    assert {kind_of(record) for record in common} - {"NetworkPolicy"} <= shared
     policies = [record.name for record in common if kind_of(record) == "NetworkPolicy"]
     assert policies == [f"{deployed.plan.namespace}-default-deny", f"{deployed.plan.namespace}-allow-dns"]
     children = [
@@ -51,10 +57,14 @@ def test_children_belong_to_their_component_and_carry_its_name(name: str):
 
 @EVERY
 def test_only_weights_and_namespaces_outlive_the_stack(name: str):
-    """retain_on_delete is on the claims and on namespaces, which may hold more than ours; nothing is protected."""
+    """retain_on_delete is on claims of weights, and on namespaces, which may hold more than ours; nothing is protected.
+
+    What servers have compiled goes: it is code that no later stack of the name should run.
+    """
     deployed = rendered(name)
     retained = {(kind_of(record), record.name) for record in deployed.records if record.options.retain_on_delete}
     claims = {record.name for record in deployed.records if kind_of(record) == "PersistentVolumeClaim"}
+    claims -= {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
     namespaces = {record.name for record in deployed.records if kind_of(record) == "Namespace"}
     assert deployed.plan.namespace in namespaces
     kept = {"Namespace": namespaces, "PersistentVolumeClaim": claims}

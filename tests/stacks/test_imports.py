@@ -70,6 +70,7 @@ LONG_FILES = {
     "planning/plan.py": "the types of the plan, which every station looks up in one place",
     "components/pod_scripts/fetch_weights.py": "one file is what a pod runs; another byte runs its Job again",
     "components/pod_scripts/verify_nodes.py": "the same",
+    "components/pod_scripts/compile_cache.py": "what one container writes the other reads; no script imports another",
 }
 
 
@@ -282,7 +283,7 @@ def test_pod_scripts_use_the_standard_library_only():
         "gateway_surface.py: litellm",
         "gateway_surface.py: prometheus_client",
     }
-    assert (wrong, len(scripts)) == (of_the_image, 7)
+    assert (wrong, len(scripts)) == (of_the_image, 8)
 
 
 def code_lines(text: str) -> int:

@@ -292,8 +292,9 @@ def test_what_a_pod_refers_to_is_there(name: str):
     there = {kind: {body["metadata"].get("name") for body in deployed.objects(kind)} for kind in
              ("ConfigMap", "PersistentVolumeClaim", "ServiceAccount")}  # fmt: skip
     ours = {one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)}
-    assert there["PersistentVolumeClaim"] == ours
-    there["PersistentVolumeClaim"] = {one.place.name for one in deployed.plan.weights.checkpoints}
+    compiled = {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
+    assert there["PersistentVolumeClaim"] == ours | compiled
+    there["PersistentVolumeClaim"] = {one.place.name for one in deployed.plan.weights.checkpoints} | compiled
     faults = []
     for pod in pods(deployed):
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
@@ -306,8 +307,16 @@ def test_what_a_pod_refers_to_is_there(name: str):
             claim = volume.get("persistentVolumeClaim", {}).get("claimName")
             if claim and claim not in there["PersistentVolumeClaim"]:
                 faults.append(f"{pod.owner}: claim {claim}")
-            if claim and pod.kind != "Job" and not volume["persistentVolumeClaim"].get("readOnly"):
-                faults.append(f"{pod.owner}: may write to claim {claim}")
+            writers = {
+                container["name"]
+                for container in pod.containers
+                for mount in container.get("volumeMounts", [])
+                if mount["name"] == volume["name"] and not mount.get("readOnly")
+            }
+            if claim and pod.kind != "Job" and writers != ({"publish-cache"} if claim in compiled else set()):
+                faults.append(f"{pod.owner}: {writers or 'nobody'} may write to claim {claim}")
+            if claim and pod.kind != "Job" and not writers and not volume["persistentVolumeClaim"].get("readOnly"):
+                faults.append(f"{pod.owner}: claim {claim} is mounted for writing")
         if pod.spec["serviceAccountName"] not in there["ServiceAccount"]:
             faults.append(f"{pod.owner}: ServiceAccount {pod.spec['serviceAccountName']}")
     assert faults == []

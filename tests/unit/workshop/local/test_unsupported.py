@@ -30,7 +30,10 @@ def test_other_kinds_with_pods_are_refused(kind):
         (
             {"restartPolicy": "Always"},
             "restartPolicy",
-            '"Always" is not obeyed here; a sidecar is not run; use a container',
+            (
+                '"Always" is not obeyed here; a sidecar is not run; use a container, or leave out what asks for it '
+                "(compileCache)"
+            ),
         ),
         ({"envFrom": []}, "envFrom", "a list of 0 is not obeyed here; variables are read one by one; use env"),
         (

@@ -1,0 +1,81 @@
+"""What a server compiled, kept for its next start: the key it is found by, and what keeping it takes of the pod.
+
+An entry is executable code. It may be taken only by a pod that would have compiled the very same, so everything counts
+for the key that is not known to change nothing: a key too many costs one slow start, a key too few a wrong program.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from catalog.load import Uncompiled
+from planning.plan import CheckpointPlan, CompileCacheClaim, ImagePlan, KeptCache, PodResources, Requests, Scratch
+from planning.server.scratch import MIB_PER_GIB
+from settings.schema import ClaimedCompileCache, NoCompileCache
+
+CLAIM = "compile-cache"
+MOUNT_PATH = "/kept"
+# Changes with the layout of entries, or with what is kept (components/pod_scripts/compile_cache.py).
+LAYOUT = 1
+# The longest a start waits for the claim, seconds: compiling takes twice as long (planning/stack/timing.py).
+RESTORE_S = 120
+# The script reads and writes a MiB at a time; Python itself takes 20 MiB.
+SIDECAR_CPU_MILLIS, SIDECAR_MEMORY_MIB, SIDECAR_LIMIT_MIB = 50, 64, 512
+
+
+def claim_of(settings: NoCompileCache | ClaimedCompileCache) -> CompileCacheClaim | None:
+    """The claim of a stack that keeps what its servers compile."""
+    match settings:
+        case NoCompileCache():
+            return None
+        case ClaimedCompileCache(storage_class=storage_class, size_gib=gib):
+            return CompileCacheClaim(CLAIM, storage_class, gib)
+
+
+def kept_cache(
+    claim: CompileCacheClaim | None,
+    *,
+    script_image: ImagePlan,
+    image: ImagePlan,
+    checkpoints: Sequence[CheckpointPlan],
+    gpu: str,
+    nodes: int,
+    args: Sequence[str],
+    env: Mapping[str, str],
+    uncompiled: Uncompiled,
+) -> KeptCache | None:
+    """How one server finds its own on `claim`. `gpu`: what the catalogue calls it; `nodes`: pods of one replica.
+
+    `uncompiled`: what of `args`, written as --option=value, and `env` does not count.
+    """
+    if claim is None:
+        return None
+    facts = [
+        *(LAYOUT, image.reference, gpu, nodes),
+        [(one.model, one.revision) for one in checkpoints],
+        [argument for argument in args if argument.partition("=")[0] not in uncompiled.options],
+        sorted((name, value) for name, value in env.items() if name not in uncompiled.variables),
+    ]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return KeptCache(claim, key, script_image, RESTORE_S)
+
+
+def claim_mib(claim: CompileCacheClaim) -> int:
+    """What entries may take of a claim, MiB; shares of a file server often hold more than they were asked for."""
+    return claim.gib * MIB_PER_GIB
+
+
+def sidecar_requests(scratch: Scratch) -> Requests:
+    """What the container that keeps it requests."""
+    return Requests(SIDECAR_CPU_MILLIS, SIDECAR_MEMORY_MIB, scratch.logs_mib)
+
+
+def engine_requests(resources: PodResources, scratch: Scratch, kept: KeptCache | None) -> Requests:
+    """What the engine requests: all of its pod, less what the sidecar does, so that pods are as large as planned."""
+    whole = Requests(resources.cpus * 1000, resources.memory_gib * MIB_PER_GIB, scratch.disk_mib)
+    if kept is None:
+        return whole
+    sidecar = sidecar_requests(scratch)
+    return Requests(
+        whole.cpu_millis - sidecar.cpu_millis, whole.memory_mib - sidecar.memory_mib, whole.disk_mib - sidecar.disk_mib
+    )
