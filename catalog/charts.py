@@ -26,10 +26,14 @@ class ChartImage(Entry):
 
 
 class NotKnown(Entry):
-    """What a chart pulls that no table can name, and the value that asks for it, as above."""
+    """What a chart pulls that its table does not name, and the value that asks for it, as above.
+
+    `rendering_tells`: whether who renders the chart knows.
+    """
 
     what: str
     when: str | None = None
+    rendering_tells: bool = False
 
 
 class PullSecretValues(Entry):

@@ -721,7 +721,8 @@ class ObservabilityPlan:
 class ReleasePlan:
     """One Helm release of an operator.
 
-    `images`: those it pulls, as far as they are known; `not_known`: what it pulls beside them.
+    `images`: those it pulls, as far as they are known; `not_known`: what it pulls beside them, `unread`: what of that
+    who renders its chart would know.
     """
 
     name: str
@@ -734,6 +735,7 @@ class ReleasePlan:
     timeout_s: int
     images: tuple[str, ...] = ()
     not_known: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def _bundle_parser() -> argparse.ArgumentParser:
     )
     _common(parser, one=True)
     parser.add_argument("--format", choices=BUNDLE_FORMATS, default="text", help="default: text, for a person")
+    parser.add_argument("--helm", action="store_true", help="let helm render the charts, for the images they have")
     parser.add_argument(
         "--listing",
         type=Path,
@@ -110,7 +111,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 def _bundle(arguments: argparse.Namespace) -> int:
     from preview.reporting.bundle_show import show  # noqa: PLC0415 - as above
 
-    return show(arguments.project, arguments.stack, arguments.format, arguments.listing)
+    return show(arguments.project, arguments.stack, arguments.format, arguments.listing, ask_helm=arguments.helm)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,14 @@ from settings.schema import StackSettings
 
 @dataclass(frozen=True)
 class Contents:
-    """Images of one release as its chart writes them, and what it pulls beside them, said in a sentence each."""
+    """Images of one release as its chart writes them, and what it pulls beside them, said in a sentence each.
 
-    images: tuple[str, ...]
-    not_known: tuple[str, ...]
+    `unread`: what rendering the chart would tell.
+    """
+
+    images: tuple[str, ...] = ()
+    not_known: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def contents(chart: str, version: str, values: Mapping[str, object], catalog: Catalog) -> Contents:
@@ -25,10 +29,12 @@ def contents(chart: str, version: str, values: Mapping[str, object], catalog: Ca
     table = catalog.chart_images.get(chart, {}).get(version)
     if table is None:
         known = ", ".join(catalog.chart_images.get(chart, {})) or "none"
-        return Contents((), (f"the images of this version (known: {known}); render it with helm",))
+        return Contents(unread=(f"the images of this version (known: {known}); --helm renders it",))
+    said = [item for item in table.not_known if _is_on(values, item.when)]
     return Contents(
         tuple(item.image for item in table.images if _is_on(values, item.when)),
-        tuple(item.what for item in table.not_known if _is_on(values, item.when)),
+        tuple(item.what for item in said if not item.rendering_tells),
+        tuple(item.what for item in said if item.rendering_tells),
     )
 
 

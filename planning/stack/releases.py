@@ -185,4 +185,5 @@ def _release(
         timeout_s=RELEASE_TIMEOUT_S,
         images=inside.images,
         not_known=inside.not_known,
+        unread=inside.unread,
     )

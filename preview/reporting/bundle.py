@@ -6,6 +6,7 @@ those inside charts, and the weights, are the plan's. How a bundle is written do
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from planning.plan import CheckpointPlan, ExistingClaim, OwnClaim, Plan, ReleasePlan
@@ -20,6 +21,17 @@ LEFT = (
     *(f"*.{kind}" for kind in ("bin", "ckpt", "gguf", "pickle", "pkl", "pt", "pth", "py", "so")),
     *("original/*", "metal/*", "manifest.json"),
 )
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What helm said of one chart: its images, or why there are none."""
+
+    images: frozenset[str] = frozenset()
+    failure: str = ""
+
+
+NOTHING_RENDERED: Mapping[str, Rendered] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -77,21 +89,64 @@ class Bundle:
     not_known: tuple[str, ...]
 
 
-def decide(rendering: Rendering, found: Sequence[Manifest], listings: Sequence[Listing] = ()) -> Bundle:
-    """The bundle of a stack that is not refused. `listings`: what is known of the files of checkpoints."""
+@dataclass(frozen=True)
+class Inside:
+    """What is inside the chart of one release, by the plan's table and by helm where it was asked."""
+
+    release: Manifest
+    images: tuple[str, ...]
+    not_known: tuple[str, ...]
+
+    @property
+    def chart(self) -> str:
+        """`keda 2.21.0`."""
+        return f"{_name(str(self.release.body['chart']))} {self.release.body.get('version', '')}".rstrip()
+
+
+def decide(
+    rendering: Rendering,
+    found: Sequence[Manifest],
+    listings: Sequence[Listing] = (),
+    rendered: Mapping[str, Rendered] = NOTHING_RENDERED,
+) -> Bundle:
+    """The bundle of a stack that is not refused.
+
+    `listings`: what is known of the files of checkpoints; `rendered`: what helm said of charts, by the release's URN.
+    """
     plan = rendering.plan
-    releases = {m.name: m for m in found if m.category is Category.RELEASE}
-    planned = {release.name: release for release in plan.releases.values()} if plan else {}
-    images = _images(found, plan, [planned[name] for name in releases if name in planned])
+    planned = {(one.name, one.namespace): one for one in plan.releases.values()} if plan else {}
+    charts = [
+        _inside(one, planned.get((one.name, one.namespace)), rendered.get(one.urn))
+        for one in found
+        if one.category is Category.RELEASE
+    ]
+    images = _images(found, plan, charts)
     weights = [_weights(one, plan, listings) for one in plan.weights.checkpoints] if plan else []
-    unread = [name for name in releases if name not in planned]
     not_known = [
-        *_of_charts([planned[name] for name in releases if name in planned], unread),
+        *(f"{inside.chart}: {what}" for inside in charts for what in inside.not_known),
         *_of_images(images),
         *_of_weights(weights),
     ]
-    charts = tuple(_chart(release.body) for release in releases.values())
-    return Bundle(rendering.project, rendering.stack, images, charts, tuple(weights), tuple(not_known))
+    return Bundle(
+        project=rendering.project,
+        stack=rendering.stack,
+        images=images,
+        charts=tuple(_chart(inside.release.body) for inside in charts),
+        weights=tuple(weights),
+        not_known=tuple(not_known),
+    )
+
+
+def _inside(release: Manifest, plan: ReleasePlan | None, rendered: Rendered | None) -> Inside:
+    """Table and helm together; what helm would tell is open until it has."""
+    images, not_known = (plan.images, plan.not_known) if plan else ((), ())
+    if rendered and not rendered.failure:
+        # one that the cluster completes, as that of the driver, is in no registry by the name that the chart has
+        whole = [one for one in sorted(rendered.images) if not any(line.startswith(f"{one}-") for line in not_known)]
+        return Inside(release, tuple(dict.fromkeys([*images, *whole])), not_known)
+    unread = plan.unread if plan else ("the images of this release; --helm renders its chart",)
+    failed = (f"helm cannot render it: {rendered.failure}",) if rendered else ()
+    return Inside(release, images, (*not_known, *unread, *failed))
 
 
 def references(value: Any) -> Iterator[str]:
@@ -110,7 +165,7 @@ def references(value: Any) -> Iterator[str]:
         yield from references(here)
 
 
-def _images(found: Sequence[Manifest], plan: Plan | None, releases: Sequence[ReleasePlan]) -> tuple[Image, ...]:
+def _images(found: Sequence[Manifest], plan: Plan | None, charts: Sequence[Inside]) -> tuple[Image, ...]:
     upstream = {image.reference: image.upstream for image in plan.images} if plan else {}
     users: dict[tuple[str, str], dict[str, None]] = {}
     for manifest in found:
@@ -118,9 +173,9 @@ def _images(found: Sequence[Manifest], plan: Plan | None, releases: Sequence[Rel
             for reference in references(manifest.body):
                 key = (upstream.get(reference, reference), reference)
                 users.setdefault(key, {})[f"{manifest.kind} {manifest.name}"] = None
-    for release in releases:
-        for image in release.images:
-            users.setdefault((image, image), {})[f"chart {_name(release.chart)} {release.version}"] = None
+    for inside in charts:
+        for image in inside.images:
+            users.setdefault((image, image), {})[f"chart {inside.chart}"] = None
     return tuple(Image(source, reference, tuple(names)) for (source, reference), names in sorted(users.items()))
 
 
@@ -154,14 +209,6 @@ def _weights(one: CheckpointPlan, plan: Plan, listings: Sequence[Listing]) -> We
         size_bytes=sum(file.size_bytes for file in files) if listing else one.disk_bytes,
         counted=one.counted or listing is not None,
         files=files,
-    )
-
-
-def _of_charts(releases: Sequence[ReleasePlan], unread: Sequence[str]) -> Iterator[str]:
-    for release in releases:
-        yield from (f"{_name(release.chart)} {release.version}: {what}" for what in release.not_known)
-    yield from (
-        f"{name}: the images of this release, which no plan knows; render its chart with helm" for name in unread
     )
 
 

@@ -4,16 +4,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from preview.rendering.manifests import manifests
+from preview.rendering.manifests import Category, manifests
 from preview.rendering.render import render
 from preview.rendering.stackfile import find_project, read_project
+from preview.reporting import bundle_helm
 from preview.reporting.bundle import FETCHED, LEFT, decide
 from preview.reporting.bundle_formats import FORMATS
 from preview.reporting.bundle_listing import read
 from preview.reporting.show import report_refusals
 
+# What charts are rendered for where no plan says which Kubernetes it is: one that all of them take.
+KUBERNETES = "1.36"
 
-def show(directory: Path | None, stack: str, how: str, listings: Sequence[Path]) -> int:
+
+def show(directory: Path | None, stack: str, how: str, listings: Sequence[Path], *, ask_helm: bool) -> int:
     """Prints the bundle of `stack` in the format `how`, a key of `FORMATS`; returns the exit code.
 
     Raises `UsageError` for an unknown stack and for a listing that is none, `Refused` for a project without a program.
@@ -21,8 +25,12 @@ def show(directory: Path | None, stack: str, how: str, listings: Sequence[Path])
     project = read_project(find_project(directory))
     (name,) = project.chosen(stack)
     known = [read(path, FETCHED, LEFT) for path in listings]
+    helm = bundle_helm.program() if ask_helm else ""
     rendering = render(project, name)
     if not rendering.refused:
-        bundle = decide(rendering, manifests(rendering.records), known)
-        sys.stdout.write(FORMATS[how](bundle))
+        found = manifests(rendering.records)
+        kubernetes = rendering.plan.kubernetes if rendering.plan else KUBERNETES
+        releases = [item for item in found if helm and item.category is Category.RELEASE]
+        rendered = {item.urn: bundle_helm.ask(helm, item, kubernetes) for item in releases}
+        sys.stdout.write(FORMATS[how](decide(rendering, found, known, rendered)))
     return report_refusals([rendering])

@@ -143,7 +143,7 @@ def test_a_chart_of_another_version_is_said_to_be_open():
     deployed = stack(minimal(models={"small": {"replicas": {"max": 2}}}, charts={"keda": {"version": "2.21.1"}}))
     bundle = bundle_of(deployed, "x")
     assert [line for line in bundle.not_known if line.startswith("keda")] == [
-        "keda 2.21.1: the images of this version (known: 2.21.0); render it with helm"
+        "keda 2.21.1: the images of this version (known: 2.21.0); --helm renders it"
     ]
     assert [image.source for image in bundle.images if "kedacore" in image.source] == []
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planning.stack.chart_images import contents, with_pull_secrets
+from planning.stack.chart_images import Contents, contents, with_pull_secrets
 from tests.unit.small_stack import CATALOG, planned, refusals, serving, stack
 
 SCALES = {"replicas": {"min": 1, "max": 2}}
@@ -66,10 +66,7 @@ def test_what_values_switch_off_is_not_pulled(values, missing):
 def test_of_other_versions_nothing_is_known():
     """A version without a table is said to have none, never given the images of another."""
     found = contents("keda", "2.19.0", {}, CATALOG)
-    assert (found.images, found.not_known) == (
-        (),
-        ("the images of this version (known: 2.21.0); render it with helm",),
-    )
+    assert found == Contents(unread=("the images of this version (known: 2.21.0); --helm renders it",))
 
 
 # --- pull secrets -----------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_a_release_is_what_the_catalogue_says():
         privileged=False,
         timeout_s=900,
         images=tuple(image.image for image in CATALOG.chart_images["keda"]["2.21.0"].images),
-        not_known=tuple(item.what for item in CATALOG.chart_images["keda"]["2.21.0"].not_known),
+        unread=tuple(item.what for item in CATALOG.chart_images["keda"]["2.21.0"].not_known),
     )
     prometheus = found["kube-prometheus-stack"]
     assert (prometheus.name, prometheus.namespace, prometheus.privileged) == (
