@@ -81,15 +81,15 @@ class Cluster:
     def _start_missing(self, state: State) -> None:
         self._move(state)
         self._write_kubeconfigs(state)
-        running = self.processes()
         for program in PROGRAMS:
-            if program not in running:
+            # looked at one by one: who was only starting ends when its API server has gone
+            if program not in self.processes():
                 self._start(
                     state, program, [self.program(state, program), *arguments(program, state.ports, self.paths)]
                 )
             if program == "kube-apiserver":
                 install_definitions(self.wait_ready(state))
-        if STAND_INS not in running:
+        if STAND_INS not in self.processes():
             self._start(state, STAND_INS, [sys.executable, "-m", "workshop.simcluster.stand_ins", self.name])
 
     def processes(self) -> dict[str, psutil.Process]:
