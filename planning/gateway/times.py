@@ -1,6 +1,7 @@
 """How long the gateway waits for an answer, for its first token and for all tries together, and why so long."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from planning.plan import ServerPlan
@@ -34,7 +35,8 @@ def plan_times(settings: StackSettings, servers: Sequence[ServerPlan]) -> Times:
     """As given, or as long as the longest answer of these servers takes at the slowest accepted speed."""
     wanted = settings.gateway
     request, first_token = _request(wanted, servers), _first_token(wanted, servers)
-    tried = max((_chain(name, servers, settings) for name in settings.models), default=1)
+    asked = Counter(server.model_name for server in servers if server.weight > 0)
+    tried = max((_chain(name, asked, settings) for name in settings.models), default=1)
     longest_s = all_tries_s(tried, wanted.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
     why = f"{tried} × {wanted.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
     return Times(request, first_token, Wait(longest_s + ROUTE_MARGIN_S, why), gateway_drain_s(longest_s, request.s))
@@ -85,10 +87,12 @@ def _first_token(wanted: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait
     return Wait(first_token_timeout_s(context, _request(wanted, servers).s), why)
 
 
-def _chain(name: str, servers: Sequence[ServerPlan], settings: StackSettings) -> int:
+def _chain(name: str, asked: Mapping[str, int], settings: StackSettings) -> int:
     """How many servers a request may ask one after the other: those of its model, then those of all fallbacks."""
-    names = [name]
+    names, seen = [name], {name}
     for model in names:
         known = settings.models.get(model)
-        names += [other for other in (known.fallbacks if known else ()) if other not in names]
-    return max(1, sum(server.model_name in names and server.weight > 0 for server in servers))
+        further = dict.fromkeys(other for other in (known.fallbacks if known else ()) if other not in seen)
+        names += further
+        seen |= further.keys()
+    return max(1, sum(asked.get(model, 0) for model in names))

@@ -3,7 +3,7 @@
 Read from the rendered objects alone, so nothing can be forgotten when a component changes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,8 @@ class Expected:
 
 def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
     """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
-    secrets, claims = tuple(_secrets(found)), tuple(_claims(found))
+    inside = [(manifest, _mappings(manifest.body)) for manifest in found]
+    secrets, claims = tuple(_secrets(inside)), tuple(_claims(inside))
     return (
         *_namespaces(found, [*secrets, *claims]),
         *secrets,
@@ -72,15 +73,16 @@ def _namespaces(found: Sequence[Manifest], inside: Sequence[Expected]) -> Iterat
         yield Expected("Namespace", name, command=f"kubectl create namespace {name}")
 
 
-def _secrets(found: Sequence[Manifest]) -> Iterator[Expected]:
-    declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "Secret"}
+def _secrets(found: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
+    """`found`: objects with all mappings in them."""
+    declared = {(manifest.namespace, manifest.name) for manifest, _ in found if manifest.kind == "Secret"}
     wanted: dict[tuple[str, str], set[str]] = {}
     drawn: set[tuple[str, str, str]] = set()
-    for manifest in found:
-        for name, keys in _secret_references(manifest.body):
+    for manifest, inside in found:
+        for name, keys in _secret_references(inside):
             wanted.setdefault((manifest.namespace, name), set()).update(keys)
         app = manifest.body.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/name")
-        for variable, name, key in _secret_variables(manifest.body):
+        for variable, name, key in _secret_variables(inside):
             if (app, variable) in ACCEPTED_BY:
                 drawn.add((manifest.namespace, name, key))
     for (namespace, name), keys in sorted(wanted.items()):
@@ -96,30 +98,31 @@ def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str])
     return Expected("Secret", name, namespace, tuple(keys), "", commands[0], entries.drawn, commands[1])
 
 
-def _inside(value: Any) -> list[Any]:
-    """Mappings and lists in a mapping or a list; nobody asks the leaves, of which there are ten times as many."""
-    return [item for item in (value.values() if isinstance(value, dict) else value) if isinstance(item, dict | list)]
+def _mappings(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All mappings in an object, itself included, in no order."""
+    found: list[dict[str, Any]] = []
+    waiting: list[Any] = [body]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, dict):
+            found.append(here)
+            here = here.values()
+        waiting.extend(item for item in here if isinstance(item, dict | list))
+    return found
 
 
-def _secret_variables(value: Any) -> Iterator[tuple[str, str, str]]:
-    """(variable, Secret, key) of every environment variable in `value` that comes from a Secret."""
-    match value:
-        case {"name": str(variable), "valueFrom": {"secretKeyRef": {"name": str(name), "key": str(key)}}}:
-            yield variable, name, key
-        case _:
-            for item in _inside(value):
-                yield from _secret_variables(item)
+def _secret_variables(inside: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
+    """(variable, Secret, key) of every environment variable among these mappings that comes from a Secret."""
+    for value in inside:
+        match value:
+            case {"name": str(variable), "valueFrom": {"secretKeyRef": {"name": str(name), "key": str(key)}}}:
+                yield variable, name, key
 
 
-def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
-    """(name, keys) of every Secret that `value` needs, wherever it names one."""
-    if isinstance(value, list):
-        for item in _inside(value):
-            yield from _secret_references(item)
-        return
-    for field, here in value.items():
-        if not isinstance(here, dict | list):
-            continue
+def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
+    """(name, keys) of every Secret that these mappings need, wherever one of them names it."""
+    entries = (entry for value in inside for entry in value.items() if isinstance(entry[1], dict | list))
+    for field, here in entries:
         match field, here:
             case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
                 yield name, {key}
@@ -127,23 +130,21 @@ def _secret_references(value: Any) -> Iterator[tuple[str, set[str]]]:
                 yield name, set()
             case "secret", {"secretName": str(name)} | {"name": str(name)} if not here.get("optional"):
                 yield name, {item["key"] for item in here.get("items", [])}
-            case "tls", [*entries]:
-                names = [entry.get("secretName") for entry in entries if isinstance(entry, Mapping)]
+            case "tls", [*hosts]:
+                names = [entry.get("secretName") for entry in hosts if isinstance(entry, Mapping)]
                 yield from ((name, {"tls.crt", "tls.key"}) for name in names if name)
-            case "imagePullSecrets" | "pullSecrets", [*entries]:
+            case "imagePullSecrets" | "pullSecrets", [*pulled]:
                 # values of charts may have the names alone
-                names = [entry.get("name") if isinstance(entry, Mapping) else entry for entry in entries]
+                names = [entry.get("name") if isinstance(entry, Mapping) else entry for entry in pulled]
                 yield from ((name, {".dockerconfigjson"}) for name in names if name)
-            case _:
-                yield from _secret_references(here)
 
 
-def _claims(found: Sequence[Manifest]) -> Iterator[Expected]:
+def _claims(found: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
     """Claims that pods mount and nobody declares; their init containers know which published directories they want."""
-    declared = {(manifest.namespace, manifest.name) for manifest in found if manifest.kind == "PersistentVolumeClaim"}
+    declared = {(item.namespace, item.name) for item, _ in found if item.kind == "PersistentVolumeClaim"}
     wanted: dict[tuple[str, str], set[str]] = {}
-    for manifest in found:
-        for name, directories in _claim_references(manifest.body):
+    for manifest, inside in found:
+        for name, directories in _claim_references(inside):
             wanted.setdefault((manifest.namespace, name), set()).update(directories)
     for (namespace, name), directories in sorted(wanted.items()):
         if (namespace, name) not in declared:
@@ -152,11 +153,11 @@ def _claims(found: Sequence[Manifest]) -> Iterator[Expected]:
             yield Expected("PersistentVolumeClaim", name, namespace, note=note)
 
 
-def _claim_references(value: Any) -> Iterator[tuple[str, set[str]]]:
-    """(claim, directories on it) of every pod spec in `value`: MODEL_DIR of the containers that mount it."""
-    if isinstance(value, dict) and "containers" in value:
-        containers = [*value.get("initContainers", []), *value["containers"]]
-        for volume in value.get("volumes", []):
+def _claim_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
+    """(claim, directories on it) of every pod spec among these mappings: MODEL_DIR of the containers that mount it."""
+    for pod in (value for value in inside if "containers" in value):
+        containers = [*pod.get("initContainers", []), *pod["containers"]]
+        for volume in pod.get("volumes", []):
             if "persistentVolumeClaim" in volume:
                 directories = {
                     item["value"].removeprefix(f"{mount['mountPath']}/")
@@ -166,8 +167,6 @@ def _claim_references(value: Any) -> Iterator[tuple[str, set[str]]]:
                     if mount["name"] == volume["name"] and item["name"] == "MODEL_DIR"
                 }
                 yield volume["persistentVolumeClaim"]["claimName"], directories
-    for item in _inside(value):
-        yield from _claim_references(item)
 
 
 def _storage_classes(found: Sequence[Manifest]) -> Iterator[Expected]:
