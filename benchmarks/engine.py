@@ -45,7 +45,7 @@ def commands(stack: str) -> Iterator[tuple[Command, Command]]:
         ours, flat = folder / "ours", folder / "flat"
         _write(ours, {**project, "main": str(ROOT)}, content, stack)
         _write(flat, {"name": "flat", "runtime": project["runtime"]}, {"config": {}}, stack)
-        lines = _lines(render(read_project(ours), stack).records)
+        lines = object_lines(render(read_project(ours), stack).records)
         (flat / "__main__.py").write_text(HEAD.format(context=context) + "\n".join(lines), encoding="utf-8")
         _kubeconfig(folder / "kubeconfig", context)
         yield _preview(flat, folder, stack), _preview(ours, folder, stack)
@@ -67,7 +67,7 @@ def _kubeconfig(file: Path, context: str) -> None:
     file.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **parts}), encoding="utf-8")
 
 
-def _lines(records: Sequence[Record]) -> Iterator[str]:
+def object_lines(records: Sequence[Record]) -> Iterator[str]:
     """One line of Python for each object, as somebody would write it who knows what it is to be."""
     for number, record in enumerate(records):
         parts = record.type.split(":")

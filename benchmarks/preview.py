@@ -2,13 +2,16 @@
 
 - The offline preview of prod, against the least that any Pulumi program of its size can take: a process that imports
   the SDK and declares 100 Deployments under mocks.
-- That of a stack of as many models as are accepted, against the same: what a further model adds is seen, too.
+- That of a stack of as many models as are accepted, against the same.
+- What a further model adds to it, against its objects alone, declared under the same recorder; and against its half,
+  so that no model costs more for others being there.
 - `pulumi preview` of prod, against a flat program of the same objects; where `pulumi` and its provider are there.
 
 All are whole processes, taken in turns. Judged is processor time, which others on the machine change little; the time
 by the clock is shown beside it.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -18,14 +21,18 @@ import yaml
 
 from benchmarks import engine
 from benchmarks.measure import Command, Taken, in_turns, ratio, variables
-from preview.rendering.stackfile import PROJECT_FILE
+from preview.rendering.recorder import RELEASE_TYPE
+from preview.rendering.render import render
+from preview.rendering.stackfile import PROJECT_FILE, read_project
 from settings.scalars import MOST_MODELS
 from workshop.simcluster.engine import missing
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS, ENGINE_ROUNDS = 5, 7
 # In units of the floor: 65 objects, planned, rendered and printed; and 850 of them.
-PROD_LIMIT, MOST_LIMIT = 1.15, 4.5
+PROD_LIMIT, MOST_LIMIT = 1.15, 3.5
+# In units of its objects alone, and of half as many models.
+MODEL_LIMIT, GROWTH_LIMIT = 1.8, 2.0
 # In units of the flat program.
 ENGINE_LIMIT = 1.15
 FLOOR = """
@@ -43,6 +50,16 @@ def declare():
         spec = {"replicas": 1, "selector": {"match_labels": labels}, "template": template}
         k8s.apps.v1.Deployment(f"d{number}", spec=spec)
 declare()
+"""
+# Declares what `engine.object_lines` says, collecting no garbage, as the preview does not.
+BARE = """import gc
+gc.disable()
+import pulumi_kubernetes as k8s
+from preview.rendering.recorder import run
+opts = None
+def declare():
+    {lines}
+run(declare)
 """
 # (model, its pool), again and again.
 KINDS = (("Qwen/Qwen3-14B", "a10"), ("Qwen/Qwen3-8B", "a10"), ("deepseek-ai/DeepSeek-R1-0528", "h200"))
@@ -70,23 +87,44 @@ def many(folder: Path, models: int) -> None:
     (folder / "Pulumi.many.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
+def bare(folder: Path, project: Path) -> None:
+    """A module `objects` in `folder` that declares what the stack does, but for charts, of which no model adds any."""
+    records = [record for record in render(read_project(project), "many").records if record.type != RELEASE_TYPE]
+    lines = engine.object_lines(records)
+    (folder / "objects.py").write_text(BARE.format(lines="\n    ".join(lines)), encoding="utf-8")
+
+
 def main() -> int:
     """Measures, prints, and returns 0 when every ratio is within its limit."""
     python = (sys.executable,)
-    with tempfile.TemporaryDirectory() as folder:
-        many(Path(folder), MOST_MODELS)
-        floor, prod, most = in_turns(
+    with tempfile.TemporaryDirectory() as name:
+        previews, objects = [], []
+        for models in (MOST_MODELS // 2, MOST_MODELS):
+            project, alone = Path(name, f"{models}"), Path(name, f"{models}-objects")
+            project.mkdir()
+            alone.mkdir()
+            many(project, models)
+            bare(alone, project)
+            preview = [*python, "-m", "preview", "--project", str(project), "--stack", "many"]
+            previews.append(Command(preview, ROOT, variables()))
+            path = {"PYTHONPATH": f"{alone}{os.pathsep}{ROOT}"}
+            objects.append(Command([*python, "-c", "import objects"], ROOT, {**variables(), **path}))
+        floor, prod, half, most, *alone = in_turns(
             [
                 Command([*python, "-c", FLOOR], ROOT, variables()),
                 Command([*python, "-m", "preview", "--stack", "prod"], ROOT, variables()),
-                Command([*python, "-m", "preview", "--project", folder, "--stack", "many"], ROOT, variables()),
+                *previews,
+                *objects,
             ],
             ROUNDS,
         )
     _show("100 Deployments under mocks", floor)
+    _show(f"{MOST_MODELS // 2} models", half)
     kept = [
         _judge("python -m preview --stack prod", prod, floor, PROD_LIMIT),
         _judge(f"python -m preview, {MOST_MODELS} models", most, floor, MOST_LIMIT),
+        _judge("the same, to half as many", most, half, GROWTH_LIMIT),
+        _judge("what the second half adds", _added(half, most), _added(*alone), MODEL_LIMIT),
     ]
     if why := missing():
         print(f"{'pulumi preview':<32} not measured: {why}")
@@ -96,6 +134,12 @@ def main() -> int:
         _show("pulumi preview, the same objects", flat)
         kept.append(_judge("pulumi preview, prod", ours, flat, ENGINE_LIMIT))
     return 0 if all(kept) else 1
+
+
+def _added(less: list[Taken], more: list[Taken]) -> list[Taken]:
+    """What `more` takes beyond `less`, round by round."""
+    pairs = zip(less, more, strict=True)
+    return [Taken(many.processor_s - few.processor_s, many.clock_s - few.clock_s) for few, many in pairs]
 
 
 def _show(name: str, taken: list[Taken], said: str = "") -> None:
