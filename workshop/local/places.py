@@ -86,10 +86,10 @@ def problems(what: str, folder: Path, takes_gb: float, fix: str) -> list[Problem
 
 def read_keys(folder: Path) -> dict[str, dict[str, str]]:
     """The keys of a former run, Secret → entry → value."""
-    found: dict[str, dict[str, str]] = {}
+    keys: dict[str, dict[str, str]] = {}
     for file in sorted(folder.glob("*/*")):
-        found.setdefault(file.parent.name, {})[file.name] = file.read_text(encoding="utf-8")
-    return found
+        keys.setdefault(file.parent.name, {})[file.name] = file.read_text(encoding="utf-8")
+    return keys
 
 
 def write_keys(folder: Path, keys: Mapping[str, Mapping[str, str]]) -> None:

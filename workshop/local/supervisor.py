@@ -66,7 +66,7 @@ class Supervisor:
                 # without failed Jobs it only ends like this for a mistake of ours, which then ends everything
                 work.result()
             await self._stop.wait()
-            await asyncio.gather(*(item.stop(at_once=self._at_once) for item in self.workloads))
+            await asyncio.gather(*(workload.stop(at_once=self._at_once) for workload in self.workloads))
             await work
         finally:
             # before anything is killed, or a pod would start its containers again
@@ -82,7 +82,8 @@ class Supervisor:
 
     async def _work(self) -> None:
         """Jobs first, side by side; what needs their results waits for them. Then all Deployments."""
-        jobs = [Job(item, self._make) for item in self.plan.rendered.workloads if item.kind == "Job"]
+        workloads = self.plan.rendered.workloads
+        jobs = [Job(workload, self._make) for workload in workloads if workload.kind == "Job"]
         self.workloads += jobs
         # task groups, because a mistake of ours in one of them must end all
         async with asyncio.TaskGroup() as group:
@@ -90,11 +91,11 @@ class Supervisor:
         self.failed += [job.workload.name for job, task in zip(jobs, tasks, strict=True) if not task.result()]
         if self.failed or self._stop.is_set():
             return
-        deployments = [Deployment(item, self._make) for item in self.plan.rendered.workloads if item.kind != "Job"]
+        deployments = [Deployment(workload, self._make) for workload in workloads if workload.kind != "Job"]
         self.workloads += deployments
         async with asyncio.TaskGroup() as group:
-            for item in deployments:
-                group.create_task(item.run())
+            for workload in deployments:
+                group.create_task(workload.run())
 
     # ---- pods -------------------------------------------------------------------------------------------------------
 
@@ -151,21 +152,17 @@ class Supervisor:
             write_targets(self.folder.prometheus, self.plan.rendered, self._pods())
 
     def _pods(self) -> list[Pod]:
-        return [pod for item in self.workloads for pod in item.pods]
+        return [pod for workload in self.workloads for pod in workload.pods]
 
     def _endpoints(self, service: Service, port: int) -> list[int]:
         target = service.ports[port]
-        found = []
-        for pod in self._pods():
-            if pod.ready and service.selects(pod.workload.labels):
-                named = {name: number for item in pod.workload.containers for name, number in item.ports.items()}
-                found.append(pod.place.ports[named[target] if isinstance(target, str) else target])
-        return found
+        behind = [pod for pod in self._pods() if pod.ready and service.selects(pod.workload.labels)]
+        return [pod.place.ports[pod.workload.ports[target] if isinstance(target, str) else target] for pod in behind]
 
     def _wanted(self, service: Service) -> int:
         """How many pods there should be behind it."""
-        workloads = self.plan.rendered.workloads
-        return sum(item.replicas for item in workloads if item.kind != "Job" and service.selects(item.labels))
+        workloads = [workload for workload in self.plan.rendered.workloads if workload.kind != "Job"]
+        return sum(workload.replicas for workload in workloads if service.selects(workload.labels))
 
     # ---- control ----------------------------------------------------------------------------------------------------
 
@@ -198,8 +195,8 @@ class Supervisor:
                 if question.get("now"):
                     self._at_once = True
                     # through its workload, which would make another pod otherwise
-                    for item in self.workloads:
-                        self._do(item.stop(at_once=True))
+                    for workload in self.workloads:
+                        self._do(workload.stop(at_once=True))
                 self._stop.set()
                 return {}
             case {"do": "delete", "pod": name}:
@@ -235,18 +232,18 @@ class Supervisor:
 
 
 def _pod_status(pod: Pod) -> dict[str, Any]:
+    init = pod.workload.init_containers
     return {
         "name": pod.name,
         "workload": str(pod.workload),
         "ready": pod.ready,
         "deleting": pod.deleting,
         "created": pod.created,
-        "ports": {name: pod.place.ports[number] for item in pod.workload.containers
-                  for name, number in item.ports.items()},
+        "ports": {name: pod.place.ports[number] for name, number in pod.workload.ports.items()},
         "containers": [
-            {"name": item.name, "log": str(pod.log(item.name)), "init": item in pod.workload.init_containers,
-             **vars(pod.states[item.name]), "replaced": pod.commands[item.name].replaced}
-            for item in pod.workload.all_containers
+            {"name": container.name, "log": str(pod.log(container.name)), "init": container in init,
+             **vars(pod.states[container.name]), "replaced": pod.commands[container.name].replaced}
+            for container in pod.workload.all_containers
         ],
     }  # fmt: skip
 

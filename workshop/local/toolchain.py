@@ -41,17 +41,17 @@ def is_ready(venv: Path = VENV) -> bool:
 
 def problems(venv: Path = VENV) -> list[Problem]:
     """Reasons against this machine: its kind; where something is to be installed, no uv or too little disk."""
-    found = []
+    reasons = []
     kind = (platform.system(), platform.machine())
     if kind not in PLATFORMS:
-        found.append(Problem("this machine", f"is {' '.join(kind)}; vLLM's CPU build is published for Linux only"))
+        reasons.append(Problem("this machine", f"is {' '.join(kind)}; vLLM's CPU build is published for Linux only"))
     if not is_ready(venv):
         try:
             _uv()
         except Refused as refused:
-            found.extend(refused.problems)
-        found += places.problems(venv.name, venv, DISK_GB, places.OF_PROJECT)
-    return found
+            reasons.extend(refused.problems)
+        reasons += places.problems(venv.name, venv, DISK_GB, places.OF_PROJECT)
+    return reasons
 
 
 def memory_problems(memory_gib: float) -> list[Problem]:
@@ -85,9 +85,9 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
         progress(f"installing vLLM (CPU) and LiteLLM, 6.4 GB: {written:.1f} GB written, {took:.0f} s")
 
     for command in commands:
-        status, said = watched(command, look)
+        status, lines = watched(command, look)
         if status:
-            last = " ".join(" ".join(said).split()[-60:])
+            last = " ".join(" ".join(lines).split()[-60:])
             raise Refused([Problem(VENV.name, f"{Path(command[0]).name} {command[1]} failed: {last}")])
     stamp.write_text(_digest(), encoding="utf-8")
     return time.monotonic() - begun
@@ -95,10 +95,10 @@ def ensure(progress: Progress, venv: Path = VENV) -> float:
 
 def _uv() -> str:
     beside = Path(sys.executable).with_name("uv")
-    found = str(beside) if beside.exists() else shutil.which("uv")
-    if found is None:
+    uv = str(beside) if beside.exists() else shutil.which("uv")
+    if uv is None:
         raise Refused([Problem(VENV.name, f"needs uv: {sys.executable} -m pip install uv")])
-    return found
+    return uv
 
 
 def _digest() -> str:

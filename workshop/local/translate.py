@@ -64,13 +64,13 @@ def service_names(services: Sequence[Service]) -> dict[str, Service]:
 def files_with_names(rendered: Rendered, workload: Workload, container: Container) -> list[str]:
     """ConfigMaps among the container's mounts whose text names a Service."""
     names = [name for service in rendered.services for name in service.names if "." in name]
-    found = []
+    files = []
     for volume in container.mounts.values():
         source = workload.volumes[volume]
         texts = rendered.config_maps.get(source.source, {}).values() if source.kind == "configMap" else ()
         if any(f"//{name}:" in text or f"//{name}/" in text for name in names for text in texts):
-            found.append(source.source)
-    return found
+            files.append(source.source)
+    return files
 
 
 def command_of(rendered: Rendered, workload: Workload, container: Container, machine: Machine) -> Command:
@@ -120,7 +120,7 @@ def _placed(text: str, container: Container, machine: Machine) -> str:
         longest_first = "|".join(re.escape(path) for path in sorted(container.mounts, key=len, reverse=True))
         text = re.sub(
             rf"{URL}|{BEFORE}({longest_first}){BEHIND}",
-            lambda found: machine.directories[container.mounts[found[1]]] if found[1] else found[0],
+            lambda match: machine.directories[container.mounts[match[1]]] if match[1] else match[0],
             text,
         )
     return ANYWHERE.sub(LOOPBACK, text)
@@ -128,7 +128,7 @@ def _placed(text: str, container: Container, machine: Machine) -> str:
 
 def _expanded(text: str, values: Mapping[str, str]) -> str:
     """`$(NAME)` with the variable's value, as Kubernetes expands it: an unknown name stays, `$$` is one dollar."""
-    return EXPANSION.sub(lambda found: "$" if found[1] is None else values.get(found[1], found[0]), text)
+    return EXPANSION.sub(lambda match: "$" if match[1] is None else values.get(match[1], match[0]), text)
 
 
 def _option(before: str, word: str, options: Sequence[str]) -> tuple[str, str] | None:

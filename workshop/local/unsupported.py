@@ -40,24 +40,24 @@ _TABLE = yaml.safe_load(Path(__file__).with_name("fields.yaml").read_text(encodi
 SHAPES: Mapping[str, Shape] = {name: Shape(**row) for name, row in _TABLE.items()}
 
 
-def refusals(item: Object) -> Iterator[Problem]:
+def refusals(body: Object) -> Iterator[Problem]:
     """Everything in an object that would not be obeyed here, by its path."""
-    kind, where = item["kind"], f"{item['kind']} {item['metadata']['name']}"
+    kind, where = body["kind"], f"{body['kind']} {body['metadata']['name']}"
     shape = SHAPES.get(kind) or Shape(holds={"spec": f"{kind}.spec"})
-    body = {name: value for name, value in item.items() if name not in ENVELOPE}
-    yield from (Problem(f"{where}: {path}", text) for path, text in _fields(body, shape, ""))
-    pod = item.get("spec", {}).get("template", {}).get("spec")
+    fields = {name: value for name, value in body.items() if name not in ENVELOPE}
+    yield from (Problem(f"{where}: {path}", text) for path, text in _fields(fields, shape, ""))
+    pod = body.get("spec", {}).get("template", {}).get("spec")
     if not pod:
         return
     yield from (Problem(where, text) for text in _pod_problems(pod))
     yield from (Problem(f"{where}: {path}", text) for path, text in _references(pod))
-    yield from (Problem(f"{where}: {path}", text) for path, text in _exit_codes(item["spec"], pod))
+    yield from (Problem(f"{where}: {path}", text) for path, text in _exit_codes(body["spec"], pod))
 
 
-def _fields(found: Object, shape: Shape, path: str) -> Iterator[Found]:
+def _fields(fields: Object, shape: Shape, path: str) -> Iterator[Found]:
     """Fields that the table does not have, and values it does not have for those it has."""
     refused = 0
-    for name, value in found.items():
+    for name, value in fields.items():
         where = f"{path}.{name}" if path else name
         if name in shape.holds:
             yield from _inside(value, SHAPES[shape.holds[name]], where)
@@ -68,19 +68,19 @@ def _fields(found: Object, shape: Shape, path: str) -> Iterator[Found]:
             refused += 1
             yield where, f"{_shown(value)} is not obeyed here; {shape.why.get(name, LEAVE_OUT)}"
     # a handler or source that was refused is one already
-    if shape.one_of and not refused and sum(name in found for name in shape.one_of) != 1:
-        yield path, f"{_shown(found)} is not obeyed here; say exactly one of {', '.join(shape.one_of)}"
+    if shape.one_of and not refused and sum(name in fields for name in shape.one_of) != 1:
+        yield path, f"{_shown(fields)} is not obeyed here; say exactly one of {', '.join(shape.one_of)}"
 
 
 def _inside(value: Any, shape: Shape, path: str) -> Iterator[Found]:
-    for where, item in _items(value, path) if isinstance(value, list) else [(path, value)]:
-        yield from _fields(item, shape, where)
+    for where, inner in _items(value, path) if isinstance(value, list) else [(path, value)]:
+        yield from _fields(inner, shape, where)
 
 
-def _items(found: Sequence[Object], path: str) -> Iterator[tuple[str, Object]]:
+def _items(entries: Sequence[Object], path: str) -> Iterator[tuple[str, Object]]:
     """The items of a list with their paths, by what a reader knows them by."""
-    for position, item in enumerate(found):
-        yield f"{path}[{item.get('mountPath') or item.get('name') or position}]", item
+    for position, entry in enumerate(entries):
+        yield f"{path}[{entry.get('mountPath') or entry.get('name') or position}]", entry
 
 
 def _shown(value: Any) -> str:
@@ -102,11 +102,11 @@ def _pod_problems(pod: Object) -> Iterator[str]:
     # Kubernetes mounts a token unless it is told not to; who asks for one wants to talk to the API server
     if pod.get("automountServiceAccountToken", True) and pod.get("serviceAccountName"):
         yield NO_API_SERVER
-    for _, found in _containers(pod):
-        asked = found.get("resources", {}).get("limits", {})
+    for _, container in _containers(pod):
+        asked = container.get("resources", {}).get("limits", {})
         yield from (
-            f"container {found['name']} asks for {name}: {asked[name]}, and processes of this machine get no devices; "
-            "use a pool with gpu: none, or CLUSTER=sim"
+            f"container {container['name']} asks for {name}: {asked[name]}, and processes of this machine get no "
+            "devices; use a pool with gpu: none, or CLUSTER=sim"
             for name in asked
             if "/" in name
         )
@@ -115,13 +115,13 @@ def _pod_problems(pod: Object) -> Iterator[str]:
 def _references(pod: Object) -> Iterator[Found]:
     """Names that nothing in the pod has: of volumes, and of ports that are asked."""
     volumes = [volume["name"] for volume in pod.get("volumes", [])]
-    for path, found in _containers(pod):
-        for where, mount in _items(found.get("volumeMounts", []), f"{path}.volumeMounts"):
+    for path, container in _containers(pod):
+        for where, mount in _items(container.get("volumeMounts", []), f"{path}.volumeMounts"):
             if mount["name"] not in volumes:
                 yield f"{where}.name", f"{_shown(mount['name'])} is no volume of this pod; declare it in volumes"
-        ports = {port.get(key) for port in found.get("ports", []) for key in ("containerPort", "name")} - {None}
-        asked = {name: found.get(name, {}) for name in ("startupProbe", "readinessProbe", "livenessProbe")}
-        asked["lifecycle.preStop"] = found.get("lifecycle", {}).get("preStop", {})
+        ports = {port.get(key) for port in container.get("ports", []) for key in ("containerPort", "name")} - {None}
+        asked = {name: container.get(name, {}) for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+        asked["lifecycle.preStop"] = container.get("lifecycle", {}).get("preStop", {})
         for name, question in asked.items():
             for handler in ("httpGet", "tcpSocket"):
                 port = question.get(handler, {}).get("port")
@@ -132,7 +132,7 @@ def _references(pod: Object) -> Iterator[Found]:
 
 def _exit_codes(spec: Object, pod: Object) -> Iterator[Found]:
     """A Job's pod has one exit status here, so a rule must be about its only container."""
-    names = [found["name"] for _, found in _containers(pod)]
+    names = [container["name"] for _, container in _containers(pod)]
     for where, rule in _items(spec.get("podFailurePolicy", {}).get("rules", []), "spec.podFailurePolicy.rules"):
         named = rule.get("onExitCodes", {}).get("containerName", names[0])
         if names != [named]:

@@ -45,15 +45,15 @@ def is_there(checkpoint: Checkpoint) -> bool:
 def problems(checkpoints: Sequence[Checkpoint], claims: AbstractSet[str]) -> list[Problem]:
     """Checkpoints that nothing here can make, and claims whose directory cannot be made or has no room."""
     try:
-        missing = [item for item in checkpoints if not is_there(item)]
+        missing = [checkpoint for checkpoint in checkpoints if not is_there(checkpoint)]
         # one that is there is left as it is; who only reads needs no more
         takes_gb = {name: 0.0 for name in sorted(claims) if not os.access(claim(name), os.R_OK | os.X_OK)}
     except Refused as nowhere:
         return list(nowhere.problems)
-    for item in missing:
-        if item.repository in MAKERS:
-            takes_gb[item.claim] = takes_gb.get(item.claim, 0) + MADE_GB
-    found = [
+    for checkpoint in missing:
+        if checkpoint.repository in MAKERS:
+            takes_gb[checkpoint.claim] = takes_gb.get(checkpoint.claim, 0) + MADE_GB
+    refused = [
         Problem(
             f"claim {checkpoint.claim}",
             f"holds no {checkpoint.repository}@{checkpoint.revision}; put its files and a manifest.json into "
@@ -63,8 +63,8 @@ def problems(checkpoints: Sequence[Checkpoint], claims: AbstractSet[str]) -> lis
         if checkpoint.repository not in MAKERS
     ]
     for name, gb in takes_gb.items():
-        found += places.problems(f"claim {name}", claim(name), gb, FIX)
-    return found
+        refused += places.problems(f"claim {name}", claim(name), gb, FIX)
+    return refused
 
 
 def prepare(checkpoint: Checkpoint, venv: Path, progress: Callable[[str], None]) -> float:
@@ -77,12 +77,12 @@ def prepare(checkpoint: Checkpoint, venv: Path, progress: Callable[[str], None])
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as staging:
         files = Path(staging) / "files"
         files.mkdir()
-        status, said = watched(
+        status, lines = watched(
             [venv / "bin" / "python", MAKERS[checkpoint.repository], files],
             lambda: progress(f"converting {checkpoint.repository}, about 40 s: {time.monotonic() - begun:.0f} s"),
         )
         if status:
-            last = " ".join(line.rstrip() for line in said[-3:])
+            last = " ".join(line.rstrip() for line in lines[-3:])
             raise Refused([Problem(f"claim {checkpoint.claim}", f"{checkpoint.repository} could not be made: {last}")])
         write_manifest(files, checkpoint.repository, checkpoint.revision)
         if target.exists():
