@@ -183,6 +183,15 @@ class Probes:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One part of a cold start; `source`: where its figure is from, or goes."""
+
+    name: str
+    seconds: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Timing:
     """The timing chain of one server, seconds; the inequalities between its members are tested.
 
@@ -206,6 +215,10 @@ class Timing:
     termination_grace_s: int
     probe_grace_s: int
     """From a failed liveness or startup probe to SIGKILL."""
+    phases: tuple[Phase, ...]
+    """What a cold start is made of, in order; their sum is `cold_start_s`."""
+    compile_again: Phase | None
+    """Compiling where a kept cache is found, which no deadline counts on; None: nothing is kept."""
 
 
 @dataclass(frozen=True)

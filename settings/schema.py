@@ -307,7 +307,10 @@ class HubSettings(Section):
 
 # How pods read weights that are on a claim, whoever filled it.
 READ_RATE = Field(default=500, description="read rate of one pod from the claim, MiB/s")
-PREWARM = Field(default=True, description="read the weights into the page cache before vLLM starts")
+PREWARM = Field(
+    default=None,
+    description="read the weights into the page cache before vLLM starts; default: where that pays, as from a claim",
+)
 
 
 class SharedClaimWeights(Section):
@@ -326,7 +329,7 @@ class SharedClaimWeights(Section):
         "faster on links of 10 Gbit/s and more",
     )
     read_mib_per_s: Rate = READ_RATE
-    prewarm: bool = PREWARM
+    prewarm: bool | None = PREWARM
 
 
 class ExistingClaimWeights(Section):
@@ -338,7 +341,7 @@ class ExistingClaimWeights(Section):
         "kind: sharedClaim with storageClass"
     )
     read_mib_per_s: Rate = READ_RATE
-    prewarm: bool = PREWARM
+    prewarm: bool | None = PREWARM
 
 
 WeightsSettings = SharedClaimWeights | ExistingClaimWeights
@@ -420,6 +423,23 @@ class ScalingSettings(Section):
     off_peak: OffPeakSettings | None = Field(default=None, description="hours in which zero replicas are allowed")
 
 
+class StartSettings(Section):
+    """How long the parts of a start took; what is left out is planned with."""
+
+    node_s: Seconds | None = Field(default=None, description="from the request for a node until it is ready, seconds")
+    image_pull_s: Seconds | None = Field(default=None, description="pulling the image, seconds; an event of the pod")
+    load_s: Seconds | None = Field(
+        default=None, description="seconds after `Model loading took`, with the weights read by then as they will be"
+    )
+    compile_s: Seconds | None = Field(
+        default=None, description="seconds after `torch.compile took`, of a start without a kept cache"
+    )
+    compile_again_s: Seconds | None = Field(
+        default=None, description="the same of a start that found a kept cache; shown in the preview, no more"
+    )
+    engine_s: Seconds | None = Field(default=None, description="the rest until the server answers, seconds")
+
+
 class MeasuredSettings(Section):
     """What vLLM logged when this model started on these GPUs; taken as it is, instead of computing it."""
 
@@ -456,6 +476,7 @@ class MeasuredSettings(Section):
     source: Annotated[str, StringConstraints(max_length=2048)] | None = Field(
         default=None, description="where the log is, for whoever asks later"
     )
+    start: StartSettings = Field(default=StartSettings(), description="how long its parts took, for timeouts")
 
     @model_validator(mode="after")
     def consistent(self) -> Self:

@@ -17,6 +17,7 @@ from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload, visible
 from planning.capacity.parallelism import Fit, try_fit
 from planning.questions.calculator import hardware
 from planning.questions.startup_log import Log
+from planning.stack.timing import COMPILE_AGAIN_S, COMPILE_S, ENGINE_START_S
 from settings.problems import Problem, Refused, nearest
 
 # vLLM's default for --gpu-memory-utilization before 0.19.
@@ -222,16 +223,22 @@ def _lines(log: Log, fit: Fit, gpu: Gpu, model: Model) -> Iterator[Line]:
         yield Line("KV cache needed", "GiB", memory and memory.needed_gib, said("needed_gib"))
         longest = memory and min(memory.max_context_tokens, model.context.config_tokens)
         yield Line("longest context", "tokens", longest, said("estimated_context"))
-    for name, figure in (
-        ("loading", "load_s"),
-        ("of it, reading weights", "read_s"),
-        ("compiling", "compile_s"),
-        ("profiling", "profile_s"),
-        ("capturing graphs", "graphs_s"),
-        ("from profile to ready", "init_s"),
+    again = log.found_compiled
+    for name, planned_s, logged_s in (
+        ("loading", None, said("load_s")),
+        ("of it, reading weights", None, said("read_s")),
+        (
+            "compiling, kept before" if again else "compiling",
+            COMPILE_AGAIN_S if again else COMPILE_S,
+            said("compile_s"),
+        ),
+        ("profiling", None, said("profile_s")),
+        ("capturing graphs", None, said("graphs_s")),
+        ("from profile to ready", None, said("init_s")),
+        ("engine, beside those two", ENGINE_START_S, log.engine_s),
     ):
-        if figure in log.figures:
-            yield Line(name, "s", None, said(figure))
+        if logged_s is not None:
+            yield Line(name, "s", planned_s, logged_s)
 
 
 def _sum(memory: MemoryBudget | None, *names: str) -> float | None:

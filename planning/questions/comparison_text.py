@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from math import ceil
 
 from planning.questions.calibrate import Comparison, Line
 from planning.questions.startup_log import LOOKED_FOR
@@ -85,3 +86,11 @@ def _block(found: Comparison) -> Iterator[str]:
         "vllm": json.dumps(found.log.version) if found.log.version else None,
     }
     yield from (f"  {key}: {value}" for key, value in fields.items() if value is not None)
+    start = {
+        "loadS": figures.get("load_s"),
+        "compileAgainS" if found.log.found_compiled else "compileS": figures.get("compile_s"),
+        "engineS": found.log.engine_s,
+    }
+    said = ", ".join(f"{key}: {max(1, ceil(value))}" for key, value in start.items() if value is not None)
+    if said:
+        yield f"  start: {{{said}}}"

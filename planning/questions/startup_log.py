@@ -7,6 +7,7 @@ command line's.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 # What a reader who gave the wrong file is told to look for.
@@ -88,8 +89,12 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What every line of interest has; hours of serving are passed over quickly.
 WORTH_READING = re.compile(
     r"GiB|GB|args|version|LLM engine|device_name|KV cache (?:size|memory|is)|concurrency for|cache blocks|max_|took"
-    r"|takes|memory"
+    r"|takes|memory|Directly load"
 )
+# Every line of vLLM's own has a month, a day and a time, to the second.
+WHEN = re.compile(r"\b(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)\b")
+# The graphs of an earlier start were found (compilation/backends.py, compilation/decorators.py).
+FOUND_COMPILED = "Directly load"
 VERSION = re.compile(r"vLLM API server version v?(\d[\w.+]*)|V1 LLM engine \(v(\d[\w.+]*)\)|█.*\bversion v?(\d[\w.+]*)")
 DEVICE = re.compile(r"device_name=([A-Za-z0-9_-]+)")
 # The two lines that carry options: `non-default args: {...}` (or `args: Namespace(...)`), and the engine's own.
@@ -115,7 +120,10 @@ OPTIONS = {
 
 @dataclass
 class Log:
-    """What a log says. `options`: arguments of vLLM by their Python names, as texts; `complete` when all are known."""
+    """What a log says. `options`: arguments of vLLM by their Python names, as texts; `complete` when all are known.
+
+    `began`: when its first line was written; `found_compiled`: it compiled little, because an earlier start had.
+    """
 
     figures: dict[str, float] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
@@ -124,6 +132,18 @@ class Log:
     device: str | None = None
     cpu: bool = False
     failure: str | None = None
+    began: datetime | None = None
+    found_compiled: bool = False
+
+    @property
+    def engine_s(self) -> float | None:
+        """What a start took beside loading and compiling; without times of its lines, its engine's own part of that."""
+        whole, compiled = self.figures.get("start_s"), self.figures.get("compile_s", 0)
+        if whole is None:
+            whole, loaded = self.figures.get("init_s"), 0.0
+        else:
+            loaded = self.figures.get("load_s", self.figures.get("read_s", 0))
+        return None if whole is None else max(0.0, whole - loaded - compiled)
 
     @property
     def telling(self) -> bool:
@@ -140,7 +160,8 @@ def read(lines: Iterable[str]) -> Log:
         if found := VERSION.search(line):
             log.version = next(group for group in found.groups() if group)[:LONGEST_VALUE]
         if found := ARGUMENTS.search(line):
-            log = Log(version=log.version, options=dict(_options(line[found.start() :], engine=False)), complete=True)
+            options = dict(_options(line[found.start() :], engine=False))
+            log = Log(version=log.version, options=options, complete=True, began=_when(line))
         elif ENGINE in line:
             # it says the resolved value of what may have been left out
             for name, value in _options(line[line.index(ENGINE) :], engine=True):
@@ -151,8 +172,30 @@ def read(lines: Iterable[str]) -> Log:
             # later on a failure is not one of the start
             log.failure = next((failure for failure in FAILURES if failure in line), log.failure)
         log.cpu = log.cpu or "CPU KV cache size" in line
+        log.found_compiled = log.found_compiled or FOUND_COMPILED in line
+        before = log.figures.get("init_s")
         _figures(log, line)
+        if before is None and "init_s" in log.figures:
+            _started(log, line)
     return log
+
+
+def _when(line: str) -> datetime | None:
+    """When a line was written, in some year; None where it does not say."""
+    found = WHEN.search(line)
+    try:
+        # of a leap year, which has every day
+        return datetime(2024, *map(int, found.groups()), tzinfo=UTC) if found else None
+    except ValueError:
+        return None
+
+
+def _started(log: Log, line: str) -> None:
+    """How long the whole start took, from the line of its arguments to that of its engine."""
+    ready = _when(line)
+    if log.began and ready:
+        # the year may have turned
+        log.figures["start_s"] = float((ready - log.began).total_seconds() % timedelta(days=366).total_seconds())
 
 
 def _options(text: str, *, engine: bool) -> Iterator[tuple[str, str]]:

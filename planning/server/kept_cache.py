@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from catalog.load import Uncompiled
 from planning.plan import CheckpointPlan, CompileCacheClaim, ImagePlan, KeptCache, PodResources, Requests, Scratch
 from planning.server.scratch import MIB_PER_GIB
+from planning.stack.timing import RESTORE_S
 from settings.schema import ClaimedCompileCache, NoCompileCache
 
 CLAIM = "compile-cache"
 MOUNT_PATH = "/kept"
 # Changes with the layout of entries, or with what is kept (components/pod_scripts/compile_cache.py).
 LAYOUT = 1
-# The longest a start waits for the claim, seconds: compiling takes twice as long (planning/stack/timing.py).
-RESTORE_S = 120
 # The script reads and writes a MiB at a time; Python itself takes 20 MiB.
 SIDECAR_CPU_MILLIS, SIDECAR_MEMORY_MIB, SIDECAR_LIMIT_MIB = 50, 64, 512
 

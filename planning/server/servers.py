@@ -29,7 +29,7 @@ from planning.server.scratch import server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
-from planning.stack.weights import checkpoint
+from planning.stack.weights import checkpoint, prewarm
 from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
@@ -105,7 +105,7 @@ def draft_server(
     problems += check_args(own_args, engine, f"{path}.args") + check_env(wanted.env, decided, f"{path}.env")
     if placed is None or problems:
         return None, problems
-    workload, times = placed.workload, _times(wanted, pool, files, placed, task_of(model))
+    workload, times = placed.workload, _times(site, wanted, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(
         wanted, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, workload.model_bytes
@@ -145,7 +145,7 @@ def draft_server(
         cost=cost.estimate(
             model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
         ),
-        reasons={**placed.reasons, **resource_reasons},
+        reasons={**placed.reasons, **resource_reasons, **_start_reasons(site, times)},
     )
     return draft, _group_problems(draft) + _memory_problems(path, resources)
 
@@ -195,18 +195,29 @@ def _image(site: Site, path: str, wanted: ModelSettings, model: Model, name: str
     return image, [*problems, Problem(f"{path}.image", said)]
 
 
-def _times(wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task) -> Timing:
+def _times(
+    site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task
+) -> Timing:
     return plan_timing(
         Load(
             weight_bytes=files.disk_bytes,
             read_mib_per_s=files.source.read_mib_per_s,
             prewarm=files.source.prewarm,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
+            keeps_compiled=claim_of(site.settings.compile_cache) is not None,
+            measured=wanted.measured.start if wanted.measured else None,
         ),
         longest_request=longest_request_s(placed.workload.context_tokens, wanted.max_output_tokens, writes=task.writes),
         drain_timeout_s=wanted.drain_timeout_s,
         scale_down_after_s=wanted.scaling.scale_down_after_s,
     )
+
+
+def _start_reasons(site: Site, times: Timing) -> dict[str, str]:
+    """Where the figures of a start are from, and why weights are read as they are."""
+    warmed, why = prewarm(site.settings.weights)
+    parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
+    return {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
 
 
 def _memory_problems(path: str, resources: PodResources) -> list[Problem]:

@@ -6,19 +6,26 @@ Pure arithmetic in seconds. The inequalities are stated on `planning.plan.Timing
 from dataclasses import dataclass
 from math import ceil
 
-from planning.plan import Fetch, ImagePlan, JobLimits, Probe, Probes, Timing, Verification
+from planning.plan import Fetch, ImagePlan, JobLimits, Phase, Probe, Probes, Timing, Verification
+from settings.schema import StartSettings
 
 MIB = 2**20
 # Pulling the 10 GB vLLM image took 101 s, compiling 195 s, on the cold start published in kaito-project/kaito#2325.
 IMAGE_PULL_S = 600
 COMPILE_S = 240
 ENGINE_START_S = 60
+# "around 5-20 seconds, depending on the model" where it was compiled before (Baseten, "Torch compile caching").
+COMPILE_AGAIN_S = 20
+# The longest a start waits for what is kept: well below what compiling takes.
+RESTORE_S = 120
 # A node bought on demand was there after 284 s in the same report; large GPU types take longer.
 NODE_START_S = 900
 # Copying weights from the page cache to the GPU; far below PCIe 4 ×16, because one reader thread does it.
 CACHED_READ_MIB_PER_S = 2048
 # The budget is what is expected, times this: storage and hubs have bad days, and a killed load starts from zero.
 SAFETY = 2
+# Measured figures are of one good day; without them the budget is never so small.
+LEAST_BUDGET_S = 300
 PROBE_PERIOD_S = 10
 # Endpoints are gone from kube-proxy and gateways well within this; a request after SIGTERM would get HTTP 500.
 PRE_STOP_S = 15
@@ -61,14 +68,23 @@ LONGEST_BACK_OFF_S = 8
 LONGEST_GATEWAY_DRAIN_S = 3600
 
 
+# Where a figure is from that somebody read in a log.
+MEASURED = "measured.start"
+
+
 @dataclass(frozen=True)
 class Load:
-    """What a pod must do before it serves. Rates in MiB/s; `starts_nodes`: its node may have to be bought first."""
+    """What a pod must do before it serves. Rates in MiB/s; `starts_nodes`: its node may have to be bought first.
+
+    `keeps_compiled`: what it compiles is there for the next start; `measured`: what parts of it took before.
+    """
 
     weight_bytes: int
     read_mib_per_s: int
     prewarm: bool
     starts_nodes: bool
+    keeps_compiled: bool = False
+    measured: StartSettings | None = None
 
 
 def longest_request_s(context_tokens: int, max_output_tokens: int | None, *, writes: bool = True) -> int:
@@ -86,16 +102,20 @@ def first_token_timeout_s(context_tokens: int, timeout_s: int) -> int:
 
 def plan_timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, scale_down_after_s: int) -> Timing:
     """The whole chain for one server. `longest_request` in seconds; `drain_timeout_s` None: drain the longest one."""
-    read_s = ceil(load.weight_bytes / MIB / load.read_mib_per_s)
-    cached_s = ceil(load.weight_bytes / MIB / CACHED_READ_MIB_PER_S)
-    prewarm_s = read_s if load.prewarm else 0
-    expected = (cached_s if load.prewarm else read_s) + COMPILE_S + ENGINE_START_S
-    failures = ceil(SAFETY * expected / PROBE_PERIOD_S)
+    said = load.measured or StartSettings()
+    before, weights, start = _before(load, said), _weights(load), _start(load, said)
+    prewarm_s, expected = sum(phase.seconds for phase in weights), sum(phase.seconds for phase in start)
+    failures = ceil(max(SAFETY * expected, LEAST_BUDGET_S) / PROBE_PERIOD_S)
     startup_budget = failures * PROBE_PERIOD_S
-    node_s = NODE_START_S if load.starts_nodes else 0
-    progress = node_s + IMAGE_PULL_S + SAFETY * prewarm_s + startup_budget + 60
+    # ours are generous already
+    pull_s = SAFETY * said.image_pull_s if said.image_pull_s else IMAGE_PULL_S
+    bought_s = SAFETY * said.node_s if said.node_s else NODE_START_S
+    node_s = bought_s if load.starts_nodes else 0
+    restore_s = RESTORE_S if load.keeps_compiled else 0
+    progress = node_s + pull_s + SAFETY * prewarm_s + restore_s + startup_budget + 60
     drain = drain_timeout_s or longest_request
-    cold_start = node_s + (IMAGE_PULL_S if node_s else 0) + prewarm_s + expected
+    phases = (*before, *weights, *start)
+    cold_start = sum(phase.seconds for phase in phases)
     return Timing(
         prewarm_s=prewarm_s,
         expected_start_s=expected,
@@ -111,7 +131,47 @@ def plan_timing(load: Load, *, longest_request: int, drain_timeout_s: int | None
         drain_s=drain,
         termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
+        phases=phases,
+        compile_again=_compile_again(load, said),
     )
+
+
+def _phase(name: str, planned_s: int, source: str, measured_s: int | None) -> Phase:
+    """A part of a start, by its measured figure where there is one."""
+    return Phase(name, planned_s, source) if measured_s is None else Phase(name, measured_s, MEASURED)
+
+
+def _before(load: Load, said: StartSettings) -> tuple[Phase, ...]:
+    """What a node has to have been through; one that is there has pulled the image with its first pod."""
+    if not load.starts_nodes:
+        return ()
+    return (
+        _phase("node", NODE_START_S, "planned; 284 s published", said.node_s),
+        _phase("image", IMAGE_PULL_S, "planned; 101 s published", said.image_pull_s),
+    )
+
+
+def _weights(load: Load) -> tuple[Phase, ...]:
+    """Reading the weights into the page cache, where that is done before."""
+    read_s = ceil(load.weight_bytes / MIB / load.read_mib_per_s)
+    return (Phase("weights", read_s, f"{load.read_mib_per_s} MiB/s, readMibPerS"),) if load.prewarm else ()
+
+
+def _start(load: Load, said: StartSettings) -> tuple[Phase, ...]:
+    """What the engine itself does; its weights come from the page cache where they were read into it."""
+    rate = CACHED_READ_MIB_PER_S if load.prewarm else load.read_mib_per_s
+    where = " from the page cache" if load.prewarm else ", readMibPerS"
+    return (
+        _phase("load", ceil(load.weight_bytes / MIB / rate), f"{rate} MiB/s{where}", said.load_s),
+        _phase("compile", COMPILE_S, "planned; 195 s published", said.compile_s),
+        _phase("engine", ENGINE_START_S, "planned", said.engine_s),
+    )
+
+
+def _compile_again(load: Load, said: StartSettings) -> Phase | None:
+    if not load.keeps_compiled:
+        return None
+    return _phase("compile", COMPILE_AGAIN_S, "5 to 20 s published", said.compile_again_s)
 
 
 def server_probes(timing: Timing) -> Probes:

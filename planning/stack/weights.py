@@ -79,9 +79,21 @@ def checkpoint(repository: str, model: Model, revision: str | None, settings: We
             load_format="safetensors",
             volume=ClaimVolume(place.name, MOUNT_PATH),
             read_mib_per_s=settings.read_mib_per_s,
-            prewarm=settings.prewarm,
+            prewarm=prewarm(settings)[0],
         ),
     )
+
+
+def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
+    """Whether pods read the weights into the page cache before their engine starts, and why."""
+    if settings.prewarm is not None:
+        return settings.prewarm, "given"
+    match settings:
+        case SharedClaimWeights() | ExistingClaimWeights():
+            return (
+                True,
+                "several readers fill the page cache from the claim, and the engine's one finds all of it there",
+            )
 
 
 def _known_commit(model: Model, settings: WeightsSettings) -> str | None:

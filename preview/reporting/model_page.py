@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from planning.plan import PoolPlan, ServerPlan
+from planning.plan import PoolPlan, ServerPlan, Timing
+from planning.stack.timing import MEASURED
 from preview.reporting.page import LABEL_WIDTH, Block, Body, facts, packed, reasons
 from preview.reporting.summary import replica_range
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
@@ -25,13 +26,7 @@ def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str,
     yield "memory", _memory_bar(server, width)
     yield "context", f"{memory.context_tokens:,} tokens per request{_held(server)}"
     yield "replicas", _replicas(server)
-    read = f"{minutes(timing.prewarm_s)} to read the weights, " if timing.prewarm_s else ""
-    yield (
-        "start",
-        f"{read}{minutes(timing.expected_start_s)} to load; the load is given {minutes(timing.startup_budget_s)}",
-    )
-    if timing.cold_start_s > timing.prewarm_s + timing.expected_start_s:
-        yield "", f"{minutes(timing.cold_start_s)} when a node has to be bought first"
+    yield from _start(timing)
     gap = server.rollout.gap_s
     yield "update", Text(f"stops it for about {minutes(gap)}", style="yellow") if gap else "without a gap"
     yield "cost", _cost(server)
@@ -45,6 +40,18 @@ def _held(server: ServerPlan) -> str:
         return most
     held = f"; KV cache {memory.kv_cache_tokens:,} tokens = {memory.max_concurrency:.1f} × {memory.context_tokens:,}"
     return f"{held}{most}" if server.max_num_seqs < memory.max_concurrency else held
+
+
+def _start(timing: Timing) -> Iterator[tuple[str, str]]:
+    """What a start is made of, part by part, and where the figures are from that somebody can give."""
+    parts = ", ".join(f"{phase.name} {minutes(phase.seconds)}" for phase in timing.phases)
+    total = f"{minutes(timing.cold_start_s)}: {parts}; the engine is given {minutes(timing.startup_budget_s)}"
+    yield "start", total
+    if again := timing.compile_again:
+        yield "", f"compile {minutes(again.seconds)} once it is kept ({again.source}); deadlines do not count on it"
+    measured = [phase.name for phase in timing.phases if phase.source == MEASURED]
+    if measured:
+        yield "", f"measured: {', '.join(measured)}"
 
 
 def _place(server: ServerPlan, pool: PoolPlan) -> str:

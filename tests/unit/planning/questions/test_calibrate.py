@@ -108,6 +108,7 @@ def test_a_log_of_033_is_read_whole():
         "max_concurrency": 7.6,
         "compile_s": 27.2,
         "init_s": 37.9,
+        "start_s": 69.0,
     }
     assert {name: log.options[name] for name in ("model", "tensor_parallel_size", "max_num_seqs")} == {
         "model": "/models/Qwen--Qwen3-32B/9216db57",
@@ -194,7 +195,12 @@ def test_the_comparison_is_a_table_and_a_block(tmp_path: Path, capsys: pytest.Ca
         "79.19 GiB",
         "+0.09 (+0.1%)",
     ]
-    assert [cell.strip() for cell in table["compiling"] if cell.strip()] == ["–", "27.20 s", "–"]
+    assert [cell.strip() for cell in table["compiling"] if cell.strip()] == [
+        "240.00 s",
+        "27.20 s",
+        "-212.80 (-88.7%)",
+    ]
+    assert table["engine, beside those two"][-1].strip() == "-28.32 (-47.2%)"
     assert {"weights", "weights, NCCL, context", "activation, CUDA graphs", "KV cache", "KV cache tokens"} <= set(table)
     block = yaml.safe_load(text[text.index("maxNumSeqs:") :])
     assert block == {
@@ -209,9 +215,44 @@ def test_the_comparison_is_a_table_and_a_block(tmp_path: Path, capsys: pytest.Ca
             "kvGibPerGpu": 38.02,
             "gpuMemoryUtilization": 0.92,
             "vllm": "0.33.0",
+            "start": {"loadS": 11, "compileS": 28, "engineS": 32},
         },
     }
     assert MeasuredSettings.model_validate(block["measured"]).kv_tokens == 311_456
+
+
+def test_a_start_that_found_a_kept_cache_says_nothing_of_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Its compile time is that of every other start: it is compared with that, and goes under a key of its own."""
+    found = (
+        "(Worker_TP0 pid=90) INFO 11-20 09:12:40 [decorators.py:320] Directly load AOT compilation from path /cache/x\n"
+    )
+    before, line, after = V033.partition("(Worker_TP0 pid=90) INFO 11-20 09:12:50")
+    text = f"{before}{found}{line}{after}".replace("took 27.20 s in total", "took 4.05 s in total")
+    assert calibrate(tmp_path, text, "--gpu", "nvidia-h100") == 0
+    said = capsys.readouterr().out
+    (row,) = [one.split() for one in said.splitlines() if one.startswith("  compiling, kept before")]
+    assert row[3:] == ["20.00", "s", "4.05", "s", "-15.95", "(-79.8%)"]
+    assert "  start: {loadS: 11, compileAgainS: 5, engineS: 55}" in said.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("began", "ready", "engine_s"),
+    [
+        ("12-31 23:59:50", "01-01 00:00:50", 60 - 20),
+        ("02-29 23:59:59", "03-01 00:00:59", 60 - 20),
+        ("99-99 99:99:99", "01-01 00:00:50", 40 - 10),
+        ("", "", 40 - 10),
+    ],
+)
+def test_what_a_start_took_beside_loading_and_compiling(began: str, ready: str, engine_s: float):
+    """By the times of its lines, over the turn of a year; without them by what the engine says of itself."""
+    lines = [
+        f"INFO {began} [x.py:1] non-default args: {{'model': 'm'}}",
+        "INFO [x.py:1] Model loading took 1 GiB memory and 10.0 seconds",
+        "INFO [x.py:1] torch.compile took 10.0 s in total",
+        f"INFO {ready} [x.py:1] init engine (profile, create kv cache, warmup model) took 40.00 s (compilation: 10 s)",
+    ]
+    assert read(lines).engine_s == engine_s
 
 
 def test_a_published_log_is_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -37,8 +37,26 @@ def test_the_server_of_qwen3_14b():
         "gpuMemoryUtilization": "0.92: vLLM's default, written out",
         "cpus": "4: 2 + one per GPU",
         "memoryGib": "20 requested: 8 + 2 per GPU + 8 of /dev/shm; up to 51 with weights in page cache",
+        "weights.prewarm": "true: several readers fill the page cache from the claim, and the engine's one finds "
+        "all of it there",
+        "measured.start": "weights 60 s (500 MiB/s, readMibPerS), load 15 s (2048 MiB/s from the page cache), "
+        "compile 240 s (planned; 195 s published), engine 60 s (planned)",
         "rollout": "room for 4 replicas, at most 1 run: a new pod starts first",
     }
+
+
+def test_weights_are_read_beforehand_unless_the_user_says_otherwise():
+    """The reason says who decided."""
+    given = server({**serving(), "weights": {"storageClass": "rwx", "prewarm": False}})
+    assert (given.checkpoint.source.prewarm, given.reasons["weights.prewarm"]) == (False, "false: given")
+    assert server(serving()).checkpoint.source.prewarm is True
+
+
+def test_measured_parts_of_a_start_reach_the_timing_of_a_server():
+    """models.NAME.measured.start, and only where it says something."""
+    figures = {"weightsGibPerGpu": 13.8, "kvTokens": 40_960, "gpus": 2, "start": {"compileS": 100}}
+    found = server(serving(measured=figures)).timing
+    assert [phase.seconds for phase in found.phases] == [60, 15, 100, 60]
 
 
 @pytest.mark.parametrize(

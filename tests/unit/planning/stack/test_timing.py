@@ -3,11 +3,13 @@
 Does not prove that a pod loads as fast as its storage class is declared to be.
 """
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import Fetch, JobLimits, Probe, Probes, Timing
+from planning.plan import Fetch, JobLimits, Phase, Probe, Probes, Timing
 from planning.stack.timing import (
     MIB,
     Load,
@@ -18,6 +20,7 @@ from planning.stack.timing import (
     plan_timing,
     server_probes,
 )
+from settings.schema import StartSettings
 from tests.unit.small_stack import properties
 
 GIB = 2**30
@@ -42,6 +45,51 @@ def test_the_chain_of_qwen3_14b_is_exact():
         drain_s=410,
         termination_grace_s=15 + 410 + 15,
         probe_grace_s=30,
+        phases=(
+            Phase("weights", 57, "500 MiB/s, readMibPerS"),
+            Phase("load", 14, "2048 MiB/s from the page cache"),
+            Phase("compile", 240, "planned; 195 s published"),
+            Phase("engine", 60, "planned"),
+        ),
+        compile_again=None,
+    )
+
+
+def test_measured_figures_stand_above_what_is_planned_with():
+    """Each by itself, with where it is from; those before the engine count twice in the deadline, as those after do."""
+    said = StartSettings.model_validate(
+        {"nodeS": 200, "imagePullS": 90, "loadS": 11, "compileS": 190, "compileAgainS": 9, "engineS": 33}
+    )
+    load = replace(QWEN, starts_nodes=True, keeps_compiled=True, measured=said)
+    found = plan_timing(load, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+    given = "measured.start"
+    assert found.phases == (
+        Phase("node", 200, given),
+        Phase("image", 90, given),
+        Phase("weights", 57, "500 MiB/s, readMibPerS"),
+        Phase("load", 11, given),
+        Phase("compile", 190, given),
+        Phase("engine", 33, given),
+    )
+    assert found.compile_again == Phase("compile", 9, given)
+    assert (found.expected_start_s, found.startup_budget_s, found.cold_start_s) == (234, 470, 581)
+    assert found.progress_deadline_s == 2 * 200 + 2 * 90 + 2 * 57 + 120 + 470 + 60
+    quick = replace(QWEN, measured=StartSettings.model_validate({"loadS": 1, "compileS": 1, "engineS": 1}))
+    least = plan_timing(quick, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+    assert (least.expected_start_s, least.startup_budget_s) == (3, 300)
+
+
+def test_a_kept_cache_is_waited_for_and_never_counted_on():
+    """The first start, which finds nothing, has all the time it would have without, and two minutes to look."""
+    without, kept = (
+        plan_timing(load, longest_request=410, drain_timeout_s=None, scale_down_after_s=300)
+        for load in (QWEN, replace(QWEN, keeps_compiled=True))
+    )
+    assert kept == replace(
+        without,
+        progress_deadline_s=without.progress_deadline_s + 120,
+        await_timeout_s=without.await_timeout_s + 120,
+        compile_again=Phase("compile", 20, "5 to 20 s published"),
     )
 
 
@@ -104,6 +152,7 @@ LOADS = st.builds(
     read_mib_per_s=st.integers(1, 20_000),
     prewarm=st.booleans(),
     starts_nodes=st.booleans(),
+    keeps_compiled=st.booleans(),
 )
 
 
@@ -128,16 +177,23 @@ def test_no_wait_undercuts_another(load, longest, drain, quiet):
     # what went to zero was quiet for longer than it needs to come back
     assert found.prewarm_s + found.expected_start_s <= found.cold_start_s <= found.scale_to_zero_cooldown_s
     assert quiet <= found.scale_to_zero_cooldown_s
-    assert min(vars(found).values()) >= 0
+    assert min(seconds(found).values()) >= 0
+    # the parts of a start are all there is of it
+    assert sum(phase.seconds for phase in found.phases) == found.cold_start_s
+
+
+def seconds(timing: Timing) -> dict[str, int]:
+    """Every wait of a chain."""
+    return {name: value for name, value in vars(timing).items() if isinstance(value, int)}
 
 
 @given(LOADS, st.integers(1, 10**11))
 @properties(150)
 def test_more_bytes_never_shorten_a_wait(load, more):
     """A larger checkpoint has a longer chain, link by link."""
-    larger = Load(load.weight_bytes + more, load.read_mib_per_s, load.prewarm, load.starts_nodes)
+    larger = replace(load, weight_bytes=load.weight_bytes + more)
     before, after = (
-        vars(plan_timing(item, longest_request=60, drain_timeout_s=None, scale_down_after_s=300))
+        seconds(plan_timing(item, longest_request=60, drain_timeout_s=None, scale_down_after_s=300))
         for item in (load, larger)
     )
     assert [name for name in before if after[name] < before[name]] == []
