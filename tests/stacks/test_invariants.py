@@ -17,6 +17,7 @@ from catalog import load_catalog
 from planning.plan import BundledRedis, EgressRule, ExistingRedis, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
+from preview.rendering.manifests import Category
 from preview.rendering.prerequisites import prerequisites
 from settings.schema import SharedClaimWeights
 from tests import kubernetes_rules, promql
@@ -226,6 +227,21 @@ def test_every_container_is_closed(name: str):
     }
     assert found == dict.fromkeys(found, (True, True, True))
     assert found
+
+
+@EVERY
+def test_every_pod_is_looked_at(name: str):
+    """What these tests call the pods of a stack are all of them, whatever kind of object they are in."""
+
+    def specs(value: Any) -> int:
+        if isinstance(value, list):
+            return sum(specs(item) for item in value)
+        below = sum(specs(item) for item in value.values()) if isinstance(value, dict) else 0
+        return below + (isinstance(value, dict) and isinstance(value.get("containers"), list))
+
+    deployed = rendered(name)
+    objects = [manifest.body for manifest in deployed.manifests if manifest.category is not Category.RELEASE]
+    assert len(pods(deployed)) == sum(specs(dict(body)) for body in objects) > 0
 
 
 @EVERY
