@@ -4,8 +4,9 @@ Owns the decision. Images are read from the rendered objects, so that none can b
 those inside charts, and the weights, are the plan's. How a bundle is written down is `bundle_formats`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,10 @@ from preview.rendering.manifests import Category, Manifest
 from preview.rendering.render import Rendering
 from preview.reporting.bundle_listing import File, Listing
 
+COMMIT = re.compile(r"[0-9a-f]{40}")
+UNPLANNED = (
+    "weights that no Job of this program fetches: it makes no plan of a whole stack, and objects do not name them"
+)
 CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 # What the weights Job fetches of a checkpoint, and what it leaves: pickles, code, other formats and layouts.
 FETCHED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.tiktoken", "tokenizer*", "LICEN?E*", "NOTICE*")
@@ -121,11 +126,13 @@ def decide(
         if one.category is Category.RELEASE
     ]
     images = _images(found, plan, charts)
-    weights = [_weights(one, plan, listings) for one in plan.weights.checkpoints] if plan else []
+    weights = [_weights(one, plan) for one in plan.weights.checkpoints] if plan else list(_fetched(found))
+    weights = [_listed(one, listings) for one in weights]
     not_known = [
         *(f"{inside.chart}: {what}" for inside in charts for what in inside.not_known),
         *_of_images(images),
         *_of_weights(weights),
+        *(() if plan else (UNPLANNED,)),
     ]
     return Bundle(
         project=rendering.project,
@@ -189,15 +196,13 @@ def _name(chart: str) -> str:
     return chart.rstrip("/").rpartition("/")[2]
 
 
-def _weights(one: CheckpointPlan, plan: Plan, listings: Sequence[Listing]) -> Weights:
+def _weights(one: CheckpointPlan, plan: Plan) -> Weights:
     match one.place:
         case OwnClaim(name=name):
             place = f"claim {name}, which its Job fills"
         case ExistingClaim(name=name):
             place = f"claim {name}, which must hold it already"
     hub = plan.weights.hub
-    listing = next((listing for listing in listings if listing.is_of(one.model, one.revision)), None)
-    files = listing.files if listing else ()
     return Weights(
         repository=one.model,
         revision=one.revision,
@@ -206,10 +211,38 @@ def _weights(one: CheckpointPlan, plan: Plan, listings: Sequence[Listing]) -> We
         endpoint=hub.endpoint if hub else None,
         directory=one.source.argument.rpartition("/models/")[2],
         place=place,
-        size_bytes=sum(file.size_bytes for file in files) if listing else one.disk_bytes,
-        counted=one.counted or listing is not None,
-        files=files,
+        size_bytes=one.disk_bytes,
+        counted=one.counted,
     )
+
+
+def _fetched(found: Sequence[Manifest]) -> Iterator[Weights]:
+    """What Jobs fetch, of a program whose plan is not known: as their scripts are told."""
+    for manifest in found:
+        pod = manifest.body.get("spec", {}).get("template", {}).get("spec", {}) if manifest.kind == "Job" else {}
+        for container in pod.get("containers", []):
+            told = {item["name"]: item.get("value", "") for item in container.get("env", [])}
+            if "MODEL_REPO" in told:
+                yield Weights(
+                    repository=told["MODEL_REPO"],
+                    revision=told["MODEL_REVISION"],
+                    pinned=bool(COMMIT.fullmatch(told["MODEL_REVISION"])),
+                    hub=told["HUB_KIND"],
+                    endpoint=told.get("HF_ENDPOINT") or told.get("MODELSCOPE_ENDPOINT"),
+                    directory=told["TARGET_DIR"].rpartition("/models/")[2],
+                    place=f"a claim that Job {manifest.name} fills",
+                    size_bytes=int(told["EXPECTED_BYTES"]),
+                    counted=False,
+                )
+
+
+def _listed(one: Weights, listings: Sequence[Listing]) -> Weights:
+    """The same with its files, where a listing has them."""
+    listing = next((listing for listing in listings if listing.is_of(one.repository, one.revision)), None)
+    if listing is None:
+        return one
+    size_bytes = sum(file.size_bytes for file in listing.files)
+    return replace(one, size_bytes=size_bytes, counted=True, files=listing.files)
 
 
 def _of_images(images: Sequence[Image]) -> Iterator[str]:

@@ -111,6 +111,22 @@ def test_no_two_images_land_on_one_name_of_a_mirror(name: str):
     assert len(set(targets)) == len(targets) > 0
 
 
+@EVERY
+def test_a_program_without_a_plan_has_the_weights_of_its_jobs(name: str):
+    """What is put together of single components names them to the Jobs alone; more than that is said to be open."""
+    deployed = rendered(name)
+    fetched = [one for one in deployed.plan.weights.checkpoints if one.fetch]
+    bundle = decide(Rendering("p", "s"), deployed.manifests)
+    hub = deployed.plan.weights.hub
+    assert sorted((one.repository, one.revision, one.pinned, one.hub, one.endpoint, one.directory) for one in
+                  bundle.weights) == sorted(
+        (one.model, one.revision, one.pinned, hub.kind, hub.endpoint, one.source.argument.removeprefix("/models/"))
+        for one in fetched if hub
+    )  # fmt: skip
+    assert bundle.not_known[-1].startswith("weights that no Job of this program fetches")
+    assert not any(line.startswith("weights that") for line in bundle_of(deployed, name).not_known)
+
+
 def test_images_that_are_mounted_are_carried():
     """An image volume is pulled as well as a container is."""
     manifest = replace(
