@@ -16,7 +16,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from catalog.charts import Chart, ChartContents
 from catalog.compiled import parsed
-from catalog.schema import CpuCore, Gpu, Image, Instance, KnownBad, Metric, Model, Networks, TakenNamespace
+from catalog.platforms import WorkloadIdentity
+from catalog.schema import (
+    CpuCore,
+    Gpu,
+    Image,
+    Instance,
+    KnownBad,
+    Metric,
+    Model,
+    Networks,
+    TakenNamespace,
+)
 
 Shape = TypeVar("Shape")
 
@@ -136,6 +147,7 @@ class Catalog:
     chart_images: Mapping[str, Mapping[str, ChartContents]]
     taken_namespaces: tuple[TakenNamespace, ...]
     networks: Networks
+    workload_identity: Mapping[str, WorkloadIdentity]
     engines: Mapping[str, Engine]
 
 
@@ -146,17 +158,15 @@ def load_catalog() -> Catalog:
 
 
 def read_catalog(folder: Path) -> Catalog:
-    """Read a folder of YAML files: models, gpus, images, charts, chart-images, known-bad, networks, and engines below.
+    """Read a folder of YAML files, one for each field of the catalogue or several, and those of engines below.
 
     Raises CatalogError for a missing file, text that is no YAML, a missing or unknown section, and entries that do not
     have the shape of `catalog.schema`.
     """
     models, gpus, images, charts = (folder / f"{name}.yaml" for name in ("models", "gpus", "images", "charts"))
-    hardware, operators = (
-        _sections(gpus, "gpus", "cpuCore", "instances"),
-        _sections(charts, "charts", "takenNamespaces"),
-    )
-    bad, networks = folder / "known-bad.yaml", folder / "networks.yaml"
+    hardware = _sections(gpus, "gpus", "cpuCore", "instances")
+    operators = _sections(charts, "charts", "takenNamespaces")
+    bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside = folder / "chart-images.yaml"
     return Catalog(
         models=_entries(
@@ -177,6 +187,11 @@ def read_catalog(folder: Path) -> Catalog:
             _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
         ),
         networks=_validated(networks, TypeAdapter(Networks), _sections(networks, *NETWORK_SECTIONS)),
+        workload_identity=_entries(
+            platforms,
+            TypeAdapter(dict[str, WorkloadIdentity]),
+            _sections(platforms, "workloadIdentity")["workloadIdentity"],
+        ),
         engines=_engines(folder / "engines"),
     )
 

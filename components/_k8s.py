@@ -135,6 +135,16 @@ def scratch_volumes(wanted: Scratch) -> list[dict[str, Any]]:
     ]
 
 
+def ephemeral_volume(name: str, storage_class: str, gib: int) -> dict[str, Any]:
+    """A volume of the pod's own, which comes and goes with it."""
+    claim = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": storage_class,
+        "resources": {"requests": {"storage": f"{gib}Gi"}},
+    }
+    return {"name": name, "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
 def disk(mib: int) -> dict[str, str]:
     """Request of a container for local disk."""
     return {"ephemeral-storage": quantity(mib)}

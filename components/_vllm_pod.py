@@ -6,12 +6,20 @@ from typing import Any
 import pulumi
 
 from components import _k8s, _kept_cache, _script
-from planning.plan import CheckpointPlan, PoolPlan, ServerPlan
+from planning.plan import (
+    CheckpointPlan,
+    ClaimVolume,
+    ImageVolume,
+    LocalCopy,
+    PoolPlan,
+    SecretFile,
+    ServerPlan,
+    Volume,
+)
 from planning.server.kept_cache import engine_requests
 from planning.server.servers import CACHE_ROOT
 
 APP = "vllm"
-SCRIPT = "prewarm_weights"
 CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 
@@ -23,18 +31,12 @@ def pod_spec(
     key: dict[str, Any],
 ) -> dict[str, Any]:
     """The whole pod spec, in Kubernetes' spelling; `mounts`: names of its `script` and `account`."""
-    volumes = {one.source.volume: None for one in server.checkpoints}
-    claims = {volume: f"models-{index}" if index else "models" for index, volume in enumerate(volumes)}
-    models = [{"name": name, "mountPath": volume.mount_path, "readOnly": True} for volume, name in claims.items()]
     spec = _k8s.restricted_pod(
         mounts["account"],
         server.image,
-        [_container(server, pool, key, models)],
+        [_container(server, pool, key)],
         [
-            *(
-                {"name": name, "persistentVolumeClaim": {"claimName": volume.claim_name, "readOnly": True}}
-                for volume, name in claims.items()
-            ),
+            *_weights(server),
             _script.volume(mounts["script"]),
             *_k8s.scratch_volumes(server.scratch),
             *_kept_cache.volumes(server),
@@ -43,10 +45,7 @@ def pod_spec(
     spec |= {
         "terminationGracePeriodSeconds": server.timing.termination_grace_s,
         "initContainers": [
-            *(
-                _prewarm(f"prewarm-{index}" if index else "prewarm", server, one, models)
-                for index, one in enumerate(server.checkpoints)
-            ),
+            *(_opening(server, one, index) for index, one in enumerate(server.checkpoints)),
             # the last runs beside the server
             *_kept_cache.containers(server, CACHE),
         ],
@@ -57,22 +56,87 @@ def pod_spec(
     return spec
 
 
-def _prewarm(name: str, server: ServerPlan, checkpoint: CheckpointPlan, models: list[dict[str, Any]]) -> dict[str, Any]:
-    """Reads the weights into the page cache; pages are charged to its own limit, so that is the server's."""
-    resources = server.resources
+def _named(server: ServerPlan) -> dict[Volume | LocalCopy | SecretFile, str]:
+    """What is mounted for the weights, each once → the name of its volume."""
+    sources = [one.source for one in server.checkpoints]
+    kinds = {
+        "models": dict.fromkeys(one.volume for one in sources if one.volume),
+        "copy": dict.fromkeys(one.copy for one in sources if one.copy),
+        "store": dict.fromkeys(one.secret_file for one in sources if one.secret_file),
+    }
+    return {
+        thing: f"{kind}-{index}" if index else kind
+        for kind, things in kinds.items()
+        for index, thing in enumerate(things)
+    }
+
+
+def _weights(server: ServerPlan) -> list[dict[str, Any]]:
+    """The volumes of the weights, and of the keys of their stores."""
+    volumes: list[dict[str, Any]] = []
+    for thing, name in _named(server).items():
+        match thing:
+            case ClaimVolume(claim_name=claim):
+                volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
+            case ImageVolume(reference=reference):
+                volumes.append({"name": name, "image": {"reference": reference, "pullPolicy": "IfNotPresent"}})
+            case LocalCopy():
+                volumes.append(_k8s.ephemeral_volume(name, thing.storage_class, thing.gib))
+            case SecretFile(secret=secret, entry=entry):
+                items = [{"key": entry, "path": entry}]
+                volumes.append({"name": name, "secret": {"secretName": secret, "items": items}})
+    return volumes
+
+
+def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
+    """Where they are mounted: for the server what it loads, for what opens it also what that is copied from."""
+    copied = {one.source.volume for one in server.checkpoints if one.source.copy}
+    mounts: list[dict[str, Any]] = []
+    for thing, name in _named(server).items():
+        match thing:
+            case ClaimVolume(mount_path=path) | ImageVolume(mount_path=path) if opening or thing not in copied:
+                mounts.append({"name": name, "mountPath": path, "readOnly": True})
+            case LocalCopy(mount_path=path):
+                mounts.append({"name": name, "mountPath": path, **({} if opening else {"readOnly": True})})
+            case SecretFile():
+                mounts.append({"name": name, "mountPath": f"/{name}", "readOnly": True})
+            case _:
+                pass
+    if opening and any(one.source.volume is None for one in server.checkpoints):
+        mounts.append({"name": "tmp", "mountPath": TMP})
+    return mounts
+
+
+def _access(server: ServerPlan) -> list[dict[str, Any]]:
+    """Variables with the keys of stores, or with the paths of their files."""
+    names = _named(server)
+    sources = [one.source for one in server.checkpoints]
+    keys = dict.fromkeys(key for source in sources for key in source.secrets)
+    files = dict.fromkeys(source.secret_file for source in sources if source.secret_file)
+    return [
+        *(_k8s.secret_env(key.name, key.secret, key.entry) for key in keys),
+        *({"name": file.variable, "value": f"/{names[file]}/{file.entry}"} for file in files),
+    ]
+
+
+def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict[str, Any]:
+    """Looks at the weights, and brings them nearer; pages are charged to its own limit, so that is the server's."""
+    resources, source = server.resources, checkpoint.source
+    verb = source.script.partition("_")[0]
+    told = {
+        "MODEL_DIR": source.directory,
+        "MODEL_REPO": checkpoint.model,
+        "MODEL_REVISION": checkpoint.revision,
+        "PREWARM": str(source.prewarm).lower(),
+        **source.environment,
+        **({"COPY_DIR": source.copy.directory} if source.copy else {}),
+    }
     return _script.container(
-        name,
+        f"{verb}-{index}" if index else verb,
         server.image.reference,
         "python3",
-        SCRIPT,
-        env=_k8s.env(
-            {
-                "MODEL_DIR": checkpoint.source.argument,
-                "MODEL_REPO": checkpoint.model,
-                "MODEL_REVISION": checkpoint.revision,
-                "PREWARM": str(checkpoint.source.prewarm).lower(),
-            }
-        ),
+        source.script,
+        env=[*_k8s.env(told), *_access(server)],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
             "requests": {
@@ -82,11 +146,11 @@ def _prewarm(name: str, server: ServerPlan, checkpoint: CheckpointPlan, models: 
             },
             "limits": {"memory": f"{resources.memory_limit_gib}Gi"},
         },
-        volumeMounts=[*models, _script.MOUNT],
+        volumeMounts=[*_mounts(server, opening=True), _script.MOUNT],
     )
 
 
-def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: list[dict[str, Any]]) -> dict[str, Any]:
+def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[str, Any]:
     resources, timing = server.resources, server.timing
     # CPU is not limited, because throttling stalls every sequence
     requests = _k8s.requests(engine_requests(resources, server.scratch, server.kept_cache))
@@ -98,7 +162,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: 
         "name": "vllm",
         "image": server.image.reference,
         "args": list(server.args),
-        "env": [*_k8s.env(server.env), key],
+        "env": [*_k8s.env(server.env), *_access(server), key],
         "ports": [{"name": "http", "containerPort": server.endpoint.port, "protocol": "TCP"}],
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _k8s.DROP_ALL,
@@ -106,7 +170,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any], models: 
         # endpoints drop the pod before SIGTERM; vLLM then finishes what is running (--shutdown-timeout)
         "lifecycle": {"preStop": {"sleep": {"seconds": timing.pre_stop_s}}},
         "volumeMounts": [
-            *models,
+            *_mounts(server, opening=False),
             CACHE,
             {"name": "tmp", "mountPath": TMP},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - an emptyDir of the pod

@@ -4,7 +4,7 @@ Owns what is on the claims. They outlive `pulumi destroy`, renames and failed up
 With an existing claim it declares nothing and only hands on where the checkpoints are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -13,8 +13,9 @@ import pulumi_kubernetes as k8s
 from components import _contract, _k8s, _script
 from components._account import service_account
 from components.keys import own_secret
-from planning.plan import CheckpointPlan, ExistingClaim, Fetch, Hub, OwnClaim, Source, WeightsPlan
+from planning.plan import CheckpointPlan, Fetch, Hub, OwnClaim, WeightsPlan
 from planning.server import scratch
+from planning.stack.places import MOUNT_PATH
 
 APP = "model-weights"
 SCRIPT = "fetch_weights"
@@ -47,38 +48,39 @@ class ModelWeights(pulumi.ComponentResource):
         _contract.check("ModelWeights", name, args, ModelWeightsArgs)
         super().__init__("llm-stack:index:ModelWeights", name, None, opts)
         weights = args["weights"]
-        self.gates: dict[Source, list[pulumi.Resource]] = {one.source: [] for one in weights.checkpoints}
-        """Source → what its servers wait for: the claim and the Job that fills it; nothing where all is there."""
-        jobs = self._publish(name, args, weights.hub) if weights.hub else []
+        self.gates: dict[str, list[pulumi.Resource]] = {one.name: [] for one in weights.checkpoints}
+        """Checkpoint → what its servers wait for: the claim and the Job that fills it; nothing where all is there."""
+        jobs = self._publish(name, args) if any(one.fetch for one in weights.checkpoints) else []
         self.sources = pulumi.Output.from_input({one.name: one.source.argument for one in weights.checkpoints})
         self.ready = pulumi.Output.all(*(job.status for job in jobs)).apply(lambda _: True)
         self.register_outputs({"sources": self.sources, "ready": self.ready})
 
-    def _publish(self, name: str, args: ModelWeightsArgs, hub: Hub) -> list[k8s.batch.v1.Job]:
+    def _publish(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:
         """Declares claims and Jobs with all they need; returns the Jobs."""
         jobs = []
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
-        account = service_account(name, _k8s.named(metadata, APP), hub.image, child)
+        fetched = [(one, one.place) for one in args["weights"].checkpoints if isinstance(one.place, OwnClaim)]
+        hubs = args["weights"].hubs
+        account = service_account(name, _k8s.named(metadata, APP), hubs[0].image, child)
         script = _script.config_map(f"{name}-fetch", _k8s.named(metadata, f"{APP}-fetch"), SCRIPT, child)
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-fetch",
             metadata=_k8s.named(metadata, f"{APP}-fetch"),
-            spec=_k8s.network_policy(_k8s.selector(APP, name), egress=_k8s.egress(hub.egress)),  # pyright: ignore[reportArgumentType]
+            spec=_k8s.network_policy(
+                _k8s.selector(APP, name), egress=_k8s.egress(dict.fromkeys(rule for hub in hubs for rule in hub.egress))
+            ),  # pyright: ignore[reportArgumentType]
             opts=child,
         )
-        token = _token(f"{name}-hub", hub, args.get("token"), metadata, child)
-        for checkpoint in args["weights"].checkpoints:
-            match checkpoint.place:
-                case ExistingClaim():
-                    continue
-                case OwnClaim() as own:
-                    claim = _claim(f"{name}-{checkpoint.name}", own, metadata, self)
+        token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
+        for checkpoint, own in fetched:
+            hub = own.fetch.hub
+            claim = _claim(f"{name}-{checkpoint.name}", own, metadata, self)
             pod = _k8s.restricted_pod(
                 account.metadata.name,
                 hub.image,
-                [_fetch(hub, checkpoint, own.fetch, token)],
+                [_fetch(checkpoint, own.fetch, _token_variables(hub, token))],
                 [
                     {"name": "models", "persistentVolumeClaim": {"claimName": claim.metadata.name}},
                     _script.volume(script),
@@ -96,7 +98,7 @@ class ModelWeights(pulumi.ComponentResource):
                 podFailurePolicy=REFUSED,
             )
             jobs.append(job)
-            self.gates[checkpoint.source] = [claim, job]
+            self.gates[checkpoint.name] = [claim, job]
         return jobs
 
 
@@ -107,7 +109,7 @@ def _claim(label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource) ->
         # a claim may wait for its first pod, so waiting for it here could wait for ever; the Job is the gate
         metadata=_k8s.annotated(_k8s.named(metadata, own.name), _k8s.SKIP_AWAIT),
         spec={
-            "access_modes": ["ReadWriteMany"],
+            "access_modes": [own.access_mode],
             "storage_class_name": own.storage_class,
             "resources": {"requests": {"storage": f"{own.gib}Gi"}},
         },
@@ -116,20 +118,28 @@ def _claim(label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource) ->
 
 
 def _token(
-    label: str, hub: Hub, token: pulumi.Output[str] | None, metadata: Any, opts: pulumi.ResourceOptions
-) -> list[dict[str, Any]]:
-    """The hub token as an environment variable, from our Secret or from one that exists; none without either."""
-    if hub.token_secret:
-        return [_k8s.secret_env(hub.token_variable, hub.token_secret, "token")]
-    if token is None:
-        return []
+    label: str,
+    hubs: Sequence[Hub],
+    token: pulumi.Output[str] | None,
+    metadata: Any,
+    opts: pulumi.ResourceOptions,
+) -> pulumi.Output[str] | None:
+    """Our Secret with the hub's token, where there is one and a hub has none of its own."""
+    if token is None or all(hub.token_secret for hub in hubs):
+        return None
     # a Job that a killed engine has started names it, and what a Job names cannot change
-    secret = own_secret(label, _k8s.named(metadata, f"{APP}-hub"), {"token": token}, opts)
-    return [_k8s.secret_env(hub.token_variable, secret, "token")]
+    return own_secret(label, _k8s.named(metadata, f"{APP}-hub"), {"token": token}, opts)
 
 
-def _fetch(hub: Hub, checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]) -> dict[str, Any]:
+def _token_variables(hub: Hub, ours: pulumi.Output[str] | None) -> list[dict[str, Any]]:
+    """The hub's token as an environment variable, from the Secret that exists or from ours; none without either."""
+    secret = hub.token_secret or ours
+    return [_k8s.secret_env(hub.token_variable, secret, "token")] if secret is not None else []
+
+
+def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]) -> dict[str, Any]:
     """Safe to run again at any time: published weights are left alone, staged ones are continued."""
+    hub = fetch.hub
     environment = {
         "EXPECTED_BYTES": str(fetch.least_bytes),
         "HF_HOME": f"{TMP}/huggingface",
@@ -137,7 +147,7 @@ def _fetch(hub: Hub, checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[
         "HUB_KIND": hub.kind,
         "MODEL_REPO": checkpoint.model,
         "MODEL_REVISION": checkpoint.revision,
-        "TARGET_DIR": checkpoint.source.argument,
+        "TARGET_DIR": checkpoint.source.directory,
         **hub.environment,
     }
     return _script.container(
@@ -152,7 +162,7 @@ def _fetch(hub: Hub, checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[
             "limits": {"memory": f"{hub.memory_limit_gib}Gi"},
         },
         volumeMounts=[
-            {"name": "models", "mountPath": checkpoint.source.volume.mount_path},
+            {"name": "models", "mountPath": MOUNT_PATH},
             _script.MOUNT,
             {"name": "tmp", "mountPath": TMP},
         ],

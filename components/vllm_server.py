@@ -13,9 +13,9 @@ import pulumi_kubernetes as k8s
 from components import _contract, _k8s, _kept_cache, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
-from components._vllm_pod import APP, SCRIPT, pod_spec
+from components._vllm_pod import APP, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
-from planning.plan import PoolPlan, ServerPlan
+from planning.plan import Identity, PoolPlan, ServerPlan
 from planning.server.servers import server_name
 
 KEY_ENTRY = "api-key"
@@ -69,9 +69,11 @@ class VllmServer(pulumi.ComponentResource):
         match = _k8s.selector(APP, server.name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
         named: Any = _k8s.named(metadata, server.name)
-        account = service_account(name, named, server.image, child)
+        source = server.checkpoint.source
+        account = service_account(name, _identified(named, source.identity), server.image, child)
         key_secret, key_entry = _key(f"{name}-key", server, args["keys"], metadata, child)
-        script = _script.config_map(f"{name}-prewarm", metadata, SCRIPT, child, *_kept_cache.scripts(server))
+        verb = source.script.partition("_")[0]
+        script = _script.config_map(f"{name}-{verb}", metadata, source.script, child, *_kept_cache.scripts(server))
         policy = k8s.networking.v1.NetworkPolicy(
             name,
             metadata=named,
@@ -87,7 +89,10 @@ class VllmServer(pulumi.ComponentResource):
         key = _k8s.secret_env(server.endpoint.key_variable, key_secret, key_entry)
         mounts = {"account": account.metadata.name, "script": script}
         pod = pod_spec(server, args["pool"], mounts, key)
-        template: Any = {"metadata": {"labels": labels, "annotations": UNDISTURBED}, "spec": pod}
+        template: Any = {
+            "metadata": {"labels": labels | _pod_labels(source.identity), "annotations": UNDISTURBED},
+            "spec": pod,
+        }
         # what leads to the pods is there before them, and goes after them
         after = [*args.get("after", ()), policy, service]
         self.workload = _workload(name, server, named, template, self, after)
@@ -111,6 +116,15 @@ class VllmServer(pulumi.ComponentResource):
         self.register_outputs(
             {"url": self.url, "model_name": self.model_name, "metrics_selector": self.metrics_selector}
         )
+
+
+def _identified(metadata: Any, identity: Identity | None) -> Any:
+    """Metadata of the ServiceAccount, with who it is to the platform's store."""
+    return _k8s.annotated(metadata, identity.annotations) if identity and identity.annotations else metadata
+
+
+def _pod_labels(identity: Identity | None) -> dict[str, str]:
+    return dict(identity.pod_labels) if identity else {}
 
 
 def _key(
@@ -172,13 +186,14 @@ def _service_selector(server: ServerPlan, match: Mapping[str, str]) -> dict[str,
 
 
 def _network(server: ServerPlan, clients: Sequence[Mapping[str, str]], match: Mapping[str, str]) -> dict[str, Any]:
-    """Clients reach the port; the pods of a group reach each other; nobody reaches the internet from here."""
+    """Clients reach the port, the pods of a group each other, and the pods what their weights come from, if that."""
+    source = _k8s.egress(server.checkpoint.source.egress)
     ingress = (
         [{"from": [_k8s.pods(labels) for labels in clients], "ports": _k8s.tcp(server.endpoint.port)}]
         if clients
         else []
     )
     if server.nodes_per_replica == 1:
-        return _k8s.network_policy(match, ingress=ingress)
+        return _k8s.network_policy(match, ingress=ingress, egress=source)
     group = _k8s.pods({"leaderworkerset.sigs.k8s.io/name": server.name})
-    return _k8s.network_policy(match, ingress=[*ingress, {"from": [group]}], egress=[{"to": [group]}])
+    return _k8s.network_policy(match, ingress=[*ingress, {"from": [group]}], egress=[{"to": [group]}, *source])

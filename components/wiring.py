@@ -61,7 +61,7 @@ def server_args(
     """
     needed = ["lws"] if server.nodes_per_replica > 1 else []
     needed += ["keda", "prometheus-adapter"] if server.scaling else []
-    files = [gate for one in server.checkpoints for gate in weights.gates[one.source]]
+    files = [gate for one in server.checkpoints for gate in weights.gates[one.name]]
     return {
         "namespace": namespace,
         "server": server,

@@ -425,11 +425,12 @@ class Hub:
 
 @dataclass(frozen=True)
 class Fetch:
-    """How one checkpoint comes to a claim of its own.
+    """How one checkpoint comes from a hub to where it is kept.
 
     `least_bytes`: what a complete download surely has; `download_s`: what it is expected to take.
     """
 
+    hub: Hub
     least_bytes: int
     download_s: int
     job: JobLimits
@@ -443,6 +444,7 @@ class OwnClaim:
 
     name: str
     storage_class: str
+    access_mode: str
     gib: int
     fetch: Fetch
 
@@ -455,6 +457,24 @@ class ExistingClaim:
 
 
 @dataclass(frozen=True)
+class ObjectStore:
+    """A folder of a bucket that holds one checkpoint."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class OciImage:
+    """An image that holds checkpoints; `gib` is what it takes on a node's disk."""
+
+    reference: str
+    gib: int
+
+
+Place = OwnClaim | ExistingClaim | ObjectStore | OciImage
+
+
+@dataclass(frozen=True)
 class ClaimVolume:
     """A claim as pods see it, read-only at `mount_path`."""
 
@@ -463,25 +483,89 @@ class ClaimVolume:
 
 
 @dataclass(frozen=True)
+class ImageVolume:
+    """An image as pods see it, read-only at `mount_path`."""
+
+    reference: str
+    mount_path: str
+
+
+Volume = ClaimVolume | ImageVolume
+
+
+@dataclass(frozen=True)
+class LocalCopy:
+    """A volume of the pod's own on its node's disk, filled before the server starts."""
+
+    storage_class: str
+    gib: int
+    mount_path: str
+    directory: str
+    """Where the checkpoint is in it."""
+
+
+@dataclass(frozen=True)
+class SecretVariable:
+    """An entry of a Secret that exists, as a variable of the container."""
+
+    name: str
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """An entry of a Secret that exists, as a file whose path is in `variable`."""
+
+    variable: str
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes the platform tell a store who a pod is: annotations of its ServiceAccount, labels of the pod."""
+
+    annotations: Mapping[str, str]
+    pod_labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """All that a server needs of its weights, wherever they are.
 
-    `argument`: what the engine is asked to load, as `load_format`; `read_mib_per_s`: how fast one pod reads it;
-    `prewarm`: whether it is read into the page cache before the engine starts.
+    `argument`: what the engine is asked to load, as `load_format` and with `options`; `directory`: where the check
+    before it looks; `read_mib_per_s`: how fast one pod reads them, `copy_mib_per_s`: how fast it makes its `copy`.
     """
 
     argument: str
-    load_format: str
-    volume: ClaimVolume
+    directory: str
+    script: str = "prewarm_weights"
+    """What runs before the engine."""
+    load_format: str = "safetensors"
+    options: tuple[str, ...] = ()
+    volume: Volume | None = None
+    """None: they are streamed."""
+    copy: LocalCopy | None = None
+    copy_mib_per_s: int = 0
     read_mib_per_s: int
     prewarm: bool
+    """Whether they are read into the page cache before the engine starts."""
+    buffer_gib_per_gpu: int = 0
+    """Memory that streaming takes."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretVariable, ...] = ()
+    secret_file: SecretFile | None = None
+    identity: Identity | None = None
+    egress: tuple[EgressRule, ...] = ()
+    """Where servers may connect to for them."""
 
 
 @dataclass(frozen=True)
 class CheckpointPlan:
     """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with, estimated or `counted`.
 
-    `place`: where it is kept, `source`: how servers find it there.
+    `place`: where it is kept, `source`: how a server finds it there; `key` is the same for those that share it.
     """
 
     name: str
@@ -490,8 +574,9 @@ class CheckpointPlan:
     pinned: bool
     disk_bytes: int
     counted: bool
-    place: OwnClaim | ExistingClaim
+    place: Place
     source: Source
+    key: tuple[str, ...]
 
     @property
     def fetch(self) -> Fetch | None:
@@ -499,17 +584,22 @@ class CheckpointPlan:
         match self.place:
             case OwnClaim(fetch=fetch):
                 return fetch
-            case ExistingClaim():
+            case ExistingClaim() | ObjectStore() | OciImage():
                 return None
 
 
 @dataclass(frozen=True)
 class WeightsPlan:
-    """Every checkpoint that is served, and the hub they come from; None where nothing is fetched."""
+    """Every checkpoint that is served, each once."""
 
-    hub: Hub | None
     checkpoints: tuple[CheckpointPlan, ...]
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hubs(self) -> tuple[Hub, ...]:
+        """Where they are fetched from, each once."""
+        hubs = [one.fetch.hub for one in self.checkpoints if one.fetch]
+        return tuple({(hub.kind, hub.endpoint, hub.token_secret): hub for hub in hubs}.values())
 
 
 @dataclass(frozen=True)

@@ -50,11 +50,11 @@ def resolve(
     watched, of_watched = resolve_observability(settings, catalog, servers, gateway.server_ports, adapter, url)
     releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
     held = [one for server in servers for one in server.checkpoints]
-    weights = resolve_weights(settings.weights, held, images["vllm-cpu"], catalog.networks)
+    weights = resolve_weights(settings, held)
     used = used_images(servers, gateway, weights, pools)
     found = of_images + of_pools + of_drafts + room_problems(site, drafts) + of_servers + of_gateway + of_watched
     found += of_releases + namespace_problems(settings, catalog) + version_problems(settings, catalog)
-    found += weights_problems(settings.weights, catalog.networks, cluster.namespace) + undigested(used, settings.images)
+    found += weights_problems(settings, site.keeping) + undigested(used, settings.images)
     _refuse(problems, found)
     return Plan(
         context=cluster.context,
@@ -75,7 +75,7 @@ def resolve(
             *free_warnings(gateway.routes),
             *crowding(pools, drafts),
             *known_bad.warnings(used, releases, catalog),
-            *registry_warnings(settings, releases, weights.hub, catalog),
+            *registry_warnings(settings, releases, weights.hubs, catalog),
             *gated_warnings(weights, has_token=has_hub_token),
         ),
     )

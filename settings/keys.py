@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from settings.problems import Problem
-from settings.schema import ExistingClaimWeights, SharedClaimWeights, StackSettings
+from settings.schema import StackSettings, all_weights, hub_of
 from settings.validate import broken_sections, validate
 
 MASTER_KEY = "gatewayMasterKey"
@@ -58,13 +58,10 @@ def _misplaced(settings: StackSettings, *, has_master_key: bool, has_hub_token: 
         )
     if settings.gateway.existing_secret is not None and has_master_key:
         yield "gateway", Problem(MASTER_KEY, "must be left out when gateway.existingSecret names a Secret")
-    if not has_hub_token:
-        return
-    match settings.weights:
-        case ExistingClaimWeights():
-            why = "must be left out when weights.kind is existingClaim: nothing is downloaded"
+    if has_hub_token:
+        hubs = [hub for weights in all_weights(settings) if (hub := hub_of(weights))]
+        if not hubs:
+            why = f"must be left out when weights.kind is {settings.weights.kind}: nothing is downloaded"
             yield "weights", Problem(HUB_TOKEN, why)
-        case SharedClaimWeights(hub=hub) if hub.token_secret is not None:
+        elif all(hub.token_secret is not None for hub in hubs):
             yield "weights", Problem(HUB_TOKEN, "must be left out when weights.hub.tokenSecret names a Secret")
-        case SharedClaimWeights():
-            pass

@@ -136,6 +136,21 @@ QualifiedName = Annotated[
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 # Browsers and proxies take 2,048 characters everywhere (RFC 9110 recommends 8,000).
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2048), AfterValidator(_url)]
+# A bucket (container with az) and a folder in it; names as the stores demand them.
+StoreUrl = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]{0,200}){0,20}$"
+    ),
+]
+# A repository with a digest: what it names never changes.
+PinnedImage = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][\w.-]{0,127})?@sha256:[0-9a-f]{64}$",
+        max_length=600,
+    ),
+]
 PageUrl = Annotated[Url, AfterValidator(_page)]
 # A repository of charts, an oci:// reference or a path.
 ChartSource = Annotated[str, StringConstraints(max_length=2048)]
@@ -185,6 +200,7 @@ RoleName = Annotated[str, AfterValidator(_role)]
 # Below it a gp3 volume does not have the 16000 operations per second it is declared with, 500 per GiB, and larger than
 # 16 TiB it is not everywhere (Amazon EBS, and Karpenter's EC2NodeClass v1).
 DiskGib = Annotated[int, BeforeValidator(_number), Field(ge=32, le=16_384)]
+ImageGib = Annotated[PositiveInt, Field(le=4096)]
 # What compilers write for one server is a few GiB at most.
 CacheGib = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4096)]
 # A client of a hub hashes and buffers several files at a time.

@@ -5,6 +5,7 @@ All models are frozen and closed (an unknown key is an error), camelCase in YAML
 """
 
 import zoneinfo
+from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Literal, Self
 
@@ -32,6 +33,7 @@ from settings.scalars import (
     DownloadGib,
     GatewayGib,
     HostName,
+    ImageGib,
     ImageReference,
     LabelValue,
     MachineType,
@@ -44,6 +46,7 @@ from settings.scalars import (
     ObjectName,
     PageUrl,
     Percent,
+    PinnedImage,
     Port,
     PositiveFloat,
     PositiveInt,
@@ -62,6 +65,7 @@ from settings.scalars import (
     Sequences,
     Sha256,
     Share,
+    StoreUrl,
     Tag,
     TagValue,
     Tokens,
@@ -305,6 +309,11 @@ class HubSettings(Section):
         return self
 
 
+def _usual_weights(value: object) -> object:
+    """A mapping without a kind is a shared claim."""
+    return {"kind": "sharedClaim", **value} if isinstance(value, dict) else value
+
+
 # How pods read weights that are on a claim, whoever filled it.
 READ_RATE = Field(default=500, description="read rate of one pod from the claim, MiB/s")
 PREWARM = Field(
@@ -320,6 +329,10 @@ class SharedClaimWeights(Section):
     storage_class: DnsName = Field(
         description="storage class that offers ReadWriteMany, e.g. nfs-storage; for weights that are on a claim "
         "already, use kind: existingClaim with claimName"
+    )
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
+        default="ReadWriteMany",
+        description="ReadWriteOnce: only in a cluster of one node, where the pods of that node share a claim",
     )
     hub: HubSettings = Field(default=HubSettings(), description="where to download from")
     download_mib_per_s: Rate = Field(default=100, description="download rate to plan with, MiB/s")
@@ -344,12 +357,112 @@ class ExistingClaimWeights(Section):
     prewarm: bool | None = PREWARM
 
 
-WeightsSettings = SharedClaimWeights | ExistingClaimWeights
+class StoreIdentity(Section):
+    """Pods prove to the store who they are, as the platform lets them; no key is in the cluster."""
+
+    kind: Literal["workloadIdentity"] = Field(description="the platform's own: IRSA, Workload Identity")
+    identity: Word | None = Field(
+        default=None,
+        description="role (eks), service account (gke) or client id (aks) that may read; without it the pods' own "
+        "ServiceAccount was given that right on the platform's side",
+    )
 
 
-def _usual_weights(value: object) -> object:
-    """A mapping without a kind is a shared claim."""
-    return {"kind": "sharedClaim", **value} if isinstance(value, dict) else value
+class StoreSecret(Section):
+    """A Secret with keys of the store."""
+
+    kind: Literal["existingSecret"] = Field(description="keys in a Secret that exists")
+    name: DnsName = Field(
+        description="existing Secret; its entries are access-key-id and secret-access-key (s3), key.json (gs) or "
+        "account-key (az)"
+    )
+
+
+class PublicStore(Section):
+    """A store that everybody may read."""
+
+    kind: Literal["none"] = Field(description="everybody may read; not with az")
+
+
+class ObjectStoreWeights(Section):
+    """A bucket that holds the published checkpoints; servers stream them from there into GPU memory."""
+
+    kind: Literal["objectStore"] = Field(description="a bucket, read as servers start; nothing is kept in the cluster")
+    url: StoreUrl = Field(
+        description="s3://, gs:// or az:// with the bucket and the folder that holds NAME/COMMIT of each checkpoint"
+    )
+    endpoint: Url | None = Field(
+        default=None, description="an S3-compatible store, e.g. https://minio.storage.svc:9000; only with s3://"
+    )
+    region: Word | None = Field(default=None, description="region of the bucket; only with s3://")
+    addressing: Literal["path", "virtualHost"] | None = Field(
+        default=None,
+        description="whether the bucket is in the path or in the host's name; only with s3://; default: path with an "
+        "endpoint (OSS and OBS need virtualHost)",
+    )
+    account: Word | None = Field(default=None, description="storage account; required with az://, and only there")
+    private: bool | None = Field(
+        default=None,
+        description="whether the store is inside the private network; default: by the endpoint's name, as with "
+        "weights.hub.private",
+    )
+    pod_port: Port | None = Field(
+        default=None,
+        description="port that the pods behind an endpoint inside the cluster listen on, where it is not that of the "
+        "URL; default: any port of the namespace that the endpoint names",
+    )
+    credentials: StoreIdentity | StoreSecret | PublicStore = Field(
+        default=StoreIdentity(kind="workloadIdentity"), discriminator="kind", description="how pods may read it"
+    )
+    read_mib_per_s: Rate = Field(default=500, description="rate at which one pod reads from the store, MiB/s")
+
+    @model_validator(mode="after")
+    def one_store(self) -> Self:
+        """Keys of one kind of store are of no use with another."""
+        scheme = self.url.partition(":")[0]
+        given = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
+        odd = [key for key, value in given.items() if value is not None and scheme != "s3"]
+        odd += ["account"] if self.account is not None and scheme != "az" else []
+        if odd:
+            raise ValueError(f"{' and '.join(odd)} must be left out with {scheme}://")
+        if scheme == "az" and self.account is None:
+            raise ValueError("az:// needs account, the storage account that has the container")
+        if scheme == "az" and self.credentials.kind == "none":
+            raise ValueError("credentials.kind none is not there with az://; use existingSecret or workloadIdentity")
+        if self.pod_port is not None and self.endpoint is None:
+            raise ValueError("podPort needs endpoint: it describes what is behind that")
+        return self
+
+
+class ImageWeights(Section):
+    """An OCI image that holds the published checkpoints, mounted as a volume; the kubelet pulls it as any image."""
+
+    kind: Literal["image"] = Field(description="an OCI image or artifact with the checkpoints in it")
+    reference: PinnedImage = Field(description="the image with its digest, e.g. registry.example.com/qwen3@sha256:…")
+    size_gib: ImageGib | None = Field(
+        default=None, description="what it takes on a node's disk; default: the checkpoints that are served from it"
+    )
+    read_mib_per_s: Rate = Field(default=1000, description="read rate of one pod from the node's disk, MiB/s")
+    prewarm: bool | None = PREWARM
+
+
+FilledWeights = SharedClaimWeights | ExistingClaimWeights | ImageWeights
+
+
+class NodeCacheWeights(Section):
+    """A copy for each pod on its node's own disk, made before the server starts from what another kind holds."""
+
+    kind: Literal["nodeCache"] = Field(description="a copy on the disk of the node, as a volume that goes with the pod")
+    storage_class: DnsName = Field(
+        description="storage class of local disks, e.g. local-path, openebs-hostpath, topolvm-provisioner"
+    )
+    copied_from: Annotated[FilledWeights, BeforeValidator(_usual_weights)] = Field(
+        alias="from", discriminator="kind", description="what it is copied from: sharedClaim, existingClaim or image"
+    )
+    read_mib_per_s: Rate = Field(default=2000, description="read rate of one pod from the node's disk, MiB/s")
+
+
+WeightsSettings = FilledWeights | ObjectStoreWeights | NodeCacheWeights
 
 
 class NoCompileCache(Section):
@@ -543,6 +656,9 @@ class ModelSettings(Section):
     )
     pool: Word = Field(description="name of the gpuPools entry it runs on")
     revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")
+    weights: Annotated[WeightsSettings | None, BeforeValidator(_usual_weights)] = Field(
+        default=None, discriminator="kind", description="where its weights come from; default: those of the stack"
+    )
     context_tokens: Tokens | None = Field(
         default=None, description="longest prompt plus answer in tokens; default: the longest that fits"
     )
@@ -839,3 +955,20 @@ class StackSettings(Section):
     observability: ObservabilitySettings = Field(default=ObservabilitySettings(), description="metrics and alerts")
     images: ImagesSettings = Field(default=ImagesSettings(), description="image versions and mirror")
     charts: dict[ChartName, ChartOverride] = Field(default_factory=dict, description="chart versions and mirror")
+
+
+def all_weights(settings: StackSettings) -> Iterator[WeightsSettings]:
+    """Those of the stack, and of each model that has its own."""
+    yield settings.weights
+    yield from (model.weights for model in settings.models.values() if model.weights is not None)
+
+
+def hub_of(settings: WeightsSettings) -> HubSettings | None:
+    """The hub that weights are downloaded from; None: they are there already."""
+    match settings:
+        case SharedClaimWeights(hub=hub):
+            return hub
+        case NodeCacheWeights(copied_from=origin):
+            return hub_of(origin)
+        case ExistingClaimWeights() | ImageWeights() | ObjectStoreWeights():
+            return None

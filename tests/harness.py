@@ -37,7 +37,7 @@ SECRET_KEYS = ("gatewayMasterKey", "huggingFaceToken")
 MASTER_KEY = "sk-marker-7d41c2aa90e35b66f1"
 HUB_TOKEN = "hf_marker_51c0ffee9ad2"
 # Projects whose stacks are rendered by the stack tests: folder below the repository → golden folder of each stack.
-PROJECTS = {".": "{stack}", "examples/minimal": "minimal"}
+PROJECTS = {".": "{stack}", "examples/minimal": "minimal", "examples/weights": "weights"}
 Config = dict[str, Any]
 
 
@@ -423,6 +423,36 @@ VARIANTS: dict[str, Config] = {
         gpuOperator={"verifyNodes": False},
         weights={"storageClass": None, "kind": "existingClaim", "claimName": "disk"},
     ),
+    "store-with-keys": minimal(
+        weights={
+            "storageClass": None,
+            "kind": "objectStore",
+            "url": "s3://models/published",
+            "endpoint": "http://minio.storage.svc:9000",
+            "credentials": {"kind": "existingSecret", "name": "store"},
+        },
+        models={"small": {"canary": {"weight": 10, "revision": "f" * 40}}},
+    ),
+    "store-with-key-file": two_nodes(
+        weights={
+            "storageClass": None,
+            "kind": "objectStore",
+            "url": "gs://models",
+            "credentials": {"kind": "existingSecret", "name": "store"},
+        }
+    ),
+    "store-of-azure": minimal(
+        cluster={"platform": "aks"},
+        weights={"storageClass": None, "kind": "objectStore", "url": "az://models/published", "account": "acme"},
+    ),
+    "image-copied": two_nodes(
+        weights={
+            "storageClass": "local",
+            "kind": "nodeCache",
+            "from": {"kind": "image", "reference": f"registry.example.com/models/r1@sha256:{'a' * 64}"},
+        }
+    ),
+    "one-node": minimal(gpuPools={"l4": {"nodes": 1}}, weights={"accessMode": "ReadWriteOnce"}),
     "nothing-installed": minimal(
         gpuOperator={"install": False, "verifyNodes": False},
         observability={"install": False, "prometheusUrl": "http://prometheus.example.com:9090"},

@@ -3,13 +3,14 @@
 Owns their text only. Components put `source(name)` into a ConfigMap and run `python /scripts/<name>.py` in a pinned
 image; every script is configured by its environment alone, uses only the standard library and imports nothing from
 here. Those that begin with `gateway_` use what LiteLLM's image has besides; two of them LiteLLM loads itself, from
-beside its configuration.
+beside its configuration. `check_store` uses the streamer of vLLM's.
 """
 
 from importlib.resources import files
 
 NAMES = (
-    *("compile_cache", "fetch_weights", "gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface"),
+    *("check_store", "compile_cache", "copy_weights", "fetch_weights", "gateway_auth", "gateway_hooks"),
+    *("gateway_migrate", "gateway_surface"),
     *("prewarm_weights", "verify_nodes"),
 )
 

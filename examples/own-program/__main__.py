@@ -25,7 +25,7 @@ pool = llm.GpuNodePool("l4", {"namespace": namespace, "pool": nodes}, opts)
 weights = llm.ModelWeights("weights", {"namespace": namespace, "weights": files}, opts)
 server = llm.VllmServer(chat.name, {
     "namespace": namespace, "server": chat, "pool": nodes, "keys": keys, "clients": [llm.GATEWAY_PODS],
-    "after": [*pool.gates, *weights.gates[chat.checkpoint.source]],
+    "after": [*pool.gates, *weights.gates[chat.checkpoint.name]],
 }, opts)  # fmt: skip
 gateway = llm.LlmGateway("gateway", {
     "namespace": namespace, "gateway": llm.plan_gateway(SECTIONS), "keys": keys,

@@ -91,6 +91,7 @@ def server_args(
         f"--max-model-len={context_tokens}",
         f"--max-num-seqs={max_num_seqs}",
         f"--load-format={source.load_format}",
+        *source.options,
         f"--shutdown-timeout={drain_s}",
     ]
     if utilization is None:

@@ -33,9 +33,8 @@ def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
                 said = f"its server would have the name of models.{name}-canary; rename that model"
                 problems.append(Problem(f"{path}.canary", said))
     found = [draft for draft in drafts if draft]
-    named = apart([one for draft in found for one in draft.checkpoints])
-    found = [replace(draft, checkpoints=tuple(named[one.source] for one in draft.checkpoints)) for draft in found]
-    return found, problems
+    named = iter(apart([one for draft in found for one in draft.checkpoints]))
+    return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in found], problems
 
 
 def _pool_problems(site: Site, path: str, wanted: ModelSettings) -> list[Problem]:

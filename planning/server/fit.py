@@ -10,6 +10,7 @@ from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, Reason, choose, try_fit, with_longest_context
 from planning.plan import ImagePlan, PoolPlan
+from planning.stack.places import Keeping
 from settings.scalars import MOST_TOKENS
 from settings.schema import ModelSettings, StackSettings
 
@@ -22,6 +23,18 @@ class Site:
     catalog: Catalog
     pools: Mapping[str, PoolPlan]
     images: Mapping[str, ImagePlan]
+
+    @property
+    def keeping(self) -> Keeping:
+        """What every checkpoint is planned with."""
+        known = self.catalog
+        return Keeping(
+            self.settings.weights,
+            known.networks,
+            known.workload_identity,
+            self.settings.cluster,
+            self.images["vllm-cpu"],
+        )
 
 
 def stretched(model: Model, wanted: ModelSettings) -> Model:

@@ -6,7 +6,7 @@ from catalog.schema import Model
 from planning.capacity import memory
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB
-from planning.plan import PodResources, PoolPlan
+from planning.plan import PodResources, PoolPlan, Source
 from planning.server.placement import NODE_MEMORY_SHARE
 from settings.schema import ModelSettings
 
@@ -35,6 +35,7 @@ def pod_resources(
     parallelism: Parallelism,
     nodes: int,
     cpu_kv_gib: int | None,
+    source: Source,
     model_bytes: int = 2,
 ) -> tuple[PodResources, dict[str, str]]:
     """CPU and memory of one pod; `nodes`: pods of one replica; `model_bytes`: of a number in the model's dtype."""
@@ -53,14 +54,18 @@ def pod_resources(
     cpus = wanted.cpus or 2 + gpus
     # NCCL and the workers exchange through /dev/shm: 2 GiB suffice for one GPU, 8 for a few, 16 for a full node
     shm = 2 if gpus == 1 else 8 if gpus <= 4 else 16
-    needed = wanted.memory_gib or 8 + 2 * gpus + shm
-    # the limit leaves room for the weights in the page cache, which is charged to the pod and given back at need
-    limit = needed + ceil(weights_gib / nodes * 1.1)
+    streamed = source.buffer_gib_per_gpu * gpus
+    needed = wanted.memory_gib or 8 + 2 * gpus + shm + streamed
+    # of files the limit leaves room in the page cache, which is charged to the pod and given back at need; what is
+    # streamed passes through buffers of a fixed size
+    limit = needed + (ceil(weights_gib / nodes * 1.1) if source.volume else 0)
     if pool.memory_gib_per_node is not None:
         pods = max(1, pool.gpus_per_node // gpus)
         limit = max(needed, min(limit, floor(pool.memory_gib_per_node * NODE_MEMORY_SHARE / pods)))
     reasons = {
         "cpus": f"{cpus}: 2 + one per GPU",
-        "memoryGib": f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm; up to {limit} with weights in page cache",
+        "memoryGib": f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm; up to {limit} with weights in page cache"
+        if source.volume
+        else f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm + {streamed} to stream weights through",
     }
     return PodResources(cpus, needed, limit, gpus, shm, GPU_CACHE_GIB), reasons

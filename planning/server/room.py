@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from planning.plan import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
+from planning.plan import ComputeClass, Karpenter, NodeClass, NodeOffer, OciImage, PoolPlan
 from planning.server.fit import Site
 from planning.server.fixes import MOST_MORE_NODES
 from planning.server.packing import Amounts, Pods, finds_room, packs, stranded
@@ -73,7 +73,8 @@ def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
     inside = [server for server in drafts if server.pool == pool.name]
     provisioning = pool.provisioning
     if isinstance(provisioning, ComputeClass):
-        provisioning = replace(provisioning, boot_disk_gb=boot_disk_gb(_fullest_mib(pool, inside)))
+        used_mib = _fullest_mib(pool, inside) + _weight_images_mib(inside)
+        provisioning = replace(provisioning, boot_disk_gb=boot_disk_gb(used_mib))
     return replace(pool, provisioning=provisioning, needed=_needed(pool, inside))
 
 
@@ -86,6 +87,18 @@ def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
         memory_mib=max([memory_mib, *(server.resources.memory_gib * MIB_PER_GIB for server in inside)]),
         disk_mib=max([0, *(server.scratch.disk_mib for server in inside)]),
     )
+
+
+def _weight_images_mib(inside: Sequence[Draft]) -> int:
+    """What images with weights take on the disk of a node that has them all, MiB."""
+    sizes: dict[str, int] = {}
+    for server in inside:
+        match server.checkpoint.place:
+            case OciImage(reference=reference, gib=gib):
+                sizes[reference] = max(gib, sizes.get(reference, 0))
+            case _:
+                pass
+    return sum(sizes.values()) * MIB_PER_GIB
 
 
 def node_cpus(pool: PoolPlan) -> int:
@@ -252,7 +265,7 @@ def _disk_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
             size_gib = ours.data_disk.gib
         case _:
             return []
-    wanted_mib = _fullest_mib(pool, inside)
+    wanted_mib = _fullest_mib(pool, inside) + _weight_images_mib(inside)
     least_gib = least_disk_gib(wanted_mib, with_system=ours.system_disk is None)
     if size_gib >= least_gib:
         return []

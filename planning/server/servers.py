@@ -28,11 +28,13 @@ from planning.server.resources import pod_resources
 from planning.server.scratch import server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
+from planning.stack.places import prewarm
+from planning.stack.stores import for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
-from planning.stack.weights import checkpoint, prewarm
+from planning.stack.weights import checkpoint
 from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
-from settings.schema import ModelSettings
+from settings.schema import ModelSettings, WeightsSettings
 
 CACHE_ROOT = "/cache"
 # A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
@@ -97,22 +99,22 @@ def draft_server(
         return None, [unknown_model(site, path, wanted)]
     placed, unplaced = on_gpus(site, path, wanted, model, gpu, pool) if gpu else on_cpu(path, wanted, model, pool)
     image, outdated = _image(site, path, wanted, model, "vllm" if gpu else "vllm-cpu")
-    files = checkpoint(wanted.model, model, wanted.revision, site.settings.weights)
+    weights = wanted.weights or site.settings.weights
+    files = checkpoint(wanted.model, model, wanted.revision, weights, site.keeping)
     engine = site.catalog.engines["vllm"]
-    own_args = wanted.canary.args if canary and wanted.canary else wanted.args
-    decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=None if gpu else 0)
     problems = unplaced + outdated + _unpinned(site, path, files)
-    problems += check_args(own_args, engine, f"{path}.args") + check_env(wanted.env, decided, f"{path}.env")
+    problems += _added(wanted, engine, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
+    files = for_workers(files, placed.parallelism.tensor)
     workload, times = placed.workload, _times(site, wanted, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(
-        wanted, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, workload.model_bytes
+        wanted, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, files.source, workload.model_bytes
     )
     machine = gpu or site.catalog.cpu_core
     args = _args(name, wanted, model, files, placed, times, engine)
-    env = {**_env(placed, times), **wanted.env}
+    env = {**_env(placed, times), **files.source.environment, **wanted.env}
     kept = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
@@ -145,7 +147,7 @@ def draft_server(
         cost=cost.estimate(
             model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
         ),
-        reasons={**placed.reasons, **resource_reasons, **_start_reasons(site, times)},
+        reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times)},
     )
     return draft, _group_problems(draft) + _memory_problems(path, resources)
 
@@ -170,6 +172,17 @@ def _kept(
         env=env,
         uncompiled=site.catalog.engines["vllm"].uncompiled,
     )
+
+
+def _added(
+    wanted: ModelSettings, engine: Engine, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
+) -> list[Problem]:
+    """What is wrong with arguments and variables that the user adds to those of the plan."""
+    args = wanted.canary.args if canary and wanted.canary else wanted.args
+    decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
+    problems = check_args(args, engine, f"{path}.args")
+    problems += check_env(wanted.env, decided | dict(files.source.environment), f"{path}.env")
+    return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 
 def _weight(wanted: ModelSettings, *, canary: bool) -> int:
@@ -203,6 +216,7 @@ def _times(
             weight_bytes=files.disk_bytes,
             read_mib_per_s=files.source.read_mib_per_s,
             prewarm=files.source.prewarm,
+            copy_mib_per_s=files.source.copy_mib_per_s if files.source.copy else None,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
             keeps_compiled=claim_of(site.settings.compile_cache) is not None,
             measured=wanted.measured.start if wanted.measured else None,
@@ -213,9 +227,9 @@ def _times(
     )
 
 
-def _start_reasons(site: Site, times: Timing) -> dict[str, str]:
+def _start_reasons(weights: WeightsSettings, times: Timing) -> dict[str, str]:
     """Where the figures of a start are from, and why weights are read as they are."""
-    warmed, why = prewarm(site.settings.weights)
+    warmed, why = prewarm(weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
     return {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
 

@@ -53,7 +53,7 @@ def with_pull_secrets(
 
 
 def registry_warnings(
-    settings: StackSettings, releases: Mapping[str, ReleasePlan], hub: Hub | None, catalog: Catalog
+    settings: StackSettings, releases: Mapping[str, ReleasePlan], hubs: Sequence[Hub], catalog: Catalog
 ) -> list[str]:
     """What `images.mirror` and `images.pullSecrets` do not reach, each with what does."""
     said = []
@@ -65,11 +65,13 @@ def registry_warnings(
             "charts.NAME.repository or charts.NAME.chart a mirror whose charts name mirrored images, or let the nodes "
             "mirror these registries: python -m preview bundle lists all of it"
         )
-    if settings.images.mirror and hub and not hub.endpoint:
-        said.append(
+    if settings.images.mirror:
+        said += [
             f"images.mirror does not cover weights, which are fetched from {hub.kind}; give weights.hub.endpoint a "
             "mirror of it, or weights.kind: existingClaim"
-        )
+            for hub in hubs
+            if not hub.endpoint
+        ]
     unknown = [
         f"{name} {one.version}"
         for name, one in releases.items()

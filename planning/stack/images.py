@@ -112,8 +112,7 @@ def used_images(
         yield from (server.image for server in servers)
         yield from (server.kept_cache.image for server in servers if server.kept_cache)
         yield gateway.image
-        if weights.hub is not None:
-            yield weights.hub.image
+        yield from (one.fetch.hub.image for one in weights.checkpoints if one.fetch)
         if isinstance(gateway.redis, BundledRedis):
             yield gateway.redis.image
         yield from (pool.verification.image for pool in pools.values() if pool.verification)

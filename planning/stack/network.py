@@ -8,21 +8,18 @@ not by address. Services that hand out credentials (`catalog/networks.yaml`) are
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
-from itertools import islice
 from socket import inet_aton
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from catalog.schema import Networks
 from planning.plan import AddressBlock, EgressRule
-from settings.problems import Problem
-from settings.schema import HubSettings
 
 Address = IPv4Address | IPv6Address
 
 HTTPS_PORT = 443
 # Ports distributions give the API server, which has no label to select it by.
 API_SERVER_PORTS = (443, 6443, 8443, 16443)
-ENDPOINT = "weights.hub.endpoint"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 PRIVATE_SUFFIXES = (".local", ".internal", ".lan", ".corp", ".intra", ".home.arpa")
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
@@ -52,16 +49,32 @@ def anywhere(networks: Networks, port: int, host: str | None = None) -> tuple[Eg
     return (EgressRule(namespaces=(namespace,)), rule) if namespace else (rule,)
 
 
-def hub_problems(hub: HubSettings, networks: Networks, namespace: str) -> list[Problem]:
-    """An endpoint that no rule can lead to, or none may. `namespace`: the stack's own."""
-    if hub.endpoint is None:
-        return []
-    faults = _faults(hub, _host(hub.endpoint), networks, namespace)
-    return [Problem(ENDPOINT, f'"{hub.endpoint}" {fault}') for fault in islice(faults, 1)]
+class Endpoint(Protocol):
+    """What is said of a server of somebody else's, be it a hub or a store."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """Its URL; None: the well-known one on the internet."""
+
+    @property
+    def private(self) -> bool | None:
+        """Whether it is in a private network; None: as its name says."""
+
+    @property
+    def pod_port(self) -> int | None:
+        """Port of the pods behind a Service."""
 
 
-def hub_egress(hub: HubSettings, networks: Networks) -> tuple[EgressRule, ...]:
-    """Rules of the downloads from a hub that has no problems."""
+def endpoint_faults(at: Endpoint, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
+    """Why no rule can lead to it, or none may. `namespace`: the stack's own; `kind`: what it is, hub or store."""
+    if at.endpoint is not None:
+        yield from _faults(at, _host(at.endpoint), networks, namespace, kind)
+
+
+def endpoint_egress(hub: Endpoint, networks: Networks) -> tuple[EgressRule, ...]:
+    """Rules towards one that has no faults."""
+    if hub.endpoint is None and hub.private:
+        return (EgressRule(blocks(networks, private=True), (), (HTTPS_PORT,)),)
     if hub.endpoint is None:
         return (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),)
     parts, host = urlsplit(hub.endpoint), _host(hub.endpoint)
@@ -80,7 +93,7 @@ def _host(endpoint: str) -> str:
     return (urlsplit(endpoint).hostname or "").rstrip(".")
 
 
-def is_private(hub: HubSettings, host: str) -> bool:
+def is_private(hub: Endpoint, host: str) -> bool:
     """Whether a mirror is inside a private network: as it is said, or by its address or name."""
     if hub.private is not None:
         return hub.private
@@ -88,9 +101,9 @@ def is_private(hub: HubSettings, host: str) -> bool:
     return not address.is_global if address else host.endswith(PRIVATE_SUFFIXES)
 
 
-def _faults(hub: HubSettings, host: str, networks: Networks, namespace: str) -> Iterator[str]:
-    """Why no download may or can go there, with what to write."""
-    yield from _forbidden(host, networks)
+def _faults(hub: Endpoint, host: str, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
+    """Why nothing may or can go there, with what to write."""
+    yield from _forbidden(host, networks, kind)
     literal, labels = _literal(host), host.split(".")
     if literal is None:
         yield from _misnamed(host, labels, namespace)
@@ -104,20 +117,20 @@ def _faults(hub: HubSettings, host: str, networks: Networks, namespace: str) -> 
         yield "is inside a private network, which private: false keeps closed; leave private out"
 
 
-def _forbidden(host: str, networks: Networks) -> Iterator[str]:
-    """What nothing in the stack may reach, or where no hub can be."""
+def _forbidden(host: str, networks: Networks, kind: str) -> Iterator[str]:
+    """What nothing in the stack may reach, or where no hub or store can be."""
     for address in _addresses(host):
         for service in networks.metadata_services:
             if any(address in ip_network(cidr) for cidr in service.cidrs):
-                yield f"leads to {address}, the {service.of}; no hub is there, and nothing in the stack may reach it"
+                yield f"leads to {address}, the {service.of}; no {kind} is there, and nothing in the stack may reach it"
         for item in networks.never_hubs:
             if address in ip_network(item.cidr):
-                yield f"leads to {address}, which is {item.of}; name the host of the hub"
+                yield f"leads to {address}, which is {item.of}; name the host of the {kind}"
     for service in networks.metadata_services:
         if host in service.names:
-            yield f"names the {service.of}; no hub is there, and nothing in the stack may reach it"
+            yield f"names the {service.of}; no {kind} is there, and nothing in the stack may reach it"
     if host == "localhost" or host.endswith(".localhost"):
-        yield "leads to the pod itself; name the host of the hub"
+        yield f"leads to the pod itself; name the host of the {kind}"
 
 
 def _misnamed(host: str, labels: list[str], namespace: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ Pure arithmetic in seconds. The inequalities are stated on `planning.plan.Timing
 from dataclasses import dataclass
 from math import ceil
 
-from planning.plan import Fetch, ImagePlan, JobLimits, Phase, Probe, Probes, Timing, Verification
+from planning.plan import Fetch, Hub, ImagePlan, JobLimits, Phase, Probe, Probes, Timing, Verification
 from settings.schema import StartSettings
 
 MIB = 2**20
@@ -85,6 +85,8 @@ class Load:
     starts_nodes: bool
     keeps_compiled: bool = False
     measured: StartSettings | None = None
+    copy_mib_per_s: int | None = None
+    """Where they are copied before the server starts."""
 
 
 def longest_request_s(context_tokens: int, max_output_tokens: int | None, *, writes: bool = True) -> int:
@@ -152,7 +154,10 @@ def _before(load: Load, said: StartSettings) -> tuple[Phase, ...]:
 
 
 def _weights(load: Load) -> tuple[Phase, ...]:
-    """Reading the weights into the page cache, where that is done before."""
+    """Copying the weights to the node, or reading them into the page cache, where that is done before."""
+    if load.copy_mib_per_s:
+        copy_s = ceil(load.weight_bytes / MIB / load.copy_mib_per_s)
+        return (Phase("copy", copy_s, f"{load.copy_mib_per_s} MiB/s, readMibPerS of what is copied"),)
     read_s = ceil(load.weight_bytes / MIB / load.read_mib_per_s)
     return (Phase("weights", read_s, f"{load.read_mib_per_s} MiB/s, readMibPerS"),) if load.prewarm else ()
 
@@ -204,11 +209,11 @@ def download_s(disk_bytes: int, download_mib_per_s: int) -> int:
     return ceil(disk_bytes / MIB / download_mib_per_s * 1.2)
 
 
-def fetch(*, least_bytes: int, download_s: int, gated: bool) -> Fetch:
+def fetch(hub: Hub, *, least_bytes: int, download_s: int, gated: bool) -> Fetch:
     """A download with its deadline, which holds the image, the download with its safety, and retries."""
     deadline_s = IMAGE_PULL_S + SAFETY * download_s + 300
     limits = JobLimits(DOWNLOAD_RETRIES, deadline_s, deadline_s + LAST_WORDS_S)
-    return Fetch(least_bytes, download_s, limits, gated)
+    return Fetch(hub, least_bytes, download_s, limits, gated)
 
 
 def verification(image: ImagePlan, timeout_s: int) -> Verification:

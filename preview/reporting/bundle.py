@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from planning.plan import CheckpointPlan, ExistingClaim, OwnClaim, Plan, ReleasePlan
+from planning.plan import CheckpointPlan, ExistingClaim, ObjectStore, OciImage, OwnClaim, Plan, ReleasePlan
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.render import Rendering
 from preview.reporting.bundle_listing import File, Listing
@@ -126,7 +126,7 @@ def decide(
         if one.category is Category.RELEASE
     ]
     images = _images(found, plan, charts)
-    weights = [_weights(one, plan) for one in plan.weights.checkpoints] if plan else list(_fetched(found))
+    weights = [_weights(one) for one in plan.weights.checkpoints] if plan else list(_fetched(found))
     weights = [_listed(one, listings) for one in weights]
     not_known = [
         *(f"{inside.chart}: {what}" for inside in charts for what in inside.not_known),
@@ -196,20 +196,24 @@ def _name(chart: str) -> str:
     return chart.rstrip("/").rpartition("/")[2]
 
 
-def _weights(one: CheckpointPlan, plan: Plan) -> Weights:
+def _weights(one: CheckpointPlan) -> Weights:
     match one.place:
         case OwnClaim(name=name):
             place = f"claim {name}, which its Job fills"
         case ExistingClaim(name=name):
             place = f"claim {name}, which must hold it already"
-    hub = plan.weights.hub
+        case ObjectStore(url=url):
+            place = f"{url}, which must hold it already"
+        case OciImage(reference=reference):
+            place = f"image {reference}, which must hold it already"
+    hub = one.fetch.hub if one.fetch else None
     return Weights(
         repository=one.model,
         revision=one.revision,
         pinned=one.pinned,
         hub=hub.kind if hub else "huggingface",
         endpoint=hub.endpoint if hub else None,
-        directory=one.source.argument.rpartition("/models/")[2],
+        directory=one.key[0],
         place=place,
         size_bytes=one.disk_bytes,
         counted=one.counted,

@@ -21,7 +21,8 @@ def cyclonedx(bundle: Bundle) -> str:
     components = [
         *(_image(image) for image in bundle.images),
         *(_chart(chart) for chart in bundle.charts),
-        *(_weights(one) for one in bundle.weights),
+        # one checkpoint may be kept in several places
+        *{_reference(one): _weights(one) for one in bundle.weights}.values(),
     ]
     stack = {"type": "application", "bom-ref": "stack", "name": f"{bundle.project}/{bundle.stack}"}
     document: dict[str, Any] = {
@@ -79,8 +80,12 @@ def _chart(chart: Chart) -> dict[str, Any]:
     }
 
 
+def _reference(one: Weights) -> str:
+    return f"weights:{one.repository}@{one.revision}"
+
+
 def _weights(one: Weights) -> dict[str, Any]:
-    ref = f"weights:{one.repository}@{one.revision}"
+    ref = _reference(one)
     files = [
         {
             "type": "file",

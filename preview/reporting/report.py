@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from planning.plan import BundledRedis, CheckpointPlan, ExistingClaim, Hub, OwnClaim, Plan, WeightsPlan
+from planning.plan import (
+    BundledRedis,
+    CheckpointPlan,
+    ExistingClaim,
+    ObjectStore,
+    OciImage,
+    OwnClaim,
+    Plan,
+    WeightsPlan,
+)
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, prerequisites
 from preview.rendering.records import Record
@@ -122,24 +131,29 @@ def _weights(weights: WeightsPlan) -> Block:
     places: dict[str, None] = {}
     checkpoints = []
     for checkpoint in weights.checkpoints:
-        where, size = _place(checkpoint, weights.hub)
+        where, size = _place(checkpoint)
         places[where] = None
         checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
     return stacked("\n".join(places), reasons(weights.reasons), listed(checkpoints))
 
 
-def _place(checkpoint: CheckpointPlan, hub: Hub | None) -> tuple[str, str]:
+def _place(checkpoint: CheckpointPlan) -> tuple[str, str]:
     """(where it is, as is said of all that are there; its size, and what it takes to bring it there)."""
     size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
     match checkpoint.place:
         case ExistingClaim(name=name):
             return f"on the existing claim {name}, mounted read-only; it is neither filled nor changed", size
         case OwnClaim(storage_class=storage_class, gib=claim_gib, fetch=fetch):
-            assert hub is not None, "claims of our own are filled"
+            hub = fetch.hub
             where = (
                 f"a claim per checkpoint on {storage_class}, filled from {hub.endpoint or hub.kind}, kept on destroy"
             )
             return where, f"{size} on a claim of {claim_gib:,} GiB, {minutes(fetch.download_s)} to fetch"
+        case ObjectStore(url=url):
+            bucket = url.removesuffix(f"/{checkpoint.key[0]}")
+            return f"in {bucket}, streamed as servers start; nothing of them is kept in the cluster", size
+        case OciImage(reference=reference):
+            return f"in the image {reference}, mounted as a volume", size
 
 
 def _declared(records: Sequence[Record], found: Sequence[Manifest]) -> Block:

@@ -8,7 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planning.plan import CheckpointPlan, GatewayPlan, Plan, PoolPlan, ServerPlan
+from planning.plan import (
+    CheckpointPlan,
+    ExistingClaim,
+    GatewayPlan,
+    ObjectStore,
+    OciImage,
+    OwnClaim,
+    Place,
+    Plan,
+    PoolPlan,
+    ServerPlan,
+)
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import prerequisites
 from preview.rendering.render import Rendering
@@ -153,10 +164,20 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
     }
 
 
+def _place(place: Place) -> dict[str, Any]:
+    match place:
+        case OwnClaim(name=name) | ExistingClaim(name=name):
+            return {"claim": name}
+        case ObjectStore(url=url):
+            return {"store": url}
+        case OciImage(reference=reference):
+            return {"image": reference}
+
+
 def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
     """The claim it is on, its size, and how long it takes to fetch: 0 where nothing is fetched."""
     return {
-        "claim": checkpoint.place.name,
+        **_place(checkpoint.place),
         "gib": round(checkpoint.disk_bytes / 2**30, 3),
         "fetch_s": checkpoint.fetch.download_s if checkpoint.fetch else 0,
     }

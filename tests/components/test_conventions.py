@@ -15,7 +15,7 @@ OWNER = "pulumi.com/patchFieldManager"
 
 def fetches(deployed: Deployed) -> bool:
     """Whether the stack has claims and Jobs for its weights; otherwise a claim that exists holds them."""
-    return deployed.plan.weights.hub is not None
+    return any(one.fetch for one in deployed.plan.weights.checkpoints)
 
 
 @EVERY
@@ -135,7 +135,7 @@ def test_ordering_is_by_need(name: str):
     for server in deployed.plan.servers:
         kind = "LeaderWorkerSet" if server.nodes_per_replica > 1 else "Deployment"
         waits = deployed.depends_on(kind, server.name)
-        weights = {f"Job/weights-{server.checkpoint.name}"} if fetches(deployed) else set()
+        weights = {f"Job/weights-{server.checkpoint.name}"} if server.checkpoint.fetch else set()
         assert {item for item in waits if item.startswith("Job/weights-")} == weights
         if deployed.plan.pools[server.pool].verification:
             assert f"Job/{server.pool}-verify" in waits

@@ -69,7 +69,7 @@ def test_a_claim_holds_its_checkpoint():
         body["metadata"]["name"]: int(body["spec"]["resources"]["requests"]["storage"].removesuffix("Gi"))
         for body in deployed.objects("PersistentVolumeClaim")
     }
-    needed = {plan.place.name: plan.disk_bytes / 2**30 for plan in deployed.plan.weights.checkpoints}
+    needed = {f"weights-{plan.name}": plan.disk_bytes / 2**30 for plan in deployed.plan.weights.checkpoints}
     assert sizes.keys() == needed.keys()
     assert {name: needed[name] < size < 2 * max(needed[name], 1) for name, size in sizes.items()} == dict.fromkeys(
         sizes, True

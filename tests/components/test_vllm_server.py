@@ -13,7 +13,7 @@ import pytest
 from catalog import load_catalog
 from components import wiring
 from components._vllm_pod import pod_spec
-from planning.plan import ClaimVolume, ServerPlan
+from planning.plan import CheckpointPlan, ClaimVolume, ServerPlan
 from tests.harness import (
     MASTER_KEY,
     Deployed,
@@ -237,12 +237,20 @@ def test_the_init_container_checks_and_warms_the_weights():
     assert deployed.object("ConfigMap", "vllm-small-prewarm-auto")["immutable"] is True
 
 
+def claim_of(checkpoint: CheckpointPlan) -> str:
+    """The claim its servers mount."""
+    assert isinstance(checkpoint.source.volume, ClaimVolume)
+    return checkpoint.source.volume.claim_name
+
+
 def beside(server: ServerPlan, claim: str) -> ServerPlan:
     """The server with a second checkpoint that is loaded beside its own."""
     base = server.checkpoint
-    volume = ClaimVolume(claim, "/models" if claim == base.source.volume.claim_name else "/beside")
-    source = replace(base.source, argument=f"{volume.mount_path}/x", volume=volume, prewarm=False)
-    return replace(server, checkpoints=(base, replace(base, model="example/x", revision="main", source=source)))
+    volume = ClaimVolume(claim, "/models" if claim == claim_of(base) else "/beside")
+    directory = f"{volume.mount_path}/x"
+    source = replace(base.source, argument=directory, directory=directory, volume=volume, prewarm=False)
+    other = replace(base, name="x", model="example/x", revision="main", source=source)
+    return replace(server, checkpoints=(base, other))
 
 
 @pytest.mark.parametrize(("claim", "mounts"), [("other", ["models", "models-1"]), ("", ["models"])])
@@ -250,7 +258,7 @@ def test_what_is_loaded_beside_the_weights_is_mounted_and_checked(claim, mounts)
     """Each claim is mounted once, in all containers, and each checkpoint is checked on its own."""
     plan = stack(minimal()).plan
     base = plan.servers[0]
-    both = beside(base, claim or base.checkpoint.source.volume.claim_name)
+    both = beside(base, claim or claim_of(base.checkpoint))
     spec = pod_spec(both, plan.pools[base.pool], {"script": "script", "account": "account"}, {"name": "KEY"})
     first, second = spec["initContainers"]
     assert [first["name"], second["name"]] == ["prewarm", "prewarm-1"]
@@ -266,7 +274,7 @@ def test_what_is_loaded_beside_the_weights_is_mounted_and_checked(claim, mounts)
         if "persistentVolumeClaim" in item
     }
     assert list(claims) == mounts
-    assert claims[mounts[-1]] == both.checkpoints[1].source.volume.claim_name
+    assert claims[mounts[-1]] == claim_of(both.checkpoints[1])
     for container in (first, second, *spec["containers"]):
         assert [item["name"] for item in container["volumeMounts"] if item["name"] in claims] == mounts
 
@@ -275,7 +283,7 @@ def test_a_server_waits_for_all_that_it_loads():
     """For the Job of each of its checkpoints."""
     plan = stack(minimal()).plan
     server = beside(plan.servers[0], "other")
-    gates: Any = SimpleNamespace(gates={one.source: [one.model] for one in server.checkpoints})
+    gates: Any = SimpleNamespace(gates={one.name: [one.model] for one in server.checkpoints})
     pool: Any = SimpleNamespace(gates=[])
     args = wiring.server_args(plan, server, "n", {server.pool: pool}, gates, cast("Any", {}), cast("Any", None))
     assert list(args.get("after", [])) == ["Qwen/Qwen3-0.6B", "example/x"]

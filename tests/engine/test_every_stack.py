@@ -33,7 +33,7 @@ def test_an_engine_that_is_killed_again_and_again_is_resumed(fresh: Story):
     assert fresh.preview() == {}
     plan = fresh.world.stack.plan
     jobs = {job for job in fresh.world.uids("batch/v1", "Job") if job.startswith("weights-")}
-    assert jobs == {item.place.name for item in plan.weights.checkpoints if item.fetch}
+    assert jobs == {f"weights-{item.name}" for item in plan.weights.checkpoints if item.fetch}
     for name, replicas in fresh.world.wanted().items():
         fresh.world.settled(name, replicas)
 

@@ -267,7 +267,7 @@ def test_handed_lists_are_really_found(text: str, expected: list[str]):
 
 
 def test_pod_scripts_use_the_standard_library_only():
-    """What runs in other people's images imports what is in Python itself; a hook of LiteLLM also LiteLLM."""
+    """What runs in other people's images imports what is in Python itself; also what the image is there for."""
     scripts = [file for file in sorted(POD_SCRIPTS.glob("*.py")) if file.name != "__init__.py"]
     wrong = {
         f"{file.name}: {name}"
@@ -276,6 +276,7 @@ def test_pod_scripts_use_the_standard_library_only():
         if name not in sys.stdlib_module_names
     }
     of_the_image = {
+        "check_store.py: runai_model_streamer",
         "gateway_auth.py: litellm",
         "gateway_hooks.py: litellm",
         "gateway_migrate.py: litellm",
@@ -283,7 +284,7 @@ def test_pod_scripts_use_the_standard_library_only():
         "gateway_surface.py: litellm",
         "gateway_surface.py: prometheus_client",
     }
-    assert (wrong, len(scripts)) == (of_the_image, 8)
+    assert (wrong, len(scripts)) == (of_the_image, 10)
 
 
 def code_lines(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from planning.plan import BundledRedis, EgressRule, ExistingRedis, OwnClaim
+from planning.plan import BundledRedis, EgressRule, ExistingClaim, ExistingRedis, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
 from preview.rendering.manifests import Category
@@ -46,6 +46,7 @@ from tests.harness import (
     stack_names,
     walk,
 )
+from tests.unit.small_stack import keeping
 
 CATALOG = load_catalog()
 EVERY = pytest.mark.parametrize("name", every_stack())
@@ -310,7 +311,9 @@ def test_what_a_pod_refers_to_is_there(name: str):
     ours = {one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)}
     compiled = {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
     assert there["PersistentVolumeClaim"] == ours | compiled
-    there["PersistentVolumeClaim"] = {one.place.name for one in deployed.plan.weights.checkpoints} | compiled
+    there["PersistentVolumeClaim"] |= {
+        one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, ExistingClaim)
+    }
     faults = []
     for pod in pods(deployed):
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
@@ -345,8 +348,9 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     declared = {body["metadata"]["name"]: set(body["stringData"]) for body in deployed.objects("Secret")}
     plan = deployed.plan
     database = plan.gateway.database.secret if plan.gateway.database else None
-    hub = plan.weights.hub.token_secret if plan.weights.hub else None
-    named = {plan.gateway.existing_secret, hub, database} - {None}
+    hubs = {one.fetch.hub.token_secret for one in plan.weights.checkpoints if one.fetch}
+    stores = {secret.secret for server in plan.servers for secret in server.checkpoint.source.secrets}
+    named = {plan.gateway.existing_secret, *hubs, *stores, database} - {None}
     read = {
         (secret, entry)
         for pod in pods(deployed)
@@ -443,8 +447,12 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     deployed = rendered(name)
     plan = deployed.plan
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
-    weights = plan.weights.hub.egress if plan.weights.hub else ()
-    hub = {where for rule in weights for where in destinations(rule)}
+    hubs = [one.fetch.hub for one in plan.weights.checkpoints if one.fetch]
+    hub = {where for one in hubs for rule in one.egress for where in destinations(rule)}
+    stores = {
+        server.name: {where for rule in server.checkpoint.source.egress for where in destinations(rule)}
+        for server in plan.servers
+    }
     gateway = set()
     if isinstance(plan.gateway.redis, ExistingRedis):
         gateway |= {where for rule in plan.gateway.redis.egress for where in destinations(rule)}
@@ -457,6 +465,8 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
             extra = hub
         elif pod.labels["app.kubernetes.io/name"] == "verify-nodes":
             extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
+        elif pod.labels["app.kubernetes.io/name"] == "vllm":
+            extra = stores[pod.labels["app.kubernetes.io/instance"]]
         elif pod.owner == "Deployment litellm":
             extra = gateway
         elif pod.labels["app.kubernetes.io/name"] == "litellm-migration":
@@ -563,7 +573,9 @@ def test_names_and_label_values_are_short_enough(name: str):
 def test_every_model_of_the_catalogue_has_a_download_job_of_its_own():
     """Names of download Jobs are short enough with Pulumi's ending, well formed, and differ between checkpoints."""
     settings = SharedClaimWeights.model_validate({"storageClass": "rwx"})
-    names = {name: checkpoint(name, model, None, settings).name for name, model in CATALOG.models.items()}
+    names = {
+        name: checkpoint(name, model, None, settings, keeping(settings)).name for name, model in CATALOG.models.items()
+    }
     longest = LONGEST_NAME - len("weights-") - AUTONAME
     assert [
         name for name in names.values() if len(name) > longest or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name)

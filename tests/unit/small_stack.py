@@ -10,7 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from catalog import load_catalog
 from planning import resolve
 from planning.plan import Plan, ServerPlan
+from planning.stack.images import resolve_images
+from planning.stack.places import Keeping
 from settings import Refused, StackSettings, validate
+from settings.schema import ClusterSettings, ImagesSettings, WeightsSettings
 
 ROOT = Path(__file__).parents[2]
 CATALOG = load_catalog()
@@ -68,6 +71,13 @@ def planned(raw: dict[str, Any]) -> Plan:
 def server(raw: dict[str, Any], name: str = "vllm-m") -> ServerPlan:
     """One server of the plan."""
     return next(item for item in planned(raw).servers if item.name == name)
+
+
+def keeping(usual: WeightsSettings) -> Keeping:
+    """What every checkpoint of a stack with these weights is planned with."""
+    images, _ = resolve_images(ImagesSettings(), CATALOG)
+    cluster = ClusterSettings.model_validate({"context": "test", "identifier": "test"})
+    return Keeping(usual, CATALOG.networks, CATALOG.workload_identity, cluster, images["vllm-cpu"])
 
 
 def refusals(raw: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from planning.plan import Plan
+from planning.plan import OwnClaim, Plan
 from workshop.simcluster.bodies import filled
 from workshop.simcluster.references import READY_TO_START
 
@@ -39,7 +39,11 @@ def behaviour_of(plan: Plan, scale: float = TIME_SCALE) -> Behaviour:
     return Behaviour(
         prewarm_s={server.name: server.timing.prewarm_s for server in plan.servers},
         load_s={server.name: server.timing.expected_start_s for server in plan.servers},
-        download_s={one.place.name: one.fetch.download_s for one in plan.weights.checkpoints if one.fetch},
+        download_s={
+            one.place.name: one.place.fetch.download_s
+            for one in plan.weights.checkpoints
+            if isinstance(one.place, OwnClaim)
+        },
         scale=scale,
     )
 

@@ -17,6 +17,7 @@ from tests.unit.small_stack import A10, MODEL, checked, properties, refusals, se
 PROD = stack_file("prod")
 NAN, INF = float("nan"), float("inf")
 WEIGHTS_KEYS = (
+    "accessMode",
     "downloadMemoryGib",
     "downloadMibPerS",
     "hub",
@@ -221,7 +222,7 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (serving(replicas={"minn": 1}), "models.m.replicas.minn", "unknown key; did you mean 'min'?"),
         (gateway(exsitingSecret="k"), "gateway.exsitingSecret", "unknown key; did you mean 'existingSecret'?"),
         (stack(clusters={}), "clusters", "unknown key; did you mean 'cluster'?"),
-        (weights(sizeGib=1), "weights.sizeGib", f"unknown key; known: {', '.join(WEIGHTS_KEYS)}"),
+        (weights(diskGib=1), "weights.diskGib", f"unknown key; known: {', '.join(WEIGHTS_KEYS)}"),
         (weights(hub={"endpont": "x"}), "weights.hub.endpont", "unknown key; did you mean 'endpoint'?"),
         (canary(maxNumSeq=8, image="r:v1.2.3"), "models.m.canary.maxNumSeq", "unknown key; did you mean 'maxNumSeqs'?"),
         # missing keys
@@ -251,7 +252,10 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (
             weights(kind="existingClam"),
             "weights",
-            "kind 'existingClam' is not one of sharedClaim, existingClaim; did you mean 'existingClaim'?",
+            (
+                "kind 'existingClam' is not one of sharedClaim, existingClaim, image, objectStore, nodeCache; did you "
+                "mean 'existingClaim'?"
+            ),
         ),
         (existing_claim(claimNam="disk"), "weights.claimNam", "unknown key; did you mean 'claimName'?"),
         (serving(args="--seed=1"), "models.m.args", '"--seed=1" must be a list'),
@@ -459,7 +463,11 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
                 "use kind: sharedClaim with storageClass"
             ),
         ),
-        (existing_claim(storageClass="nfs"), "weights.storageClass", OF_A_SHARED_CLAIM),
+        (
+            existing_claim(storageClass="nfs"),
+            "weights.storageClass",
+            OF_A_SHARED_CLAIM.replace(";", " or nodeCache;", 1),
+        ),
         (existing_claim(hub={"tokenSecret": "hub"}), "weights.hub", OF_A_SHARED_CLAIM),
         (existing_claim(downloadMibPerS=100), "weights.downloadMibPerS", OF_A_SHARED_CLAIM),
         (existing_claim(downloadMemoryGib=None), "weights.downloadMemoryGib", OF_A_SHARED_CLAIM),

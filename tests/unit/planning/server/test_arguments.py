@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.capacity.budget import Parallelism
-from planning.plan import ClaimVolume, Source
+from planning.plan import Source
 from planning.server.arguments import MANAGED, check_args, check_env, server_args, server_env
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, properties, refusals, server, serving
 
@@ -106,7 +106,7 @@ def test_every_model_gets_options_that_exist(name):
     args = server_args(
         CATALOG.models[name],
         for_task=ENGINE.tasks[CATALOG.models[name].task],
-        source=Source("/models/x", "safetensors", ClaimVolume("c", "/models"), 500, prewarm=True),
+        source=Source(argument="/models/x", directory="/models/x", read_mib_per_s=500, prewarm=True),
         served_name="m",
         parallelism=Parallelism(2, 2, 2, expert=True),
         context_tokens=4096,

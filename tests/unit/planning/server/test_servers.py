@@ -37,7 +37,7 @@ def test_the_server_of_qwen3_14b():
         "gpuMemoryUtilization": "0.92: vLLM's default, written out",
         "cpus": "4: 2 + one per GPU",
         "memoryGib": "20 requested: 8 + 2 per GPU + 8 of /dev/shm; up to 51 with weights in page cache",
-        "weights.prewarm": "true: several readers fill the page cache from the claim, and the engine's one finds "
+        "weights.prewarm": "true: several readers fill the page cache from the volume, and the engine's one finds "
         "all of it there",
         "measured.start": "weights 60 s (500 MiB/s, readMibPerS), load 15 s (2048 MiB/s from the page cache), "
         "compile 240 s (planned; 195 s published), engine 60 s (planned)",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import Fetch, JobLimits, Phase, Probe, Probes, Timing
+from planning.plan import Fetch, Hub, ImagePlan, JobLimits, Phase, Probe, Probes, Timing
 from planning.stack.timing import (
     MIB,
     Load,
@@ -140,10 +140,23 @@ def test_the_longest_request_is_the_longest_answer_at_the_slowest_speed(context,
     assert longest_request_s(context, answer) == seconds
 
 
+HUB = Hub(
+    "huggingface",
+    None,
+    (),
+    "HF_TOKEN",
+    None,
+    ImagePlan("i", "r/i:1", "1", 1, 1, pinned=False, upstream="r/i:1"),
+    {},
+    4,
+    8,
+)
+
+
 def test_a_download_is_waited_for_twice_as_long_as_expected():
     """1,000 MiB at 100 MiB/s with a fifth for hashing; the image, twice the download, and five minutes."""
-    found = fetch(least_bytes=1, download_s=download_s(1000 * MIB, 100), gated=False)
-    assert found == Fetch(1, 12, JobLimits(4, 600 + 24 + 300, 600 + 24 + 300 + 120))
+    found = fetch(HUB, least_bytes=1, download_s=download_s(1000 * MIB, 100), gated=False)
+    assert found == Fetch(HUB, 1, 12, JobLimits(4, 600 + 24 + 300, 600 + 24 + 300 + 120))
 
 
 LOADS = st.builds(

@@ -6,31 +6,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import ClaimVolume, ExistingClaim, Fetch, JobLimits, OwnClaim, Source
-from planning.stack.weights import apart, checkpoint, disk_bytes
+from planning.plan import CheckpointPlan, ClaimVolume, ExistingClaim, Fetch, Hub, JobLimits, OwnClaim, Source
+from planning.stack.network import endpoint_egress
+from planning.stack.places import disk_bytes
+from planning.stack.weights import apart, checkpoint
 from settings.schema import HubSettings, SharedClaimWeights
-from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, planned, properties, serving, stack
+from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, keeping, planned, properties, serving, stack
 
 SETTINGS = SharedClaimWeights.model_validate({"storageClass": "nfs"})
 QWEN = CATALOG.models["Qwen/Qwen3-14B"]
+HUB = Hub(
+    kind="huggingface",
+    endpoint=None,
+    egress=endpoint_egress(HubSettings(), CATALOG.networks),
+    token_variable="HF_TOKEN",
+    token_secret=None,
+    image=keeping(SETTINGS).image,
+    environment={},
+    memory_gib=4,
+    memory_limit_gib=8,
+)
 COMMIT = "40c069824f4251a91eefaf281ebe4c544efd3e18"
+
+
+def held(repository, model, revision, settings=SETTINGS) -> CheckpointPlan:
+    """The checkpoint of a stack with these weights."""
+    return checkpoint(repository, model, revision, settings, keeping(settings))
+
+
+def claim(checkpoint: CheckpointPlan) -> str:
+    """The claim its servers mount."""
+    assert isinstance(checkpoint.source.volume, ClaimVolume)
+    return checkpoint.source.volume.claim_name
 
 
 def test_a_checkpoint_is_exact():
     """Directory and claim follow from repository and commit; the size has room to check the largest file."""
-    found = checkpoint("Qwen/Qwen3-14B", QWEN, None, SETTINGS)
+    found = held("Qwen/Qwen3-14B", QWEN, None, SETTINGS)
     expected_bytes = 31_013_445_120
     assert (found.model, found.revision, found.pinned) == ("Qwen/Qwen3-14B", COMMIT, True)
     assert found.name == "qwen--qwen3-14b-40c06982"
     claim = "weights-qwen--qwen3-14b-40c06982"
+    directory = f"/models/Qwen--Qwen3-14B/{COMMIT}"
     assert found.source == Source(
-        f"/models/Qwen--Qwen3-14B/{COMMIT}", "safetensors", ClaimVolume(claim, "/models"), 500, prewarm=True
+        argument=directory, directory=directory, volume=ClaimVolume(claim, "/models"), read_mib_per_s=500, prewarm=True
     )
     # 28.9 GiB and 15 % are 33.2: the next of 2, 3, 4, 6, 8 … 32, 48
     deadline_s = 600 + 2 * 355 + 300
     assert found.disk_bytes == expected_bytes
-    fetch = Fetch(29_536_614_400, 355, JobLimits(4, deadline_s, deadline_s + 120))
-    assert found.place == OwnClaim(claim, "nfs", 48, fetch)
+    fetch = Fetch(HUB, 29_536_614_400, 355, JobLimits(4, deadline_s, deadline_s + 120))
+    assert found.place == OwnClaim(claim, "nfs", "ReadWriteMany", 48, fetch)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +72,7 @@ def test_a_checkpoint_is_exact():
 def test_the_commit_is_the_users_or_the_catalogues(hub, revision, expected):
     """A commit is one of the hub it is asked of; without one the newest is fetched and said to be unpinned."""
     settings = SETTINGS.model_copy(update={"hub": HubSettings.model_validate(hub)})
-    found = checkpoint("Qwen/Qwen3-14B", QWEN, revision, settings)
+    found = held("Qwen/Qwen3-14B", QWEN, revision, settings)
     assert (found.revision, found.pinned) == expected
 
 
@@ -68,7 +93,7 @@ def test_bytes_on_disk_are_known_or_estimated(repository, expected):
 @pytest.mark.parametrize("repository", CATALOG.models)
 def test_names_and_sizes_hold_for_every_model(repository):
     """Names are DNS labels that leave room for an ending, and a claim holds the checkpoint with a tenth to spare."""
-    found = checkpoint(repository, CATALOG.models[repository], None, SETTINGS)
+    found = held(repository, CATALOG.models[repository], None, SETTINGS)
     assert len(found.name) <= 46
     assert set(found.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert found.name[0] != "-" != found.name[-1]
@@ -80,16 +105,14 @@ def test_names_and_sizes_hold_for_every_model(repository):
 
 def test_no_two_models_share_a_name():
     """Names that are cut end in a hash, so they stay apart."""
-    names = [checkpoint(name, model, None, SETTINGS).name for name, model in CATALOG.models.items()]
+    names = [held(name, model, None, SETTINGS).name for name, model in CATALOG.models.items()]
     assert len(names) == len(set(names))
 
 
 def test_a_cut_name_depends_on_the_commit():
     """Two revisions of a model with a long name have two claims."""
     repository = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic"
-    names = {
-        checkpoint(repository, CATALOG.models[repository], commit * 40, SETTINGS).place.name for commit in ("a", "b")
-    }
+    names = {claim(held(repository, CATALOG.models[repository], commit * 40)) for commit in ("a", "b")}
     assert len(names) == 2
 
 
@@ -99,12 +122,12 @@ def test_two_commits_with_the_same_first_digits_have_claims_of_their_own(order):
     commits = ["c1899de2" + "0" * 32, "c1899de2" + "f" * 32][::order]
     models = {name: {**MODEL, "revision": commit} for name, commit in zip("ab", commits, strict=True)}
     found = {item.revision[-1]: item for item in planned(stack(models=models)).weights.checkpoints}
-    assert {end: (item.name, item.place.name) for end, item in found.items()} == {
+    assert {end: (item.name, claim(item)) for end, item in found.items()} == {
         "0": ("qwen--qwen3-14b-c1899de2", "weights-qwen--qwen3-14b-c1899de2"),
         "f": ("qwen--qwen3-14b-c1899de2-5fa2484d", "weights-qwen--qwen3-14b-c1899de2-5fa2484d"),
     }
-    assert {server.checkpoint.source: server.checkpoint for server in planned(stack(models=models)).servers} == {
-        item.source: item for item in found.values()
+    assert {server.checkpoint.key: server.checkpoint for server in planned(stack(models=models)).servers} == {
+        item.key: item for item in found.values()
     }
 
 
@@ -113,11 +136,9 @@ def test_two_commits_with_the_same_first_digits_have_claims_of_their_own(order):
 def test_no_two_checkpoints_have_one_name(commits, long):
     """Nor one that is too long for a Job, whatever their commits."""
     name = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic" if long else "Qwen/Qwen3-14B"
-    found = apart([checkpoint(name, CATALOG.models[name], commit, SETTINGS) for commit in sorted(commits)])
-    assert (
-        len({item.name for item in found.values()}) == len({item.place.name for item in found.values()}) == len(commits)
-    )
-    assert all(len(item.name) <= 46 for item in found.values())
+    found = apart([held(name, CATALOG.models[name], commit, SETTINGS) for commit in sorted(commits)])
+    assert len({item.name for item in found}) == len({claim(item) for item in found}) == len(commits)
+    assert all(len(item.name) <= 46 for item in found)
 
 
 def test_servers_that_share_a_checkpoint_share_the_download():
@@ -125,7 +146,7 @@ def test_servers_that_share_a_checkpoint_share_the_download():
     models = {"a": MODEL, "b": {**MODEL, "canary": {"weight": 10, "model": "Qwen/Qwen3-14B-AWQ"}}}
     plan = planned(stack(models=models))
     assert [item.model for item in plan.weights.checkpoints] == ["Qwen/Qwen3-14B", "Qwen/Qwen3-14B-AWQ"]
-    assert [server.checkpoint.place.name for server in plan.servers] == [
+    assert [claim(server.checkpoint) for server in plan.servers] == [
         "weights-qwen--qwen3-14b-40c06982",
         "weights-qwen--qwen3-14b-40c06982",
         "weights-qwen--qwen3-14b-awq-31c69efc",
@@ -164,9 +185,14 @@ def test_checkpoints_on_a_claim_that_exists():
     models = {"a": MODEL, "b": {**MODEL, "model": "Qwen/Qwen3-14B-AWQ"}}
     shared = planned(stack(models=models)).weights
     found = planned(stack(models=models, weights={"kind": "existingClaim", "claimName": "disk"})).weights
-    assert (found.hub, len(found.checkpoints)) == (None, 2)
+    assert [item.fetch for item in found.checkpoints] == [None, None]
     assert found.checkpoints == tuple(
-        replace(item, place=ExistingClaim("disk"), source=replace(item.source, volume=ClaimVolume("disk", "/models")))
+        replace(
+            item,
+            place=ExistingClaim("disk"),
+            source=replace(item.source, volume=ClaimVolume("disk", "/models")),
+            key=(item.key[0], "existingClaim", "disk"),
+        )
         for item in shared.checkpoints
     )
 
@@ -186,6 +212,6 @@ def test_settings_of_the_weights_reach_the_plan():
     found = planned(raw).weights
     (held,) = found.checkpoints
     assert isinstance(held.place, OwnClaim)
-    assert found.hub is not None
-    assert (held.place.storage_class, held.source.prewarm, found.hub.token_secret) == ("fast", False, "hub")
-    assert (found.hub.kind, found.hub.image.name) == ("huggingface", "vllm-cpu")
+    hub = held.place.fetch.hub
+    assert (held.place.storage_class, held.source.prewarm, hub.token_secret) == ("fast", False, "hub")
+    assert (hub.kind, hub.image.name) == ("huggingface", "vllm-cpu")

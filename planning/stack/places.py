@@ -1,0 +1,267 @@
+"""Where a checkpoint is kept and how servers find it there: one arm for each kind of weights.
+
+A further kind is one settings class, one arm in each function of this module, and what `planning.plan` lacks for it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+
+from catalog.platforms import WorkloadIdentity
+from catalog.schema import Model, Networks
+from planning.capacity.budget import Parallelism
+from planning.capacity.memory import GIB, weight_bytes
+from planning.plan import (
+    ClaimVolume,
+    ExistingClaim,
+    Hub,
+    ImagePlan,
+    ImageVolume,
+    LocalCopy,
+    ObjectStore,
+    OciImage,
+    OwnClaim,
+    Place,
+    Source,
+    Volume,
+)
+from planning.stack.network import endpoint_egress, endpoint_faults
+from planning.stack.stores import BUFFER_GIB, LOAD_FORMAT, store_access, store_problems
+from planning.stack.timing import download_s, fetch
+from settings.problems import Problem
+from settings.schema import (
+    ClusterSettings,
+    ExistingClaimWeights,
+    FilledWeights,
+    ImageWeights,
+    NodeCacheWeights,
+    ObjectStoreWeights,
+    SharedClaimWeights,
+    StackSettings,
+    WeightsSettings,
+)
+
+MOUNT_PATH = "/models"
+# Where a pod's own copy is.
+COPY_PATH = "/copy"
+# The first whose API server and kubelets mount images without being told to (KEP-4639, stable in 1.36).
+IMAGE_VOLUMES_MINOR = 36
+# A copy has no other in it while it is made, so only the file system's own needs are added.
+COPY_MARGIN = 1.05
+# The environment variables of a client's token and of its mirror, by the kind of its hub.
+TOKEN_VARIABLES = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
+ENDPOINT_VARIABLES = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT"}
+# HF_XET_HIGH_PERFORMANCE buffers up to this much, whatever the container's limit; without it the buffers follow from
+# the limit (xet-runtime 1.7.0, src/config/groups/reconstruction.rs, on docs.rs; read 2026-11-28).
+XET_HIGH_PERFORMANCE_GIB = 64
+# Filesystem overhead, and room for one more copy of the largest single file while it is checked.
+CLAIM_MARGIN = 1.15
+
+
+def disk_bytes(model: Model) -> int:
+    """Bytes of the checkpoint on disk: known, or what is loaded plus a twentieth for what is not."""
+    if model.checkpoint.disk_bytes is not None:
+        return model.checkpoint.disk_bytes
+    return ceil(weight_bytes(model, Parallelism())[0] * 1.05)
+
+
+def _least_bytes(model: Model) -> int:
+    """Fewer safetensors bytes cannot be the whole checkpoint; a count from the shape is taken with a tenth off."""
+    known = model.checkpoint.disk_bytes or model.checkpoint.loaded_bytes
+    return known or int(weight_bytes(model, Parallelism())[0] * 0.9)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What every checkpoint is planned with, beside what was said of its weights.
+
+    `usual`: the weights of the stack, whose claims have the plain names; `image` runs downloads.
+    """
+
+    usual: WeightsSettings
+
+    networks: Networks
+    identities: Mapping[str, WorkloadIdentity]
+    cluster: ClusterSettings
+    image: ImagePlan
+
+
+def place_key(settings: WeightsSettings) -> tuple[str, ...]:
+    """What makes the place of one checkpoint another place."""
+    match settings:
+        case SharedClaimWeights(hub=hub):
+            return settings.kind, settings.storage_class, settings.access_mode, hub.kind, hub.endpoint or ""
+        case ExistingClaimWeights():
+            return settings.kind, settings.claim_name
+        case ImageWeights():
+            return settings.kind, settings.reference
+        case NodeCacheWeights():
+            return place_key(settings.copied_from)
+        case ObjectStoreWeights():
+            return settings.kind, settings.url, settings.endpoint or ""
+
+
+def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, keeping: Keeping) -> tuple[Place, Source]:
+    """(where it is kept, how servers find it) of each kind of weights."""
+    directory = f"{MOUNT_PATH}/{folder}"
+    match settings:
+        case SharedClaimWeights():
+            own = _own_claim(name, model, settings, keeping)
+            return own, _files(directory, ClaimVolume(own.name, MOUNT_PATH), settings)
+        case ExistingClaimWeights(claim_name=claim):
+            return ExistingClaim(claim), _files(directory, ClaimVolume(claim, MOUNT_PATH), settings)
+        case ImageWeights(reference=reference):
+            gib = settings.size_gib or ceil(disk_bytes(model) / GIB)
+            return OciImage(reference, gib), _files(directory, ImageVolume(reference, MOUNT_PATH), settings)
+        case NodeCacheWeights():
+            place, origin = kept_at(folder, name, model, settings.copied_from, keeping)
+            return place, _copied(origin, folder, model, settings)
+        case ObjectStoreWeights():
+            url = f"{settings.url}/{folder}"
+            return ObjectStore(url), _streamed(url, settings, keeping)
+
+
+def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
+    """Whether pods read the weights into the page cache before their engine starts, and why."""
+    match settings:
+        case SharedClaimWeights(prewarm=said) | ExistingClaimWeights(prewarm=said) | ImageWeights(prewarm=said):
+            if said is not None:
+                return said, "given"
+            return (
+                True,
+                "several readers fill the page cache from the volume, and the engine's one finds all of it there",
+            )
+        case NodeCacheWeights():
+            return False, "what was just copied is in the page cache already"
+        case ObjectStoreWeights():
+            return False, "they are streamed past the page cache"
+
+
+def _files(directory: str, volume: Volume, settings: FilledWeights) -> Source:
+    """Files on a volume."""
+    return Source(
+        argument=directory,
+        directory=directory,
+        volume=volume,
+        read_mib_per_s=settings.read_mib_per_s,
+        prewarm=prewarm(settings)[0],
+    )
+
+
+def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeights) -> Source:
+    """Files on a volume, copied to the node's disk first; what was just written is in the page cache."""
+    gib = _step(disk_bytes(model) * COPY_MARGIN / GIB)
+    copy = LocalCopy(settings.storage_class, gib, COPY_PATH, f"{COPY_PATH}/{folder}")
+    return replace(
+        origin,
+        argument=copy.directory,
+        script="copy_weights",
+        copy=copy,
+        copy_mib_per_s=origin.read_mib_per_s,
+        read_mib_per_s=settings.read_mib_per_s,
+        prewarm=False,
+    )
+
+
+def _streamed(url: str, settings: ObjectStoreWeights, keeping: Keeping) -> Source:
+    """Objects of a bucket, read as the engine loads them."""
+    access = store_access(settings, keeping.networks, keeping.identities, keeping.cluster.platform)
+    return Source(
+        argument=url,
+        directory=url,
+        script="check_store",
+        load_format=LOAD_FORMAT,
+        read_mib_per_s=settings.read_mib_per_s,
+        prewarm=False,
+        buffer_gib_per_gpu=BUFFER_GIB,
+        environment=access.environment,
+        secrets=access.secrets,
+        secret_file=access.secret_file,
+        identity=access.identity,
+        egress=access.egress,
+    )
+
+
+def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: Keeping) -> OwnClaim:
+    size = disk_bytes(model)
+    return OwnClaim(
+        f"weights-{name}",
+        settings.storage_class,
+        settings.access_mode,
+        _step(size * CLAIM_MARGIN / GIB),
+        fetch(
+            _hub(settings, keeping),
+            least_bytes=_least_bytes(model),
+            download_s=download_s(size, settings.download_mib_per_s),
+            gated=model.gated and settings.hub.kind == "huggingface",
+        ),
+    )
+
+
+def _hub(settings: SharedClaimWeights, keeping: Keeping) -> Hub:
+    hub, memory_gib = settings.hub, settings.download_memory_gib
+    mirror = {ENDPOINT_VARIABLES[hub.kind]: hub.endpoint} if hub.endpoint else {}
+    return Hub(
+        kind=hub.kind,
+        endpoint=hub.endpoint,
+        egress=endpoint_egress(hub, keeping.networks),
+        token_variable=TOKEN_VARIABLES[hub.kind],
+        token_secret=hub.token_secret,
+        image=keeping.image,
+        environment={**xet(settings)[0], **mirror},
+        memory_gib=memory_gib // 2,
+        memory_limit_gib=memory_gib,
+    )
+
+
+def xet(settings: SharedClaimWeights) -> tuple[dict[str, str], dict[str, str]]:
+    """(environment, reasons): Xet is off where its servers cannot be had, and as large as the Job's memory allows."""
+    hub, memory_gib = settings.hub, settings.download_memory_gib
+    if hub.kind != "huggingface":
+        return {}, {}
+    if not (hub.endpoint is None if hub.xet is None else hub.xet):
+        why = "false: mirrors do not serve Xet, whose servers are beside the hub" if hub.xet is None else "given"
+        return {"HF_HUB_DISABLE_XET": "1"}, {"hub.xet": why}
+    if memory_gib < XET_HIGH_PERFORMANCE_GIB:
+        return {}, {}
+    return {"HF_XET_HIGH_PERFORMANCE": "1"}, {
+        "downloadMemoryGib": f"{memory_gib} GiB hold Xet's large buffers ({XET_HIGH_PERFORMANCE_GIB} GiB)"
+    }
+
+
+def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, keeping: Keeping) -> Iterator[Problem]:
+    """What keeps a stack from such weights, said of their `path`."""
+    cluster = stack.cluster
+    match weights:
+        case SharedClaimWeights(hub=hub, access_mode=mode):
+            for fault in list(endpoint_faults(hub, keeping.networks, cluster.namespace, "hub"))[:1]:
+                yield Problem(f"{path}.hub.endpoint", f'"{hub.endpoint}" {fault}')
+            nodes = sum(pool.nodes for pool in stack.gpu_pools.values())
+            if mode == "ReadWriteOnce" and nodes > 1:
+                yield Problem(
+                    f"{path}.accessMode",
+                    f"ReadWriteOnce lets pods of one node in, and gpuPools have {nodes}; use a storage class that "
+                    "offers ReadWriteMany, or kind: nodeCache",
+                )
+        case ExistingClaimWeights():
+            pass
+        case ImageWeights():
+            if cluster.kubernetes_minor < IMAGE_VOLUMES_MINOR:
+                yield Problem(
+                    path,
+                    f"kind image needs Kubernetes 1.{IMAGE_VOLUMES_MINOR}, where image volumes are stable, and "
+                    f"cluster.kubernetes is {cluster.kubernetes}; use kind: existingClaim or sharedClaim",
+                )
+        case NodeCacheWeights():
+            yield from place_problems(weights.copied_from, f"{path}.from", stack, keeping)
+        case ObjectStoreWeights():
+            place = (cluster.platform, cluster.namespace)
+            yield from store_problems(weights, path, keeping.networks, keeping.identities, place)
+
+
+def _step(gib: float) -> int:
+    """The next of 2, 3, 4, 6, 8 … GiB, so that a better figure in the catalogue rarely asks for another size."""
+    size = 2
+    while size < gib:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return size

@@ -1,0 +1,347 @@
+"""Every kind of weights: where it is kept, how servers find it, and what keeps a stack from it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planning.plan import (
+    AddressBlock,
+    ClaimVolume,
+    EgressRule,
+    ExistingClaim,
+    Identity,
+    ImageVolume,
+    LocalCopy,
+    ObjectStore,
+    OciImage,
+    OwnClaim,
+    SecretFile,
+    SecretVariable,
+    Source,
+)
+from planning.stack.network import blocks
+from tests.unit.small_stack import CATALOG, MODEL, planned, properties, refusals, serving, stack
+
+COMMIT = "40c069824f4251a91eefaf281ebe4c544efd3e18"
+FOLDER = f"Qwen--Qwen3-14B/{COMMIT}"
+IMAGE = f"registry.example.com/models/qwen3@sha256:{'a' * 64}"
+ROLE = "arn:aws:iam::111122223333:role/llm-weights"
+PUBLIC = EgressRule(blocks(CATALOG.networks, private=False), (), (443,))
+STREAMED = '--model-loader-extra-config={"memory_limit":2147483648,"distributed":true}'
+
+
+def store(**changes: Any) -> dict[str, Any]:
+    """A bucket of S3 with keys in a Secret, changed."""
+    credentials = {"kind": "existingSecret", "name": "store"}
+    return {"kind": "objectStore", "url": "s3://models/published", "credentials": credentials, **changes}
+
+
+def source(weights: dict[str, Any], **sections: Any) -> Source:
+    """How the one server of the small stack finds its weights; it runs on two GPUs."""
+    (server,) = planned(stack(weights=weights, **sections)).servers
+    return server.checkpoint.source
+
+
+def on(platform: str) -> dict[str, Any]:
+    """A cluster there."""
+    return {"context": "test", "identifier": "test-1", "platform": platform}
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_is_mounted_where_a_claim_would_be():
+    """Its checkpoint lies in it as on a claim; it takes at least that much of a node's disk."""
+    (held,) = planned(stack(weights={"kind": "image", "reference": IMAGE})).weights.checkpoints
+    directory = f"/models/{FOLDER}"
+    assert held.place == OciImage(IMAGE, 29)
+    assert held.source == Source(
+        argument=directory, directory=directory, volume=ImageVolume(IMAGE, "/models"), read_mib_per_s=1000, prewarm=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("origin", "place", "volume", "copied_at"),
+    [
+        ({"storageClass": "nfs"}, OwnClaim, ClaimVolume(f"weights-qwen--qwen3-14b-{COMMIT[:8]}", "/models"), 500),
+        ({"kind": "existingClaim", "claimName": "disk"}, ExistingClaim, ClaimVolume("disk", "/models"), 500),
+        ({"kind": "image", "reference": IMAGE}, OciImage, ImageVolume(IMAGE, "/models"), 1000),
+    ],
+)
+def test_a_copy_is_made_of_what_another_kind_holds(origin, place, volume, copied_at):
+    """The server loads the copy, which is in the page cache when it is made; the volume is only read to make it."""
+    weights = {"kind": "nodeCache", "storageClass": "nvme", "from": origin}
+    (held,) = planned(stack(weights=weights)).weights.checkpoints
+    assert isinstance(held.place, place)
+    assert held.source == Source(
+        argument=f"/copy/{FOLDER}",
+        directory=f"/models/{FOLDER}",
+        script="copy_weights",
+        volume=volume,
+        copy=LocalCopy("nvme", 32, "/copy", f"/copy/{FOLDER}"),
+        copy_mib_per_s=copied_at,
+        read_mib_per_s=2000,
+        prewarm=False,
+    )
+
+
+def test_a_copy_takes_its_time_before_the_server_starts():
+    """29,576 MiB from the claim at 500 MiB/s; then they are read from memory, as after prewarming."""
+    weights = {"kind": "nodeCache", "storageClass": "nvme", "from": {"storageClass": "nfs"}}
+    copied, warmed = (
+        planned(stack(weights=one)).servers[0].timing for one in (weights, {"storageClass": "nfs", "readMibPerS": 500})
+    )
+    assert (copied.prewarm_s, warmed.prewarm_s) == (60, 60)
+    # read from the disk at 2,000 MiB/s, as its pages may be gone
+    assert copied.expected_start_s == warmed.expected_start_s
+
+
+def test_a_claim_of_one_node_is_mounted_by_that_node():
+    """The Job and the servers are pods of the same node there."""
+    pools = {"a10": {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 2}}
+    weights = {"storageClass": "local-path", "accessMode": "ReadWriteOnce"}
+    (held,) = planned(stack(weights=weights, gpuPools=pools)).weights.checkpoints
+    assert isinstance(held.place, OwnClaim)
+    assert held.place.access_mode == "ReadWriteOnce"
+
+
+# --- buckets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_bucket_is_streamed():
+    """The folder of the checkpoint, its loader, the memory that passes it on, keys from the Secret, the store alone."""
+    assert source(store(region="eu-central-1")) == Source(
+        argument=f"s3://models/published/{FOLDER}",
+        directory=f"s3://models/published/{FOLDER}",
+        script="check_store",
+        load_format="runai_streamer",
+        options=(STREAMED,),
+        read_mib_per_s=500,
+        prewarm=False,
+        buffer_gib_per_gpu=2,
+        environment={
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_REGION": "eu-central-1",
+            "RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING": "1",
+        },
+        secrets=(
+            SecretVariable("AWS_ACCESS_KEY_ID", "store", "access-key-id"),
+            SecretVariable("AWS_SECRET_ACCESS_KEY", "store", "secret-access-key"),
+        ),
+        egress=(PUBLIC,),
+    )
+
+
+def test_what_a_server_says_of_its_bucket():
+    """Arguments and variables reach the engine; what is streamed takes memory of its own, and no page cache."""
+    (server,) = planned(stack(weights=store())).servers
+    assert server.args[0] == f"s3://models/published/{FOLDER}"
+    assert {"--load-format=runai_streamer", STREAMED} <= set(server.args)
+    assert server.env["AWS_EC2_METADATA_DISABLED"] == "true"
+    (usual,) = planned(stack()).servers
+    assert (server.resources.memory_gib, server.resources.memory_limit_gib) == (usual.resources.memory_gib + 4,) * 2
+    assert planned(stack(weights=store())).weights.checkpoints[0].place == ObjectStore(server.args[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "addressing"),
+    [
+        ({"endpoint": "https://minio.example.com"}, "0"),
+        ({"endpoint": "https://oss-eu-central-1.aliyuncs.com", "addressing": "virtualHost"}, "1"),
+        ({"addressing": "path"}, "0"),
+        ({}, "1"),
+    ],
+)
+def test_a_bucket_is_addressed_as_its_store_wants(changes, addressing):
+    """In the path with an endpoint, in the host's name without one, unless it is said."""
+    told = source(store(**changes)).environment
+    assert told["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] == addressing
+    assert told.get("AWS_ENDPOINT_URL") == changes.get("endpoint")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "rule"),
+    [
+        ("http://minio.storage.svc:9000", EgressRule(namespaces=("storage",))),
+        ("https://s3.example.com:8443", EgressRule(blocks(CATALOG.networks, private=False), (), (443, 8443))),
+    ],
+)
+def test_servers_may_go_to_their_store(endpoint, rule):
+    """To the pods behind a Service, or to the port of a host."""
+    assert source(store(endpoint=endpoint)).egress[0] == rule
+
+
+def test_keys_of_each_store():
+    """Variables, or a file whose path is in one; nothing where everybody may read."""
+    gs = source(store(url="gs://models"))
+    az = source(store(url="az://models", account="acme"))
+    free = source(store(credentials={"kind": "none"}))
+    assert (gs.secrets, gs.secret_file) == ((), SecretFile("RUNAI_STREAMER_GCS_CREDENTIAL_FILE", "store", "key.json"))
+    assert az.secrets == (SecretVariable("AZURE_STORAGE_ACCOUNT_KEY", "store", "account-key"),)
+    assert az.environment == {"AZURE_STORAGE_ACCOUNT_NAME": "acme"}
+    assert (free.secrets, free.environment["RUNAI_STREAMER_S3_UNSIGNED"]) == ((), "1")
+
+
+def agent(cidr: str, port: int) -> EgressRule:
+    """The way to a service of the node."""
+    return EgressRule((AddressBlock(cidr, ()),), (), (port,))
+
+
+@pytest.mark.parametrize(
+    ("platform", "url", "identity", "expected", "agents"),
+    [
+        (
+            "eks",
+            "s3://models",
+            ROLE,
+            Identity({"eks.amazonaws.com/role-arn": ROLE}, {}),
+            [agent("169.254.170.23/32", 80)],
+        ),
+        ("eks", "s3://models", None, Identity({}, {}), [agent("169.254.170.23/32", 80)]),
+        (
+            "gke",
+            "gs://models",
+            "weights@project.iam.gserviceaccount.com",
+            Identity({"iam.gke.io/gcp-service-account": "weights@project.iam.gserviceaccount.com"}, {}),
+            [agent("169.254.169.252/32", 988), agent("169.254.169.254/32", 80)],
+        ),
+        (
+            "aks",
+            "az://models",
+            "01234567-89ab-cdef-0123-456789abcdef",
+            Identity(
+                {"azure.workload.identity/client-id": "01234567-89ab-cdef-0123-456789abcdef"},
+                {"azure.workload.identity/use": "true"},
+            ),
+            [],
+        ),
+    ],
+)
+def test_the_platform_says_who_a_pod_is(platform, url, identity, expected, agents):
+    """By an annotation of its account, with labels of its pods where that is asked for, and a way to who answers."""
+    credentials = {"kind": "workloadIdentity", **({"identity": identity} if identity else {})}
+    account = {"account": "acme"} if url.startswith("az") else {}
+    found = source(store(url=url, credentials=credentials, **account), cluster=on(platform))
+    assert found.identity == expected
+    assert list(found.egress) == [PUBLIC, *agents]
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+OTHER = "use {kind: existingSecret, name: …}"
+IDENTITY = {"kind": "workloadIdentity"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            stack(weights={"storageClass": "local-path", "accessMode": "ReadWriteOnce"}),
+            (
+                "weights.accessMode: ReadWriteOnce lets pods of one node in, and gpuPools have 4; use a storage class "
+                "that offers ReadWriteMany, or kind: nodeCache"
+            ),
+        ),
+        (
+            stack(weights={"kind": "image", "reference": IMAGE}, cluster={**on("generic"), "kubernetes": "1.35"}),
+            (
+                "weights: kind image needs Kubernetes 1.36, where image volumes are stable, and cluster.kubernetes is "
+                "1.35; use kind: existingClaim or sharedClaim"
+            ),
+        ),
+        (
+            stack(weights=store(credentials=IDENTITY)),
+            f"weights.credentials: pods of platform generic have no identity that a store knows; {OTHER}",
+        ),
+        (
+            stack(weights=store(credentials=IDENTITY), cluster=on("gke")),
+            f"weights.credentials: the identity of gke's pods is for gs://, not for s3://; {OTHER}",
+        ),
+        (
+            stack(weights=store(credentials=IDENTITY, endpoint="https://minio.example.com"), cluster=on("eks")),
+            "weights.credentials: the identity of eks's pods is for s3://, not for https://minio.example.com; " + OTHER,
+        ),
+        (
+            stack(weights=store(credentials={**IDENTITY, "identity": "llm"}), cluster=on("eks")),
+            (
+                'weights.credentials.identity: "llm" is none of eks; write one such as '
+                "arn:aws:iam::111122223333:role/llm-weights"
+            ),
+        ),
+        (
+            stack(weights=store(endpoint="http://169.254.169.254")),
+            (
+                'weights.endpoint: "http://169.254.169.254" leads to 169.254.169.254, the instance metadata of AWS, '
+                "Azure, Google Cloud, Oracle Cloud, OpenStack and others; no store is there, and nothing in the stack "
+                "may reach it"
+            ),
+        ),
+        (
+            serving(weights=store(), args=["--load-format=auto"]),
+            "models.m.args: --load-format is decided by weights.kind objectStore",
+        ),
+        (
+            stack(
+                weights=store(),
+                gpuPools={"cpu": {"gpu": "none", "nodes": 1, "cpusPerNode": 16, "memoryGibPerNode": 64}},
+                models={"m": {"model": "Qwen/Qwen3-0.6B", "pool": "cpu"}},
+            ),
+            (
+                "models.m.weights: kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; "
+                "use another kind"
+            ),
+        ),
+        (
+            serving(weights={"kind": "nodeCache", "storageClass": "x", "from": {"kind": "image", "reference": IMAGE}})
+            | {"cluster": {**on("generic"), "kubernetes": "1.34"}},
+            (
+                "models.m.weights.from: kind image needs Kubernetes 1.36, where image volumes are stable, and "
+                "cluster.kubernetes is 1.34; use kind: existingClaim or sharedClaim"
+            ),
+        ),
+        (
+            stack(weights=store(), models={"m": {**MODEL, "env": {"AWS_EC2_METADATA_DISABLED": "false"}}}),
+            "models.m.env.AWS_EC2_METADATA_DISABLED: is decided by the plan",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(raw, said):
+    """One sentence each, with its path."""
+    assert refusals(raw) == [said]
+
+
+# --- one model elsewhere ----------------------------------------------------------------------------------------------
+
+PLACES = st.sampled_from(
+    [
+        {"storageClass": "other"},
+        {"storageClass": "a"},
+        {"storageClass": "nfs", "hub": {"endpoint": "https://hf-mirror.com"}},
+        {"kind": "existingClaim", "claimName": "disk"},
+        {"kind": "image", "reference": IMAGE},
+        {"kind": "nodeCache", "storageClass": "nvme", "from": {"storageClass": "nfs"}},
+        store(),
+    ]
+)
+
+
+@given(others=st.lists(PLACES, max_size=3))
+@properties(40)
+def test_other_places_for_other_models_change_no_claim(others):
+    """The claim of the stack's own weights keeps its name, and no two claims have one."""
+    models = {f"x{number}": {**MODEL, "weights": weights} for number, weights in enumerate(others)}
+    plan = planned(
+        stack(
+            weights={"storageClass": "nfs"},
+            models={"m": MODEL, **models},
+            gpuPools={"a10": {"gpu": "nvidia-a10", "nodes": 8, "gpusPerNode": 2}},
+        )
+    )
+    usual = next(server for server in plan.servers if server.model_name == "m").checkpoint
+    assert usual.source.volume == ClaimVolume(f"weights-qwen--qwen3-14b-{COMMIT[:8]}", "/models")
+    own = [one.place for one in plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
+    assert len({place.name for place in own}) == len(own)
+    assert len({one.name for one in plan.weights.checkpoints}) == len(plan.weights.checkpoints)
