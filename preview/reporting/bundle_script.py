@@ -73,7 +73,10 @@ weights() {{
   fi
   "$1" download "$2" --revision "$3" --local-dir "$target" {patterns} || return 1
   # a client that does not reach the hub may call what it finds in the folder complete: this asks the hub again
-  "$1" cache verify "$2" --revision "$3" --local-dir "$target" || return 1
+  if ! "$1" cache verify "$2" --revision "$3" --local-dir "$target"; then
+    echo "the hub does not vouch for $target; remove the files that it names above before you run this again" >&2
+    return 1
+  fi
   rm -rf "$target/.cache"
 }}
 

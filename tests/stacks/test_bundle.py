@@ -382,7 +382,10 @@ def test_the_script_compares_hashes_that_are_known(tmp_path: Path, sha256: str, 
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
-        ({"broken": "cache verify"}, "not copied: Qwen/Qwen3-0.6B\n1 of 5 could not be copied; run this again\n"),
+        (
+            {"broken": "cache verify"},
+            "run this again\nnot copied: Qwen/Qwen3-0.6B\n1 of 5 could not be copied; run this again\n",
+        ),
         (
             {"index": '{"weight_map": {"a": "model.safetensors", "b": "other.safetensors"}}'},
             "lacks other.safetensors\n",
