@@ -310,3 +310,13 @@ def test_claims_are_bound(each: World):
         for item in each.stack.plan.weights.checkpoints
         if isinstance(item.place, OwnClaim)
     } == claims()
+
+
+def test_who_keeps_what_is_compiled_runs_beside_its_server(prod: World):
+    """It goes on when the server is ready, and what stands before it has ended."""
+    for pod in prod.pods("vllm-qwen3-8b-cpu"):
+        states = {one["name"]: [*one["state"]] for one in pod["status"]["initContainerStatuses"]}
+        assert states == {"prewarm": ["terminated"], "restore-cache": ["terminated"], "publish-cache": ["running"]}
+    claim = prod.api.get("v1", "PersistentVolumeClaim", "compile-cache", NAMESPACE)
+    assert claim is not None
+    assert claim["status"]["phase"] == "Bound"

@@ -3,14 +3,16 @@
 Whether vLLM compiles the same from the same arguments is not proved here.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from catalog import load_catalog
+from catalog.load import Uncompiled
 from planning import resolve
 from planning.plan import CompileCacheClaim, Requests, ServerPlan
-from planning.server.kept_cache import engine_requests, sidecar_requests
+from planning.server.kept_cache import engine_requests, kept_cache, sidecar_requests
 from settings import Refused, validate
 from tests.harness import merged, minimal, refusals
 
@@ -81,6 +83,29 @@ def test_whatever_may_change_what_is_compiled_has_another_key(changes):
 def test_what_cannot_change_what_is_compiled_has_the_same_key(changes):
     """How a server is stopped, how much it logs, how many there are and where."""
     assert key(changes) == key()
+
+
+def test_every_checkpoint_counts_whatever_the_arguments_say_of_it():
+    """A path may stay the same while what is there changes, and one server may load several."""
+    found = server()
+    kept, first = found.kept_cache, found.checkpoint
+    assert kept is not None
+    other = replace(first, revision="0" * 40)
+    keys = [
+        kept_cache(
+            kept.claim,
+            script_image=kept.image,
+            image=found.image,
+            checkpoints=checkpoints,
+            gpu="g",
+            nodes=1,
+            args=[],
+            env={},
+            uncompiled=Uncompiled(),
+        )
+        for checkpoints in ([first], [other], [first, other], [first])
+    ]
+    assert len(set(keys)) == 3
 
 
 def test_the_name_of_a_model_does_not_matter():
