@@ -109,6 +109,8 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
         text = f"{pool.name}: {count(pool.nodes, 'node')} of {each}, {pool.provisioning.kind}{price}"
         yield "" if position else "pools", stacked(text, reasons(pool.reasons))
     yield "weights", _weights(plan.weights)
+    if claim := plan.compile_cache:
+        yield "compiled", f"kept on a claim of {claim.gib:,} GiB on {claim.storage_class}, gone on destroy"
     gateway = plan.gateway
     reached = gateway.exposure.url if gateway.exposure else "inside the cluster only"
     redis = "no Redis"
