@@ -312,11 +312,20 @@ def test_claims_are_bound(each: World):
     } == claims()
 
 
-def test_who_keeps_what_is_compiled_runs_beside_its_server(prod: World):
-    """It goes on when the server is ready, and what stands before it has ended."""
-    for pod in prod.pods("vllm-qwen3-8b-cpu"):
+def test_who_keeps_what_is_compiled_runs_beside_its_server(dev: World, tmp_path: Path):
+    """It goes on when the server is ready, and what stands before it has ended; unwanted, the claim goes."""
+
+    def keeping(config: dict[str, Any]) -> None:
+        config["llm-stack:compileCache"] = {"kind": "claim", "storageClass": "rwx"}
+
+    def claim() -> object:
+        return dev.api.get("v1", "PersistentVolumeClaim", "compile-cache", NAMESPACE)
+
+    dev.deploy(variant("dev", tmp_path, keeping))
+    (server,) = dev.stack.plan.servers
+    for pod in dev.ready(server.name):
         states = {one["name"]: [*one["state"]] for one in pod["status"]["initContainerStatuses"]}
         assert states == {"prewarm": ["terminated"], "restore-cache": ["terminated"], "publish-cache": ["running"]}
-    claim = prod.api.get("v1", "PersistentVolumeClaim", "compile-cache", NAMESPACE)
-    assert claim is not None
-    assert claim["status"]["phase"] == "Bound"
+    assert claim() is not None
+    dev.deploy()
+    wait_until(lambda: claim() is None, SOON_S, "the claim is gone")
