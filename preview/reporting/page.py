@@ -6,7 +6,6 @@ lay out what stands in them again at every depth, which was a fifth of the previ
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rich.cells import set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -45,8 +44,8 @@ def indented(body: Body, columns: int) -> Block:
 
 
 def as_it_stands(text: str, style: str) -> Block:
-    """Lines that are copied: none is broken, what is too long for the page ends at its edge."""
-    return lambda width: ((Text(set_cell_size(line, width).rstrip(" "), style=style),) for line in text.split("\n"))
+    """Lines that are copied: none is broken or cut, however narrow the page is."""
+    return lambda _: ((Text(line, style=style),) for line in text.split("\n"))
 
 
 def headed(heading: Text, sign: str = "─", style: str = "dim") -> Block:

@@ -63,10 +63,10 @@ def test_a_section_is_headed_by_a_line_to_the_edge():
 
 
 def test_what_is_copied_is_not_broken():
-    """A line of a command is one line, and ends at the edge of the page."""
+    """A line of a command is one line, whatever the page holds: half of it could not be run."""
     assert shown(listed([as_it_stands("kubectl \\\n  get pods --all-namespaces", "green")]), 22) == [
         "• kubectl \\",
-        "    get pods --all-nam",
+        "    get pods --all-namespaces",
     ]
 
 
