@@ -130,13 +130,18 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
 
 def _weights(weights: WeightsPlan) -> Block:
     """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
-    places: dict[str, None] = {}
-    checkpoints = []
+    places: dict[str, list[Body]] = {}
     for checkpoint in weights.checkpoints:
         where, size = _place(checkpoint)
-        places[where] = None
-        checkpoints.append(Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size))
-    return stacked("\n".join(places), reasons(weights.reasons), listed(checkpoints))
+        line = Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size)
+        places.setdefault(where, []).append(line)
+    (first, there), *others = places.items()
+    return stacked(
+        first,
+        reasons(weights.reasons),
+        listed(there),
+        *(block for where, lines in others for block in (where, listed(lines))),
+    )
 
 
 def _place(checkpoint: CheckpointPlan) -> tuple[str, str]:

@@ -381,3 +381,23 @@ def test_as_a_process(project):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     expected = "models.small.pool: no pool 'l40'; did you mean 'l4'?\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
+
+
+def test_each_checkpoint_stands_below_its_place(capsys):
+    """Where a stack has several kinds of weights, it is said of each checkpoint in which of them it is."""
+    _, text, _ = preview(capsys, "--project", str(ROOT / "examples" / "weights"), "--stack", "weights")
+    lines = [line.strip() for line in text.splitlines()]
+    part = lines[lines.index(next(line for line in lines if line.startswith("weights "))) :]
+    where = [
+        line for line in part[: part.index("• Qwen/Qwen3-1.7B @ 70d244cc86cc, 3.4 GiB") + 1] if "mounted" not in line
+    ]
+    assert [line.partition(",")[0] for line in where if line.startswith(("weights", "in ", "•"))] == [
+        "weights     a claim per checkpoint on nfs-storage",
+        "• Qwen/Qwen3-0.6B @ c1899de289a0",
+        "• Qwen/Qwen3-4B @ 1cfa9a720891",
+        "in the image",
+        "• Qwen/Qwen3-0.6B @ c1899de289a0",
+        "in s3://acme-models/published",
+        "• Qwen/Qwen3-4B @ 1cfa9a720891",
+        "• Qwen/Qwen3-1.7B @ 70d244cc86cc",
+    ]
