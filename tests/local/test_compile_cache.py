@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,3 +153,20 @@ def test_the_second_start_finds_what_the_first_compiled(tmp_path, model, capsys)
     shutil.rmtree(first.cache)
     first.cache.mkdir()
     assert other.script("restore-cache", "restore").startswith("starts without a kept cache: there is no ")
+
+
+def test_two_first_starts_at_once_keep_one_entry(tmp_path, model):
+    """Both serve, one publishes, the other says that it is there; what is there is complete."""
+    both = [pod(tmp_path / name, model) for name in ("one", "two")]
+
+    def start(one: Pod) -> str:
+        with one.serving():
+            return one.script("publish-cache", "publish").partition(" ")[0]
+
+    with ThreadPoolExecutor(2) as at_once:
+        said = sorted(at_once.map(start, both))
+    assert said in (["another", "published"], ["nothing", "published"])
+    (entry,) = both[0].kept.iterdir()
+    third = pod(tmp_path / "three", model)
+    third.cache.mkdir()
+    assert third.script("restore-cache", "restore").startswith(f"restored {entry.name}: ")
