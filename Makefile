@@ -22,7 +22,7 @@ DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
 SCAN_VENV := .venv-scan
 KUBE_SCORE := github.com/zegl/kube-score/cmd/kube-score@v1.20.0
-LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock workshop/local/requirements.lock
+LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock tests/local/requirements.lock workshop/local/requirements.lock
 # for every platform and Python that this project knows
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" >/dev/null
@@ -75,7 +75,7 @@ test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 	@$(RUN) -m pytest -q -n $(WORKERS) $(ARGS)
 
 local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and try them; makes .venv-local first (7 GB); ARGS="-k drain"
-	@$(RUN) -m pytest -q -m local tests/local $(ARGS)
+	@$(index); $(RUN) -m pytest -q -m local tests/local $(ARGS)
 
 gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM, Redis and Postgres before fake servers; makes .venv-local first; ARGS="-k limit"
 	@$(call debian,redis-server,redis-server)
@@ -133,6 +133,7 @@ lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constr
 	for part in requirements workshop/requirements; do \
 	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
 	$(COMPILE) --output-file tests/scan/requirements.lock tests/scan/requirements.in; \
+	$(COMPILE) --no-deps --output-file tests/local/requirements.lock tests/local/requirements.in; \
 	$(COMPILE) --override workshop/local/overrides.txt --output-file workshop/local/requirements.lock workshop/local/requirements.in
 	@for file in $(LOCKS); do echo "$$file: $$(grep -c == $$file) packages"; done
 

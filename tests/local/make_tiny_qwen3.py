@@ -1,7 +1,8 @@
 """A Qwen3 of two layers with random weights and a tokenizer of bytes, made on the spot. Runs in .venv-local.
 
-    python make_tiny_qwen3.py DIRECTORY
+    python make_tiny_qwen3.py DIRECTORY [BYTES]
 
+No file of weights has more than BYTES, e.g. 100KB; without it there is one file.
 It says nothing sensible. It has what the parsers of the real one look for: the marks of thinking and of tool calls.
 """
 
@@ -39,7 +40,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return wrapped
 
 
-def main(target: Path) -> None:
+def main(target: Path, largest: str = "1GB") -> None:
     """Fill `target`."""
     torch.manual_seed(0)
     words = tokenizer()
@@ -57,9 +58,9 @@ def main(target: Path) -> None:
         pad_token_id=words.pad_token_id,
         bos_token_id=None,
     )
-    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(target)
+    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(target, max_shard_size=largest)
     words.save_pretrained(target)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

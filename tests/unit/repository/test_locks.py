@@ -18,6 +18,7 @@ LOCKS = {
     "requirements.txt": ("requirements.in",),
     "workshop/requirements.txt": ("workshop/requirements.in",),
     "tests/scan/requirements.lock": ("tests/scan/requirements.in",),
+    "tests/local/requirements.lock": ("tests/local/requirements.in",),
     "workshop/local/requirements.lock": ("workshop/local/requirements.in",),
 }
 PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^ ;]+)(?: ; .+?)?((?: --hash=sha256:[0-9a-f]{64})*)")
