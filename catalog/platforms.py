@@ -14,11 +14,18 @@ class Agent(Entry):
     port: int
 
 
+class Credentials(Entry):
+    """Who is asked for credentials: agents of the node, or, with `internet`, the platform's token service."""
+
+    agents: list[Agent] = Field(default_factory=list)
+    internet: bool = False
+
+
 class WorkloadIdentity(Entry):
     """How pods of a platform prove who they are to its object store, whose URLs begin with `scheme`.
 
-    `annotation` of a ServiceAccount names an identity, which is `like` a pattern; `pod_labels` ask for it; `agents`
-    and, with `internet`, the platform's token service are asked for credentials.
+    `annotation` of a ServiceAccount names an identity, which is `like` a pattern; `pod_labels` ask for it. With it
+    credentials are asked for as `annotated` says, without as `bare`; None: there are none then.
     """
 
     annotation: str
@@ -26,6 +33,6 @@ class WorkloadIdentity(Entry):
     like: str
     example: str
     scheme: str
-    agents: list[Agent] = Field(default_factory=list)
-    internet: bool = False
+    annotated: Credentials
+    bare: Credentials | None = None
     sources: Annotated[list[str], Field(min_length=1)]

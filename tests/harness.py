@@ -443,7 +443,17 @@ VARIANTS: dict[str, Config] = {
     ),
     "store-of-azure": minimal(
         cluster={"platform": "aks"},
-        weights={"storageClass": None, "kind": "objectStore", "url": "az://models/published", "account": "acme"},
+        weights={
+            "storageClass": None,
+            "kind": "objectStore",
+            "url": "az://models/published",
+            "account": "acme",
+            "credentials": {"kind": "workloadIdentity", "identity": "01234567-89ab-cdef-0123-456789abcdef"},
+        },
+    ),
+    "store-of-google": minimal(
+        cluster={"platform": "gke"},
+        weights={"storageClass": None, "kind": "objectStore", "url": "gs://models/published"},
     ),
     "image-copied": two_nodes(
         weights={

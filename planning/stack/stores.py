@@ -103,11 +103,12 @@ def store_access(
             return Access(environment, keys, file, egress=egress)
         case StoreIdentity(identity=who):
             known = identities.get(platform)
-            if known is None:
+            asked = known and (known.annotated if who else known.bare)
+            if known is None or asked is None:
                 return Access(environment, egress=egress)
             told = Identity({known.annotation: who} if who else {}, known.pod_labels)
-            agents = tuple(EgressRule((AddressBlock(one.cidr, ()),), (), (one.port,)) for one in known.agents)
-            tokens = (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),) if known.internet else ()
+            agents = tuple(EgressRule((AddressBlock(one.cidr, ()),), (), (one.port,)) for one in asked.agents)
+            tokens = (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),) if asked.internet else ()
             return Access(environment, identity=told, egress=tuple(dict.fromkeys((*egress, *tokens, *agents))))
 
 
@@ -162,5 +163,7 @@ def _identity_problems(
     elif known.scheme != scheme or settings.endpoint:
         where = settings.endpoint or f"{scheme}://"
         yield Problem(path, f"the identity of {platform}'s pods is for {known.scheme}://, not for {where}; {other}")
+    elif who is None and known.bare is None:
+        yield Problem(path, f"pods of platform {platform} need identity, such as {known.example}")
     elif who is not None and not re.fullmatch(known.like, who):
         yield Problem(f"{path}.identity", f'"{who}" is none of {platform}; write one such as {known.example}')

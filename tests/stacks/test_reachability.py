@@ -71,7 +71,10 @@ def test_downloads_reach_their_hub_wherever_it_is_and_no_more(hub: dict[str, Any
 
 @EVERY
 def test_nothing_reaches_a_service_that_hands_out_credentials(name: str) -> None:
-    """No pod on the ports they have; the verification Job asks the API server at any address, on ports of its own."""
+    """No pod on the ports they have, but a server that shows its store who it is asks the one that says so.
+
+    The verification Job asks the API server at any address, on ports of its own.
+    """
     deployed = rendered(name)
     policies = deployed.objects("NetworkPolicy")
     ports = {80, 5432, 6379, 987, 988, 4000, 8000, 32526}
@@ -82,7 +85,16 @@ def test_nothing_reaches_a_service_that_hands_out_credentials(name: str) -> None
         for port in ports
         if connects(policies, pod, where, port)
     ]
-    assert found == []
+    asked = {
+        (server.name, block.cidr.partition("/")[0], port)
+        for server in deployed.plan.servers
+        for rule in server.checkpoint.source.egress
+        for block in rule.blocks
+        for port in rule.ports
+        if server.checkpoint.source.identity and not block.excluded
+    }
+    assert {(owner.partition(" ")[2], where, port) for owner, where, port in found} <= asked
+    assert bool(asked) == (name == "variant:store-of-google")
 
 
 @pytest.mark.parametrize(("host", "own"), [("redis.corp", False), ("10.1.2.3", False), ("redis.hub.svc", True)])

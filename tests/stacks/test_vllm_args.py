@@ -43,10 +43,14 @@ def spellings() -> dict[str, tuple[str, bool]]:
     return found
 
 
+# Mounts, and what the streamer reads (vllm/transformers_utils/runai_utils.py, SUPPORTED_SCHEMES).
+PLACES = ("/models/", "/copy/", "s3://", "gs://", "az://")
+
+
 def faults(args: list[str]) -> list[str]:
     """What vLLM would refuse in a list of arguments after `vllm serve`."""
     model, *options = args
-    found = [] if model.startswith("/models/") else [f"{model} is not below the mount path"]
+    found = [] if model.startswith(PLACES) else [f"{model} is nowhere weights are"]
     known, seen = spellings(), set()
     for argument in options:
         spelling, has_value, value = argument.partition("=")

@@ -198,7 +198,7 @@ def agent(cidr: str, port: int) -> EgressRule:
             "s3://models",
             ROLE,
             Identity({"eks.amazonaws.com/role-arn": ROLE}, {}),
-            [agent("169.254.170.23/32", 80)],
+            [],
         ),
         ("eks", "s3://models", None, Identity({}, {}), [agent("169.254.170.23/32", 80)]),
         (
@@ -255,6 +255,10 @@ IDENTITY = {"kind": "workloadIdentity"}
         (
             stack(weights=store(credentials=IDENTITY)),
             f"weights.credentials: pods of platform generic have no identity that a store knows; {OTHER}",
+        ),
+        (
+            stack(weights=store(url="az://models", account="acme", credentials=IDENTITY), cluster=on("aks")),
+            "weights.credentials: pods of platform aks need identity, such as 00000000-0000-0000-0000-000000000000",
         ),
         (
             stack(weights=store(credentials=IDENTITY), cluster=on("gke")),
