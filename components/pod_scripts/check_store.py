@@ -5,6 +5,7 @@ Runs as an init container of vLLM's image, whose streamer reads the bucket, conf
     MODEL_DIR       the published folder, e.g. s3://models/llm/Qwen--Qwen3-14B/<revision>
     MODEL_REPO      organisation/name the server is configured for
     MODEL_REVISION  40-hex commit, or "main" when unpinned
+    AWS_CONFIG_FILE optional: a file to write, which tells this pod's AWS clients to have the bucket in the host's name
 
 Keys and addresses of the store are the streamer's own variables. Exit status: 0 ready, 1 not (a message names what is
 missing and what to do). Small files are compared with the hashes of the manifest; of the safetensors only their names,
@@ -24,6 +25,10 @@ from typing import Any
 
 # List (URL → names of its safetensors) and pull (URL, folder, patterns of names) of the streamer.
 Store = tuple[Callable[[str], Sequence[str]], Callable[[str, str, list[str] | None, list[str] | None], Any]]
+
+
+# For boto3, with which the streamer lists and gets small files: it reads this from files alone (botocore 1.44).
+IN_HOST_NAME = "[default]\ns3 =\n    addressing_style = virtual\n"
 
 
 class NotReadyError(Exception):
@@ -74,6 +79,8 @@ def main(environ: Mapping[str, str], store: Callable[[], Store] = streamer) -> i
     """Check; return the exit status."""
     try:
         url, repo, revision = (environ[key] for key in ("MODEL_DIR", "MODEL_REPO", "MODEL_REVISION"))
+        if config := environ.get("AWS_CONFIG_FILE"):
+            Path(config).write_text(IN_HOST_NAME, encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:
             count = check(url, repo, revision, store(), Path(folder))
         print(f"{url} holds {repo}@{revision}, {count} safetensors", flush=True)

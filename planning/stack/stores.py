@@ -18,6 +18,8 @@ from settings.problems import Problem
 from settings.schema import ObjectStoreWeights, PublicStore, StoreIdentity, StoreSecret
 
 LOAD_FORMAT = "runai_streamer"
+# Below the pod's /tmp: the check writes it, and vLLM, which asks for small files in Python, finds it there.
+CLIENT_CONFIG = "/tmp/aws-config"  # noqa: S108 - an emptyDir of the pod
 # Memory that one worker streams through; without a limit the streamer takes up to 40 GB of it.
 BUFFER_GIB = 2
 
@@ -125,6 +127,9 @@ def _environment(settings: ObjectStoreWeights) -> dict[str, str]:
             told["AWS_ENDPOINT_URL"] = settings.endpoint
         in_path = settings.addressing == "path" if settings.addressing else settings.endpoint is not None
         told["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] = "0" if in_path else "1"
+        if settings.endpoint and not in_path:
+            # boto3 has the bucket in the path of every other endpoint than AWS's, and no variable against that
+            told["AWS_CONFIG_FILE"] = CLIENT_CONFIG
     return told
 
 

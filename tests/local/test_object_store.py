@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import environment, pods, rendered
+from tests.harness import VARIANTS, environment, merged, pods, rendered, stack
 from tests.local.runs import eventually
 from tests.local.store import PYTHON, Store, published, running, serving, surroundings
 from workshop.local.chat import Endpoint, chat, request
@@ -183,6 +183,21 @@ def test_another_revision_is_not_let_through(streaming: Streaming):
     nowhere = streaming.url.replace(told["MODEL_REVISION"], "e" * 40)
     said = f"not ready: {nowhere} has no manifest.json, so nothing was published there{remedy(wanted)}"
     assert streaming.check(MODEL_REVISION="e" * 40, MODEL_DIR=nowhere) == (1, said)
+
+
+def test_a_bucket_may_be_in_the_name_of_an_endpoint(streaming: Streaming):
+    """`addressing: virtualHost` is heard by the client that lists: the host that it asks begins with the bucket."""
+    other = merged(VARIANTS[STACK.partition(":")[2]], {"weights": {"addressing": "virtualHost"}})
+    pod = next(pod.spec for pod in pods(stack(other)) if pod.owner == f"Deployment {SERVER}")
+    check, engine = (streaming.told(pod[key][0], streaming.folder) for key in ("initContainers", "containers"))
+    assert check["AWS_CONFIG_FILE"] == engine["AWS_CONFIG_FILE"] == "/tmp/aws-config"
+    tmp = [one["name"] for container in (pod["initContainers"][0], pod["containers"][0])
+           for one in container["volumeMounts"] if one["mountPath"] == "/tmp"]  # fmt: skip
+    assert tmp == ["tmp", "tmp"]
+    here = {**check, "AWS_CONFIG_FILE": str(streaming.script.with_name("aws-config"))}
+    # RFC 6761: no such name is ever found
+    code, said = streaming.check(**{**here, "AWS_ENDPOINT_URL": "http://store.invalid:9000", "AWS_MAX_ATTEMPTS": "1"})
+    assert (code, f"http://{streaming.store.bucket}.store.invalid:9000/" in said) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -100,3 +100,12 @@ def test_an_image_without_a_streamer_is_said(capsys):
         "not ready: this image has no streamer (No module named 'runai_model_streamer'); use one with "
         "runai-model-streamer in it\n"
     )
+
+
+def test_the_pods_clients_are_told_where_the_bucket_is(tmp_path, capsys):
+    """In a file, where the environment names one; no other environment has any written."""
+    config = tmp_path / "aws-config"
+    environ = {"MODEL_DIR": URL, "MODEL_REPO": REPO, "MODEL_REVISION": REVISION, "AWS_CONFIG_FILE": str(config)}
+    assert check_store.main(environ, lambda: store({**FILES, "manifest.json": manifest()})) == 0
+    assert config.read_text() == "[default]\ns3 =\n    addressing_style = virtual\n"
+    assert capsys.readouterr().out.endswith("1 safetensors\n")

@@ -160,6 +160,8 @@ def test_a_bucket_is_addressed_as_its_store_wants(changes, addressing):
     told = source(store(**changes)).environment
     assert told["RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING"] == addressing
     assert told.get("AWS_ENDPOINT_URL") == changes.get("endpoint")
+    both = addressing == "1" and "endpoint" in changes
+    assert told.get("AWS_CONFIG_FILE") == ("/tmp/aws-config" if both else None)
 
 
 @pytest.mark.parametrize(
