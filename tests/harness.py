@@ -22,9 +22,8 @@ from catalog.load import Catalog
 from catalog.schema import KvProfile
 from planning import resolve
 from planning.plan import Plan
-from preview.rendering import recorder
 from preview.rendering.manifests import Category, Manifest, manifests
-from preview.rendering.recorder import Run
+from preview.rendering.recorder import Recorder, Run, run, run_program
 from preview.rendering.records import Record, plain
 from preview.rendering.stackfile import read_project, read_stack
 from settings import Refused, validate
@@ -135,7 +134,7 @@ def _one(found: Sequence[Any], kind: str, name: str) -> Any:
     return found[0]
 
 
-class _Keeping(recorder.Recorder):
+class _Keeping(Recorder):
     """A Recorder that also keeps what the masked records leave out: secret values and component outputs."""
 
     def __init__(self) -> None:
@@ -181,8 +180,7 @@ def _deployed(keeping: _Keeping, done: Run, plan: Any) -> Deployed:
 def deploy(build: Callable[[], Any], config: Mapping[str, Any] | None = None) -> Deployed:
     """Runs `build` as a Pulumi program of its own, for components that are put together by hand; it has no plan."""
     keeping = _Keeping()
-    with patch.object(recorder, "Recorder", lambda: keeping):
-        done = recorder.run(build, dict(config or {}))
+    done = run(build, dict(config or {}), recorder=keeping)
     return _deployed(keeping, done, None)
 
 
@@ -190,8 +188,7 @@ def _run_program(
     path: Path, values: Mapping[str, Any], secret_keys: Sequence[str], name: str, project: str
 ) -> Deployed:
     keeping = _Keeping()
-    with patch.object(recorder, "Recorder", lambda: keeping):
-        done, names = recorder.run_program(path, values, secret_keys, name, project)
+    done, names = run_program(path, values, secret_keys, name, project, recorder=keeping)
     return _deployed(keeping, done, names["stack"].plan)
 
 

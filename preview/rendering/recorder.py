@@ -135,7 +135,13 @@ def deploy(
 
 
 def run_program(
-    path: Path, config: Mapping[str, Any], secret_keys: Sequence[str], stack: str, project: str
+    path: Path,
+    config: Mapping[str, Any],
+    secret_keys: Sequence[str],
+    stack: str,
+    project: str,
+    *,
+    recorder: Recorder | None = None,
 ) -> tuple[Run, Mapping[str, Any]]:
     """Runs the program file `path` as `python __main__.py` would; returns what it did and its global names."""
     names: dict[str, Any] = {}
@@ -144,7 +150,7 @@ def run_program(
         names.update(runpy.run_path(str(path), run_name="__main__"))
 
     with import_path(path.parent):
-        return run(build, config, secret_keys, stack, project), names
+        return run(build, config, secret_keys, stack, project, recorder=recorder), names
 
 
 def run(
@@ -153,13 +159,27 @@ def run(
     secret_keys: Sequence[str] = (),
     stack: str = "dev",
     project: str = "llm-stack",
+    *,
+    recorder: Recorder | None = None,
 ) -> Run:
-    """Calls `build` under mocks in a context of its own: neither configuration nor resources outlive the call."""
-    return copy_context().run(_run, build, dict(config or {}), list(secret_keys), stack, project)
+    """Calls `build` under mocks in a context of its own: neither configuration nor resources outlive the call.
+
+    `recorder`: an unused one that keeps what it is asked for; None: a plain one.
+    """
+    return copy_context().run(
+        _run, recorder or Recorder(), build, dict(config or {}), list(secret_keys), stack, project
+    )
 
 
-def _run(build: Callable[[], Any], config: dict[str, Any], secret_keys: list[str], stack: str, project: str) -> Run:
-    recorder, messages = Recorder(), Messages()
+def _run(
+    recorder: Recorder,
+    build: Callable[[], Any],
+    config: dict[str, Any],
+    secret_keys: list[str],
+    stack: str,
+    project: str,
+) -> Run:
+    messages = Messages()
     exports: dict[str, Any] = {}
     secrets: set[str] = set()
 
