@@ -17,7 +17,7 @@ import yaml
 from catalog.load import Catalog, load_catalog
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
-from planning.questions.calculator import Answer, Question, answer
+from planning.questions.calculator import Answer, FitQuestion, answer
 
 CASES = Path(__file__).resolve().parent.parent / "tests" / "published_cases.yaml"
 # What is promised, in percent; versions from 0.26 on, because older ones sampled and counted graphs otherwise.
@@ -25,7 +25,7 @@ FIRST_JUDGED_VERSION = (0, 26)
 MEDIAN_LIMIT, WORST_LIMIT, ABOVE_LIMIT = 5.0, 10.0, 3.0
 NEEDED_LIMIT, MAX_CONTEXT_LIMIT = 1.0, 3.0
 FALSE_REFUSALS_LIMIT = 1
-# Names of `flags` in the cases, and the fields of Question and Parallelism they set.
+# Names of `flags` in the cases, and the fields of FitQuestion and Parallelism they set.
 QUESTION_FLAGS = {
     "context": "context_tokens",
     "maxNumSeqs": "max_num_seqs",
@@ -110,7 +110,7 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
-def question(case: Case) -> Question:
+def question(case: Case) -> FitQuestion:
     """The case as a question; UnknownFlagError names a flag that the calculator does not know."""
     known = {each.name for each in fields(Asked)}
     asked: dict[str, object] = {}
@@ -124,7 +124,7 @@ def question(case: Case) -> Question:
             raise UnknownFlagError(f"{case.id}: planning.capacity.asked.Asked has no word for '{flag}'")
     chosen = {} if not spread else {"parallelism": Parallelism(**spread)}  # pyright: ignore[reportArgumentType]
     known_by_name = {"model": case.model, "gpu": case.gpu, "gpus": case.gpus, "gpu_memory_gib": case.gpu_memory_gib}
-    return Question(**known_by_name, asked=Asked(**asked), **chosen)  # pyright: ignore[reportArgumentType]
+    return FitQuestion(**known_by_name, asked=Asked(**asked), **chosen)  # pyright: ignore[reportArgumentType]
 
 
 def ask(case: Case) -> Outcome:

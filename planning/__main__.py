@@ -17,7 +17,7 @@ from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import DEFAULT_UTILIZATION
 from planning.questions import answer_text, calibrate, comparison_text, startup_log, survey
-from planning.questions.calculator import Question, answer
+from planning.questions.calculator import FitQuestion, answer
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
 from settings.problems import LONGEST_USAGE, nearest, said
 
@@ -154,7 +154,7 @@ def _run(words: Sequence[str]) -> int:
     if any(part is not None for part in parts):
         chosen = Parallelism(*(part or 1 for part in parts), expert=options.expert_parallel, decode_context=split)
     found = answer(
-        Question(
+        FitQuestion(
             model=options.model,
             gpu=options.gpu,
             gpus=options.gpus,

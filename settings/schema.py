@@ -182,7 +182,7 @@ class KarpenterNodes(Section):
 
     @model_validator(mode="after")
     def one_class(self) -> Self:
-        """What would go into a class of our own must be left out where another is named: nobody would read it."""
+        """Refuses settings of an EC2NodeClass of our own where another class is named: nothing would read them."""
         ours = [
             type(self).model_fields[field].alias or field
             for field in ("role", "discovery_tag", "ami_alias", "disk_gib")
@@ -753,13 +753,13 @@ class ClusterOnly(Section):
     kind: Literal["none"] = Field(description="reachable inside the cluster only")
 
 
-class BundledRedis(Section):
+class BundledRedisSettings(Section):
     """A small Redis of our own: counters and limits only, nothing that must survive."""
 
     kind: Literal["bundled"] = Field(description="run one Redis pod beside the gateway")
 
 
-class ExistingRedis(Section):
+class ExistingRedisSettings(Section):
     """A Redis somebody else runs; its password is the key `redis-password` of the keys Secret."""
 
     kind: Literal["existing"] = Field(description="use a Redis that exists")
@@ -803,8 +803,8 @@ class GatewaySettings(Section):
     existing_secret: DnsName | None = Field(
         default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
     )
-    redis: BundledRedis | ExistingRedis | NoRedis = Field(
-        default=BundledRedis(kind="bundled"),
+    redis: BundledRedisSettings | ExistingRedisSettings | NoRedis = Field(
+        default=BundledRedisSettings(kind="bundled"),
         discriminator="kind",
         description="where limits are counted: bundled, existing, none",
     )

@@ -56,9 +56,9 @@ def plan_redis(
     match settings.gateway.redis:
         case NoRedis():
             return None
-        case schema.ExistingRedis(host=host, port=port):
+        case schema.ExistingRedisSettings(host=host, port=port):
             return ExistingRedis(host, port, anywhere(networks, port, host))
-        case schema.BundledRedis():
+        case schema.BundledRedisSettings():
             host = f"{GATEWAY_REDIS}.{settings.cluster.namespace}.svc"
             return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
 

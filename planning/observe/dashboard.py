@@ -40,13 +40,13 @@ class Panels:
 
     def rate(self, role: str, by: str = "model_name") -> list[tuple[str, str]]:
         """How much per second."""
-        counter = series(self.vllm, self.roles[role], offset="[$__rate_interval]", **self.chosen)
+        counter = series(self.vllm, self.roles[role], window="$__rate_interval", **self.chosen)
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")] if role not in self.silent else []
 
     def requests(self, name: str) -> list[tuple[str, str]]:
         """Requests per second at the gateway."""
         counter, by = (
-            series(self.litellm, name, offset="[$__rate_interval]", namespace=self.namespace),
+            series(self.litellm, name, window="$__rate_interval", namespace=self.namespace),
             "requested_model",
         )
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")]

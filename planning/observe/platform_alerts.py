@@ -11,7 +11,7 @@ from catalog.schema import Metric
 from planning.observe.promql import series
 from planning.observe.watched import cluster_seen, gateway_up, wanted
 from planning.plan import GATEWAY, GATEWAY_REDIS, Rule, ServerPlan, pod_names
-from settings.schema import BundledRedis, StackSettings
+from settings.schema import BundledRedisSettings, StackSettings
 
 # With a scrape and an evaluation every 30 s, the defaults of kube-prometheus-stack, this is noticed within 2 minutes.
 DEAD_FOR_S = 60
@@ -70,7 +70,7 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
         + (": a request that reaches them wakes no server that is at zero." if sleeps else "."),
     )
     yield from _requests(namespace, litellm)
-    if isinstance(settings.gateway.redis, BundledRedis):
+    if isinstance(settings.gateway.redis, BundledRedisSettings):
         redis = f"max({_available(catalog, namespace=namespace, deployment=GATEWAY_REDIS)})"
         yield Rule(
             "LLMRedisDown",
@@ -85,8 +85,8 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
 def _requests(namespace: str, litellm: Mapping[str, Metric]) -> Iterator[Rule]:
     """What becomes of requests: errors, refusals of servers, and fallbacks that hide them."""
     total = "litellm_proxy_total_requests_metric_total"
-    asked = series(litellm, total, offset="[5m]", namespace=namespace)
-    failed = series(litellm, total, offset="[5m]", namespace=namespace, status_code="~5..")
+    asked = series(litellm, total, window="5m", namespace=namespace)
+    failed = series(litellm, total, window="5m", namespace=namespace, status_code="~5..")
     by = "namespace, requested_model"
     yield Rule(
         "LLMGatewayErrors",
@@ -169,7 +169,7 @@ def _pods(catalog: Catalog, namespace: str) -> Iterator[Rule]:
         "Job {{ $labels.job_name }} has failed",
         "Job {{ $labels.job_name }} has given up; what waits for it does not start.",
     )
-    restarts = series(kubernetes, "kube_pod_container_status_restarts_total", offset="[1h]", namespace=namespace)
+    restarts = series(kubernetes, "kube_pod_container_status_restarts_total", window="1h", namespace=namespace)
     yield Rule(
         "LLMPodRestarting",
         f"sum by (namespace, pod, container) (increase({restarts})) > 2",

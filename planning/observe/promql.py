@@ -20,10 +20,10 @@ class UnknownMetric(LookupError):
     """A query names a metric, label or histogram edge that the pinned version does not export."""
 
 
-def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", offset: str = "", **labels: str) -> str:
+def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", window: str = "", **labels: str) -> str:
     """A selector such as `vllm:num_requests_waiting{model_name="x"}`.
 
-    `suffix` is `_bucket`, `_sum` or `_count` of a histogram, `offset` a range such as `[5m]`. A label value that starts
+    `suffix` is `_bucket`, `_sum` or `_count` of a histogram, `window` a range such as `5m`. A label value that starts
     with `~` is a regular expression, with `!~` one that must not match. Raises UnknownMetric.
     """
     metric = metrics.get(name)
@@ -35,7 +35,8 @@ def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", offset
     if unknown:
         raise UnknownMetric(f"{name} has no label {', '.join(sorted(unknown))}")
     matchers = ",".join(f"{label}{_matched(value)}" for label, value in sorted(labels.items()))
-    return f"{name}{suffix}{{{matchers}}}{offset}" if matchers else f"{name}{suffix}{offset}"
+    selector = f"{name}{suffix}{{{matchers}}}" if matchers else f"{name}{suffix}"
+    return f"{selector}[{window}]" if window else selector
 
 
 def _matched(value: str) -> str:
@@ -55,5 +56,5 @@ def edge(metrics: Mapping[str, Metric], name: str, value: float) -> float:
 def quantile(metrics: Mapping[str, Metric], q: float, name: str, window: str, by: str = "", **labels: str) -> str:
     """`histogram_quantile` over summed rates, which is the only order that is right across pods."""
     grouping = f"le, {by}" if by else "le"
-    buckets = series(metrics, name, suffix="_bucket", offset=f"[{window}]", **labels)
+    buckets = series(metrics, name, suffix="_bucket", window=window, **labels)
     return f"histogram_quantile({q:g}, sum by ({grouping}) (rate({buckets})))"

@@ -20,7 +20,7 @@ CONTEXT_STEP = 1024
 
 
 @dataclass(frozen=True)
-class Question:
+class FitQuestion:
     """What is asked. `parallelism` None: ours to choose; `gpu_memory_gib`: of this card, where it differs."""
 
     model: str
@@ -52,7 +52,7 @@ def hardware(gpu: Gpu, gpus: int) -> Hardware:
     return Hardware(gpu, per_node, gpus // per_node, nvlink=gpu.nvlink_gb_per_s > 0)
 
 
-def answer(question: Question, catalog: Catalog) -> Answer:
+def answer(question: FitQuestion, catalog: Catalog) -> Answer:
     """Answers for a model and GPU of the catalogue; raises KeyError for ids that are not in it."""
     model, gpu = catalog.models[question.model], catalog.gpus[question.gpu]
     if question.gpu_memory_gib is not None:
@@ -66,7 +66,7 @@ def answer(question: Question, catalog: Catalog) -> Answer:
     return Answer(model, gpu, fit, held, reasons, fixes)
 
 
-def _fit(model: Model, where: Hardware, asked: Workload, question: Question) -> Fit:
+def _fit(model: Model, where: Hardware, asked: Workload, question: FitQuestion) -> Fit:
     longest = question.asked.context_tokens == 0
     if question.parallelism is None:
         return choose(model, where, asked, auto_context=longest, expert=question.expert_parallel)
@@ -75,8 +75,10 @@ def _fit(model: Model, where: Hardware, asked: Workload, question: Question) -> 
     return try_fit(model, where, question.parallelism, asked)
 
 
-def _fixes(question: Question, catalog: Catalog, model: Model, gpu: Gpu, asked: Workload, failed: Fit) -> Iterator[str]:
-    """Changes of one thing each, tried before they are named."""
+def _fixes(
+    question: FitQuestion, catalog: Catalog, model: Model, gpu: Gpu, asked: Workload, failed: Fit
+) -> Iterator[str]:
+    """Single changes that fit, each tried before it is suggested."""
     here = hardware(gpu, question.gpus)
     if failed.memory is not None and 0 < failed.memory.max_context_tokens < asked.context_tokens:
         longest = max(failed.memory.max_context_tokens // CONTEXT_STEP * CONTEXT_STEP, CONTEXT_STEP)

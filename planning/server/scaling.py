@@ -45,14 +45,15 @@ class Query:
     def __init__(self, catalog: Catalog, watched: Watched, *, by_adapter: bool = False) -> None:
         self.catalog, self.watched, self.by_adapter = catalog, watched, by_adapter
 
-    def _of(self, role: str, *, suffix: str = "", offset: str = "", ever: bool = False) -> str:
+    def _of(self, role: str, *, suffix: str = "", window: str = "", ever: bool = False) -> str:
         """A series of the server's pods, by what it says; `ever`: also of those that have gone."""
         where = {"namespace": self.watched.namespace, "pod": self.watched.pods}
         engine = self.catalog.engines["vllm"]
         metrics, name = engine.metrics, engine.roles[role]
         if not self.by_adapter or ever:
-            return series(metrics, name, suffix=suffix, offset=offset, **where)
-        return f"{series(metrics, name, suffix=suffix)}{{{ASKED_PODS}}}{offset}"
+            return series(metrics, name, suffix=suffix, window=window, **where)
+        asked = f"{series(metrics, name, suffix=suffix)}{{{ASKED_PODS}}}"
+        return f"{asked}[{window}]" if window else asked
 
     def waiting(self) -> str:
         """Requests that wait, in all replicas."""
@@ -70,7 +71,7 @@ class Query:
     def pace(self) -> str:
         """Per pod: tokens per second, of prompts it computed and of answers, in shares of the best rate of a day."""
         now, ever = (
-            f"sum by (pod) (rate({self._of('step_tokens', suffix='_sum', offset=f'[{RATE_WINDOW}]', ever=ever)}))"
+            f"sum by (pod) (rate({self._of('step_tokens', suffix='_sum', window=RATE_WINDOW, ever=ever)}))"
             for ever in (False, True)
         )
         best = f"clamp_min(max(max_over_time({ever}[{PROVEN_WINDOW}])) or max({ever}), {LEAST_TOKENS_PER_S})"

@@ -49,7 +49,7 @@ def anywhere(networks: Networks, port: int, host: str | None = None) -> tuple[Eg
     return (EgressRule(namespaces=(namespace,)), rule) if namespace else (rule,)
 
 
-class Endpoint(Protocol):
+class HasEndpoint(Protocol):
     """What is said of a server of somebody else's, be it a hub or a store."""
 
     @property
@@ -65,13 +65,13 @@ class Endpoint(Protocol):
         """Port of the pods behind a Service."""
 
 
-def endpoint_faults(at: Endpoint, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
+def endpoint_faults(at: HasEndpoint, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
     """Why no rule can lead to it, or none may. `namespace`: the stack's own; `kind`: what it is, hub or store."""
     if at.endpoint is not None:
         yield from _faults(at, _host(at.endpoint), networks, namespace, kind)
 
 
-def endpoint_egress(hub: Endpoint, networks: Networks) -> tuple[EgressRule, ...]:
+def endpoint_egress(hub: HasEndpoint, networks: Networks) -> tuple[EgressRule, ...]:
     """Rules towards one that has no faults."""
     if hub.endpoint is None and hub.private:
         return (EgressRule(blocks(networks, private=True), (), (HTTPS_PORT,)),)
@@ -93,7 +93,7 @@ def _host(endpoint: str) -> str:
     return (urlsplit(endpoint).hostname or "").rstrip(".")
 
 
-def is_private(hub: Endpoint, host: str) -> bool:
+def is_private(hub: HasEndpoint, host: str) -> bool:
     """Whether a mirror is inside a private network: as it is said, or by its address or name."""
     if hub.private is not None:
         return hub.private
@@ -101,7 +101,7 @@ def is_private(hub: Endpoint, host: str) -> bool:
     return not address.is_global if address else host.endswith(PRIVATE_SUFFIXES)
 
 
-def _faults(hub: Endpoint, host: str, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
+def _faults(hub: HasEndpoint, host: str, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
     """Why nothing may or can go there, with what to write."""
     yield from _forbidden(host, networks, kind)
     literal, labels = _literal(host), host.split(".")

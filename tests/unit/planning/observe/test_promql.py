@@ -20,8 +20,8 @@ WAITING = "vllm:num_requests_waiting"
             series(METRICS, WAITING, pod="~(a|b)-.+", namespace="n", model_name="m"),
             WAITING + '{model_name="m",namespace="n",pod=~"(a|b)-.+"}',
         ),
-        (series(METRICS, "vllm:prompt_tokens_total", offset="[5m]"), "vllm:prompt_tokens_total[5m]"),
-        (series(METRICS, TTFT, suffix="_bucket", offset="[5m]", engine="0"), TTFT + '_bucket{engine="0"}[5m]'),
+        (series(METRICS, "vllm:prompt_tokens_total", window="5m"), "vllm:prompt_tokens_total[5m]"),
+        (series(METRICS, TTFT, suffix="_bucket", window="5m", engine="0"), TTFT + '_bucket{engine="0"}[5m]'),
         (
             quantile(METRICS, 0.95, TTFT, "5m", "namespace, model_name", namespace="n"),
             f'histogram_quantile(0.95, sum by (le, namespace, model_name) (rate({TTFT}_bucket{{namespace="n"}}[5m])))',

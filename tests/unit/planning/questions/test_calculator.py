@@ -14,7 +14,7 @@ import pytest
 from planning.__main__ import main
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
-from planning.questions.calculator import Question, answer, hardware
+from planning.questions.calculator import FitQuestion, answer, hardware
 from tests.unit.small_stack import CATALOG
 
 QWEN = ("--model", "Qwen/Qwen3-14B", "--gpu", "nvidia-a10")
@@ -29,10 +29,10 @@ def asked(*argv: str) -> CODE:
     return code, out.getvalue(), err.getvalue()
 
 
-def asking(model: str, gpu: str, gpus: int, **more) -> Question:
+def asking(model: str, gpu: str, gpus: int, **more) -> FitQuestion:
     """A question; what is asked of the engine by the names of `Asked`."""
     engine = {name: more.pop(name) for name in [field.name for field in fields(Asked)] if name in more}
-    return Question(model, gpu, gpus, asked=Asked(**engine), **more)
+    return FitQuestion(model, gpu, gpus, asked=Asked(**engine), **more)
 
 
 # --- published cases --------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_published_cases_are_answered_as_published(row):
 # --- fixes ------------------------------------------------------------------------------------------------------------
 
 
-def applied(question: Question, fix: str) -> Question:
+def applied(question: FitQuestion, fix: str) -> FitQuestion:
     """The question with one offered change."""
     if "/" in fix:
         return replace(question, model=fix)
@@ -181,22 +181,22 @@ def test_every_fix_that_is_offered_fits(gpu):
     ("question", "reasons", "fixes"),
     [
         (
-            Question("Qwen/Qwen3-14B", "nvidia-a10", 1),
+            FitQuestion("Qwen/Qwen3-14B", "nvidia-a10", 1),
             ["needs 27.5 GiB of weights per GPU, nvidia-a10 gives 20.2 GiB (22.0 × 0.92)"],
             ["--gpus 2", "Qwen/Qwen3-14B-AWQ"],
         ),
         (
-            Question(f"{D}-R1-0528", "nvidia-h100", 8),
+            FitQuestion(f"{D}-R1-0528", "nvidia-h100", 8),
             ["needs 79.5 GiB of weights per GPU, 8 × nvidia-h100 gives 72.8 GiB (79.1 × 0.92)"],
             ["--gpus 16"],
         ),
         (
-            Question(f"{D}-R1", "nvidia-h200", 8, parallelism=Parallelism(4, 1, 2)),
+            FitQuestion(f"{D}-R1", "nvidia-h200", 8, parallelism=Parallelism(4, 1, 2)),
             ["needs 158.0 GiB of weights per GPU, 8 × nvidia-h200 gives 128.6 GiB (139.8 × 0.92)"],
             ["--tensor-parallel 8 --data-parallel 1"],
         ),
         (
-            Question(f"{D}-V4-Flash", "nvidia-b200", 8),
+            FitQuestion(f"{D}-V4-Flash", "nvidia-b200", 8),
             [
                 (
                     "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it; "

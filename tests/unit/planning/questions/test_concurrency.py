@@ -5,7 +5,7 @@ import json
 from planning.__main__ import main
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
-from planning.questions.calculator import Question, answer
+from planning.questions.calculator import FitQuestion, answer
 from tests.unit.small_stack import CATALOG, planned, refusals, serving
 
 A10 = {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 4, "provisioning": {"kind": "labelled"}}
@@ -13,7 +13,7 @@ A10 = {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 4, "provisioning": {"kind
 
 def ask(concurrency: int, gpus: int, context: int | None = 32768):
     """The answer for Qwen3-14B on A10s."""
-    return answer(Question("Qwen/Qwen3-14B", "nvidia-a10", gpus, Asked(context, concurrency=concurrency)), CATALOG)
+    return answer(FitQuestion("Qwen/Qwen3-14B", "nvidia-a10", gpus, Asked(context, concurrency=concurrency)), CATALOG)
 
 
 def test_more_contexts_at_once_take_more_gpus():

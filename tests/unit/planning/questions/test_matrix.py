@@ -12,7 +12,7 @@ from benchmarks.matrix import SIZES, as_yaml, matrix
 from catalog import load_catalog
 from planning.__main__ import main
 from planning.capacity.asked import Asked
-from planning.questions.calculator import Question, answer, hardware
+from planning.questions.calculator import FitQuestion, answer, hardware
 from planning.questions.survey import cheapest, survey
 from tests.harness import ROOT
 
@@ -37,7 +37,7 @@ def test_the_matrix_is_the_golden_one():
 def test_the_calculator_gives_the_same_numbers(model: str, gpu: str):
     """The fewest GPUs of the matrix are those for which the calculator says yes first."""
     cell = next(cell for cell, gpus in MATRIX[model].items() if gpu in gpus)
-    fitting = [size for size in SIZES if answer(Question(model, gpu, size), CATALOG).fit.fits]
+    fitting = [size for size in SIZES if answer(FitQuestion(model, gpu, size), CATALOG).fit.fits]
     assert (int(cell) if isinstance(cell, int) or cell.isdecimal() else None) == (fitting[0] if fitting else None)
 
 
