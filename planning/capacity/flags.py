@@ -47,7 +47,7 @@ def has(args: Sequence[str], name: str) -> bool:
 
 
 def _number(args: Sequence[str], name: str, default: int) -> int:
-    """A whole number; what is none is reported elsewhere and counts as the default here."""
+    """The whole number an option has; the default where it is absent or not a number, which is reported elsewhere."""
     text = value_of(args, name) or ""
     return int(text) if re.fullmatch(WHOLE, text) else default
 

@@ -1,4 +1,4 @@
-"""The nearest changes that let a model fit: each of one thing, and each tried before it is named."""
+"""The nearest changes that let a model fit: each is a single change, and is tried before it is suggested."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ MOST_MORE_NODES = 4
 def nearest_fixes(
     site: Site, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> str:
-    """The nearest changes that fit, each of one thing and each tried: nothing is named that would be refused again."""
+    """The nearest single changes that fit; each has been tried, so none of them would be refused again."""
     known = site.catalog.models[wanted.model]
     fixes = [
         *_changes_here(wanted, model, hardware, workload, failed),

@@ -61,7 +61,7 @@ class Draft(Server):
 
 
 def _group_problems(draft: Draft) -> list[Problem]:
-    """The workers of a group carry a longer name than any other pod; one too long is refused each by each, for ever."""
+    """A group's workers have the longest label of all pods; where it is too long, the API server refuses them all."""
     if draft.nodes_per_replica == 1:
         return []
     canary = draft.settings.canary if draft.canary else None

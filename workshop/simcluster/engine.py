@@ -92,7 +92,7 @@ def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]
 
 
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that say for whom no proxy is asked, with this machine added: gRPC asks HTTPS_PROXY for it."""
+    """The no-proxy variables with this machine added: without them gRPC would reach it through HTTPS_PROXY."""
     variables = {}
     for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
         present = environment.get(name) or environment.get(other)
