@@ -80,8 +80,8 @@ def compare(log: Log, given: Given, catalog: Catalog) -> Comparison:
 
 
 def _model(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
-    said = log.options.get("model")
-    known = _known(said, catalog) if said else None
+    logged = log.options.get("model")
+    known = _known(logged, catalog) if logged else None
     problems = []
     if given.model is not None and given.model not in catalog.models:
         hint = nearest(given.model, catalog.models)
@@ -89,16 +89,18 @@ def _model(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[P
     elif given.model is not None and known is not None and given.model != known:
         problems.append(Problem("--model", f"'{given.model}' is not what the log says, {known}; leave it out"))
     elif given.model is None and known is None:
-        why = f"the log says '{said}', which is not in the catalogue" if said else "the log does not say which it is"
+        why = (
+            f"the log says '{logged}', which is not in the catalogue" if logged else "the log does not say which it is"
+        )
         problems.append(Problem("--model", f"{why}; give the repository id of a catalogue entry"))
     return given.model or known, problems
 
 
-def _known(said: str, catalog: Catalog) -> str | None:
+def _known(argument: str, catalog: Catalog) -> str | None:
     """The catalogue entry a model argument means: its id, or a folder named after it as hubs and this project do."""
-    words = said.replace("--", "/").split("/")
+    words = argument.replace("--", "/").split("/")
     pairs = [f"{first}/{second}" for first, second in pairwise(words)]
-    return next((name for name in (said, *pairs) if name in catalog.models), None)
+    return next((name for name in (argument, *pairs) if name in catalog.models), None)
 
 
 def _gpu(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
@@ -131,10 +133,10 @@ def _parallelism(log: Log, given: Given) -> tuple[Parallelism, list[Problem]]:
         ("--pipeline-parallel", "pipeline_parallel_size", given.pipeline),
         ("--data-parallel", "data_parallel_size", given.data),
     ):
-        said = _whole(log, name)
-        if value is not None and said is not None and value != said:
-            problems.append(Problem(option, f"{value} is not what the log says, {said}; leave it out"))
-        sizes.append(value or said or 1)
+        logged = _whole(log, name)
+        if value is not None and logged is not None and value != logged:
+            problems.append(Problem(option, f"{value} is not what the log says, {logged}; leave it out"))
+        sizes.append(value or logged or 1)
     if given.tensor is None and not log.complete and "tensor_parallel_size" not in log.options:
         problems.append(Problem("--tensor-parallel", "the log has neither arguments nor the engine's configuration; "
                                 "say how many GPUs shared each layer"))  # fmt: skip
@@ -185,10 +187,10 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
     return workload, assumed
 
 
-def _share(said: float | str | None) -> float | None:
+def _share(value: float | str | None) -> float | None:
     """A share of memory; None for what is none."""
     try:
-        share = float(said or 0)
+        share = float(value or 0)
     except ValueError:
         return None
     return share if 0 < share <= 1 else None
@@ -202,39 +204,41 @@ def _default_utilization(version: str | None) -> float:
 
 def _lines(log: Log, fit: Fit, gpu: Gpu, model: Model) -> Iterator[Line]:
     """Every figure the log has, and those it should have, beside ours."""
-    said, memory, data = log.figures.get, fit.memory, fit.parallelism.data
-    yield Line("visible memory", "GiB", visible_bytes(gpu) / GIB, said("visible_gib"))
-    yield Line("weights", "GiB", memory and memory.weights_gib, said("weights_gib"))
+    logged, memory, data = log.figures.get, fit.memory, fit.parallelism.data
+    yield Line("visible memory", "GiB", visible_bytes(gpu) / GIB, logged("visible_gib"))
+    yield Line("weights", "GiB", memory and memory.weights_gib, logged("weights_gib"))
     if "consumed_gib" in log.figures:
         # since 0.2x the log adds up: weights with what else stays, and the activation peak with the graphs
-        yield Line("weights, NCCL, context", "GiB", _sum(memory, "weights_gib", "non_torch_gib"), said("consumed_gib"))
+        yield Line(
+            "weights, NCCL, context", "GiB", _sum(memory, "weights_gib", "non_torch_gib"), logged("consumed_gib")
+        )
         both = _sum(memory, "activation_gib", "cuda_graphs_gib")
-        yield Line("activation, CUDA graphs", "GiB", both, said("activation_gib"))
+        yield Line("activation, CUDA graphs", "GiB", both, logged("activation_gib"))
     else:
-        yield Line("activation", "GiB", memory and memory.activation_gib, said("activation_gib"))
-        yield Line("NCCL, context", "GiB", memory and memory.non_torch_gib, said("non_torch_gib"))
-    graphs = said("estimated_graphs_gib", said("graphs_gib"))
+        yield Line("activation", "GiB", memory and memory.activation_gib, logged("activation_gib"))
+        yield Line("NCCL, context", "GiB", memory and memory.non_torch_gib, logged("non_torch_gib"))
+    graphs = logged("estimated_graphs_gib", logged("graphs_gib"))
     yield Line("CUDA graphs", "GiB", memory and memory.cuda_graphs_gib, graphs)
-    yield Line("KV cache", "GiB", memory and memory.kv_cache_gib, said("kv_gib", said("left_gib")))
+    yield Line("KV cache", "GiB", memory and memory.kv_cache_gib, logged("kv_gib", logged("left_gib")))
     # each data-parallel rank logs its own
-    yield Line("KV cache tokens", "tokens", memory and memory.kv_cache_tokens / data, said("kv_tokens"))
-    yield Line("concurrency", "×", memory and memory.max_concurrency / data, said("max_concurrency"))
+    yield Line("KV cache tokens", "tokens", memory and memory.kv_cache_tokens / data, logged("kv_tokens"))
+    yield Line("concurrency", "×", memory and memory.max_concurrency / data, logged("max_concurrency"))
     if "needed_gib" in log.figures:
-        yield Line("KV cache needed", "GiB", memory and memory.needed_gib, said("needed_gib"))
+        yield Line("KV cache needed", "GiB", memory and memory.needed_gib, logged("needed_gib"))
         longest = memory and min(memory.max_context_tokens, model.context.config_tokens)
-        yield Line("longest context", "tokens", longest, said("estimated_context"))
+        yield Line("longest context", "tokens", longest, logged("estimated_context"))
     again = log.found_compiled
     for name, planned_s, logged_s in (
-        ("loading", None, said("load_s")),
-        ("of it, reading weights", None, said("read_s")),
+        ("loading", None, logged("load_s")),
+        ("of it, reading weights", None, logged("read_s")),
         (
             "compiling, kept before" if again else "compiling",
             COMPILE_AGAIN_S if again else COMPILE_S,
-            said("compile_s"),
+            logged("compile_s"),
         ),
-        ("profiling", None, said("profile_s")),
-        ("capturing graphs", None, said("graphs_s")),
-        ("from profile to ready", None, said("init_s")),
+        ("profiling", None, logged("profile_s")),
+        ("capturing graphs", None, logged("graphs_s")),
+        ("from profile to ready", None, logged("init_s")),
         ("engine, beside those two", ENGINE_START_S, log.engine_s),
     ):
         if logged_s is not None:

@@ -52,9 +52,9 @@ def survey(model: Model, asked: Asked, catalog: Catalog, *, expert: bool = False
     return sorted(rows, key=_order)
 
 
-def _order(found: Row) -> tuple[bool, bool, float, int, str]:
-    price = found.usd_per_hour
-    return found.reason is not None, price is None, price or 0.0, found.gpus, found.gpu
+def _order(row: Row) -> tuple[bool, bool, float, int, str]:
+    price = row.usd_per_hour
+    return row.reason is not None, price is None, price or 0.0, row.gpus, row.gpu
 
 
 def row(
@@ -104,12 +104,12 @@ def fewest(
     asked = needed
     if auto_context:
         asked = replace(needed, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
-    found = spreads(model, gpu, sizes, expert=expert)
+    tried = spreads(model, gpu, sizes, expert=expert)
     room = visible_bytes(gpu) * needed.utilization
     only, element = needed.language_model_only, needed.model_bytes
     total = weight_bytes(model, Parallelism(), language_model_only=only, model_bytes=element)[0]
     nearest: tuple[Hardware, Fit] | None = None
-    for hardware, parallelism in found:
+    for hardware, parallelism in tried:
         if total > room * parallelism.gpus:
             continue
         fit = try_fit(model, hardware, parallelism, asked)
@@ -122,18 +122,18 @@ def fewest(
         if kv is None or fit.memory.kv_cache_gib > kv:
             nearest = hardware, fit
     # where all were hopeless, the one that spreads it thinnest says so
-    hardware, parallelism = found[-1]
+    hardware, parallelism = tried[-1]
     return nearest or (hardware, try_fit(model, hardware, parallelism, asked))
 
 
 def spreads(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> list[tuple[Hardware, Parallelism]]:
     """Everything to try, fewest GPUs first; what two kinds of node allow is tried on the larger."""
-    found: dict[Parallelism, Hardware] = {}
+    places: dict[Parallelism, Hardware] = {}
     for hardware in shapes(gpu, max(sizes)):
         for parallelism in candidates(model, hardware, expert=expert):
             if parallelism.gpus in sizes:
-                found.setdefault(parallelism, hardware)
-    return [(hardware, parallelism) for parallelism, hardware in sorted(found.items(), key=lambda item: item[0].gpus)]
+                places.setdefault(parallelism, hardware)
+    return [(hardware, parallelism) for parallelism, hardware in sorted(places.items(), key=lambda item: item[0].gpus)]
 
 
 def _reason(gpu: str, fit: Fit) -> str:
@@ -151,7 +151,7 @@ def cheapest(catalog: Catalog, gpu: str, gpus: int) -> tuple[str, float] | None:
             for name, instance in catalog.instances.items()
             if instance.gpu == gpu and instance.gpus >= gpus and instance.usd_per_hour is not None
         ),
-        key=lambda found: found[1],
+        key=lambda priced: priced[1],
         default=None,
     )
 
@@ -160,59 +160,59 @@ def as_json(rows: Iterable[Row]) -> list[dict[str, object]]:
     """The table for programs; what is not known, or not there because nothing fits, is null."""
     return [
         {
-            "gpu": found.gpu,
-            "name": found.name,
-            "fits": found.reason is None,
-            "gpus": found.gpus if found.reason is None else None,
-            "gpus_per_node": found.gpus_per_node or None,
-            "tensor_parallel": found.fit.parallelism.tensor if found.reason is None else None,
-            "pipeline_parallel": found.fit.parallelism.pipeline if found.reason is None else None,
-            "expert_parallel": found.fit.parallelism.expert if found.reason is None else None,
-            "context_tokens": memory.context_tokens if (memory := _memory(found)) else None,
+            "gpu": row.gpu,
+            "name": row.name,
+            "fits": row.reason is None,
+            "gpus": row.gpus if row.reason is None else None,
+            "gpus_per_node": row.gpus_per_node or None,
+            "tensor_parallel": row.fit.parallelism.tensor if row.reason is None else None,
+            "pipeline_parallel": row.fit.parallelism.pipeline if row.reason is None else None,
+            "expert_parallel": row.fit.parallelism.expert if row.reason is None else None,
+            "context_tokens": memory.context_tokens if (memory := _memory(row)) else None,
             "kv_cache_tokens": memory.kv_cache_tokens if memory else None,
             "max_concurrency": round(memory.max_concurrency, 2) if memory else None,
-            "usd_per_hour": None if found.usd_per_hour is None else round(found.usd_per_hour, 4),
-            "instance": found.instance,
-            "reasons": [] if found.reason is None else [found.reason],
+            "usd_per_hour": None if row.usd_per_hour is None else round(row.usd_per_hour, 4),
+            "instance": row.instance,
+            "reasons": [] if row.reason is None else [row.reason],
         }
-        for found in rows
+        for row in rows
     ]
 
 
 def as_text(model: str, rows: Collection[Row]) -> str:
     """The table for a person: what serves the model, then what does not, and why."""
     head = ("GPU", "GPUs", "spread", "context", "KV tokens", "at once", "$/h", "by the price of")
-    body = [_cells(found) for found in rows if found.reason is None]
+    body = [_cells(row) for row in rows if row.reason is None]
     lines = [f"{model}: {len(body)} of {len(rows)} GPUs of the catalogue serve it, with at most {MOST_GPUS} of them"]
     if body:
         widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
         lines += ["  " + "  ".join(_aligned(line, widths)).rstrip() for line in (head, *body)]
     refused: dict[str, list[str]] = {}
-    for found in rows:
-        if found.reason is not None:
-            refused.setdefault(found.reason, []).append(found.gpu)
+    for row in rows:
+        if row.reason is not None:
+            refused.setdefault(row.reason, []).append(row.gpu)
     for reason, gpus in refused.items():
         lines.append(f"  refused: {'all of them' if len(gpus) == len(rows) else ', '.join(gpus)}: {reason}")
     return "\n".join(lines)
 
 
-def _memory(found: Row) -> MemoryBudget | None:
-    return found.fit.memory if found.reason is None else None
+def _memory(row: Row) -> MemoryBudget | None:
+    return row.fit.memory if row.reason is None else None
 
 
-def _cells(found: Row) -> tuple[str, ...]:
-    memory = _memory(found)
+def _cells(row: Row) -> tuple[str, ...]:
+    memory = _memory(row)
     assert memory is not None, "what fits has a budget"
-    nodes = -(-found.gpus // found.gpus_per_node)
+    nodes = -(-row.gpus // row.gpus_per_node)
     return (
-        found.gpu,
-        f"{found.gpus}" if nodes == 1 else f"{nodes} × {found.gpus_per_node}",
-        f"{found.fit.parallelism}",
+        row.gpu,
+        f"{row.gpus}" if nodes == 1 else f"{nodes} × {row.gpus_per_node}",
+        f"{row.fit.parallelism}",
         f"{memory.context_tokens:,}",
         f"{memory.kv_cache_tokens:,}",
         f"{memory.max_concurrency:.2f}",
-        "–" if found.usd_per_hour is None else f"{found.usd_per_hour:.2f}",
-        found.instance or "–",
+        "–" if row.usd_per_hour is None else f"{row.usd_per_hour:.2f}",
+        row.instance or "–",
     )
 
 

@@ -37,32 +37,32 @@ def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in found], problems
 
 
-def _pool_problems(site: Site, path: str, wanted: ModelSettings) -> list[Problem]:
+def _pool_problems(site: Site, path: str, settings: ModelSettings) -> list[Problem]:
     """What is wrong with a model whose pool is not there, or is refused itself."""
     problems = []
-    if wanted.pool not in site.settings.gpu_pools:
-        hint = nearest(wanted.pool, site.settings.gpu_pools)
-        problems.append(Problem(f"{path}.pool", f"no pool '{wanted.pool}'{hint}"))
-    if wanted.model not in site.catalog.models:
-        problems.append(unknown_model(site, path, wanted))
+    if settings.pool not in site.settings.gpu_pools:
+        hint = nearest(settings.pool, site.settings.gpu_pools)
+        problems.append(Problem(f"{path}.pool", f"no pool '{settings.pool}'{hint}"))
+    if settings.model not in site.catalog.models:
+        problems.append(unknown_model(site, path, settings))
     return problems
 
 
-def _replaced_problems(site: Site, path: str, name: str, wanted: ModelSettings) -> list[Problem]:
+def _replaced_problems(site: Site, path: str, name: str, settings: ModelSettings) -> list[Problem]:
     """What is replaced must be gone from the stack, and by one model only: two cannot start in one place."""
-    if wanted.replaces is None:
+    if settings.replaces is None:
         return []
     where, problems = f"{path}.replaces", []
-    if wanted.replaces in site.settings.models:
-        said = f"'{wanted.replaces}' is served still; take it out of models, or this line"
+    if settings.replaces in site.settings.models:
+        said = f"'{settings.replaces}' is served still; take it out of models, or this line"
         problems.append(Problem(where, said))
-    others = [other for other, model in site.settings.models.items() if model.replaces == wanted.replaces]
+    others = [other for other, model in site.settings.models.items() if model.replaces == settings.replaces]
     if others.index(name):
-        problems.append(Problem(where, f"'{wanted.replaces}' is replaced by models.{others[0]} already"))
+        problems.append(Problem(where, f"'{settings.replaces}' is replaced by models.{others[0]} already"))
     return problems
 
 
-def _twin(wanted: ModelSettings, canary: CanarySettings) -> ModelSettings:
+def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
     """The settings of a model's second server: the same but for what its canary says."""
     changes = {
         field: value
@@ -74,15 +74,15 @@ def _twin(wanted: ModelSettings, canary: CanarySettings) -> ModelSettings:
     if canary.model is not None or canary.measured is not None:
         # figures of one checkpoint say nothing about another
         changes["measured"] = canary.measured
-    return wanted.model_copy(update={**changes, "args": [*wanted.args, *canary.args]})
+    return settings.model_copy(update={**changes, "args": [*settings.args, *canary.args]})
 
 
-def _canary_problems(site: Site, path: str, wanted: ModelSettings, canary: CanarySettings) -> list[Problem]:
+def _canary_problems(site: Site, path: str, settings: ModelSettings, canary: CanarySettings) -> list[Problem]:
     """Who asks the model must not be answered differently by chance."""
-    model, other = (site.catalog.models.get(name or "") for name in (wanted.model, canary.model))
+    model, other = (site.catalog.models.get(name or "") for name in (settings.model, canary.model))
     if model is None or other is None or not (missing := unanswered(task_of(model), task_of(other))):
         return []
-    return [Problem(f"{path}.canary.model", f"{canary.model} does not answer {missing}, as {wanted.model} does")]
+    return [Problem(f"{path}.canary.model", f"{canary.model} does not answer {missing}, as {settings.model} does")]
 
 
 def _key(problem: Problem, prefix: str) -> str:

@@ -37,10 +37,10 @@ class Site:
         )
 
 
-def stretched(model: Model, wanted: ModelSettings) -> Model:
+def stretched(model: Model, settings: ModelSettings) -> Model:
     """The model with the longer context that an `--hf-overrides` of the user gives it."""
-    length = max((_overridden_length(argument) for argument in wanted.args), default=0)
-    if wanted.context_tokens is None or not model.context.config_tokens < wanted.context_tokens <= length:
+    length = max((_overridden_length(argument) for argument in settings.args), default=0)
+    if settings.context_tokens is None or not model.context.config_tokens < settings.context_tokens <= length:
         return model
     return model.model_copy(update={"context": model.context.model_copy(update={"config_tokens": length})})
 
@@ -62,20 +62,20 @@ def nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
     return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
 
 
-def explicit_parallelism(wanted: ModelSettings) -> Parallelism | None:
+def explicit_parallelism(settings: ModelSettings) -> Parallelism | None:
     """What the user wrote; what is left out beside it is 1, as in vLLM. None: all of it is ours to choose."""
-    parts = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    parts = (settings.tensor_parallel, settings.pipeline_parallel, settings.data_parallel)
     if all(part is None for part in parts):
         return None
     tensor, pipeline, data = (part or 1 for part in parts)
-    return Parallelism(tensor, pipeline, data, bool(wanted.expert_parallel), decode_context(wanted.args))
+    return Parallelism(tensor, pipeline, data, bool(settings.expert_parallel), decode_context(settings.args))
 
 
-def fit_as_asked(model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload) -> Fit:
+def fit_as_asked(model: Model, hardware: Hardware, settings: ModelSettings, workload: Workload) -> Fit:
     """The parallelism that was asked for, or else the cheapest; the context too."""
-    explicit, auto = explicit_parallelism(wanted), wanted.context_tokens is None
+    explicit, auto = explicit_parallelism(settings), settings.context_tokens is None
     if explicit is None:
-        return choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+        return choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
     if reason := spread_problem(explicit, hardware):
         return Fit(explicit, None, (Reason(reason),))
     if auto:

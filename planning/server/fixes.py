@@ -17,37 +17,37 @@ MOST_MORE_NODES = 4
 
 
 def nearest_fixes(
-    site: Site, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+    site: Site, settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> str:
     """The nearest single changes that fit; each has been tried, so none of them would be refused again."""
-    known = site.catalog.models[wanted.model]
+    known = site.catalog.models[settings.model]
     fixes = [
-        *_changes_here(wanted, model, hardware, workload, failed),
-        *_more_nodes(wanted, model, hardware, workload),
+        *_changes_here(settings, model, hardware, workload, failed),
+        *_more_nodes(settings, model, hardware, workload),
         *(
             repository
             for repository, sibling in site.catalog.models.items()
-            if repository.startswith(f"{wanted.model}-")
+            if repository.startswith(f"{settings.model}-")
             and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
-            and fit_as_asked(stretched(sibling, wanted), hardware, wanted, workload).fits
+            and fit_as_asked(stretched(sibling, settings), hardware, settings, workload).fits
         ),
         *(
             f"pool '{pool.name}'"
             for pool in site.pools.values()
-            if pool.name != wanted.pool and _fits_pool(site, pool, wanted, model, workload)
+            if pool.name != settings.pool and _fits_pool(site, pool, settings, model, workload)
         ),
     ]
     return ", or ".join(fixes)
 
 
 def _changes_here(
-    wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
+    settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> Iterator[str]:
     """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
-    auto = wanted.context_tokens is None
-    other = choose(model, hardware, workload, auto_context=auto, expert=bool(wanted.expert_parallel))
+    auto = settings.context_tokens is None
+    other = choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
     if other.fits and other.parallelism != failed.parallelism:
-        yield _as_settings(other.parallelism, wanted)
+        yield _as_settings(other.parallelism, settings)
     if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
         longest = failed.memory.max_context_tokens // 1024 * 1024
         shorter = replace(workload, context_tokens=longest)
@@ -55,36 +55,36 @@ def _changes_here(
             yield f"contextTokens: {longest}"
     # of other formats the refusal itself says so
     wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
-    if wide and fit_as_asked(model, hardware, wanted, replace(workload, dtype="bfloat16")).fits:
+    if wide and fit_as_asked(model, hardware, settings, replace(workload, dtype="bfloat16")).fits:
         yield "--dtype=bfloat16"
 
 
-def _more_nodes(wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
+def _more_nodes(settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
     """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
-    if explicit_parallelism(wanted) is not None:
+    if explicit_parallelism(settings) is not None:
         return
     # more stages than layers are no use, so neither are more nodes
     layers = model.architecture.layers if model.architecture else 0
     for nodes in range(hardware.nodes + 1, min(hardware.nodes * MOST_MORE_NODES, layers) + 1):
-        if fit_as_asked(model, replace(hardware, nodes=nodes), wanted, workload).fits:
-            yield f"gpuPools.{wanted.pool}.nodes: {nodes}"
+        if fit_as_asked(model, replace(hardware, nodes=nodes), settings, workload).fits:
+            yield f"gpuPools.{settings.pool}.nodes: {nodes}"
             return
 
 
-def _fits_pool(site: Site, pool: PoolPlan, wanted: ModelSettings, model: Model, workload: Workload) -> bool:
+def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model, workload: Workload) -> bool:
     gpu = site.catalog.gpus.get(pool.gpu)
     if gpu is None:
         return False
     there = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
-    tokens = wanted.max_num_batched_tokens or default_batch(site.catalog.engines["vllm"], gpu)[1]
-    return fit_as_asked(model, there, wanted, replace(workload, max_num_batched_tokens=tokens)).fits
+    tokens = settings.max_num_batched_tokens or default_batch(site.catalog.engines["vllm"], gpu)[1]
+    return fit_as_asked(model, there, settings, replace(workload, max_num_batched_tokens=tokens)).fits
 
 
-def _as_settings(parallelism: Parallelism, wanted: ModelSettings) -> str:
+def _as_settings(parallelism: Parallelism, settings: ModelSettings) -> str:
     """What to write for it: tensorParallel, and what differs from 1 here or in the settings."""
     parts = [f"tensorParallel: {parallelism.tensor}"]
-    if {parallelism.pipeline, wanted.pipeline_parallel} - {None, 1}:
+    if {parallelism.pipeline, settings.pipeline_parallel} - {None, 1}:
         parts.append(f"pipelineParallel: {parallelism.pipeline}")
-    if {parallelism.data, wanted.data_parallel} - {None, 1}:
+    if {parallelism.data, settings.data_parallel} - {None, 1}:
         parts.append(f"dataParallel: {parallelism.data}")
     return " with ".join(parts)

@@ -37,43 +37,43 @@ def said(reason: Reason, place: str, path: str) -> str:
     return reason.at(place) if reason.computable else f"{reason.at(place)}; {hint(path)}"
 
 
-def spread(given: MeasuredSettings, *, expert: bool) -> Parallelism:
+def spread(measured: MeasuredSettings, *, expert: bool) -> Parallelism:
     """How the measured replica was spread; what is left out is 1, and TP is what remains."""
-    pipeline, data = given.pipeline_parallel or 1, given.data_parallel or 1
-    return Parallelism(given.tensor_parallel or given.gpus // (pipeline * data), pipeline, data, expert)
+    pipeline, data = measured.pipeline_parallel or 1, measured.data_parallel or 1
+    return Parallelism(measured.tensor_parallel or measured.gpus // (pipeline * data), pipeline, data, expert)
 
 
-def workload_of(wanted: ModelSettings, given: MeasuredSettings, model: Model, workload: Workload) -> Workload:
+def workload_of(settings: ModelSettings, measured: MeasuredSettings, model: Model, workload: Workload) -> Workload:
     """The workload with the measured utilisation, and with the longest context measured unless one is wanted."""
-    held = given.kv_tokens // (given.data_parallel or 1)
-    longest = given.context_tokens or min(model.context.config_tokens, _whole(held))
+    held = measured.kv_tokens // (measured.data_parallel or 1)
+    longest = measured.context_tokens or min(model.context.config_tokens, _whole(held))
     return replace(
         workload,
-        context_tokens=wanted.context_tokens or longest,
-        utilization=given.gpu_memory_utilization or workload.utilization,
+        context_tokens=settings.context_tokens or longest,
+        utilization=measured.gpu_memory_utilization or workload.utilization,
     )
 
 
 def problems(
     place: str,
     path: str,
-    wanted: ModelSettings,
-    given: MeasuredSettings,
+    settings: ModelSettings,
+    measured: MeasuredSettings,
     model: Model,
     hardware: Hardware,
     workload: Workload,
 ) -> list[Problem]:
     """Every contradiction; `workload` is that of `workload_of`, `place` the name of the pool."""
-    parallelism = spread(given, expert=bool(wanted.expert_parallel))
-    held = given.kv_tokens // parallelism.data
+    parallelism = spread(measured, expert=bool(settings.expert_parallel))
+    held = measured.kv_tokens // parallelism.data
     found = [
-        Problem(f"{path}.{key}", f"{value:g} differs from the {measured:g} that was measured; leave {key} out")
+        Problem(f"{path}.{key}", f"{value:g} differs from the {figure:g} that was measured; leave {key} out")
         for key, field in DECIDED
-        if (value := getattr(wanted, field)) is not None
-        and (measured := _measured(given, parallelism, field)) is not None
-        and value != measured
+        if (value := getattr(settings, field)) is not None
+        and (figure := _measured(measured, parallelism, field)) is not None
+        and value != figure
     ]
-    asked, known = wanted.context_tokens, given.context_tokens
+    asked, known = settings.context_tokens, measured.context_tokens
     if asked is not None and asked > held:
         said = f"{asked} exceeds the {held} tokens of KV cache that were measured for one sequence"
         found.append(Problem(f"{path}.contextTokens", f"{said}; use contextTokens: {_whole(held)}"))
@@ -83,61 +83,67 @@ def problems(
     if parallelism.gpus > hardware.gpus:
         nodes = -(-parallelism.gpus // hardware.gpus_per_node)
         said = f"{parallelism.gpus} GPUs are needed, {place} has {hardware.gpus}"
-        found.append(Problem(f"{path}.measured.gpus", f"{said}; use gpuPools.{wanted.pool}.nodes: {nodes}"))
+        found.append(Problem(f"{path}.measured.gpus", f"{said}; use gpuPools.{settings.pool}.nodes: {nodes}"))
     visible = visible_bytes(hardware.gpu) / GIB
     budget = visible * workload.utilization
     gives = f"{place} gives {budget:.1f} GiB ({visible:.1f} × {workload.utilization:.2f})"
-    if given.weights_gib_per_gpu > budget + ROUNDING_GIB:
-        said = f"{given.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
+    if measured.weights_gib_per_gpu > budget + ROUNDING_GIB:
+        said = f"{measured.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
         found.append(Problem(f"{path}.measured.weightsGibPerGpu", f"{said}; use the figures of this GPU"))
-    elif given.weights_gib_per_gpu + (given.kv_gib_per_gpu or 0) > budget + ROUNDING_GIB:
-        said = f"{given.weights_gib_per_gpu:g} GiB of weights and {given.kv_gib_per_gpu:g} GiB of KV cache per GPU"
+    elif measured.weights_gib_per_gpu + (measured.kv_gib_per_gpu or 0) > budget + ROUNDING_GIB:
+        said = (
+            f"{measured.weights_gib_per_gpu:g} GiB of weights and {measured.kv_gib_per_gpu:g} GiB of KV cache per GPU"
+        )
         found.append(Problem(f"{path}.measured.kvGibPerGpu", f"{said} cannot have been measured here: {gives}"))
     return found + [Problem(path, rule.at(place)) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
 
 
 def budget(
-    given: MeasuredSettings, model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload
+    measured: MeasuredSettings, model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload
 ) -> MemoryBudget:
     """The measured figures as a budget; what is neither weights nor KV cache counts as activation.
 
     Where the log's KV GiB were not given, all that the weights leave is called KV cache.
     """
     visible = visible_bytes(gpu) / GIB
-    left = visible * workload.utilization - given.weights_gib_per_gpu
-    kv = left if given.kv_gib_per_gpu is None else given.kv_gib_per_gpu
-    concurrency = given.kv_tokens / workload.context_tokens
-    if given.max_concurrency is not None and workload.context_tokens == given.context_tokens:
-        concurrency = given.max_concurrency
-    held = given.kv_tokens // parallelism.data
+    left = visible * workload.utilization - measured.weights_gib_per_gpu
+    kv = left if measured.kv_gib_per_gpu is None else measured.kv_gib_per_gpu
+    concurrency = measured.kv_tokens / workload.context_tokens
+    if measured.max_concurrency is not None and workload.context_tokens == measured.context_tokens:
+        concurrency = measured.max_concurrency
+    held = measured.kv_tokens // parallelism.data
     return MemoryBudget(
         visible_gib=visible,
         utilization=workload.utilization,
-        weights_gib=given.weights_gib_per_gpu,
+        weights_gib=measured.weights_gib_per_gpu,
         activation_gib=max(0.0, left - kv),
         cuda_graphs_gib=0.0,
         non_torch_gib=0.0,
         kv_cache_gib=max(0.0, kv),
-        kv_cache_tokens=given.kv_tokens,
+        kv_cache_tokens=measured.kv_tokens,
         # the block size of a model nobody has computed is not known either
         kv_cache_blocks=0,
         needed_gib=max(0.0, kv) * parallelism.data / concurrency,
         fits=True,
         context_tokens=workload.context_tokens,
-        max_context_tokens=given.context_tokens or min(model.context.config_tokens, held),
+        max_context_tokens=measured.context_tokens or min(model.context.config_tokens, held),
         max_concurrency=concurrency,
     )
 
 
-def reasons(wanted: ModelSettings, given: MeasuredSettings, parallelism: Parallelism, tokens: int) -> dict[str, str]:
+def reasons(
+    settings: ModelSettings, measured: MeasuredSettings, parallelism: Parallelism, tokens: int
+) -> dict[str, str]:
     """Why the plan says what it says; the key `measured` tells readers that nothing here was computed."""
-    said = ["given, not computed", f"vLLM {given.vllm}" if given.vllm else "", given.source or ""]
+    said = ["given, not computed", f"vLLM {measured.vllm}" if measured.vllm else "", measured.source or ""]
     found = {"measured": ", ".join(part for part in said if part), "tensorParallel": f"{parallelism}: as measured"}
-    if wanted.context_tokens is None:
-        why = "as measured" if given.context_tokens else "what the measured KV cache holds, or all the checkpoint has"
+    if settings.context_tokens is None:
+        why = (
+            "as measured" if measured.context_tokens else "what the measured KV cache holds, or all the checkpoint has"
+        )
         found["contextTokens"] = f"{tokens}: {why}"
-    if wanted.gpu_memory_utilization is None and given.gpu_memory_utilization is not None:
-        found["gpuMemoryUtilization"] = f"{given.gpu_memory_utilization:g}: as measured"
+    if settings.gpu_memory_utilization is None and measured.gpu_memory_utilization is not None:
+        found["gpuMemoryUtilization"] = f"{measured.gpu_memory_utilization:g}: as measured"
     return found
 
 
@@ -146,10 +152,10 @@ def _whole(tokens: int) -> int:
     return tokens // CONTEXT_STEP * CONTEXT_STEP or tokens
 
 
-def _measured(given: MeasuredSettings, parallelism: Parallelism, field: str) -> float | None:
+def _measured(measured: MeasuredSettings, parallelism: Parallelism, field: str) -> float | None:
     sizes = {
         "tensor_parallel": parallelism.tensor,
         "pipeline_parallel": parallelism.pipeline,
         "data_parallel": parallelism.data,
     }
-    return sizes.get(field, given.gpu_memory_utilization)
+    return sizes.get(field, measured.gpu_memory_utilization)

@@ -53,37 +53,37 @@ class Placement:
 Placed = tuple[Placement | None, list[Problem]]
 
 
-def on_gpus(site: Site, path: str, wanted: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placed:
+def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placed:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
     hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
-    kv_cache_dtype = wanted.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
+    kv_cache_dtype = settings.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.engines["vllm"].kv_cache_dtypes
     if kv_cache_dtype not in known:
         said = f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
         return None, [Problem(f"{path}.kvCacheDtype", said)]
     asked = Asked(
-        context_tokens=wanted.context_tokens,
-        max_num_seqs=_sequences(wanted, DEFAULT_MAX_NUM_SEQS),
-        max_num_batched_tokens=wanted.max_num_batched_tokens,
+        context_tokens=settings.context_tokens,
+        max_num_seqs=_sequences(settings, DEFAULT_MAX_NUM_SEQS),
+        max_num_batched_tokens=settings.max_num_batched_tokens,
         kv_cache_dtype=kv_cache_dtype,
-        utilization=wanted.gpu_memory_utilization,
-        concurrency=wanted.concurrency,
-        **workload_flags(wanted.args),
+        utilization=settings.gpu_memory_utilization,
+        concurrency=settings.concurrency,
+        **workload_flags(settings.args),
     )
     workload = workload_of(asked, model, gpu, site.catalog.engines["vllm"])
-    longer = stretched(model, wanted)
-    if wanted.measured is not None:
-        return _as_measured(path, wanted, longer, hardware, workload)
-    if decode_context(wanted.args) > 1 and wanted.tensor_parallel is None:
+    longer = stretched(model, settings)
+    if settings.measured is not None:
+        return _as_measured(path, settings, longer, hardware, workload)
+    if decode_context(settings.args) > 1 and settings.tensor_parallel is None:
         said = "is missing: --decode-context-parallel-size splits what it gives"
         return None, [Problem(f"{path}.tensorParallel", said)]
-    fit, workload = _fewer_sequences(longer, hardware, wanted, workload)
+    fit, workload = _fewer_sequences(longer, hardware, settings, workload)
     if not fit.fits or fit.memory is None:
-        fixes = nearest_fixes(site, wanted, longer, hardware, workload, fit)
+        fixes = nearest_fixes(site, settings, longer, hardware, workload, fit)
         return None, [_unfit(path, reason, fixes, pool) for reason in fit.reasons]
-    reasons = _parallelism_reasons(longer, hardware, wanted, workload, fit)
-    reasons |= _context_reasons(wanted, model, fit.memory) | _dtype_reasons(wanted, workload)
-    reasons |= _default_reasons(wanted, reasons, workload)
+    reasons = _parallelism_reasons(longer, hardware, settings, workload, fit)
+    reasons |= _context_reasons(settings, model, fit.memory) | _dtype_reasons(settings, workload)
+    reasons |= _default_reasons(settings, reasons, workload)
     held = replace(workload, context_tokens=fit.memory.context_tokens)
     return Placement(fit.parallelism, fit.memory, held, reasons), []
 
@@ -95,43 +95,43 @@ def _unfit(path: str, reason: Reason, fixes: str, pool: PoolPlan) -> Problem:
     return Problem(path, said + joint + fixes if fixes and reason.computable else said)
 
 
-def _sequences(wanted: ModelSettings, ours: int) -> int:
+def _sequences(settings: ModelSettings, ours: int) -> int:
     """What was asked for, or else `ours`, but no more than vLLM's steps have tokens."""
-    return wanted.max_num_seqs or min(ours, wanted.max_num_batched_tokens or ours)
+    return settings.max_num_seqs or min(ours, settings.max_num_batched_tokens or ours)
 
 
 def _fewer_sequences(
-    model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload
+    model: Model, hardware: Hardware, settings: ModelSettings, workload: Workload
 ) -> tuple[Fit, Workload]:
     """The fit with the sequences that were asked for, or else with as many of ours as let it fit."""
-    fit = first = fit_as_asked(model, hardware, wanted, workload)
+    fit = first = fit_as_asked(model, hardware, settings, workload)
     sequences = workload.max_num_seqs
-    while not fit.fits and wanted.max_num_seqs is None and sequences > FEWEST_MAX_NUM_SEQS:
+    while not fit.fits and settings.max_num_seqs is None and sequences > FEWEST_MAX_NUM_SEQS:
         sequences //= 2
-        fit = fit_as_asked(model, hardware, wanted, replace(workload, max_num_seqs=sequences))
+        fit = fit_as_asked(model, hardware, settings, replace(workload, max_num_seqs=sequences))
     return (fit, replace(workload, max_num_seqs=sequences)) if fit.fits else (first, workload)
 
 
-def _as_measured(path: str, wanted: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Placed:
+def _as_measured(path: str, settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Placed:
     """What the user measured, in place of every sum; refused only where it contradicts itself or the pool."""
-    given = wanted.measured
-    assert given is not None, "the caller has checked"
-    asked = measured.workload_of(wanted, given, model, workload)
-    parallelism = measured.spread(given, expert=bool(wanted.expert_parallel))
-    problems = measured.problems(f"pool '{wanted.pool}'", path, wanted, given, model, hardware, asked)
+    figures = settings.measured
+    assert figures is not None, "the caller has checked"
+    asked = measured.workload_of(settings, figures, model, workload)
+    parallelism = measured.spread(figures, expert=bool(settings.expert_parallel))
+    problems = measured.problems(f"pool '{settings.pool}'", path, settings, figures, model, hardware, asked)
     if not problems and (cut := spread_problem(parallelism, hardware)):
         problems = [Problem(f"{path}.measured", cut)]
     if problems:
         return None, problems
-    reasons = measured.reasons(wanted, given, parallelism, asked.context_tokens)
-    reasons |= _default_reasons(wanted, reasons, workload)
-    return Placement(parallelism, measured.budget(given, model, hardware.gpu, parallelism, asked), asked, reasons), []
+    reasons = measured.reasons(settings, figures, parallelism, asked.context_tokens)
+    reasons |= _default_reasons(settings, reasons, workload)
+    return Placement(parallelism, measured.budget(figures, model, hardware.gpu, parallelism, asked), asked, reasons), []
 
 
 def _parallelism_reasons(
-    model: Model, hardware: Hardware, wanted: ModelSettings, workload: Workload, fit: Fit
+    model: Model, hardware: Hardware, settings: ModelSettings, workload: Workload, fit: Fit
 ) -> dict[str, str]:
-    if explicit_parallelism(wanted) is not None:
+    if explicit_parallelism(settings) is not None:
         return {"tensorParallel": "given"}
     if fit.parallelism.gpus == 1:
         return {"tensorParallel": "1: one GPU is enough"}
@@ -141,40 +141,40 @@ def _parallelism_reasons(
     return {"tensorParallel": f"{fit.parallelism}: {why}"}
 
 
-def _context_reasons(wanted: ModelSettings, model: Model, budget: MemoryBudget) -> dict[str, str]:
-    if wanted.context_tokens is not None:
+def _context_reasons(settings: ModelSettings, model: Model, budget: MemoryBudget) -> dict[str, str]:
+    if settings.context_tokens is not None:
         return {}
     if budget.context_tokens == model.context.config_tokens:
         return {"contextTokens": f"{budget.context_tokens}: all the checkpoint has"}
     return {"contextTokens": f"{budget.context_tokens}: the longest that fits"}
 
 
-def _dtype_reasons(wanted: ModelSettings, workload: Workload) -> dict[str, str]:
+def _dtype_reasons(settings: ModelSettings, workload: Workload) -> dict[str, str]:
     """What a dtype among the arguments means for memory."""
-    if not has(wanted.args, "--dtype"):
+    if not has(settings.args, "--dtype"):
         return {}
     return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
 
 
-def _default_reasons(wanted: ModelSettings, said: Mapping[str, str], workload: Workload) -> dict[str, str]:
+def _default_reasons(settings: ModelSettings, said: Mapping[str, str], workload: Workload) -> dict[str, str]:
     """Why the defaults of every GPU server are what they are, unless that is said already."""
     reasons, sequences = {}, workload.max_num_seqs
-    if wanted.max_num_seqs is None:
+    if settings.max_num_seqs is None:
         why = "vLLM's own default on small GPUs"
         if workload.samples:
             why = "vLLM's own default may spend GiBs on its sampler's trial run"
         if sequences < DEFAULT_MAX_NUM_SEQS:
-            small = sequences == wanted.max_num_batched_tokens
+            small = sequences == settings.max_num_batched_tokens
             why = "one per token of a step" if small else f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
         reasons["maxNumSeqs"] = f"{sequences}: {why}"
-    if wanted.gpu_memory_utilization is None and "gpuMemoryUtilization" not in said:
+    if settings.gpu_memory_utilization is None and "gpuMemoryUtilization" not in said:
         reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
     return reasons
 
 
-def on_cpu(path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Placed:
+def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> Placed:
     """Memory of a CPU server: weights and KV cache in the node's memory."""
-    problems = _for_gpus_only(path, wanted, pool)
+    problems = _for_gpus_only(path, settings, pool)
     if model.checkpoint.format not in CPU_FORMATS:
         formats = " or ".join(CPU_FORMATS)
         said = f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint"
@@ -183,15 +183,15 @@ def on_cpu(path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Pl
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
         said = "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs"
         return None, [*problems, Problem(path, f"{said}; use a GPU pool, and {measured.hint(path)}")]
-    tokens = wanted.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
+    tokens = settings.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
     workload = Workload(
         tokens,
-        _sequences(wanted, CPU_MAX_NUM_SEQS),
-        wanted.max_num_batched_tokens or CPU_BATCHED_TOKENS,
+        _sequences(settings, CPU_MAX_NUM_SEQS),
+        settings.max_num_batched_tokens or CPU_BATCHED_TOKENS,
         utilization=NODE_MEMORY_SHARE,
-        dtype=workload_flags(wanted.args)["dtype"],
+        dtype=workload_flags(settings.args)["dtype"],
     )
-    rules = rule_problems(stretched(model, wanted), None, Parallelism(), workload)
+    rules = rule_problems(stretched(model, settings), None, Parallelism(), workload)
     problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]
     cut, keeps = memory.kv_layout(shape, None, Parallelism(), workload), model.kv_profile is not KvProfile.NONE
     per_context = cut.blocks_needed(tokens) * cut.block_bytes if keeps else 0
@@ -205,23 +205,23 @@ def on_cpu(path: str, wanted: ModelSettings, model: Model, pool: PoolPlan) -> Pl
         return None, [*problems, Problem(path, f"{needs}, a node of pool '{pool.name}' gives {gives}")]
     budget = memory.cpu_budget(model, node_gib, kv_gib, workload)
     reasons = {"kvCache": f"{kv_gib} GiB: {CPU_CONCURRENT_CONTEXTS} sequences of {tokens} tokens"} if keeps else {}
-    if wanted.context_tokens is None:
+    if settings.context_tokens is None:
         reasons["contextTokens"] = f"{tokens}: prompts are slow on CPUs"
-    reasons |= _dtype_reasons(wanted, workload)
+    reasons |= _dtype_reasons(settings, workload)
     return Placement(Parallelism(), budget, workload, reasons, kv_gib), problems
 
 
-def _for_gpus_only(path: str, wanted: ModelSettings, pool: PoolPlan) -> list[Problem]:
+def _for_gpus_only(path: str, settings: ModelSettings, pool: PoolPlan) -> list[Problem]:
     """Settings that mean nothing without GPUs."""
     none = f"pool '{pool.name}' has no GPUs"
-    parallel = (wanted.tensor_parallel, wanted.pipeline_parallel, wanted.data_parallel)
+    parallel = (settings.tensor_parallel, settings.pipeline_parallel, settings.data_parallel)
     problems = []
-    if any(value not in (None, 1) for value in parallel) or wanted.expert_parallel:
+    if any(value not in (None, 1) for value in parallel) or settings.expert_parallel:
         problems.append(Problem(path, f"{none}; leave parallelism out"))
     for key, value in (
-        ("gpuMemoryUtilization", wanted.gpu_memory_utilization),
-        ("kvCacheDtype", wanted.kv_cache_dtype),
-        ("measured", wanted.measured),
+        ("gpuMemoryUtilization", settings.gpu_memory_utilization),
+        ("kvCacheDtype", settings.kv_cache_dtype),
+        ("measured", settings.measured),
     ):
         if value is not None:
             problems.append(Problem(f"{path}.{key}", f"{none}; leave it out"))

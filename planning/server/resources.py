@@ -29,7 +29,7 @@ def least_memory_mib(memory_gib: int) -> int:
 
 
 def pod_resources(
-    wanted: ModelSettings,
+    settings: ModelSettings,
     model: Model,
     pool: PoolPlan,
     parallelism: Parallelism,
@@ -42,20 +42,20 @@ def pod_resources(
     # in the page cache they are as on disk
     weights_gib = memory.weight_bytes(model, parallelism)[0] / GIB
     if cpu_kv_gib is not None:
-        cpus = wanted.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
+        cpus = settings.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
         loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=model_bytes)[0] / GIB
-        needed = wanted.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
+        needed = settings.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
         limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
         return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
             "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"
         }
     gpus = parallelism.gpus // nodes
     # vLLM wants 2 + N cores for N GPUs (docs/configuration/optimization.md, 0.33.0)
-    cpus = wanted.cpus or 2 + gpus
+    cpus = settings.cpus or 2 + gpus
     # NCCL and the workers exchange through /dev/shm: 2 GiB suffice for one GPU, 8 for a few, 16 for a full node
     shm = 2 if gpus == 1 else 8 if gpus <= 4 else 16
     streamed = source.buffer_gib_per_gpu * gpus
-    needed = wanted.memory_gib or 8 + 2 * gpus + shm + streamed
+    needed = settings.memory_gib or 8 + 2 * gpus + shm + streamed
     # of files the limit leaves room in the page cache, which is charged to the pod and given back at need; what is
     # streamed passes through buffers of a fixed size
     limit = needed + (ceil(weights_gib / nodes * 1.1) if source.volume else 0)

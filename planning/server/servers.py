@@ -84,48 +84,48 @@ def _older(version: str, needed: str) -> bool:
     return found is not None and (int(found[1]), int(found[2])) < tuple(int(part) for part in needed.split(".")[:2])
 
 
-def unknown_model(site: Site, path: str, wanted: ModelSettings) -> Problem:
+def unknown_model(site: Site, path: str, settings: ModelSettings) -> Problem:
     """What is said of a model that the catalogue does not have."""
-    hint = nearest(wanted.model, site.catalog.models)
-    return Problem(f"{path}.model", f"'{wanted.model}' is not in the catalogue{hint}")
+    hint = nearest(settings.model, site.catalog.models)
+    return Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")
 
 
 def draft_server(
-    site: Site, path: str, name: str, wanted: ModelSettings, pool: PoolPlan, *, canary: bool
+    site: Site, path: str, name: str, settings: ModelSettings, pool: PoolPlan, *, canary: bool
 ) -> tuple[Draft | None, list[Problem]]:
     """A model's server, or its canary with the settings of that; None when they cannot be planned."""
-    model, gpu = site.catalog.models.get(wanted.model), site.catalog.gpus.get(pool.gpu)
+    model, gpu = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu)
     if model is None:
-        return None, [unknown_model(site, path, wanted)]
-    placed, unplaced = on_gpus(site, path, wanted, model, gpu, pool) if gpu else on_cpu(path, wanted, model, pool)
-    image, outdated = _image(site, path, wanted, model, "vllm" if gpu else "vllm-cpu")
-    weights = wanted.weights or site.settings.weights
-    files = checkpoint(wanted.model, model, wanted.revision, weights, site.keeping)
+        return None, [unknown_model(site, path, settings)]
+    placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
+    image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
+    weights = settings.weights or site.settings.weights
+    files = checkpoint(settings.model, model, settings.revision, weights, site.keeping)
     engine = site.catalog.engines["vllm"]
     problems = unplaced + outdated + _unpinned(site, path, files)
-    problems += _added(wanted, engine, files, path, canary=canary, on_cpu=gpu is None)
+    problems += _added(settings, engine, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
     files = for_workers(files, placed.parallelism.tensor)
-    workload, times = placed.workload, _times(site, wanted, pool, files, placed, task_of(model))
+    workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(
-        wanted, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, files.source, workload.model_bytes
+        settings, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, files.source, workload.model_bytes
     )
     machine = gpu or site.catalog.cpu_core
-    args = _args(name, wanted, model, files, placed, times, engine)
-    env = {**_env(placed, times), **files.source.environment, **wanted.env}
+    args = _args(name, settings, model, files, placed, times, engine)
+    env = {**_env(placed, times), **files.source.environment, **settings.env}
     kept = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
         model_name=name,
-        model=wanted.model,
+        model=settings.model,
         task=task_of(model),
-        settings=wanted,
+        settings=settings,
         pool=pool.name,
         on=pool,
         canary=canary,
-        weight=_weight(wanted, canary=canary),
+        weight=_weight(settings, canary=canary),
         image=image,
         endpoint=_endpoint(engine.health),
         cpu=pool.resource_name is None,
@@ -141,7 +141,7 @@ def draft_server(
         scratch=server_scratch(resources, sidecars=1 if kept else 0),
         timing=times,
         probes=server_probes(times),
-        replaces=server_name(wanted.replaces, canary=canary) if wanted.replaces else None,
+        replaces=server_name(settings.replaces, canary=canary) if settings.replaces else None,
         kept_cache=kept,
         watched=_watched(site, server_name(name, canary=canary), nodes, placed, task_of(model)),
         cost=cost.estimate(
@@ -175,19 +175,19 @@ def _kept(
 
 
 def _added(
-    wanted: ModelSettings, engine: Engine, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
+    settings: ModelSettings, engine: Engine, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
 ) -> list[Problem]:
     """What is wrong with arguments and variables that the user adds to those of the plan."""
-    args = wanted.canary.args if canary and wanted.canary else wanted.args
+    args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
     problems = check_args(args, engine, f"{path}.args")
-    problems += check_env(wanted.env, decided | dict(files.source.environment), f"{path}.env")
+    problems += check_env(settings.env, decided | dict(files.source.environment), f"{path}.env")
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 
-def _weight(wanted: ModelSettings, *, canary: bool) -> int:
+def _weight(settings: ModelSettings, *, canary: bool) -> int:
     """Per cent of the model's requests."""
-    theirs = wanted.canary.weight if wanted.canary else 0
+    theirs = settings.canary.weight if settings.canary else 0
     return theirs if canary else 100 - theirs
 
 
@@ -197,19 +197,19 @@ def _unpinned(site: Site, path: str, files: CheckpointPlan) -> list[Problem]:
     return [Problem(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")]
 
 
-def _image(site: Site, path: str, wanted: ModelSettings, model: Model, name: str) -> tuple[ImagePlan, list[Problem]]:
+def _image(site: Site, path: str, settings: ModelSettings, model: Model, name: str) -> tuple[ImagePlan, list[Problem]]:
     """The image of the catalogue, or the user's; one that is too old for the model is a problem."""
     image, problems = site.images[name], []
-    if wanted.image is not None:
-        image, problems = custom_image(wanted.image, image, f"{path}.image", site.settings.images, site.catalog)
+    if settings.image is not None:
+        image, problems = custom_image(settings.image, image, f"{path}.image", site.settings.images, site.catalog)
     if model.min_vllm is None or not _older(image.version, model.min_vllm):
         return image, problems
-    said = f"{wanted.model} needs vLLM {model.min_vllm}, the image is {image.version}"
+    said = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
     return image, [*problems, Problem(f"{path}.image", said)]
 
 
 def _times(
-    site: Site, wanted: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task
+    site: Site, settings: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task
 ) -> Timing:
     return plan_timing(
         Load(
@@ -219,11 +219,13 @@ def _times(
             copy_mib_per_s=files.source.copy_mib_per_s if files.source.copy else None,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
             keeps_compiled=claim_of(site.settings.compile_cache) is not None,
-            measured=wanted.measured.start if wanted.measured else None,
+            measured=settings.measured.start if settings.measured else None,
         ),
-        longest_request=longest_request_s(placed.workload.context_tokens, wanted.max_output_tokens, writes=task.writes),
-        drain_timeout_s=wanted.drain_timeout_s,
-        scale_down_after_s=wanted.scaling.scale_down_after_s,
+        longest_request=longest_request_s(
+            placed.workload.context_tokens, settings.max_output_tokens, writes=task.writes
+        ),
+        drain_timeout_s=settings.drain_timeout_s,
+        scale_down_after_s=settings.scaling.scale_down_after_s,
     )
 
 
@@ -249,7 +251,7 @@ def _memory_problems(path: str, resources: PodResources) -> list[Problem]:
 
 def _args(
     name: str,
-    wanted: ModelSettings,
+    settings: ModelSettings,
     model: Model,
     files: CheckpointPlan,
     placed: Placement,
@@ -265,12 +267,12 @@ def _args(
         parallelism=placed.parallelism,
         context_tokens=workload.context_tokens,
         max_num_seqs=workload.max_num_seqs,
-        max_num_batched_tokens=wanted.max_num_batched_tokens,
+        max_num_batched_tokens=settings.max_num_batched_tokens,
         utilization=workload.utilization if placed.cpu_kv_cache_gib is None else None,
         kv_cache_dtype=workload.kv_cache_dtype,
         drain_s=times.drain_s,
         port=engine.health.port,
-        extra=wanted.args,
+        extra=settings.args,
     )
 
 

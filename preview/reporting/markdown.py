@@ -67,22 +67,24 @@ def _notices(found: Sequence[Notice]) -> Iterator[str]:
 
 def _needed(before: Document | None, after: Document) -> list[str]:
     """What the base did not expect to find on the cluster; of a Secret that it did, the entries that are new."""
-    known = {_place(item): item for item in (before or {}).get("prerequisites", ())}
+    known = {_place(expected): expected for expected in (before or {}).get("prerequisites", ())}
     lines: list[str] = []
-    for item in after.get("prerequisites", ()):
-        old = known.get(_place(item))
-        if item["kind"] != "Secret":
+    for expected in after.get("prerequisites", ()):
+        old = known.get(_place(expected))
+        if expected["kind"] != "Secret":
             if old is None:
-                note = f": {item['note']}" if item.get("note") else ""
-                lines += [f"- `{_named(item)}`{note}", *_fence(item.get("command", ""))]
+                note = f": {expected['note']}" if expected.get("note") else ""
+                lines += [f"- `{_named(expected)}`{note}", *_fence(expected.get("command", ""))]
             continue
-        keys = [key for key in item.get("keys", ()) if old is None or key not in old.get("keys", ())]
+        keys = [key for key in expected.get("keys", ()) if old is None or key not in old.get("keys", ())]
         if old is not None and not keys:
             continue
-        found = secret(item["name"], item["namespace"], keys, [key for key in item.get("drawn", ()) if key in keys])
+        found = secret(
+            expected["name"], expected["namespace"], keys, [key for key in expected.get("drawn", ()) if key in keys]
+        )
         entries = ", ".join(f"`{key}`" for key in keys)
         also = "with" if old is None else "also with"
-        lines.append(f"- `{_named(item)}`, {also} {entries or 'whatever it holds'}")
+        lines.append(f"- `{_named(expected)}`, {also} {entries or 'whatever it holds'}")
         if old is None:
             lines += _fence(found.command)
             lines += ["  or, where it exists, what it lacks:", *_fence(found.add)] if found.add else []
@@ -91,13 +93,13 @@ def _needed(before: Document | None, after: Document) -> list[str]:
     return lines
 
 
-def _place(item: Document) -> tuple[str, str, str]:
-    return item["kind"], item.get("namespace", ""), item["name"]
+def _place(expected: Document) -> tuple[str, str, str]:
+    return expected["kind"], expected.get("namespace", ""), expected["name"]
 
 
-def _named(item: Document) -> str:
-    where = f" in {item['namespace']}" if item.get("namespace") else ""
-    return f"{item['kind']} {item['name']}{where}"
+def _named(expected: Document) -> str:
+    where = f" in {expected['namespace']}" if expected.get("namespace") else ""
+    return f"{expected['kind']} {expected['name']}{where}"
 
 
 def _fence(command: str) -> list[str]:
