@@ -8,6 +8,8 @@ import io
 import re
 import sys
 import tokenize
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,36 @@ def test_pure_packages_stay_pure(package: str):
         if file.name != "__main__.py" or name.startswith("pulumi")
     }
     assert wrong == set()
+
+
+# Classes that have the name of another: what a bundle lists is the catalogue's.
+NAMED_ALIKE = {"Chart", "Image"}
+
+
+def shared_names(texts: Iterable[str]) -> set[str]:
+    """Names that more than one class of these sources has; what begins with `_` is its file's own."""
+    names = Counter(
+        node.name
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    return {name for name, count in names.items() if count > 1}
+
+
+def test_no_class_has_the_name_of_another():
+    """The name of a class says which it is, whichever package it is read in."""
+    packages = ("catalog", "settings", "planning", "components", "preview")
+    texts = [file.read_text(encoding="utf-8") for package in packages for file in sources(package)]
+    assert shared_names(texts) == NAMED_ALIKE
+    assert len(texts) > 100
+
+
+def test_shared_names_are_really_found():
+    """In one source and across two, inner classes too; not private ones."""
+    assert shared_names(["class A:\n    class B: ...\nclass _C: ...", "class B: ...\nclass _C: ...\nclass D: ..."]) == {
+        "B"
+    }
 
 
 def test_only_one_place_reads_the_configuration():
