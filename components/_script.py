@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
-from planning.plan import JobLimits
+from planning.plan import JobLimits, PoolPlan
 
 FOLDER = "/scripts"
 MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
@@ -45,6 +45,7 @@ def job(
     pod: Mapping[str, Any],
     *,
     limits: JobLimits,
+    on: PoolPlan | None = None,
     parent: pulumi.Resource,
     after: list[pulumi.Resource],
     **spec: Any,
@@ -61,7 +62,7 @@ def job(
         "activeDeadlineSeconds": limits.deadline_s,
         "template": {
             "metadata": {"labels": metadata["labels"]},
-            "spec": {**pod, "affinity": _k8s.off_gpu_nodes(), "restartPolicy": "Never"},
+            "spec": {**pod, **_placed(on), "restartPolicy": "Never"},
         },
         **spec,
     }
@@ -75,3 +76,8 @@ def job(
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
         ),
     )
+
+
+def _placed(on: PoolPlan | None) -> dict[str, Any]:
+    """On the nodes of a pool, or anywhere but where GPUs are."""
+    return _k8s.placement(on) if on else {"affinity": _k8s.off_gpu_nodes()}

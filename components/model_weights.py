@@ -1,7 +1,7 @@
 """`ModelWeights`: per checkpoint a shared claim, and a Job that fetches, verifies and publishes it there.
 
 Owns what is on the claims. They outlive `pulumi destroy`, renames and failed updates; servers mount them read-only.
-With an existing claim it declares nothing and only hands on where the checkpoints are.
+Where the weights are already (a claim that exists, a bucket, an image) it declares nothing and says where that is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,6 +93,7 @@ class ModelWeights(pulumi.ComponentResource):
                 _k8s.annotated(metadata, GATED if own.fetch.gated else {}),
                 pod,
                 limits=own.fetch.job,
+                on=own.on,
                 parent=self,
                 after=[policy],
                 podFailurePolicy=REFUSED,
@@ -133,7 +134,7 @@ def _token(
 
 def _token_variables(hub: Hub, ours: pulumi.Output[str] | None) -> list[dict[str, Any]]:
     """The hub's token as an environment variable, from the Secret that exists or from ours; none without either."""
-    secret = hub.token_secret or ours
+    secret = hub.token_secret or (ours if hub.takes_token else None)
     return [_k8s.secret_env(hub.token_variable, secret, "token")] if secret is not None else []
 
 

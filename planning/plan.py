@@ -14,6 +14,8 @@ from planning.tasks import Task
 # Names of the gateway's and of its Redis' objects, which rules and policies name too.
 GATEWAY = "litellm"
 GATEWAY_REDIS = "litellm-redis"
+# The claim with what servers compiled.
+COMPILE_CACHE = "compile-cache"
 # How nodes are told apart: what GPUs are called on them, what keeps other pods off, and whose they are.
 GPU_RESOURCE = "nvidia.com/gpu"
 GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
@@ -421,6 +423,8 @@ class Hub:
     environment: Mapping[str, str]
     memory_gib: int
     memory_limit_gib: int
+    takes_token: bool = True
+    """Whether the stack's own token is for it, where no Secret is named."""
 
 
 @dataclass(frozen=True)
@@ -447,6 +451,8 @@ class OwnClaim:
     access_mode: str
     gib: int
     fetch: Fetch
+    on: PoolPlan | None = None
+    """Where it is filled: a claim of one node there, any other wherever a pod may run."""
 
 
 @dataclass(frozen=True)
@@ -465,10 +471,11 @@ class ObjectStore:
 
 @dataclass(frozen=True)
 class OciImage:
-    """An image that holds checkpoints; `gib` is what it takes on a node's disk."""
+    """An image that holds checkpoints; `gib` is what it takes on a node's disk, or this checkpoint's part of that."""
 
     reference: str
     gib: int
+    whole: bool
 
 
 Place = OwnClaim | ExistingClaim | ObjectStore | OciImage

@@ -48,17 +48,19 @@ def check(url: str, repo: str, revision: str, store: Store, folder: Path) -> int
     """Compare the folder of the bucket with its manifest; return the number of its safetensors."""
     remedy = f"publish {repo}@{revision} there, with the manifest.json of its weights Job, then restart this pod"
     names, pull = store
-    pull(url, str(folder), None, ["*.safetensors"])
+    pull(url, str(folder), ["*/manifest.json"], None)
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         held, files = f"{manifest['repo']}@{manifest['revision']}", dict(manifest["files"])
         promised = {name: str(entry["sha256"]) for name, entry in files.items()}
     except FileNotFoundError:
         raise NotReadyError(f"{url} has no manifest.json, so nothing was published there; {remedy}") from None
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotReadyError(f"{url}/manifest.json does not parse; {remedy}") from None
     if held != f"{repo}@{revision}":
         raise NotReadyError(f"{url} holds {held}, this server wants {repo}@{revision}; {remedy}")
+    # small files only: what is not of our making may hold others of any size
+    pull(url, str(folder), [f"*/{name}" for name in promised if not name.endswith(".safetensors")], None)
     weights = {name for name in promised if name.endswith(".safetensors")}
     there = {name.removeprefix(f"{url}/") for name in names(url)}
     faults = [f"{name} is missing" for name in sorted(weights - there)]

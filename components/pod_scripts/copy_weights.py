@@ -45,12 +45,12 @@ def promised(directory: Path, repo: str, revision: str) -> Files:
         whole = all(len(entry["sha256"]) == 64 and entry["bytes"] >= 0 for entry in files.values())
     except FileNotFoundError:
         raise NotReadyError(f"{directory} has no manifest.json, so nothing was published there; {remedy}") from None
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotReadyError(f"{directory}/manifest.json does not parse; {remedy}") from None
     if held != f"{repo}@{revision}":
         raise NotReadyError(f"{directory} holds {held}, this server wants {repo}@{revision}; {remedy}")
-    if odd or not whole:
-        raise NotReadyError(f"{directory}/manifest.json names files outside of it, or no hashes; {remedy}")
+    if odd or not whole or not files:
+        raise NotReadyError(f"{directory}/manifest.json names no files, files outside of it, or no hashes; {remedy}")
     return files
 
 

@@ -44,7 +44,9 @@ FIXED = {
     "--hf-token": "the server has no internet; the download reads its token from a Secret",
 }
 # HF_TOKEN, but not TOKENIZERS_PARALLELISM.
-SECRET_NAME = re.compile(r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY)", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE|ACCOUNT)_?KEY|CONNECTION_STRING)", re.IGNORECASE
+)
 # What Kubernetes replaces in arguments and values: a variable of the container; $$ is a plain $ (Kubernetes API, args).
 REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^()\s]+)\)")
 # What the API server takes for the name of a variable.

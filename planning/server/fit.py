@@ -34,6 +34,7 @@ class Site:
             known.workload_identity,
             self.settings.cluster,
             self.images["vllm-cpu"],
+            self.pools,
         )
 
 

@@ -9,12 +9,20 @@ import json
 from collections.abc import Mapping, Sequence
 
 from catalog.load import Uncompiled
-from planning.plan import CheckpointPlan, CompileCacheClaim, ImagePlan, KeptCache, PodResources, Requests, Scratch
+from planning.plan import (
+    COMPILE_CACHE,
+    CheckpointPlan,
+    CompileCacheClaim,
+    ImagePlan,
+    KeptCache,
+    PodResources,
+    Requests,
+    Scratch,
+)
 from planning.server.scratch import MIB_PER_GIB
 from planning.stack.timing import RESTORE_S
 from settings.schema import ClaimedCompileCache, NoCompileCache
 
-CLAIM = "compile-cache"
 MOUNT_PATH = "/kept"
 # Changes with the layout of entries, or with what is kept (components/pod_scripts/compile_cache.py).
 LAYOUT = 1
@@ -28,7 +36,7 @@ def claim_of(settings: NoCompileCache | ClaimedCompileCache) -> CompileCacheClai
         case NoCompileCache():
             return None
         case ClaimedCompileCache(storage_class=storage_class, size_gib=gib):
-            return CompileCacheClaim(CLAIM, storage_class, gib)
+            return CompileCacheClaim(COMPILE_CACHE, storage_class, gib)
 
 
 def kept_cache(

@@ -91,11 +91,11 @@ def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
 
 def _weight_images_mib(inside: Sequence[Draft]) -> int:
     """What images with weights take on the disk of a node that has them all, MiB."""
-    sizes: dict[str, int] = {}
+    sizes: dict[tuple[str, ...], int] = {}
     for server in inside:
         match server.checkpoint.place:
-            case OciImage(reference=reference, gib=gib):
-                sizes[reference] = max(gib, sizes.get(reference, 0))
+            case OciImage(reference=reference, gib=gib, whole=whole):
+                sizes[(reference,) if whole else server.checkpoint.key] = gib
             case _:
                 pass
     return sum(sizes.values()) * MIB_PER_GIB

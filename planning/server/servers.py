@@ -14,6 +14,7 @@ from planning.plan import (
     ImagePlan,
     Karpenter,
     KeptCache,
+    OciImage,
     PodResources,
     PoolPlan,
     Server,
@@ -29,7 +30,7 @@ from planning.server.scratch import server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
-from planning.stack.stores import for_workers, streaming_problems
+from planning.stack.stores import access_variables, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.weights import checkpoint
 from planning.tasks import Task, task_of
@@ -181,7 +182,7 @@ def _added(
     args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
     problems = check_args(args, engine, f"{path}.args")
-    problems += check_env(settings.env, decided | dict(files.source.environment), f"{path}.env")
+    problems += check_env(settings.env, decided | dict(access_variables(files.source, settings.env)), f"{path}.env")
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 
@@ -213,7 +214,8 @@ def _times(
 ) -> Timing:
     return plan_timing(
         Load(
-            weight_bytes=files.disk_bytes,
+            weight_bytes=files.disk_bytes * (1 if files.source.volume else placed.parallelism.data),
+            pull_gib=files.place.gib if isinstance(files.place, OciImage) else 0,
             read_mib_per_s=files.source.read_mib_per_s,
             prewarm=files.source.prewarm,
             copy_mib_per_s=files.source.copy_mib_per_s if files.source.copy else None,

@@ -12,6 +12,7 @@ from catalog.schema import Model, Networks
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB, weight_bytes
 from planning.plan import (
+    COMPILE_CACHE,
     ClaimVolume,
     ExistingClaim,
     Hub,
@@ -22,6 +23,7 @@ from planning.plan import (
     OciImage,
     OwnClaim,
     Place,
+    PoolPlan,
     Source,
     Volume,
 )
@@ -33,17 +35,21 @@ from settings.schema import (
     ClusterSettings,
     ExistingClaimWeights,
     FilledWeights,
+    HubSettings,
     ImageWeights,
     NodeCacheWeights,
     ObjectStoreWeights,
     SharedClaimWeights,
     StackSettings,
     WeightsSettings,
+    hub_of,
 )
 
 MOUNT_PATH = "/models"
 # Where a pod's own copy is.
 COPY_PATH = "/copy"
+# What lets in the pods of one node alone.
+ONE_NODE = "ReadWriteOnce"
 # The first whose API server and kubelets mount images without being told to (KEP-4639, stable in 1.36).
 IMAGE_VOLUMES_MINOR = 36
 # A copy has no other in it while it is made, so only the file system's own needs are added.
@@ -84,6 +90,7 @@ class Keeping:
     identities: Mapping[str, WorkloadIdentity]
     cluster: ClusterSettings
     image: ImagePlan
+    pools: Mapping[str, PoolPlan]
 
 
 def place_key(settings: WeightsSettings) -> tuple[str, ...]:
@@ -112,7 +119,9 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
             return ExistingClaim(claim), _files(directory, ClaimVolume(claim, MOUNT_PATH), settings)
         case ImageWeights(reference=reference):
             gib = settings.size_gib or ceil(disk_bytes(model) / GIB)
-            return OciImage(reference, gib), _files(directory, ImageVolume(reference, MOUNT_PATH), settings)
+            return OciImage(reference, gib, settings.size_gib is not None), _files(
+                directory, ImageVolume(reference, MOUNT_PATH), settings
+            )
         case NodeCacheWeights():
             place, origin = kept_at(folder, name, model, settings.copied_from, keeping)
             return place, _copied(origin, folder, model, settings)
@@ -195,6 +204,7 @@ def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: K
             download_s=download_s(size, settings.download_mib_per_s),
             gated=model.gated and settings.hub.kind == "huggingface",
         ),
+        on=next(iter(keeping.pools.values()), None) if settings.access_mode == ONE_NODE else None,
     )
 
 
@@ -211,7 +221,15 @@ def _hub(settings: SharedClaimWeights, keeping: Keeping) -> Hub:
         environment={**xet(settings)[0], **mirror},
         memory_gib=memory_gib // 2,
         memory_limit_gib=memory_gib,
+        takes_token=_takes_token(hub, hub_of(keeping.usual)),
     )
+
+
+def _takes_token(hub: HubSettings, usual: HubSettings | None) -> bool:
+    """A token is for one hub: that of the stack's own weights, or where these have none, Hugging Face itself."""
+    if usual is None:
+        return (hub.kind, hub.endpoint) == ("huggingface", None)
+    return (hub.kind, hub.endpoint) == (usual.kind, usual.endpoint)
 
 
 def xet(settings: SharedClaimWeights) -> tuple[dict[str, str], dict[str, str]]:
@@ -237,14 +255,15 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
             for fault in list(endpoint_faults(hub, keeping.networks, cluster.namespace, "hub"))[:1]:
                 yield Problem(f"{path}.hub.endpoint", f'"{hub.endpoint}" {fault}')
             nodes = sum(pool.nodes for pool in stack.gpu_pools.values())
-            if mode == "ReadWriteOnce" and nodes > 1:
+            if mode == ONE_NODE and nodes > 1:
                 yield Problem(
                     f"{path}.accessMode",
                     f"ReadWriteOnce lets pods of one node in, and gpuPools have {nodes}; use a storage class that "
                     "offers ReadWriteMany, or kind: nodeCache",
                 )
-        case ExistingClaimWeights():
-            pass
+        case ExistingClaimWeights(claim_name=claim):
+            if claim == COMPILE_CACHE and stack.compile_cache.kind == "claim":
+                yield Problem(f"{path}.claimName", f"{claim} is the claim that compileCache makes; use another one")
         case ImageWeights():
             if cluster.kubernetes_minor < IMAGE_VOLUMES_MINOR:
                 yield Problem(

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 from catalog.platforms import WorkloadIdentity
 from catalog.schema import Networks
-from planning.capacity.flags import has
 from planning.plan import AddressBlock, CheckpointPlan, EgressRule, Identity, SecretFile, SecretVariable, Source
 from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_faults
 from settings.problems import Problem
@@ -22,6 +21,8 @@ LOAD_FORMAT = "runai_streamer"
 CLIENT_CONFIG = "/tmp/aws-config"  # noqa: S108 - an emptyDir of the pod
 # Memory that one worker streams through; without a limit the streamer takes up to 40 GB of it.
 BUFFER_GIB = 2
+# How variables begin that the clients of stores read.
+OF_STORES = ("AWS_", "AZURE_", "GOOGLE_", "RUNAI_STREAMER_")
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,17 @@ def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu
     if on_cpu:
         said = "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; use another kind"
         problems.append(Problem(f"{path}.weights", said))
-    taken = [option for option in ("--load-format", "--model-loader-extra-config") if has(args, option)]
+    names = [argument.partition("=")[0].partition(".")[0] for argument in args]
+    taken = [option for option in ("--load-format", "--model-loader-extra-config") if option in names]
     return [*problems, *(Problem(f"{path}.args", f"{one} is decided by weights.kind objectStore") for one in taken)]
+
+
+def access_variables(source: Source, env: Mapping[str, str]) -> dict[str, str]:
+    """Variables that lead a server to its store, with those of `env` that would lead it elsewhere."""
+    told = dict(source.environment) | {key.name: key.entry for key in source.secrets}
+    if source.secret_file:
+        told[source.secret_file.variable] = source.secret_file.entry
+    return told | {name: value for name, value in env.items() if source.volume is None and name.startswith(OF_STORES)}
 
 
 def store_access(

@@ -12,6 +12,8 @@ from settings.schema import StartSettings
 MIB = 2**20
 # Pulling the 10 GB vLLM image took 101 s, compiling 195 s, on the cold start published in kaito-project/kaito#2325.
 IMAGE_PULL_S = 600
+# The same cold start: 10 GB in 101 s.
+PULL_MIB_PER_S = 95
 COMPILE_S = 240
 ENGINE_START_S = 60
 # "around 5-20 seconds, depending on the model" where it was compiled before (Baseten, "Torch compile caching").
@@ -85,6 +87,8 @@ class Load:
     starts_nodes: bool
     keeps_compiled: bool = False
     measured: StartSettings | None = None
+    pull_gib: int = 0
+    """What an image with the weights holds."""
     copy_mib_per_s: int | None = None
     """Where they are copied before the server starts."""
 
@@ -154,7 +158,14 @@ def _before(load: Load, said: StartSettings) -> tuple[Phase, ...]:
 
 
 def _weights(load: Load) -> tuple[Phase, ...]:
-    """Copying the weights to the node, or reading them into the page cache, where that is done before."""
+    """Pulling an image with the weights, copying them to the node, reading them into the page cache: what is done."""
+    pulled = ()
+    if load.pull_gib:
+        pulled = (Phase("pull", ceil(load.pull_gib * 1024 / PULL_MIB_PER_S), "100 MB/s, published of another image"),)
+    return pulled + _brought(load)
+
+
+def _brought(load: Load) -> tuple[Phase, ...]:
     if load.copy_mib_per_s:
         copy_s = ceil(load.weight_bytes / MIB / load.copy_mib_per_s)
         return (Phase("copy", copy_s, f"{load.copy_mib_per_s} MiB/s, readMibPerS of what is copied"),)

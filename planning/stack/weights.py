@@ -21,6 +21,7 @@ from planning.plan import (
 from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems, xet
 from settings.problems import Problem
 from settings.schema import (
+    NodeCacheWeights,
     SharedClaimWeights,
     StackSettings,
     WeightsSettings,
@@ -105,15 +106,33 @@ def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
         f"{one.model} is gated and there is no hub token, so its download will be refused; accept its licence on the "
         "hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
         for one in weights.checkpoints
-        if one.fetch and one.fetch.gated and not (has_token or one.fetch.hub.token_secret)
+        if one.fetch
+        and one.fetch.gated
+        and not (one.fetch.hub.token_secret or (has_token and one.fetch.hub.takes_token))
     ]
 
 
 def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]:
     """What is wrong with where weights come from, of the stack and of each model that says so itself."""
-    return [
-        problem for path, weights in _said(settings) for problem in place_problems(weights, path, settings, keeping)
-    ]
+    said = list(_said(settings))
+    problems = [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
+    return problems + list(_differing(said))
+
+
+def _filled(weights: WeightsSettings) -> WeightsSettings:
+    return weights.copied_from if isinstance(weights, NodeCacheWeights) else weights
+
+
+def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]:
+    """Weights of one place that are brought there in two ways: one claim is filled once."""
+    first: dict[tuple[str, ...], tuple[str, object]] = {}
+    for path, weights in said:
+        how = _filled(weights).model_dump(exclude={"read_mib_per_s", "prewarm", "size_gib"})
+        where, other = first.setdefault(place_key(weights), (path, how))
+        if how != other:
+            yield Problem(
+                path, f"fills the same claims as {where} in another way; write the same hub and figures in both"
+            )
 
 
 def _said(settings: StackSettings) -> Iterator[tuple[str, WeightsSettings]]:

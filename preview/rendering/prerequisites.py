@@ -176,8 +176,23 @@ def _storage_classes(found: Sequence[Manifest]) -> Iterator[Expected]:
             spec = manifest.body.get("spec", {})
             if spec.get("storageClassName"):
                 modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
+        for spec in _ephemeral(manifest.body):
+            modes.setdefault(spec["storageClassName"], set()).update(spec["accessModes"])
     for name, wanted in sorted(modes.items()):
         yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(wanted))}")
+
+
+def _ephemeral(value: Any) -> Iterator[Mapping[str, Any]]:
+    """What the pods in `value` ask of volumes of their own."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _ephemeral(item)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == "ephemeral":
+                yield item["volumeClaimTemplate"]["spec"]
+            elif isinstance(item, (Mapping, list)):
+                yield from _ephemeral(item)
 
 
 def _gateways(found: Sequence[Manifest]) -> Iterator[Expected]:

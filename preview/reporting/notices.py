@@ -217,7 +217,8 @@ def _operators(changes: Sequence[Change]) -> Iterator[Notice]:
 def _weights(sides: Sides, old: Document) -> Iterator[Notice]:
     """Checkpoints that are not on a claim yet: each is fetched once, whoever uses it."""
     held = {(model.get("checkpoint") or {}).get("claim") for model in old.values()}
-    known = {model["model"] for model in old.values()} if None in held else set()
+    # an older version does not say where checkpoints are
+    known = {model["model"] for model in old.values() if not model.get("checkpoint")}
     seen: set[str] = set()
     for model in sides.after["models"].values():
         checkpoint = model.get("checkpoint")

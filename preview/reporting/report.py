@@ -147,6 +147,8 @@ def _weights(weights: WeightsPlan) -> Block:
 def _place(checkpoint: CheckpointPlan) -> tuple[str, str]:
     """(where it is, as is said of all that are there; its size, and what it takes to bring it there)."""
     size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
+    if copy := checkpoint.source.copy:
+        size += f", copied for each pod to {copy.gib:,} GiB on {copy.storage_class}"
     match checkpoint.place:
         case ExistingClaim(name=name):
             return f"on the existing claim {name}, mounted read-only; it is neither filled nor changed", size

@@ -178,6 +178,7 @@ def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
     """The claim it is on, its size, and how long it takes to fetch: 0 where nothing is fetched."""
     return {
         **_place(checkpoint.place),
+        **({"copied_to": copy.storage_class} if (copy := checkpoint.source.copy) else {}),
         "gib": round(checkpoint.disk_bytes / 2**30, 3),
         "fetch_s": checkpoint.fetch.download_s if checkpoint.fetch else 0,
     }

@@ -11,7 +11,7 @@ import pytest
 
 from catalog import load_catalog
 from preview.rendering.prerequisites import prerequisites
-from tests.harness import HUB_TOKEN, Deployed, container_of, environment, minimal, stack
+from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, environment, minimal, stack
 
 REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"
 APP = "model-weights"
@@ -290,6 +290,47 @@ def test_a_hub_token_can_come_from_a_secret_that_exists():
     deployed = stack(minimal(weights={"hub": hub}))
     assert fetch(deployed)["MODELSCOPE_API_TOKEN"] == "secret:hub/token"
     assert deployed.objects("Secret") == []
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        ({}, {"storageClass": "rwx", "hub": {"kind": "modelscope"}}),
+        ({}, {"storageClass": "rwx", "hub": {"endpoint": "https://hf-mirror.com"}}),
+        ({"hub": {"kind": "modelscope"}}, {"storageClass": "rwx"}),
+    ],
+)
+def test_a_token_goes_to_the_hub_of_the_stack_alone(usual: dict, other: dict):
+    """One model may be fetched from another hub, which is told nothing that it could use elsewhere."""
+    elsewhere = {"model": "Qwen/Qwen3-4B", "pool": "l4", "contextTokens": 4096, "weights": other}
+    deployed = stack(minimal(huggingFaceToken=HUB_TOKEN, weights=usual, models={"large": elsewhere}))
+    told = {
+        environment(container_of(body))["MODEL_REPO"]: [
+            value for value in environment(container_of(body)).values() if value.startswith("secret:")
+        ]
+        for body in deployed.objects("Job")
+        if body["metadata"]["name"].startswith("weights-")
+    }
+    assert told == {"Qwen/Qwen3-0.6B": ["secret:model-weights-hub/token"], "Qwen/Qwen3-4B": []}
+
+
+def test_the_claim_of_one_node_is_filled_there():
+    """The Job goes where its servers go, and tolerates what they do: a volume of that node is nowhere else."""
+    deployed = stack(minimal(gpuPools={"l4": {"nodes": 1}}, weights={"accessMode": "ReadWriteOnce"}))
+    pod, server = (
+        deployed.object(kind, name)["spec"]["template"]["spec"]
+        for kind, name in (("Job", LOGICAL), ("Deployment", "vllm-small"))
+    )
+    placed = ("nodeSelector", "affinity", "tolerations")
+    assert {key: pod.get(key) for key in placed} == {key: server.get(key) for key in placed}
+    assert deployed.object("PersistentVolumeClaim", LOGICAL)["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_a_class_of_local_disks_is_expected():
+    """It is asked for by pods, not by a claim of the stack."""
+    deployed = stack(VARIANTS["image-copied"])
+    classes = [str(item) for item in prerequisites(deployed.manifests) if item.kind == "StorageClass"]
+    assert classes == ["StorageClass local: must offer ReadWriteOnce"]
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------

@@ -27,9 +27,9 @@ def store(objects: Mapping[str, bytes]) -> check_store.Store:
         return [f"{url}/{name}" for name in objects if name.endswith(".safetensors")]
 
     def pull(url: str, folder: str, wanted: list[str] | None, unwanted: list[str] | None) -> None:
-        assert (url, wanted) == (URL, None)
+        assert (url, unwanted) == (URL, None)
         for name, text in objects.items():
-            if not any(fnmatch(name, pattern) for pattern in unwanted or ()):
+            if any(fnmatch(f"small/{name}", pattern) for pattern in wanted or ()):
                 (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
                 (Path(folder) / name).write_bytes(text)
 

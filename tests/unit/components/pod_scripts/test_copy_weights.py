@@ -13,6 +13,9 @@ REPO, REVISION = "org/small", "c" * 40
 FILES = {"config.json": b"{}", "model-00001.safetensors": b"a" * 1000, "model-00002.safetensors": b"b" * 500}
 
 
+NAMES_NONE = "/manifest.json names no files, files outside of it, or no hashes"
+
+
 def published(folder: Path, **changes: object) -> Path:
     """A directory as a weights Job publishes it."""
     entries = {name: {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()} for name, text in FILES.items()}
@@ -89,10 +92,20 @@ def test_a_damaged_file_is_never_part_of_a_copy(source, tmp_path, capsys, damage
     ("changes", "why"),
     [
         ({"revision": "d" * 40}, f"holds {REPO}@{'d' * 40}, this server wants {REPO}@{REVISION}"),
-        ({"files": {"../x": {"bytes": 0, "sha256": "0" * 64}}}, "/manifest.json names files outside of it, or no"),
-        ({"files": {"/etc/x": {"bytes": 0, "sha256": "0" * 64}}}, "/manifest.json names files outside of it, or no"),
-        ({"files": {"x": {"bytes": 0, "sha256": ""}}}, "/manifest.json names files outside of it, or no hashes"),
+        (
+            {"files": {"../x": {"bytes": 0, "sha256": "0" * 64}}},
+            NAMES_NONE,
+        ),
+        (
+            {"files": {"/etc/x": {"bytes": 0, "sha256": "0" * 64}}},
+            NAMES_NONE,
+        ),
+        (
+            {"files": {"x": {"bytes": 0, "sha256": ""}}},
+            NAMES_NONE,
+        ),
         ({"files": {"x": 3}}, "/manifest.json does not parse"),
+        ({"files": {}}, NAMES_NONE),
     ],
 )
 def test_what_is_not_this_checkpoint_is_not_copied(tmp_path, capsys, changes, why):

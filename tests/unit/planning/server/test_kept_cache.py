@@ -54,7 +54,6 @@ def model(**changes: Any) -> dict[str, Any]:
         model(args=["--reasoning-parser=deepseek_r1"]),
         model(env={"VLLM_USE_DEEP_GEMM": "0"}),
         model(env={"TORCH_LOGS": "x"}),
-        {"weights": {"prewarm": False, "readMibPerS": 5}},
         {"images": {"mirror": "registry.example.com"}},
         {"gpuPools": {"l4": {"gpu": "nvidia-a10"}}},
         {"gpuPools": {"l4": {"gpusPerNode": 2}}, "models": {"small": {"tensorParallel": 2}}},
@@ -77,6 +76,8 @@ def test_whatever_may_change_what_is_compiled_has_another_key(changes):
         {"cluster": {"namespace": "other", "context": "other"}},
         {"gpuPools": {"l4": {"nodes": 3}}},
         {"compileCache": {"storageClass": "other", "sizeGib": 100}},
+        # how long a start may take
+        {"weights": {"prewarm": False, "readMibPerS": 5}},
     ],
     ids=str,
 )

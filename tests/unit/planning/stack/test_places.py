@@ -56,7 +56,7 @@ def test_an_image_is_mounted_where_a_claim_would_be():
     """Its checkpoint lies in it as on a claim; it takes at least that much of a node's disk."""
     (held,) = planned(stack(weights={"kind": "image", "reference": IMAGE})).weights.checkpoints
     directory = f"/models/{FOLDER}"
-    assert held.place == OciImage(IMAGE, 29)
+    assert held.place == OciImage(IMAGE, 29, whole=False)
     assert held.source == Source(
         argument=directory, directory=directory, volume=ImageVolume(IMAGE, "/models"), read_mib_per_s=1000, prewarm=True
     )
@@ -98,6 +98,40 @@ def test_a_copy_takes_its_time_before_the_server_starts():
     assert copied.expected_start_s == warmed.expected_start_s
 
 
+def test_an_image_takes_its_time_to_be_pulled():
+    """29 GiB at the rate published for another image, before they are read; it is waited for twice as long."""
+    image, claim = (
+        planned(stack(weights=weights)).servers[0].timing
+        for weights in ({"kind": "image", "reference": IMAGE, "readMibPerS": 500}, {"storageClass": "nfs"})
+    )
+    assert [(phase.name, phase.seconds) for phase in image.phases[:2]] == [("pull", 313), ("weights", 60)]
+    assert image.progress_deadline_s - claim.progress_deadline_s == 2 * 313
+
+
+@pytest.mark.parametrize(("size", "mib"), [({}, 29 + 10), ({"sizeGib": 60}, 60)])
+def test_checkpoints_of_one_image_share_a_disk(size, mib):
+    """Each takes its part of it, unless it is said what the whole takes."""
+    weights = {"kind": "image", "reference": IMAGE, **size}
+    models = {"a": MODEL, "b": {**MODEL, "model": "Qwen/Qwen3-14B-AWQ"}, "c": MODEL}
+    places = {one.key: one.place for one in planned(stack(weights=weights, models=models)).weights.checkpoints}
+    parts = {
+        place.reference if place.whole else key: place.gib
+        for key, place in places.items()
+        if isinstance(place, OciImage)
+    }
+    assert sum(parts.values()) == mib
+
+
+def test_ranks_that_read_for_themselves_read_it_all():
+    """With data parallelism each copy streams the whole checkpoint."""
+    pool = {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 4}
+    one, two = (
+        planned(serving(pool, weights=store(), tensorParallel=2, dataParallel=copies)).servers[0].timing.phases[0]
+        for copies in (1, 2)
+    )
+    assert [(phase.name, phase.seconds) for phase in (one, two)] == [("load", 60), ("load", 119)]
+
+
 def test_a_claim_of_one_node_is_mounted_by_that_node():
     """The Job and the servers are pods of the same node there."""
     pools = {"a10": {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 2}}
@@ -105,6 +139,9 @@ def test_a_claim_of_one_node_is_mounted_by_that_node():
     (held,) = planned(stack(weights=weights, gpuPools=pools)).weights.checkpoints
     assert isinstance(held.place, OwnClaim)
     assert held.place.access_mode == "ReadWriteOnce"
+    # where its servers are, not where a Job would rather be
+    assert held.place.on is not None
+    assert held.place.on.name == "a10"
 
 
 # --- buckets ----------------------------------------------------------------------------------------------------------
@@ -257,6 +294,36 @@ IDENTITY = {"kind": "workloadIdentity"}
         (
             stack(weights=store(credentials=IDENTITY)),
             f"weights.credentials: pods of platform generic have no identity that a store knows; {OTHER}",
+        ),
+        (
+            stack(
+                weights={"kind": "existingClaim", "claimName": "compile-cache"},
+                compileCache={"kind": "claim", "storageClass": "nfs"},
+            ),
+            "weights.claimName: compile-cache is the claim that compileCache makes; use another one",
+        ),
+        (
+            serving(weights={"storageClass": "nfs", "downloadMemoryGib": 64}) | {"weights": {"storageClass": "nfs"}},
+            "models.m.weights: fills the same claims as weights in another way; write the same hub and figures in both",
+        ),
+        (
+            serving(weights=store(), args=["--model-loader-extra-config.memory_limit=1"]),
+            "models.m.args: --model-loader-extra-config is decided by weights.kind objectStore",
+        ),
+        (
+            serving(weights=store(), env={"AWS_ENDPOINT_URL": "http://x"}),
+            "models.m.env.AWS_ENDPOINT_URL: is decided by the plan",
+        ),
+        (
+            serving(weights=store(), env={"AWS_SECRET_ACCESS_KEY": "x"}),
+            "models.m.env.AWS_SECRET_ACCESS_KEY: is decided by the plan",
+        ),
+        (
+            serving(env={"AZURE_STORAGE_CONNECTION_STRING": "x"}),
+            (
+                "models.m.env.AZURE_STORAGE_CONNECTION_STRING: looks like a secret; secrets never go into the "
+                "environment here"
+            ),
         ),
         (
             stack(weights=store(url="az://models", account="acme", credentials=IDENTITY), cluster=on("aks")),
