@@ -40,7 +40,7 @@ NOTHING_RENDERED: Mapping[str, Rendered] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
-class Image:
+class BundleImage:
     """One container image: where it is copied from, what the pods ask for, and whose they are."""
 
     source: str
@@ -54,7 +54,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Chart:
+class BundleChart:
     """One Helm chart; `reference`: its name in `repository`, an oci:// reference or a path."""
 
     name: str
@@ -88,8 +88,8 @@ class Bundle:
 
     project: str
     stack: str
-    images: tuple[Image, ...]
-    charts: tuple[Chart, ...]
+    images: tuple[BundleImage, ...]
+    charts: tuple[BundleChart, ...]
     weights: tuple[Weights, ...]
     not_known: tuple[str, ...]
 
@@ -172,7 +172,7 @@ def references(value: Any) -> Iterator[str]:
         yield from references(here)
 
 
-def _images(found: Sequence[Manifest], plan: Plan | None, charts: Sequence[Inside]) -> tuple[Image, ...]:
+def _images(found: Sequence[Manifest], plan: Plan | None, charts: Sequence[Inside]) -> tuple[BundleImage, ...]:
     upstream = {image.reference: image.upstream for image in plan.images} if plan else {}
     users: dict[tuple[str, str], dict[str, None]] = {}
     for manifest in found:
@@ -183,13 +183,13 @@ def _images(found: Sequence[Manifest], plan: Plan | None, charts: Sequence[Insid
     for inside in charts:
         for image in inside.images:
             users.setdefault((image, image), {})[f"chart {inside.chart}"] = None
-    return tuple(Image(source, reference, tuple(names)) for (source, reference), names in sorted(users.items()))
+    return tuple(BundleImage(source, reference, tuple(names)) for (source, reference), names in sorted(users.items()))
 
 
-def _chart(release: Mapping[str, Any]) -> Chart:
+def _chart(release: Mapping[str, Any]) -> BundleChart:
     chart = str(release["chart"])
     repository = release.get("repositoryOpts", {}).get("repo")
-    return Chart(_name(chart), chart, repository, str(release.get("version", "")))
+    return BundleChart(_name(chart), chart, repository, str(release.get("version", "")))
 
 
 def _name(chart: str) -> str:
@@ -249,7 +249,7 @@ def _listed(one: Weights, listings: Sequence[Listing]) -> Weights:
     return replace(one, size_bytes=size_bytes, counted=True, files=listing.files)
 
 
-def _of_images(images: Sequence[Image]) -> Iterator[str]:
+def _of_images(images: Sequence[BundleImage]) -> Iterator[str]:
     if tags := sum(not image.pinned for image in images):
         yield (
             f"the digests of {tags} of {len(images)} images, whose tags may move until they are copied; "

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import yaml
 
-from preview.reporting.bundle import Bundle, Chart, Weights
+from preview.reporting.bundle import Bundle, BundleChart, Weights
 from preview.reporting.bundle_sbom import cyclonedx
 from preview.reporting.bundle_script import copy_script
 from preview.reporting.wording import gib
@@ -96,7 +96,7 @@ def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def _hauler_chart(chart: Chart) -> Mapping[str, Any]:
+def _hauler_chart(chart: BundleChart) -> Mapping[str, Any]:
     if chart.repository:
         return {"name": chart.reference, "repoURL": chart.repository, "version": chart.version}
     if chart.reference.startswith("oci://"):

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
-from preview.reporting.bundle import Bundle, Chart, Image, Weights
+from preview.reporting.bundle import Bundle, BundleChart, BundleImage, Weights
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 # Types of package-url whose names are theirs (package-url/purl-spec, PURL-TYPES; helm is among those proposed).
@@ -45,7 +45,7 @@ def _property(name: str, value: str) -> Mapping[str, str]:
     return {"name": f"llm-stack:{name}", "value": value}
 
 
-def _image(image: Image) -> dict[str, Any]:
+def _image(image: BundleImage) -> dict[str, Any]:
     named, _, digest = image.source.partition("@")
     place, _, last = named.rpartition("/")
     name, _, tag = last.partition(":")
@@ -67,7 +67,7 @@ def _image(image: Image) -> dict[str, Any]:
     }
 
 
-def _chart(chart: Chart) -> dict[str, Any]:
+def _chart(chart: BundleChart) -> dict[str, Any]:
     place = chart.repository or chart.reference.rpartition("/")[0]
     address = f"?repository_url={quote(place, safe='')}" if place else ""
     return {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from shlex import quote
 
 from planning.stack.images import path_below
-from preview.reporting.bundle import FETCHED, LEFT, Bundle, Chart, Image, Weights
+from preview.reporting.bundle import FETCHED, LEFT, Bundle, BundleChart, BundleImage, Weights
 
 CLIENTS = {"huggingface": "hf", "modelscope": "modelscope"}
 
@@ -145,7 +145,7 @@ def _not_copied(bundle: Bundle) -> Iterator[str]:
     yield from bundle.not_known
 
 
-def _image(image: Image) -> str:
+def _image(image: BundleImage) -> str:
     """By digest where one is known: skopeo takes a tag or a digest, not both."""
     named, _, digest = image.source.partition("@")
     head, slash, last = named.rpartition("/")
@@ -156,7 +156,7 @@ def _image(image: Image) -> str:
     return f"image {quote(source)} {quote(target)}"
 
 
-def _chart(chart: Chart) -> str:
+def _chart(chart: BundleChart) -> str:
     place = f" --repo {quote(chart.repository)}" if chart.repository else ""
     return f"chart {quote(chart.reference)} {quote(chart.version)}{place}"
 

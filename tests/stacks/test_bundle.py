@@ -22,7 +22,7 @@ from preview.__main__ import BUNDLE_FORMATS, main
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import prerequisites
 from preview.rendering.render import Rendering
-from preview.reporting.bundle import FETCHED, LEFT, Bundle, Image, Weights, decide
+from preview.reporting.bundle import FETCHED, LEFT, Bundle, BundleImage, Weights, decide
 from preview.reporting.bundle_formats import FORMATS
 from preview.reporting.bundle_listing import File, Listing, read
 from settings.commandline import UsageError
@@ -259,8 +259,8 @@ def test_hauler_gets_its_three_kinds():
     bundle = replace(
         bundle_of(rendered("variant:two-nodes"), "two"),
         images=(
-            Image(f"ghcr.io/a/b:v1.0@{DIGEST}", "x", ("Job y",)),
-            Image("a.io:5000/c:v2.0", "a.io:5000/c:v2.0", ()),
+            BundleImage(f"ghcr.io/a/b:v1.0@{DIGEST}", "x", ("Job y",)),
+            BundleImage("a.io:5000/c:v2.0", "a.io:5000/c:v2.0", ()),
         ),
         weights=(replace(MODEL, files=(File("model.safetensors", 5, None),)),),
     )
@@ -330,7 +330,7 @@ def small(**changes: Any) -> Bundle:
     """One of everything."""
     whole = bundle_of(rendered("variant:two-nodes"), "two")
     charts = tuple(chart for chart in whole.charts if chart.name in ("keda", "lws"))
-    images = (Image(f"ghcr.io/a/b:v1.0@{DIGEST}", "x", ()), Image("docker.io/library/redis:8.0", "x", ()))
+    images = (BundleImage(f"ghcr.io/a/b:v1.0@{DIGEST}", "x", ()), BundleImage("docker.io/library/redis:8.0", "x", ()))
     return replace(whole, **{"images": images, "charts": charts, "weights": (MODEL,), "not_known": (), **changes})
 
 

@@ -182,10 +182,6 @@ def test_pure_packages_stay_pure(package: str):
     assert wrong == set()
 
 
-# Classes that have the name of another: what a bundle lists is the catalogue's.
-NAMED_ALIKE = {"Chart", "Image"}
-
-
 def shared_names(texts: Iterable[str]) -> set[str]:
     """Names that more than one class of these sources has; what begins with `_` is its file's own."""
     names = Counter(
@@ -201,7 +197,7 @@ def test_no_class_has_the_name_of_another():
     """The name of a class says which it is, whichever package it is read in."""
     packages = ("catalog", "settings", "planning", "components", "preview")
     texts = [file.read_text(encoding="utf-8") for package in packages for file in sources(package)]
-    assert shared_names(texts) == NAMED_ALIKE
+    assert shared_names(texts) == set()
     assert len(texts) > 100
 
 
