@@ -446,6 +446,7 @@ class Fetch:
 class OwnClaim:
     """A claim of ours with one checkpoint, and how that comes there."""
 
+    kind: ClassVar = "claim"
     name: str
     storage_class: str
     access_mode: str
@@ -454,28 +455,58 @@ class OwnClaim:
     on: PoolPlan | None = None
     """Where it is filled: a claim of one node there, any other wherever a pod may run."""
 
+    @property
+    def where(self) -> str:
+        """As it is said of all that are kept so."""
+        hub = self.fetch.hub
+        return (
+            f"a claim per checkpoint on {self.storage_class}, filled from {hub.endpoint or hub.kind}, kept on destroy"
+        )
+
 
 @dataclass(frozen=True)
 class ExistingClaim:
     """Somebody's claim, which holds every checkpoint already: nothing is sized or fetched there."""
 
+    kind: ClassVar = "claim"
+    fetch: ClassVar = None
     name: str
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are there."""
+        return f"on the existing claim {self.name}, mounted read-only; it is neither filled nor changed"
 
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A folder of a bucket that holds one checkpoint."""
+    """A folder of a bucket that holds one checkpoint; `name` is its URL, `bucket` that of all folders."""
 
-    url: str
+    kind: ClassVar = "store"
+    fetch: ClassVar = None
+    name: str
+    bucket: str
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are there."""
+        return f"in {self.bucket}, streamed as servers start; nothing of them is kept in the cluster"
 
 
 @dataclass(frozen=True)
 class OciImage:
     """An image that holds checkpoints; `gib` is what it takes on a node's disk, or this checkpoint's part of that."""
 
-    reference: str
+    kind: ClassVar = "image"
+    fetch: ClassVar = None
+    name: str
     gib: int
     whole: bool
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are there."""
+        return f"in the image {self.name}, mounted as a volume"
 
 
 Place = OwnClaim | ExistingClaim | ObjectStore | OciImage
@@ -588,11 +619,7 @@ class CheckpointPlan:
     @property
     def fetch(self) -> Fetch | None:
         """How it comes to its place; None where it is there already."""
-        match self.place:
-            case OwnClaim(fetch=fetch):
-                return fetch
-            case ExistingClaim() | ObjectStore() | OciImage():
-                return None
+        return self.place.fetch
 
 
 @dataclass(frozen=True)

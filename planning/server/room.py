@@ -94,7 +94,7 @@ def _weight_images_mib(inside: Sequence[Draft]) -> int:
     sizes: dict[tuple[str, ...], int] = {}
     for server in inside:
         match server.checkpoint.place:
-            case OciImage(reference=reference, gib=gib, whole=whole):
+            case OciImage(name=reference, gib=gib, whole=whole):
                 sizes[(reference,) if whole else server.checkpoint.key] = gib
             case _:
                 pass

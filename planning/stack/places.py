@@ -127,7 +127,7 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
             return place, _copied(origin, folder, model, settings)
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
-            return ObjectStore(url), _streamed(url, settings, keeping)
+            return ObjectStore(url, settings.url), _streamed(url, settings, keeping)
 
 
 def prewarm(settings: WeightsSettings) -> tuple[bool, str]:

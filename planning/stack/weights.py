@@ -12,9 +12,6 @@ from catalog.schema import Model
 from planning.plan import (
     CheckpointPlan,
     ClaimVolume,
-    ExistingClaim,
-    ObjectStore,
-    OciImage,
     OwnClaim,
     WeightsPlan,
 )
@@ -85,14 +82,12 @@ def apart(checkpoints: Sequence[CheckpointPlan]) -> list[CheckpointPlan]:
 
 def _renamed(checkpoint: CheckpointPlan, name: str) -> CheckpointPlan:
     """The same under another name, which its claim has too if it is ours."""
-    match checkpoint.place:
-        case OwnClaim() as place:
-            claim = f"weights-{name}"
-            volume = ClaimVolume(claim, MOUNT_PATH)
-            source = replace(checkpoint.source, volume=volume)
-            return replace(checkpoint, name=name, place=replace(place, name=claim), source=source)
-        case ExistingClaim() | ObjectStore() | OciImage():
-            return replace(checkpoint, name=name)
+    place = checkpoint.place
+    if not isinstance(place, OwnClaim):
+        return replace(checkpoint, name=name)
+    claim = f"weights-{name}"
+    source = replace(checkpoint.source, volume=ClaimVolume(claim, MOUNT_PATH))
+    return replace(checkpoint, name=name, place=replace(place, name=claim), source=source)
 
 
 def _hashed(name: str, key: str) -> str:

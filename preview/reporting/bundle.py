@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from planning.plan import CheckpointPlan, ExistingClaim, ObjectStore, OciImage, OwnClaim, Plan, ReleasePlan
+from planning.plan import CheckpointPlan, Plan, ReleasePlan
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.render import Rendering
 from preview.reporting.bundle_listing import File, Listing
@@ -197,15 +197,7 @@ def _name(chart: str) -> str:
 
 
 def _weights(one: CheckpointPlan) -> Weights:
-    match one.place:
-        case OwnClaim(name=name):
-            place = f"claim {name}, which its Job fills"
-        case ExistingClaim(name=name):
-            place = f"claim {name}, which must hold it already"
-        case ObjectStore(url=url):
-            place = f"{url}, which must hold it already"
-        case OciImage(reference=reference):
-            place = f"image {reference}, which must hold it already"
+    held = "which its Job fills" if one.fetch else "which must hold it already"
     hub = one.fetch.hub if one.fetch else None
     return Weights(
         repository=one.model,
@@ -214,7 +206,7 @@ def _weights(one: CheckpointPlan) -> Weights:
         hub=hub.kind if hub else "huggingface",
         endpoint=hub.endpoint if hub else None,
         directory=one.key[0],
-        place=place,
+        place=f"{one.place.kind} {one.place.name}, {held}",
         size_bytes=one.disk_bytes,
         counted=one.counted,
     )

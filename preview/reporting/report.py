@@ -13,9 +13,6 @@ from rich.text import Text
 from planning.plan import (
     BundledRedis,
     CheckpointPlan,
-    ExistingClaim,
-    ObjectStore,
-    OciImage,
     OwnClaim,
     Plan,
     WeightsPlan,
@@ -132,9 +129,8 @@ def _weights(weights: WeightsPlan) -> Block:
     """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
     places: dict[str, list[Body]] = {}
     for checkpoint in weights.checkpoints:
-        where, size = _place(checkpoint)
-        line = Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), size)
-        places.setdefault(where, []).append(line)
+        line = Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), _size(checkpoint))
+        places.setdefault(checkpoint.place.where, []).append(line)
     (first, there), *others = places.items()
     return stacked(
         first,
@@ -144,25 +140,14 @@ def _weights(weights: WeightsPlan) -> Block:
     )
 
 
-def _place(checkpoint: CheckpointPlan) -> tuple[str, str]:
-    """(where it is, as is said of all that are there; its size, and what it takes to bring it there)."""
+def _size(checkpoint: CheckpointPlan) -> str:
+    """How large it is, and what it takes to bring it where servers find it."""
     size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
     if copy := checkpoint.source.copy:
         size += f", copied for each pod to {copy.gib:,} GiB on {copy.storage_class}"
-    match checkpoint.place:
-        case ExistingClaim(name=name):
-            return f"on the existing claim {name}, mounted read-only; it is neither filled nor changed", size
-        case OwnClaim(storage_class=storage_class, gib=claim_gib, fetch=fetch):
-            hub = fetch.hub
-            where = (
-                f"a claim per checkpoint on {storage_class}, filled from {hub.endpoint or hub.kind}, kept on destroy"
-            )
-            return where, f"{size} on a claim of {claim_gib:,} GiB, {minutes(fetch.download_s)} to fetch"
-        case ObjectStore(url=url):
-            bucket = url.removesuffix(f"/{checkpoint.key[0]}")
-            return f"in {bucket}, streamed as servers start; nothing of them is kept in the cluster", size
-        case OciImage(reference=reference):
-            return f"in the image {reference}, mounted as a volume", size
+    if isinstance(checkpoint.place, OwnClaim):
+        size += f" on a claim of {checkpoint.place.gib:,} GiB, {minutes(checkpoint.place.fetch.download_s)} to fetch"
+    return size
 
 
 def _declared(records: Sequence[Record], found: Sequence[Manifest]) -> Block:

@@ -10,12 +10,7 @@ from typing import Any
 
 from planning.plan import (
     CheckpointPlan,
-    ExistingClaim,
     GatewayPlan,
-    ObjectStore,
-    OciImage,
-    OwnClaim,
-    Place,
     Plan,
     PoolPlan,
     ServerPlan,
@@ -164,20 +159,10 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
     }
 
 
-def _place(place: Place) -> dict[str, Any]:
-    match place:
-        case OwnClaim(name=name) | ExistingClaim(name=name):
-            return {"claim": name}
-        case ObjectStore(url=url):
-            return {"store": url}
-        case OciImage(reference=reference):
-            return {"image": reference}
-
-
 def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
     """The claim it is on, its size, and how long it takes to fetch: 0 where nothing is fetched."""
     return {
-        **_place(checkpoint.place),
+        checkpoint.place.kind: checkpoint.place.name,
         **({"copied_to": copy.storage_class} if (copy := checkpoint.source.copy) else {}),
         "gib": round(checkpoint.disk_bytes / 2**30, 3),
         "fetch_s": checkpoint.fetch.download_s if checkpoint.fetch else 0,

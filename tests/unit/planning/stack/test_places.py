@@ -115,9 +115,7 @@ def test_checkpoints_of_one_image_share_a_disk(size, mib):
     models = {"a": MODEL, "b": {**MODEL, "model": "Qwen/Qwen3-14B-AWQ"}, "c": MODEL}
     places = {one.key: one.place for one in planned(stack(weights=weights, models=models)).weights.checkpoints}
     parts = {
-        place.reference if place.whole else key: place.gib
-        for key, place in places.items()
-        if isinstance(place, OciImage)
+        place.name if place.whole else key: place.gib for key, place in places.items() if isinstance(place, OciImage)
     }
     assert sum(parts.values()) == mib
 
@@ -180,7 +178,9 @@ def test_what_a_server_says_of_its_bucket():
     assert server.env["AWS_EC2_METADATA_DISABLED"] == "true"
     (usual,) = planned(stack()).servers
     assert (server.resources.memory_gib, server.resources.memory_limit_gib) == (usual.resources.memory_gib + 4,) * 2
-    assert planned(stack(weights=store())).weights.checkpoints[0].place == ObjectStore(server.args[0])
+    assert planned(stack(weights=store())).weights.checkpoints[0].place == ObjectStore(
+        server.args[0], "s3://models/published"
+    )
 
 
 @pytest.mark.parametrize(
