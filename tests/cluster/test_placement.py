@@ -329,3 +329,30 @@ def test_who_keeps_what_is_compiled_runs_beside_its_server(dev: World, tmp_path:
     assert claim() is not None
     dev.deploy()
     wait_until(lambda: claim() is None, SOON_S, "the claim is gone")
+
+
+def test_every_source_of_weights_is_served(dev: World, tmp_path: Path):
+    """Streamed, in an image, copied to a disk of the node: the server is ready; the copy's claim goes with its pod."""
+    shared = {"storageClass": "nfs-storage"}
+    kinds = [
+        {"kind": "objectStore", "url": "s3://models/published"},
+        {"kind": "image", "reference": f"registry.example.com/models/qwen3@sha256:{'a' * 64}"},
+        {"kind": "nodeCache", "storageClass": "nfs-storage", "from": shared},
+    ]
+
+    def copies() -> list[str]:
+        claims = dev.api.items("v1", "PersistentVolumeClaim", namespace=NAMESPACE)
+        return [item["status"]["phase"] for item in claims if item["metadata"]["name"].endswith("-copy")]
+
+    for weights in kinds:
+
+        def elsewhere(config: dict[str, Any], weights: dict[str, Any] = weights) -> None:
+            config["llm-stack:cluster"]["platform"] = "eks"
+            config["llm-stack:weights"] = weights
+
+        dev.deploy(variant("dev", tmp_path, elsewhere))
+        (server,) = dev.stack.plan.servers
+        assert len(dev.ready(server.name)) == 1
+        assert copies() == (["Bound"] if weights["kind"] == "nodeCache" else [])
+    dev.deploy()
+    wait_until(lambda: copies() == [], SOON_S, "the claim of the copy is gone")
