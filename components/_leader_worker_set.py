@@ -1,5 +1,6 @@
 """A server whose replicas span nodes: one group of pods each, started and replaced together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
@@ -7,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from planning.plan import ServerPlan
+from planning.server.arguments import group_args
 
 POD_IP = {"fieldRef": {"fieldPath": "status.podIP"}}
 
@@ -15,13 +17,9 @@ def leader_worker_set(
     name: str, server: ServerPlan, metadata: Any, template: Any, opts: pulumi.ResourceOptions
 ) -> pulumi.Resource:
     """A group of pods, one per node; when one of them dies the whole group starts again."""
-    group = [
-        f"--nnodes={server.nodes_per_replica}",
-        "--node-rank=$(LWS_WORKER_INDEX)",
-        "--master-addr=$(LWS_LEADER_ADDRESS)",
-    ]
-    leader = _with_args(server, template, group)
-    worker = _with_args(server, template, [*group, "--headless"], probes=False)
+    leads, follows = group_args(server.nodes_per_replica)
+    leader = _with_args(server, template, leads)
+    worker = _with_args(server, template, follows, probes=False)
     spec: Any = {
         "replicas": server.replicas,
         "rolloutStrategy": {
@@ -52,7 +50,7 @@ def leader_worker_set(
     )
 
 
-def _with_args(server: ServerPlan, template: Any, more: list[str], *, probes: bool = True) -> Any:
+def _with_args(server: ServerPlan, template: Any, more: Sequence[str], *, probes: bool = True) -> Any:
     """The pod template with more arguments of its first container; a headless worker answers no probes."""
     first, *others = template["spec"]["containers"]
     # the pods find each other by it; a pod with several networks would guess

@@ -18,10 +18,11 @@ from planning.capacity.parallelism import Fit, try_fit
 from planning.questions.calculator import hardware
 from planning.questions.startup_log import Log
 from planning.stack.timing import COMPILE_AGAIN_S, COMPILE_S, ENGINE_START_S
+from planning.stack.versions import older
 from settings.problems import Problem, Refused, nearest
 
 # vLLM's default for --gpu-memory-utilization before 0.19.
-OLD_UTILIZATION, OLD_UTILIZATION_UNTIL = 0.9, (0, 19)
+OLD_UTILIZATION, OLD_UTILIZATION_UNTIL = 0.9, "0.19"
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,7 @@ def _share(value: float | str | None) -> float | None:
 
 
 def _default_utilization(version: str | None) -> float:
-    numbers = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", version or "")
-    old = numbers is not None and (int(numbers[1]), int(numbers[2])) < OLD_UTILIZATION_UNTIL
-    return OLD_UTILIZATION if old else DEFAULT_UTILIZATION
+    return OLD_UTILIZATION if older(version or "", OLD_UTILIZATION_UNTIL) else DEFAULT_UTILIZATION
 
 
 def _lines(log: Log, fit: Fit, gpu: Gpu, model: Model) -> Iterator[Line]:

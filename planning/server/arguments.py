@@ -134,6 +134,12 @@ def _serving_args(model: Model, extra: Sequence[str]) -> list[str]:
     return args
 
 
+def group_args(nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(arguments of the leader, of a worker) of a replica over so many nodes, by the variables LWS gives each pod."""
+    group = (f"--nnodes={nodes}", "--node-rank=$(LWS_WORKER_INDEX)", "--master-addr=$(LWS_LEADER_ADDRESS)")
+    return group, (*group, "--headless")
+
+
 def server_env(*, startup_budget_s: int, cache_root: str, cpu_kv_cache_gib: int | None) -> dict[str, str]:
     """Environment of a vLLM container: no internet, caches on the writable volume, its own start-up limit raised."""
     env = {

@@ -1,6 +1,5 @@
 """One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -32,6 +31,7 @@ from planning.stack.images import custom_image
 from planning.stack.places import prewarm
 from planning.stack.stores import access_variables, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
+from planning.stack.versions import older
 from planning.stack.weights import checkpoint
 from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
@@ -77,12 +77,6 @@ def _group_problems(draft: Draft) -> list[Problem]:
             f"use a name of at most {len(draft.model_name) - over}",
         )
     ]
-
-
-def _older(version: str, needed: str) -> bool:
-    """Whether an image is older than a vLLM version; one that is named by digest only is not known to be."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return found is not None and (int(found[1]), int(found[2])) < tuple(int(part) for part in needed.split(".")[:2])
 
 
 def unknown_model(site: Site, path: str, settings: ModelSettings) -> Problem:
@@ -203,7 +197,7 @@ def _image(site: Site, path: str, settings: ModelSettings, model: Model, name: s
     image, problems = site.images[name], []
     if settings.image is not None:
         image, problems = custom_image(settings.image, image, f"{path}.image", site.settings.images, site.catalog)
-    if model.min_vllm is None or not _older(image.version, model.min_vllm):
+    if model.min_vllm is None or not older(image.version, model.min_vllm):
         return image, problems
     said = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
     return image, [*problems, Problem(f"{path}.image", said)]

@@ -2,16 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from math import inf
 
 from catalog.load import Catalog
 from catalog.schema import KnownBad
 from planning.plan import BY_DIGEST, ImagePlan, ReleasePlan
+from planning.stack.versions import NUMBERS, line, parsed
 from settings.problems import Problem
-
-Version = tuple[tuple[int, ...], float]
-# The numbers a tag begins with, and what puts it before them: 1.107.0-rc.1, 0.22.0rc1, 2.0.0.dev3.
-NUMBERS = re.compile(r"v?(?P<release>\d{1,9}(\.\d{1,9})*)(?P<before>[-.]?(rc|alpha|beta|dev|pre)(?![a-z])|[ab]\d)?")
 
 
 def refusals(path: str, name: str, version: str, catalog: Catalog) -> list[Problem]:
@@ -45,7 +41,7 @@ def _sentence(name: str, version: str, severity: str, catalog: Catalog) -> str |
     found = named[:1] or [bad for bad in rows if _is_below(version, bad.below)]
     if not found:
         return None
-    use = max((_instead(bad, version) for bad in found), key=_parsed)
+    use = max((_instead(bad, version) for bad in found), key=parsed)
     return "; ".join(bad.reason for bad in found) + f"; use {use}" + ("" if named else " or newer")
 
 
@@ -58,31 +54,15 @@ def _is_below(version: str, floors: list[str]) -> bool:
     """Whether a version comes before the last floor, and is not mended in a line of its own."""
     if not floors or not NUMBERS.match(version):
         return False
-    here = _parsed(version)
-    mended = [floor for floor in map(_parsed, floors) if _line(floor) == _line(here) and floor <= here]
-    return here < max(map(_parsed, floors)) and not mended
+    here = parsed(version)
+    mended = [floor for floor in map(parsed, floors) if line(floor) == line(here) and floor <= here]
+    return here < max(map(parsed, floors)) and not mended
 
 
 def _instead(bad: KnownBad, version: str) -> str:
     """The nearest version outside of the row: what it offers, or the floor of the same line, or the next one."""
     if bad.use:
         return bad.use
-    here = _parsed(version)
-    above = sorted((floor for floor in bad.below if _parsed(floor) > here), key=_parsed)
-    return next((floor for floor in above if _line(_parsed(floor)) == _line(here)), above[0])
-
-
-def _line(version: Version) -> tuple[int, ...]:
-    """The first two numbers, within which a fault is mended without anything else."""
-    return (*version[0], 0, 0)[:2]
-
-
-def _parsed(version: str) -> Version:
-    """(numbers without zeros at their end, whether released): a pre-release sorts before its version."""
-    found = NUMBERS.match(version)
-    if found is None:
-        return (), inf
-    numbers = [int(part) for part in found["release"].split(".")]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers), 0 if found["before"] else inf
+    here = parsed(version)
+    above = sorted((floor for floor in bad.below if parsed(floor) > here), key=parsed)
+    return next((floor for floor in above if line(parsed(floor)) == line(here)), above[0])
