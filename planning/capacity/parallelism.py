@@ -19,6 +19,9 @@ PLACE = "<place>"
 # A context chosen for the user is not cut below this, nor below what the checkpoint has.
 SMALLEST_AUTO_CONTEXT = 8192
 
+# Contexts are told in steps of so many tokens.
+CONTEXT_STEP = 1024
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -275,6 +278,11 @@ def choose(
     return nearest or try_fit(model, hardware, Parallelism(), workload)
 
 
+def whole_tokens(tokens: int) -> int:
+    """As many thousands (1,024) of tokens as are whole: a context that a person would write."""
+    return tokens // CONTEXT_STEP * CONTEXT_STEP
+
+
 def with_longest_context(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:
     """The same parallelism with the longest context it can hold, in whole thousands (1,024) of tokens."""
     fit = try_fit(model, hardware, parallelism, replace(workload, context_tokens=model.context.config_tokens))
@@ -282,5 +290,5 @@ def with_longest_context(model: Model, hardware: Hardware, parallelism: Parallel
         return fit
     # what one sequence may have, shared by as many as must fit at once
     held = min(fit.memory.max_context_tokens, int(fit.memory.kv_cache_tokens / parallelism.data / workload.concurrency))
-    longest = max((held if workload.concurrency > 1 else fit.memory.max_context_tokens) // 1024 * 1024, 1)
+    longest = max(whole_tokens(held if workload.concurrency > 1 else fit.memory.max_context_tokens), 1)
     return try_fit(model, hardware, parallelism, replace(workload, context_tokens=longest))

@@ -11,12 +11,18 @@ from catalog.load import Catalog
 from catalog.schema import Gpu, Model
 from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import Parallelism
+from planning.capacity.changes import shorter_context, siblings
 from planning.capacity.memory import Workload
-from planning.capacity.parallelism import Fit, Hardware, choose, try_fit, with_longest_context
+from planning.capacity.parallelism import (
+    Fit,
+    Hardware,
+    choose,
+    try_fit,
+    with_longest_context,
+)
 from planning.server import measured
 
 USUAL_NODE_GPUS, SMALL_NODE_GPUS = 8, 4
-CONTEXT_STEP = 1024
 
 
 @dataclass(frozen=True)
@@ -80,10 +86,8 @@ def _fixes(
 ) -> Iterator[str]:
     """Single changes that fit, each tried before it is suggested."""
     here = hardware(gpu, question.gpus)
-    if failed.memory is not None and 0 < failed.memory.max_context_tokens < asked.context_tokens:
-        longest = max(failed.memory.max_context_tokens // CONTEXT_STEP * CONTEXT_STEP, CONTEXT_STEP)
-        if try_fit(model, here, failed.parallelism, replace(asked, context_tokens=longest)).fits:
-            yield f"--context {longest}"
+    if longest := shorter_context(model, here, asked, failed):
+        yield f"--context {longest}"
     if question.parallelism is not None:
         other = choose(model, here, asked, expert=question.expert_parallel)
         if other.fits:
@@ -93,10 +97,7 @@ def _fixes(
         if question.parallelism is None and gpus > question.gpus and _fit(model, more, asked, question).fits:
             yield f"--gpus {gpus}"
             break
-    for repository, sibling in catalog.models.items():
-        same = (sibling.family, sibling.parameters, sibling.context) == (model.family, model.parameters, model.context)
-        if same and repository.startswith(f"{question.model}-") and _fit(sibling, here, asked, question).fits:
-            yield repository
+    yield from siblings(catalog.models, question.model, lambda sibling: _fit(sibling, here, asked, question).fits)
 
 
 def _as_options(parallelism: Parallelism, asked: Parallelism) -> str:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from catalog.schema import Model, WeightFormat
 from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
+from planning.capacity.changes import shorter_context, siblings
 from planning.capacity.memory import Workload
-from planning.capacity.parallelism import Fit, Hardware, choose, try_fit
+from planning.capacity.parallelism import Fit, Hardware, choose
 from planning.plan import PoolPlan
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, stretched
 from settings.schema import ModelSettings
@@ -20,16 +21,13 @@ def nearest_fixes(
     site: Site, settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> str:
     """The nearest single changes that fit; each has been tried, so none of them would be refused again."""
-    known = site.catalog.models[settings.model]
     fixes = [
         *_changes_here(settings, model, hardware, workload, failed),
         *_more_nodes(settings, model, hardware, workload),
-        *(
-            repository
-            for repository, sibling in site.catalog.models.items()
-            if repository.startswith(f"{settings.model}-")
-            and (sibling.family, sibling.parameters, sibling.context) == (known.family, known.parameters, known.context)
-            and fit_as_asked(stretched(sibling, settings), hardware, settings, workload).fits
+        *siblings(
+            site.catalog.models,
+            settings.model,
+            lambda sibling: fit_as_asked(stretched(sibling, settings), hardware, settings, workload).fits,
         ),
         *(
             f"pool '{pool.name}'"
@@ -48,11 +46,8 @@ def _changes_here(
     other = choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
     if other.fits and other.parallelism != failed.parallelism:
         yield _as_settings(other.parallelism, settings)
-    if failed.memory is not None and not auto and failed.memory.kv_cache_gib > 0:
-        longest = failed.memory.max_context_tokens // 1024 * 1024
-        shorter = replace(workload, context_tokens=longest)
-        if 0 < longest < workload.context_tokens and try_fit(model, hardware, failed.parallelism, shorter).fits:
-            yield f"contextTokens: {longest}"
+    if not auto and (longest := shorter_context(model, hardware, workload, failed)):
+        yield f"contextTokens: {longest}"
     # of other formats the refusal itself says so
     wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
     if wide and fit_as_asked(model, hardware, settings, replace(workload, dtype="bfloat16")).fits:

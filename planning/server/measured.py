@@ -8,13 +8,12 @@ from dataclasses import replace
 from catalog.schema import Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import GIB, Workload, visible_bytes
-from planning.capacity.parallelism import Hardware, Reason, rule_problems
+from planning.capacity.parallelism import Hardware, Reason, rule_problems, whole_tokens
 from settings.problems import Problem
 from settings.schema import MeasuredSettings, ModelSettings
 
 # Logs round to hundredths of a GiB, and cards of one type differ by as much as their ECC reserves.
 ROUNDING_GIB = 0.05
-CONTEXT_STEP = 1024
 # Settings of a model that a measurement decides: (key, field of both).
 DECIDED = (
     ("tensorParallel", "tensor_parallel"),
@@ -149,7 +148,7 @@ def reasons(
 
 def _whole(tokens: int) -> int:
     """Whole thousands (1,024) of tokens, or what there is below one."""
-    return tokens // CONTEXT_STEP * CONTEXT_STEP or tokens
+    return whole_tokens(tokens) or tokens
 
 
 def _measured(measured: MeasuredSettings, parallelism: Parallelism, field: str) -> float | None:
