@@ -30,7 +30,7 @@ def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.Resourc
         "template": {"metadata": {"labels": {**pool.node_labels, POOL_LABEL: pool.name}}, "spec": node},
         "limits": dict(bought.limits),
         # a node that loads for a quarter of an hour is never moved for a better price
-        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "10m"},
+        "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": f"{bought.empty_for_minutes}m"},
     }
     nodes = k8s.apiextensions.CustomResource(
         f"{name}-nodes",

@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from planning.gateway.routing import PORT
-from planning.gateway.surface import VERSION, routed
+from planning.gateway.surface import LARGEST_BODY_MIB, VERSION, routed
 from planning.plan import GatewayPlan, HttpRoute, Ingress
 from planning.stack.timing import gep_2257
 
@@ -71,7 +71,7 @@ def _ingress(
     timeout = str(timeout_s)
     prefix = "nginx.ingress.kubernetes.io"
     annotations = {
-        f"{prefix}/proxy-body-size": "64m",
+        f"{prefix}/proxy-body-size": f"{LARGEST_BODY_MIB}m",
         f"{prefix}/proxy-buffering": "off",
         f"{prefix}/proxy-next-upstream": "off",
         f"{prefix}/proxy-read-timeout": timeout,

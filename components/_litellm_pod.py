@@ -7,7 +7,7 @@ import pulumi
 
 from components import _k8s
 from components.vllm_server import ServerRef
-from planning.gateway.litellm import key_variable
+from planning.gateway.litellm import MOST_EQUAL_CHUNKS, key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
 from planning.plan import GatewayPlan
 from planning.server import scratch
@@ -36,8 +36,7 @@ def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulu
         "NO_DOCS": "True",
         "NO_OPENAPI": "True",
         "NO_REDOC": "True",
-        # equal chunks in a row that LiteLLM takes for a loop, and cuts: tables and padding have hundreds
-        "REPEATED_STREAMING_CHUNK_LIMIT": "100000",
+        "REPEATED_STREAMING_CHUNK_LIMIT": str(MOST_EQUAL_CHUNKS),
         "XDG_CACHE_HOME": f"{TMP}/cache",
     }
     secrets = [_k8s.secret_env("LITELLM_MASTER_KEY", keys, MASTER_ENTRY)]

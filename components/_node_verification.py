@@ -9,7 +9,8 @@ import pulumi_kubernetes as k8s
 from components import _k8s, _script
 from components._account import service_account
 from planning.plan import PoolPlan, Verification
-from planning.server import scratch
+from planning.server import small_pods
+from planning.server.scratch import cores, quantity
 from planning.stack.network import API_SERVER_PORTS
 
 SCRIPT = "verify_nodes"
@@ -51,8 +52,11 @@ def verification(
         env=_k8s.env(_environment(pool, plan)),
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
-            "requests": {"cpu": "50m", "memory": "64Mi", **_k8s.disk(scratch.VERIFICATION.disk_mib)},
-            "limits": {"cpu": "500m", "memory": "256Mi"},
+            "requests": _k8s.requests(small_pods.VERIFICATION),
+            "limits": {
+                "cpu": cores(small_pods.VERIFICATION_LIMIT.cpu_millis),
+                "memory": quantity(small_pods.VERIFICATION_LIMIT.memory_mib),
+            },
         },
         volumeMounts=[_script.MOUNT],
     )

@@ -9,7 +9,8 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from components._account import service_account
 from planning.plan import GATEWAY_REDIS, BundledRedis
-from planning.server import scratch
+from planning.server import scratch, small_pods
+from planning.server.scratch import quantity
 
 APP = "redis"
 # The password reaches the server through its standard input: neither arguments nor files carry it.
@@ -40,8 +41,8 @@ def redis(
         "env": [password],
         "ports": [{"name": "redis", "containerPort": plan.port, "protocol": "TCP"}],
         "resources": {
-            "requests": {"cpu": "100m", "memory": "128Mi", **_k8s.disk(scratch.REDIS.disk_mib)},
-            "limits": {"memory": "256Mi"},
+            "requests": _k8s.requests(small_pods.REDIS),
+            "limits": {"memory": quantity(small_pods.REDIS_LIMIT_MIB)},
         },
         "securityContext": _k8s.DROP_ALL,
         **_k8s.probes(plan.probes, port),

@@ -7,6 +7,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from planning.plan import Scaling, ServerPlan
+from planning.server.scaling import NEVER_A_SECOND
 
 API_VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
 # KEDA refuses to scale what an HPA scales (its admission webhook), and with this looks away while ours is there: a
@@ -86,7 +87,7 @@ def _keda(
     }
     if scaling.wake_query:
         # wakes the first replica (activation is above 0) and never asks for a second
-        spec["triggers"].append(_prometheus("wake", scaling, scaling.wake_query, "1000000"))
+        spec["triggers"].append(_prometheus("wake", scaling, scaling.wake_query, NEVER_A_SECOND))
     if floor := scaling.floor:
         spec["triggers"].append(
             {

@@ -18,6 +18,7 @@ from planning.plan import (
 )
 from planning.server.kept_cache import engine_requests
 from planning.server.servers import CACHE_ROOT
+from planning.server.small_pods import OPENING_CPUS
 
 APP = "vllm"
 CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
@@ -140,7 +141,7 @@ def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
             "requests": {
-                "cpu": "1",
+                "cpu": str(OPENING_CPUS),
                 "memory": f"{resources.memory_gib}Gi",
                 **_k8s.disk(server.scratch.logs_mib),
             },

@@ -15,6 +15,7 @@ from components._account import service_account
 from components.keys import own_secret
 from planning.plan import CheckpointPlan, Fetch, Hub, OwnClaim, WeightsPlan
 from planning.server import scratch
+from planning.server.small_pods import DOWNLOAD_CPUS
 from planning.stack.places import MOUNT_PATH
 
 APP = "model-weights"
@@ -159,7 +160,11 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
         env=[*_k8s.env(environment), *token],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
-            "requests": {"cpu": "2", "memory": f"{hub.memory_gib}Gi", **_k8s.disk(scratch.DOWNLOAD.disk_mib)},
+            "requests": {
+                "cpu": str(DOWNLOAD_CPUS),
+                "memory": f"{hub.memory_gib}Gi",
+                **_k8s.disk(scratch.DOWNLOAD.disk_mib),
+            },
             "limits": {"memory": f"{hub.memory_limit_gib}Gi"},
         },
         volumeMounts=[

@@ -97,6 +97,8 @@ class Karpenter:
     node_class: str | NodeClass
     limits: Mapping[str, str]
     """The most Karpenter may buy, by resource."""
+    empty_for_minutes: int = 10
+    """How long a node may stand empty before it goes."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ HOOKS = f"{HOOKS_MODULE}.hooks"
 ROUTING_STRATEGY = "simple-shuffle"
 # Proxies and load balancers cut connections that are silent for 60 s, some for 30 s.
 KEEP_ALIVE_S = 15
+# Equal chunks in a row that LiteLLM takes for a loop, and cuts: tables and padding have hundreds.
+MOST_EQUAL_CHUNKS = 100_000
 # Keys that were used in this time are still known while Postgres is away, by all replicas where they share a Redis.
 # A key that is blocked or deleted is refused at once all the same.
 KNOWN_KEYS_S = 300

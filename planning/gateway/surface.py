@@ -16,6 +16,8 @@ LIVELINESS = "/health/liveliness"
 # A pod that starts anew is asked for readiness three times in 30 s before the Service forgets it, and proxies in front
 # need a moment to hear of it; it answers so long.
 LEAVE_S = 60
+# What an Ingress lets through: several images in a chat.
+LARGEST_BODY_MIB = 64
 
 
 @dataclass(frozen=True)

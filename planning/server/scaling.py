@@ -37,6 +37,8 @@ LEAST_TOKENS_PER_S = 20
 SHORTEST_QUIET_S = 90
 # What prometheus-adapter puts in place of the pods it asks for (its docs/config.md).
 ASKED_PODS = "<<.LabelMatchers>>"
+# Of the query that wakes the first replica: no counter reaches it, so a second is never asked for.
+NEVER_A_SECOND = "1000000"
 
 
 class Query:

@@ -459,3 +459,15 @@ def test_imports_are_really_found(text: str, expected: set[str]):
 def test_code_lines_are_counted_as_promised():
     """Docstrings, comments and blank lines do not count; every line of a statement does."""
     assert code_lines('"""Doc\n\nstring."""\n\n# comment\nx = (\n    1\n)\n') == 3
+
+
+def test_no_amount_is_written_into_a_component():
+    """Neither as a number nor as a quantity or a duration in a string: `64Mi` and `10m` are decided in planning."""
+    amount = re.compile(r"\d+(m|s|h|Ki|Mi|Gi)|\d{3,}")
+    found = {
+        f"{file.name}:{node.lineno}: {node.value}"
+        for file in sources("components")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and amount.fullmatch(node.value)
+    }
+    assert found == set()

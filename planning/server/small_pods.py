@@ -1,0 +1,12 @@
+"""What pods beside the servers ask for, whose sizes follow from nothing else."""
+
+from planning.plan import Requests
+from planning.server import scratch
+
+# It keeps counters of limits, and nothing else.
+REDIS, REDIS_LIMIT_MIB = Requests(100, 128, scratch.REDIS.disk_mib), 256
+# A Python that lists nodes.
+VERIFICATION = Requests(50, 64, scratch.VERIFICATION.disk_mib)
+VERIFICATION_LIMIT = Requests(500, 256, 0)
+# Cores of a download, which hashes what it gets, and of what looks at weights before a server starts.
+DOWNLOAD_CPUS, OPENING_CPUS = 2, 1
