@@ -59,7 +59,7 @@ def _misplaced(settings: StackSettings, *, has_master_key: bool, has_hub_token: 
     if settings.gateway.existing_secret is not None and has_master_key:
         yield "gateway", Problem(MASTER_KEY, "must be left out when gateway.existingSecret names a Secret")
     if has_hub_token:
-        hubs = [hub for weights in all_weights(settings) if (hub := hub_of(weights))]
+        hubs = [hub for _, weights in all_weights(settings) if (hub := hub_of(weights))]
         if not hubs:
             why = f"must be left out when weights.kind is {settings.weights.kind}: nothing is downloaded"
             yield "weights", Problem(HUB_TOKEN, why)

@@ -957,10 +957,12 @@ class StackSettings(Section):
     charts: dict[ChartName, ChartOverride] = Field(default_factory=dict, description="chart versions and mirror")
 
 
-def all_weights(settings: StackSettings) -> Iterator[WeightsSettings]:
-    """Those of the stack, and of each model that has its own."""
-    yield settings.weights
-    yield from (model.weights for model in settings.models.values() if model.weights is not None)
+def all_weights(settings: StackSettings) -> Iterator[tuple[str, WeightsSettings]]:
+    """(path, weights) wherever a stack says where weights come from: for itself, and for single models."""
+    yield "weights", settings.weights
+    for name, model in settings.models.items():
+        if model.weights is not None:
+            yield f"models.{name}.weights", model.weights
 
 
 def hub_of(settings: WeightsSettings) -> HubSettings | None:

@@ -176,7 +176,7 @@ def _added(
     args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
     problems = check_args(args, engine, f"{path}.args")
-    problems += check_env(settings.env, decided | dict(access_variables(files.source, settings.env)), f"{path}.env")
+    problems += check_env(settings.env, decided | access_variables(files.source, settings.env), f"{path}.env")
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 

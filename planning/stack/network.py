@@ -8,12 +8,14 @@ not by address. Services that hand out credentials (`catalog/networks.yaml`) are
 import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from itertools import islice
 from socket import inet_aton
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from catalog.schema import Networks
 from planning.plan import AddressBlock, EgressRule
+from settings.problems import Problem
 
 Address = IPv4Address | IPv6Address
 
@@ -65,10 +67,11 @@ class HasEndpoint(Protocol):
         """Port of the pods behind a Service."""
 
 
-def endpoint_faults(at: HasEndpoint, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
-    """Why no rule can lead to it, or none may. `namespace`: the stack's own; `kind`: what it is, hub or store."""
+def endpoint_problems(at: HasEndpoint, path: str, networks: Networks, namespace: str, kind: str) -> Iterator[Problem]:
+    """Why no rule can lead to it, or none may: one reason. `namespace`: the stack's own; `kind`: hub or store."""
     if at.endpoint is not None:
-        yield from _faults(at, _host(at.endpoint), networks, namespace, kind)
+        for fault in islice(_faults(at, _host(at.endpoint), networks, namespace, kind), 1):
+            yield Problem(f"{path}.endpoint", f'"{at.endpoint}" {fault}')
 
 
 def endpoint_egress(hub: HasEndpoint, networks: Networks) -> tuple[EgressRule, ...]:

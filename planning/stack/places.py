@@ -27,8 +27,8 @@ from planning.plan import (
     Source,
     Volume,
 )
-from planning.stack.network import endpoint_egress, endpoint_faults
-from planning.stack.stores import BUFFER_GIB, LOAD_FORMAT, store_access, store_problems
+from planning.stack.network import endpoint_egress, endpoint_problems
+from planning.stack.stores import store_problems, streamed
 from planning.stack.timing import download_s, fetch
 from settings.problems import Problem
 from settings.schema import (
@@ -85,7 +85,6 @@ class Keeping:
     """
 
     usual: WeightsSettings
-
     networks: Networks
     identities: Mapping[str, WorkloadIdentity]
     cluster: ClusterSettings
@@ -127,7 +126,9 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
             return place, _copied(origin, folder, model, settings)
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
-            return ObjectStore(url, settings.url), _streamed(url, settings, keeping)
+            return ObjectStore(url, settings.url), streamed(
+                url, settings, keeping.networks, keeping.identities, keeping.cluster.platform
+            )
 
 
 def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
@@ -169,25 +170,6 @@ def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeight
         copy_mib_per_s=origin.read_mib_per_s,
         read_mib_per_s=settings.read_mib_per_s,
         prewarm=False,
-    )
-
-
-def _streamed(url: str, settings: ObjectStoreWeights, keeping: Keeping) -> Source:
-    """Objects of a bucket, read as the engine loads them."""
-    access = store_access(settings, keeping.networks, keeping.identities, keeping.cluster.platform)
-    return Source(
-        argument=url,
-        directory=url,
-        script="check_store",
-        load_format=LOAD_FORMAT,
-        read_mib_per_s=settings.read_mib_per_s,
-        prewarm=False,
-        buffer_gib_per_gpu=BUFFER_GIB,
-        environment=access.environment,
-        secrets=access.secrets,
-        secret_file=access.secret_file,
-        identity=access.identity,
-        egress=access.egress,
     )
 
 
@@ -252,8 +234,7 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
     cluster = stack.cluster
     match weights:
         case SharedClaimWeights(hub=hub, access_mode=mode):
-            for fault in list(endpoint_faults(hub, keeping.networks, cluster.namespace, "hub"))[:1]:
-                yield Problem(f"{path}.hub.endpoint", f'"{hub.endpoint}" {fault}')
+            yield from endpoint_problems(hub, f"{path}.hub", keeping.networks, cluster.namespace, "hub")
             nodes = sum(pool.nodes for pool in stack.gpu_pools.values())
             if mode == ONE_NODE and nodes > 1:
                 yield Problem(

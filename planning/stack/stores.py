@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from catalog.platforms import WorkloadIdentity
 from catalog.schema import Networks
 from planning.plan import AddressBlock, CheckpointPlan, EgressRule, Identity, SecretFile, SecretVariable, Source
-from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_faults
+from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_problems
 from settings.problems import Problem
 from settings.schema import ObjectStoreWeights, PublicStore, StoreIdentity, StoreSecret
 
@@ -45,17 +45,6 @@ SCHEMES = {
     ),
     "az": Scheme(keys={"AZURE_STORAGE_ACCOUNT_KEY": "account-key"}),
 }
-
-
-@dataclass(frozen=True)
-class Access:
-    """How a pod reads a bucket."""
-
-    environment: Mapping[str, str]
-    secrets: tuple[SecretVariable, ...] = ()
-    secret_file: SecretFile | None = None
-    identity: Identity | None = None
-    egress: tuple[EgressRule, ...] = ()
 
 
 def scheme_of(settings: ObjectStoreWeights) -> str:
@@ -99,29 +88,42 @@ def access_variables(source: Source, env: Mapping[str, str]) -> dict[str, str]:
     return told | {name: value for name, value in env.items() if source.volume is None and name.startswith(OF_STORES)}
 
 
-def store_access(
-    settings: ObjectStoreWeights, networks: Networks, identities: Mapping[str, WorkloadIdentity], platform: str
-) -> Access:
-    """What pods need to read a bucket that has no problems."""
+def streamed(
+    url: str,
+    settings: ObjectStoreWeights,
+    networks: Networks,
+    identities: Mapping[str, WorkloadIdentity],
+    platform: str,
+) -> Source:
+    """Objects below `url`, read as the engine loads them, from a bucket that has no problems."""
     scheme = SCHEMES[scheme_of(settings)]
-    environment = _environment(settings)
-    egress = endpoint_egress(settings, networks)
+    source = Source(
+        argument=url,
+        directory=url,
+        script="check_store",
+        load_format=LOAD_FORMAT,
+        read_mib_per_s=settings.read_mib_per_s,
+        prewarm=False,
+        buffer_gib_per_gpu=BUFFER_GIB,
+        environment=_environment(settings),
+        egress=endpoint_egress(settings, networks),
+    )
     match settings.credentials:
         case PublicStore():
-            return Access({**environment, **scheme.public}, egress=egress)
+            return replace(source, environment={**source.environment, **scheme.public})
         case StoreSecret(name=name):
             keys = tuple(SecretVariable(variable, name, entry) for variable, entry in scheme.keys.items())
             file = SecretFile(scheme.key_file[0], name, scheme.key_file[1]) if scheme.key_file else None
-            return Access(environment, keys, file, egress=egress)
+            return replace(source, secrets=keys, secret_file=file)
         case StoreIdentity(identity=who):
             known = identities.get(platform)
             asked = known and (known.annotated if who else known.bare)
             if known is None or asked is None:
-                return Access(environment, egress=egress)
+                return source
             told = Identity({known.annotation: who} if who else {}, known.pod_labels)
             agents = tuple(EgressRule((AddressBlock(one.cidr, ()),), (), (one.port,)) for one in asked.agents)
             tokens = (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),) if asked.internet else ()
-            return Access(environment, identity=told, egress=tuple(dict.fromkeys((*egress, *tokens, *agents))))
+            return replace(source, identity=told, egress=tuple(dict.fromkeys((*source.egress, *tokens, *agents))))
 
 
 def _environment(settings: ObjectStoreWeights) -> dict[str, str]:
@@ -152,10 +154,7 @@ def store_problems(
 ) -> list[Problem]:
     """What keeps pods from the bucket. `cluster`: its platform, and the stack's namespace."""
     platform, namespace = cluster
-    problems = [
-        Problem(f"{path}.endpoint", f'"{settings.endpoint}" {fault}')
-        for fault in endpoint_faults(settings, networks, namespace, "store")
-    ][:1]
+    problems = list(endpoint_problems(settings, path, networks, namespace, "store"))
     match settings.credentials:
         case StoreIdentity(identity=who):
             problems += _identity_problems(settings, f"{path}.credentials", who, identities, platform)

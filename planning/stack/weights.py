@@ -22,6 +22,7 @@ from settings.schema import (
     SharedClaimWeights,
     StackSettings,
     WeightsSettings,
+    all_weights,
     hub_of,
 )
 
@@ -109,7 +110,7 @@ def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
 
 def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]:
     """What is wrong with where weights come from, of the stack and of each model that says so itself."""
-    said = list(_said(settings))
+    said = list(all_weights(settings))
     problems = [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
     return problems + list(_differing(said))
 
@@ -130,14 +131,6 @@ def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]
             )
 
 
-def _said(settings: StackSettings) -> Iterator[tuple[str, WeightsSettings]]:
-    """(path, weights) wherever a stack says where weights come from."""
-    yield "weights", settings.weights
-    for name, model in settings.models.items():
-        if model.weights is not None:
-            yield f"models.{name}.weights", model.weights
-
-
 def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPlan]) -> WeightsPlan:
     """All checkpoints, each once, and why downloads are as they are."""
     distinct: dict[tuple[str, ...], CheckpointPlan] = {}
@@ -145,7 +138,7 @@ def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPla
         distinct.setdefault(one.key, one)
     reasons = {
         f"{path.removeprefix('weights')}.{key}".removeprefix("."): why
-        for path, weights in _said(settings)
+        for path, weights in all_weights(settings)
         if isinstance(weights, SharedClaimWeights)
         for key, why in xet(weights)[1].items()
     }
