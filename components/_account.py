@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from planning.plan import ImagePlan
+from planning.plan.pods import ImagePlan
 
 
 def service_account(

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from planning.plan import GPU_TAINT, POOL_LABEL, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
+from planning.plan.pools import GPU_TAINT, POOL_LABEL, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
 
 
 def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:

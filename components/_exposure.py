@@ -12,7 +12,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s
 from planning.gateway.routing import PORT
 from planning.gateway.surface import LARGEST_BODY_MIB, VERSION, routed
-from planning.plan import GatewayPlan, HttpRoute, Ingress
+from planning.plan.gateway import GatewayPlan, HttpRoute, Ingress
 from planning.stack.timing import gep_2257
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pulumi
 
-from planning.plan import EgressRule, ImagePlan, PoolPlan, Probe, Probes, Requests, Scratch
+from planning.plan.pods import EgressRule, ImagePlan, Probe, Probes
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import Requests, Scratch
 from planning.server.scratch import cores, quantity
 
 PART_OF = "llm-stack"

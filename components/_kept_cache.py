@@ -6,7 +6,7 @@ Both run a script of ours in an image that is not the server's: who may write th
 from typing import Any
 
 from components import _k8s, _script
-from planning.plan import KeptCache, ServerPlan
+from planning.plan.servers import KeptCache, ServerPlan
 from planning.server.kept_cache import MOUNT_PATH, SIDECAR_LIMIT_MIB, claim_mib, sidecar_requests
 from planning.server.scratch import quantity
 

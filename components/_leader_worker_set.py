@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from planning.plan import ServerPlan
+from planning.plan.servers import ServerPlan
 from planning.server.arguments import group_args
 
 POD_IP = {"fieldRef": {"fieldPath": "status.podIP"}}

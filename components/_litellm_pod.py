@@ -9,7 +9,7 @@ from components import _k8s
 from components.vllm_server import ServerRef
 from planning.gateway.litellm import MOST_EQUAL_CHUNKS, key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
-from planning.plan import GatewayPlan
+from planning.plan.gateway import GatewayPlan
 from planning.server import scratch
 
 CONFIG_PATH = "/etc/litellm/config.yaml"

@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s, _script
 from components._litellm_pod import DATABASE_ENTRY, TMP
-from planning.plan import DatabasePlan, GatewayPlan
+from planning.plan.gateway import DatabasePlan, GatewayPlan
 from planning.server import scratch
 
 APP = "litellm-migration"

@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s, _script
 from components._account import service_account
-from planning.plan import PoolPlan, Verification
+from planning.plan.pools import PoolPlan, Verification
 from planning.server import small_pods
 from planning.server.scratch import cores, quantity
 from planning.stack.network import API_SERVER_PORTS

@@ -6,7 +6,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from planning.plan import Scaling, ServerPlan
+from planning.plan.scaling import Scaling
+from planning.plan.servers import ServerPlan
 from planning.server.scaling import NEVER_A_SECOND
 
 API_VERSIONS = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}

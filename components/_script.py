@@ -8,7 +8,8 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components.pod_scripts import source
-from planning.plan import JobLimits, PoolPlan
+from planning.plan.pods import JobLimits
+from planning.plan.pools import PoolPlan
 
 FOLDER = "/scripts"
 MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}

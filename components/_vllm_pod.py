@@ -6,16 +6,9 @@ from typing import Any
 import pulumi
 
 from components import _k8s, _kept_cache, _script
-from planning.plan import (
-    CheckpointPlan,
-    ClaimVolume,
-    ImageVolume,
-    LocalCopy,
-    PoolPlan,
-    SecretFile,
-    ServerPlan,
-    Volume,
-)
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import CheckpointPlan, ClaimVolume, ImageVolume, LocalCopy, SecretFile, Volume
 from planning.server.kept_cache import engine_requests
 from planning.server.servers import CACHE_ROOT
 from planning.server.small_pods import OPENING_CPUS

@@ -5,7 +5,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components._vllm_pod import APP
-from planning.plan import CompileCacheClaim
+from planning.plan.servers import CompileCacheClaim
 
 
 def compile_cache(

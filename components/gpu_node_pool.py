@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _contract
 from components._bought_nodes import compute_class, karpenter
 from components._node_verification import verification
-from planning.plan import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
 
 
 class GpuNodePoolArgs(TypedDict):

@@ -23,7 +23,7 @@ from components.vllm_server import ServerRef
 from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.gateway.routing import PORT
 from planning.gateway.surface import surface_file
-from planning.plan import GATEWAY_REDIS, BundledRedis, ExistingRedis, GatewayPlan
+from planning.plan.gateway import GATEWAY_REDIS, BundledRedis, ExistingRedis, GatewayPlan
 
 APP = "litellm"
 

@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _contract, _k8s, _script
 from components._account import service_account
 from components.keys import own_secret
-from planning.plan import CheckpointPlan, Fetch, Hub, OwnClaim, WeightsPlan
+from planning.plan.weights import CheckpointPlan, Fetch, Hub, OwnClaim, WeightsPlan
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
 from planning.stack.places import MOUNT_PATH

@@ -13,7 +13,7 @@ import yaml
 
 from components import _contract, _k8s
 from planning.gateway.routing import METRICS_PORT
-from planning.plan import ObservabilityPlan, Rule
+from planning.plan.observe import ObservabilityPlan, Rule
 
 APP = "observability"
 

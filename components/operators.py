@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pulumi
 import pulumi_kubernetes as k8s
 
-from planning.plan import ReleasePlan
+from planning.plan.observe import ReleasePlan
 
 
 def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -> dict[str, pulumi.Resource]:

@@ -11,7 +11,11 @@ import catalog
 from catalog.load import Catalog
 from planning import parts
 from planning.parts import Sections
-from planning.plan import GatewayPlan, ObservabilityPlan, PoolPlan, ServerPlan, WeightsPlan
+from planning.plan.gateway import GatewayPlan
+from planning.plan.observe import ObservabilityPlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import WeightsPlan
 from settings import Refused
 from settings.load import ConfigError
 

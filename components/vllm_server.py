@@ -15,7 +15,9 @@ from components._account import service_account
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
-from planning.plan import Identity, PoolPlan, ServerPlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import Identity
 from planning.server.servers import server_name
 
 KEY_ENTRY = "api-key"

@@ -13,7 +13,9 @@ from components.llm_gateway import LlmGatewayArgs
 from components.model_weights import ModelWeights, ModelWeightsArgs
 from components.observability import ObservabilityArgs
 from components.vllm_server import VllmServer, VllmServerArgs
-from planning.plan import GATEWAY, Plan, ServerPlan
+from planning.plan import Plan
+from planning.plan.gateway import GATEWAY
+from planning.plan.servers import ServerPlan
 
 # Labels of the pods of every server.
 SERVER_PODS = {"app.kubernetes.io/name": VLLM_APP, "app.kubernetes.io/part-of": _k8s.PART_OF}

@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from catalog.load import Catalog
-from planning.plan import GatewayPlan, ObservabilityPlan, Plan, PoolPlan, ServerPlan, WeightsPlan
+from planning.plan import Plan
+from planning.plan.gateway import GatewayPlan
+from planning.plan.observe import ObservabilityPlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import WeightsPlan
 from planning.resolve import resolve
 from planning.server.room import furnished
 from planning.stack.images import resolve_images

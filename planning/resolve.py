@@ -7,7 +7,9 @@ from planning.gateway.metrics import kept
 from planning.gateway.prices import free_warnings
 from planning.gateway.routing import resolve_gateway
 from planning.observe.observability import resolve_observability
-from planning.plan import ImagePlan, Plan, ServerPlan
+from planning.plan import Plan
+from planning.plan.pods import ImagePlan
+from planning.plan.servers import ServerPlan
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
 from planning.server.fit import Site

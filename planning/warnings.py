@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
-from planning.plan import BY_DIGEST, Karpenter, NodeClass, PoolPlan, ServerPlan
+from planning.plan.pods import BY_DIGEST
+from planning.plan.pools import Karpenter, NodeClass, PoolPlan
+from planning.plan.servers import ServerPlan
 from planning.stack.overlap import shared_nodes
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from planning.plan import ExistingRedis, Plan
+from planning.plan import Plan
+from planning.plan.gateway import ExistingRedis
 from preview.rendering.manifests import FastLoader
 from tests import kubernetes_rules
 from tests.harness import Pod, environment

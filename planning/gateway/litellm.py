@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from planning.gateway import metrics as gateway_metrics
-from planning.plan import GatewayPlan, Route
+from planning.plan.gateway import GatewayPlan, Route
 
 # A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
 AUTH_MODULE = "gateway_auth"

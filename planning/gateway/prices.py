@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from planning.plan import Route, ServerPlan
+from planning.plan.gateway import Route
+from planning.plan.servers import ServerPlan
 from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 

@@ -7,15 +7,9 @@ from catalog.schema import Networks
 from planning.gateway.prices import free_problems, price_reasons, token_price
 from planning.gateway.stores import counted_in_memory, database_problems, plan_database, plan_redis, redis_problems
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
-from planning.plan import (
-    GATEWAY,
-    GatewayPlan,
-    HttpRoute,
-    ImagePlan,
-    Ingress,
-    Route,
-    ServerPlan,
-)
+from planning.plan.gateway import GATEWAY, GatewayPlan, HttpRoute, Ingress, Route
+from planning.plan.pods import ImagePlan
+from planning.plan.servers import ServerPlan
 from planning.stack.timing import (
     GATEWAY_AWAIT_TIMEOUT_S,
     GATEWAY_PROBES,

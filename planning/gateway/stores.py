@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from catalog.schema import Networks
-from planning.plan import GATEWAY_REDIS, BundledRedis, DatabasePlan, ExistingRedis, ImagePlan
+from planning.plan.gateway import GATEWAY_REDIS, BundledRedis, DatabasePlan, ExistingRedis
+from planning.plan.pods import ImagePlan
 from planning.stack.network import anywhere
 from planning.stack.timing import MIGRATION, REDIS_PROBES, SCHEMA_CHECK_S
 from settings import schema

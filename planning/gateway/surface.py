@@ -8,7 +8,7 @@ The list is used three times: for the route from outside, by the guard in front 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from planning.plan import GatewayPlan
+from planning.plan.gateway import GatewayPlan
 from planning.tasks import VERSION
 
 # What outside monitors may ask: a constant, so it costs nothing. Readiness asks Postgres and stays inside.

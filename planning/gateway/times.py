@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planning.plan import ServerPlan
+from planning.plan.servers import ServerPlan
 from planning.stack.timing import DEFAULT_REQUEST_TIMEOUT_S, all_tries_s, first_token_timeout_s, gateway_drain_s
 from settings.problems import Problem
 from settings.schema import GatewaySettings, StackSettings

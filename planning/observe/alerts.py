@@ -6,7 +6,9 @@ from catalog.load import Catalog
 from planning.observe.platform_alerts import DEAD_FOR_S, platform_rules
 from planning.observe.promql import UnknownMetric, edge, quantile, series
 from planning.observe.watched import available, cluster_seen, reporting, unheard, wanted
-from planning.plan import Rule, ServerPlan, pod_names
+from planning.plan.observe import Rule
+from planning.plan.scaling import pod_names
+from planning.plan.servers import ServerPlan
 from settings.problems import Problem
 from settings.schema import StackSettings
 

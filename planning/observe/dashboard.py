@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from catalog.load import Catalog
 from planning.observe.promql import quantile, series
 from planning.observe.watched import unheard
-from planning.plan import ServerPlan
+from planning.plan.servers import ServerPlan
 
 PANEL_WIDTH, PANEL_HEIGHT = 8, 8
 PANELS_PER_ROW = 3

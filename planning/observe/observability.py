@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from catalog.load import Catalog
 from planning.observe.alerts import alert_problems, alert_rules
 from planning.observe.dashboard import draw_dashboard
-from planning.plan import ObservabilityPlan, ServerPlan
+from planning.plan.observe import ObservabilityPlan
+from planning.plan.servers import ServerPlan
 from settings.problems import Problem
 from settings.schema import StackSettings
 

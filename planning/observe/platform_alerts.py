@@ -10,7 +10,10 @@ from catalog.load import Catalog
 from catalog.schema import Metric
 from planning.observe.promql import series
 from planning.observe.watched import cluster_seen, gateway_up, wanted
-from planning.plan import GATEWAY, GATEWAY_REDIS, Rule, ServerPlan, pod_names
+from planning.plan.gateway import GATEWAY, GATEWAY_REDIS
+from planning.plan.observe import Rule
+from planning.plan.scaling import pod_names
+from planning.plan.servers import ServerPlan
 from settings.schema import BundledRedisSettings, StackSettings
 
 # With a scrape and an evaluation every 30 s, the defaults of kube-prometheus-stack, this is noticed within 2 minutes.

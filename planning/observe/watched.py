@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from catalog.load import Catalog
 from planning.observe.promql import series
-from planning.plan import ServerPlan, Watched
+from planning.plan.scaling import Watched
+from planning.plan.servers import ServerPlan
 
 
 def unheard(servers: Sequence[ServerPlan]) -> frozenset[str]:

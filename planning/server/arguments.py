@@ -8,7 +8,7 @@ from catalog.load import Engine
 from catalog.schema import KvProfile, Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
-from planning.plan import Source
+from planning.plan.weights import Source
 from planning.tasks import task_of
 from settings.problems import Problem, nearest
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 
-from planning.plan import Rollout, Server, ServerPlan
+from planning.plan.servers import Rollout, Server, ServerPlan
 from planning.server.fit import Site
 from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas

@@ -9,7 +9,8 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, Reason, choose, try_fit, with_longest_context
-from planning.plan import ImagePlan, PoolPlan
+from planning.plan.pods import ImagePlan
+from planning.plan.pools import PoolPlan
 from planning.stack.places import Keeping
 from settings.scalars import MOST_TOKENS
 from settings.schema import ModelSettings, StackSettings

@@ -9,7 +9,7 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.changes import shorter_context, siblings
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, choose
-from planning.plan import PoolPlan
+from planning.plan.pools import PoolPlan
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, stretched
 from settings.schema import ModelSettings
 

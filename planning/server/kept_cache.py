@@ -9,16 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from catalog.load import Uncompiled
-from planning.plan import (
-    COMPILE_CACHE,
-    CheckpointPlan,
-    CompileCacheClaim,
-    ImagePlan,
-    KeptCache,
-    PodResources,
-    Requests,
-    Scratch,
-)
+from planning.plan.pods import ImagePlan
+from planning.plan.servers import COMPILE_CACHE, CompileCacheClaim, KeptCache, PodResources, Requests, Scratch
+from planning.plan.weights import CheckpointPlan
 from planning.server.scratch import MIB_PER_GIB
 from planning.stack.timing import RESTORE_S
 from settings.schema import ClaimedCompileCache, NoCompileCache

@@ -15,7 +15,7 @@ from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.flags import decode_context, has, workload_flags
 from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
 from planning.capacity.parallelism import Fit, Hardware, Reason, rule_problems, try_fit
-from planning.plan import PoolPlan
+from planning.plan.pools import PoolPlan
 from planning.server import measured
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, spread_problem, stretched
 from planning.server.fixes import nearest_fixes

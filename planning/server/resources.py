@@ -6,7 +6,9 @@ from catalog.schema import Model
 from planning.capacity import memory
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB
-from planning.plan import PodResources, PoolPlan, Source
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import PodResources
+from planning.plan.weights import Source
 from planning.server.placement import NODE_MEMORY_SHARE
 from settings.schema import ModelSettings
 

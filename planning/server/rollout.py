@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from planning.plan import Rollout
+from planning.plan.servers import Rollout
 
 
 def plan_rollout(

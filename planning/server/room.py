@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from planning.plan import ComputeClass, Karpenter, NodeClass, NodeOffer, OciImage, PoolPlan
+from planning.plan.pools import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
+from planning.plan.weights import OciImage
 from planning.server.fit import Site
 from planning.server.fixes import MOST_MORE_NODES
 from planning.server.packing import Amounts, Pods, finds_room, packs, stranded

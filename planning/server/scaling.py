@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from catalog.load import Catalog, Engine
 from planning.observe.promql import series
 from planning.observe.watched import available, gateway_up, reporting, wanted
-from planning.plan import CronFloor, Scaling, ServerPlan, Signal, Timing, Watched
+from planning.plan.scaling import CronFloor, Scaling, Signal, Watched
+from planning.plan.servers import ServerPlan, Timing
 from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 

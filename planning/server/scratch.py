@@ -12,7 +12,7 @@ evicted for what it says. What is in memory is charged to the container's memory
 from collections.abc import Iterable, Mapping
 from math import ceil
 
-from planning.plan import PodResources, Scratch
+from planning.plan.servers import PodResources, Scratch
 
 MIB_PER_GIB = 1024
 # The kubelet keeps five files of 10 MiB per container (KubeletConfiguration, containerLogMaxSize and -Files, 1.36);

@@ -6,20 +6,11 @@ from math import ceil
 
 from catalog.load import Engine, Health
 from catalog.schema import Model
-from planning.plan import (
-    CheckpointPlan,
-    ComputeClass,
-    Endpoint,
-    ImagePlan,
-    Karpenter,
-    KeptCache,
-    OciImage,
-    PodResources,
-    PoolPlan,
-    Server,
-    Timing,
-    Watched,
-)
+from planning.plan.pods import ImagePlan
+from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
+from planning.plan.scaling import Watched
+from planning.plan.servers import Endpoint, KeptCache, PodResources, Server, Timing
+from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.arguments import check_args, check_env, server_args, server_env
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, kept_cache

@@ -1,6 +1,6 @@
 """What pods beside the servers ask for, whose sizes follow from nothing else."""
 
-from planning.plan import Requests
+from planning.plan.servers import Requests
 from planning.server import scratch
 
 # It keeps counters of limits, and nothing else.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.load import Catalog
-from planning.plan import Hub, ReleasePlan
+from planning.plan.observe import ReleasePlan
+from planning.plan.weights import Hub
 from settings.schema import StackSettings
 
 

@@ -4,7 +4,8 @@ from catalog.load import Catalog
 from catalog.schema import CpuCore, Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import weight_bytes
-from planning.plan import Cost, PoolPlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import Cost
 from planning.tasks import task_of
 
 # Share of peak memory bandwidth and of peak FLOPs that decode reaches in practice; both are usual planning figures.

@@ -4,15 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
-from planning.plan import (
-    BY_DIGEST,
-    BundledRedis,
-    GatewayPlan,
-    ImagePlan,
-    PoolPlan,
-    ServerPlan,
-    WeightsPlan,
-)
+from planning.plan.gateway import BundledRedis, GatewayPlan
+from planning.plan.pods import BY_DIGEST, ImagePlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import WeightsPlan
 from planning.stack import known_bad
 from settings.problems import Problem
 from settings.scalars import REPOSITORY, TAG

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from catalog.load import Catalog
 from catalog.schema import KnownBad
-from planning.plan import BY_DIGEST, ImagePlan, ReleasePlan
+from planning.plan.observe import ReleasePlan
+from planning.plan.pods import BY_DIGEST, ImagePlan
 from planning.stack.versions import NUMBERS, line, parsed
 from settings.problems import Problem
 

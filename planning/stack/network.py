@@ -14,7 +14,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from catalog.schema import Networks
-from planning.plan import AddressBlock, EgressRule
+from planning.plan.pods import AddressBlock, EgressRule
 from settings.problems import Problem
 
 Address = IPv4Address | IPv6Address

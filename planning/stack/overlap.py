@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.schema import Gpu
-from planning.plan import GPU_RESOURCE, POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import GPU_RESOURCE, POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
 
 # Labels that kubelets, clouds, Karpenter and the GPU Operator put on nodes, by the end of their key's domain. A bought
 # node has these, and ours, and no others.

@@ -1,6 +1,7 @@
 """Where a checkpoint is kept and how servers find it there: one arm for each kind of weights.
 
-A further kind is one settings class, one arm in each function of this module, and what `planning.plan` lacks for it.
+A further kind is one settings class, one arm in each function of this module, and what `planning.plan.weights` lacks
+for it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,19 +12,19 @@ from catalog.platforms import WorkloadIdentity
 from catalog.schema import Model, Networks
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB, weight_bytes
-from planning.plan import (
-    COMPILE_CACHE,
+from planning.plan.pods import ImagePlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import COMPILE_CACHE
+from planning.plan.weights import (
     ClaimVolume,
     ExistingClaim,
     Hub,
-    ImagePlan,
     ImageVolume,
     LocalCopy,
     ObjectStore,
     OciImage,
     OwnClaim,
     Place,
-    PoolPlan,
     Source,
     Volume,
 )

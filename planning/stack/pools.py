@@ -5,14 +5,14 @@ from collections.abc import Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Instance
-from planning.plan import (
+from planning.plan.pods import ImagePlan
+from planning.plan.pools import (
     GPU_RESOURCE,
     GPU_TAINT,
     POOL_LABEL,
     ComputeClass,
     Disk,
     Existing,
-    ImagePlan,
     Karpenter,
     Labelled,
     NodeClass,

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from catalog.load import Catalog
-from planning.plan import PoolPlan, ReleasePlan, ServerPlan
+from planning.plan.observe import ReleasePlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
 from planning.stack.pools import GPU_TOLERATION
 from settings.problems import Problem

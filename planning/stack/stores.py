@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from catalog.platforms import WorkloadIdentity
 from catalog.schema import Networks
-from planning.plan import AddressBlock, CheckpointPlan, EgressRule, Identity, SecretFile, SecretVariable, Source
+from planning.plan.pods import AddressBlock, EgressRule
+from planning.plan.weights import CheckpointPlan, Identity, SecretFile, SecretVariable, Source
 from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_problems
 from settings.problems import Problem
 from settings.schema import ObjectStoreWeights, PublicStore, StoreIdentity, StoreSecret

@@ -1,12 +1,15 @@
 """The timing chain: one load budget drives every wait, so that no probe, deadline or timeout can undercut another.
 
-Pure arithmetic in seconds. The inequalities are stated on `planning.plan.Timing` and tested as an invariant.
+Pure arithmetic in seconds. The inequalities are stated on `planning.plan.servers.Timing` and tested as an invariant.
 """
 
 from dataclasses import dataclass
 from math import ceil
 
-from planning.plan import Fetch, Hub, ImagePlan, JobLimits, Phase, Probe, Probes, Timing, Verification
+from planning.plan.pods import ImagePlan, JobLimits, Probe, Probes
+from planning.plan.pools import Verification
+from planning.plan.servers import Phase, Timing
+from planning.plan.weights import Fetch, Hub
 from settings.schema import StartSettings
 
 MIB = 2**20

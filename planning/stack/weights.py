@@ -9,12 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from catalog.schema import Model
-from planning.plan import (
-    CheckpointPlan,
-    ClaimVolume,
-    OwnClaim,
-    WeightsPlan,
-)
+from planning.plan.weights import CheckpointPlan, ClaimVolume, OwnClaim, WeightsPlan
 from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems, xet
 from settings.problems import Problem
 from settings.schema import (

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from planning.plan import CheckpointPlan, Plan, ReleasePlan
+from planning.plan import Plan
+from planning.plan.observe import ReleasePlan
+from planning.plan.weights import CheckpointPlan
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.render import Rendering
 from preview.reporting.bundle_listing import File, Listing

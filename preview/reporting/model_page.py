@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from planning.plan import PoolPlan, ServerPlan, Timing
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan, Timing
 from planning.stack.timing import MEASURED
 from preview.reporting.page import LABEL_WIDTH, Block, Body, facts, packed, reasons
 from preview.reporting.summary import replica_range

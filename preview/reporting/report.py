@@ -10,13 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from planning.plan import (
-    BundledRedis,
-    CheckpointPlan,
-    OwnClaim,
-    Plan,
-    WeightsPlan,
-)
+from planning.plan import Plan
+from planning.plan.gateway import BundledRedis
+from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, prerequisites
 from preview.rendering.records import Record

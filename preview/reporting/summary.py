@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from planning.plan import (
-    CheckpointPlan,
-    GatewayPlan,
-    Plan,
-    PoolPlan,
-    ServerPlan,
-)
+from planning.plan import Plan
+from planning.plan.gateway import GatewayPlan
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import CheckpointPlan
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import prerequisites
 from preview.rendering.render import Rendering

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from planning.plan import OwnClaim
+from planning.plan.weights import OwnClaim
 from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, names, variant
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.deploy import entry_key

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from components.operators import install
-from planning.plan import ReleasePlan
+from planning.plan.observe import ReleasePlan
 from tests.harness import Deployed, deploy, minimal, on_cpu, stack, two_nodes
 
 AUTOSCALED = {"models": {"small": {"replicas": {"min": 1, "max": 2}}}}

@@ -13,7 +13,8 @@ import pytest
 from catalog import load_catalog
 from components import wiring
 from components._vllm_pod import pod_spec
-from planning.plan import CheckpointPlan, ClaimVolume, ServerPlan
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import CheckpointPlan, ClaimVolume
 from tests.harness import (
     MASTER_KEY,
     Deployed,

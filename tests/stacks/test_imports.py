@@ -69,7 +69,6 @@ PRODUCT = ("__main__", "catalog", "settings", "planning", "components", "preview
 # Files that are longer, with the reason.
 LONG_FILES = {
     "settings/schema.py": "the keys of a stack file in the order of its reference, which is printed from it",
-    "planning/plan.py": "the types of the plan, which every station looks up in one place",
     "components/pod_scripts/fetch_weights.py": "one file is what a pod runs; another byte runs its Job again",
     "components/pod_scripts/verify_nodes.py": "the same",
     "components/pod_scripts/compile_cache.py": "what one container writes the other reads; no script imports another",

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from planning.plan import BundledRedis, EgressRule, ExistingClaim, ExistingRedis, OwnClaim
+from planning.plan.gateway import BundledRedis, ExistingRedis
+from planning.plan.pods import EgressRule
+from planning.plan.weights import ExistingClaim, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
 from preview.rendering.manifests import Category

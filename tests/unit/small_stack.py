@@ -9,7 +9,8 @@ from hypothesis import settings as hypothesis_settings
 
 from catalog import load_catalog
 from planning import resolve
-from planning.plan import Plan, ServerPlan
+from planning.plan import Plan
+from planning.plan.servers import ServerPlan
 from planning.stack.images import resolve_images
 from planning.stack.places import Keeping
 from settings import Refused, StackSettings, validate

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planning.plan import GPU_TAINT
+from planning.plan.pools import GPU_TAINT
 from workshop.simcluster.api import CONFLICT, Api, unless
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.nodes import Node, nodes_of

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from planning.plan import GPU_TAINT, POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, Plan, PoolPlan
+from planning.plan import Plan
+from planning.plan.pools import GPU_TAINT, POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
 from workshop.simcluster.bodies import body
 from workshop.simcluster.programs import MANAGED
 

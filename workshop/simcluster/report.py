@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from planning.plan import GPU_RESOURCE
+from planning.plan.pools import GPU_RESOURCE
 from workshop.kubernetes import Object, is_ready
 from workshop.simcluster.api import Api
 from workshop.simcluster.bodies import STAND_IN

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from planning.plan import OwnClaim, Plan
+from planning.plan import Plan
+from planning.plan.weights import OwnClaim
 from workshop.simcluster.bodies import filled
 from workshop.simcluster.references import READY_TO_START
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from planning.gateway import metrics as gateway_metrics
 from planning.gateway.litellm import key_variable, litellm_config
 from planning.gateway.routing import plan_routes
-from planning.plan import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, JobLimits, Route
+from planning.plan.gateway import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, Route
+from planning.plan.pods import JobLimits
 from planning.stack.network import anywhere
 from planning.tasks import GENERATE
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, checked, planned, properties, refusals, serving, stack

@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import pod_names
+from planning.plan.scaling import pod_names
 from planning.server.servers import server_name
 from tests.unit.small_stack import properties
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.capacity.budget import Parallelism
-from planning.plan import Source
+from planning.plan.weights import Source
 from planning.server.arguments import MANAGED, check_args, check_env, server_args, server_env
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, properties, refusals, server, serving
 

@@ -11,7 +11,7 @@ import pytest
 from catalog import load_catalog
 from catalog.load import Uncompiled
 from planning import resolve
-from planning.plan import CompileCacheClaim, Requests, ServerPlan
+from planning.plan.servers import CompileCacheClaim, Requests, ServerPlan
 from planning.server.kept_cache import engine_requests, kept_cache, sidecar_requests
 from settings import Refused, validate
 from tests.harness import merged, minimal, refusals

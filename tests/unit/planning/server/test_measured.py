@@ -10,7 +10,8 @@ import pytest
 
 from catalog import load_catalog
 from planning import resolve
-from planning.plan import Plan, ServerPlan
+from planning.plan import Plan
+from planning.plan.servers import ServerPlan
 from preview.reporting.model_page import model_page
 from preview.reporting.report import plain
 from settings import Refused, validate

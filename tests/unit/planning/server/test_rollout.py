@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import Rollout
+from planning.plan.servers import Rollout
 from planning.server.rollout import plan_rollout
 from tests.unit.small_stack import A10, H200, properties, server, serving, stack
 

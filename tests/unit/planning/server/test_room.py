@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import NodeOffer
+from planning.plan.pools import NodeOffer
 from planning.server.resources import least_memory_mib
 from tests.unit.small_stack import A10, CPU, H100, planned, properties, refusals, server, stack
 

@@ -5,7 +5,7 @@ Does not prove that scaling rests (`test_scaling_rests.py`), nor what the querie
 
 import pytest
 
-from planning.plan import CronFloor
+from planning.plan.scaling import CronFloor
 from planning.server.scaling import adapter_rules, wake_query
 from tests.unit.small_stack import A10, CATALOG, planned, refusals, server, serving
 

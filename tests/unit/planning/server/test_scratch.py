@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import PodResources, Scratch
+from planning.plan.servers import PodResources, Scratch
 from planning.server import scratch
 from tests.harness import minimal, refusals
 from tests.unit.small_stack import properties

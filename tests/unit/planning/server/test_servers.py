@@ -7,7 +7,7 @@ import pytest
 
 from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
-from planning.plan import PodResources
+from planning.plan.servers import PodResources
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, H200, MODEL, planned, refusals, server, serving, stack
 
 AWQ = {"model": "Qwen/Qwen3-8B-AWQ", "contextTokens": 8192}

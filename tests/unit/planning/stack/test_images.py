@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from planning.plan import ImagePlan
+from planning.plan.pods import ImagePlan
 from planning.stack.images import floating, mirrored, resolve_images
 from settings.schema import ImagesSettings
 from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, planned, refusals, server, serving, stack

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import (
-    AddressBlock,
+from planning.plan.pods import AddressBlock, EgressRule
+from planning.plan.weights import (
     ClaimVolume,
-    EgressRule,
     ExistingClaim,
     Identity,
     ImageVolume,

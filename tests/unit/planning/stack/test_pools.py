@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from planning.plan import Disk, JobLimits, Karpenter, NodeClass
+from planning.plan.pods import JobLimits
+from planning.plan.pools import Disk, Karpenter, NodeClass
 from tests.unit.small_stack import A10, CPU, H200, MODEL, planned, refusals, serving, stack
 
 GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}

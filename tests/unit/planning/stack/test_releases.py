@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from planning.plan import ReleasePlan
+from planning.plan.observe import ReleasePlan
 from planning.server.scaling import adapter_rules
 from planning.stack.releases import gpu_operator_values, prometheus_url
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, checked, planned, refusals, serving, stack

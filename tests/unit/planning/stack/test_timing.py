@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import Fetch, Hub, ImagePlan, JobLimits, Phase, Probe, Probes, Timing
+from planning.plan.pods import ImagePlan, JobLimits, Probe, Probes
+from planning.plan.servers import Phase, Timing
+from planning.plan.weights import Fetch, Hub
 from planning.stack.timing import (
     MIB,
     Load,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import CheckpointPlan, ClaimVolume, ExistingClaim, Fetch, Hub, JobLimits, OwnClaim, Source
+from planning.plan.pods import JobLimits
+from planning.plan.weights import CheckpointPlan, ClaimVolume, ExistingClaim, Fetch, Hub, OwnClaim, Source
 from planning.stack.network import endpoint_egress
 from planning.stack.places import disk_bytes
 from planning.stack.weights import apart, checkpoint

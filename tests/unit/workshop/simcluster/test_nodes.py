@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan import Existing, PoolPlan
+from planning.plan.pools import Existing, PoolPlan
 from tests.unit.small_stack import planned, properties, serving, stack_file
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.nodes import machine, nodes_of

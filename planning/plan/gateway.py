@@ -1,0 +1,135 @@
+"""The gateway, its Redis and its database, and how it is reached from outside."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from planning.plan.pods import EgressRule, ImagePlan, JobLimits, Probes
+from planning.tasks import Task
+
+# Names of the gateway's and of its Redis' objects, which rules and policies name too.
+GATEWAY = "litellm"
+GATEWAY_REDIS = "litellm-redis"
+
+
+@dataclass(frozen=True)
+class BundledRedis:
+    """Our own Redis, where limits are counted."""
+
+    host: str
+    port: int
+    image: ImagePlan
+    probes: Probes
+
+
+@dataclass(frozen=True)
+class ExistingRedis:
+    """Somebody else's Redis, and where it may be."""
+
+    host: str
+    port: int
+    egress: tuple[EgressRule, ...]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One LiteLLM deployment: a public model name served by one server; limits are its part of the model's."""
+
+    model_name: str
+    model: str
+    """How LiteLLM calls what it asks the server for."""
+    id: str
+    """What LiteLLM's metrics call it: the server, and the name where that is not its model's."""
+    server: str
+    weight: int | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    input_cost_per_token: float
+    output_cost_per_token: float
+    task: Task
+
+
+@dataclass(frozen=True)
+class HttpRoute:
+    """A route of the Gateway API."""
+
+    host: str
+    gateway_name: str
+    gateway_namespace: str | None
+    section_name: str | None
+
+    @property
+    def url(self) -> str:
+        """Where clients find the gateway; its listener ends TLS."""
+        return f"https://{self.host}"
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """An Ingress; `tls_secret` None: it ends no TLS. `annotations`: those of the user."""
+
+    host: str
+    class_name: str
+    tls_secret: str | None
+    annotations: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """Where clients find the gateway."""
+        return f"{'https' if self.tls_secret else 'http'}://{self.host}"
+
+
+@dataclass(frozen=True)
+class DatabasePlan:
+    """Postgres of the gateway. `migration_secret`: of the role that may change the schema, which may be the same.
+
+    `admits_everyone`: without checking keys, while it is away.
+    """
+
+    secret: str
+    port: int
+    migration_secret: str
+    migration_memory_gib: int
+    migration: JobLimits
+    schema_check_s: int
+    """How long LiteLLM may compare its schema before it serves."""
+    admits_everyone: bool
+    egress: tuple[EgressRule, ...] = ()
+    """Where Postgres may be."""
+
+
+@dataclass(frozen=True)
+class GatewayPlan:
+    """The OpenAI-compatible endpoint. `route_timeout_s` > all tries together: the gateway, not the route, gives up.
+
+    `request_timeout_s`: one try of a whole answer; `first_token_timeout_s`: silence of a stream. `larger_fallbacks`:
+    those of `fallbacks` that are asked when a prompt is too long, since they have more context.
+
+    `redis` is None where the one replica counts in its own memory.
+    """
+
+    name: str
+    image: ImagePlan
+    replicas: int
+    server_ports: tuple[int, ...]
+    routes: tuple[Route, ...]
+    fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
+    larger_fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
+    request_timeout_s: int
+    first_token_timeout_s: int
+    route_timeout_s: int
+    retries: int
+    redis: BundledRedis | ExistingRedis | None
+    database: DatabasePlan | None
+    existing_secret: str | None
+    exposure: HttpRoute | Ingress | None
+    """None: reachable inside the cluster only."""
+    cpus: int
+    memory_gib: int
+    restart_after_requests: int | None
+    pre_stop_s: int
+    drain_s: int
+    termination_grace_s: int
+    probe_grace_s: int
+    probes: Probes
+    await_timeout_s: int
+    reasons: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""Monitors, alerts, dashboards, and the operators that are installed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One alert; its runbook is the section of the same name in docs/runbook.md."""
+
+    alert: str
+    expr: str
+    for_s: int
+    labels: Mapping[str, str]
+    summary: str
+    description: str
+
+
+@dataclass(frozen=True)
+class ObservabilityPlan:
+    """Monitors, alerts and dashboards."""
+
+    release: str
+    namespace: str
+    prometheus_url: str
+    server_ports: tuple[int, ...]
+    scrape_interval_s: int
+    runbook_url: str
+    alerts: tuple[Rule, ...]
+    dashboard: Mapping[str, object]
+    adapter_rules: tuple[Mapping[str, object], ...]
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """One Helm release of an operator.
+
+    `images`: those it pulls, as far as they are known; `not_known`: what it pulls beside them, `unread`: what of that
+    who renders its chart would know.
+    """
+
+    name: str
+    chart: str
+    repository: str | None
+    version: str
+    namespace: str
+    values: Mapping[str, object]
+    privileged: bool
+    timeout_s: int
+    images: tuple[str, ...] = ()
+    not_known: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()

@@ -1,0 +1,130 @@
+"""Node pools: how pods find their nodes, and what is declared for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from planning.plan.pods import ImagePlan, JobLimits
+
+# How nodes are told apart: what GPUs are called on them, what keeps other pods off, and whose they are.
+GPU_RESOURCE = "nvidia.com/gpu"
+GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
+POOL_LABEL = "llm-stack.io/pool"
+
+
+@dataclass(frozen=True)
+class NodeOffer:
+    """What one node gives to pods, beside GPUs: what the kubelet keeps for the system is taken off."""
+
+    cpus: int = 0
+    memory_mib: int = 0
+    disk_mib: int = 0
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Nodes that are found by label, and left as they are; `labels` are those beside what the GPU's kind says."""
+
+    kind: ClassVar = "labelled"
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Existing:
+    """Named nodes that get labels and, unless they have taints of their own, the GPU taint."""
+
+    kind: ClassVar = "existing"
+    node_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One volume of a node; without figures, as fast as its kind is by itself."""
+
+    device: str
+    gib: int
+    throughput_mib_per_s: int | None = None
+    iops: int | None = None
+
+
+@dataclass(frozen=True)
+class NodeClass:
+    """An EC2NodeClass of our own. `system_disk`: a volume for the system alone, where the AMI has one."""
+
+    role: str
+    discovery_tag: str
+    ami_alias: str
+    system_disk: Disk | None
+    data_disk: Disk
+
+
+@dataclass(frozen=True)
+class Karpenter:
+    """Nodes that Karpenter buys; `node_class` is the name of one that exists, or ours."""
+
+    kind: ClassVar = "karpenter"
+    instance_types: tuple[str, ...]
+    capacity_types: tuple[str, ...]
+    node_class: str | NodeClass
+    limits: Mapping[str, str]
+    """The most Karpenter may buy, by resource."""
+    empty_for_minutes: int = 10
+    """How long a node may stand empty before it goes."""
+
+
+@dataclass(frozen=True)
+class ComputeClass:
+    """Nodes that GKE creates; `boot_disk_gb` is None where the disk GKE gives by itself is enough."""
+
+    kind: ClassVar = "computeClass"
+    machine_types: tuple[str, ...]
+    spot: bool
+    reservation: str | None
+    boot_disk_gb: int | None = None
+
+
+Provisioning = Labelled | Existing | Karpenter | ComputeClass
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The Job that proves what nodes offer: its image, and how long one try looks for them."""
+
+    image: ImagePlan
+    timeout_s: int
+    job: JobLimits
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """One node pool: how pods find its nodes and what must be declared for it."""
+
+    name: str
+    gpu: str
+    gpu_name: str
+    discovered: Mapping[str, str]
+    """Labels that GPU feature discovery writes on its nodes."""
+    nodes: int
+    gpus_per_node: int
+    cpus_per_node: int | None
+    memory_gib_per_node: int | None
+    resource_name: str | None
+    node_selector: Mapping[str, str]
+    node_affinity: tuple[tuple[str, str, tuple[str, ...]], ...]
+    tolerations: tuple[Mapping[str, str], ...]
+    taints: tuple[Mapping[str, str], ...]
+    """Taints that named nodes get."""
+    node_labels: Mapping[str, str]
+    provisioning: Provisioning
+    expected_gpu_memory_mib: int | None
+    verification: Verification | None
+    """None: nothing is proved before pods are put there."""
+    usd_per_node_hour: float | None
+    needed: NodeOffer = NodeOffer()
+    """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the whole pool."""
+        return self.nodes * self.gpus_per_node

@@ -1,0 +1,202 @@
+"""vLLM servers: memory, times, files and cost of one replica, and how many there are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.plan.pods import ImagePlan, Probes
+from planning.plan.scaling import Scaling, Watched
+from planning.plan.weights import CheckpointPlan
+from planning.tasks import Task
+
+# The claim with what servers compiled.
+COMPILE_CACHE = "compile-cache"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a cold start; `source`: where its figure is from, or goes."""
+
+    name: str
+    seconds: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The timing chain of one server, seconds; the inequalities between its members are tested.
+
+    startup_budget_s < progress_deadline_s < await_timeout_s, and
+    pre_stop_s + drain_s < termination_grace_s, and pre_stop_s < probe_grace_s < termination_grace_s, and
+    longest_request_s <= the gateway's request timeout.
+    """
+
+    prewarm_s: int
+    expected_start_s: int
+    startup_budget_s: int
+    startup_period_s: int
+    startup_failures: int
+    progress_deadline_s: int
+    await_timeout_s: int
+    cold_start_s: int
+    scale_to_zero_cooldown_s: int
+    longest_request_s: int
+    pre_stop_s: int
+    drain_s: int
+    termination_grace_s: int
+    probe_grace_s: int
+    """From a failed liveness or startup probe to SIGKILL."""
+    phases: tuple[Phase, ...]
+    """What a cold start is made of, in order; their sum is `cold_start_s`."""
+    compile_again: Phase | None
+    """Compiling where a kept cache is found, which no deadline counts on; None: nothing is kept."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How an update replaces pods, from the GPUs that are really spare; `gap_s` > 0: users will notice."""
+
+    max_surge: int | str
+    max_unavailable: int | str
+    gap_s: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PodResources:
+    """What one pod asks for."""
+
+    cpus: int
+    memory_gib: int
+    memory_limit_gib: int
+    gpus: int
+    shm_gib: int
+    cache_gib: int
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """What one pod may write, MiB: size limits of its emptyDirs on disk and in memory, by name.
+
+    `disk_mib` is what the pod requests of its node's disk, by its first container alone unless there is a sidecar;
+    `logs_mib` what every other container does.
+    """
+
+    volumes_mib: Mapping[str, int]
+    memory_mib: Mapping[str, int]
+    disk_mib: int
+    logs_mib: int
+
+
+@dataclass(frozen=True)
+class CompileCacheClaim:
+    """The one claim on which a stack keeps what its servers compile."""
+
+    name: str
+    storage_class: str
+    gib: int
+
+
+@dataclass(frozen=True)
+class KeptCache:
+    """How one server finds again what an earlier start of it compiled.
+
+    `key` stands for all that the compiled code depends on but the CPU, which the pod finds out. `image` runs the
+    script: not the server's, which may be anybody's, with a claim in its hands that other servers run code from.
+    """
+
+    claim: CompileCacheClaim
+    key: str
+    image: ImagePlan
+    restore_s: int
+    """When a pod gives up to read it."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What one container of a server's pod requests: CPU in thousandths of a core, memory and disk in MiB."""
+
+    cpu_millis: int
+    memory_mib: int
+    disk_mib: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one replica. Token prices follow from the roofline of its GPUs, not from a measurement.
+
+    `usd_per_million_tokens` is (busy, alone) for generated tokens; the two per-token prices are what the gateway
+    charges, 0 where no throughput can be estimated.
+    """
+
+    usd_per_hour: float
+    usd_per_million_tokens: tuple[float, float] | None
+    usd_per_input_token: float
+    usd_per_output_token: float
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How a server is reached and asked, by the engine's own words.
+
+    `address_variable`: of the pod's address, where one replica spans nodes. `provider`: how LiteLLM calls such servers.
+    """
+
+    port: int
+    health_path: str
+    key_variable: str
+    address_variable: str
+    provider: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One vLLM server, a model or its canary twin: what is known of it without the others."""
+
+    name: str
+    model_name: str
+    model: str
+    task: Task
+    pool: str
+    canary: bool
+    weight: int
+    image: ImagePlan
+    endpoint: Endpoint
+    cpu: bool
+    nodes_per_replica: int
+    parallelism: Parallelism
+    memory: MemoryBudget
+    max_num_seqs: int
+    checkpoints: tuple[CheckpointPlan, ...]
+    """Its own, then what is loaded beside it."""
+    serves: tuple[str, ...]
+    """Public names it answers to, that of its model first."""
+    args: tuple[str, ...]
+    env: Mapping[str, str]
+    resources: PodResources
+    scratch: Scratch
+    timing: Timing
+    probes: Probes
+    cost: Cost | None
+    replaces: str | None
+    """The server that goes before this one starts."""
+    kept_cache: KeptCache | None
+    """None: every pod compiles anew."""
+    watched: Watched
+    """How Prometheus sees it."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> CheckpointPlan:
+        """Its own."""
+        return self.checkpoints[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerPlan(Server):
+    """The same, with what depends on the others: how it is replaced, and how many replicas there are."""
+
+    rollout: Rollout
+    replicas: int
+    max_replicas: int
+    scaling: Scaling | None

@@ -1,0 +1,238 @@
+"""Checkpoints: where each is kept, how it gets there, and how a server reads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from planning.plan.pods import EgressRule, ImagePlan, JobLimits
+from planning.plan.pools import PoolPlan
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What downloads weights, and from where.
+
+    `egress`: where the Jobs may connect to; `environment`: what the hub's client is told beside its token, which it
+    finds in `token_variable`; `token_secret`: an existing Secret with it.
+    """
+
+    kind: str
+    endpoint: str | None
+    egress: tuple[EgressRule, ...]
+    token_variable: str
+    token_secret: str | None
+    image: ImagePlan
+    environment: Mapping[str, str]
+    memory_gib: int
+    memory_limit_gib: int
+    takes_token: bool = True
+    """Whether the stack's own token is for it, where no Secret is named."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """How one checkpoint comes from a hub to where it is kept.
+
+    `least_bytes`: what a complete download surely has; `download_s`: what it is expected to take.
+    """
+
+    hub: Hub
+    least_bytes: int
+    download_s: int
+    job: JobLimits
+    gated: bool = False
+    """Whether the hub gives it only to accounts that accepted its licence."""
+
+
+@dataclass(frozen=True)
+class OwnClaim:
+    """A claim of ours with one checkpoint, and how that comes there."""
+
+    kind: ClassVar = "claim"
+    name: str
+    storage_class: str
+    access_mode: str
+    gib: int
+    fetch: Fetch
+    on: PoolPlan | None = None
+    """Where it is filled: a claim of one node there, any other wherever a pod may run."""
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are kept so."""
+        hub = self.fetch.hub
+        return (
+            f"a claim per checkpoint on {self.storage_class}, filled from {hub.endpoint or hub.kind}, kept on destroy"
+        )
+
+
+@dataclass(frozen=True)
+class ExistingClaim:
+    """Somebody's claim, which holds every checkpoint already: nothing is sized or fetched there."""
+
+    kind: ClassVar = "claim"
+    fetch: ClassVar = None
+    name: str
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are there."""
+        return f"on the existing claim {self.name}, mounted read-only; it is neither filled nor changed"
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A folder of a bucket that holds one checkpoint; `name` is its URL, `bucket` that of all folders."""
+
+    kind: ClassVar = "store"
+    fetch: ClassVar = None
+    name: str
+    bucket: str
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are there."""
+        return f"in {self.bucket}, streamed as servers start; nothing of them is kept in the cluster"
+
+
+@dataclass(frozen=True)
+class OciImage:
+    """An image that holds checkpoints; `gib` is what it takes on a node's disk, or this checkpoint's part of that."""
+
+    kind: ClassVar = "image"
+    fetch: ClassVar = None
+    name: str
+    gib: int
+    whole: bool
+
+    @property
+    def where(self) -> str:
+        """As it is said of all that are there."""
+        return f"in the image {self.name}, mounted as a volume"
+
+
+Place = OwnClaim | ExistingClaim | ObjectStore | OciImage
+
+
+@dataclass(frozen=True)
+class ClaimVolume:
+    """A claim as pods see it, read-only at `mount_path`."""
+
+    claim_name: str
+    mount_path: str
+
+
+@dataclass(frozen=True)
+class ImageVolume:
+    """An image as pods see it, read-only at `mount_path`."""
+
+    reference: str
+    mount_path: str
+
+
+Volume = ClaimVolume | ImageVolume
+
+
+@dataclass(frozen=True)
+class LocalCopy:
+    """A volume of the pod's own on its node's disk, filled before the server starts."""
+
+    storage_class: str
+    gib: int
+    mount_path: str
+    directory: str
+    """Where the checkpoint is in it."""
+
+
+@dataclass(frozen=True)
+class SecretVariable:
+    """An entry of a Secret that exists, as a variable of the container."""
+
+    name: str
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """An entry of a Secret that exists, as a file whose path is in `variable`."""
+
+    variable: str
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes the platform tell a store who a pod is: annotations of its ServiceAccount, labels of the pod."""
+
+    annotations: Mapping[str, str]
+    pod_labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """All that a server needs of its weights, wherever they are.
+
+    `argument`: what the engine is asked to load, as `load_format` and with `options`; `directory`: where the check
+    before it looks; `read_mib_per_s`: how fast one pod reads them, `copy_mib_per_s`: how fast it makes its `copy`.
+    """
+
+    argument: str
+    directory: str
+    script: str = "prewarm_weights"
+    """What runs before the engine."""
+    load_format: str = "safetensors"
+    options: tuple[str, ...] = ()
+    volume: Volume | None = None
+    """None: they are streamed."""
+    copy: LocalCopy | None = None
+    copy_mib_per_s: int = 0
+    read_mib_per_s: int
+    prewarm: bool
+    """Whether they are read into the page cache before the engine starts."""
+    buffer_gib_per_gpu: int = 0
+    """Memory that streaming takes."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretVariable, ...] = ()
+    secret_file: SecretFile | None = None
+    identity: Identity | None = None
+    egress: tuple[EgressRule, ...] = ()
+    """Where servers may connect to for them."""
+
+
+@dataclass(frozen=True)
+class CheckpointPlan:
+    """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with, estimated or `counted`.
+
+    `place`: where it is kept, `source`: how a server finds it there; `key` is the same for those that share it.
+    """
+
+    name: str
+    model: str
+    revision: str
+    pinned: bool
+    disk_bytes: int
+    counted: bool
+    place: Place
+    source: Source
+    key: tuple[str, ...]
+
+    @property
+    def fetch(self) -> Fetch | None:
+        """How it comes to its place; None where it is there already."""
+        return self.place.fetch
+
+
+@dataclass(frozen=True)
+class WeightsPlan:
+    """Every checkpoint that is served, each once."""
+
+    checkpoints: tuple[CheckpointPlan, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hubs(self) -> tuple[Hub, ...]:
+        """Where they are fetched from, each once."""
+        hubs = [one.fetch.hub for one in self.checkpoints if one.fetch]
+        return tuple({(hub.kind, hub.endpoint, hub.token_secret): hub for hub in hubs}.values())
