@@ -26,7 +26,7 @@ class ChartImage(Entry):
 
 
 class NotKnown(Entry):
-    """What a chart pulls that its table does not name, and the value that asks for it, as above.
+    """Something that a chart pulls and its table does not name, and the value that asks for it, as above.
 
     `rendering_tells`: whether who renders the chart knows.
     """
@@ -37,14 +37,14 @@ class NotKnown(Entry):
 
 
 class PullSecretValues(Entry):
-    """Where a chart's values take pull secrets: dotted paths of lists of names, and of lists of `{name: …}`."""
+    """Paths in a chart's values that take pull secrets: dotted, of lists of names and of lists of `{name: …}`."""
 
     names: list[str] = Field(default_factory=list)
     references: list[str] = Field(default_factory=list)
 
 
 class ChartContents(Entry):
-    """What one version of a chart pulls when it is installed as this program does."""
+    """Images and files that one version of a chart pulls when it is installed as this program does."""
 
     images: Annotated[list[ChartImage], Field(min_length=1)]
     not_known: list[NotKnown] = Field(default_factory=list)

@@ -39,32 +39,32 @@ READER = f"1 {yaml.__version__}\n".encode()
 
 
 def parsed(path: Path) -> object:
-    """What a YAML file holds. Raises OSError and yaml.YAMLError."""
+    """The content of a YAML file. Raises OSError and yaml.YAMLError."""
     data = path.read_bytes()
     digest, copy = sha256(READER + data).hexdigest(), _copy_of(path)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        kept = json.loads(copy.read_bytes())
-        if kept["sha256"] == digest:
-            return kept["content"]
-    found = yaml.load(data, Loader=_Loader)  # noqa: S506 - _Loader is a safe loader
+        cached = json.loads(copy.read_bytes())
+        if cached["sha256"] == digest:
+            return cached["content"]
+    content = yaml.load(data, Loader=_Loader)  # noqa: S506 - _Loader is a safe loader
     if not sys.dont_write_bytecode:
-        _keep(copy, digest, found)
-    return found
+        _keep(copy, digest, content)
+    return content
 
 
 def _copy_of(path: Path) -> Path:
-    """Where the copy of a file is."""
+    """Path of the copy of a file."""
     return Path(cache_from_source(str(path))).with_name(f"{path.name}.json")
 
 
-def _keep(copy: Path, digest: str, found: object) -> None:
+def _keep(copy: Path, digest: str, content: object) -> None:
     """Writes a copy in one step, for two processes may do so at once; not where the folder is read-only.
 
     Nor of what JSON cannot hold, such as dates and keys that are no text.
     """
     with contextlib.suppress(OSError, ValueError, TypeError):
-        text = json.dumps({"sha256": digest, "content": found}, ensure_ascii=False)
-        if repr(json.loads(text)["content"]) != repr(found):
+        text = json.dumps({"sha256": digest, "content": content}, ensure_ascii=False)
+        if repr(json.loads(text)["content"]) != repr(content):
             return
         copy.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=copy.parent, prefix=copy.name)

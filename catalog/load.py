@@ -55,7 +55,7 @@ class ExportedMetric(Metric):
 
 
 class Health(BaseModel):
-    """How a server of this program is reached and asked; further keys are for readers.
+    """Address and key of a server of this program; further keys are for readers.
 
     `api_key_env` and `address_env`: variables of its key, and of the pod's address where one replica spans nodes.
     `litellm_provider`: how LiteLLM calls such a server.
@@ -125,7 +125,7 @@ class Engine(BaseModel):
         named = _by_name(value)
         if not isinstance(value, list) or not isinstance(named, dict):
             return named
-        return {name: item.get("use") for name, item in named.items()}
+        return {name: change.get("use") for name, change in named.items()}
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _by_name(value: object) -> object:
     """Turn a list of mappings with `name`, as the engine files have them, into a mapping by that name."""
     if not isinstance(value, list):
         return value
-    named = {item["name"]: item for item in value if isinstance(item, dict) and "name" in item}
+    named = {entry["name"]: entry for entry in value if isinstance(entry, dict) and "name" in entry}
     if len(named) != len(value):
         raise ValueError("every item needs a name, and each name once")
     return named
@@ -277,9 +277,9 @@ def _parsed(path: Path) -> object:
 def _sections(path: Path, *names: str) -> dict[str, object]:
     """Return the top level of a file, which must have exactly these sections."""
     content = _parsed(path)
-    found = set(content) if isinstance(content, dict) else set()
-    if not isinstance(content, dict) or found != set(names):
-        has = ", ".join(sorted(map(str, found))) or "nothing"
+    sections = set(content) if isinstance(content, dict) else set()
+    if not isinstance(content, dict) or sections != set(names):
+        has = ", ".join(sorted(map(str, sections))) or "nothing"
         raise CatalogError(f"{_label(path)}: must have {' and '.join(names)}, has {has}")
     return content
 
@@ -294,7 +294,7 @@ def _validated(path: Path, adapter: TypeAdapter[Shape], raw: object, key: str = 
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_url=False):
-            first, *rest = [key, *fault["loc"]] if key else [*fault["loc"]] or ["top level"]
-            where = ": ".join([str(first), ".".join(map(str, rest))] if rest else [str(first)])
+            first, *keys = [key, *fault["loc"]] if key else [*fault["loc"]] or ["top level"]
+            where = ": ".join([str(first), ".".join(map(str, keys))] if keys else [str(first)])
             lines.append(f"{_label(path)}: {where}: {fault['msg']}")
         raise CatalogError("\n".join(lines)) from error

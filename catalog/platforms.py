@@ -8,7 +8,7 @@ from catalog.schema import Entry
 
 
 class Agent(Entry):
-    """Where a pod asks for credentials inside of its node."""
+    """The address at which a pod asks for credentials inside of its node."""
 
     cidr: str
     port: int
@@ -22,7 +22,7 @@ class Credentials(Entry):
 
 
 class WorkloadIdentity(Entry):
-    """How pods of a platform prove who they are to its object store, whose URLs begin with `scheme`.
+    """Proof of identity that pods of a platform give to its object store, whose URLs begin with `scheme`.
 
     `annotation` of a ServiceAccount names an identity, which is `like` a pattern; `pod_labels` ask for it. With it
     credentials are asked for as `annotated` says, without as `bare`; None: there are none then.

@@ -20,13 +20,13 @@ class Entry(BaseModel):
 
 
 class TaskName(StrEnum):
-    """What a model is for; what follows from it is a row of `planning.tasks`."""
+    """Purpose of a model; what follows from it is a row of `planning.tasks`."""
 
     GENERATE = "generate"
 
 
 class KvProfile(StrEnum):
-    """How a model's KV cache grows; `unknown` means: never computed, only measured; `none`: it keeps nothing.
+    """Growth of a model's KV cache; `unknown`: never computed, only measured; `none`: the model has no cache.
 
     The last is that of encoders, which compute all tokens of a request in one step.
     """
@@ -39,7 +39,7 @@ class KvProfile(StrEnum):
 
 
 class WeightFormat(StrEnum):
-    """How the linear weights of a checkpoint are stored; embeddings, norms and routers stay bf16 in all of them."""
+    """Storage of a checkpoint's linear weights; embeddings, norms and routers stay bf16 in all of them."""
 
     BF16 = "bf16"
     FP8_BLOCK128 = "fp8-block128"
@@ -92,7 +92,7 @@ class SlidingWindow(Entry):
 
 
 class Architecture(Entry):
-    """What `config.json` of the checkpoint says, in elements; enough to count parameters and KV bytes."""
+    """Figures of the checkpoint's `config.json`, in elements; enough to count parameters and KV bytes."""
 
     layers: Count
     hidden_size: Count
@@ -270,7 +270,7 @@ class PublicEnds(Entry):
 
 
 class Networks(Entry):
-    """What a rule for everywhere leaves out, and which names are on the internet; see `networks.yaml`."""
+    """Networks that a rule for everywhere leaves out, and names on the internet; see `networks.yaml`."""
 
     metadata_services: Annotated[list[MetadataService], Field(min_length=1)]
     never_hubs: Annotated[list[Network], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""What every command of this project does alike: exit codes, wrong usage, refusals, and how it ends early."""
+"""The conduct that all commands of this project share: exit codes, wrong usage, refusals, ending early."""
 
 import argparse
 import contextlib
@@ -46,8 +46,8 @@ def ended_by(*numbers: int) -> Iterator[None]:
 
     def end(number: int, _frame: object) -> None:
         # a terminal that closes often says so twice, by the kernel and by its shell, and cleaning up takes a while
-        for each in heard:
-            signal.signal(each, signal.SIG_IGN)
+        for signal_number in heard:
+            signal.signal(signal_number, signal.SIG_IGN)
         got.append(number)
         raise Signalled(number)
 
@@ -110,7 +110,7 @@ def run(program: str, work: Callable[[], int]) -> int:
 
 
 def _say_nothing() -> None:
-    """What is still in the buffer goes nowhere; otherwise the interpreter complains of it at its end."""
+    """Discards what is still in the buffer; otherwise the interpreter complains of it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -46,10 +46,10 @@ ANYWHERE = "secrets are the config secrets gatewayMasterKey and huggingFaceToken
 
 @dataclass
 class Passed:
-    """What came through. `values` is None when the whole is refused; `found` has (path, message) in order."""
+    """The checked copy. `values` is None when the whole is refused; `refusals` has (path, message) in order."""
 
     values: dict[str, Any] | None
-    found: list[tuple[Path, str]] = field(default_factory=list)
+    refusals: list[tuple[Path, str]] = field(default_factory=list)
 
 
 class _TooMuch(Exception):
@@ -64,7 +64,7 @@ def gate(raw: Mapping[str, Any]) -> Passed:
     """
     passed = Passed({})
     try:
-        passed.values = _mapping(raw, (), passed.found, _Count())
+        passed.values = _mapping(raw, (), passed.refusals, _Count())
     except _TooMuch:
         passed.values = None
     return passed
@@ -77,51 +77,51 @@ class _Count:
     values: int = 0
 
 
-def _copy(value: Any, path: Path, found: list[tuple[Path, str]], count: _Count) -> Any:  # noqa: PLR0911 - a table
+def _copy(value: Any, path: Path, refusals: list[tuple[Path, str]], count: _Count) -> Any:  # noqa: PLR0911 - a table
     """One value; the recursion is as deep as MOST_LEVELS."""
     count.values += 1
     if count.values > MOST_VALUES:
-        _refuse(path[:1], f"the configuration has more than {MOST_VALUES:,} values", found)
+        _refuse(path[:1], f"the configuration has more than {MOST_VALUES:,} values", refusals)
     match value:
         case Mapping():
-            return _mapping(value, path, found, count)
+            return _mapping(value, path, refusals, count)
         case list() | tuple():
-            _check_size(value, path, found)
-            return [_copy(item, (*path, index), found, count) for index, item in enumerate(value)]
+            _check_size(value, path, refusals)
+            return [_copy(element, (*path, index), refusals, count) for index, element in enumerate(value)]
         case str():
-            return _text(value, path, found)
+            return _text(value, path, refusals)
         case bool() | None:
             return value
         case int():
-            return _whole(value, path, found)
+            return _whole(value, path, refusals)
         case float():
             return value
         case _:
-            return _leave(path, f"is of a kind that no setting has ({type(value).__name__})", found)
+            return _leave(path, f"is of a kind that no setting has ({type(value).__name__})", refusals)
 
 
-def _mapping(value: Mapping[Any, Any], path: Path, found: list[tuple[Path, str]], count: _Count) -> dict[Any, Any]:
-    _check_size(value, path, found)
+def _mapping(value: Mapping[Any, Any], path: Path, refusals: list[tuple[Path, str]], count: _Count) -> dict[Any, Any]:
+    _check_size(value, path, refusals)
     copied: dict[Any, Any] = {}
-    for key, item in value.items():
+    for key, element in value.items():
         if isinstance(key, str) and (wrong := _wrong_key(key)):
-            found.append(((*path, key), wrong))
+            refusals.append(((*path, key), wrong))
             continue
         if not isinstance(key, (str, int, float, bool)) and key is not None:
-            found.append(((*path, str(type(key).__name__)), "the key must be text; put it in quotes"))
+            refusals.append(((*path, str(type(key).__name__)), "the key must be text; put it in quotes"))
             continue
         if isinstance(key, int) and key.bit_length() > MOST_BITS:
-            found.append(((*path, "…"), "the key must be text; put it in quotes"))
+            refusals.append(((*path, "…"), "the key must be text; put it in quotes"))
             continue
-        copied[key] = _copy(item, (*path, key), found, count)  # pyright: ignore[reportArgumentType] - as above
+        copied[key] = _copy(element, (*path, key), refusals, count)  # pyright: ignore[reportArgumentType] - as above
     return copied
 
 
-def _check_size(value: Any, path: Path, found: list[tuple[Path, str]]) -> None:
+def _check_size(value: Any, path: Path, refusals: list[tuple[Path, str]]) -> None:
     if len(path) > MOST_LEVELS:
-        _refuse(path[:3], f"is nested deeper than {MOST_LEVELS} levels", found)
+        _refuse(path[:3], f"is nested deeper than {MOST_LEVELS} levels", refusals)
     if len(value) > MOST_ENTRIES:
-        _refuse(path, f"has {len(value):,} entries; at most {MOST_ENTRIES:,}", found)
+        _refuse(path, f"has {len(value):,} entries; at most {MOST_ENTRIES:,}", refusals)
 
 
 def _wrong_key(key: str) -> str | None:
@@ -133,14 +133,14 @@ def _wrong_key(key: str) -> str | None:
     return f"the key holds {kind}; {ANYWHERE}" if kind else None
 
 
-def _text(text: str, path: Path, found: list[tuple[Path, str]]) -> str | None:
+def _text(text: str, path: Path, refusals: list[tuple[Path, str]]) -> str | None:
     if len(text) > LONGEST_TEXT:
-        return _leave(path, f"has {len(text):,} characters; at most {LONGEST_TEXT:,}", found)
+        return _leave(path, f"has {len(text):,} characters; at most {LONGEST_TEXT:,}", refusals)
     allowed = "\n\t" if any(step in WITH_LINES for step in path[-2:]) else ""
     if not text.isprintable() and (wrong := _unprintable(text, allowed)):
-        return _leave(path, wrong, found)
+        return _leave(path, wrong, refusals)
     if kind := recognised(text):
-        found.append((path, f"holds {kind}, which everybody who reads the stack would see; {_place(path)}"))
+        refusals.append((path, f"holds {kind}, which everybody who reads the stack would see; {_place(path)}"))
     return text
 
 
@@ -152,18 +152,18 @@ def _unprintable(text: str, allowed: str) -> str | None:
     return None
 
 
-def _whole(value: int, path: Path, found: list[tuple[Path, str]]) -> int | None:
-    return value if value.bit_length() <= MOST_BITS else _leave(path, "is too large a number", found)
+def _whole(value: int, path: Path, refusals: list[tuple[Path, str]]) -> int | None:
+    return value if value.bit_length() <= MOST_BITS else _leave(path, "is too large a number", refusals)
 
 
 def _place(path: Path) -> str:
     return next((words for prefix, words in PLACES if path[: len(prefix)] == prefix), ANYWHERE)
 
 
-def _leave(path: Path, message: str, found: list[tuple[Path, str]]) -> None:
-    found.append((path, message))
+def _leave(path: Path, message: str, refusals: list[tuple[Path, str]]) -> None:
+    refusals.append((path, message))
 
 
-def _refuse(path: Path, message: str, found: list[tuple[Path, str]]) -> None:
-    found.append((path, message))
+def _refuse(path: Path, message: str, refusals: list[tuple[Path, str]]) -> None:
+    refusals.append((path, message))
     raise _TooMuch

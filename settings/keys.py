@@ -18,31 +18,31 @@ HOLDS_A_SECRET = "holds a secret; "  # noqa: S105 - words
 
 
 def check(
-    values: Mapping[str, Any], said: Sequence[Problem] = (), *, has_master_key: bool, has_hub_token: bool
+    values: Mapping[str, Any], earlier: Sequence[Problem] = (), *, has_master_key: bool, has_hub_token: bool
 ) -> tuple[StackSettings | None, list[Problem]]:
     """Checks the sections (top-level key → plain value) of a stack, and that each of its keys is in one place.
 
-    `said`: what was found when they were read; it comes first, and what follows from it is not said again. Returns the
+    `earlier`: problems of reading them; they come first, and what follows from them is not reported again. Returns the
     settings of what is left when everything broken is taken away, None when that is nothing sensible.
     """
-    settings, found = validate(values)
+    settings, problems = validate(values)
     # of a key that is encrypted it is said already, and what stands for its value looks like one
-    secret = [problem.path for problem in said if problem.message.startswith(HOLDS_A_SECRET)]
-    told = tuple(f"{key}{end}" for key in secret for end in (":", ".", "["))
-    problems = [
-        *said,
+    secret = [problem.path for problem in earlier if problem.message.startswith(HOLDS_A_SECRET)]
+    covered = tuple(f"{key}{end}" for key in secret for end in (":", ".", "["))
+    reported = [
+        *earlier,
         *(
             problem
-            for problem in found
-            if not (f"{problem.path}:".startswith(told) and problem.message.startswith("holds "))
+            for problem in problems
+            if not (f"{problem.path}:".startswith(covered) and problem.message.startswith("holds "))
         ),
     ]
     if settings is None:
-        return None, problems
+        return None, reported
     # nothing is said by a section that is broken, because what stands for it in `settings` says nothing
-    broken = broken_sections(problems)
+    broken = broken_sections(reported)
     misplaced = _misplaced(settings, has_master_key=has_master_key, has_hub_token=has_hub_token)
-    return settings, [*problems, *(problem for section, problem in misplaced if section not in broken)]
+    return settings, [*reported, *(problem for section, problem in misplaced if section not in broken)]
 
 
 def _misplaced(settings: StackSettings, *, has_master_key: bool, has_hub_token: bool) -> Iterator[tuple[str, Problem]]:

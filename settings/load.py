@@ -41,7 +41,7 @@ class Secrets(TypedDict):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was read: the sections as plain values, the secrets, and what is wrong with the keys themselves."""
+    """The sections as plain values, the secrets, and what is wrong with the keys themselves."""
 
     values: Mapping[str, Any]
     secrets: Secrets
@@ -60,12 +60,12 @@ def load() -> Loaded:
     """
     config = pulumi.Config()
     prefix = f"{config.name}:"
-    given = [*(CONFIG.get() or get_config_env())]
-    keys = [key.removeprefix(prefix) for key in given if key.startswith(prefix)]
+    full_keys = [*(CONFIG.get() or get_config_env())]
+    keys = [key.removeprefix(prefix) for key in full_keys if key.startswith(prefix)]
     known = (*OBJECT_KEYS, *SECRET_KEYS)
     strange = [key for key in keys if key not in known]
     problems = [Problem(key, f"unknown key{nearest(key, known)}") for key in strange[:MOST_DETAILS]]
-    problems += _astray(given, config.name, known)
+    problems += _astray(full_keys, config.name, known)
     values = _values(config, [key for key in keys if key in OBJECT_KEYS], problems)
     secrets: Secrets = {}
     if key := _secret(config, MASTER_KEY, problems):
@@ -93,9 +93,9 @@ def _values(config: pulumi.Config, keys: Sequence[str], problems: list[Problem])
     return {key: value for key, value in values.items() if value is not None and value != {}}
 
 
-def _astray(given: Sequence[str], project: str, known: Sequence[str]) -> list[Problem]:
+def _astray(full_keys: Sequence[str], project: str, known: Sequence[str]) -> list[Problem]:
     """Keys of ours under the name of another project, as in a stack file that was copied: nobody would read them."""
-    parts = [key.partition(":") for key in given]
+    parts = [key.partition(":") for key in full_keys]
     return [
         Problem(f"{owner}:{key}", f"is not of this project, which is '{project}'; write {project}:{key}")
         for owner, _, key in parts

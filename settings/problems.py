@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words for the person who wrote it: where, what, which rule, nearest fix."""
+"""Problems of a configuration, in words for the person who wrote it: where, what, which rule, nearest fix."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,11 +50,11 @@ class Refused(Exception):
     """The configuration cannot be deployed; carries every problem found, in order, and of very many the first."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        found = tuple(dict.fromkeys(problems))
-        if len(found) > MOST_PROBLEMS:
-            more = Problem("…", f"and {len(found) - MOST_PROBLEMS} more")
-            found = (*found[:MOST_PROBLEMS], more)
-        self.problems = found
+        unique = tuple(dict.fromkeys(problems))
+        if len(unique) > MOST_PROBLEMS:
+            more = Problem("…", f"and {len(unique) - MOST_PROBLEMS} more")
+            unique = (*unique[:MOST_PROBLEMS], more)
+        self.problems = unique
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -92,14 +92,14 @@ def _page(text: str) -> str:
 def _cron(text: str) -> str:
     """Refuses a schedule that KEDA would refuse, but only in the cluster."""
     for field, (name, least, most) in zip(text.split(), CRON_FIELDS, strict=True):
-        for item in field.split(","):
-            found = CRON_ITEM.fullmatch(item)
-            words = [word for word in found.group("first", "last") if word] if found else [item]
+        for part in field.split(","):
+            match = CRON_ITEM.fullmatch(part)
+            words = [word for word in match.group("first", "last") if word] if match else [part]
             numbers = [_cron_number(word, name, least) for word in words]
             if not all(least <= number <= most for number in numbers):
-                raise ValueError(f'"{text}" is not a cron expression: {name} {item} is not within {least}-{most}')
+                raise ValueError(f'"{text}" is not a cron expression: {name} {part} is not within {least}-{most}')
             if numbers != sorted(numbers):
-                raise ValueError(f'"{text}" is not a cron expression: {name} {item} ends before it begins')
+                raise ValueError(f'"{text}" is not a cron expression: {name} {part} ends before it begins')
     return text
 
 

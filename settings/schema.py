@@ -183,13 +183,13 @@ class KarpenterNodes(Section):
     @model_validator(mode="after")
     def one_class(self) -> Self:
         """Refuses settings of an EC2NodeClass of our own where another class is named: nothing would read them."""
-        ours = [
+        keys = [
             type(self).model_fields[field].alias or field
             for field in ("role", "discovery_tag", "ami_alias", "disk_gib")
             if field in self.model_fields_set
         ]
-        if self.node_class is not None and ours:
-            raise ValueError(f'{" and ".join(ours)} must be left out: nodeClass "{self.node_class}" says it already')
+        if self.node_class is not None and keys:
+            raise ValueError(f'{" and ".join(keys)} must be left out: nodeClass "{self.node_class}" says it already')
         return self
 
 
@@ -301,9 +301,9 @@ class HubSettings(Section):
     @model_validator(mode="after")
     def complete(self) -> Self:
         """The hub itself is on the internet, and only Hugging Face has Xet."""
-        said = [key for key, value in (("private", self.private), ("podPort", self.pod_port)) if value is not None]
-        if said and self.endpoint is None:
-            raise ValueError(f"{' and '.join(said)} needs endpoint: it describes that mirror")
+        details = [key for key, value in (("private", self.private), ("podPort", self.pod_port)) if value is not None]
+        if details and self.endpoint is None:
+            raise ValueError(f"{' and '.join(details)} needs endpoint: it describes that mirror")
         if self.kind != "huggingface" and "xet" in self.model_fields_set:
             raise ValueError(f"xet must be left out when kind is {self.kind}, which has none")
         return self
@@ -420,8 +420,8 @@ class ObjectStoreWeights(Section):
     def one_store(self) -> Self:
         """Keys of one kind of store are of no use with another."""
         scheme = self.url.partition(":")[0]
-        given = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
-        odd = [key for key, value in given.items() if value is not None and scheme != "s3"]
+        details = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
+        odd = [key for key, value in details.items() if value is not None and scheme != "s3"]
         odd += ["account"] if self.account is not None and scheme != "az" else []
         if odd:
             raise ValueError(f"{' and '.join(odd)} must be left out with {scheme}://")
@@ -594,8 +594,8 @@ class MeasuredSettings(Section):
     @model_validator(mode="after")
     def consistent(self) -> Self:
         """Refuses figures that cannot come from one start of one server."""
-        others = (self.pipeline_parallel or 1) * (self.data_parallel or 1)
-        product = (self.tensor_parallel or max(1, self.gpus // others)) * others
+        copies = (self.pipeline_parallel or 1) * (self.data_parallel or 1)
+        product = (self.tensor_parallel or max(1, self.gpus // copies)) * copies
         if product != self.gpus:
             raise ValueError(
                 f"gpus is {self.gpus}, but tensorParallel × pipelineParallel × dataParallel is {product}; "
@@ -739,12 +739,12 @@ class IngressExposure(Section):
 
     @field_validator("annotations")
     @classmethod
-    def small(cls, given: dict[str, str]) -> dict[str, str]:
+    def small(cls, annotations: dict[str, str]) -> dict[str, str]:
         """Refuses more than Kubernetes keeps, keys and values together."""
-        size = sum(len(key.encode()) + len(value.encode()) for key, value in given.items())
+        size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
         if size > MOST_ANNOTATION_BYTES:
             raise ValueError(f"have {size:,} bytes in all; at most {MOST_ANNOTATION_BYTES:,}")
-        return given
+        return annotations
 
 
 class ClusterOnly(Section):

@@ -1,4 +1,4 @@
-"""What a secret looks like: the one place that recognises them, so that they are refused and never said again.
+"""The shapes of secrets: the one place that recognises them, so that they are refused and never said again.
 
 Shapes are those that issuers publish (secret scanning of GitHub and GitLab), of URLs (RFC 3986, userinfo and query),
 and of assignments with a telling name. Ordinary values look like none of them: commits, digests, model ids, host names.
@@ -30,13 +30,13 @@ def _drawn_or_number(tail: str) -> bool:
 class Shape:
     """One kind of secret: `what` completes "holds …"; the group `secret` of `pattern` is what must not be shown."""
 
-    what: str
+    kind: str
     pattern: re.Pattern[str]
     surely: Callable[[str], bool] = _any
 
 
-def _shape(what: str, pattern: str, surely: Callable[[str], bool] = _any) -> Shape:
-    return Shape(what, re.compile(pattern), surely)
+def _shape(kind: str, pattern: str, surely: Callable[[str], bool] = _any) -> Shape:
+    return Shape(kind, re.compile(pattern), surely)
 
 
 _START = r"(?<![A-Za-z0-9])"
@@ -91,12 +91,12 @@ _HINT = re.compile(
 
 
 def recognised(text: str) -> str | None:
-    """What a text holds that looks like a secret, to complete "holds …"; None for ordinary text."""
+    """The kind of secret that a text seems to hold, to complete "holds …"; None for ordinary text."""
     if not _HINT.search(text):
         return None
     for shape in SHAPES:
-        if any(_sure(shape, found) for found in shape.pattern.finditer(text)):
-            return shape.what
+        if any(_sure(shape, match) for match in shape.pattern.finditer(text)):
+            return shape.kind
     return None
 
 
@@ -106,17 +106,17 @@ def masked(text: str) -> str:
     if not _HINT.search(text):
         return text
     for shape in SHAPES:
-        text = shape.pattern.sub(lambda found, shape=shape: _hidden(shape, found), text)
+        text = shape.pattern.sub(lambda match, shape=shape: _hidden(shape, match), text)
     return text
 
 
-def _sure(shape: Shape, found: re.Match[str]) -> bool:
-    groups = found.groupdict()
+def _sure(shape: Shape, match: re.Match[str]) -> bool:
+    groups = match.groupdict()
     return groups["secret"] != HIDDEN and shape.surely(groups.get("tail") or groups["secret"])
 
 
-def _hidden(shape: Shape, found: re.Match[str]) -> str:
-    if not _sure(shape, found):
-        return found[0]
-    start, end = (position - found.start() for position in found.span("secret"))
-    return found[0][:start] + HIDDEN + found[0][end:]
+def _hidden(shape: Shape, match: re.Match[str]) -> str:
+    if not _sure(shape, match):
+        return match[0]
+    start, end = (position - match.start() for position in match.span("secret"))
+    return match[0][:start] + HIDDEN + match[0][end:]

@@ -41,12 +41,12 @@ def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem
     taken away (None when nothing sensible is left). Of very many problems the first are returned.
     """
     passed = gate(raw)
-    problems = [Problem(_written(path, raw), message) for path, message in passed.found]
+    problems = [Problem(_written(path, raw), message) for path, message in passed.refusals]
     if passed.values is None:
         return None, problems
     values = {key: _sorted(value) if key in NAMED else value for key, value in passed.values.items()}
     settings, details = _checked(values)
-    seen = {path for path, _ in passed.found}
+    seen = {path for path, _ in passed.refusals}
     problems += [_problem(detail, values) for detail in details if _plain(detail["loc"], values) not in seen]
     for _ in range(ROUNDS):
         if settings is not None:
@@ -71,7 +71,7 @@ def _checked(values: Mapping[str, Any]) -> tuple[StackSettings | None, list[Any]
 
 
 def _sorted(value: Any) -> Any:
-    return dict(sorted(value.items(), key=lambda item: str(item[0]))) if isinstance(value, dict) else value
+    return dict(sorted(value.items(), key=lambda entry: str(entry[0]))) if isinstance(value, dict) else value
 
 
 def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
@@ -110,10 +110,10 @@ def _take_away_references(values: dict[str, Any], section: str | int, name: str 
     models = values.get("models")
     if not isinstance(models, dict):
         return
-    for other, model in [(key, value) for key, value in models.items() if isinstance(value, dict)]:
+    for model_name, model in [(key, value) for key, value in models.items() if isinstance(value, dict)]:
         if section == "gpuPools" and model.get("pool") == name:
-            models.pop(other)
-            _take_away_references(values, "models", other)
+            models.pop(model_name)
+            _take_away_references(values, "models", model_name)
         elif section == "models" and isinstance(model.get("fallbacks"), list):
             model["fallbacks"] = [fallback for fallback in model["fallbacks"] if fallback != name]
 
@@ -209,7 +209,7 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
 
 
 def _misplaced(key: str, section: Path, values: Any) -> str:
-    """What is said of a key that the mapping at `section` does not have: which kinds have it, or what was meant."""
+    """The refusal of a key that the mapping at `section` does not have: which kinds have it, or what was meant."""
     members = _kinds(_annotation(section, values))
     kinds = [kind for kind, member in members.items() if key in _fields(member)]
     if not kinds:
@@ -244,7 +244,7 @@ def _section(path: Path, values: Any) -> type[BaseModel] | None:
 
 
 def _annotation(path: Sequence[str | int], values: Any) -> Any:
-    """What may stand at `path`: a settings class, a union of them, or a scalar's type; None when nothing may."""
+    """The type of what may stand at `path`: a settings class, a union of them, a scalar's; None when nothing may."""
     kind: Any = StackSettings
     here: Any = values
     for step in path:
@@ -275,7 +275,11 @@ def _kinds(kind: Any) -> dict[str, type[BaseModel]]:
     if get_origin(kind) not in (UnionType, Union):
         return {}
     sections = [member for member in get_args(kind) if isinstance(member, type) and issubclass(member, BaseModel)]
-    return {get_args(one.model_fields["kind"].annotation)[0]: one for one in sections if "kind" in one.model_fields}
+    return {
+        get_args(section.model_fields["kind"].annotation)[0]: section
+        for section in sections
+        if "kind" in section.model_fields
+    }
 
 
 def _chosen(kind: Any, here: Any) -> Any:
