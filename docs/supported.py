@@ -41,7 +41,7 @@ def summary() -> str:
     """The table for a page that has no room for more."""
     catalog = load_catalog()
     families = sorted({model.family for model in catalog.models.values()})
-    engine, litellm = catalog.engines["vllm"].version, catalog.images["litellm"].version
+    engine, litellm = catalog.vllm.version, catalog.images["litellm"].version
     rows = (
         ("models", f"{len(catalog.models)} checkpoints of {_listed(families)}, and others with `measured`"),
         ("GPUs", _listed(gpu.removeprefix("nvidia-") for gpu in catalog.gpus) + ", and CPUs"),

@@ -192,7 +192,7 @@ def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) 
     for what, given, known in (
         ("model", options.model, catalog.models),
         ("GPU", None if every else options.gpu, catalog.gpus),
-        ("KV cache dtype", options.kv_cache_dtype, catalog.engines["vllm"].kv_cache_dtypes),
+        ("KV cache dtype", options.kv_cache_dtype, catalog.vllm.kv_cache_dtypes),
     ):
         if given is not None and given not in known:
             raise UsageError(f"unknown {what} '{given}'{nearest(given, known)}")

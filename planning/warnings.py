@@ -14,13 +14,13 @@ def warnings(
     settings: StackSettings, catalog: Catalog, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
 ) -> list[str]:
     """What works, but a reviewer should know."""
-    engine = catalog.engines["vllm"].version
+    engine = catalog.vllm.version
     said = [
         line
         for server in servers
         for line in _server_warnings(server, engine, settings.models[server.model_name].fallbacks)
     ]
-    if (minor := settings.cluster.kubernetes_minor) > catalog.engines["kubernetes"].newest_minor:
+    if (minor := settings.cluster.kubernetes_minor) > catalog.kubernetes.newest_minor:
         said.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
     for name, pool in pools.items():
         inside = [server for server in servers if server.pool == name]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from catalog.load import ExportedMetric
+from catalog.engine import ExportedMetric
 
 TOKEN = re.compile(
     r"""\s+

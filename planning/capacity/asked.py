@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from catalog.load import Engine
+from catalog.engine import Engine
 from catalog.schema import Gpu, Model
 from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
 from planning.tasks import task_of

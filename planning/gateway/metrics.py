@@ -77,7 +77,7 @@ def settings() -> dict[str, object]:
 
 def kept(catalog: Catalog) -> Catalog:
     """The catalogue with LiteLLM's metrics as this gateway exports them, so that no query can ask for more."""
-    engine = catalog.engines["litellm"]
+    engine = catalog.litellm
     allowed = {f"{name}{end}": labels for name, labels in KEPT.items() for end in ("", "_total")}
     metrics = {
         name: metric

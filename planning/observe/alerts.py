@@ -15,7 +15,7 @@ from settings.schema import StackSettings
 
 def alert_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
     """A threshold between two edges of a histogram, where a quantile is not known."""
-    engine, limit_s = catalog.engines["vllm"], settings.observability.alerts.time_to_first_token_s
+    engine, limit_s = catalog.vllm, settings.observability.alerts.time_to_first_token_s
     try:
         edge(engine.metrics, engine.roles["first_token_s"], limit_s)
     except UnknownMetric as error:
@@ -25,7 +25,7 @@ def alert_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
 
 def alert_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Rule, ...]:
     """Alert rules for all servers of the stack."""
-    kubernetes = catalog.engines["kubernetes"].metrics
+    kubernetes = catalog.kubernetes.metrics
     namespace, rules = settings.cluster.namespace, _model_rules(settings, catalog, servers)
     rules += [rule for server in servers for rule in _server_rules(server, catalog)]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
@@ -48,7 +48,7 @@ def alert_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Ser
 
 def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> list[Rule]:
     """What servers say of their models, each by the metric of one role; none where it says nothing of any of them."""
-    engine, limits = catalog.engines["vllm"], settings.observability.alerts
+    engine, limits = catalog.vllm, settings.observability.alerts
 
     def where(role: str) -> dict[str, str]:
         speaking = {server.model_name for server in servers if role not in server.task.silent_roles}

@@ -18,10 +18,10 @@ class Panels:
     """Panels of the chosen models in one namespace, row by row."""
 
     def __init__(self, catalog: Catalog, namespace: str, silent: frozenset[str]) -> None:
-        engine = catalog.engines["vllm"]
+        engine = catalog.vllm
         self.vllm, self.namespace = engine.metrics, namespace
         self.roles, self.silent = engine.roles, silent
-        self.litellm, self.dcgm = catalog.engines["litellm"].metrics, catalog.engines["dcgm-exporter"].metrics
+        self.litellm, self.dcgm = catalog.litellm.metrics, catalog.dcgm.metrics
         self.chosen = {"namespace": namespace, "model_name": "~$model"}
 
     def percentiles(self, role: str) -> list[tuple[str, str]]:
@@ -138,7 +138,7 @@ def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPla
             below = y + index // PANELS_PER_ROW * PANEL_HEIGHT
             panels.append({"id": len(panels) + 1, **_graph(panel, x=x, y=below)})
         y += -(-len(row) // PANELS_PER_ROW) * PANEL_HEIGHT
-    engine = catalog.engines["vllm"]
+    engine = catalog.vllm
     models = series(engine.metrics, engine.roles["running"], namespace=namespace)
     return {
         "uid": f"llm-stack-{namespace}",

@@ -39,7 +39,7 @@ def platform_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[
 
 
 def _available(catalog: Catalog, **which: str) -> str:
-    return series(catalog.engines["kubernetes"].metrics, "kube_deployment_status_replicas_available", **which)
+    return series(catalog.kubernetes.metrics, "kube_deployment_status_replicas_available", **which)
 
 
 def _grown(counter: str, by: str, window: str) -> str:
@@ -51,7 +51,7 @@ def _grown(counter: str, by: str, window: str) -> str:
 
 
 def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
-    namespace, litellm = settings.cluster.namespace, catalog.engines["litellm"].metrics
+    namespace, litellm = settings.cluster.namespace, catalog.litellm.metrics
     running = f"max({_available(catalog, namespace=namespace, deployment=GATEWAY)})"
     seen = cluster_seen(catalog)
     yield Rule(
@@ -130,7 +130,7 @@ def _requests(namespace: str, litellm: Mapping[str, Metric]) -> Iterator[Rule]:
 
 
 def _autoscaler(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
-    kubernetes, keda = catalog.engines["kubernetes"].metrics, settings.autoscaling.driver == "keda"
+    kubernetes, keda = catalog.kubernetes.metrics, settings.autoscaling.driver == "keda"
     for server in servers:
         blind = series(
             kubernetes,
@@ -162,7 +162,7 @@ def _autoscaler(settings: StackSettings, catalog: Catalog, servers: Sequence[Ser
 
 
 def _pods(catalog: Catalog, namespace: str) -> Iterator[Rule]:
-    kubernetes = catalog.engines["kubernetes"].metrics
+    kubernetes = catalog.kubernetes.metrics
     failed = series(kubernetes, "kube_job_failed", namespace=namespace, condition="true")
     yield Rule(
         "LLMJobFailed",
@@ -196,7 +196,7 @@ def _pods(catalog: Catalog, namespace: str) -> Iterator[Rule]:
 def _gpus(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
     if not servers or not settings.gpu_operator.install:
         return
-    dcgm, kubernetes = catalog.engines["dcgm-exporter"].metrics, catalog.engines["kubernetes"].metrics
+    dcgm, kubernetes = catalog.dcgm.metrics, catalog.kubernetes.metrics
     names = "|".join(sorted(pod_names(server.name, server.nodes_per_replica) for server in servers))
     namespace = settings.cluster.namespace
     running = series(kubernetes, "kube_pod_status_phase", namespace=namespace, phase="Running", pod=f"~{names}")

@@ -19,7 +19,7 @@ def unheard(servers: Sequence[ServerPlan]) -> frozenset[str]:
 
 def wanted(catalog: Catalog, watched: Watched) -> str:
     """Replicas the workload should have; the leaders of groups are a StatefulSet of that name (LWS, concepts)."""
-    kubernetes = catalog.engines["kubernetes"].metrics
+    kubernetes = catalog.kubernetes.metrics
     if watched.nodes_per_replica == 1:
         found = series(
             kubernetes, "kube_deployment_spec_replicas", namespace=watched.namespace, deployment=watched.name
@@ -31,7 +31,7 @@ def wanted(catalog: Catalog, watched: Watched) -> str:
 
 def available(catalog: Catalog, watched: Watched) -> str:
     """Replicas that answer."""
-    kubernetes = catalog.engines["kubernetes"].metrics
+    kubernetes = catalog.kubernetes.metrics
     if watched.nodes_per_replica == 1:
         name = "kube_deployment_status_replicas_available"
         return f"max({series(kubernetes, name, namespace=watched.namespace, deployment=watched.name)})"
@@ -42,17 +42,17 @@ def available(catalog: Catalog, watched: Watched) -> str:
 
 def reporting(catalog: Catalog, watched: Watched) -> str:
     """Pods whose vLLM is scraped; empty when none is."""
-    engine = catalog.engines["vllm"]
+    engine = catalog.vllm
     found = series(engine.metrics, engine.roles["running"], namespace=watched.namespace, pod=watched.pods)
     return f"count(count by (pod) ({found}))"
 
 
 def cluster_seen(catalog: Catalog) -> str:
     """0 while kube-state-metrics is scraped, empty while it is not: what it does not list does not exist."""
-    return f"0 * count({series(catalog.engines['kubernetes'].metrics, 'kube_node_info')})"
+    return f"0 * count({series(catalog.kubernetes.metrics, 'kube_node_info')})"
 
 
 def gateway_up(catalog: Catalog, namespace: str) -> str:
     """How many gateway pods are scraped; 0 when none of those there are can be, empty when there is none to ask."""
     job = {"job": "litellm", "namespace": namespace}
-    return f"sum({series(catalog.engines['kubernetes'].metrics, 'up', **job)})"
+    return f"sum({series(catalog.kubernetes.metrics, 'up', **job)})"

@@ -63,7 +63,7 @@ def answer(question: FitQuestion, catalog: Catalog) -> Answer:
     model, gpu = catalog.models[question.model], catalog.gpus[question.gpu]
     if question.gpu_memory_gib is not None:
         gpu = gpu.model_copy(update={"cuda_gib": question.gpu_memory_gib})
-    asked = workload(question.asked, model, gpu, catalog.engines["vllm"])
+    asked = workload(question.asked, model, gpu, catalog.vllm)
     fit = _fit(model, hardware(gpu, question.gpus), asked, question)
     place = f"{question.gpus} × {question.gpu}" if question.gpus > 1 else question.gpu
     reasons = tuple(measured.said(reason, place, "models.NAME") for reason in fit.reasons)

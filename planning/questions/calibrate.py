@@ -160,7 +160,7 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
     option = log.options.get("gpu_memory_utilization")
     share = given.asked.utilization or _share(figures.get("utilization")) or _share(option)
     dtype = given.asked.kv_cache_dtype or log.options.get("kv_cache_dtype")
-    if dtype not in (None, *catalog.engines["vllm"].kv_cache_dtypes):
+    if dtype not in (None, *catalog.vllm.kv_cache_dtypes):
         raise Refused([Problem("--kv-cache-dtype", f"the log says '{dtype}', which no vLLM of the catalogue has")])
     asked = Asked(
         context_tokens=int(context) if context else None,
@@ -173,7 +173,7 @@ def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) 
         dtype=log.options.get("dtype", "auto").removeprefix("torch."),
     )
     workload = replace(
-        workload_of(asked, model, gpu, catalog.engines["vllm"]),
+        workload_of(asked, model, gpu, catalog.vllm),
         language_model_only=log.options.get("language_model_only") == "True",
     )
     guesses = [

@@ -68,7 +68,7 @@ def row(
     expert: bool = False,
 ) -> Row:
     """The fewest GPUs of one type, out of `sizes`, that serve the model."""
-    needed = workload(asked, model, gpu, catalog.engines["vllm"])
+    needed = workload(asked, model, gpu, catalog.vllm)
     hardware, fit = fewest(model, gpu, needed, sizes, auto_context=asked.context_tokens == 0, expert=expert)
     gpus = fit.parallelism.gpus
     if not fit.fits:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from math import inf
 
-from catalog.load import Engine
+from catalog.engine import Engine
 from catalog.schema import KvProfile, Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value

@@ -71,7 +71,7 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
     if gpu is None:
         return False
     there = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
-    tokens = settings.max_num_batched_tokens or default_batch(site.catalog.engines["vllm"], gpu)[1]
+    tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1]
     return fit_as_asked(model, there, settings, replace(workload, max_num_batched_tokens=tokens)).fits
 
 

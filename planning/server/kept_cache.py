@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from catalog.load import Uncompiled
+from catalog.engine import Uncompiled
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import COMPILE_CACHE, CompileCacheClaim, KeptCache, PodResources, Requests, Scratch
 from planning.plan.weights import CheckpointPlan

@@ -57,7 +57,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
     hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
     kv_cache_dtype = settings.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
-    known = site.catalog.engines["vllm"].kv_cache_dtypes
+    known = site.catalog.vllm.kv_cache_dtypes
     if kv_cache_dtype not in known:
         said = f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
         return None, [Problem(f"{path}.kvCacheDtype", said)]
@@ -70,7 +70,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         concurrency=settings.concurrency,
         **workload_flags(settings.args),
     )
-    workload = workload_of(asked, model, gpu, site.catalog.engines["vllm"])
+    workload = workload_of(asked, model, gpu, site.catalog.vllm)
     longer = stretched(model, settings)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)

@@ -13,7 +13,8 @@ hold still.
 
 from collections.abc import Mapping, Sequence
 
-from catalog.load import Catalog, Engine
+from catalog.engine import Engine
+from catalog.load import Catalog
 from planning.observe.promql import series
 from planning.observe.watched import available, gateway_up, reporting, wanted
 from planning.plan.scaling import CronFloor, Scaling, Signal, Watched
@@ -51,7 +52,7 @@ class Query:
     def _of(self, role: str, *, suffix: str = "", window: str = "", ever: bool = False) -> str:
         """A series of the server's pods, by what it says; `ever`: also of those that have gone."""
         where = {"namespace": self.watched.namespace, "pod": self.watched.pods}
-        engine = self.catalog.engines["vllm"]
+        engine = self.catalog.vllm
         metrics, name = engine.metrics, engine.roles[role]
         if not self.by_adapter or ever:
             return series(metrics, name, suffix=suffix, window=window, **where)
@@ -107,7 +108,7 @@ def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero:
     return (
         Signal(
             "waiting", known(every.waiting()), str(target_waiting), str(target_waiting),
-            _adapted(catalog.engines["vllm"]), None,
+            _adapted(catalog.vllm), None,
         ),
         Signal(
             "full", known(f"sum({every.full()})"), f"{FULL_SHARE:g}", _milli(FULL_SHARE),
@@ -141,7 +142,7 @@ def wake_query(catalog: Catalog, namespace: str, *names: str) -> str:
     LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody.
     """
     asked = series(
-        catalog.engines["litellm"].metrics,
+        catalog.litellm.metrics,
         "litellm_proxy_total_requests_metric_total",
         requested_model=names[0] if len(names) == 1 else f"~{'|'.join(names)}",
         namespace=namespace,
@@ -156,7 +157,7 @@ def wake_query(catalog: Catalog, namespace: str, *names: str) -> str:
 
 def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapping[str, object], ...]:
     """prometheus-adapter rules that offer the signals to the HPA."""
-    engine = catalog.engines["vllm"]
+    engine = catalog.vllm
     metrics, roles = engine.metrics, engine.roles
     rules = [
         (

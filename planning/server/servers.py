@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from catalog.load import Engine, Health
+from catalog.engine import Engine, Health
 from catalog.schema import Model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
@@ -87,7 +87,7 @@ def draft_server(
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files = checkpoint(settings.model, model, settings.revision, weights, site.keeping)
-    engine = site.catalog.engines["vllm"]
+    engine = site.catalog.vllm
     problems = unplaced + outdated + _unpinned(site, path, files)
     problems += _added(settings, engine, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
@@ -156,7 +156,7 @@ def _kept(
         nodes=nodes,
         args=args,
         env=env,
-        uncompiled=site.catalog.engines["vllm"].uncompiled,
+        uncompiled=site.catalog.vllm.uncompiled,
     )
 
 

@@ -150,7 +150,7 @@ def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Proble
 
 def version_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
     """A Kubernetes that does not exist; the one after the newest that is known may, by the time this is read."""
-    wanted, newest = settings.cluster.kubernetes_minor, catalog.engines["kubernetes"].newest_minor
+    wanted, newest = settings.cluster.kubernetes_minor, catalog.kubernetes.newest_minor
     if wanted <= newest + 1:
         return []
     return [Problem("cluster.kubernetes", f'"1.{wanted}" is not known; the newest version that is, is "1.{newest}"')]

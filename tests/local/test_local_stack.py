@@ -233,7 +233,7 @@ def test_every_query_of_alerts_and_dashboard_finds_its_series(local_stack: Run):
     exported: dict[str, set[str]] = {}
     for sample in [*server, *gateway]:
         exported.setdefault(sample.name, set()).update(sample.labels)
-    known = CATALOG.engines["litellm"].metrics
+    known = CATALOG.litellm.metrics
     exported |= {name: set(known[name].labels) for name in families if name in known and name not in exported}
     deployed = rendered("local")
     rules = [rule["expr"] for rule in deployed.objects("PrometheusRule")[0]["spec"]["groups"][0]["rules"]]

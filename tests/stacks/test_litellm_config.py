@@ -12,7 +12,7 @@ import pytest
 from catalog import load_catalog
 from tests.harness import Deployed, container_of, environment, every_stack, gateway_config, rendered, walk
 
-ENGINE = load_catalog().engines["litellm"]
+ENGINE = load_catalog().litellm
 EVERY = pytest.mark.parametrize("name", every_stack())
 SECTIONS = {
     "router_settings": ENGINE.router_settings,

@@ -12,7 +12,7 @@ import pytest
 from catalog import load_catalog
 from tests.harness import VARIANTS, computable, every_stack, faulty, pods, rendered, stack, whole_catalog_plan
 
-ENGINE = load_catalog().engines["vllm"]
+ENGINE = load_catalog().vllm
 NUMBERS = {"int": r"-?\d+", "float": r"-?\d*\.?\d+", "size": r"\d+[kKmMgG]?", "size-or-auto": r"\d+[kKmMgG]?|auto|-1"}
 # Lists of values that the engine checks after parsing.
 LISTED = {

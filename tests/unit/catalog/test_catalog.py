@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from catalog import load, schema
+from catalog import engine, schema
 from catalog.load import ENGINES, CatalogError, inherit, load_catalog, read_catalog
 from catalog.schema import Architecture, KvProfile, WeightFormat
 from planning.server.arguments import REGISTRIES
@@ -288,7 +288,7 @@ def test_byte_counts_are_plausible(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_names_of_vllm_exist_in_the_engine_file(name):
     """Parsers, tokenizer mode and cache type a model asks for are in the registries of the pinned vLLM."""
-    serving, engine = MODELS[name].serving, CATALOG.engines["vllm"]
+    serving, engine = MODELS[name].serving, CATALOG.vllm
     assert {serving.reasoning_parser} - {None} <= set(engine.reasoning_parsers)
     assert {serving.tool_call_parser} - {None} <= set(engine.tool_call_parsers)
     assert {serving.tokenizer_mode} - {None} <= set(engine.tokenizer_modes)
@@ -299,7 +299,7 @@ def test_names_of_vllm_exist_in_the_engine_file(name):
 def test_model_runs_on_the_pinned_engine(name):
     """No model asks for a newer vLLM than the engine file describes."""
     wanted = MODELS[name].min_vllm or "0"
-    assert [*map(int, wanted.split("."))] <= [*map(int, CATALOG.engines["vllm"].version.split("."))]
+    assert [*map(int, wanted.split("."))] <= [*map(int, CATALOG.vllm.version.split("."))]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -384,7 +384,7 @@ def test_cuda_sees_a_little_less_than_nvml(name):
 
 
 SHAPES = [shape for shape in vars(schema).values() if isinstance(shape, type) and issubclass(shape, schema.Entry)]
-SHAPES += [load.Engine, load.Health, load.ExportedMetric]
+SHAPES += [engine.Engine, engine.Health, engine.ExportedMetric]
 # Facts that no code of the product reads, and who does: people, or a test of what is rendered or runs.
 OTHER_READERS = {
     "sources": "whoever doubts a fact, or renews it",
@@ -491,20 +491,20 @@ def test_every_role_is_played_by_a_metric_that_is_exported(name):
 
 def test_an_engine_says_how_it_is_reached():
     """Port, paths, variables and the name that LiteLLM has for it, none of which stands elsewhere."""
-    health = CATALOG.engines["vllm"].health
+    health = CATALOG.vllm.health
     found = (health.port, health.path, health.api_key_env, health.address_env, health.litellm_provider)
     assert found == (8000, "/health", "VLLM_API_KEY", "VLLM_HOST_IP", "hosted_vllm")
 
 
 def test_engine_files_give_options_metrics_and_successors():
     """The parts planning reads are there in the shape it reads them: by name, with edges as numbers."""
-    vllm = CATALOG.engines["vllm"]
+    vllm = CATALOG.vllm
     assert vllm.options["--max-model-len"]["kind"] == "value"
     assert "--swap-space" in vllm.removed_options
     edges = vllm.metrics["vllm:time_to_first_token_seconds"].buckets
     assert isinstance(edges, list)
     assert 2.5 in edges
-    litellm = CATALOG.engines["litellm"]
+    litellm = CATALOG.litellm
     assert "routing_strategy" in litellm.router_settings
     assert "least-busy" in litellm.routing_strategies
     assert litellm.metrics["litellm_remaining_team_budget_metric"].multiprocess_labels == ["pid"]

@@ -41,7 +41,7 @@ READING = Task(
     silent_roles=OF_WRITING | {"prefix_queries"},
     question=Question("Hello", lambda text: {"input": text}, {}, lambda body: str(len(body["data"][0]["embedding"]))),
 )
-ENGINE = CATALOG.engines["vllm"]
+ENGINE = CATALOG.vllm
 FOR_READING = ["--runner=pooling"]
 ROUTED = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
 

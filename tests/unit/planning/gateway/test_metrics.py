@@ -6,7 +6,7 @@ from planning.gateway.metrics import ALWAYS, KEPT, kept, settings
 from planning.observe.promql import UnknownMetric, series
 from tests.unit.small_stack import CATALOG
 
-EXPORTED = CATALOG.engines["litellm"].metrics
+EXPORTED = CATALOG.litellm.metrics
 # What a client writes, or makes up, or has many of.
 FROM_CLIENTS = {
     "end_user", "hashed_api_key", "api_key_alias", "user", "user_email", "user_agent", "client_ip", "model", "api_base",
@@ -36,7 +36,7 @@ def test_the_settings_name_every_kept_metric_once_with_its_labels():
 
 def test_queries_know_only_what_is_kept():
     """A dashboard over a label that is left out is an error when the plan is made, not a silent panel."""
-    metrics = kept(CATALOG).engines["litellm"].metrics
+    metrics = kept(CATALOG).litellm.metrics
     name = "litellm_proxy_total_requests_metric_total"
     assert series(metrics, name, requested_model="m", status_code="200")
     with pytest.raises(UnknownMetric, match="has no label user_agent"):
@@ -44,4 +44,4 @@ def test_queries_know_only_what_is_kept():
     with pytest.raises(UnknownMetric, match="litellm_requests_metric_total is not exported"):
         series(metrics, "litellm_requests_metric_total")
     assert series(metrics, "litellm_in_flight_requests")
-    assert kept(CATALOG).engines["vllm"] == CATALOG.engines["vllm"]
+    assert kept(CATALOG).vllm == CATALOG.vllm

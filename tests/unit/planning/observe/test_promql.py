@@ -6,7 +6,7 @@ from catalog.schema import Metric
 from planning.observe.promql import UnknownMetric, edge, quantile, series
 from tests.unit.small_stack import CATALOG
 
-METRICS = CATALOG.engines["vllm"].metrics
+METRICS = CATALOG.vllm.metrics
 TTFT = "vllm:time_to_first_token_seconds"
 WAITING = "vllm:num_requests_waiting"
 

@@ -12,7 +12,7 @@ from planning.plan.weights import Source
 from planning.server.arguments import MANAGED, check_args, check_env, server_args, server_env
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, properties, refusals, server, serving
 
-ENGINE = CATALOG.engines["vllm"]
+ENGINE = CATALOG.vllm
 OFFLINE = "the server has no internet; the download reads its token from a Secret"
 SEED = "vLLM 0.33.0 has no option --sede; did you mean '--seed'?"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from catalog.load import Uncompiled
+from catalog.engine import Uncompiled
 from planning import resolve
 from planning.plan.servers import CompileCacheClaim, Requests, ServerPlan
 from planning.server.kept_cache import engine_requests, kept_cache, sidecar_requests

@@ -213,7 +213,7 @@ def test_a_replica_over_two_nodes_is_a_group_of_pods():
 )
 def test_defaults_of_vllm_follow_the_gpu(gpu, expected):
     """Its own (sequences, tokens of a step) by memory; an A100 counts as small."""
-    assert default_batch(CATALOG.engines["vllm"], CATALOG.gpus[gpu]) == expected
+    assert default_batch(CATALOG.vllm, CATALOG.gpus[gpu]) == expected
 
 
 def test_memory_that_does_not_hold_what_is_in_it_is_refused():

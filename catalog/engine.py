@@ -1,0 +1,102 @@
+"""The shape of a file of `engines/`: what exactly one version of a program accepts and exports."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from catalog.schema import Metric
+
+
+class ExportedMetric(Metric):
+    """A metric of an engine file, which may say more: when it appears, its unit, the values its labels take.
+
+    `multiprocess_labels` are there only when several worker processes share one port (LiteLLM).
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    multiprocess_labels: list[str] = Field(default_factory=list)
+
+
+class Health(BaseModel):
+    """Address and key of a server of this program; further keys are for readers.
+
+    `api_key_env` and `address_env`: variables of its key, and of the pod's address where one replica spans nodes.
+    `litellm_provider`: how LiteLLM calls such a server.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    path: str = ""
+    port: int = 0
+    api_key_env: str = ""
+    address_env: str = ""
+    litellm_provider: str = ""
+
+
+class Uncompiled(BaseModel):
+    """Options and variables that change nothing of what an engine compiles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    options: frozenset[str] = frozenset()
+    variables: frozenset[str] = frozenset()
+
+
+class Engine(BaseModel):
+    """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
+
+    Files have what their program has, so every field but the first two may be empty, and further keys are kept as
+    attributes. `options`: long name → kind, type, choices, aliases. `removed_options`: name → what to use instead.
+    `metrics`: by scraped name; `roles`: what is asked for → the metric that says it. `tasks`: what a model is for →
+    options it is started with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    engine: str
+    version: str
+    source: Mapping[str, object] = {}
+    options: Mapping[str, Mapping[str, object]] = {}
+    removed_options: Mapping[str, str] = {}
+    reasoning_parsers: list[str] = []
+    tool_call_parsers: list[str] = []
+    load_formats: list[str] = []
+    kv_cache_dtypes: list[str] = []
+    tokenizer_modes: list[str] = []
+    metrics: Mapping[str, ExportedMetric] = {}
+    roles: Mapping[str, str] = {}
+    uncompiled: Uncompiled = Uncompiled()
+    tasks: Mapping[str, list[str]] = {}
+    router_settings: list[str] = []
+    general_settings: list[str] = []
+    litellm_settings: list[str] = []
+    litellm_params: list[str] = []
+    routing_strategies: list[str] = []
+    defaults: Mapping[str, object] = {}
+    health: Health = Health()
+    newest_minor: int = 0
+    environment: Mapping[str, object] = {}
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _metrics_by_name(cls, value: object) -> object:
+        return _by_name(value)
+
+    @field_validator("removed_options", mode="before")
+    @classmethod
+    def _successor_by_name(cls, value: object) -> object:
+        named = _by_name(value)
+        if not isinstance(value, list) or not isinstance(named, dict):
+            return named
+        return {name: change.get("use") for name, change in named.items()}
+
+
+def _by_name(value: object) -> object:
+    """Turn a list of mappings with `name`, as the engine files have them, into a mapping by that name."""
+    if not isinstance(value, list):
+        return value
+    named = {entry["name"]: entry for entry in value if isinstance(entry, dict) and "name" in entry}
+    if len(named) != len(value):
+        raise ValueError("every item needs a name, and each name once")
+    return named
