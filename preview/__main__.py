@@ -76,8 +76,8 @@ def _ref(text: str) -> str:
 
 
 def _common(parser: argparse.ArgumentParser, *, one: bool = False) -> None:
-    said = "name of the stack" if one else "name of the stack; default: all that have a file"
-    parser.add_argument("--stack", required=one, help=said)
+    description = "name of the stack" if one else "name of the stack; default: all that have a file"
+    parser.add_argument("--stack", required=one, help=description)
     parser.add_argument("--project", type=Path, metavar="DIR", help="directory of Pulumi.yaml; default: this project's")
 
 

@@ -53,7 +53,7 @@ def read_mapping(file: Path) -> dict[Any, Any]:
 
 
 def _bytes(file: Path) -> bytes:
-    """What is in a file, if it is one and of a sensible size."""
+    """The bytes of a file, if it is one and of a sensible size."""
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -87,10 +87,12 @@ def _better(data: bytes) -> yaml.MarkedYAMLError | None:
 
 
 def _unreadable(data: bytes, error: yaml.reader.ReaderError) -> str:
-    """Where the text ends to be text, counting lines; the two parsers count bytes and characters."""
+    """The refusal of bytes that are not text: the line where they begin; the two parsers count bytes and characters."""
     line = data[: error.position].count(b"\n") + 1
-    found = error.character
-    number = int(found) if isinstance(found, int) else ord(found) if isinstance(found, str) else found[0]
+    character = error.character
+    number = (
+        int(character) if isinstance(character, int) else ord(character) if isinstance(character, str) else character[0]
+    )
     return f"is not readable YAML: line {line} has 0x{number:02X}, which is not text that YAML allows"
 
 
@@ -102,10 +104,10 @@ class _Size:
     characters: int = 0
     anchor: str | None = None
 
-    def add(self, other: "_Size") -> None:
+    def add(self, size: "_Size") -> None:
         """Counts a part of this part."""
-        self.values += other.values
-        self.characters += other.characters
+        self.values += size.values
+        self.characters += size.characters
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What resources were called before, by aliases of their own and of the components they belong to.
+"""Former names of resources, by aliases of their own and of the components they belong to.
 
 The engine knows a resource by any of its former URNs, and gives a child those that follow from its parent's (SDK,
 `all_aliases` and `inherited_child_alias` in pulumi/resource.py).
@@ -14,12 +14,12 @@ OF_THE_SDK = "type=kubernetes:"
 
 def former_urns(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """URN → the URNs it had before, of every resource that had any."""
-    found: dict[str, tuple[str, ...]] = {}
+    former: dict[str, tuple[str, ...]] = {}
     # a parent is declared before its children
     for record in sorted(records, key=lambda record: record.urn.count("$")):
-        names = dict.fromkeys(_former(record, found.get(record.parent, ())))
-        found[record.urn] = tuple(name for name in names if name != record.urn)
-    return {urn: names for urn, names in found.items() if names}
+        names = dict.fromkeys(_former(record, former.get(record.parent, ())))
+        former[record.urn] = tuple(name for name in names if name != record.urn)
+    return {urn: names for urn, names in former.items() if names}
 
 
 def _former(record: Record, of_parent: Sequence[str]) -> Iterator[str]:
@@ -29,12 +29,12 @@ def _former(record: Record, of_parent: Sequence[str]) -> Iterator[str]:
         if alias.startswith("urn:"):
             yield alias
             continue
-        said: dict[str, str] = dict(part.split("=", 1) for part in alias.split(",") if part)
-        type_, name = said.get("type", record.type), said.get("name", record.name)
-        if "noParent" in said:
+        parts: dict[str, str] = dict(part.split("=", 1) for part in alias.split(",") if part)
+        type_, name = parts.get("type", record.type), parts.get("name", record.name)
+        if "noParent" in parts:
             yield _urn(record, "", type_, name)
-        elif "parentUrn" in said:
-            yield _urn(record, said["parentUrn"], type_, name)
+        elif "parentUrn" in parts:
+            yield _urn(record, parts["parentUrn"], type_, name)
         else:
             yield _urn(record, record.parent, type_, name)
             for parent in of_parent:

@@ -26,7 +26,7 @@ HEADER = "# Rendered by python -m preview"
 
 
 class Category(StrEnum):
-    """What becomes of it: an object is created, a patch changes fields of one that exists, a release is Helm's."""
+    """Use of a manifest: an object is created, a patch changes fields of one that exists, a release is Helm's."""
 
     OBJECT = "object"
     PATCH = "patch"
@@ -69,7 +69,7 @@ def component_label(urn: str) -> str:
 
 def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
     """All objects, patches and releases among `records`, in order; components and providers are none of them."""
-    found: list[Manifest] = []
+    written: list[Manifest] = []
     taken: set[str] = set()
     former = former_urns(records)
     for record in records:
@@ -80,8 +80,8 @@ def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
         # two groups may share a kind, and `a-b` + `c` reads like `a` + `b-c`
         file = next(name for count in range(1, len(records) + 2) if (name := _numbered(stem, count)) not in taken)
         taken.add(file)
-        found.append(replace(manifest, file=file, former_urns=former.get(record.urn, ())))
-    return tuple(found)
+        written.append(replace(manifest, file=file, former_urns=former.get(record.urn, ())))
+    return tuple(written)
 
 
 def _manifest(record: Record) -> Manifest | None:
@@ -146,7 +146,7 @@ def _is_ours(file: Path) -> bool:
         return stream.read(len(HEADER)) == HEADER.encode()
 
 
-def write(found: Iterable[Manifest], directory: Path, stack: str) -> None:
+def write(manifests: Iterable[Manifest], directory: Path, stack: str) -> None:
     """One YAML file per object in `directory`, which is created; files of a former run go first.
 
     The caller has checked that `foreign_files(directory)` is empty.
@@ -154,14 +154,14 @@ def write(found: Iterable[Manifest], directory: Path, stack: str) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for file in directory.iterdir():
         file.unlink()
-    for manifest in found:
+    for manifest in manifests:
         owner = f", {manifest.component}" if manifest.component else ""
         text = f"{HEADER}: stack {stack}{owner}\n{as_yaml(manifest.body)}"
         (directory / manifest.file).write_text(text, encoding="utf-8")
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """What `write` wrote: bodies by file name."""
+    """Bodies by file name, as `write` wrote them."""
     files = directory.glob("*.yaml")
     return {file.name: yaml.load(file.read_bytes(), FastLoader) for file in files}
 
@@ -178,7 +178,7 @@ def _ordered(value: Any) -> Any:
     if isinstance(value, Mapping):
         keys = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else len(_FIRST), key))
         return {key: _ordered(value[key]) for key in keys}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
+    return [_ordered(element) for element in value] if isinstance(value, list) else value
 
 
 class _Dumper(FastDumper):  # pyright: ignore[reportGeneralTypeIssues] - one of two classes

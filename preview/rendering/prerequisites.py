@@ -1,4 +1,4 @@
-"""What a stack expects to find on the cluster: named by its objects, declared by none of them.
+"""Objects that a stack expects to find on the cluster: named by its objects, declared by none of them.
 
 Read from the rendered objects alone, so nothing can be forgotten when a component changes.
 """
@@ -44,51 +44,51 @@ class Expected:
         return f"{self.kind} {self.name}{where}{f': {self.note}' if self.note else ''}"
 
 
-def prerequisites(found: Sequence[Manifest]) -> tuple[Expected, ...]:
+def prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
     """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
-    inside = [(manifest, _mappings(manifest.body)) for manifest in found]
+    inside = [(manifest, _mappings(manifest.body)) for manifest in manifests]
     secrets, claims = tuple(_secrets(inside)), tuple(_claims(inside))
     return (
-        *_namespaces(found, [*secrets, *claims]),
+        *_namespaces(manifests, [*secrets, *claims]),
         *secrets,
         *claims,
-        *_storage_classes(found),
-        *_gateways(found),
-        *_licences(found),
-        *_nodes(found),
-        *_api_groups(found),
+        *_storage_classes(manifests),
+        *_gateways(manifests),
+        *_licences(manifests),
+        *_nodes(manifests),
+        *_api_groups(manifests),
     )
 
 
-def _namespaces(found: Sequence[Manifest], inside: Sequence[Expected]) -> Iterator[Expected]:
+def _namespaces(manifests: Sequence[Manifest], inside: Sequence[Expected]) -> Iterator[Expected]:
     """`inside`: what must exist in a namespace; the stack declares such a namespace, but somebody has to come first."""
-    declared = {manifest.name for manifest in found if manifest.kind == "Namespace"}
-    for name in sorted({item.namespace for item in inside} & declared):
-        kinds = dict.fromkeys(PLURALS[item.kind] for item in inside if item.namespace == name)
+    declared = {manifest.name for manifest in manifests if manifest.kind == "Namespace"}
+    for name in sorted({expected.namespace for expected in inside} & declared):
+        kinds = dict.fromkeys(PLURALS[expected.kind] for expected in inside if expected.namespace == name)
         note = f"for the {' and '.join(kinds)} below; the stack takes it over"
         yield Expected("Namespace", name, note=note, command=f"kubectl create namespace {name}")
-    created = {m.namespace for m in found if m.category is Category.RELEASE and m.body.get("createNamespace")}
-    used = {manifest.namespace for manifest in found if manifest.namespace}
+    created = {m.namespace for m in manifests if m.category is Category.RELEASE and m.body.get("createNamespace")}
+    used = {manifest.namespace for manifest in manifests if manifest.namespace}
     for name in sorted(used - declared - created - BORN_NAMESPACES):
         yield Expected("Namespace", name, command=f"kubectl create namespace {name}")
 
 
-def _secrets(found: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
-    """`found`: objects with all mappings in them."""
-    declared = {(manifest.namespace, manifest.name) for manifest, _ in found if manifest.kind == "Secret"}
-    wanted: dict[tuple[str, str], set[str]] = {}
+def _secrets(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
+    """`contents`: objects with all mappings in them."""
+    declared = {(manifest.namespace, manifest.name) for manifest, _ in contents if manifest.kind == "Secret"}
+    needed: dict[tuple[str, str], set[str]] = {}
     drawn: set[tuple[str, str, str]] = set()
-    for manifest, inside in found:
+    for manifest, inside in contents:
         for name, keys in _secret_references(inside):
-            wanted.setdefault((manifest.namespace, name), set()).update(keys)
+            needed.setdefault((manifest.namespace, name), set()).update(keys)
         app = manifest.body.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/name")
         for variable, name, key in _secret_variables(inside):
             if (app, variable) in ACCEPTED_BY:
                 drawn.add((manifest.namespace, name, key))
-    for (namespace, name), keys in sorted(wanted.items()):
+    for (namespace, name), keys in sorted(needed.items()):
         if (namespace, name) not in declared:
-            ours = tuple(key for key in sorted(keys) if (namespace, name, key) in drawn)
-            yield secret(name, namespace, tuple(sorted(keys)), ours)
+            drawn_keys = tuple(key for key in sorted(keys) if (namespace, name, key) in drawn)
+            yield secret(name, namespace, tuple(sorted(keys)), drawn_keys)
 
 
 def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str]) -> Expected:
@@ -100,15 +100,15 @@ def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str])
 
 def _mappings(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All mappings in an object, itself included, in no order."""
-    found: list[dict[str, Any]] = []
+    mappings: list[dict[str, Any]] = []
     waiting: list[Any] = [body]
     while waiting:
         here = waiting.pop()
         if isinstance(here, dict):
-            found.append(here)
+            mappings.append(here)
             here = here.values()
-        waiting.extend(item for item in here if isinstance(item, dict | list))
-    return found
+        waiting.extend(child for child in here if isinstance(child, dict | list))
+    return mappings
 
 
 def _secret_variables(inside: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
@@ -129,7 +129,7 @@ def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
             case "secretRef", {"name": str(name)} if not here.get("optional"):
                 yield name, set()
             case "secret", {"secretName": str(name)} | {"name": str(name)} if not here.get("optional"):
-                yield name, {item["key"] for item in here.get("items", [])}
+                yield name, {part["key"] for part in here.get("items", [])}
             case "tls", [*hosts]:
                 names = [entry.get("secretName") for entry in hosts if isinstance(entry, Mapping)]
                 yield from ((name, {"tls.crt", "tls.key"}) for name in names if name)
@@ -139,14 +139,14 @@ def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
                 yield from ((name, {".dockerconfigjson"}) for name in names if name)
 
 
-def _claims(found: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
+def _claims(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
     """Claims that pods mount and nobody declares; their init containers know which published directories they want."""
-    declared = {(item.namespace, item.name) for item, _ in found if item.kind == "PersistentVolumeClaim"}
-    wanted: dict[tuple[str, str], set[str]] = {}
-    for manifest, inside in found:
+    declared = {(claim.namespace, claim.name) for claim, _ in contents if claim.kind == "PersistentVolumeClaim"}
+    needed: dict[tuple[str, str], set[str]] = {}
+    for manifest, inside in contents:
         for name, directories in _claim_references(inside):
-            wanted.setdefault((manifest.namespace, name), set()).update(directories)
-    for (namespace, name), directories in sorted(wanted.items()):
+            needed.setdefault((manifest.namespace, name), set()).update(directories)
+    for (namespace, name), directories in sorted(needed.items()):
         if (namespace, name) not in declared:
             held = ", ".join(f"{directory}/" for directory in sorted(directories))
             note = f"must hold {held} with manifest.json, as the weights Job publishes it" if held else ""
@@ -160,43 +160,43 @@ def _claim_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
         for volume in pod.get("volumes", []):
             if "persistentVolumeClaim" in volume:
                 directories = {
-                    item["value"].removeprefix(f"{mount['mountPath']}/")
+                    variable["value"].removeprefix(f"{mount['mountPath']}/")
                     for container in containers
                     for mount in container.get("volumeMounts", [])
-                    for item in container.get("env", [])
-                    if mount["name"] == volume["name"] and item["name"] == "MODEL_DIR"
+                    for variable in container.get("env", [])
+                    if mount["name"] == volume["name"] and variable["name"] == "MODEL_DIR"
                 }
                 yield volume["persistentVolumeClaim"]["claimName"], directories
 
 
-def _storage_classes(found: Sequence[Manifest]) -> Iterator[Expected]:
+def _storage_classes(manifests: Sequence[Manifest]) -> Iterator[Expected]:
     modes: dict[str, set[str]] = {}
-    for manifest in found:
+    for manifest in manifests:
         if manifest.kind == "PersistentVolumeClaim":
             spec = manifest.body.get("spec", {})
             if spec.get("storageClassName"):
                 modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
         for spec in _ephemeral(manifest.body):
             modes.setdefault(spec["storageClassName"], set()).update(spec["accessModes"])
-    for name, wanted in sorted(modes.items()):
-        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(wanted))}")
+    for name, access_modes in sorted(modes.items()):
+        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(access_modes))}")
 
 
 def _ephemeral(value: Any) -> Iterator[Mapping[str, Any]]:
-    """What the pods in `value` ask of volumes of their own."""
+    """Claim specs of the ephemeral volumes that pods in `value` ask for."""
     if isinstance(value, list):
-        for item in value:
-            yield from _ephemeral(item)
+        for child in value:
+            yield from _ephemeral(child)
     elif isinstance(value, Mapping):
-        for key, item in value.items():
+        for key, child in value.items():
             if key == "ephemeral":
-                yield item["volumeClaimTemplate"]["spec"]
-            elif isinstance(item, (Mapping, list)):
-                yield from _ephemeral(item)
+                yield child["volumeClaimTemplate"]["spec"]
+            elif isinstance(child, (Mapping, list)):
+                yield from _ephemeral(child)
 
 
-def _gateways(found: Sequence[Manifest]) -> Iterator[Expected]:
-    for manifest in found:
+def _gateways(manifests: Sequence[Manifest]) -> Iterator[Expected]:
+    for manifest in manifests:
         spec = manifest.body.get("spec", {})
         if manifest.kind == "HTTPRoute":
             for parent in spec.get("parentRefs", []):
@@ -206,31 +206,31 @@ def _gateways(found: Sequence[Manifest]) -> Iterator[Expected]:
             yield Expected("IngressClass", spec["ingressClassName"])
 
 
-def _licences(found: Sequence[Manifest]) -> Iterator[Expected]:
+def _licences(manifests: Sequence[Manifest]) -> Iterator[Expected]:
     """Gated checkpoints that nobody's token asks for: the hub would refuse their downloads."""
-    for manifest in found:
+    for manifest in manifests:
         if manifest.kind != "Job" or "llm-stack.io/gated" not in manifest.body["metadata"].get("annotations", {}):
             continue
         (container,) = manifest.body["spec"]["template"]["spec"]["containers"]
-        values = {item["name"]: item.get("value") for item in container["env"]}
+        values = {variable["name"]: variable.get("value") for variable in container["env"]}
         if "HF_TOKEN" not in values:
             note = "gated: an account that accepted its licence, and a token of it"
             command = "pulumi config set --secret huggingFaceToken <TOKEN>"
             yield Expected("Access to", values["MODEL_REPO"], note=note, command=command)
 
 
-def _nodes(found: Sequence[Manifest]) -> Iterator[Expected]:
-    names = [manifest.name for manifest in found if manifest.category is Category.PATCH and manifest.kind == "Node"]
+def _nodes(manifests: Sequence[Manifest]) -> Iterator[Expected]:
+    names = [manifest.name for manifest in manifests if manifest.category is Category.PATCH and manifest.kind == "Node"]
     if names:
         yield Expected("Nodes", ", ".join(names), note="get labels and taints")
 
 
-def _api_groups(found: Sequence[Manifest]) -> Iterator[Expected]:
-    charts = {str(m.body.get("chart", "")).rpartition("/")[2] for m in found if m.category is Category.RELEASE}
+def _api_groups(manifests: Sequence[Manifest]) -> Iterator[Expected]:
+    charts = {str(m.body.get("chart", "")).rpartition("/")[2] for m in manifests if m.category is Category.RELEASE}
     brought = {group for chart in charts for group in GROUPS_OF_CHART.get(chart, ())}
-    declared = {m.body.get("spec", {}).get("group") for m in found if m.kind == "CustomResourceDefinition"}
+    declared = {m.body.get("spec", {}).get("group") for m in manifests if m.kind == "CustomResourceDefinition"}
     kinds: dict[str, set[str]] = {}
-    for manifest in found:
+    for manifest in manifests:
         group = manifest.api_version.rpartition("/")[0]
         if manifest.category is Category.OBJECT and not _built_in(group) and group not in brought | declared:
             kinds.setdefault(manifest.api_version, set()).add(manifest.kind)

@@ -26,7 +26,7 @@ RELEASE_TYPE = "kubernetes:helm.sh/v3:Release"
 
 @dataclass(frozen=True)
 class Run:
-    """What a program did: resources in order of declaration, exports by name, log messages at warning or above."""
+    """Results of a program: resources in order of declaration, exports by name, log messages from warning up."""
 
     records: tuple[Record, ...]
     exports: Mapping[str, Any]
@@ -49,9 +49,11 @@ class Recorder(mocks.MockMonitor):
 
     def records(self) -> tuple[Record, ...]:
         """All resources, in the order in which the program declared them."""
-        found = [replace(record, outputs_registered=record.urn in self._finished) for record in self._records.values()]
+        records = [
+            replace(record, outputs_registered=record.urn in self._finished) for record in self._records.values()
+        ]
         last = len(self._declared)
-        return tuple(sorted(found, key=lambda record: self._declared.get((record.type, record.name), last)))
+        return tuple(sorted(records, key=lambda record: self._declared.get((record.type, record.name), last)))
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         """The URN as the engine makes it, with all parent types; the mock's own keeps only the last one."""
@@ -76,7 +78,7 @@ class Recorder(mocks.MockMonitor):
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=state)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
-        """What is read is there, under the name it was asked by."""
+        """Answers every read with the resource under the name it was asked by."""
         urn = self.make_urn(request.parent, request.type, request.name)
         state = struct_pb2.Struct()
         state.CopyFrom(request.properties)
@@ -90,7 +92,7 @@ class Recorder(mocks.MockMonitor):
 
 
 class _Calls(mocks.Mocks):
-    """What calls are answered with: a chart that is rendered has no objects. Resources are the recorder's."""
+    """Answers to calls: a chart that is rendered has no objects. Resources are the recorder's."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         raise NotImplementedError
@@ -104,9 +106,11 @@ def _fill_in(state: Any, type_: str, name: str, inputs: Mapping[str, Any]) -> st
     if not type_.startswith("kubernetes:"):
         return f"{name}-id"
     if type_ == RELEASE_TYPE:
-        given, namespace = inputs.get("name", autoname(name)), inputs.get("namespace")
-        state.update({"name": given, "status": {"name": given, "namespace": namespace, "status": "deployed"}})
-        return f"{namespace or 'default'}/{given}"
+        release_name, namespace = inputs.get("name", autoname(name)), inputs.get("namespace")
+        state.update(
+            {"name": release_name, "status": {"name": release_name, "namespace": namespace, "status": "deployed"}}
+        )
+        return f"{namespace or 'default'}/{release_name}"
     metadata = inputs.get("metadata", {})
     if not isinstance(metadata, dict):
         return name

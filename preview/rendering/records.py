@@ -89,7 +89,7 @@ def record_of(request: Any, urn: str) -> Record:
 
 def _alias(alias: Any) -> str:
     """An alias as its URN, or as `field=value` pairs of what it says to be different."""
-    return alias.urn or ",".join(f"{found.name}={value}" for found, value in alias.spec.ListFields() if value)
+    return alias.urn or ",".join(f"{field.name}={value}" for field, value in alias.spec.ListFields() if value)
 
 
 def plain(struct: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -106,9 +106,9 @@ class _Reading:
         self._here: list[str] = []
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """What there is; a field of null is not."""
-        found = {key: self._at(f".{key}", value) for key, value in fields.items()}
-        return {key: value for key, value in found.items() if value is not None}
+        """The fields that have a value; a field of null has none."""
+        plain = {key: self._at(f".{key}", value) for key, value in fields.items()}
+        return {key: value for key, value in plain.items() if value is not None}
 
     def _at(self, step: str, value: Any) -> Any:
         kind = value.WhichOneof("kind")
@@ -121,23 +121,23 @@ class _Reading:
         if kind == "bool_value":
             return value.bool_value
         self._here.append(step)
-        found = self._struct(value.struct_value) if kind == "struct_value" else None
+        plain = self._struct(value.struct_value) if kind == "struct_value" else None
         if kind == "list_value":
-            found = [self._at(f"[{position}]", item) for position, item in enumerate(value.list_value.values)]
+            plain = [self._at(f"[{position}]", element) for position, element in enumerate(value.list_value.values)]
         self._here.pop()
-        return found
+        return plain
 
     def _struct(self, struct: Any) -> Any:
         before = len(self.secret_paths)
-        found = self.fields(struct.fields)
-        if not rpc.is_rpc_secret(found):
-            return found
+        plain = self.fields(struct.fields)
+        if not rpc.is_rpc_secret(plain):
+            return plain
         self.secret_paths[before:] = ["".join(self._here).removeprefix(".")]
-        return _masked(found["value"])
+        return _masked(plain["value"])
 
 
 def _masked(value: Any) -> Any:
     """`<secret>` for every leaf, so that the keys of a secret mapping can still be read."""
     if isinstance(value, dict):
-        return {key: _masked(item) for key, item in value.items()}
-    return [_masked(item) for item in value] if isinstance(value, list) else SECRET
+        return {key: _masked(child) for key, child in value.items()}
+    return [_masked(child) for child in value] if isinstance(value, list) else SECRET

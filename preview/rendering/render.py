@@ -13,7 +13,7 @@ from settings.problems import Problem, Refused
 
 @dataclass(frozen=True)
 class Rendering:
-    """What a stack would declare; or, when `refused` has entries, every reason why it declares nothing."""
+    """Resources that a stack would declare; or, when `refused` has entries, every reason why it declares none."""
 
     project: str
     stack: str

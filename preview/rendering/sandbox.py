@@ -1,4 +1,4 @@
-"""What a run under mocks must put in place, and must not leave behind: event loop, environment, import path, log."""
+"""The surroundings of a run under mocks, put in place and taken away again: event loop, environment, imports, log."""
 
 import asyncio
 import logging

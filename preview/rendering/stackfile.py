@@ -49,7 +49,7 @@ class Project:
 
 @dataclass(frozen=True)
 class StackConfig:
-    """What the engine hands to the program: full keys → strings, and which of them are secret."""
+    """The configuration that the engine hands to the program: full keys → strings, and which of them are secret."""
 
     values: Mapping[str, str]
     secret_keys: tuple[str, ...]
@@ -60,8 +60,8 @@ def find_project(directory: Path | None = None) -> Path:
     if directory is not None:
         return directory
     here = Path.cwd()
-    ours = Path(__file__).resolve().parents[2]
-    return next((place for place in (here, *here.parents) if (place / PROJECT_FILE).is_file()), ours)
+    own_project = Path(__file__).resolve().parents[2]
+    return next((place for place in (here, *here.parents) if (place / PROJECT_FILE).is_file()), own_project)
 
 
 def read_project(directory: Path) -> Project:
@@ -89,12 +89,12 @@ def read_stack(project: Project, stack: str) -> StackConfig:
     Keys that the project requires and the stack lacks are left out: `settings` says what they are for.
     """
     file = project.directory / f"Pulumi.{stack}.yaml"
-    given = read_mapping(file).get("config")
-    if given is not None and not isinstance(given, dict):
+    config = read_mapping(file).get("config")
+    if config is not None and not isinstance(config, dict):
         raise Refused([Problem(file.name, "config must be a mapping of keys")])
     values: dict[str, str] = {}
     secret_keys: list[str] = []
-    merged = _defaults(project) | {_full(project, key): value for key, value in (given or {}).items()}
+    merged = _defaults(project) | {_full(project, key): value for key, value in (config or {}).items()}
     objects = _objects(project)
     if empty := [key.partition(":")[2] for key in sorted(objects & merged.keys()) if merged[key] is None]:
         raise Refused(Problem(key, "is empty; give a value, or leave the key out") for key in empty)
@@ -113,15 +113,15 @@ def read_stack(project: Project, stack: str) -> StackConfig:
 def ciphers(directory: Path, stack: str) -> dict[str, str]:
     """The encrypted top-level values of a stack file, by key; nothing where the file cannot be read."""
     try:
-        given = read_mapping(directory / f"Pulumi.{stack}.yaml").get("config")
+        config = read_mapping(directory / f"Pulumi.{stack}.yaml").get("config")
     except Refused:
         return {}
-    entries = given.items() if isinstance(given, dict) else ()
+    entries = config.items() if isinstance(config, dict) else ()
     return {str(key): str(value["secure"]) for key, value in entries if isinstance(value, dict) and "secure" in value}
 
 
 def _defaults(project: Project) -> dict[str, Any]:
-    """What `Pulumi.yaml` gives every stack: `default` or `value` of an entry, or the entry itself (`aws:region: x`)."""
+    """Values that `Pulumi.yaml` gives every stack: `default` or `value` of an entry, or the entry itself."""
     defaults = {}
     for key, entry in project.declared.items():
         if not isinstance(entry, dict):
@@ -151,9 +151,9 @@ def _without_ciphers(value: Any) -> tuple[Any, bool]:
     if isinstance(value, dict):
         if set(value) == {"secure"}:
             return PLACEHOLDER, True
-        parts = {str(key): _without_ciphers(item) for key, item in value.items()}
-        return {key: item for key, (item, _) in parts.items()}, any(secret for _, secret in parts.values())
+        parts = {str(key): _without_ciphers(child) for key, child in value.items()}
+        return {key: child for key, (child, _) in parts.items()}, any(secret for _, secret in parts.values())
     if isinstance(value, list):
-        items = [_without_ciphers(item) for item in value]
-        return [item for item, _ in items], any(secret for _, secret in items)
+        children = [_without_ciphers(child) for child in value]
+        return [child for child, _ in children], any(secret for _, secret in children)
     return value, False

@@ -142,17 +142,17 @@ def _program(project: Project, top: Path, tree: Path, directory: Path) -> tuple[
     place = Path(os.path.normpath(project.directory / main))
     if place.is_relative_to(top):
         past = (tree / place.relative_to(top)).resolve()
-        if past.is_relative_to(tree) and (found := _folder(past)):
-            return found, ""
+        if past.is_relative_to(tree) and (program := _folder(past)):
+            return program, ""
         _say_if_submodule(top, place, tree)
-    found = _folder(place.resolve())
-    if found is None:
+    program = _folder(place.resolve())
+    if program is None:
         raise NotComparable(f"its {PROJECT_FILE} names the program {main}, which is neither in that commit nor here")
     # the relative path would lead out of the folder
-    described = json.dumps({**content, "main": str(found)}, default=str)
+    described = json.dumps({**content, "main": str(program)}, default=str)
     (directory / PROJECT_FILE).write_text(described, encoding="utf-8")
     where = "is not tracked by git" if place.is_relative_to(top) else "lies outside of this repository"
-    return found, f"the program {main} {where}: both sides are rendered by it as it is now"
+    return program, f"the program {main} {where}: both sides are rendered by it as it is now"
 
 
 def _folder(place: Path) -> Path | None:

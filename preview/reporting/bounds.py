@@ -41,7 +41,7 @@ def cut(text: str, limit: int, whole: str) -> str:
     if _size(text) <= limit:
         return text
     lines = [_short(line) for line in text.splitlines()]
-    kept: list[str] = []
+    shown: list[str] = []
     fenced, size = "", 0
     # room for the closing fence and the last line, whatever their number of digits
     room = limit - _size(_end(len(lines), whole)) - len(FENCE) - 4
@@ -49,12 +49,12 @@ def cut(text: str, limit: int, whole: str) -> str:
         size += _size(line) + 1
         if size > room:
             break
-        kept.append(line)
+        shown.append(line)
         if line.lstrip().startswith(FENCE):
             fenced = "" if fenced else line[: len(line) - len(line.lstrip())] + FENCE
-    rest = len(lines) - len(kept)
-    kept += [fenced] if fenced else []
-    return "\n".join([*kept, "", _end(rest, whole)]) + "\n"
+    left_out = len(lines) - len(shown)
+    shown += [fenced] if fenced else []
+    return "\n".join([*shown, "", _end(left_out, whole)]) + "\n"
 
 
 def _end(lines: int, whole: str) -> str:
@@ -70,7 +70,7 @@ def _short(line: str) -> str:
 
 
 def _shares(pages: Sequence[str], room: int) -> list[int]:
-    """How many bytes each page gets: what it needs where that is little, and the same for all others."""
+    """Bytes of each page: what it needs where that is little, and the same for all others."""
     shares = [0] * len(pages)
     left = sorted(range(len(pages)), key=lambda position: _size(pages[position]))
     for done, position in enumerate(left):

@@ -1,4 +1,4 @@
-"""What a network without internet needs for one stack: images, charts and weights, and what of that is not known.
+"""Everything that a network without internet needs for one stack: images, charts, weights, and what is not known.
 
 Owns the decision. Images are read from the rendered objects, so that none can be forgotten when a component changes;
 those inside charts, and the weights, are the plan's. How a bundle is written down is `bundle_formats`.
@@ -32,7 +32,7 @@ LEFT = (
 
 @dataclass(frozen=True)
 class Rendered:
-    """What helm said of one chart: its images, or why there are none."""
+    """Helm's rendering of one chart: its images, or why there are none."""
 
     images: frozenset[str] = frozenset()
     failure: str = ""
@@ -98,7 +98,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Inside:
-    """What is inside the chart of one release, by the plan's table and by helm where it was asked."""
+    """Images inside the chart of one release, by the plan's table and by helm where it was asked."""
 
     release: Manifest
     images: tuple[str, ...]
@@ -112,7 +112,7 @@ class Inside:
 
 def decide(
     rendering: Rendering,
-    found: Sequence[Manifest],
+    manifests: Sequence[Manifest],
     listings: Sequence[Listing] = (),
     rendered: Mapping[str, Rendered] = NOTHING_RENDERED,
 ) -> Bundle:
@@ -121,17 +121,17 @@ def decide(
     `listings`: what is known of the files of checkpoints; `rendered`: what helm said of charts, by the release's URN.
     """
     plan = rendering.plan
-    planned = {(one.name, one.namespace): one for one in plan.releases.values()} if plan else {}
+    planned = {(release.name, release.namespace): release for release in plan.releases.values()} if plan else {}
     charts = [
-        _inside(one, planned.get((one.name, one.namespace)), rendered.get(one.urn))
-        for one in found
-        if one.category is Category.RELEASE
+        _inside(release, planned.get((release.name, release.namespace)), rendered.get(release.urn))
+        for release in manifests
+        if release.category is Category.RELEASE
     ]
-    images = _images(found, plan, charts)
-    weights = [_weights(one) for one in plan.weights.checkpoints] if plan else list(_fetched(found))
-    weights = [_listed(one, listings) for one in weights]
+    images = _images(manifests, plan, charts)
+    weights = [_weights(checkpoint) for checkpoint in plan.weights.checkpoints] if plan else list(_fetched(manifests))
+    weights = [_listed(checkpoint, listings) for checkpoint in weights]
     not_known = [
-        *(f"{inside.chart}: {what}" for inside in charts for what in inside.not_known),
+        *(f"{inside.chart}: {missing}" for inside in charts for missing in inside.not_known),
         *_of_images(images),
         *_of_weights(weights),
         *(() if plan else (UNPLANNED,)),
@@ -151,7 +151,9 @@ def _inside(release: Manifest, plan: ReleasePlan | None, rendered: Rendered | No
     images, not_known = (plan.images, plan.not_known) if plan else ((), ())
     if rendered and not rendered.failure:
         # one that the cluster completes, as that of the driver, is in no registry by the name that the chart has
-        whole = [one for one in sorted(rendered.images) if not any(line.startswith(f"{one}-") for line in not_known)]
+        whole = [
+            image for image in sorted(rendered.images) if not any(line.startswith(f"{image}-") for line in not_known)
+        ]
         return Inside(release, tuple(dict.fromkeys([*images, *whole])), not_known)
     unread = plan.unread if plan else ("the images of this release; --helm renders its chart",)
     failed = (f"helm cannot render it: {rendered.failure}",) if rendered else ()
@@ -161,23 +163,25 @@ def _inside(release: Manifest, plan: ReleasePlan | None, rendered: Rendered | No
 def references(value: Any) -> Iterator[str]:
     """Every image that pods of an object run or mount."""
     if isinstance(value, list):
-        for item in value:
-            yield from references(item)
+        for element in value:
+            yield from references(element)
     if not isinstance(value, Mapping):
         return
     for field, here in value.items():
         if field in CONTAINERS and isinstance(here, list):
-            yield from (item["image"] for item in here if isinstance(item, Mapping) and "image" in item)
+            yield from (
+                container["image"] for container in here if isinstance(container, Mapping) and "image" in container
+            )
         elif field == "volumes" and isinstance(here, list):
-            mounted = [item.get("image") for item in here if isinstance(item, Mapping)]
+            mounted = [volume.get("image") for volume in here if isinstance(volume, Mapping)]
             yield from (image["reference"] for image in mounted if isinstance(image, Mapping))
         yield from references(here)
 
 
-def _images(found: Sequence[Manifest], plan: Plan | None, charts: Sequence[Inside]) -> tuple[BundleImage, ...]:
+def _images(manifests: Sequence[Manifest], plan: Plan | None, charts: Sequence[Inside]) -> tuple[BundleImage, ...]:
     upstream = {image.reference: image.upstream for image in plan.images} if plan else {}
     users: dict[tuple[str, str], dict[str, None]] = {}
-    for manifest in found:
+    for manifest in manifests:
         if manifest.category is not Category.RELEASE:
             for reference in references(manifest.body):
                 key = (upstream.get(reference, reference), reference)
@@ -198,49 +202,49 @@ def _name(chart: str) -> str:
     return chart.rstrip("/").rpartition("/")[2]
 
 
-def _weights(one: CheckpointPlan) -> Weights:
-    held = "which its Job fills" if one.fetch else "which must hold it already"
-    hub = one.fetch.hub if one.fetch else None
+def _weights(checkpoint: CheckpointPlan) -> Weights:
+    held = "which its Job fills" if checkpoint.fetch else "which must hold it already"
+    hub = checkpoint.fetch.hub if checkpoint.fetch else None
     return Weights(
-        repository=one.model,
-        revision=one.revision,
-        pinned=one.pinned,
+        repository=checkpoint.model,
+        revision=checkpoint.revision,
+        pinned=checkpoint.pinned,
         hub=hub.kind if hub else "huggingface",
         endpoint=hub.endpoint if hub else None,
-        directory=one.key[0],
-        place=f"{one.place.kind} {one.place.name}, {held}",
-        size_bytes=one.disk_bytes,
-        counted=one.counted,
+        directory=checkpoint.key[0],
+        place=f"{checkpoint.place.kind} {checkpoint.place.name}, {held}",
+        size_bytes=checkpoint.disk_bytes,
+        counted=checkpoint.counted,
     )
 
 
-def _fetched(found: Sequence[Manifest]) -> Iterator[Weights]:
-    """What Jobs fetch, of a program whose plan is not known: as their scripts are told."""
-    for manifest in found:
+def _fetched(manifests: Sequence[Manifest]) -> Iterator[Weights]:
+    """Weights that Jobs fetch, of a program whose plan is not known, by the variables of their scripts."""
+    for manifest in manifests:
         pod = manifest.body.get("spec", {}).get("template", {}).get("spec", {}) if manifest.kind == "Job" else {}
         for container in pod.get("containers", []):
-            told = {item["name"]: item.get("value", "") for item in container.get("env", [])}
-            if "MODEL_REPO" in told:
+            variables = {variable["name"]: variable.get("value", "") for variable in container.get("env", [])}
+            if "MODEL_REPO" in variables:
                 yield Weights(
-                    repository=told["MODEL_REPO"],
-                    revision=told["MODEL_REVISION"],
-                    pinned=bool(COMMIT.fullmatch(told["MODEL_REVISION"])),
-                    hub=told["HUB_KIND"],
-                    endpoint=told.get("HF_ENDPOINT") or told.get("MODELSCOPE_ENDPOINT"),
-                    directory=told["TARGET_DIR"].rpartition("/models/")[2],
+                    repository=variables["MODEL_REPO"],
+                    revision=variables["MODEL_REVISION"],
+                    pinned=bool(COMMIT.fullmatch(variables["MODEL_REVISION"])),
+                    hub=variables["HUB_KIND"],
+                    endpoint=variables.get("HF_ENDPOINT") or variables.get("MODELSCOPE_ENDPOINT"),
+                    directory=variables["TARGET_DIR"].rpartition("/models/")[2],
                     place=f"a claim that Job {manifest.name} fills",
-                    size_bytes=int(told["EXPECTED_BYTES"]),
+                    size_bytes=int(variables["EXPECTED_BYTES"]),
                     counted=False,
                 )
 
 
-def _listed(one: Weights, listings: Sequence[Listing]) -> Weights:
+def _listed(weights: Weights, listings: Sequence[Listing]) -> Weights:
     """The same with its files, where a listing has them."""
-    listing = next((listing for listing in listings if listing.is_of(one.repository, one.revision)), None)
+    listing = next((listing for listing in listings if listing.is_of(weights.repository, weights.revision)), None)
     if listing is None:
-        return one
+        return weights
     size_bytes = sum(file.size_bytes for file in listing.files)
-    return replace(one, size_bytes=size_bytes, counted=True, files=listing.files)
+    return replace(weights, size_bytes=size_bytes, counted=True, files=listing.files)
 
 
 def _of_images(images: Sequence[BundleImage]) -> Iterator[str]:
@@ -252,11 +256,11 @@ def _of_images(images: Sequence[BundleImage]) -> Iterator[str]:
 
 
 def _of_weights(weights: Sequence[Weights]) -> Iterator[str]:
-    for one in weights:
-        name = f"{one.repository}@{one.revision[:12]}"
-        if not one.pinned:
+    for checkpoint in weights:
+        name = f"{checkpoint.repository}@{checkpoint.revision[:12]}"
+        if not checkpoint.pinned:
             yield f"{name}: the commit, for the revision moves; give models.NAME.revision"
-        if not one.counted:
+        if not checkpoint.counted:
             yield f"{name}: the size, which is estimated from the shape of the model"
-        if not one.files:
+        if not checkpoint.files:
             yield f"{name}: files and hashes; give --listing with its manifest.json, or with the hub's listing"

@@ -39,12 +39,15 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield f"\nCharts ({len(bundle.charts)})"
     for chart in bundle.charts:
         yield f"  {chart.name} {chart.version} of {chart.repository or chart.reference}"
-    total = sum(one.size_bytes for one in bundle.weights)
+    total = sum(checkpoint.size_bytes for checkpoint in bundle.weights)
     yield f"\nWeights ({len(bundle.weights)}, {gib(total / 2**30)} GiB)"
-    for one in bundle.weights:
-        yield f"  {one.repository} @ {one.revision}, {'' if one.counted else 'about '}{one.size_bytes:,} bytes"
-        yield f"    {one.place}"
-        yield from (f"    {file.size_bytes:>15,}  {file.sha256 or 'hash not known'}  {file.name}" for file in one.files)
+    for checkpoint in bundle.weights:
+        size = f"{'' if checkpoint.counted else 'about '}{checkpoint.size_bytes:,} bytes"
+        yield f"  {checkpoint.repository} @ {checkpoint.revision}, {size}"
+        yield f"    {checkpoint.place}"
+        yield from (
+            f"    {file.size_bytes:>15,}  {file.sha256 or 'hash not known'}  {file.name}" for file in checkpoint.files
+        )
     yield "\nNot needed while it runs: PyPI, npm, packages of a distribution; no pod installs anything"
     if bundle.not_known:
         yield "\nNot known"
@@ -65,7 +68,7 @@ def hauler(bundle: Bundle) -> str:
     documents = {
         "Images": {"images": [{"name": _one_name(image.source)} for image in bundle.images]},
         "Charts": {"charts": [_hauler_chart(chart) for chart in bundle.charts]},
-        "Files": {"files": [item for one in bundle.weights for item in _hauler_files(one)]},
+        "Files": {"files": [entry for checkpoint in bundle.weights for entry in _hauler_files(checkpoint)]},
     }
     name = f"{bundle.project}-{bundle.stack}".lower().replace("_", "-").replace(".", "-")
     written = [
@@ -105,13 +108,13 @@ def _hauler_chart(chart: BundleChart) -> Mapping[str, Any]:
     return {"name": chart.reference, "version": chart.version}
 
 
-def _hauler_files(one: Weights) -> Iterator[Mapping[str, str]]:
-    endpoint = (one.endpoint or ENDPOINTS[one.hub]).rstrip("/")
-    for file in one.files:
-        url = FILE_URLS[one.hub].format(
-            endpoint=endpoint, repository=one.repository, revision=one.revision, name=quote(file.name)
+def _hauler_files(checkpoint: Weights) -> Iterator[Mapping[str, str]]:
+    endpoint = (checkpoint.endpoint or ENDPOINTS[checkpoint.hub]).rstrip("/")
+    for file in checkpoint.files:
+        url = FILE_URLS[checkpoint.hub].format(
+            endpoint=endpoint, repository=checkpoint.repository, revision=checkpoint.revision, name=quote(file.name)
         )
-        yield {"path": url, "name": f"{one.directory}/{file.name}".replace("/", "--")}
+        yield {"path": url, "name": f"{checkpoint.directory}/{file.name}".replace("/", "--")}
 
 
 FORMATS: Mapping[str, Callable[[Bundle], str]] = {

@@ -1,4 +1,4 @@
-"""Which images a chart brings, asked of helm itself: `helm template` with the values of the release.
+"""Images that a chart brings, asked of helm itself: `helm template` with the values of the release.
 
 More than the tables of the catalogue say may come of it: what a chart names and nobody pulls, such as parts that the
 GPU Operator starts for virtual machines only. Every image that it names in a known way is found, in containers, in
@@ -24,14 +24,14 @@ LONGEST_REASON = 200
 
 
 def program() -> str:
-    """Where helm is. Raises `UsageError` where it is not."""
-    if found := shutil.which("helm"):
-        return found
+    """Path of helm. Raises `UsageError` where it is not."""
+    if helm := shutil.which("helm"):
+        return helm
     raise UsageError("--helm: helm is not on PATH")
 
 
 def ask(helm: str, release: Manifest, kubernetes: str) -> Rendered:
-    """What helm says of a release; `kubernetes`: the version, such as 1.36, that its chart is rendered for."""
+    """Helm's rendering of a release; `kubernetes`: the version, such as 1.36, that its chart is rendered for."""
     body = release.body
     repository = body.get("repositoryOpts", {}).get("repo")
     command = [helm, "template", release.name, str(body["chart"]), "--namespace", release.namespace, "--skip-tests"]
@@ -59,13 +59,13 @@ def named(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from (match[1] or match[2] for match in IN_ARGUMENT.finditer(value))
     elif isinstance(value, list):
-        for item in value:
-            yield from named(item)
+        for element in value:
+            yield from named(element)
     elif isinstance(value, Mapping) and value.get("enabled") is not False:
         match value:
             case {"image": str(image), "repository": str(place), "version": str(version)}:
                 yield f"{place}/{image}:{version}" if place and version else ""
             case {"image": str(image)}:
                 yield image
-        for item in value.values():
-            yield from named(item)
+        for child in value.values():
+            yield from named(child)

@@ -1,4 +1,4 @@
-"""Which files a checkpoint has: its `manifest.json`, or the hub's own listing, as JSON files.
+"""Files of a checkpoint: its `manifest.json`, or the hub's own listing, as JSON files.
 
 Two shapes are read. What the weights Job publishes beside the files: `{"repo", "revision", "files": {NAME: {"bytes",
 "sha256"}}}`. What Hugging Face answers to `/api/models/REPO/revision/COMMIT?blobs=true`: `{"id", "sha", "siblings":
@@ -62,17 +62,20 @@ def read(path: Path, fetched: tuple[str, ...], left: tuple[str, ...]) -> Listing
         if any(fnmatchcase(file.name, pattern) for pattern in fetched)
         and not any(fnmatchcase(file.name, pattern) for pattern in left)
     ]
-    return Listing(listing.repository, listing.revision, listing.commit, tuple(sorted(files, key=lambda one: one.name)))
+    return Listing(
+        listing.repository, listing.revision, listing.commit, tuple(sorted(files, key=lambda entry: entry.name))
+    )
 
 
 def _parsed(content: Any) -> Listing:
     if "siblings" in content:
         files = [
-            _file(one["rfilename"], one["size"], (one.get("lfs") or {}).get("sha256")) for one in content["siblings"]
+            _file(sibling["rfilename"], sibling["size"], (sibling.get("lfs") or {}).get("sha256"))
+            for sibling in content["siblings"]
         ]
         commit = str(content["sha"])
         return Listing(str(content.get("id") or content["modelId"]), commit, commit, tuple(files))
-    files = [_file(name, one["bytes"], one["sha256"]) for name, one in content["files"].items()]
+    files = [_file(name, file["bytes"], file["sha256"]) for name, file in content["files"].items()]
     revision = str(content["revision"])
     return Listing(str(content["repo"]), revision, str(content.get("commit", revision)), tuple(files))
 

@@ -22,7 +22,7 @@ def cyclonedx(bundle: Bundle) -> str:
         *(_image(image) for image in bundle.images),
         *(_chart(chart) for chart in bundle.charts),
         # one checkpoint may be kept in several places
-        *{_reference(one): _weights(one) for one in bundle.weights}.values(),
+        *{_reference(checkpoint): _weights(checkpoint) for checkpoint in bundle.weights}.values(),
     ]
     stack = {"type": "application", "bom-ref": "stack", "name": f"{bundle.project}/{bundle.stack}"}
     document: dict[str, Any] = {
@@ -80,12 +80,12 @@ def _chart(chart: BundleChart) -> dict[str, Any]:
     }
 
 
-def _reference(one: Weights) -> str:
-    return f"weights:{one.repository}@{one.revision}"
+def _reference(checkpoint: Weights) -> str:
+    return f"weights:{checkpoint.repository}@{checkpoint.revision}"
 
 
-def _weights(one: Weights) -> dict[str, Any]:
-    ref = _reference(one)
+def _weights(checkpoint: Weights) -> dict[str, Any]:
+    ref = _reference(checkpoint)
     files = [
         {
             "type": "file",
@@ -94,14 +94,14 @@ def _weights(one: Weights) -> dict[str, Any]:
             **({"hashes": [{"alg": "SHA-256", "content": file.sha256}]} if file.sha256 else {}),
             "properties": [_property("bytes", str(file.size_bytes))],
         }
-        for file in one.files
+        for file in checkpoint.files
     ]
     return {
         "type": "machine-learning-model",
         "bom-ref": ref,
-        "name": one.repository,
-        "version": one.revision,
-        "purl": f"pkg:{HUBS[one.hub]}/{quote(one.repository)}@{quote(one.revision, safe='')}",
-        "properties": [_property("bytes" if one.counted else "bytes-estimated", str(one.size_bytes))],
+        "name": checkpoint.repository,
+        "version": checkpoint.revision,
+        "purl": f"pkg:{HUBS[checkpoint.hub]}/{quote(checkpoint.repository)}@{quote(checkpoint.revision, safe='')}",
+        "properties": [_property("bytes" if checkpoint.counted else "bytes-estimated", str(checkpoint.size_bytes))],
         **({"components": files} if files else {}),
     }

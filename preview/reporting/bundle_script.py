@@ -117,7 +117,7 @@ echo "all {number} copied"
 def copy_script(bundle: Bundle) -> str:
     """The script; its exit code is 0, 1 when something could not be copied, 64 for wrong usage."""
     carried = [chart for chart in bundle.charts if chart.repository or chart.reference.startswith("oci://")]
-    clients = {CLIENTS[one.hub] for one in bundle.weights}
+    clients = {CLIENTS[checkpoint.hub] for checkpoint in bundle.weights}
     tools = [
         *(["skopeo"] if bundle.images else []),
         *(["helm"] if carried else []),
@@ -130,9 +130,11 @@ def copy_script(bundle: Bundle) -> str:
     if carried:
         parts += [CHART, "\n", *(f"{_chart(chart)}\n" for chart in carried)]
     if bundle.weights:
-        patterns = [f"--include {quote(one)}" for one in FETCHED] + [f"--exclude {quote(one)}" for one in LEFT]
+        patterns = [f"--include {quote(pattern)}" for pattern in FETCHED] + [
+            f"--exclude {quote(pattern)}" for pattern in LEFT
+        ]
         parts += [WEIGHTS.format(patterns=" \\\n    ".join(patterns)), "\n"]
-        parts += ["".join(f"{line}\n" for line in _weights(one)) for one in bundle.weights]
+        parts += ["".join(f"{line}\n" for line in _weights(checkpoint)) for checkpoint in bundle.weights]
     parts.append("".join(f"\n# not in here: {line}" for line in _not_copied(bundle)) + "\n" * bool(bundle.not_known))
     parts.append(TAIL.format(number=len(bundle.images) + len(carried) + len(bundle.weights)))
     return "".join(parts)
@@ -161,12 +163,12 @@ def _chart(chart: BundleChart) -> str:
     return f"chart {quote(chart.reference)} {quote(chart.version)}{place}"
 
 
-def _weights(one: Weights) -> Iterator[str]:
-    where, repository, revision = quote(one.directory), quote(one.repository), quote(one.revision)
+def _weights(checkpoint: Weights) -> Iterator[str]:
+    where, repository, revision = quote(checkpoint.directory), quote(checkpoint.repository), quote(checkpoint.revision)
     # what nobody has pinned is the newest of the default branch, which ModelScope calls so
-    asked = "master" if (one.hub, one.revision) == ("modelscope", "main") else revision
-    yield f"if weights {CLIENTS[one.hub]} {repository} {asked} {where}; then"
-    if sums := [f"{file.sha256}  {file.name}" for file in one.files if file.sha256]:
+    hub_revision = "master" if (checkpoint.hub, checkpoint.revision) == ("modelscope", "main") else revision
+    yield f"if weights {CLIENTS[checkpoint.hub]} {repository} {hub_revision} {where}; then"
+    if sums := [f"{file.sha256}  {file.name}" for file in checkpoint.files if file.sha256]:
         yield f"  (cd \"$folder\"/{where} && sha256sum --quiet -c - <<'SUMS'"
         yield from sums
         yield "SUMS"

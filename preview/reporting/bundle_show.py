@@ -28,9 +28,9 @@ def show(directory: Path | None, stack: str, how: str, listings: Sequence[Path],
     helm = bundle_helm.program() if ask_helm else ""
     rendering = render(project, name)
     if not rendering.refused:
-        found = manifests(rendering.records)
+        declared = manifests(rendering.records)
         kubernetes = rendering.plan.kubernetes if rendering.plan else KUBERNETES
-        releases = [item for item in found if helm and item.category is Category.RELEASE]
-        rendered = {item.urn: bundle_helm.ask(helm, item, kubernetes) for item in releases}
-        sys.stdout.write(FORMATS[how](decide(rendering, found, known, rendered)))
+        releases = [release for release in declared if helm and release.category is Category.RELEASE]
+        rendered = {release.urn: bundle_helm.ask(helm, release, kubernetes) for release in releases}
+        sys.stdout.write(FORMATS[how](decide(rendering, declared, known, rendered)))
     return report_refusals([rendering])

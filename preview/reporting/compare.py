@@ -49,7 +49,7 @@ STORAGE = "spec.resources.requests.storage"
 
 
 class Action(StrEnum):
-    """What the engine would do."""
+    """Steps that the engine would take."""
 
     REPLACE = "replaced"
     DELETE = "deleted"
@@ -119,20 +119,22 @@ def compare(before: Sequence[Thing], after: Sequence[Thing]) -> tuple[Change, ..
     """Everything that differs: replaced and deleted first, then changed, then added; each in order of declaration."""
     old = {thing.key: thing for thing in before}
     new = {thing.key: thing for thing in after}
-    kept = {key: change for key, thing in new.items() if key in old and (change := _changed(old[key], thing))}
+    changed = {key: change for key, thing in new.items() if key in old and (change := _changed(old[key], thing))}
     gone = [thing for key, thing in old.items() if key not in new]
     changes = [_deleted(thing) for thing in gone]
-    changes += _with_followers(kept, [thing for key, thing in new.items() if key in old])
+    changes += _with_followers(changed, [thing for key, thing in new.items() if key in old])
     changes += [Change(Action.ADD, thing, notes=_waiting(thing, gone)) for key, thing in new.items() if key not in old]
     order = list(Action)
     return tuple(sorted(changes, key=lambda change: order.index(change.action)))
 
 
 def _waiting(added: Thing, gone: Sequence[Thing]) -> tuple[str, ...]:
-    """What a new server on GPUs has to wait for: the engine deletes last, so it may wait in vain."""
+    """Notes on the GPUs that a new server waits for: the engine deletes last, so it may wait in vain."""
     pod = _gpu_pod(added)
     rivals = [
-        thing for thing in gone if pod is not None and (other := _gpu_pod(thing)) and _place(other) == _place(pod)
+        thing
+        for thing in gone
+        if pod is not None and (rival_pod := _gpu_pod(thing)) and _place(rival_pod) == _place(pod)
     ]
     if not rivals:
         return ()
@@ -155,7 +157,9 @@ def _gpu_pod(thing: Thing) -> Any:
     template = _at(thing.body, POD_TEMPLATE.get(thing.entry["kind"], "-"))
     template = (template or {}).get("leaderTemplate", template)
     pod = (template or {}).get("spec") or {}
-    limits = [key for item in pod.get("containers", ()) for key in item.get("resources", {}).get("limits", {})]
+    limits = [
+        key for container in pod.get("containers", ()) for key in container.get("resources", {}).get("limits", {})
+    ]
     return pod if any(key.endswith("/gpu") for key in limits) else None
 
 
@@ -167,10 +171,10 @@ def _with_followers(changes: dict[Key, Change], things: Sequence[Thing]) -> list
     """Adds who names an autonamed object that is replaced: a rendering cannot show that the name will be another."""
     renamed: dict[str, Thing] = {}
     while True:
-        found = {change.thing.entry["name"]: change.thing for change in changes.values() if change.renames}
-        if found.keys() == renamed.keys():
+        renaming = {change.thing.entry["name"]: change.thing for change in changes.values() if change.renames}
+        if renaming.keys() == renamed.keys():
             return [changes[thing.key] for thing in things if thing.key in changes]
-        renamed = found
+        renamed = renaming
         for thing in things:
             if mentions := {path: renamed[name] for path, name in _mentions(thing.body, renamed)}:
                 changes[thing.key] = _following(changes.get(thing.key, Change(Action.CHANGE, thing)), mentions)
@@ -191,11 +195,11 @@ def _following(change: Change, mentions: Mapping[str, Thing]) -> Change:
 def _mentions(value: Any, names: Mapping[str, Thing], path: str = "") -> Iterator[tuple[str, str]]:
     """(path, name) of every text that is one of `names`, other than the object's own name."""
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _mentions(item, names, f"{path}.{key}" if path else key)
+        for key, child in value.items():
+            yield from _mentions(child, names, f"{path}.{key}" if path else key)
     elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from _mentions(item, names, f"{path}[{position}]")
+        for position, child in enumerate(value):
+            yield from _mentions(child, names, f"{path}[{position}]")
     elif isinstance(value, str) and value in names and path != "metadata.name":
         yield path, value
 

@@ -114,7 +114,7 @@ def _past(base: Base, stack: str) -> Side:
 
 
 def _renderer(program: Path) -> Path:
-    """Where the preview for a program lies: with it, or here where the program is somebody's own."""
+    """The folder whose preview renders a program: its own, or this project's where the program is somebody's own."""
     if (program / "preview" / "__main__.py").is_file():
         return program
     if any((program / package).is_dir() for package in OUR_PACKAGES):
@@ -133,8 +133,8 @@ def _page(
     before: Future[Side] | None, rendering: Rendering, rekeyed: Sequence[str], ref: str, troubles: list[str]
 ) -> list[str]:
     """The versions of one stack's page, longest first; what keeps it from being compared is added to `troubles`."""
-    found = manifests(rendering.records)
-    after = document(rendering, found)
+    declared = manifests(rendering.records)
+    after = document(rendering, declared)
     older, trouble = None, ""
     try:
         older = before.result() if before else None
@@ -149,7 +149,7 @@ def _page(
     if trouble:
         troubles.append(f"Pulumi.{rendering.stack}.yaml: no comparison: {trouble}")
         return [f"### {rendering.stack}: no comparison\n\n{trouble}\n"]
-    bodies = {manifest.file: manifest.body for manifest in found}
+    bodies = {manifest.file: manifest.body for manifest in declared}
     changes = compare(older.things if older else (), _things(after, bodies))
     return comparison(Sides(older.document if older else None, after, changes, rekeyed))
 

@@ -1,4 +1,4 @@
-"""What differs between two pieces of plain data, field by field, with as few and as short paths as there are."""
+"""Differences between two pieces of plain data, field by field, with as few and as short paths as there are."""
 
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
@@ -32,14 +32,14 @@ def _paired(old: list[Any], new: list[Any]) -> dict[str, tuple[Any, Any]] | None
     By a field that names every entry on both sides; else what is equal is left out and the rest goes by position, so
     that an inserted entry is one addition and not a shift of all that follow.
     """
-    if not all(isinstance(item, Mapping) for item in (*old, *new)):
+    if not all(isinstance(entry, Mapping) for entry in (*old, *new)):
         return None
     for field in LIST_KEYS:
-        before, after = ({item[field]: item for item in side if field in item} for side in (old, new))
+        before, after = ({entry[field]: entry for entry in side if field in entry} for side in (old, new))
         if len(before) == len(old) and len(after) == len(new):
             return {name: (before.get(name, ABSENT), after.get(name, ABSENT)) for name in {**after, **before}}
-    left = [(str(place), item) for place, item in enumerate(old) if item not in new]
-    right = [(str(place), item) for place, item in enumerate(new) if item not in old]
+    left = [(str(place), entry) for place, entry in enumerate(old) if entry not in new]
+    right = [(str(place), entry) for place, entry in enumerate(new) if entry not in old]
     # positions are those of the new list; what has none there, of the old one
     together = zip_longest(left, right)
     return {(now or was)[0]: (was[1] if was else ABSENT, now[1] if now else ABSENT) for was, now in together} or None

@@ -39,8 +39,8 @@ def _comparison(sides: Sides, objects: int, fields: int) -> str:
     counts = [f"{number} {action}" for action in Action if (number := sum(c.action is action for c in changes))]
     news = "" if before is not None else " (new stack)"
     parts = [f"### {after['stack']}{news}: {', '.join(counts) or 'no changes'}"]
-    found = notices(sides)
-    parts += ["\n".join(_notices(found))] if changes or found else []
+    noticed = notices(sides)
+    parts += ["\n".join(_notices(noticed))] if changes or noticed else []
     if needed := _needed(before, after):
         parts.append("\n".join(["**Must be there before this is merged**", "", *needed]))
     if changes or before is None:
@@ -54,19 +54,19 @@ def _comparison(sides: Sides, objects: int, fields: int) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _notices(found: Sequence[Notice]) -> Iterator[str]:
-    if all(notice.rank >= Rank.OPERATORS for notice in found):
+def _notices(noticed: Sequence[Notice]) -> Iterator[str]:
+    if all(notice.rank >= Rank.OPERATORS for notice in noticed):
         yield "**Who will notice: nobody who uses it**"
     else:
         yield "**Who will notice, and for how long**"
-    if found:
+    if noticed:
         yield ""
-    for notice in found:
+    for notice in noticed:
         yield f"- {'⚠ ' if notice.rank <= Rank.FAILS else ''}{notice}"
 
 
 def _needed(before: Document | None, after: Document) -> list[str]:
-    """What the base did not expect to find on the cluster; of a Secret that it did, the entries that are new."""
+    """Objects that the base did not expect on the cluster; of a Secret that it did, the entries that are new."""
     known = {_place(expected): expected for expected in (before or {}).get("prerequisites", ())}
     lines: list[str] = []
     for expected in after.get("prerequisites", ()):
@@ -79,17 +79,17 @@ def _needed(before: Document | None, after: Document) -> list[str]:
         keys = [key for key in expected.get("keys", ()) if old is None or key not in old.get("keys", ())]
         if old is not None and not keys:
             continue
-        found = secret(
+        commands = secret(
             expected["name"], expected["namespace"], keys, [key for key in expected.get("drawn", ()) if key in keys]
         )
         entries = ", ".join(f"`{key}`" for key in keys)
         also = "with" if old is None else "also with"
         lines.append(f"- `{_named(expected)}`, {also} {entries or 'whatever it holds'}")
         if old is None:
-            lines += _fence(found.command)
-            lines += ["  or, where it exists, what it lacks:", *_fence(found.add)] if found.add else []
+            lines += _fence(commands.command)
+            lines += ["  or, where it exists, what it lacks:", *_fence(commands.add)] if commands.add else []
         else:
-            lines += _fence(found.add)
+            lines += _fence(commands.add)
     return lines
 
 
@@ -139,7 +139,7 @@ def _field(field: FieldChange) -> str:
     if field.new is ABSENT:
         return f"{name}: removed {_code(field.old)}"
     if isinstance(field.old, list) and isinstance(field.new, list):
-        return f"{name}: {_lines([_text(item) for item in field.old], [_text(item) for item in field.new])}"
+        return f"{name}: {_lines([_text(element) for element in field.old], [_text(element) for element in field.new])}"
     if isinstance(field.old, str) and isinstance(field.new, str) and "\n" in field.old + field.new:
         return f"{name}: {_lines(field.old.splitlines(), field.new.splitlines())}"
     return f"{name}: {_code(field.old)} → {_code(field.new)}"

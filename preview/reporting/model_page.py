@@ -35,7 +35,7 @@ def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str,
 
 
 def _held(server: ServerPlan) -> str:
-    """How many requests of the whole context there may be at once, and why."""
+    """The number of requests of the whole context that fit at once, and why."""
     memory, most = server.memory, f", at most {server.max_num_seqs} at once"
     if not memory.kv_cache_tokens:
         return most
@@ -44,7 +44,7 @@ def _held(server: ServerPlan) -> str:
 
 
 def _start(timing: Timing) -> Iterator[tuple[str, str]]:
-    """What a start is made of, part by part, and where the figures are from that somebody can give."""
+    """Parts of a start, one by one, and where the figures are from that somebody can give."""
     parts = ", ".join(f"{phase.name} {minutes(phase.seconds)}" for phase in timing.phases)
     total = f"{minutes(timing.cold_start_s)}: {parts}; the engine is given {minutes(timing.startup_budget_s)}"
     yield "start", total
@@ -70,20 +70,20 @@ def _memory_bar(server: ServerPlan, width: int) -> Text:
     around = memory.activation_gib + memory.cuda_graphs_gib + memory.non_torch_gib
     # of a measured server only weights and KV cache are known; the rest of its budget is what vLLM used for itself
     inner = "vLLM itself" if server.cpu or "measured" in server.reasons else "activations, graphs"
-    rest = memory.visible_gib - memory.weights_gib - around - memory.kv_cache_gib
+    free_gib = memory.visible_gib - memory.weights_gib - around - memory.kv_cache_gib
     parts = [
         ("▓", "blue", "weights", memory.weights_gib),
         ("▒", "magenta", inner, around),
         ("█", "green", "KV cache", memory.kv_cache_gib),
-        ("·", "dim", "free", rest),
+        ("·", "dim", "free", free_gib),
     ]
     whole = f" {gib(memory.visible_gib)} GiB per {'node' if server.cpu else 'GPU'}"
     bar = Text()
     shares = _cells([size for *_, size in parts], min(BAR_WIDTH, width - len(whole)))
     for (sign, style, _, _), cells in zip(parts, shares, strict=True):
         bar.append(sign * cells, style)
-    kept = [part for part in parts if part[2] != "KV cache" or memory.kv_cache_tokens]
-    legend = packed((Text.assemble((sign, style), f" {name} {gib(size)}") for sign, style, name, size in kept), width)
+    listed = [part for part in parts if part[2] != "KV cache" or memory.kv_cache_tokens]
+    legend = packed((Text.assemble((sign, style), f" {name} {gib(size)}") for sign, style, name, size in listed), width)
     how = ("\nmeasured, not computed", "yellow") if "measured" in server.reasons else ""
     return Text.assemble(bar, (whole, "dim"), "\n", legend, how)
 

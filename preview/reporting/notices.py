@@ -1,4 +1,4 @@
-"""Who notices a change, and for how long: derived from both documents and from what differs between the objects.
+"""Notices of a change: who notices it and for how long, from both documents and the objects' differences.
 
 Pure, like the comparison. Everything here is about requests and people; what happens to objects is the
 comparison's (`preview.reporting.compare`).
@@ -28,7 +28,7 @@ UPGRADED = {
 
 def notices(sides: Sides) -> tuple[Notice, ...]:
     """Everything that somebody may notice, the worst first; nothing where nothing changes."""
-    found = [
+    noticed = [
         Notice(Rank.STOPS, "the update stops", f"`{change.thing}`: {note}")
         for change in sides.changes
         if change.blocked
@@ -36,14 +36,14 @@ def notices(sides: Sides) -> tuple[Notice, ...]:
         if note != RESTART
     ]
     if sides.before is None:
-        found += _weights(sides, {})
+        noticed += _weights(sides, {})
     elif moved := _moved(sides.changes):
-        found += _everything_moves(sides, moved)
+        noticed += _everything_moves(sides, moved)
     elif _other_cluster(sides.before, sides.after):
-        found += _everything_is_made_anew(sides)
+        noticed += _everything_is_made_anew(sides)
     else:
-        found += _step_by_step(sides, sides.before)
-    return tuple(sorted(dict.fromkeys(found), key=lambda notice: notice.rank))
+        noticed += _step_by_step(sides, sides.before)
+    return tuple(sorted(dict.fromkeys(noticed), key=lambda notice: notice.rank))
 
 
 def _step_by_step(sides: Sides, before: Document) -> Iterator[Notice]:
@@ -111,13 +111,13 @@ def _gateway(sides: Sides) -> Iterator[Notice]:
             continue
         if kind in POD_TEMPLATE and name.endswith("-redis"):
             if change.action is not Action.CHANGE or RESTART in change.notes:
-                what = "requests and tokens of the current minute are counted anew: what Redis held is gone"
-                yield Notice(Rank.DIFFERS, "clients with limits", what)
+                effect = "requests and tokens of the current minute are counted anew: what Redis held is gone"
+                yield Notice(Rank.DIFFERS, "clients with limits", effect)
         elif kind in POD_TEMPLATE:
             if change.action is Action.CHANGE and RESTART in change.notes:
                 streams = f"streams that run have {minutes(drain)} to end" if drain else "streams that run are drained"
-                what = f"the gateway's pods are replaced one by one, a new one first; {streams}"
-                yield Notice(Rank.NOBODY, "nobody", what)
+                effect = f"the gateway's pods are replaced one by one, a new one first; {streams}"
+                yield Notice(Rank.NOBODY, "nobody", effect)
             elif change.action is not Action.CHANGE:
                 yield Notice(Rank.FAILS, EVERYBODY, f"the gateway is {change.action}")
         elif kind in ROUTES and change.action in (Action.DELETE, Action.REPLACE) and name == after.get("name", name):
@@ -133,8 +133,8 @@ def _gateway(sides: Sides) -> Iterator[Notice]:
 def _route(sides: Sides, kind: str) -> Iterator[Notice]:
     come = [c.thing.entry["kind"] for c in sides.changes if c.action is Action.ADD and c.thing.entry["kind"] in ROUTES]
     if come:
-        what = f"traffic comes by {come[0]}, no longer by {kind}: its address is another, and DNS has to follow"
-        yield Notice(Rank.FAILS, "clients outside of the cluster", what)
+        effect = f"traffic comes by {come[0]}, no longer by {kind}: its address is another, and DNS has to follow"
+        yield Notice(Rank.FAILS, "clients outside of the cluster", effect)
     else:
         yield Notice(Rank.FAILS, "clients outside of the cluster", f"the {kind} goes: the gateway cannot be reached")
 
@@ -148,11 +148,11 @@ def _limits(before: Document, after: Document) -> Iterator[Notice]:
             if was == now:
                 continue
             shown = [f"{number:,}" if number is not None else "any number of" for number in (now, was)]
-            what = f"`{name}` takes {shown[0]} {unit} per minute, no longer {shown[1]}"
+            effect = f"`{name}` takes {shown[0]} {unit} per minute, no longer {shown[1]}"
             if now is not None and (was is None or now < was):
-                yield Notice(Rank.DIFFERS, f"users of `{name}`", f"{what}; the gateway refuses what is beyond")
+                yield Notice(Rank.DIFFERS, f"users of `{name}`", f"{effect}; the gateway refuses what is beyond")
             else:
-                yield Notice(Rank.NOBODY, "nobody", what)
+                yield Notice(Rank.NOBODY, "nobody", effect)
 
 
 def _keys(sides: Sides) -> Iterator[Notice]:
@@ -171,11 +171,13 @@ def _keys(sides: Sides) -> Iterator[Notice]:
         if not str(change.thing.entry.get("component") or "").startswith("LlmGateway/"):
             continue
         for old, new in _secret_moves(change, "LITELLM_MASTER_KEY"):
-            what = f"the master key is read from {new}, no longer from {old}: clients need the one that is there"
-            yield Notice(Rank.FAILS, EVERYBODY, what)
+            effect = f"the master key is read from {new}, no longer from {old}: clients need the one that is there"
+            yield Notice(Rank.FAILS, EVERYBODY, effect)
         for old, new in _secret_moves(change, "DATABASE_URL"):
-            what = f"keys, teams and budgets come from {new}, no longer from {old}: what only the old one has gets 401"
-            yield Notice(Rank.FAILS, "holders of virtual keys", what)
+            effect = (
+                f"keys, teams and budgets come from {new}, no longer from {old}: what only the old one has gets 401"
+            )
+            yield Notice(Rank.FAILS, "holders of virtual keys", effect)
 
 
 def _secret_moves(change: Change, variable: str) -> Iterator[tuple[str, str]]:
@@ -227,8 +229,8 @@ def _weights(sides: Sides, old: Document) -> Iterator[Notice]:
         if model["model"] in known:
             continue
         seen.add(checkpoint["claim"])
-        what = f"{gib(checkpoint['gib'])} GiB of weights of {model['model']} are fetched first, in about"
-        yield Notice(Rank.OPERATORS, "whoever waits for the update", f"{what} {minutes(checkpoint['fetch_s'])}")
+        effect = f"{gib(checkpoint['gib'])} GiB of weights of {model['model']} are fetched first, in about"
+        yield Notice(Rank.OPERATORS, "whoever waits for the update", f"{effect} {minutes(checkpoint['fetch_s'])}")
 
 
 def _on_call(before: Sequence[str] | None, after: Sequence[str] | None) -> Iterator[Notice]:

@@ -65,14 +65,14 @@ def section(title: str | Text, body: Body) -> Block:
 
 
 def facts(rows: Iterable[tuple[str, Body]]) -> Block:
-    """What is talked about, and what is said about it; an empty label continues the row above."""
+    """Rows of a label and its text; an empty label continues the row above."""
     return _two_columns([(label, "bold", body) for label, body in rows], gap=2, first_width=LABEL_WIDTH)
 
 
 def reasons(why: Mapping[str, str]) -> Block:
-    """Why a derived value is what it is, by the setting that would override it; what the user gave needs no reason."""
-    given = [(key, "dim", Text(reason, style="dim")) for key, reason in why.items() if reason != "given"]
-    return _two_columns(given, gap=2)
+    """Reasons of derived values, by the setting that would override each; what the user gave needs no reason."""
+    rows = [(key, "dim", Text(reason, style="dim")) for key, reason in why.items() if reason != "given"]
+    return _two_columns(rows, gap=2)
 
 
 def listed(lines: Iterable[Body], sign: str = "•", style: str = "") -> Block:

@@ -42,12 +42,12 @@ PLAIN_WIDTH = 100
 RULES_IN_ASCII = str.maketrans("─═", "--")
 
 
-def print_report(rendering: Rendering, found: Sequence[Manifest]) -> None:
+def print_report(rendering: Rendering, manifests: Sequence[Manifest]) -> None:
     """Prints the page of one stack that is not refused: as wide as the terminal, plain and 100 wide where none is."""
     # brackets and colons are what they are: an address of IPv6 is no markup, nor the port of a mirror an emoji
     console = Console(highlight=False, markup=False, emoji=False)
     width = console.width if console.is_terminal else PLAIN_WIDTH
-    lines = page(rendering, found)(width)
+    lines = page(rendering, manifests)(width)
     shown = styled(lines, console) if console.is_terminal else map(plain, lines)
     # what is left of empty columns is noise in a log
     text = "".join(f"{line.rstrip(' ')}\n" for line in shown)
@@ -67,7 +67,7 @@ def styled(lines: Iterable[Line], console: Console) -> list[str]:
     return captured.get().splitlines()
 
 
-def page(rendering: Rendering, found: Sequence[Manifest]) -> Block:
+def page(rendering: Rendering, manifests: Sequence[Manifest]) -> Block:
     """The page of one stack."""
     plan = rendering.plan
     parts: list[Body] = [_title(rendering)]
@@ -76,8 +76,8 @@ def page(rendering: Rendering, found: Sequence[Manifest]) -> Block:
             heading = Text.assemble((display_name(server), "bold cyan"), "  ", server.model)
             parts.append(section(heading, model_page(server, plan.pools[server.pool])))
         parts.append(section("Shared by all models", facts(_shared(plan))))
-    parts.append(section("Declared", _declared(rendering.records, found)))
-    parts.append(section("Expected on the cluster", _expected(prerequisites(found), plan)))
+    parts.append(section("Declared", _declared(rendering.records, manifests)))
+    parts.append(section("Expected on the cluster", _expected(prerequisites(manifests), plan)))
     if plan is not None:
         parts.extend(_closing(plan, [*plan.warnings, *rendering.messages]))
     return stacked(*parts)
@@ -97,9 +97,11 @@ def _title(rendering: Rendering) -> Block:
 
 def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     for position, pool in enumerate(plan.pools.values()):
-        each = f"{pool.gpus_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
+        hardware = (
+            f"{pool.gpus_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
+        )
         price = f", {usd(pool.usd_per_node_hour)}/h each" if pool.usd_per_node_hour else ""
-        text = f"{pool.name}: {count(pool.nodes, 'node')} of {each}, {pool.provisioning.kind}{price}"
+        text = f"{pool.name}: {count(pool.nodes, 'node')} of {hardware}, {pool.provisioning.kind}{price}"
         yield "" if position else "pools", stacked(text, reasons(pool.reasons))
     yield "weights", _weights(plan.weights)
     if claim := plan.compile_cache:
@@ -113,7 +115,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     behaviour = f"requests up to {minutes(gateway.request_timeout_s)}, {gateway.retries} retries; {redis}, {database}"
     details = [
         behaviour,
-        *(f"{model} falls back to {', '.join(others)}" for model, others in gateway.fallbacks),
+        *(f"{model} falls back to {', '.join(fallbacks)}" for model, fallbacks in gateway.fallbacks),
     ]
     text = f"LiteLLM {gateway.image.version}, {count(gateway.replicas, 'replica')}, {reached}"
     yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))
@@ -122,22 +124,22 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
 
 
 def _weights(weights: WeightsPlan) -> Block:
-    """Where the checkpoints are, and unless they are there already, from where and how long it takes."""
+    """Places of the checkpoints, and unless they are there already, from where they come and how long it takes."""
     places: dict[str, list[Body]] = {}
     for checkpoint in weights.checkpoints:
         line = Text.assemble(checkpoint.model, (f" @ {checkpoint.revision[:12]}", "dim"), _size(checkpoint))
         places.setdefault(checkpoint.place.where, []).append(line)
-    (first, there), *others = places.items()
+    (first, there), *more = places.items()
     return stacked(
         first,
         reasons(weights.reasons),
         listed(there),
-        *(block for where, lines in others for block in (where, listed(lines))),
+        *(block for where, lines in more for block in (where, listed(lines))),
     )
 
 
 def _size(checkpoint: CheckpointPlan) -> str:
-    """How large it is, and what it takes to bring it where servers find it."""
+    """The size of a checkpoint, and what it takes to bring it where servers find it."""
     size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
     if copy := checkpoint.source.copy:
         size += f", copied for each pod to {copy.gib:,} GiB on {copy.storage_class}"
@@ -146,10 +148,10 @@ def _size(checkpoint: CheckpointPlan) -> str:
     return size
 
 
-def _declared(records: Sequence[Record], found: Sequence[Manifest]) -> Block:
+def _declared(records: Sequence[Record], manifests: Sequence[Manifest]) -> Block:
     """Components with their objects, one line per kind; then what the program declares outside of components."""
     owned: dict[str, list[Manifest]] = {}
-    for manifest in found:
+    for manifest in manifests:
         owned.setdefault(manifest.component, []).append(manifest)
     lines: list[Body] = []
     labels = [component_label(record.urn) for record in records if not record.custom]
@@ -157,8 +159,8 @@ def _declared(records: Sequence[Record], found: Sequence[Manifest]) -> Block:
         class_name, _, name = label.partition("/")
         lines.append(Text.assemble((class_name or "outside of components", "cyan"), " ", (name, "bold")))
         lines.append(indented(named(_by_kind(owned.get(label, []))), 2))
-    total = Counter(manifest.kind for manifest in found if manifest.category is Category.OBJECT)
-    kinds = [f"{number} {kind}" for kind, number in sorted(total.items(), key=lambda item: (-item[1], item[0]))]
+    total = Counter(manifest.kind for manifest in manifests if manifest.category is Category.OBJECT)
+    kinds = [f"{number} {kind}" for kind, number in sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))]
     sums = [Text(entry, style="dim") for entry in [f"{count(sum(total.values()), 'object')}:", *kinds]]
     return stacked(*lines, lambda width: lines_of(packed(sums, width), width))
 
@@ -172,24 +174,24 @@ def _by_kind(owned: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
         elif manifest.category is Category.RELEASE:
             kind = "Helm release"
             shown = f"{manifest.name} {manifest.body.get('version', '')}".rstrip()
-        kept = " (kept on destroy)" if manifest.options.retain_on_delete else ""
-        grouped.setdefault(kind, []).append(shown + kept)
+        suffix = " (kept on destroy)" if manifest.options.retain_on_delete else ""
+        grouped.setdefault(kind, []).append(shown + suffix)
     yield from ((kind, ", ".join(names)) for kind, names in grouped.items())
 
 
 def _expected(expected: Sequence[Expected], plan: Plan | None) -> Block:
     lines: list[Body] = [f"kubeconfig context {plan.context}"] if plan is not None else []
-    for item in expected:
+    for prerequisite in expected:
         # laid out in lines that can be read, and copied as they stand
-        commands: list[Body] = [as_it_stands(item.command, "green")] if item.command else []
-        if item.add:
-            commands += ["or, where it exists, what it lacks:", as_it_stands(item.add, "green")]
-        lines.append(stacked(str(item), *commands))
+        commands: list[Body] = [as_it_stands(prerequisite.command, "green")] if prerequisite.command else []
+        if prerequisite.add:
+            commands += ["or, where it exists, what it lacks:", as_it_stands(prerequisite.add, "green")]
+        lines.append(stacked(str(prerequisite), *commands))
     return listed(lines)
 
 
 def _closing(plan: Plan, warnings: Sequence[str]) -> Iterator[Body]:
-    """What a reviewer must not miss, last, where the terminal stops."""
+    """Warnings that a reviewer must not miss, last, where the terminal stops."""
     if warnings:
         yield section("Warnings", listed(warnings, "!", "bold yellow"))
     if plan.unpinned:

@@ -1,4 +1,4 @@
-"""Who notices what a change does to the servers of models: gaps, canaries, other answers, other replicas.
+"""Notices of what a change does to the servers of models: gaps, canaries, other answers, other replicas.
 
 Pure, as all of the comparison.
 """
@@ -13,7 +13,7 @@ AUTOSCALERS = ("ScaledObject", "HorizontalPodAutoscaler")
 
 
 def of_servers(sides: Sides, before: Document) -> Iterator[Notice]:
-    """What users notice of servers that go, come, and change."""
+    """Notices of servers that go, come, and change."""
     old, new = before["models"], sides.after["models"]
     yield from _removed(old, new)
     for name, model in new.items():
@@ -39,7 +39,9 @@ def _removed(old: Document, new: Document) -> Iterator[Notice]:
                 share = model.get("weight_percent")
                 yield Notice(Rank.DIFFERS, users, f"the canary's {share} % of the requests go back to the first server")
             continue
-        successor = next((to for to, other in new.items() if other.get("replaces") == model.get("server")), None)
+        successor = next(
+            (to for to, new_model in new.items() if new_model.get("replaces") == model.get("server")), None
+        )
         instead = f"; `{successor}` takes its place" if successor and model.get("server") else ""
         yield Notice(Rank.FAILS, _users(name), f"the model is gone, its requests are refused{instead}")
 
@@ -48,8 +50,10 @@ def _added(sides: Sides, name: str, model: Document) -> Iterator[Notice]:
     start = minutes(start_s(model))
     if model.get("canary"):
         first = name.removesuffix("-canary")
-        what = f"{model['weight_percent']} % of the requests are answered by the canary, {model['model']}; until it is"
-        yield Notice(Rank.DIFFERS, _users(first), f"{what} loaded, about {start} later, they are retried")
+        effect = (
+            f"{model['weight_percent']} % of the requests are answered by the canary, {model['model']}; until it is"
+        )
+        yield Notice(Rank.DIFFERS, _users(first), f"{effect} loaded, about {start} later, they are retried")
         return
     change = _workload(sides.changes, model)
     waits = next((note for note in (change.notes if change else ()) if "in vain" in note), "")
@@ -61,7 +65,7 @@ def _added(sides: Sides, name: str, model: Document) -> Iterator[Notice]:
 
 
 def _server(sides: Sides, name: str, old: Document, new: Document) -> Iterator[Notice]:
-    """What users of one model notice of its own server."""
+    """Notices of one model's own server."""
     change = _workload(sides.changes, new)
     first = name.removesuffix("-canary") if new.get("canary") else name
     users = _users(first)
@@ -81,24 +85,24 @@ def _restart(sides: Sides, name: str, first: str, model: Document) -> Iterator[N
     gap, fewest = model["update_gap_s"], model["replicas"]["min"]
     drained = f"streams that run have {minutes(model['drain_s'])} to end" if model.get("drain_s") else "streams may end"
     if not gap:
-        what = f"the pods of `{name}` are replaced one by one, a new one first; {drained}"
-        yield Notice(Rank.NOBODY, "nobody", what)
+        effect = f"the pods of `{name}` are replaced one by one, a new one first; {drained}"
+        yield Notice(Rank.NOBODY, "nobody", effect)
     elif (share := _share(sides.after, name, model)) == 0:
         yield Notice(Rank.NOBODY, "nobody", f"`{name}` is stopped and started again, and gets no requests meanwhile")
     elif share < 100:
-        what = (
+        effect = (
             f"the server of {share} % of the requests is stopped and started again; they are retried at the other one"
         )
-        yield Notice(Rank.DIFFERS, _users(first), what, gap)
+        yield Notice(Rank.DIFFERS, _users(first), effect, gap)
     elif fewest > 1:
-        what = (
+        effect = (
             f"its {fewest} replicas are replaced in place, so one at a time is missing, each for that long; {drained}"
         )
-        yield Notice(Rank.DIFFERS, _users(first), what, gap)
+        yield Notice(Rank.DIFFERS, _users(first), effect, gap)
     else:
         idle = ", unless it is at zero then" if fewest == 0 else ""
-        what = f"its pod is stopped before the next one starts (no GPUs are spare){idle}; {drained}"
-        yield Notice(Rank.FAILS, _users(first), f"{what}{_meanwhile(sides, first)}", gap)
+        effect = f"its pod is stopped before the next one starts (no GPUs are spare){idle}; {drained}"
+        yield Notice(Rank.FAILS, _users(first), f"{effect}{_meanwhile(sides, first)}", gap)
 
 
 def _share(document: Document, name: str, model: Document) -> int:
@@ -110,23 +114,25 @@ def _share(document: Document, name: str, model: Document) -> int:
 
 
 def _meanwhile(sides: Sides, name: str) -> str:
-    others = (sides.after.get("gateway") or {}).get("fallbacks", {}).get(name, ())
-    return f". {' and '.join(others)} {'answers' if len(others) == 1 else 'answer'} meanwhile" if others else ""
+    fallbacks = (sides.after.get("gateway") or {}).get("fallbacks", {}).get(name, ())
+    return (
+        f". {' and '.join(fallbacks)} {'answers' if len(fallbacks) == 1 else 'answer'} meanwhile" if fallbacks else ""
+    )
 
 
 def _replicas(sides: Sides, users: str, old: Document, new: Document) -> Iterator[Notice]:
     (low, high), (fewest, most) = ((side["replicas"]["min"], side["replicas"]["max"]) for side in (old, new))
     name = new.get("server") or users
     if fewest == 0 < low:
-        what = "whoever asks first after a pause waits for its start or is refused"
+        effect = "whoever asks first after a pause waits for its start or is refused"
         yield Notice(
-            Rank.DIFFERS, users, f"the model may go to zero replicas; {what}, about {minutes(new['cold_start_s'])}"
+            Rank.DIFFERS, users, f"the model may go to zero replicas; {effect}, about {minutes(new['cold_start_s'])}"
         )
     elif (fewest, most) != (low, high):
         shown = [str(b) if a == b else f"{a}–{b}" for a, b in ((low, high), (fewest, most))]
-        what = f"`{name}` runs with {shown[1]} replicas, no longer {shown[0]}"
+        effect = f"`{name}` runs with {shown[1]} replicas, no longer {shown[0]}"
         fewer = f"; requests of pods that go have {minutes(new['drain_s'])} to end" if new.get("drain_s") else ""
-        yield Notice(Rank.NOBODY, "nobody", what + (fewer if most < high or fewest < low else ""))
+        yield Notice(Rank.NOBODY, "nobody", effect + (fewer if most < high or fewest < low else ""))
     scalers = [
         change
         for change in sides.changes
@@ -134,24 +140,26 @@ def _replicas(sides: Sides, users: str, old: Document, new: Document) -> Iterato
     ]
     actions = {change.action for change in scalers}
     if Action.DELETE in actions and Action.ADD not in actions:
-        what = f"`{name}` is no longer scaled and set to {count(most, 'replica')} at once"
-        yield Notice(Rank.DIFFERS if most < high else Rank.NOBODY, users if most < high else "nobody", what)
+        effect = f"`{name}` is no longer scaled and set to {count(most, 'replica')} at once"
+        yield Notice(Rank.DIFFERS if most < high else Rank.NOBODY, users if most < high else "nobody", effect)
     elif actions & {Action.DELETE, Action.REPLACE}:
-        what = f"the autoscaler of `{name}` is another object; replicas stay until it counts for itself"
-        yield Notice(Rank.OPERATORS, "whoever operates it", what)
+        effect = f"the autoscaler of `{name}` is another object; replicas stay until it counts for itself"
+        yield Notice(Rank.OPERATORS, "whoever operates it", effect)
 
 
 def _canary_share(name: str, old: Document, new: Document) -> Iterator[Notice]:
     shares = [model.get("weight_percent") for model in (old, new)]
     if new.get("canary") and None not in shares and shares[0] != shares[1]:
-        what = f"{shares[1]} % of the requests go to the canary, no longer {shares[0]} %"
-        yield Notice(Rank.DIFFERS, _users(name.removesuffix("-canary")), what)
+        effect = f"{shares[1]} % of the requests go to the canary, no longer {shares[0]} %"
+        yield Notice(Rank.DIFFERS, _users(name.removesuffix("-canary")), effect)
 
 
 def _workload(changes: Sequence[Change], model: Document) -> Change | None:
-    """What happens to the pods of a server; a workload of another kind that comes in its place is an addition."""
-    found = (change for change in changes if change.action is not Action.DELETE)
-    return next((c for c in found if identity(c)[0] in POD_TEMPLATE and identity(c)[1] == model.get("server")), None)
+    """The change of a server's pods; a workload of another kind that comes in its place is an addition."""
+    remaining = (change for change in changes if change.action is not Action.DELETE)
+    return next(
+        (c for c in remaining if identity(c)[0] in POD_TEMPLATE and identity(c)[1] == model.get("server")), None
+    )
 
 
 def _users(name: str) -> str:

@@ -29,12 +29,12 @@ def show(directory: Path | None, stack: str | None, *, as_json: bool, out: Path 
         if foreign:
             raise UsageError(f"--out {place} holds {foreign[0]}, which no preview wrote; choose an empty directory")
     done = [(rendering, manifests(rendering.records)) for rendering in (render(project, name) for name in stacks)]
-    for rendering, found in done:
+    for rendering, declared in done:
         if not rendering.refused and rendering.stack in places:
             with _refusing(places[rendering.stack]):
-                write(found, places[rendering.stack], rendering.stack)
+                write(declared, places[rendering.stack], rendering.stack)
     if as_json:
-        documents = [document(rendering, found) for rendering, found in done]
+        documents = [document(rendering, declared) for rendering, declared in done]
         shown = documents[0] if stack is not None else {"stacks": documents}
         sys.stdout.write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
     else:
@@ -62,9 +62,9 @@ def report_refusals(renderings: Sequence[Rendering]) -> int:
 def _report(done: Sequence[tuple[Rendering, Sequence[Manifest]]], places: dict[str, Path]) -> None:
     from preview.reporting.report import print_report  # noqa: PLC0415 - rich is not needed for --json
 
-    for rendering, found in done:
+    for rendering, declared in done:
         if rendering.refused:
             continue
-        print_report(rendering, found)
+        print_report(rendering, declared)
         if rendering.stack in places:
-            sys.stdout.write(f"{count(len(found), 'YAML file')} in {places[rendering.stack]}\n")
+            sys.stdout.write(f"{count(len(declared), 'YAML file')} in {places[rendering.stack]}\n")

@@ -1,4 +1,4 @@
-"""What a comparison starts from and what it finds: both sides of a stack, and what somebody notices of the change."""
+"""Input and result of a comparison: both sides of a stack, and what somebody notices of the change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Document = Mapping[str, Any]
 
 
 class Rank(IntEnum):
-    """How bad it is; the worst is said first."""
+    """Severity of a notice; the worst is printed first."""
 
     STOPS = 0
     FAILS = 1

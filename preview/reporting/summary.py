@@ -49,25 +49,25 @@ def bill(plan: Plan) -> Bill:
     )
 
 
-def document(rendering: Rendering, found: Sequence[Manifest]) -> dict[str, Any]:
-    """The JSON document of one stack; `found` are the manifests of `rendering.records`."""
+def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """The JSON document of one stack; `manifests` are the manifests of `rendering.records`."""
     plan = rendering.plan
     return {
         "stack": rendering.stack,
         "models": {display_name(s): _model(s, plan.pools[s.pool]) for s in plan.servers}
         if plan
         else _refused(rendering),
-        "objects": [_object(manifest) for manifest in found if manifest.category is Category.OBJECT],
-        "patches": [_object(manifest) for manifest in found if manifest.category is Category.PATCH],
+        "objects": [_object(manifest) for manifest in manifests if manifest.category is Category.OBJECT],
+        "patches": [_object(manifest) for manifest in manifests if manifest.category is Category.PATCH],
         "releases": [
             {**_object(manifest), **{key: manifest.body.get(key) for key in ("chart", "version")}}
-            for manifest in found
+            for manifest in manifests
             if manifest.category is Category.RELEASE
         ],
         "refused": [{"path": problem.path, "message": problem.message} for problem in rendering.refused],
         "unpinned": list(plan.unpinned) if plan else [],
         "warnings": [*plan.warnings, *rendering.messages] if plan else [],
-        "prerequisites": [_set_fields(vars(expected)) for expected in prerequisites(found)],
+        "prerequisites": [_set_fields(vars(expected)) for expected in prerequisites(manifests)],
         "cost": _cost(plan) if plan else None,
         "cluster": {"identifier": plan.cluster_identifier, "namespace": plan.namespace} if plan else None,
         "gateway": _gateway(plan.gateway) if plan else None,
@@ -81,33 +81,33 @@ def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
         "host": gateway.exposure.host if gateway.exposure else None,
         "replicas": gateway.replicas,
         "drain_s": gateway.drain_s,
-        "fallbacks": {model: list(others) for model, others in gateway.fallbacks},
+        "fallbacks": {model: list(fallbacks) for model, fallbacks in gateway.fallbacks},
         "limits": _limits(gateway),
     }
 
 
 def _limits(gateway: GatewayPlan) -> dict[str, dict[str, int | None]]:
     """Per public name, requests and tokens per minute over all servers behind it; None: as many as come."""
-    found: dict[str, dict[str, int | None]] = {}
+    limits: dict[str, dict[str, int | None]] = {}
     for name in dict.fromkeys(route.model_name for route in gateway.routes):
         routes = [route for route in gateway.routes if route.model_name == name]
         pairs = {
             "requests": [route.requests_per_minute for route in routes],
             "tokens": [route.tokens_per_minute for route in routes],
         }
-        found[name] = {
+        limits[name] = {
             unit: None if None in shares else sum(share or 0 for share in shares) for unit, shares in pairs.items()
         }
-    return found
+    return limits
 
 
 def _refused(rendering: Rendering) -> dict[str, Any]:
     """Models that are themselves the reason; of the others nothing is known."""
     reasons: dict[str, list[str]] = {}
     for problem in rendering.refused:
-        head, _, rest = problem.path.partition(".")
-        if head == "models" and rest:
-            reasons.setdefault(rest.partition(".")[0], []).append(problem.message)
+        head, _, tail = problem.path.partition(".")
+        if head == "models" and tail:
+            reasons.setdefault(tail.partition(".")[0], []).append(problem.message)
     return {name: {"fits": False, "reasons": messages} for name, messages in reasons.items()}
 
 

@@ -1,4 +1,4 @@
-"""How the preview writes numbers: one way for money, memory and time, everywhere."""
+"""Wording of numbers in the preview: one way for money, memory and time, everywhere."""
 
 
 def count(number: int, word: str) -> str:
