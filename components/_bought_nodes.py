@@ -11,8 +11,8 @@ from planning.plan.pools import GPU_TAINT, POOL_LABEL, ComputeClass, Disk, Karpe
 def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
     """A NodePool and, unless one is named, its EC2NodeClass."""
     match bought.node_class:
-        case NodeClass() as ours:
-            created, class_name = [_node_class(name, pool, ours, opts)], pool.name
+        case NodeClass() as node_class:
+            created, class_name = [_node_class(name, pool, node_class, opts)], pool.name
         case class_name:
             created = []
     requirements = [
@@ -43,17 +43,17 @@ def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.Resourc
     return [*created, nodes]
 
 
-def _node_class(name: str, pool: PoolPlan, ours: NodeClass, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    terms = [{"tags": {"karpenter.sh/discovery": ours.discovery_tag}}]
+def _node_class(name: str, pool: PoolPlan, node_class: NodeClass, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    terms = [{"tags": {"karpenter.sh/discovery": node_class.discovery_tag}}]
     spec: Any = {
-        "role": ours.role,
-        "amiSelectorTerms": [{"alias": ours.ami_alias}],
+        "role": node_class.role,
+        "amiSelectorTerms": [{"alias": node_class.ami_alias}],
         "subnetSelectorTerms": terms,
         "securityGroupSelectorTerms": terms,
         "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
         "blockDeviceMappings": [
-            *([_volume(ours.system_disk)] if ours.system_disk else []),
-            _volume(ours.data_disk),
+            *([_volume(node_class.system_disk)] if node_class.system_disk else []),
+            _volume(node_class.data_disk),
         ],
     }
     return k8s.apiextensions.CustomResource(

@@ -1,4 +1,4 @@
-"""What every component does with its arguments before it declares anything: says what is missing, and what is wrong.
+"""The check of every component's arguments before it declares anything: what is missing, and what is wrong.
 
 Arguments are parts of the plan, by reference, and what only Pulumi knows.
 """

@@ -1,4 +1,4 @@
-"""How the gateway is reached from outside: an HTTPRoute or an Ingress that lets streams live, for inference only.
+"""Access to the gateway from outside: an HTTPRoute or an Ingress that lets streams live, for inference only.
 
 Paths are listed one by one; everything else of LiteLLM (keys, users, files, configuration, metrics) stays inside the
 cluster. Headers that name addresses inside are taken away by the gateway itself, so that every edge is the same.

@@ -81,15 +81,15 @@ def restricted_pod(
 def probes(
     probes: Probes, check: Mapping[str, Any], *, startup: Mapping[str, Any] | None = None, grace_s: int | None = None
 ) -> dict[str, Any]:
-    """How a container is looked at: by `check`, until it has answered once by `startup`, where that is another.
+    """Probes of a container: by `check`, until it has answered once by `startup`, where that is another.
 
-    `grace_s`: time it has to end after too many failures, that of its pod if None. Who hangs does not drain: it would
-    only be missed for longer.
+    `grace_s`: time that the container has to end after too many failures, that of its pod if None. A container that
+    hangs does not drain: it would only be missed for longer.
     """
-    found = {"readinessProbe": _probe(check, probes.ready), "livenessProbe": _probe(check, probes.live, grace_s)}
+    fields = {"readinessProbe": _probe(check, probes.ready), "livenessProbe": _probe(check, probes.live, grace_s)}
     if probes.startup:
-        found["startupProbe"] = _probe(startup or check, probes.startup, grace_s)
-    return found
+        fields["startupProbe"] = _probe(startup or check, probes.startup, grace_s)
+    return fields
 
 
 def _probe(check: Mapping[str, Any], probe: Probe, grace_s: int | None = None) -> dict[str, Any]:
@@ -126,13 +126,13 @@ def placement(pool: PoolPlan) -> dict[str, Any]:
     return spec
 
 
-def scratch_volumes(wanted: Scratch) -> list[dict[str, Any]]:
+def scratch_volumes(scratch: Scratch) -> list[dict[str, Any]]:
     """The emptyDirs of a pod, each with its limit."""
     return [
-        *({"name": name, "emptyDir": {"sizeLimit": quantity(size)}} for name, size in wanted.volumes_mib.items()),
+        *({"name": name, "emptyDir": {"sizeLimit": quantity(size)}} for name, size in scratch.volumes_mib.items()),
         *(
             {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": quantity(size)}}
-            for name, size in wanted.memory_mib.items()
+            for name, size in scratch.memory_mib.items()
         ),
     ]
 
@@ -152,9 +152,9 @@ def disk(mib: int) -> dict[str, str]:
     return {"ephemeral-storage": quantity(mib)}
 
 
-def requests(asked: Requests) -> dict[str, str]:
+def requests(requests: Requests) -> dict[str, str]:
     """Requests of a container of a server's pod."""
-    return {"cpu": cores(asked.cpu_millis), "memory": quantity(asked.memory_mib), **disk(asked.disk_mib)}
+    return {"cpu": cores(requests.cpu_millis), "memory": quantity(requests.memory_mib), **disk(requests.disk_mib)}
 
 
 def service_spec(match: Mapping[str, str], port_name: str, port: int) -> Any:

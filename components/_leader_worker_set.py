@@ -52,10 +52,10 @@ def leader_worker_set(
 
 def _with_args(server: ServerPlan, template: Any, more: Sequence[str], *, probes: bool = True) -> Any:
     """The pod template with more arguments of its first container; a headless worker answers no probes."""
-    first, *others = template["spec"]["containers"]
+    first, *sidecars = template["spec"]["containers"]
     # the pods find each other by it; a pod with several networks would guess
     address = {"name": server.endpoint.address_variable, "valueFrom": POD_IP}
     container = {**first, "args": [*server.args, *more], "env": [*first["env"], address]}
     if not probes:
         container = {key: value for key, value in container.items() if not key.endswith("Probe") and key != "ports"}
-    return {**template, "spec": {**template["spec"], "containers": [container, *others]}}
+    return {**template, "spec": {**template["spec"], "containers": [container, *sidecars]}}

@@ -19,7 +19,7 @@ MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-pas
 
 
 def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> list[Any]:
-    """What LiteLLM and our modules in it read: values, then what Secrets have."""
+    """Variables that LiteLLM and our modules in it read: values, then what Secrets have."""
     values: dict[str, pulumi.Input[str]] = {
         # a connection that is kept stays with one pod of a server, and those that were added would get nothing
         "AIOHTTP_KEEPALIVE_TIMEOUT": "0",

@@ -95,7 +95,7 @@ def _may_list_nodes(label: str, account: str, metadata: Any, opts: pulumi.Resour
 
 
 def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
-    """What verify_nodes.py reads."""
+    """Variables that verify_nodes.py reads."""
     memory = pool.expected_gpu_memory_mib
     labels = [f"{key}={value}" for key, value in sorted(pool.node_selector.items())]
     rules = [f"{key}{SIGNS[operator]}{'|'.join(values)}" for key, operator, values in pool.node_affinity]
@@ -106,7 +106,7 @@ def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
         "RESOURCE_NAME": pool.resource_name or "",
         "GPUS_PER_NODE": str(pool.gpus_per_node),
         "EXPECTED_GPU_MEMORY_MIB": str(memory) if memory else "",
-        "TOLERATIONS": json.dumps([dict(item) for item in pool.tolerations], sort_keys=True),
+        "TOLERATIONS": json.dumps([dict(toleration) for toleration in pool.tolerations], sort_keys=True),
         "CPUS": str(pool.needed.cpus),
         "MEMORY_MIB": str(pool.needed.memory_mib),
         "DISK_MIB": str(pool.needed.disk_mib),

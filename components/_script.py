@@ -16,10 +16,10 @@ MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
 
 
 def config_map(
-    label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions, *others: str
+    label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions, *modules: str
 ) -> pulumi.Output[str]:
     """Declare the scripts; returns the name. It never changes: another one replaces it, and what mounts it."""
-    data = {f"{name}.py": source(name) for name in (script, *others)}
+    data = {f"{name}.py": source(name) for name in (script, *modules)}
     return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts).metadata.name
 
 

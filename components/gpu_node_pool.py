@@ -75,12 +75,12 @@ class GpuNodePool(pulumi.ComponentResource):
 
         The node is looked up first: a patch of a node that does not exist would create it.
         """
-        found = k8s.core.v1.Node.get(f"{name}-{node}", node, opts=opts)
+        existing = k8s.core.v1.Node.get(f"{name}-{node}", node, opts=opts)
         spec: Any = {"taints": [dict(taint) for taint in pool.taints]} if pool.taints else None
         labels = {**pool.node_labels, POOL_LABEL: pool.name}
         return k8s.core.v1.NodePatch(
             f"{name}-{node}",
             metadata={"name": node, "labels": labels},
             spec=spec,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[found]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[existing]),
         )

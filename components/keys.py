@@ -1,4 +1,4 @@
-"""Where the keys of servers and gateway are: derived from one master key, or entries of a Secret that exists."""
+"""Secrets of the keys of servers and gateway: derived from one master key, or entries of a Secret that exists."""
 
 import hashlib
 import hmac

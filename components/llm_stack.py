@@ -74,11 +74,11 @@ class LlmStack(pulumi.ComponentResource):
         }
         token = _secret(args.get("hugging_face_token"))
         weights = ModelWeights("weights", wiring.weights_args(plan, namespace, token), child)
-        kept = [compile_cache(plan.compile_cache, namespace, child)] if plan.compile_cache else []
+        cache_claims = [compile_cache(plan.compile_cache, namespace, child)] if plan.compile_cache else []
         servers = {
             server.name: VllmServer(
                 server.name,
-                wiring.server_args(plan, server, namespace, pools, weights, operators, keys, kept),
+                wiring.server_args(plan, server, namespace, pools, weights, operators, keys, cache_claims),
                 pulumi.ResourceOptions.merge(child, self._former(server.replaces)) if server.replaces else child,
             )
             for server in plan.servers
@@ -88,7 +88,9 @@ class LlmStack(pulumi.ComponentResource):
             "observability", wiring.observability_args(plan, namespace, gateway.metrics_selector, operators), child
         )
         self.endpoint, self.admin_url = gateway.endpoint, gateway.admin_url
-        self.models = pulumi.Output.from_input({one.model_name: one.model for one in plan.servers if not one.canary})
+        self.models = pulumi.Output.from_input(
+            {server.model_name: server.model for server in plan.servers if not server.canary}
+        )
         self.dashboards, self.alerts = observability.dashboards, observability.alert_names
         self.register_outputs(
             {
@@ -108,9 +110,9 @@ class LlmStack(pulumi.ComponentResource):
 
     def _cluster(self, plan: Plan, opts: pulumi.ResourceOptions) -> pulumi.ProviderResource:
         """The caller's Kubernetes provider, or one that talks to the context of the settings and nothing else."""
-        given = self.get_provider("kubernetes:core/v1:Namespace")
-        if given is not None:
-            return given
+        provider = self.get_provider("kubernetes:core/v1:Namespace")
+        if provider is not None:
+            return provider
         return k8s.Provider(
             "cluster",
             # found as kubectl finds it, on every machine: otherwise the path in KUBECONFIG would be part of the state

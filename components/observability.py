@@ -19,7 +19,7 @@ APP = "observability"
 
 
 class ObservabilityArgs(TypedDict):
-    """What is watched, and by whom."""
+    """Objects to watch, and who watches them."""
 
     namespace: pulumi.Input[str]
     """Namespace of what is watched; the objects are put there too."""

@@ -13,7 +13,7 @@ def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -
 
     A namespace that exists is taken over, and none is ever deleted: others may have put something there.
     """
-    kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
+    retained = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
     namespaces: dict[str, k8s.core.v1.Namespace] = {}
     declared: dict[str, pulumi.Resource] = {}
     for chart, release in releases.items():
@@ -21,7 +21,7 @@ def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -
             level = "privileged" if release.privileged else "baseline"
             labels = {"pod-security.kubernetes.io/enforce": level}
             namespaces[release.namespace] = k8s.core.v1.Namespace(
-                release.namespace, metadata={"name": release.namespace, "labels": labels}, opts=kept
+                release.namespace, metadata={"name": release.namespace, "labels": labels}, opts=retained
             )
         # no atomic: it uninstalls an operator that is slow. No replace, force_update or cleanup_on_fail: with none of
         # them Helm goes on from a release that says it is pending (helm 3.20.2 pkg/action, install.go availableName

@@ -1,4 +1,4 @@
-"""Who owns an object on the cluster, so that an `up` that was killed can be finished by the next one.
+"""The owner of an object on the cluster, so that an `up` that was killed can be finished by the next one.
 
 An engine that dies between the API server's answer and its own state file has made objects it does not know. The
 provider may take such an object over (`upsert_existing_objects`), and server-side apply decides whether it is ours: all

@@ -23,7 +23,7 @@ Planned = TypeVar("Planned")
 
 
 def planned(plan: Callable[[Catalog], Planned]) -> Planned:
-    """What `plan` makes of the catalogue. Raises `ConfigError`, which lists everything that is wrong."""
+    """The part that `plan` makes of the catalogue. Raises `ConfigError`, which lists everything that is wrong."""
     try:
         return plan(catalog.load_catalog())
     except Refused as refused:

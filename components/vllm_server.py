@@ -41,7 +41,7 @@ class VllmServerArgs(TypedDict):
 
 
 class ServerRef(TypedDict):
-    """What a gateway needs of one server."""
+    """Parts of a server that a gateway needs."""
 
     url: pulumi.Input[str]
     """Base URL."""

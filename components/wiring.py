@@ -1,4 +1,4 @@
-"""Who waits for whom, and who may talk to whom: the arguments of the components of a whole stack."""
+"""Arguments of the components of a whole stack: who waits for whom, and who may talk to whom."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,7 +25,7 @@ Operators = Mapping[str, pulumi.Resource]
 
 
 def keys(plan: Plan, master_key: pulumi.Output[str] | None) -> Keys:
-    """Where all keys of the stack are: in the Secret that exists, or derived from the one that is given."""
+    """Places of all keys of the stack: the Secret that exists, or keys derived from the one that is given."""
     if plan.gateway.existing_secret:
         return ExistingSecret(plan.gateway.existing_secret)
     assert master_key is not None, "settings demand one of the two"
@@ -63,7 +63,7 @@ def server_args(
     """
     needed = ["lws"] if server.nodes_per_replica > 1 else []
     needed += ["keda", "prometheus-adapter"] if server.scaling else []
-    files = [gate for one in server.checkpoints for gate in weights.gates[one.name]]
+    files = [gate for checkpoint in server.checkpoints for gate in weights.gates[checkpoint.name]]
     return {
         "namespace": namespace,
         "server": server,
