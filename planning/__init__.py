@@ -1,4 +1,4 @@
-"""What follows from a configuration: pure functions from settings and catalogue to one frozen `Plan`."""
+"""Everything that follows from a configuration: pure functions from settings and catalogue to one frozen `Plan`."""
 
 from planning.plan import Plan
 from planning.resolve import resolve

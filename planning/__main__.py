@@ -153,7 +153,7 @@ def _run(words: Sequence[str]) -> int:
         parser.error("--decode-context-parallel needs --tensor-parallel")
     if any(part is not None for part in parts):
         chosen = Parallelism(*(part or 1 for part in parts), expert=options.expert_parallel, decode_context=split)
-    found = answer(
+    result = answer(
         FitQuestion(
             model=options.model,
             gpu=options.gpu,
@@ -166,15 +166,15 @@ def _run(words: Sequence[str]) -> int:
         catalog,
     )
     print(
-        json.dumps(answer_text.as_json(found), indent=2)
+        json.dumps(answer_text.as_json(result), indent=2)
         if options.json
-        else answer_text.as_text(found, options.model, options.gpus)
+        else answer_text.as_text(result, options.model, options.gpus)
     )
-    return FINE if found.fit.fits else REFUSED
+    return FINE if result.fit.fits else REFUSED
 
 
 def _asked(options: argparse.Namespace) -> Asked:
-    """What the options say of the engine."""
+    """Questions of the engine that the options ask."""
     return Asked(
         context_tokens=options.context,
         max_num_seqs=options.max_num_seqs,
@@ -189,13 +189,13 @@ def _asked(options: argparse.Namespace) -> Asked:
 
 def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) -> None:
     """Raises `UsageError` when a word is not one of the catalogue."""
-    for what, given, known in (
+    for kind, name, known in (
         ("model", options.model, catalog.models),
         ("GPU", None if every else options.gpu, catalog.gpus),
         ("KV cache dtype", options.kv_cache_dtype, catalog.vllm.kv_cache_dtypes),
     ):
-        if given is not None and given not in known:
-            raise UsageError(f"unknown {what} '{given}'{nearest(given, known)}")
+        if name is not None and name not in known:
+            raise UsageError(f"unknown {kind} '{name}'{nearest(name, known)}")
 
 
 def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> int:
@@ -223,11 +223,11 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
     except (OSError, ValueError) as error:
         parser.error(f"--log {options.log}: {error.strerror if isinstance(error, OSError) else error}")
     if not log.telling:
-        wanted = "".join(f"\n  {line}" for line in startup_log.LOOKED_FOR)
+        examples = "".join(f"\n  {line}" for line in startup_log.LOOKED_FOR)
         shown = said(f"--log {options.log}: has none of the lines of a vLLM start-up log:", LONGEST_USAGE)
-        print(f"{shown}{wanted}", file=sys.stderr)
+        print(f"{shown}{examples}", file=sys.stderr)
         return REFUSED
-    given = calibrate.Given(
+    options_given = calibrate.Given(
         model=options.model,
         gpu=options.gpu,
         tensor=options.tensor_parallel,
@@ -235,7 +235,7 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
         data=options.data_parallel,
         asked=_asked(options),
     )
-    print(comparison_text.as_text(calibrate.compare(log, given, catalog)))
+    print(comparison_text.as_text(calibrate.compare(log, options_given, catalog)))
     return FINE
 
 

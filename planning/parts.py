@@ -35,16 +35,16 @@ NOTHING_SERVED = {
 def plan_stack(
     sections: Sections,
     catalog: Catalog,
-    said: Sequence[Problem] = (),
+    earlier: Sequence[Problem] = (),
     *,
     has_master_key: bool = False,
     has_hub_token: bool = False,
 ) -> Plan:
-    """The plan of a whole stack; `said` is what was wrong when its file was read.
+    """The plan of a whole stack; `earlier` is what was wrong when its file was read.
 
     Raises `settings.Refused` with everything that is wrong, as the other functions do.
     """
-    settings, problems = check(sections, said, has_master_key=has_master_key, has_hub_token=has_hub_token)
+    settings, problems = check(sections, earlier, has_master_key=has_master_key, has_hub_token=has_hub_token)
     return resolve(settings, catalog, problems, has_hub_token=has_hub_token)
 
 
@@ -70,7 +70,7 @@ def plan_weights(sections: Sections, catalog: Catalog) -> WeightsPlan:
 
 def plan_server(sections: Sections, name: str, catalog: Catalog, *, canary: bool = False) -> ServerPlan:
     """The server of one of `models`, or its canary; what else is in its pool decides how it is updated."""
-    servers = {one.model_name: one for one in _planned(sections, catalog).servers if one.canary == canary}
+    servers = {server.model_name: server for server in _planned(sections, catalog).servers if server.canary == canary}
     return _named(servers, "models", name, "canary of a model" if canary else "model")
 
 

@@ -51,13 +51,13 @@ def resolve(
     adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
     watched, of_watched = resolve_observability(settings, catalog, servers, gateway.server_ports, adapter, url)
     releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
-    held = [one for server in servers for one in server.checkpoints]
-    weights = resolve_weights(settings, held)
+    checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
+    weights = resolve_weights(settings, checkpoints)
     used = used_images(servers, gateway, weights, pools)
-    found = of_images + of_pools + of_drafts + room_problems(site, drafts) + of_servers + of_gateway + of_watched
-    found += of_releases + namespace_problems(settings, catalog) + version_problems(settings, catalog)
-    found += weights_problems(settings, site.keeping) + undigested(used, settings.images)
-    _refuse(problems, found)
+    new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + of_servers + of_gateway + of_watched
+    new_problems += of_releases + namespace_problems(settings, catalog) + version_problems(settings, catalog)
+    new_problems += weights_problems(settings, site.keeping) + undigested(used, settings.images)
+    _refuse(problems, new_problems)
     return Plan(
         context=cluster.context,
         cluster_identifier=cluster.identifier,
@@ -83,16 +83,16 @@ def resolve(
     )
 
 
-def _refuse(said: Sequence[Problem], found: Sequence[Problem]) -> None:
-    """Raises `Refused` when there is a problem: `said` before the plan was made, or `found` while it was."""
-    if said or found:
+def _refuse(earlier: Sequence[Problem], new_problems: Sequence[Problem]) -> None:
+    """Raises `Refused` when there is a problem: `earlier` before the plan was made, or `new_problems` while it was."""
+    if earlier or new_problems:
         # what follows from a section that is broken is no fault of its own
-        broken = broken_sections(said) - set(NAMED)
-        raise Refused([*said, *(p for p in found if p.path.partition(".")[0] not in broken)])
+        broken = broken_sections(earlier) - set(NAMED)
+        raise Refused([*earlier, *(p for p in new_problems if p.path.partition(".")[0] not in broken)])
 
 
 def _unpinned(images: Sequence[ImagePlan], servers: Sequence[ServerPlan]) -> tuple[str, ...]:
     """Images that no digest pins, and checkpoints that no commit does."""
-    held = [one for server in servers for one in server.checkpoints]
-    checkpoints = {f"{one.model}@{one.revision}" for one in held if not one.pinned}
-    return *sorted(image.reference for image in images if not image.pinned), *sorted(checkpoints)
+    checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
+    moving = {f"{checkpoint.model}@{checkpoint.revision}" for checkpoint in checkpoints if not checkpoint.pinned}
+    return *sorted(image.reference for image in images if not image.pinned), *sorted(moving)

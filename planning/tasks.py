@@ -1,4 +1,4 @@
-"""What models are for: one row per task, with all that differs between them.
+"""Purposes of models: one row per task, with all that differs between them.
 
 A station that treats one task unlike another reads it here, and none asks which task it is: so a further task is a
 further row, its name in `catalog.schema`, and what an engine is started with for it in the engine's file (`tasks`).
@@ -16,7 +16,7 @@ VERSION = "/v1"
 
 @dataclass(frozen=True)
 class Question:
-    """What shows a person that a model answers.
+    """A question that shows a person that a model answers.
 
     `body`: of a request that asks this, or another text, without the name of the model; `options`: what keeps the
     answer short and the same each time; `shown`: what to show of an answer's body. Raises LookupError or TypeError for
@@ -31,7 +31,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Task:
-    """What follows from what a model is for.
+    """Facts that follow from the purpose of a model.
 
     `calls`: paths of the gateway's API below its version that such a model answers, the usual one first. What stands in
     for a model, a fallback or a canary, answers all of them.
@@ -53,7 +53,7 @@ class Task:
 
     @property
     def path(self) -> str:
-        """Where such a model is usually asked."""
+        """Path by which such a model is usually asked."""
         return f"{VERSION}{self.calls[0]}"
 
 
@@ -76,7 +76,7 @@ TASKS: Mapping[TaskName, Task] = {TaskName.GENERATE: GENERATE}
 
 
 def task_of(model: Model) -> Task:
-    """What the model is for."""
+    """The task of the model."""
     return TASKS[model.task]
 
 
@@ -85,6 +85,6 @@ def task_by_mode(mode: str | None) -> Task:
     return {task.gateway_mode: task for task in TASKS.values()}[mode]
 
 
-def unanswered(task: Task, other: Task) -> str:
+def unanswered(task: Task, stand_in: Task) -> str:
     """The calls of a task that a model for the other does not answer; empty where it can stand in."""
-    return ", ".join(call for call in task.calls if call not in other.calls)
+    return ", ".join(call for call in task.calls if call not in stand_in.calls)

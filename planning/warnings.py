@@ -1,4 +1,4 @@
-"""What works, but a reviewer should know: sentences, each about the part it begins with."""
+"""Facts that a reviewer should know although all works: sentences, each about the part it begins with."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,28 +13,30 @@ from settings.schema import ClusterOnly, IngressExposure, StackSettings
 def warnings(
     settings: StackSettings, catalog: Catalog, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
 ) -> list[str]:
-    """What works, but a reviewer should know."""
+    """Sentences for a reviewer about a stack that works."""
     engine = catalog.vllm.version
-    said = [
+    sentences = [
         line
         for server in servers
         for line in _server_warnings(server, engine, settings.models[server.model_name].fallbacks)
     ]
     if (minor := settings.cluster.kubernetes_minor) > catalog.kubernetes.newest_minor:
-        said.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
+        sentences.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
     for name, pool in pools.items():
         inside = [server for server in servers if server.pool == name]
         most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
         if pool.gpus and most > pool.gpus:
-            said.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
+            sentences.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
         match pool.provisioning:
             case Karpenter(node_class=NodeClass(ami_alias=alias)) if alias.endswith("@latest"):
-                said.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
+                sentences.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
     if isinstance(settings.gateway.expose, ClusterOnly) and settings.gateway.host is not None:
-        said.append(f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out")
+        sentences.append(
+            f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out"
+        )
     if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
-        said.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(dict.fromkeys([*said, *shared_nodes(pools, catalog.gpus)]))
+        sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
+    return list(dict.fromkeys([*sentences, *shared_nodes(pools, catalog.gpus)]))
 
 
 def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is asked of one replica, and the workload that follows: vLLM's own defaults wherever nothing is asked."""
+"""Questions about one replica, and the workload that follows: vLLM's own defaults wherever nothing is asked."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What one replica takes of its GPUs, and how it is spread over them."""
+"""The memory that one replica takes of its GPUs, and its spread over them."""
 
 from dataclasses import dataclass
 
@@ -27,13 +27,13 @@ class MemoryBudget:
 
     @property
     def budget_gib(self) -> float:
-        """What vLLM may use: visible memory times utilisation."""
+        """Memory that vLLM may use: visible memory times utilisation."""
         return self.visible_gib * self.utilization
 
 
 @dataclass(frozen=True)
 class Parallelism:
-    """How one replica is spread over GPUs."""
+    """The spread of one replica over GPUs."""
 
     tensor: int = 1
     pipeline: int = 1

@@ -27,7 +27,7 @@ FP8_DS_MLA_BYTES = 656
 
 @dataclass(frozen=True)
 class Layout:
-    """How the cache of one GPU is cut: blocks of `block_tokens` tokens and `block_bytes` bytes, shared by all groups.
+    """Division of one GPU's cache: blocks of `block_tokens` tokens and `block_bytes` bytes, shared by all groups.
 
     One block is one page of each layer of a group. A request needs one block per `full_groups` and block of context,
     `window_blocks` (at most, of `window_groups`) for sliding windows, and one per `state_groups`.
@@ -71,7 +71,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class KvCacheSize:
-    """What a KV cache of some size holds. `tokens` and `concurrency` are what vLLM logs; `fits`: one request does."""
+    """Capacity of a KV cache of some size. `tokens` and `concurrency`: as vLLM logs them; `fits`: one request does."""
 
     blocks: int
     needed_blocks: int
@@ -202,7 +202,7 @@ def layout(
 
 
 def kv_cache_size(cut: Layout, kv_bytes: float, context_tokens: int) -> KvCacheSize:
-    """What `kv_bytes` of KV cache per GPU hold.
+    """Capacity of `kv_bytes` of KV cache per GPU.
 
     vLLM keeps one null block back when it checks whether a request fits, and counts it when it logs concurrency.
     """

@@ -58,7 +58,7 @@ CPU_RUNTIME_GIB = 4
 
 @dataclass(frozen=True)
 class Workload:
-    """What one replica is asked to hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
+    """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
     with tokens, not only reads them.
@@ -84,7 +84,7 @@ class Workload:
 
 
 def visible_bytes(gpu: Gpu) -> float:
-    """What CUDA reports on this GPU: read in a log where somebody published one, else NVML's total less a margin."""
+    """Bytes that CUDA reports on this GPU: from a log where one is published, else NVML's total less a margin."""
     return gpu.cuda_gib * GIB if gpu.cuda_gib is not None else gpu.memory_mib * 2**20 - UNSEEN_GIB * GIB
 
 
@@ -100,7 +100,7 @@ def lora_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism
 
 
 def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallelism: Parallelism) -> float:
-    """What the profile run adds to the weights: the largest of its phases, and what stays allocated.
+    """Bytes that the profile run adds to the weights: the largest of its phases, and what stays allocated.
 
     Phases: the body of one step of max_num_batched_tokens; the sampler over min(max_num_seqs, that) × vocabulary, with
     the step's hidden states still there; the vision encoder.
@@ -141,7 +141,7 @@ def body_bytes(shape: Architecture, workload: Workload, tensor: int) -> float:
 
 
 def graph_batches(gpu: Gpu, workload: Workload) -> int:
-    """How many batch sizes vLLM captures: 1, 2, 4, every 8 below 256, every 16 up to the largest, and the largest."""
+    """Number of batch sizes that vLLM captures: 1, 2, 4, every 8 below 256, every 16 to the largest, which is one."""
     blackwell = gpu.compute_capability.startswith("10.")
     most = LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH
     largest = min(2 * workload.max_num_seqs, most, workload.max_num_batched_tokens)
@@ -187,7 +187,7 @@ def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workl
 
 
 def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> Layout:
-    """How the KV cache is cut for this workload; `gpu` None: the CPU build."""
+    """Division of the KV cache for this workload; `gpu` None: the CPU build."""
     return layout(
         shape,
         parallelism,

@@ -118,8 +118,8 @@ def weight_bytes(
         return counted, fullest
     tower = min(shape.vision_tower_bytes, loaded)
     language = loaded - tower
-    kept = 0 if language_model_only else tower
-    return float(language + kept), fullest * language / counted + kept / parallelism.tensor
+    tower_bytes = 0 if language_model_only else tower
+    return float(language + tower_bytes), fullest * language / counted + tower_bytes / parallelism.tensor
 
 
 def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism, model_bytes: int = 2) -> float:

@@ -34,7 +34,7 @@ STRONG_KEY = re.compile(r"sk-[!-~]{17,}")
 
 
 def weak_key(key: str) -> str | None:
-    """Why a master key would be refused by LiteLLM, or could be sent by no client; None: it is none of these."""
+    """Reason why LiteLLM would refuse a master key, or no client could send it; None: it is none of these."""
     if STRONG_KEY.fullmatch(key):
         return None
     return (
@@ -82,9 +82,9 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             "optional_pre_call_checks": ["enforce_model_rate_limits"],
             # a canary that may not, or cannot, answer leaves the request to the other server of its name
             "enable_weighted_failover": True,
-            "fallbacks": [{name: list(others)} for name, others in gateway_plan.fallbacks],
+            "fallbacks": [{name: list(models)} for name, models in gateway_plan.fallbacks],
             # only these are asked when a prompt is too long, and none when a request is wrong
-            "context_window_fallbacks": [{name: list(others)} for name, others in gateway_plan.larger_fallbacks],
+            "context_window_fallbacks": [{name: list(models)} for name, models in gateway_plan.larger_fallbacks],
             "fallback_on_unsupported_params": False,
             **(redis if gateway_plan.redis else {}),
         },

@@ -1,4 +1,4 @@
-"""What the gateway charges for tokens, and what is said and refused where that would be nothing."""
+"""Prices that the gateway charges for tokens, and what is warned of and refused where they would be nothing."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,9 +10,9 @@ from settings.schema import ModelSettings, StackSettings
 
 def token_price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]:
     """USD per token of (prompt, answer): what is given for the model, else the estimate, else nothing."""
-    if (given := model.price_usd_per_million_tokens) is not None:
+    if (prices := model.price_usd_per_million_tokens) is not None:
         # as short as it was written: 0.1 / 1e6 is not 1e-07
-        input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (given.input, given.output))
+        input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (prices.input, prices.output))
         return input_price, output_price if server.task.writes else 0.0
     return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
 
@@ -50,14 +50,14 @@ def free_problems(settings: StackSettings, planned: Sequence[Route]) -> list[Pro
 
 
 def price_reasons(settings: StackSettings, planned: Sequence[Route]) -> dict[str, str]:
-    """Where the prices of tokens are from."""
+    """The reason for the prices of tokens: where they are from."""
     free = [route.server for route in free_routes(planned)]
-    given = [name for name, model in settings.models.items() if model.price_usd_per_million_tokens]
-    said = []
-    if len(given) < len(settings.models):
-        said.append("estimated from the pools' prices")
-    if given:
-        said.append(f"given for {', '.join(given)}")
+    priced = [name for name, model in settings.models.items() if model.price_usd_per_million_tokens]
+    sources = []
+    if len(priced) < len(settings.models):
+        sources.append("estimated from the pools' prices")
+    if priced:
+        sources.append(f"given for {', '.join(priced)}")
     if free:
-        said.append(f"zero for {', '.join(free)}, of which nothing is known")
-    return {"priceUsdPerMillionTokens": "; ".join(said)}
+        sources.append(f"zero for {', '.join(free)}, of which nothing is known")
+    return {"priceUsdPerMillionTokens": "; ".join(sources)}

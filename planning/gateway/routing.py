@@ -42,14 +42,14 @@ RESTART_REASON = "never: what it holds does not grow with what it serves, and a 
 def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSettings]) -> tuple[Route, ...]:
     """A route per name of each server that gets traffic; a weight only where two servers share their names."""
     canaries = {server.model_name: server.weight for server in servers if server.canary}
-    found = []
+    routes = []
     for server in servers:
         if server.weight == 0:
             continue
         model = models[server.model_name]
         price = token_price(server, model)
         part = _Part(canaries.get(server.model_name, 0), of_canary=server.canary)
-        found += [
+        routes += [
             Route(
                 model_name=name,
                 model=f"{server.endpoint.provider}/{name}",
@@ -64,7 +64,7 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
             )
             for name in server.serves
         ]
-    return tuple(found)
+    return tuple(routes)
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ def resolve_gateway(
     settings: StackSettings, servers: Sequence[ServerPlan], images: Mapping[str, ImagePlan], networks: Networks
 ) -> tuple[GatewayPlan, list[Problem]]:
     """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
-    wanted, times = settings.gateway, plan_times(settings, servers)
+    gateway, times = settings.gateway, plan_times(settings, servers)
     planned = plan_routes(servers, settings.models)
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
-        replicas=wanted.replicas,
+        replicas=gateway.replicas,
         server_ports=tuple(sorted({server.endpoint.port for server in servers})),
         routes=planned,
         fallbacks=fallbacks,
@@ -105,14 +105,14 @@ def resolve_gateway(
         request_timeout_s=times.request.s,
         first_token_timeout_s=times.first_token.s,
         route_timeout_s=times.route.s,
-        retries=wanted.retries,
+        retries=gateway.retries,
         redis=plan_redis(settings, images, networks),
-        database=plan_database(wanted, networks),
-        existing_secret=wanted.existing_secret,
-        exposure=_exposure(wanted),
+        database=plan_database(gateway, networks),
+        existing_secret=gateway.existing_secret,
+        exposure=_exposure(gateway),
         cpus=CPUS,
-        memory_gib=wanted.memory_gib or MEMORY_GIB,
-        restart_after_requests=wanted.restart_after_requests,
+        memory_gib=gateway.memory_gib or MEMORY_GIB,
+        restart_after_requests=gateway.restart_after_requests,
         pre_stop_s=PRE_STOP_S,
         drain_s=times.drain_s,
         termination_grace_s=PRE_STOP_S + times.drain_s + SHUTDOWN_MARGIN_S,
@@ -122,20 +122,22 @@ def resolve_gateway(
         reasons=_reasons(settings, times, planned),
     )
     problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
-    problems += answer_problems(wanted, servers) + free_problems(settings, planned) + silence_problems(wanted, servers)
-    return plan, problems + redis_problems(wanted) + database_problems(wanted)
+    problems += (
+        answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
+    )
+    return plan, problems + redis_problems(gateway) + database_problems(gateway)
 
 
 def _reasons(settings: StackSettings, times: Times, planned: Sequence[Route]) -> dict[str, str]:
-    wanted = settings.gateway
+    gateway = settings.gateway
     return {
         "requestTimeoutS": times.request.reason,
-        "memoryGib": "given" if wanted.memory_gib else MEMORY_REASON,
-        "restartAfterRequests": "given" if wanted.restart_after_requests else RESTART_REASON,
+        "memoryGib": "given" if gateway.memory_gib else MEMORY_REASON,
+        "restartAfterRequests": "given" if gateway.restart_after_requests else RESTART_REASON,
         **price_reasons(settings, planned),
         "firstTokenTimeoutS": times.first_token.reason,
         "routeTimeoutS": times.route.reason,
-        **({"redis": counted_in_memory(settings.models)} if isinstance(wanted.redis, NoRedis) else {}),
+        **({"redis": counted_in_memory(settings.models)} if isinstance(gateway.redis, NoRedis) else {}),
     }
 
 
@@ -147,36 +149,36 @@ def _larger(
     for server in servers:
         if server.weight > 0:
             contexts.setdefault(server.model_name, []).append(server.memory.context_tokens)
-    found = []
-    for name, others in fallbacks:
+    pairs = []
+    for name, names in fallbacks:
         own = max(contexts.get(name, [0]))
-        larger = tuple(other for other in others if min(contexts.get(other, [0])) > own)
+        larger = tuple(fallback for fallback in names if min(contexts.get(fallback, [0])) > own)
         if larger:
-            found.append((name, larger))
-    return tuple(found)
+            pairs.append((name, larger))
+    return tuple(pairs)
 
 
-def _exposure(wanted: GatewaySettings) -> HttpRoute | Ingress | None:
-    if isinstance(wanted.expose, ClusterOnly):
+def _exposure(gateway: GatewaySettings) -> HttpRoute | Ingress | None:
+    if isinstance(gateway.expose, ClusterOnly):
         return None
-    assert wanted.host is not None, "settings demand one"
-    match wanted.expose:
+    assert gateway.host is not None, "settings demand one"
+    match gateway.expose:
         case GatewayApiExposure(gateway_name=name, gateway_namespace=namespace, section_name=section):
-            return HttpRoute(wanted.host, name, namespace, section)
+            return HttpRoute(gateway.host, name, namespace, section)
         case IngressExposure(class_name=name, tls_secret=secret, annotations=annotations):
-            return Ingress(wanted.host, name, secret, annotations)
+            return Ingress(gateway.host, name, secret, annotations)
 
 
 def _fallback_problems(settings: StackSettings, tasks: Mapping[str, Task]) -> list[Problem]:
     """`tasks`: of the models that can be planned."""
     problems = []
     for name, model in settings.models.items():
-        for position, other in enumerate(model.fallbacks):
+        for position, fallback in enumerate(model.fallbacks):
             path = f"models.{name}.fallbacks[{position}]"
-            if other == name:
+            if fallback == name:
                 problems.append(Problem(path, "a model cannot be its own fallback"))
-            elif other not in settings.models:
-                problems.append(Problem(path, f"no model '{other}' is served{nearest(other, settings.models)}"))
-            elif name in tasks and other in tasks and (missing := unanswered(tasks[name], tasks[other])):
-                problems.append(Problem(path, f"'{other}' does not answer {missing}, as '{name}' does"))
+            elif fallback not in settings.models:
+                problems.append(Problem(path, f"no model '{fallback}' is served{nearest(fallback, settings.models)}"))
+            elif name in tasks and fallback in tasks and (missing := unanswered(tasks[name], tasks[fallback])):
+                problems.append(Problem(path, f"'{fallback}' does not answer {missing}, as '{name}' does"))
     return problems

@@ -1,4 +1,4 @@
-"""Where the gateway keeps what replicas share: counts of limits in Redis, keys and spend in Postgres."""
+"""Stores of what the gateway's replicas share: counts of limits in Redis, keys and spend in Postgres."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,9 @@ REDIS_PORT = 6379
 MIGRATION_MEMORY_GIB = 2
 
 
-def plan_database(wanted: GatewaySettings, networks: Networks) -> DatabasePlan | None:
+def plan_database(gateway: GatewaySettings, networks: Networks) -> DatabasePlan | None:
     """Postgres, whose host only its Secret knows."""
-    database = wanted.database
+    database = gateway.database
     if database is None:
         return None
     return DatabasePlan(
@@ -33,18 +33,18 @@ def plan_database(wanted: GatewaySettings, networks: Networks) -> DatabasePlan |
     )
 
 
-def database_problems(wanted: GatewaySettings) -> list[Problem]:
+def database_problems(gateway: GatewaySettings) -> list[Problem]:
     """Admitting everyone from outside the cluster."""
     if (
-        wanted.database is None
-        or wanted.database.when_away != "admitEveryone"
-        or isinstance(wanted.expose, ClusterOnly)
+        gateway.database is None
+        or gateway.database.when_away != "admitEveryone"
+        or isinstance(gateway.expose, ClusterOnly)
     ):
         return []
     return [
         Problem(
             "gateway.database.whenAway",
-            f"admitEveryone would let anybody in through {wanted.host} while Postgres is away; use refuse, or "
+            f"admitEveryone would let anybody in through {gateway.host} while Postgres is away; use refuse, or "
             "gateway.expose: {kind: none}",
         )
     ]
@@ -64,21 +64,21 @@ def plan_redis(
             return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
 
 
-def redis_problems(wanted: GatewaySettings) -> list[Problem]:
+def redis_problems(gateway: GatewaySettings) -> list[Problem]:
     """More than one replica without a Redis, each of which would count for itself."""
-    if wanted.replicas == 1 or not isinstance(wanted.redis, NoRedis):
+    if gateway.replicas == 1 or not isinstance(gateway.redis, NoRedis):
         return []
     return [
         Problem(
             "gateway.redis",
-            f"kind none with {wanted.replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
+            f"kind none with {gateway.replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
             "or gateway.redis: {kind: bundled}",
         )
     ]
 
 
 def counted_in_memory(models: Mapping[str, ModelSettings]) -> str:
-    """What it means to have no Redis."""
+    """The warning about limits that are counted without Redis."""
     limited = [name for name, model in models.items() if model.requests_per_minute or model.tokens_per_minute]
     if not limited:
         return "none: one replica shares its counts with nobody"

@@ -1,4 +1,4 @@
-"""What clients may call of LiteLLM: its inference API, path by path. All else is for the operator, or for nobody.
+"""Paths of LiteLLM that clients may call: its inference API. All else is for the operator, or for nobody.
 
 LiteLLM 1.109.1 serves 620 routes on one port: keys, spend, files, batches, agents, MCP servers and their sign-in pages.
 The list is used three times: for the route from outside, by the guard in front of LiteLLM in its own process
@@ -55,7 +55,7 @@ def routed() -> tuple[tuple[str, bool], ...]:
 
 
 def surface_file(gateway: GatewayPlan) -> Mapping[str, object]:
-    """What the two scripts beside LiteLLM's configuration read, as data.
+    """Data for the two scripts beside LiteLLM's configuration.
 
     Calls are there with and without `/v1`: LiteLLM serves both, and clients in the cluster use both. `admin`: whether
     the master key opens everything else, which only a database gives a meaning. `restart_after_requests`: None, never;

@@ -1,4 +1,4 @@
-"""How long the gateway waits for an answer, for its first token and for all tries together, and why so long."""
+"""Times that the gateway waits for an answer, for its first token and for all tries together, with reasons."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Times:
-    """What a request may take: one answer, silence before and between its tokens, all tries, and what is drained."""
+    """Limits of a request: one answer, silence before and between its tokens, all tries, and what is drained."""
 
     request: Wait
     first_token: Wait
@@ -33,12 +33,12 @@ class Times:
 
 def plan_times(settings: StackSettings, servers: Sequence[ServerPlan]) -> Times:
     """As given, or as long as the longest answer of these servers takes at the slowest accepted speed."""
-    wanted = settings.gateway
-    request, first_token = _request(wanted, servers), _first_token(wanted, servers)
-    asked = Counter(server.model_name for server in servers if server.weight > 0)
-    tried = max((_chain(name, asked, settings) for name in settings.models), default=1)
-    longest_s = all_tries_s(tried, wanted.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
-    why = f"{tried} × {wanted.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
+    gateway = settings.gateway
+    request, first_token = _request(gateway, servers), _first_token(gateway, servers)
+    servers_of = Counter(server.model_name for server in servers if server.weight > 0)
+    tried = max((_chain(name, servers_of, settings) for name in settings.models), default=1)
+    longest_s = all_tries_s(tried, gateway.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
+    why = f"{tried} × {gateway.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
     return Times(request, first_token, Wait(longest_s + ROUTE_MARGIN_S, why), gateway_drain_s(longest_s, request.s))
 
 
@@ -59,40 +59,40 @@ def answer_problems(settings: GatewaySettings, servers: Sequence[ServerPlan]) ->
 
 def silence_problems(settings: GatewaySettings, servers: Sequence[ServerPlan]) -> list[Problem]:
     """A silence that would be longer than the whole answer may be."""
-    given, timeout = settings.first_token_timeout_s, _request(settings, servers).s
-    if given is None or given <= timeout:
+    first_token, timeout = settings.first_token_timeout_s, _request(settings, servers).s
+    if first_token is None or first_token <= timeout:
         return []
     return [
         Problem(
             "gateway.firstTokenTimeoutS",
-            f"{given} s is longer than a whole answer may take ({timeout} s); use at most {timeout}, or a "
+            f"{first_token} s is longer than a whole answer may take ({timeout} s); use at most {timeout}, or a "
             "longer gateway.requestTimeoutS",
         )
     ]
 
 
-def _request(wanted: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait:
-    if wanted.request_timeout_s:
-        return Wait(wanted.request_timeout_s, "given")
+def _request(gateway: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait:
+    if gateway.request_timeout_s:
+        return Wait(gateway.request_timeout_s, "given")
     longest, least = max((server.timing.longest_request_s for server in servers), default=0), DEFAULT_REQUEST_TIMEOUT_S
     why = f"the longest answer takes {longest} s at the slowest accepted speed; at least {least}"
     return Wait(max(least, longest), why)
 
 
-def _first_token(wanted: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait:
-    if wanted.first_token_timeout_s is not None:
-        return Wait(wanted.first_token_timeout_s, "given")
+def _first_token(gateway: GatewaySettings, servers: Sequence[ServerPlan]) -> Wait:
+    if gateway.first_token_timeout_s is not None:
+        return Wait(gateway.first_token_timeout_s, "given")
     context = max((server.memory.context_tokens for server in servers), default=1)
     why = f"the longest prompt has {context} tokens; at most requestTimeoutS"
-    return Wait(first_token_timeout_s(context, _request(wanted, servers).s), why)
+    return Wait(first_token_timeout_s(context, _request(gateway, servers).s), why)
 
 
-def _chain(name: str, asked: Mapping[str, int], settings: StackSettings) -> int:
-    """How many servers a request may ask one after the other: those of its model, then those of all fallbacks."""
+def _chain(name: str, servers_of: Mapping[str, int], settings: StackSettings) -> int:
+    """Number of servers that a request may ask one after the other: those of its model, then those of all fallbacks."""
     names, seen = [name], {name}
     for model in names:
         known = settings.models.get(model)
-        further = dict.fromkeys(other for other in (known.fallbacks if known else ()) if other not in seen)
+        further = dict.fromkeys(fallback for fallback in (known.fallbacks if known else ()) if fallback not in seen)
         names += further
         seen |= further.keys()
-    return max(1, sum(asked.get(model, 0) for model in names))
+    return max(1, sum(servers_of.get(model, 0) for model in names))

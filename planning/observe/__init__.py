@@ -1,1 +1,1 @@
-"""What Prometheus is asked: queries checked against the metric catalogue, alerts, the dashboard."""
+"""Questions to Prometheus: queries checked against the metric catalogue, alerts, the dashboard."""

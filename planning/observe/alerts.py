@@ -47,7 +47,7 @@ def alert_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Ser
 
 
 def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> list[Rule]:
-    """What servers say of their models, each by the metric of one role; none where it says nothing of any of them."""
+    """Rules on what servers report of their models, each by the metric of one role; none where no server reports it."""
     engine, limits = catalog.vllm, settings.observability.alerts
 
     def where(role: str) -> dict[str, str]:

@@ -34,12 +34,12 @@ class Panels:
         ]
 
     def gauge(self, role: str, how: str = "sum", by: str = "model_name") -> list[tuple[str, str]]:
-        """What is now."""
-        found = f"{how} by ({by}) ({series(self.vllm, self.roles[role], **self.chosen)})"
-        return [(found, f"{{{{{by}}}}}")] if role not in self.silent else []
+        """The value at present."""
+        query = f"{how} by ({by}) ({series(self.vllm, self.roles[role], **self.chosen)})"
+        return [(query, f"{{{{{by}}}}}")] if role not in self.silent else []
 
     def rate(self, role: str, by: str = "model_name") -> list[tuple[str, str]]:
-        """How much per second."""
+        """The change per second."""
         counter = series(self.vllm, self.roles[role], window="$__rate_interval", **self.chosen)
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")] if role not in self.silent else []
 
@@ -53,11 +53,13 @@ class Panels:
 
     def gpu(self, name: str, how: str = "avg") -> list[tuple[str, str]]:
         """Of the pods of the chosen models: the exporter names the pod that holds a GPU."""
-        mine = {"exported_namespace": self.namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
-        return [(f"{how} by (exported_pod, gpu) ({series(self.dcgm, name, **mine)})", "{{exported_pod}} GPU {{gpu}}")]
+        own_pods = {"exported_namespace": self.namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
+        return [
+            (f"{how} by (exported_pod, gpu) ({series(self.dcgm, name, **own_pods)})", "{{exported_pod}} GPU {{gpu}}")
+        ]
 
     def users(self) -> list[Panel]:
-        """What users feel."""
+        """Panels of what users feel."""
         return [
             ("Time to first token", "s", self.percentiles("first_token_s")),
             ("Time between tokens", "s", self.percentiles("between_tokens_s")),
@@ -68,7 +70,7 @@ class Panels:
         ]
 
     def engines(self) -> list[Panel]:
-        """What the engines do."""
+        """Panels of the engines."""
         hits, queries = self.rate("prefix_hits"), self.rate("prefix_queries")
         hit_rate = [(f"{hit} / {query}", legend) for (hit, legend), (query, _) in zip(hits, queries, strict=True)]
         return [
@@ -83,7 +85,7 @@ class Panels:
         ]
 
     def gpus(self) -> list[Panel]:
-        """What the GPUs do."""
+        """Panels of the GPUs."""
         return [
             ("Tensor cores active", "percentunit", self.gpu("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE")),
             ("Memory bandwidth active", "percentunit", self.gpu("DCGM_FI_PROF_DRAM_ACTIVE")),

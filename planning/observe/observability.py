@@ -1,4 +1,4 @@
-"""What is scraped, what wakes somebody and what they look at, as one part of the plan."""
+"""Targets to scrape, alerts that wake somebody and the dashboard they look at, as one part of the plan."""
 
 from collections.abc import Mapping, Sequence
 

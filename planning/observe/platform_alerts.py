@@ -86,14 +86,14 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
 
 
 def _requests(namespace: str, litellm: Mapping[str, Metric]) -> Iterator[Rule]:
-    """What becomes of requests: errors, refusals of servers, and fallbacks that hide them."""
+    """Rules on the results of requests: errors, refusals of servers, and fallbacks that hide them."""
     total = "litellm_proxy_total_requests_metric_total"
-    asked = series(litellm, total, window="5m", namespace=namespace)
+    requests = series(litellm, total, window="5m", namespace=namespace)
     failed = series(litellm, total, window="5m", namespace=namespace, status_code="~5..")
     by = "namespace, requested_model"
     yield Rule(
         "LLMGatewayErrors",
-        f"sum by ({by}) (rate({failed})) / sum by ({by}) (rate({asked})) > 0.05",
+        f"sum by ({by}) (rate({failed})) / sum by ({by}) (rate({requests})) > 0.05",
         300,
         {"severity": "critical"},
         "Requests for {{ $labels.requested_model }} fail",

@@ -1,4 +1,4 @@
-"""How Prometheus sees a server: its pods by name, how many it should have, how many answer, how many are scraped.
+"""A server as Prometheus sees it: its pods by name, how many it should have, how many answer, how many are scraped.
 
 What is not scraped is unknown and never zero: every expression here is empty where its source is, and a zero comes only
 from somebody who counts, i.e. from kube-state-metrics or from a target that is up.
@@ -21,12 +21,12 @@ def wanted(catalog: Catalog, watched: Watched) -> str:
     """Replicas the workload should have; the leaders of groups are a StatefulSet of that name (LWS, concepts)."""
     kubernetes = catalog.kubernetes.metrics
     if watched.nodes_per_replica == 1:
-        found = series(
+        query = series(
             kubernetes, "kube_deployment_spec_replicas", namespace=watched.namespace, deployment=watched.name
         )
     else:
-        found = series(kubernetes, "kube_statefulset_replicas", namespace=watched.namespace, statefulset=watched.name)
-    return f"max({found})"
+        query = series(kubernetes, "kube_statefulset_replicas", namespace=watched.namespace, statefulset=watched.name)
+    return f"max({query})"
 
 
 def available(catalog: Catalog, watched: Watched) -> str:
@@ -43,8 +43,8 @@ def available(catalog: Catalog, watched: Watched) -> str:
 def reporting(catalog: Catalog, watched: Watched) -> str:
     """Pods whose vLLM is scraped; empty when none is."""
     engine = catalog.vllm
-    found = series(engine.metrics, engine.roles["running"], namespace=watched.namespace, pod=watched.pods)
-    return f"count(count by (pod) ({found}))"
+    query = series(engine.metrics, engine.roles["running"], namespace=watched.namespace, pod=watched.pods)
+    return f"count(count by (pod) ({query}))"
 
 
 def cluster_seen(catalog: Catalog) -> str:
@@ -53,6 +53,6 @@ def cluster_seen(catalog: Catalog) -> str:
 
 
 def gateway_up(catalog: Catalog, namespace: str) -> str:
-    """How many gateway pods are scraped; 0 when none of those there are can be, empty when there is none to ask."""
+    """Number of gateway pods that are scraped; 0 when none of those there are can be, empty when there are none."""
     job = {"job": "litellm", "namespace": namespace}
     return f"sum({series(catalog.kubernetes.metrics, 'up', **job)})"

@@ -1,4 +1,4 @@
-"""What follows from a configuration: one frozen `Plan`, complete enough that components only declare it.
+"""The result of planning: one frozen `Plan`, complete enough that components only declare it.
 
 Owns the types. Units are in the names; every derived value that a reader may wonder about has its sentence in
 `reasons` of the part it belongs to (key: the name of the setting that would override it).

@@ -59,7 +59,7 @@ class HttpRoute:
 
     @property
     def url(self) -> str:
-        """Where clients find the gateway; its listener ends TLS."""
+        """The URL for clients; the listener of the gateway ends TLS."""
         return f"https://{self.host}"
 
 
@@ -74,7 +74,7 @@ class Ingress:
 
     @property
     def url(self) -> str:
-        """Where clients find the gateway."""
+        """The URL for clients."""
         return f"{'https' if self.tls_secret else 'http'}://{self.host}"
 
 

@@ -25,7 +25,7 @@ class ImagePlan:
 
 @dataclass(frozen=True)
 class JobLimits:
-    """How often a Job tries again, when it gives up, and how much longer the engine waits to hear why."""
+    """Limits of a Job: how often it tries again, when it gives up, and how much longer the engine waits to hear why."""
 
     retries: int
     deadline_s: int
@@ -34,7 +34,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class Probe:
-    """How often the kubelet looks, how long an answer may take, and how many may fail; None: Kubernetes' default."""
+    """Rhythm of the kubelet's checks: period, time for an answer, failures allowed; None: Kubernetes' default."""
 
     period_s: int
     failures: int | None = None
@@ -60,7 +60,7 @@ class AddressBlock:
 
 @dataclass(frozen=True)
 class EgressRule:
-    """Where pods may connect to: addresses outside of the cluster, pods of namespaces ("": of every one).
+    """Targets that pods may connect to: addresses outside of the cluster, pods of namespaces ("": of every one).
 
     `ports` are those that the far side listens on, which behind a Service are its pods'; empty: all.
     """

@@ -14,7 +14,7 @@ POOL_LABEL = "llm-stack.io/pool"
 
 @dataclass(frozen=True)
 class NodeOffer:
-    """What one node gives to pods, beside GPUs: what the kubelet keeps for the system is taken off."""
+    """Capacity of one node for pods, beside GPUs: what the kubelet keeps for the system is taken off."""
 
     cpus: int = 0
     memory_mib: int = 0

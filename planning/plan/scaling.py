@@ -1,4 +1,4 @@
-"""When replicas are added and removed, and how Prometheus sees a server."""
+"""Rules for adding and removing replicas, and a server as Prometheus sees it."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Scaling:
-    """When replicas are added and removed. Queries are PromQL, built from the metric catalogue."""
+    """Rules for adding and removing replicas. Queries are PromQL, built from the metric catalogue."""
 
     driver: str
     min_replicas: int

@@ -54,7 +54,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Rollout:
-    """How an update replaces pods, from the GPUs that are really spare; `gap_s` > 0: users will notice."""
+    """Replacement of pods by an update, from the GPUs that are really spare; `gap_s` > 0: users will notice."""
 
     max_surge: int | str
     max_unavailable: int | str
@@ -64,7 +64,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class PodResources:
-    """What one pod asks for."""
+    """Requests of one pod."""
 
     cpus: int
     memory_gib: int
@@ -76,7 +76,7 @@ class PodResources:
 
 @dataclass(frozen=True)
 class Scratch:
-    """What one pod may write, MiB: size limits of its emptyDirs on disk and in memory, by name.
+    """Space that one pod may write, MiB: size limits of its emptyDirs on disk and in memory, by name.
 
     `disk_mib` is what the pod requests of its node's disk, by its first container alone unless there is a sidecar;
     `logs_mib` what every other container does.
@@ -99,7 +99,7 @@ class CompileCacheClaim:
 
 @dataclass(frozen=True)
 class KeptCache:
-    """How one server finds again what an earlier start of it compiled.
+    """The cache in which one server finds again what an earlier start of it compiled.
 
     `key` stands for all that the compiled code depends on but the CPU, which the pod finds out. `image` runs the
     script: not the server's, which may be anybody's, with a claim in its hands that other servers run code from.
@@ -114,7 +114,7 @@ class KeptCache:
 
 @dataclass(frozen=True)
 class Requests:
-    """What one container of a server's pod requests: CPU in thousandths of a core, memory and disk in MiB."""
+    """Requests of one container of a server's pod: CPU in thousandths of a core, memory and disk in MiB."""
 
     cpu_millis: int
     memory_mib: int
@@ -137,7 +137,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a server is reached and asked, by the engine's own words.
+    """Address and key of a server, by the engine's own words.
 
     `address_variable`: of the pod's address, where one replica spans nodes. `provider`: how LiteLLM calls such servers.
     """

@@ -10,7 +10,7 @@ from planning.plan.pools import PoolPlan
 
 @dataclass(frozen=True)
 class Hub:
-    """What downloads weights, and from where.
+    """The hub's client that downloads weights, and where from.
 
     `egress`: where the Jobs may connect to; `environment`: what the hub's client is told beside its token, which it
     finds in `token_variable`; `token_secret`: an existing Secret with it.
@@ -31,7 +31,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Fetch:
-    """How one checkpoint comes from a hub to where it is kept.
+    """Download of one checkpoint from a hub to its place.
 
     `least_bytes`: what a complete download surely has; `download_s`: what it is expected to take.
     """
@@ -164,7 +164,7 @@ class SecretFile:
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes the platform tell a store who a pod is: annotations of its ServiceAccount, labels of the pod."""
+    """Identity of a pod to a store, granted by the platform: annotations of its ServiceAccount, labels of the pod."""
 
     annotations: Mapping[str, str]
     pod_labels: Mapping[str, str]
@@ -220,7 +220,7 @@ class CheckpointPlan:
 
     @property
     def fetch(self) -> Fetch | None:
-        """How it comes to its place; None where it is there already."""
+        """The download that brings it to its place; None where it is there already."""
         return self.place.fetch
 
 
@@ -233,6 +233,6 @@ class WeightsPlan:
 
     @property
     def hubs(self) -> tuple[Hub, ...]:
-        """Where they are fetched from, each once."""
-        hubs = [one.fetch.hub for one in self.checkpoints if one.fetch]
+        """Hubs that checkpoints are downloaded from, each once."""
+        hubs = [checkpoint.fetch.hub for checkpoint in self.checkpoints if checkpoint.fetch]
         return tuple({(hub.kind, hub.endpoint, hub.token_secret): hub for hub in hubs}.values())

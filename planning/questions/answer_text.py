@@ -5,13 +5,13 @@ from planning.questions.calculator import Answer
 BAR_WIDTH = 48
 
 
-def as_json(found: Answer) -> dict[str, object]:
+def as_json(answer: Answer) -> dict[str, object]:
     """The answer for programs; memory figures are null where none can be computed."""
-    memory, spread = found.fit.memory, found.fit.parallelism
+    memory, spread = answer.fit.memory, answer.fit.parallelism
     return {
-        "fits": found.fit.fits,
-        "reasons": list(found.reasons),
-        "fixes": list(found.fixes),
+        "fits": answer.fit.fits,
+        "reasons": list(answer.reasons),
+        "fixes": list(answer.fixes),
         "weights_gib_per_gpu": round(memory.weights_gib, 3) if memory else None,
         "activation_gib_per_gpu": round(memory.activation_gib, 3) if memory else None,
         "cuda_graphs_gib_per_gpu": round(memory.cuda_graphs_gib, 3) if memory else None,
@@ -19,9 +19,9 @@ def as_json(found: Answer) -> dict[str, object]:
         "kv_cache_gib_per_gpu": round(memory.kv_cache_gib, 3) if memory else None,
         "kv_cache_tokens": memory.kv_cache_tokens if memory else None,
         "max_concurrency": round(memory.max_concurrency, 2) if memory else None,
-        "context_tokens": found.workload.context_tokens,
+        "context_tokens": answer.workload.context_tokens,
         "max_context_tokens": memory.max_context_tokens if memory else None,
-        "max_num_seqs": found.workload.max_num_seqs,
+        "max_num_seqs": answer.workload.max_num_seqs,
         "tensor_parallel": spread.tensor,
         "pipeline_parallel": spread.pipeline,
         "data_parallel": spread.data,
@@ -29,11 +29,11 @@ def as_json(found: Answer) -> dict[str, object]:
     }
 
 
-def as_text(found: Answer, model: str, gpus: int) -> str:
+def as_text(answer: Answer, model: str, gpus: int) -> str:
     """The answer for a person: the verdict, where the memory goes, and what would fit."""
-    memory, spread = found.fit.memory, found.fit.parallelism
-    verdict = "fits" if found.fit.fits else "does not fit"
-    lines = [f"{model} on {gpus} × {found.gpu.name}, {spread}: {verdict}"]
+    memory, spread = answer.fit.memory, answer.fit.parallelism
+    verdict = "fits" if answer.fit.fits else "does not fit"
+    lines = [f"{model} on {gpus} × {answer.gpu.name}, {spread}: {verdict}"]
     if memory is not None:
         shares = (
             ("weights", "█", memory.weights_gib),
@@ -49,9 +49,9 @@ def as_text(found: Answer, model: str, gpus: int) -> str:
         lines.append(
             f"  {memory.kv_cache_tokens:,} tokens of KV cache: {memory.max_concurrency:.2f} sequences of "
             f"{memory.context_tokens:,} tokens; longest context {memory.max_context_tokens:,}; "
-            f"max_num_seqs {found.workload.max_num_seqs}"
+            f"max_num_seqs {answer.workload.max_num_seqs}"
         )
-    lines += [f"  refused: {reason}" for reason in found.reasons]
-    if found.fixes:
-        lines.append(f"  use {', or '.join(found.fixes)}")
+    lines += [f"  refused: {reason}" for reason in answer.reasons]
+    if answer.fixes:
+        lines.append(f"  use {', or '.join(answer.fixes)}")
     return "\n".join(lines)

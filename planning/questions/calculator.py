@@ -27,7 +27,7 @@ USUAL_NODE_GPUS, SMALL_NODE_GPUS = 8, 4
 
 @dataclass(frozen=True)
 class FitQuestion:
-    """What is asked. `parallelism` None: ours to choose; `gpu_memory_gib`: of this card, where it differs."""
+    """A question of fit. `parallelism` None: ours to choose; `gpu_memory_gib`: of this card, where it differs."""
 
     model: str
     gpu: str
@@ -40,7 +40,7 @@ class FitQuestion:
 
 @dataclass(frozen=True)
 class Answer:
-    """What follows: the fit, the workload it was asked for, and for a refusal the nearest changes that fit."""
+    """The answer: the fit, the workload it is of, and for a refusal the nearest changes that fit."""
 
     model: Model
     gpu: Gpu
@@ -63,48 +63,48 @@ def answer(question: FitQuestion, catalog: Catalog) -> Answer:
     model, gpu = catalog.models[question.model], catalog.gpus[question.gpu]
     if question.gpu_memory_gib is not None:
         gpu = gpu.model_copy(update={"cuda_gib": question.gpu_memory_gib})
-    asked = workload(question.asked, model, gpu, catalog.vllm)
-    fit = _fit(model, hardware(gpu, question.gpus), asked, question)
+    needed = workload(question.asked, model, gpu, catalog.vllm)
+    fit = _fit(model, hardware(gpu, question.gpus), needed, question)
     place = f"{question.gpus} × {question.gpu}" if question.gpus > 1 else question.gpu
     reasons = tuple(measured.said(reason, place, "models.NAME") for reason in fit.reasons)
-    fixes = () if fit.fits else tuple(_fixes(question, catalog, model, gpu, asked, fit))
-    held = replace(asked, context_tokens=fit.memory.context_tokens) if fit.memory else asked
-    return Answer(model, gpu, fit, held, reasons, fixes)
+    fixes = () if fit.fits else tuple(_fixes(question, catalog, model, gpu, needed, fit))
+    held_workload = replace(needed, context_tokens=fit.memory.context_tokens) if fit.memory else needed
+    return Answer(model, gpu, fit, held_workload, reasons, fixes)
 
 
-def _fit(model: Model, where: Hardware, asked: Workload, question: FitQuestion) -> Fit:
+def _fit(model: Model, where: Hardware, workload: Workload, question: FitQuestion) -> Fit:
     longest = question.asked.context_tokens == 0
     if question.parallelism is None:
-        return choose(model, where, asked, auto_context=longest, expert=question.expert_parallel)
+        return choose(model, where, workload, auto_context=longest, expert=question.expert_parallel)
     if longest:
-        return with_longest_context(model, where, question.parallelism, asked)
-    return try_fit(model, where, question.parallelism, asked)
+        return with_longest_context(model, where, question.parallelism, workload)
+    return try_fit(model, where, question.parallelism, workload)
 
 
 def _fixes(
-    question: FitQuestion, catalog: Catalog, model: Model, gpu: Gpu, asked: Workload, failed: Fit
+    question: FitQuestion, catalog: Catalog, model: Model, gpu: Gpu, workload: Workload, failed: Fit
 ) -> Iterator[str]:
     """Single changes that fit, each tried before it is suggested."""
     here = hardware(gpu, question.gpus)
-    if longest := shorter_context(model, here, asked, failed):
+    if longest := shorter_context(model, here, workload, failed):
         yield f"--context {longest}"
     if question.parallelism is not None:
-        other = choose(model, here, asked, expert=question.expert_parallel)
-        if other.fits:
-            yield _as_options(other.parallelism, question.parallelism)
+        respread = choose(model, here, workload, expert=question.expert_parallel)
+        if respread.fits:
+            yield _as_options(respread.parallelism, question.parallelism)
     for gpus in (1, 2, 4, 8, 16, 24, 32):
         more = hardware(gpu, gpus)
-        if question.parallelism is None and gpus > question.gpus and _fit(model, more, asked, question).fits:
+        if question.parallelism is None and gpus > question.gpus and _fit(model, more, workload, question).fits:
             yield f"--gpus {gpus}"
             break
-    yield from siblings(catalog.models, question.model, lambda sibling: _fit(sibling, here, asked, question).fits)
+    yield from siblings(catalog.models, question.model, lambda sibling: _fit(sibling, here, workload, question).fits)
 
 
-def _as_options(parallelism: Parallelism, asked: Parallelism) -> str:
-    """What to write for it: the tensor-parallel size, and what differs from 1 here or in the question."""
+def _as_options(parallelism: Parallelism, in_question: Parallelism) -> str:
+    """Options to write for it: the tensor-parallel size, and what differs from 1 here or in the question."""
     parts = [f"--tensor-parallel {parallelism.tensor}"]
-    if {parallelism.pipeline, asked.pipeline} != {1}:
+    if {parallelism.pipeline, in_question.pipeline} != {1}:
         parts.append(f"--pipeline-parallel {parallelism.pipeline}")
-    if {parallelism.data, asked.data} != {1}:
+    if {parallelism.data, in_question.data} != {1}:
         parts.append(f"--data-parallel {parallelism.data}")
     return " ".join(parts)

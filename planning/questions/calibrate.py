@@ -1,4 +1,4 @@
-"""What vLLM logged when it started, beside what this project computes for the same start.
+"""Comparison of what vLLM logged when it started with what this project computes for the same start.
 
 Owns the comparison; what the log says is read by `startup_log`. Pure functions.
 """
@@ -27,7 +27,7 @@ OLD_UTILIZATION, OLD_UTILIZATION_UNTIL = 0.9, "0.19"
 
 @dataclass(frozen=True)
 class Given:
-    """What the command line says, for what the log leaves open."""
+    """Options of the command line, for what the log leaves open."""
 
     model: str | None = None
     gpu: str | None = None
@@ -61,17 +61,17 @@ class Comparison:
     lines: tuple[Line, ...]
 
 
-def compare(log: Log, given: Given, catalog: Catalog) -> Comparison:
+def compare(log: Log, options: Given, catalog: Catalog) -> Comparison:
     """The plan for what the log says was started; raises Refused when log and options leave something open."""
     if log.cpu:
         raise Refused([Problem("CPU KV cache size", "this is the log of a CPU server; only GPU servers are compared")])
-    model, of_model = _model(log, given, catalog)
-    gpu, of_gpu = _gpu(log, given, catalog)
-    parallelism, of_parallelism = _parallelism(log, given)
+    model, of_model = _model(log, options, catalog)
+    gpu, of_gpu = _gpu(log, options, catalog)
+    parallelism, of_parallelism = _parallelism(log, options)
     problems = of_model + of_gpu + of_parallelism
     if problems or model is None or gpu is None:
         raise Refused(problems)
-    workload, assumed = _workload(log, given, catalog, catalog.models[model], catalog.gpus[gpu])
+    workload, assumed = _workload(log, options, catalog, catalog.models[model], catalog.gpus[gpu])
     place = hardware(catalog.gpus[gpu], parallelism.gpus)
     fit = try_fit(catalog.models[model], place, parallelism, workload)
     where = f"{parallelism.gpus} × {gpu}" if parallelism.gpus > 1 else gpu
@@ -80,21 +80,21 @@ def compare(log: Log, given: Given, catalog: Catalog) -> Comparison:
     return Comparison(log, model, catalog.gpus[gpu], fit, reasons, workload, assumed, lines)
 
 
-def _model(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
+def _model(log: Log, options: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
     logged = log.options.get("model")
     known = _known(logged, catalog) if logged else None
     problems = []
-    if given.model is not None and given.model not in catalog.models:
-        hint = nearest(given.model, catalog.models)
-        problems.append(Problem("--model", f"'{given.model}' is not in the catalogue{hint}"))
-    elif given.model is not None and known is not None and given.model != known:
-        problems.append(Problem("--model", f"'{given.model}' is not what the log says, {known}; leave it out"))
-    elif given.model is None and known is None:
+    if options.model is not None and options.model not in catalog.models:
+        hint = nearest(options.model, catalog.models)
+        problems.append(Problem("--model", f"'{options.model}' is not in the catalogue{hint}"))
+    elif options.model is not None and known is not None and options.model != known:
+        problems.append(Problem("--model", f"'{options.model}' is not what the log says, {known}; leave it out"))
+    elif options.model is None and known is None:
         why = (
             f"the log says '{logged}', which is not in the catalogue" if logged else "the log does not say which it is"
         )
         problems.append(Problem("--model", f"{why}; give the repository id of a catalogue entry"))
-    return given.model or known, problems
+    return options.model or known, problems
 
 
 def _known(argument: str, catalog: Catalog) -> str | None:
@@ -104,20 +104,22 @@ def _known(argument: str, catalog: Catalog) -> str | None:
     return next((name for name in (argument, *pairs) if name in catalog.models), None)
 
 
-def _gpu(log: Log, given: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
+def _gpu(log: Log, options: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
     problems = []
     known = next((key for key, gpu in catalog.gpus.items() if log.device in gpu.product_labels), None)
-    if given.gpu is not None and given.gpu not in catalog.gpus:
-        problems.append(Problem("--gpu", f"'{given.gpu}' is not in the catalogue{nearest(given.gpu, catalog.gpus)}"))
-    elif given.gpu is not None and known is not None and given.gpu != known:
-        problems.append(Problem("--gpu", f"'{given.gpu}' is not what the log says, {known}; leave it out"))
-    elif given.gpu is None and known is None:
+    if options.gpu is not None and options.gpu not in catalog.gpus:
+        problems.append(
+            Problem("--gpu", f"'{options.gpu}' is not in the catalogue{nearest(options.gpu, catalog.gpus)}")
+        )
+    elif options.gpu is not None and known is not None and options.gpu != known:
+        problems.append(Problem("--gpu", f"'{options.gpu}' is not what the log says, {known}; leave it out"))
+    elif options.gpu is None and known is None:
         why = f"the log says '{log.device}', which is not in the catalogue" if log.device else "the log does not say"
         visible = log.figures.get("visible_gib")
         close = _close(visible, catalog) if visible else []
         hint = f"; {visible:g} GiB were visible, as on {', '.join(close)}" if close else ""
         problems.append(Problem("--gpu", f"{why}; give the id of a catalogue entry{hint}"))
-    return given.gpu or known, problems
+    return options.gpu or known, problems
 
 
 def _close(visible_gib: float, catalog: Catalog) -> list[str]:
@@ -127,18 +129,18 @@ def _close(visible_gib: float, catalog: Catalog) -> list[str]:
     ]
 
 
-def _parallelism(log: Log, given: Given) -> tuple[Parallelism, list[Problem]]:
+def _parallelism(log: Log, options: Given) -> tuple[Parallelism, list[Problem]]:
     sizes, problems = [], []
     for option, name, value in (
-        ("--tensor-parallel", "tensor_parallel_size", given.tensor),
-        ("--pipeline-parallel", "pipeline_parallel_size", given.pipeline),
-        ("--data-parallel", "data_parallel_size", given.data),
+        ("--tensor-parallel", "tensor_parallel_size", options.tensor),
+        ("--pipeline-parallel", "pipeline_parallel_size", options.pipeline),
+        ("--data-parallel", "data_parallel_size", options.data),
     ):
         logged = _whole(log, name)
         if value is not None and logged is not None and value != logged:
             problems.append(Problem(option, f"{value} is not what the log says, {logged}; leave it out"))
         sizes.append(value or logged or 1)
-    if given.tensor is None and not log.complete and "tensor_parallel_size" not in log.options:
+    if options.tensor is None and not log.complete and "tensor_parallel_size" not in log.options:
         problems.append(Problem("--tensor-parallel", "the log has neither arguments nor the engine's configuration; "
                                 "say how many GPUs shared each layer"))  # fmt: skip
     return Parallelism(*sizes, expert=log.options.get("enable_expert_parallel") == "True"), problems
@@ -149,17 +151,19 @@ def _whole(log: Log, name: str) -> int | None:
     return int(value) or None if re.fullmatch(r"[0-9]{1,9}", value) else None
 
 
-def _workload(log: Log, given: Given, catalog: Catalog, model: Model, gpu: Gpu) -> tuple[Workload, tuple[str, ...]]:
+def _workload(log: Log, options: Given, catalog: Catalog, model: Model, gpu: Gpu) -> tuple[Workload, tuple[str, ...]]:
     """The workload of that start, and what neither log nor options say: vLLM's defaults are taken for it."""
     figures = log.figures
     served = figures.get("context_tokens") or figures.get("fitted_context") or figures.get("refused_context")
-    context = given.asked.context_tokens or (served if served and served >= 1 else None) or _whole(log, "max_model_len")
-    chosen_seqs = given.asked.max_num_seqs or _whole(log, "max_num_seqs")
-    chosen_tokens = given.asked.max_num_batched_tokens or figures.get("batched_tokens")
+    context = (
+        options.asked.context_tokens or (served if served and served >= 1 else None) or _whole(log, "max_model_len")
+    )
+    chosen_seqs = options.asked.max_num_seqs or _whole(log, "max_num_seqs")
+    chosen_tokens = options.asked.max_num_batched_tokens or figures.get("batched_tokens")
     chosen_tokens = chosen_tokens or _whole(log, "max_num_batched_tokens")
     option = log.options.get("gpu_memory_utilization")
-    share = given.asked.utilization or _share(figures.get("utilization")) or _share(option)
-    dtype = given.asked.kv_cache_dtype or log.options.get("kv_cache_dtype")
+    share = options.asked.utilization or _share(figures.get("utilization")) or _share(option)
+    dtype = options.asked.kv_cache_dtype or log.options.get("kv_cache_dtype")
     if dtype not in (None, *catalog.vllm.kv_cache_dtypes):
         raise Refused([Problem("--kv-cache-dtype", f"the log says '{dtype}', which no vLLM of the catalogue has")])
     asked = Asked(

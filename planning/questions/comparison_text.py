@@ -8,27 +8,27 @@ from planning.questions.calibrate import Comparison, Line
 from planning.questions.startup_log import LOOKED_FOR
 
 
-def as_text(found: Comparison) -> str:
+def as_text(comparison: Comparison) -> str:
     """The comparison for a person, and the block to paste below the model."""
-    version = f", vLLM {found.log.version}" if found.log.version else ""
-    workload = found.workload
+    version = f", vLLM {comparison.log.version}" if comparison.log.version else ""
+    workload, spread = comparison.workload, comparison.fit.parallelism
     lines = [
-        f"{found.model} on {found.fit.parallelism.gpus} × {found.gpu.name}, {found.fit.parallelism}{version}",
+        f"{comparison.model} on {spread.gpus} × {comparison.gpu.name}, {spread}{version}",
         (
             f"  {workload.context_tokens:,} tokens, max_num_seqs {workload.max_num_seqs}, max_num_batched_tokens "
             f"{workload.max_num_batched_tokens}, utilisation {workload.utilization:g}, "
             f"KV cache {workload.kv_cache_dtype}"
         ),
     ]
-    if found.assumed:
-        lines.append(f"  assumed, because the log does not say: {', '.join(found.assumed)}")
+    if comparison.assumed:
+        lines.append(f"  assumed, because the log does not say: {', '.join(comparison.assumed)}")
     lines.append(f"\n  {'per GPU':<24}{'predicted':>16}{'logged':>16}{'logged − predicted':>24}")
     lines += [f"  {line.name:<24}{_value(line.predicted, line.unit):>16}{_value(line.logged, line.unit):>16}"
-              f"{_difference(line):>24}".rstrip() for line in found.lines]  # fmt: skip
-    lines += [f"  predicted: refused, {reason}" for reason in found.reasons]
-    if found.log.failure:
-        lines.append(f"  logged: vLLM did not start, “{found.log.failure}”")
-    return "\n".join([*lines, "", *_block(found)])
+              f"{_difference(line):>24}".rstrip() for line in comparison.lines]  # fmt: skip
+    lines += [f"  predicted: refused, {reason}" for reason in comparison.reasons]
+    if comparison.log.failure:
+        lines.append(f"  logged: vLLM did not start, “{comparison.log.failure}”")
+    return "\n".join([*lines, "", *_block(comparison)])
 
 
 def _value(value: float | None, unit: str) -> str:
@@ -49,16 +49,16 @@ def _difference(line: Line) -> str:
     return f"{number} ({share})"
 
 
-def _block(found: Comparison) -> Iterator[str]:
+def _block(comparison: Comparison) -> Iterator[str]:
     """The `measured:` block, and the settings that were measured with it."""
-    figures, spread, options = found.log.figures, found.fit.parallelism, found.log.options
+    figures, spread, options = comparison.log.figures, comparison.fit.parallelism, comparison.log.options
     missing = [
         line for name, line in (("weights_gib", LOOKED_FOR[0]), ("kv_tokens", LOOKED_FOR[2])) if name not in figures
     ]
     if missing:
         yield f"no measured: block, because the log has no line “{'” and no line “'.join(missing)}”"
         return
-    if found.log.failure:
+    if comparison.log.failure:
         yield "no measured: block, because vLLM did not start with these settings"
         return
     yield "Below the model in the stack file:"
@@ -82,15 +82,15 @@ def _block(found: Comparison) -> Iterator[str]:
         "contextTokens": int(figures["context_tokens"]) if "context_tokens" in figures else None,
         "maxConcurrency": round(concurrency * spread.data, 2) if concurrency else None,
         "kvGibPerGpu": figures.get("kv_gib"),
-        "gpuMemoryUtilization": found.workload.utilization,
-        "vllm": json.dumps(found.log.version) if found.log.version else None,
+        "gpuMemoryUtilization": comparison.workload.utilization,
+        "vllm": json.dumps(comparison.log.version) if comparison.log.version else None,
     }
     yield from (f"  {key}: {value}" for key, value in fields.items() if value is not None)
     start = {
         "loadS": figures.get("load_s"),
-        "compileAgainS" if found.log.found_compiled else "compileS": figures.get("compile_s"),
-        "engineS": found.log.engine_s,
+        "compileAgainS" if comparison.log.found_compiled else "compileS": figures.get("compile_s"),
+        "engineS": comparison.log.engine_s,
     }
-    said = ", ".join(f"{key}: {max(1, ceil(value))}" for key, value in start.items() if value is not None)
-    if said:
-        yield f"  start: {{{said}}}"
+    settings = ", ".join(f"{key}: {max(1, ceil(value))}" for key, value in start.items() if value is not None)
+    if settings:
+        yield f"  start: {{{settings}}}"

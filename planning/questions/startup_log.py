@@ -1,4 +1,4 @@
-"""What a vLLM start-up log says: the lines of vLLM 0.11 to 0.33, as figures and options.
+"""Figures and options in a vLLM start-up log: the lines of vLLM 0.11 to 0.33.
 
 Which figures a log has depends on version and log level, so each is optional. Pure functions; opening the file is the
 command line's.
@@ -120,7 +120,7 @@ OPTIONS = {
 
 @dataclass
 class Log:
-    """What a log says. `options`: arguments of vLLM by their Python names, as texts; `complete` when all are known.
+    """Content of a log. `options`: arguments of vLLM by their Python names, as texts; `complete` when all are known.
 
     `began`: when its first line was written; `found_compiled`: it compiled little, because an earlier start had.
     """
@@ -137,7 +137,7 @@ class Log:
 
     @property
     def engine_s(self) -> float | None:
-        """What a start took beside loading and compiling; without times of its lines, its engine's own part of that."""
+        """Seconds that a start took beside loading and compiling; without times, the engine's own part of that."""
         whole, compiled = self.figures.get("start_s"), self.figures.get("compile_s", 0)
         if whole is None:
             whole, loaded = self.figures.get("init_s"), 0.0
@@ -157,17 +157,17 @@ def read(lines: Iterable[str]) -> Log:
     for raw in islice(filter(WORTH_READING.search, lines), MOST_LINES):
         # what a terminal would obey is none of the log's figures
         line = "".join(c for c in COLOUR.sub("", raw) if c.isprintable() or c == "\t")
-        if found := VERSION.search(line):
-            log.version = next(group for group in found.groups() if group)[:LONGEST_VALUE]
-        if found := ARGUMENTS.search(line):
-            options = dict(_options(line[found.start() :], engine=False))
+        if match := VERSION.search(line):
+            log.version = next(group for group in match.groups() if group)[:LONGEST_VALUE]
+        if match := ARGUMENTS.search(line):
+            options = dict(_options(line[match.start() :], engine=False))
             log = Log(version=log.version, options=options, complete=True, began=_when(line))
         elif ENGINE in line:
             # it says the resolved value of what may have been left out
             for name, value in _options(line[line.index(ENGINE) :], engine=True):
                 log.options.setdefault(name, value)
-        if found := DEVICE.search(line):
-            log.device = found[1].replace("_", "-")
+        if match := DEVICE.search(line):
+            log.device = match[1].replace("_", "-")
         if "init_s" not in log.figures:
             # later on a failure is not one of the start
             log.failure = next((failure for failure in FAILURES if failure in line), log.failure)
@@ -181,17 +181,17 @@ def read(lines: Iterable[str]) -> Log:
 
 
 def _when(line: str) -> datetime | None:
-    """When a line was written, in some year; None where it does not say."""
-    found = WHEN.search(line)
+    """Time when a line was written, in some year; None where it does not say."""
+    match = WHEN.search(line)
     try:
         # of a leap year, which has every day
-        return datetime(2024, *map(int, found.groups()), tzinfo=UTC) if found else None
+        return datetime(2024, *map(int, match.groups()), tzinfo=UTC) if match else None
     except ValueError:
         return None
 
 
 def _started(log: Log, line: str) -> None:
-    """How long the whole start took, from the line of its arguments to that of its engine."""
+    """Seconds of the whole start, from the line of its arguments to that of its engine."""
     ready = _when(line)
     if log.began and ready:
         # the year may have turned
@@ -202,17 +202,17 @@ def _options(text: str, *, engine: bool) -> Iterator[tuple[str, str]]:
     for option, name_in_engine in OPTIONS.items():
         name = name_in_engine if engine else option
         value = r"""\s*[:=]\s*(?:'([^']*)'|"([^"]*)"|([^\s,)}\]]+))"""
-        if name and (found := re.search(rf"\b{name}['\"]?{value}", text)):
-            said = next(group for group in found.groups() if group is not None)
-            if said != "None":
-                yield option, said[:LONGEST_VALUE]
+        if name and (match := re.search(rf"\b{name}['\"]?{value}", text)):
+            value_text = next(group for group in match.groups() if group is not None)
+            if value_text != "None":
+                yield option, value_text[:LONGEST_VALUE]
 
 
 def _figures(log: Log, line: str) -> None:
     for name, patterns in PATTERNS.items():
         for pattern in patterns:
-            if found := pattern.search(line):
-                value = float(found[1].replace(",", ""))
+            if match := pattern.search(line):
+                value = float(match[1].replace(",", ""))
                 if not abs(value) < LARGEST:
                     break
                 worst = min if name in LEAST else max

@@ -39,7 +39,7 @@ class Row:
 
     @property
     def gpus(self) -> int:
-        """How many GPUs one replica takes."""
+        """Number of GPUs that one replica takes."""
         return self.fit.parallelism.gpus
 
 
@@ -101,9 +101,9 @@ def fewest(
     The same as `choose` on every number of GPUs in turn. What has no chance is not tried: a GPU holds no less than an
     even share of the weights.
     """
-    asked = needed
+    tried_workload = needed
     if auto_context:
-        asked = replace(needed, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
+        tried_workload = replace(needed, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
     tried = spreads(model, gpu, sizes, expert=expert)
     room = visible_bytes(gpu) * needed.utilization
     only, element = needed.language_model_only, needed.model_bytes
@@ -112,7 +112,7 @@ def fewest(
     for hardware, parallelism in tried:
         if total > room * parallelism.gpus:
             continue
-        fit = try_fit(model, hardware, parallelism, asked)
+        fit = try_fit(model, hardware, parallelism, tried_workload)
         if fit.fits:
             longest = auto_context and with_longest_context(model, hardware, parallelism, needed)
             return hardware, longest or fit
@@ -123,7 +123,7 @@ def fewest(
             nearest = hardware, fit
     # where all were hopeless, the one that spreads it thinnest says so
     hardware, parallelism = tried[-1]
-    return nearest or (hardware, try_fit(model, hardware, parallelism, asked))
+    return nearest or (hardware, try_fit(model, hardware, parallelism, tried_workload))
 
 
 def spreads(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> list[tuple[Hardware, Parallelism]]:
@@ -133,7 +133,9 @@ def spreads(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> 
         for parallelism in candidates(model, hardware, expert=expert):
             if parallelism.gpus in sizes:
                 places.setdefault(parallelism, hardware)
-    return [(hardware, parallelism) for parallelism, hardware in sorted(places.items(), key=lambda item: item[0].gpus)]
+    return [
+        (hardware, parallelism) for parallelism, hardware in sorted(places.items(), key=lambda place: place[0].gpus)
+    ]
 
 
 def _reason(gpu: str, fit: Fit) -> str:
