@@ -43,6 +43,22 @@ class Uncompiled(BaseModel):
     variables: frozenset[str] = frozenset()
 
 
+class Loading(BaseModel):
+    """How a server reads checkpoints: the load format of `files` in a folder, and of what is `streamed` from a bucket.
+
+    `memory_limit` and `distributed`: what its streamer calls the bytes that it may buffer, and that the workers of a
+    replica share the reading; `variables`: how the names of those begin that the streamer reads.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    files: str = ""
+    streamed: str = ""
+    memory_limit: str = ""
+    distributed: str = ""
+    variables: str = ""
+
+
 class Engine(BaseModel):
     """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
 
@@ -66,6 +82,7 @@ class Engine(BaseModel):
     tokenizer_modes: list[str] = []
     metrics: Mapping[str, ExportedMetric] = {}
     roles: Mapping[str, str] = {}
+    loading: Loading = Loading()
     uncompiled: Uncompiled = Uncompiled()
     tasks: Mapping[str, list[str]] = {}
     router_settings: list[str] = []

@@ -28,6 +28,7 @@ from catalog.schema import (
     Networks,
     TakenNamespace,
 )
+from catalog.stores import Store
 
 Shape = TypeVar("Shape")
 
@@ -63,6 +64,7 @@ class Catalog:
     taken_namespaces: tuple[TakenNamespace, ...]
     networks: Networks
     workload_identity: Mapping[str, WorkloadIdentity]
+    stores: Mapping[str, Store]
     engines: Mapping[str, Engine]
 
     @property
@@ -102,7 +104,7 @@ def read_catalog(folder: Path) -> Catalog:
     hardware = _sections(gpus, "gpus", "cpuCore", "instances")
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
-    inside = folder / "chart-images.yaml"
+    inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
     return Catalog(
         models=_entries(
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
@@ -127,6 +129,7 @@ def read_catalog(folder: Path) -> Catalog:
             TypeAdapter(dict[str, WorkloadIdentity]),
             _sections(platforms, "workloadIdentity")["workloadIdentity"],
         ),
+        stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
         engines=_engines(folder / "engines"),
     )
 

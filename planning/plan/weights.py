@@ -182,7 +182,7 @@ class Source:
     directory: str
     script: str = "prewarm_weights"
     """What runs before the engine."""
-    load_format: str = "safetensors"
+    load_format: str
     options: tuple[str, ...] = ()
     volume: Volume | None = None
     """None: they are streamed."""

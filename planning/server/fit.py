@@ -28,15 +28,7 @@ class Site:
     @property
     def keeping(self) -> Keeping:
         """What every checkpoint is planned with."""
-        known = self.catalog
-        return Keeping(
-            self.settings.weights,
-            known.networks,
-            known.workload_identity,
-            self.settings.cluster,
-            self.images["vllm-cpu"],
-            self.pools,
-        )
+        return Keeping(self.settings.weights, self.catalog, self.settings.cluster, self.images["vllm-cpu"], self.pools)
 
 
 def stretched(model: Model, settings: ModelSettings) -> Model:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from catalog.engine import Engine, Health
+from catalog.load import Catalog
 from catalog.schema import Model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
@@ -89,10 +90,10 @@ def draft_server(
     files = checkpoint(settings.model, model, settings.revision, weights, site.keeping)
     engine = site.catalog.vllm
     problems = unplaced + outdated + _unpinned(site, path, files)
-    problems += _added(settings, engine, files, path, canary=canary, on_cpu=gpu is None)
+    problems += _added(settings, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
-    files = for_workers(files, placed.parallelism.tensor)
+    files = for_workers(files, engine.loading, placed.parallelism.tensor)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(
@@ -161,13 +162,13 @@ def _kept(
 
 
 def _added(
-    settings: ModelSettings, engine: Engine, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
+    settings: ModelSettings, catalog: Catalog, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
 ) -> list[Problem]:
     """What is wrong with arguments and variables that the user adds to those of the plan."""
     args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
-    problems = check_args(args, engine, f"{path}.args")
-    problems += check_env(settings.env, decided | access_variables(files.source, settings.env), f"{path}.env")
+    problems = check_args(args, catalog.vllm, f"{path}.args")
+    problems += check_env(settings.env, decided | access_variables(files.source, settings.env, catalog), f"{path}.env")
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from catalog.platforms import WorkloadIdentity
-from catalog.schema import Model, Networks
+from catalog.load import Catalog
+from catalog.schema import Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB, weight_bytes
 from planning.plan.pods import ImagePlan
@@ -86,8 +86,7 @@ class Keeping:
     """
 
     usual: WeightsSettings
-    networks: Networks
-    identities: Mapping[str, WorkloadIdentity]
+    catalog: Catalog
     cluster: ClusterSettings
     image: ImagePlan
     pools: Mapping[str, PoolPlan]
@@ -114,22 +113,20 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
     match settings:
         case SharedClaimWeights():
             own = _own_claim(name, model, settings, keeping)
-            return own, _files(directory, ClaimVolume(own.name, MOUNT_PATH), settings)
+            return own, _files(directory, ClaimVolume(own.name, MOUNT_PATH), settings, keeping)
         case ExistingClaimWeights(claim_name=claim):
-            return ExistingClaim(claim), _files(directory, ClaimVolume(claim, MOUNT_PATH), settings)
+            return ExistingClaim(claim), _files(directory, ClaimVolume(claim, MOUNT_PATH), settings, keeping)
         case ImageWeights(reference=reference):
             gib = settings.size_gib or ceil(disk_bytes(model) / GIB)
             return OciImage(reference, gib, settings.size_gib is not None), _files(
-                directory, ImageVolume(reference, MOUNT_PATH), settings
+                directory, ImageVolume(reference, MOUNT_PATH), settings, keeping
             )
         case NodeCacheWeights():
             place, origin = kept_at(folder, name, model, settings.copied_from, keeping)
             return place, _copied(origin, folder, model, settings)
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
-            return ObjectStore(url, settings.url), streamed(
-                url, settings, keeping.networks, keeping.identities, keeping.cluster.platform
-            )
+            return ObjectStore(url, settings.url), streamed(url, settings, keeping.catalog, keeping.cluster.platform)
 
 
 def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
@@ -148,11 +145,12 @@ def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
             return False, "they are streamed past the page cache"
 
 
-def _files(directory: str, volume: Volume, settings: FilledWeights) -> Source:
+def _files(directory: str, volume: Volume, settings: FilledWeights, keeping: Keeping) -> Source:
     """Files on a volume."""
     return Source(
         argument=directory,
         directory=directory,
+        load_format=keeping.catalog.vllm.loading.files,
         volume=volume,
         read_mib_per_s=settings.read_mib_per_s,
         prewarm=prewarm(settings)[0],
@@ -197,7 +195,7 @@ def _hub(settings: SharedClaimWeights, keeping: Keeping) -> Hub:
     return Hub(
         kind=hub.kind,
         endpoint=hub.endpoint,
-        egress=endpoint_egress(hub, keeping.networks),
+        egress=endpoint_egress(hub, keeping.catalog.networks),
         token_variable=TOKEN_VARIABLES[hub.kind],
         token_secret=hub.token_secret,
         image=keeping.image,
@@ -235,7 +233,7 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
     cluster = stack.cluster
     match weights:
         case SharedClaimWeights(hub=hub, access_mode=mode):
-            yield from endpoint_problems(hub, f"{path}.hub", keeping.networks, cluster.namespace, "hub")
+            yield from endpoint_problems(hub, f"{path}.hub", keeping.catalog.networks, cluster.namespace, "hub")
             nodes = sum(pool.nodes for pool in stack.gpu_pools.values())
             if mode == ONE_NODE and nodes > 1:
                 yield Problem(
@@ -256,8 +254,7 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
         case NodeCacheWeights():
             yield from place_problems(weights.copied_from, f"{path}.from", stack, keeping)
         case ObjectStoreWeights():
-            place = (cluster.platform, cluster.namespace)
-            yield from store_problems(weights, path, keeping.networks, keeping.identities, place)
+            yield from store_problems(weights, path, keeping.catalog, cluster)
 
 
 def _step(gib: float) -> int:

@@ -106,7 +106,9 @@ def test_every_model_gets_options_that_exist(name):
     args = server_args(
         CATALOG.models[name],
         for_task=ENGINE.tasks[CATALOG.models[name].task],
-        source=Source(argument="/models/x", directory="/models/x", read_mib_per_s=500, prewarm=True),
+        source=Source(
+            argument="/models/x", directory="/models/x", load_format="safetensors", read_mib_per_s=500, prewarm=True
+        ),
         served_name="m",
         parallelism=Parallelism(2, 2, 2, expert=True),
         context_tokens=4096,

@@ -1,6 +1,7 @@
 """Every kind of weights: where it is kept, how servers find it, and what keeps a stack from it."""
 
-from typing import Any
+import re
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from planning.plan.weights import (
     Source,
 )
 from planning.stack.network import blocks
+from settings.scalars import StoreUrl
 from tests.unit.small_stack import CATALOG, MODEL, planned, properties, refusals, serving, stack
 
 COMMIT = "40c069824f4251a91eefaf281ebe4c544efd3e18"
@@ -57,7 +59,12 @@ def test_an_image_is_mounted_where_a_claim_would_be():
     directory = f"/models/{FOLDER}"
     assert held.place == OciImage(IMAGE, 29, whole=False)
     assert held.source == Source(
-        argument=directory, directory=directory, volume=ImageVolume(IMAGE, "/models"), read_mib_per_s=1000, prewarm=True
+        argument=directory,
+        directory=directory,
+        load_format="safetensors",
+        volume=ImageVolume(IMAGE, "/models"),
+        read_mib_per_s=1000,
+        prewarm=True,
     )
 
 
@@ -76,6 +83,7 @@ def test_a_copy_is_made_of_what_another_kind_holds(origin, place, volume, copied
     assert isinstance(held.place, place)
     assert held.source == Source(
         argument=f"/copy/{FOLDER}",
+        load_format="safetensors",
         directory=f"/models/{FOLDER}",
         script="copy_weights",
         volume=volume,
@@ -210,6 +218,14 @@ def test_a_bucket_is_addressed_as_its_store_wants(changes, addressing):
 def test_servers_may_go_to_their_store(endpoint, rule):
     """To the pods behind a Service, or to the port of a host."""
     assert source(store(endpoint=endpoint)).egress[0] == rule
+
+
+def test_every_kind_of_store_is_known():
+    """Each scheme that a URL may have is a row of the catalogue, and so is that of each platform's own store."""
+    (constraints,) = get_args(StoreUrl)[1:]
+    (schemes,) = re.findall(r"^\^\(([a-z0-9|]+)\)://", constraints.pattern)
+    assert set(schemes.split("|")) == set(CATALOG.stores)
+    assert {identity.scheme for identity in CATALOG.workload_identity.values()} <= set(CATALOG.stores)
 
 
 def test_keys_of_each_store():

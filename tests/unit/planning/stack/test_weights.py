@@ -50,7 +50,12 @@ def test_a_checkpoint_is_exact():
     claim = "weights-qwen--qwen3-14b-40c06982"
     directory = f"/models/Qwen--Qwen3-14B/{COMMIT}"
     assert found.source == Source(
-        argument=directory, directory=directory, volume=ClaimVolume(claim, "/models"), read_mib_per_s=500, prewarm=True
+        argument=directory,
+        directory=directory,
+        load_format="safetensors",
+        volume=ClaimVolume(claim, "/models"),
+        read_mib_per_s=500,
+        prewarm=True,
     )
     # 28.9 GiB and 15 % are 33.2: the next of 2, 3, 4, 6, 8 … 32, 48
     deadline_s = 600 + 2 * 355 + 300

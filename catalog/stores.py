@@ -1,0 +1,45 @@
+"""The shape of what is known about object stores: the variables by which the clients of each kind are told of it."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from catalog.schema import Entry
+
+
+class KeyFile(Entry):
+    """A file with the keys: the variable that has its path, and the entry of a Secret that it is."""
+
+    variable: str
+    entry: str
+
+
+class Addressing(Entry):
+    """Where requests have the name of the bucket: a variable with its values for the path and for the host's name.
+
+    `config_file`: the variable of a file that says the same to clients which have no variable for it.
+    """
+
+    variable: str
+    path: str
+    virtual_host: str
+    config_file: str
+
+
+class Store(Entry):
+    """What the clients of one kind of store are told. Its variables begin with `prefix`.
+
+    `keys`: variable → entry of a Secret; `public`: what is said where nobody needs keys, `always`: everywhere;
+    `account`, `region` and `endpoint`: the variables of each.
+    """
+
+    prefix: str
+    keys: dict[str, str] = Field(default_factory=dict)
+    key_file: KeyFile | None = None
+    public: dict[str, str] = Field(default_factory=dict)
+    always: dict[str, str] = Field(default_factory=dict)
+    account: list[str] = Field(default_factory=list)
+    region: list[str] = Field(default_factory=list)
+    endpoint: list[str] = Field(default_factory=list)
+    addressing: Addressing | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
