@@ -192,17 +192,17 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
             known = engine.options[option]
             takes = 0 if has_value or known.get("kind") == "flag" else inf if known.get("nargs") == "+" else 1
             follows = args[position + 1] if position + 1 < len(args) and not _is_option(args[position + 1]) else ""
-            given = value if has_value else follows
+            argument_value = value if has_value else follows
             if known.get("kind") == "flag" and has_value:
                 problems.append(Problem(where, f"{name} takes no value"))
             elif "." not in name and not (plugins and option.endswith("-parser")):
-                problems += [Problem(where, text) for text in _value_problems(engine, option, name, given)]
+                problems += [Problem(where, text) for text in _value_problems(engine, option, name, argument_value)]
     return problems
 
 
 def _secrets_named(text: str) -> list[str]:
-    """What is wrong with a text in which Kubernetes would put the value of a secret, for everybody to read."""
-    names = [found["name"] for found in REFERENCE.finditer(text) if found["name"]]
+    """Problems of a text in which Kubernetes would put the value of a secret, for everybody to read."""
+    names = [match["name"] for match in REFERENCE.finditer(text) if match["name"]]
     return [
         f"$({name}) would be replaced by a secret; leave it out, or write $$({name}) for that very text"
         for name in names
@@ -231,13 +231,13 @@ def _spellings(engine: Engine) -> dict[str, str]:
     spellings = {}
     for name, option in engine.options.items():
         aliases, hidden, negative = (option.get(key) or [] for key in ("aliases", "hidden", "negative"))
-        others = [*(aliases if isinstance(aliases, list) else []), *(hidden if isinstance(hidden, list) else [])]
-        spellings |= {str(other): name for other in (name, *others, *([negative] if negative else []))}
+        synonyms = [*(aliases if isinstance(aliases, list) else []), *(hidden if isinstance(hidden, list) else [])]
+        spellings |= {str(spelling): name for spelling in (name, *synonyms, *([negative] if negative else []))}
     return spellings
 
 
 def _value_problems(engine: Engine, option: str, name: str, value: str) -> list[str]:
-    """What is wrong with the value of an option, as the parser or, for registered names, the starting engine says."""
+    """Problems of the value of an option, as the parser or, for registered names, the starting engine reports them."""
     known = engine.options[option]
     if known.get("kind") != "value" or re.fullmatch(r"-O\d", name):
         return []
@@ -249,8 +249,8 @@ def _value_problems(engine: Engine, option: str, name: str, value: str) -> list[
     registered = getattr(engine, REGISTRIES[option]) if option in REGISTRIES else [value]
     if value not in registered and (option, value) != ("--reasoning-parser", "none"):
         return [f"{name} {value}: vLLM {engine.version} has none of that name{nearest(value, registered)}"]
-    well_formed, said = FORMS.get(str(known.get("type")), (_anything, ""))
-    return [] if well_formed(value) else [f"{name} {value}: must be {said}"]
+    well_formed, form = FORMS.get(str(known.get("type")), (_anything, ""))
+    return [] if well_formed(value) else [f"{name} {value}: must be {form}"]
 
 
 def _anything(_: str) -> bool:

@@ -23,8 +23,8 @@ def complete_servers(
 
 def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url: str) -> ServerPlan:
     """The plan of a server; `drafts`: all of the stack, which share its pool or do not."""
-    others = [other for other in drafts if other.pool == draft.pool and other is not draft]
-    replaced = _rollout(draft, sure_replicas(draft, others))
+    neighbours = [neighbour for neighbour in drafts if neighbour.pool == draft.pool and neighbour is not draft]
+    replaced = _rollout(draft, sure_replicas(draft, neighbours))
     scaled = None
     if not draft.canary:
         scaled = plan_scaling(

@@ -30,15 +30,15 @@ def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
             known, own = {problem.message for problem in problems}, canary.model_fields_set
             problems += [p for p in faults if p.message not in known or _key(p, f"{path}.canary.") in own]
             if f"{name}-canary" in site.settings.models:
-                said = f"its server would have the name of models.{name}-canary; rename that model"
-                problems.append(Problem(f"{path}.canary", said))
-    found = [draft for draft in drafts if draft]
-    named = iter(apart([one for draft in found for one in draft.checkpoints]))
-    return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in found], problems
+                message = f"its server would have the name of models.{name}-canary; rename that model"
+                problems.append(Problem(f"{path}.canary", message))
+    planned = [draft for draft in drafts if draft]
+    named = iter(apart([checkpoint for draft in planned for checkpoint in draft.checkpoints]))
+    return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in planned], problems
 
 
 def _pool_problems(site: Site, path: str, settings: ModelSettings) -> list[Problem]:
-    """What is wrong with a model whose pool is not there, or is refused itself."""
+    """Problems of a model whose pool is not there, or is refused itself."""
     problems = []
     if settings.pool not in site.settings.gpu_pools:
         hint = nearest(settings.pool, site.settings.gpu_pools)
@@ -49,16 +49,16 @@ def _pool_problems(site: Site, path: str, settings: ModelSettings) -> list[Probl
 
 
 def _replaced_problems(site: Site, path: str, name: str, settings: ModelSettings) -> list[Problem]:
-    """What is replaced must be gone from the stack, and by one model only: two cannot start in one place."""
+    """Problems of `replaces`: the model must be gone, and replaced once: two cannot start in one place."""
     if settings.replaces is None:
         return []
     where, problems = f"{path}.replaces", []
     if settings.replaces in site.settings.models:
-        said = f"'{settings.replaces}' is served still; take it out of models, or this line"
-        problems.append(Problem(where, said))
-    others = [other for other, model in site.settings.models.items() if model.replaces == settings.replaces]
-    if others.index(name):
-        problems.append(Problem(where, f"'{settings.replaces}' is replaced by models.{others[0]} already"))
+        message = f"'{settings.replaces}' is served still; take it out of models, or this line"
+        problems.append(Problem(where, message))
+    successors = [successor for successor, model in site.settings.models.items() if model.replaces == settings.replaces]
+    if successors.index(name):
+        problems.append(Problem(where, f"'{settings.replaces}' is replaced by models.{successors[0]} already"))
     return problems
 
 
@@ -78,9 +78,9 @@ def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
 
 
 def _canary_problems(site: Site, path: str, settings: ModelSettings, canary: CanarySettings) -> list[Problem]:
-    """Who asks the model must not be answered differently by chance."""
-    model, other = (site.catalog.models.get(name or "") for name in (settings.model, canary.model))
-    if model is None or other is None or not (missing := unanswered(task_of(model), task_of(other))):
+    """Problems of a canary that answers what its model does not: nobody may be answered differently by chance."""
+    model, canary_model = (site.catalog.models.get(name or "") for name in (settings.model, canary.model))
+    if model is None or canary_model is None or not (missing := unanswered(task_of(model), task_of(canary_model))):
         return []
     return [Problem(f"{path}.canary.model", f"{canary.model} does not answer {missing}, as {settings.model} does")]
 

@@ -1,4 +1,4 @@
-"""What a user asks of a model against the GPUs of a pool: does it fit as it is asked for."""
+"""The fit of one model on the GPUs of a pool, as its user asks for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from settings.schema import ModelSettings, StackSettings
 
 @dataclass(frozen=True)
 class Site:
-    """What every server is planned with."""
+    """Everything that servers are planned with."""
 
     settings: StackSettings
     catalog: Catalog
@@ -27,7 +27,7 @@ class Site:
 
     @property
     def keeping(self) -> Keeping:
-        """What every checkpoint is planned with."""
+        """Everything that checkpoints are planned with."""
         return Keeping(self.settings.weights, self.catalog, self.settings.cluster, self.images["vllm-cpu"], self.pools)
 
 
@@ -52,12 +52,12 @@ def _overridden_length(argument: str) -> int:
 
 def nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
     """Whether GPUs of one node of the pool are linked, as the type has it or the user says."""
-    wanted = site.settings.gpu_pools[pool.name].interconnect
-    return gpu.nvlink_gb_per_s > 0 if wanted == "auto" else wanted == "nvlink"
+    interconnect = site.settings.gpu_pools[pool.name].interconnect
+    return gpu.nvlink_gb_per_s > 0 if interconnect == "auto" else interconnect == "nvlink"
 
 
 def explicit_parallelism(settings: ModelSettings) -> Parallelism | None:
-    """What the user wrote; what is left out beside it is 1, as in vLLM. None: all of it is ours to choose."""
+    """The parallelism of the settings; what is left out beside it is 1, as in vLLM. None: ours to choose."""
     parts = (settings.tensor_parallel, settings.pipeline_parallel, settings.data_parallel)
     if all(part is None for part in parts):
         return None
@@ -78,7 +78,7 @@ def fit_as_asked(model: Model, hardware: Hardware, settings: ModelSettings, work
 
 
 def spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:
-    """What keeps a given parallelism from being cut into nodes, whatever the memory."""
+    """The reason why a given parallelism cannot be cut into nodes, whatever the memory."""
     if explicit.tensor > hardware.gpus_per_node:
         return f"tensorParallel {explicit.tensor} does not fit into a node of {hardware.gpus_per_node} GPUs"
     cut = explicit.gpus % hardware.gpus_per_node or hardware.gpus_per_node % explicit.tensor

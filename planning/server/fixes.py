@@ -43,9 +43,9 @@ def _changes_here(
 ) -> Iterator[str]:
     """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
     auto = settings.context_tokens is None
-    other = choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
-    if other.fits and other.parallelism != failed.parallelism:
-        yield _as_settings(other.parallelism, settings)
+    respread = choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
+    if respread.fits and respread.parallelism != failed.parallelism:
+        yield _as_settings(respread.parallelism, settings)
     if not auto and (longest := shorter_context(model, hardware, workload, failed)):
         yield f"contextTokens: {longest}"
     # of other formats the refusal itself says so
@@ -76,7 +76,7 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
 
 
 def _as_settings(parallelism: Parallelism, settings: ModelSettings) -> str:
-    """What to write for it: tensorParallel, and what differs from 1 here or in the settings."""
+    """Settings to write for it: tensorParallel, and what differs from 1 here or in the settings."""
     parts = [f"tensorParallel: {parallelism.tensor}"]
     if {parallelism.pipeline, settings.pipeline_parallel} - {None, 1}:
         parts.append(f"pipelineParallel: {parallelism.pipeline}")

@@ -1,4 +1,4 @@
-"""What a server compiled, kept for its next start: the key it is found by, and what keeping it takes of the pod.
+"""The cache of compiled code that outlives a server's pod: the key it is found by, and its cost to the pod.
 
 An entry is executable code. It may be taken only by a pod that would have compiled the very same, so everything counts
 for the key that is not known to change nothing: a key too many costs one slow start, a key too few a wrong program.
@@ -44,7 +44,7 @@ def kept_cache(
     env: Mapping[str, str],
     uncompiled: Uncompiled,
 ) -> KeptCache | None:
-    """How one server finds its own on `claim`. `gpu`: what the catalogue calls it; `nodes`: pods of one replica.
+    """The cache of one server on `claim`. `gpu`: its name in the catalogue; `nodes`: pods of one replica.
 
     `uncompiled`: what of `args`, written as --option=value, and `env` does not count.
     """
@@ -52,7 +52,7 @@ def kept_cache(
         return None
     facts = [
         *(LAYOUT, image.reference, gpu, nodes),
-        [(one.model, one.revision) for one in checkpoints],
+        [(checkpoint.model, checkpoint.revision) for checkpoint in checkpoints],
         [argument for argument in args if argument.partition("=")[0] not in uncompiled.options],
         sorted((name, value) for name, value in env.items() if name not in uncompiled.variables),
     ]
@@ -61,19 +61,19 @@ def kept_cache(
 
 
 def claim_mib(claim: CompileCacheClaim) -> int:
-    """What entries may take of a claim, MiB; shares of a file server often hold more than they were asked for."""
+    """Space of a claim that entries may take, MiB; shares of a file server often hold more than they were asked for."""
     return claim.gib * MIB_PER_GIB
 
 
 def sidecar_requests(scratch: Scratch) -> Requests:
-    """What the container that keeps it requests."""
+    """Requests of the container that writes the cache back."""
     return Requests(SIDECAR_CPU_MILLIS, SIDECAR_MEMORY_MIB, scratch.logs_mib)
 
 
-def engine_requests(resources: PodResources, scratch: Scratch, kept: KeptCache | None) -> Requests:
-    """What the engine requests: all of its pod, less what the sidecar does, so that pods are as large as planned."""
+def engine_requests(resources: PodResources, scratch: Scratch, kept_cache: KeptCache | None) -> Requests:
+    """Requests of the engine: all of its pod, less the sidecar's, so that pods are as large as planned."""
     whole = Requests(resources.cpus * 1000, resources.memory_gib * MIB_PER_GIB, scratch.disk_mib)
-    if kept is None:
+    if kept_cache is None:
         return whole
     sidecar = sidecar_requests(scratch)
     return Requests(

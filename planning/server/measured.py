@@ -24,7 +24,7 @@ DECIDED = (
 
 
 def hint(path: str) -> str:
-    """What to do about a model that cannot be computed; `path` is that of its settings."""
+    """Advice about a model that cannot be computed; `path` is that of its settings."""
     return (
         f"give {path}.measured: {{weightsGibPerGpu, kvTokens, gpus}}, "
         "read from a start-up log with python -m planning calibrate"
@@ -37,7 +37,7 @@ def said(reason: Reason, place: str, path: str) -> str:
 
 
 def spread(measured: MeasuredSettings, *, expert: bool) -> Parallelism:
-    """How the measured replica was spread; what is left out is 1, and TP is what remains."""
+    """Spread of the measured replica; what is left out is 1, and TP is what remains."""
     pipeline, data = measured.pipeline_parallel or 1, measured.data_parallel or 1
     return Parallelism(measured.tensor_parallel or measured.gpus // (pipeline * data), pipeline, data, expert)
 
@@ -65,36 +65,44 @@ def problems(
     """Every contradiction; `workload` is that of `workload_of`, `place` the name of the pool."""
     parallelism = spread(measured, expert=bool(settings.expert_parallel))
     held = measured.kv_tokens // parallelism.data
-    found = [
+    contradictions = [
         Problem(f"{path}.{key}", f"{value:g} differs from the {figure:g} that was measured; leave {key} out")
         for key, field in DECIDED
         if (value := getattr(settings, field)) is not None
         and (figure := _measured(measured, parallelism, field)) is not None
         and value != figure
     ]
-    asked, known = settings.context_tokens, measured.context_tokens
-    if asked is not None and asked > held:
-        said = f"{asked} exceeds the {held} tokens of KV cache that were measured for one sequence"
-        found.append(Problem(f"{path}.contextTokens", f"{said}; use contextTokens: {_whole(held)}"))
-    elif asked is not None and known is not None and asked > known:
-        said = f"{asked} exceeds the {known} it was measured with"
-        found.append(Problem(f"{path}.contextTokens", f"{said}; use contextTokens: {known}, or measure again"))
+    context_tokens, known = settings.context_tokens, measured.context_tokens
+    if context_tokens is not None and context_tokens > held:
+        message = f"{context_tokens} exceeds the {held} tokens of KV cache that were measured for one sequence"
+        contradictions.append(Problem(f"{path}.contextTokens", f"{message}; use contextTokens: {_whole(held)}"))
+    elif context_tokens is not None and known is not None and context_tokens > known:
+        message = f"{context_tokens} exceeds the {known} it was measured with"
+        contradictions.append(
+            Problem(f"{path}.contextTokens", f"{message}; use contextTokens: {known}, or measure again")
+        )
     if parallelism.gpus > hardware.gpus:
         nodes = -(-parallelism.gpus // hardware.gpus_per_node)
-        said = f"{parallelism.gpus} GPUs are needed, {place} has {hardware.gpus}"
-        found.append(Problem(f"{path}.measured.gpus", f"{said}; use gpuPools.{settings.pool}.nodes: {nodes}"))
+        message = f"{parallelism.gpus} GPUs are needed, {place} has {hardware.gpus}"
+        contradictions.append(
+            Problem(f"{path}.measured.gpus", f"{message}; use gpuPools.{settings.pool}.nodes: {nodes}")
+        )
     visible = visible_bytes(hardware.gpu) / GIB
     budget = visible * workload.utilization
     gives = f"{place} gives {budget:.1f} GiB ({visible:.1f} × {workload.utilization:.2f})"
     if measured.weights_gib_per_gpu > budget + ROUNDING_GIB:
-        said = f"{measured.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
-        found.append(Problem(f"{path}.measured.weightsGibPerGpu", f"{said}; use the figures of this GPU"))
+        message = f"{measured.weights_gib_per_gpu:g} GiB of weights per GPU cannot have been measured here: {gives}"
+        contradictions.append(Problem(f"{path}.measured.weightsGibPerGpu", f"{message}; use the figures of this GPU"))
     elif measured.weights_gib_per_gpu + (measured.kv_gib_per_gpu or 0) > budget + ROUNDING_GIB:
-        said = (
+        message = (
             f"{measured.weights_gib_per_gpu:g} GiB of weights and {measured.kv_gib_per_gpu:g} GiB of KV cache per GPU"
         )
-        found.append(Problem(f"{path}.measured.kvGibPerGpu", f"{said} cannot have been measured here: {gives}"))
-    return found + [Problem(path, rule.at(place)) for rule in rule_problems(model, hardware.gpu, parallelism, workload)]
+        contradictions.append(
+            Problem(f"{path}.measured.kvGibPerGpu", f"{message} cannot have been measured here: {gives}")
+        )
+    return contradictions + [
+        Problem(path, rule.at(place)) for rule in rule_problems(model, hardware.gpu, parallelism, workload)
+    ]
 
 
 def budget(
@@ -133,17 +141,20 @@ def budget(
 def reasons(
     settings: ModelSettings, measured: MeasuredSettings, parallelism: Parallelism, tokens: int
 ) -> dict[str, str]:
-    """Why the plan says what it says; the key `measured` tells readers that nothing here was computed."""
-    said = ["given, not computed", f"vLLM {measured.vllm}" if measured.vllm else "", measured.source or ""]
-    found = {"measured": ", ".join(part for part in said if part), "tensorParallel": f"{parallelism}: as measured"}
+    """Reasons of the plan's figures; the key `measured` tells readers that nothing here was computed."""
+    sources = ["given, not computed", f"vLLM {measured.vllm}" if measured.vllm else "", measured.source or ""]
+    sentences = {
+        "measured": ", ".join(part for part in sources if part),
+        "tensorParallel": f"{parallelism}: as measured",
+    }
     if settings.context_tokens is None:
         why = (
             "as measured" if measured.context_tokens else "what the measured KV cache holds, or all the checkpoint has"
         )
-        found["contextTokens"] = f"{tokens}: {why}"
+        sentences["contextTokens"] = f"{tokens}: {why}"
     if settings.gpu_memory_utilization is None and measured.gpu_memory_utilization is not None:
-        found["gpuMemoryUtilization"] = f"{measured.gpu_memory_utilization:g}: as measured"
-    return found
+        sentences["gpuMemoryUtilization"] = f"{measured.gpu_memory_utilization:g}: as measured"
+    return sentences
 
 
 def _whole(tokens: int) -> int:

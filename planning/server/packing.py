@@ -44,10 +44,10 @@ class _Steps:
             raise _TooLongError
 
 
-def packs(wanted: Sequence[Pods], node: Amounts, nodes: int) -> bool:
+def packs(all_pods: Sequence[Pods], node: Amounts, nodes: int) -> bool:
     """Whether some order places all of them. True also where that could not be found out."""
     counts = Counter[Amounts]()
-    for pods in wanted:
+    for pods in all_pods:
         counts[pods.demand] += pods.count
     sizes = sorted(counts.items(), reverse=True)
     for r, room in enumerate(node):
@@ -61,30 +61,32 @@ def packs(wanted: Sequence[Pods], node: Amounts, nodes: int) -> bool:
         return True
 
 
-def stranded(wanted: Sequence[Pods], node: Amounts, nodes: int) -> dict[str, tuple[str, ...]]:
-    """Who may find no node although all fit together: name → whose pods may be in the way, itself included.
+def stranded(all_pods: Sequence[Pods], node: Amounts, nodes: int) -> dict[str, tuple[str, ...]]:
+    """Servers that may find no node although all fit together: name → those in the way, itself included.
 
     A pod is stranded when every node holds just so much that it does not fit any more. Also named where the search was
     too long to rule it out.
     """
-    found = {pods.name: blocking(_before(pods, wanted), pods.demand, node, nodes) for pods in wanted if pods.count}
-    return {name: blockers for name, blockers in found.items() if blockers is not None}
+    blocked_by = {
+        pods.name: blocking(_before(pods, all_pods), pods.demand, node, nodes) for pods in all_pods if pods.count
+    }
+    return {name: blockers for name, blockers in blocked_by.items() if blockers is not None}
 
 
-def finds_room(pods: Pods, wanted: Sequence[Pods], node: Amounts, nodes: int) -> bool:
-    """Whether the last of these pods finds a node in whatever order all of `wanted`, which has them, come.
+def finds_room(pods: Pods, all_pods: Sequence[Pods], node: Amounts, nodes: int) -> bool:
+    """Whether the last of these pods finds a node in whatever order all of `all_pods`, which has them, come.
 
     Who is in the way is not asked, so servers with equal pods are one: a hundred of them are no longer search.
     """
     supply = Counter[Amounts]()
-    for item in _before(pods, wanted):
-        supply[item.demand] += item.count
+    for earlier in _before(pods, all_pods):
+        supply[earlier.demand] += earlier.count
     return not pods.count or _never_blocked(tuple(sorted(supply.items())), pods.demand, node, nodes)
 
 
-def _before(pods: Pods, wanted: Sequence[Pods]) -> list[Pods]:
-    """Who may be there already when the last of these pods looks for a place."""
-    return [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted]
+def _before(pods: Pods, all_pods: Sequence[Pods]) -> list[Pods]:
+    """Pods that may be there already when the last of these looks for a place."""
+    return [Pods(server.name, server.demand, server.count - (server is pods)) for server in all_pods]
 
 
 # As many questions as a stack has servers are asked again and again: equal servers of one pool are in equal places.
@@ -94,9 +96,9 @@ def _never_blocked(supply: tuple[tuple[Amounts, int], ...], demand: Amounts, nod
 
 
 def blocking(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int) -> tuple[str, ...] | None:
-    """Whose pods, out of `supply`, leave no room for `demand` on any of the nodes; None: they are too few for that."""
+    """Servers out of `supply` whose pods leave no room for `demand` on any of the nodes; None: they are too few."""
     # so much of a resource, and a node has too little left of it
-    enough = tuple(room - asked + 1 for room, asked in zip(node, demand, strict=True))
+    enough = tuple(room - size + 1 for room, size in zip(node, demand, strict=True))
     counts = tuple(pods.count for pods in supply)
     # what counts for a resource: a pod that is more than enough blocks no second node
     shares = [tuple(map(min, pods.demand, enough)) for pods in supply]
@@ -109,8 +111,8 @@ def blocking(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int)
     anybody = tuple(pods.name for pods in supply if pods.count)
     if ways is None:
         return anybody
-    found, left = ways
-    counted = [(way, _sum(enough, shares, way)) for way in found]
+    least_ways, left = ways
+    counted = [(way, _sum(enough, shares, way)) for way in least_ways]
     try:
         used = _block(counted, counts, totals, enough, node, nodes, _Steps(left))
     except _TooLongError:
@@ -123,7 +125,7 @@ def _fits(size: Amounts, room: Amounts) -> bool:
 
 
 def _less(room: Amounts, size: Amounts, times: int = 1) -> Amounts:
-    return tuple(free - times * asked for free, asked in zip(room, size, strict=True))
+    return tuple(free - times * need for free, need in zip(room, size, strict=True))
 
 
 def _sum(like: Amounts, amounts: Sequence[Amounts], numbers: Iterable[tuple[int, int]]) -> Amounts:
@@ -142,13 +144,13 @@ def _first_fit(sizes: Sequence[tuple[Amounts, int]], node: Amounts, nodes: int) 
         left = count
         after: list[tuple[Amounts, int]] = []
         for room, alike in free:
-            each = min((have // asked for have, asked in zip(room, size, strict=True) if asked), default=left)
-            full = min(alike, left // each) if each else 0
+            per_node = min((have // need for have, need in zip(room, size, strict=True) if need), default=left)
+            full = min(alike, left // per_node) if per_node else 0
             # of the nodes that are not full, one takes the rest
-            rest = min(left - full * each, each) if full < alike else 0
-            left -= full * each + rest
-            after += [(_less(room, size, each), full), (_less(room, size, rest), min(rest, 1))]
-            after.append((room, alike - full - min(rest, 1)))
+            partial = min(left - full * per_node, per_node) if full < alike else 0
+            left -= full * per_node + partial
+            after += [(_less(room, size, per_node), full), (_less(room, size, partial), min(partial, 1))]
+            after.append((room, alike - full - min(partial, 1)))
         if left:
             return False
         free = [(room, alike) for room, alike in after if alike]
@@ -178,13 +180,13 @@ def _placed(sizes: Sequence[Amounts], node: Amounts, nodes: int) -> bool:
 
 
 def _places(free: _Free, size: Amounts) -> Iterator[_Free]:
-    """What is free after one pod of this size has taken a place, for each place that it may take."""
+    """Free room after one pod of this size has taken a place, for each place that it may take."""
     for room, _ in free:
         if _fits(size, room):
-            rest = Counter(dict(free))
-            rest[room] -= 1
-            rest[_less(room, size)] += 1
-            yield tuple(sorted((+rest).items()))
+            remaining = Counter(dict(free))
+            remaining[room] -= 1
+            remaining[_less(room, size)] += 1
+            yield tuple(sorted((+remaining).items()))
 
 
 def _most_blocked(totals: Amounts, enough: Amounts, node: Amounts) -> int:
@@ -204,7 +206,7 @@ def _least_ways(
 
     `counts`: pods of each size, no more than a node holds.
     """
-    found: list[_Way] = []
+    ways: list[_Way] = []
     way: list[tuple[int, int]] = []
     steps = _Steps()
 
@@ -214,8 +216,8 @@ def _least_ways(
     def extend(index: int, used: Amounts) -> None:
         steps.take()
         if blocked(used):
-            if not any(blocked(_less(used, demands[one])) for one, _ in way):
-                found.append(tuple(way))
+            if not any(blocked(_less(used, demands[size])) for size, _ in way):
+                ways.append(tuple(way))
             return
         if index == len(counts):
             return
@@ -232,7 +234,7 @@ def _least_ways(
         extend(0, (0,) * len(node))
     except _TooLongError:
         return None
-    return found, steps.left
+    return ways, steps.left
 
 
 @dataclass
@@ -255,7 +257,7 @@ def _block(
     nodes: int,
     steps: _Steps,
 ) -> set[int] | None:
-    """Whose pods block so many nodes by some of the ways, which are given with what they count; None: nobody's."""
+    """Servers whose pods block so many nodes by some of the ways, which are given with what they count; None: none."""
     failed, tries = set[object](), list[_Try]()
     left, missing = counts, nodes
     while missing > 0:
@@ -273,8 +275,8 @@ def _block(
             tries.append(_Try(key, left, totals, missing, min(most, missing)))
         last = tries[-1]
         way, counted = ways[len(tries) - 1]
-        rest = list(last.left)
+        remaining = list(last.left)
         for index, number in way:
-            rest[index] -= last.times * number
-        left, totals, missing = tuple(rest), _less(last.totals, counted, last.times), last.missing - last.times
-    return {index for (way, _), one in zip(ways, tries, strict=False) if one.times for index, _ in way}
+            remaining[index] -= last.times * number
+        left, totals, missing = tuple(remaining), _less(last.totals, counted, last.times), last.missing - last.times
+    return {index for (way, _), attempt in zip(ways, tries, strict=False) if attempt.times for index, _ in way}

@@ -1,4 +1,4 @@
-"""Where one server goes on its pool: parallelism and memory on GPUs, memory on CPUs, and refusals that help.
+"""Placement of one server on its pool: parallelism and memory on GPUs, memory on CPUs, and refusals that help.
 
 A refusal names the nearest changes that fit, and each of them has been tried before it is named.
 """
@@ -41,7 +41,7 @@ CPU_FORMATS = (WeightFormat.BF16, WeightFormat.AWQ_INT4)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a replica goes and what it takes there, with why; `cpu_kv_cache_gib`: on CPUs, where vLLM is told."""
+    """Hardware share and spread of a replica, with why; `cpu_kv_cache_gib`: on CPUs, where vLLM is told."""
 
     parallelism: Parallelism
     memory: MemoryBudget
@@ -59,8 +59,8 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
     kv_cache_dtype = settings.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.vllm.kv_cache_dtypes
     if kv_cache_dtype not in known:
-        said = f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
-        return None, [Problem(f"{path}.kvCacheDtype", said)]
+        message = f"vLLM has no KV cache dtype '{kv_cache_dtype}'{nearest(kv_cache_dtype, known)}"
+        return None, [Problem(f"{path}.kvCacheDtype", message)]
     asked = Asked(
         context_tokens=settings.context_tokens,
         max_num_seqs=_sequences(settings, DEFAULT_MAX_NUM_SEQS),
@@ -75,8 +75,8 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)
     if decode_context(settings.args) > 1 and settings.tensor_parallel is None:
-        said = "is missing: --decode-context-parallel-size splits what it gives"
-        return None, [Problem(f"{path}.tensorParallel", said)]
+        message = "is missing: --decode-context-parallel-size splits what it gives"
+        return None, [Problem(f"{path}.tensorParallel", message)]
     fit, workload = _fewer_sequences(longer, hardware, settings, workload)
     if not fit.fits or fit.memory is None:
         fixes = nearest_fixes(site, settings, longer, hardware, workload, fit)
@@ -89,15 +89,15 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
 
 
 def _unfit(path: str, reason: Reason, fixes: str, pool: PoolPlan) -> Problem:
-    """Why a model does not fit, with its own fix and what else would do, or what to do where nothing is computed."""
-    said = measured.said(reason, f"pool '{pool.name}'", path)
+    """The refusal of a model that does not fit, with changes that fit, or advice where nothing is computed."""
+    message = measured.said(reason, f"pool '{pool.name}'", path)
     joint = ", or " if reason.fix else "; use "
-    return Problem(path, said + joint + fixes if fixes and reason.computable else said)
+    return Problem(path, message + joint + fixes if fixes and reason.computable else message)
 
 
-def _sequences(settings: ModelSettings, ours: int) -> int:
-    """What was asked for, or else `ours`, but no more than vLLM's steps have tokens."""
-    return settings.max_num_seqs or min(ours, settings.max_num_batched_tokens or ours)
+def _sequences(settings: ModelSettings, default: int) -> int:
+    """Sequences that were asked for, or else `default`, but no more than vLLM's steps have tokens."""
+    return settings.max_num_seqs or min(default, settings.max_num_batched_tokens or default)
 
 
 def _fewer_sequences(
@@ -113,19 +113,24 @@ def _fewer_sequences(
 
 
 def _as_measured(path: str, settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Placed:
-    """What the user measured, in place of every sum; refused only where it contradicts itself or the pool."""
+    """The placement that the user measured, in place of every sum; refused where it contradicts itself or the pool."""
     figures = settings.measured
     assert figures is not None, "the caller has checked"
-    asked = measured.workload_of(settings, figures, model, workload)
+    measured_workload = measured.workload_of(settings, figures, model, workload)
     parallelism = measured.spread(figures, expert=bool(settings.expert_parallel))
-    problems = measured.problems(f"pool '{settings.pool}'", path, settings, figures, model, hardware, asked)
+    problems = measured.problems(f"pool '{settings.pool}'", path, settings, figures, model, hardware, measured_workload)
     if not problems and (cut := spread_problem(parallelism, hardware)):
         problems = [Problem(f"{path}.measured", cut)]
     if problems:
         return None, problems
-    reasons = measured.reasons(settings, figures, parallelism, asked.context_tokens)
+    reasons = measured.reasons(settings, figures, parallelism, measured_workload.context_tokens)
     reasons |= _default_reasons(settings, reasons, workload)
-    return Placement(parallelism, measured.budget(figures, model, hardware.gpu, parallelism, asked), asked, reasons), []
+    return Placement(
+        parallelism,
+        measured.budget(figures, model, hardware.gpu, parallelism, measured_workload),
+        measured_workload,
+        reasons,
+    ), []
 
 
 def _parallelism_reasons(
@@ -135,8 +140,8 @@ def _parallelism_reasons(
         return {"tensorParallel": "given"}
     if fit.parallelism.gpus == 1:
         return {"tensorParallel": "1: one GPU is enough"}
-    asked = replace(workload, context_tokens=fit.memory.context_tokens if fit.memory else 1)
-    alone = try_fit(model, hardware, Parallelism(), asked)
+    fitted = replace(workload, context_tokens=fit.memory.context_tokens if fit.memory else 1)
+    alone = try_fit(model, hardware, Parallelism(), fitted)
     why = alone.reasons[0].at("one") if alone.reasons else "fewer GPUs hold too little KV cache"
     return {"tensorParallel": f"{fit.parallelism}: {why}"}
 
@@ -150,14 +155,14 @@ def _context_reasons(settings: ModelSettings, model: Model, budget: MemoryBudget
 
 
 def _dtype_reasons(settings: ModelSettings, workload: Workload) -> dict[str, str]:
-    """What a dtype among the arguments means for memory."""
+    """Reasons that a dtype among the arguments gives for memory."""
     if not has(settings.args, "--dtype"):
         return {}
     return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
 
 
-def _default_reasons(settings: ModelSettings, said: Mapping[str, str], workload: Workload) -> dict[str, str]:
-    """Why the defaults of every GPU server are what they are, unless that is said already."""
+def _default_reasons(settings: ModelSettings, present: Mapping[str, str], workload: Workload) -> dict[str, str]:
+    """Reasons of the defaults that every GPU server has, unless there is one already."""
     reasons, sequences = {}, workload.max_num_seqs
     if settings.max_num_seqs is None:
         why = "vLLM's own default on small GPUs"
@@ -167,7 +172,7 @@ def _default_reasons(settings: ModelSettings, said: Mapping[str, str], workload:
             small = sequences == settings.max_num_batched_tokens
             why = "one per token of a step" if small else f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
         reasons["maxNumSeqs"] = f"{sequences}: {why}"
-    if settings.gpu_memory_utilization is None and "gpuMemoryUtilization" not in said:
+    if settings.gpu_memory_utilization is None and "gpuMemoryUtilization" not in present:
         reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
     return reasons
 
@@ -177,12 +182,12 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
     problems = _for_gpus_only(path, settings, pool)
     if model.checkpoint.format not in CPU_FORMATS:
         formats = " or ".join(CPU_FORMATS)
-        said = f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint"
-        return None, [*problems, Problem(path, said)]
+        message = f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint"
+        return None, [*problems, Problem(path, message)]
     shape, node_gib = model.architecture, pool.memory_gib_per_node or 0
     if shape is None or model.kv_profile is KvProfile.UNKNOWN:
-        said = "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs"
-        return None, [*problems, Problem(path, f"{said}; use a GPU pool, and {measured.hint(path)}")]
+        message = "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs"
+        return None, [*problems, Problem(path, f"{message}; use a GPU pool, and {measured.hint(path)}")]
     tokens = settings.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
     workload = Workload(
         tokens,

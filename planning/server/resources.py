@@ -1,4 +1,4 @@
-"""What one pod asks for: CPU cores, memory with room for the page cache, shared memory, cache space."""
+"""Requests of one pod: CPU cores, memory with room for the page cache, shared memory, cache space."""
 
 from math import ceil, floor, inf
 
@@ -24,7 +24,7 @@ GPU_CACHE_GIB, CPU_CACHE_GIB = 20, 10
 
 
 def least_memory_mib(memory_gib: int) -> int:
-    """What pods have of a node of so much memory wherever it runs, MiB."""
+    """Memory that pods have of a node of so much memory wherever it runs, MiB."""
     steps = zip((0, *(until for until, _ in KEPT_MEMORY)), KEPT_MEMORY, strict=False)
     kept_gib = sum(share * max(0, min(memory_gib, until) - since) for since, (until, share) in steps)
     return max(0, floor((memory_gib * (1 - KERNEL_SHARE) - kept_gib) * 1024) - EVICTION_MIB)

@@ -1,4 +1,4 @@
-"""How an update replaces pods, from the GPUs that are really spare: never a surge pod that cannot be scheduled."""
+"""Replacement of pods by an update, from the GPUs that are really spare: never a surge pod that cannot be scheduled."""
 
 from math import ceil
 
@@ -21,8 +21,8 @@ def plan_rollout(
     if room >= max_replicas:
         return Rollout(1, 0, 0, f"room for {slots} replicas, at most {max_replicas} run: a new pod starts first")
     if room < 1:
-        what = "GPUs are" if gpus_per_replica else "node is"
-        return Rollout(0, 1, load_s, f"no {what} spare: pods are replaced in place, one at a time")
+        spare = "GPUs are" if gpus_per_replica else "node is"
+        return Rollout(0, 1, load_s, f"no {spare} spare: pods are replaced in place, one at a time")
     percent = ceil(100 / (room + 1))
     # from ten replicas on, a whole percentage may round up to one pod a little before the pool is full
     first = ceil(100 / percent) - 1

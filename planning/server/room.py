@@ -1,4 +1,4 @@
-"""Whether what a stack asks of its pools has room there: replicas, their floors and ceilings, and their disks.
+"""Checks that a stack has room in its pools: replicas, their floors and ceilings, and their disks.
 
 A unit is what a pool is counted in: a GPU, or a CPU core where there are none.
 
@@ -23,12 +23,12 @@ from settings.problems import Problem
 
 
 def units(server: Draft) -> int:
-    """What one replica takes from its pool: GPUs, or CPU cores where there are none."""
+    """Units that one replica takes from its pool: GPUs, or CPU cores where there are none."""
     return server.gpus or server.resources.cpus
 
 
 def pool_units(pool: PoolPlan) -> int:
-    """What a pool has of that."""
+    """Units of a pool."""
     return pool.gpus or pool.nodes * node_cpus(pool)
 
 
@@ -54,17 +54,17 @@ def slots(server: Draft) -> int:
     return pool.nodes * per_node // server.nodes_per_replica
 
 
-def sure_replicas(server: Draft, others: Sequence[Draft]) -> int:
+def sure_replicas(server: Draft, neighbours: Sequence[Draft]) -> int:
     """Replicas of this server that find a place wherever the scheduler has put those of the others, at their most.
 
     What the others may take at their most is not spare, even where that leaves less than this server's own most.
     """
-    free = pool_units(server.on) - sum(ceiling(other) * units(other) for other in others)
-    node, rest = _amounts(server.on), _pods(others, ceiling)
+    free = pool_units(server.on) - sum(ceiling(neighbour) * units(neighbour) for neighbour in neighbours)
+    node, neighbour_pods = _amounts(server.on), _pods(neighbours, ceiling)
 
     def one_too_many(most: int) -> bool:
         (own,) = _pods([server], lambda _: most)
-        return not finds_room(own, [*rest, own], node, server.on.nodes)
+        return not finds_room(own, [*neighbour_pods, own], node, server.on.nodes)
 
     return bisect_left(range(1, min(max(free, 0) // units(server), slots(server)) + 1), True, key=one_too_many)
 
@@ -80,7 +80,7 @@ def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
 
 
 def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
-    """What every node of the pool has to give to pods; of GPUs the pool says so itself."""
+    """Capacity that every node of the pool must have for pods; of GPUs the pool says so itself."""
     cores = max(0, (pool.cpus_per_node or 0) - NODE_RESERVED_CPUS)
     memory_mib = least_memory_mib(pool.memory_gib_per_node or 0)
     return NodeOffer(
@@ -91,7 +91,7 @@ def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
 
 
 def _weight_images_mib(inside: Sequence[Draft]) -> int:
-    """What images with weights take on the disk of a node that has them all, MiB."""
+    """Disk that images with weights take on a node that has them all, MiB."""
     sizes: dict[tuple[str, ...], int] = {}
     for server in inside:
         match server.checkpoint.place:
@@ -108,7 +108,7 @@ def node_cpus(pool: PoolPlan) -> int:
 
 
 def _node(pool: PoolPlan) -> str:
-    """What a node of the pool offers, as far as it is known."""
+    """Capacity of a node of the pool, as far as it is known."""
     parts = [f"{pool.gpus_per_node} GPUs"] if pool.gpus else []
     parts += [f"{node_cpus(pool)} CPU cores"] if pool.cpus_per_node is not None else []
     parts += [f"{pool.memory_gib_per_node} GiB"] if pool.memory_gib_per_node is not None else []
@@ -152,12 +152,12 @@ def _server_problems(server: Draft) -> list[Problem]:
 def _pool_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
     """A disk or nodes too few for all servers of a pool, `inside`."""
     problems = _disk_problems(pool, inside)
-    asked = sum(floor(server) * units(server) for server in inside)
-    if len(inside) > 1 and asked > pool_units(pool):
+    least = sum(floor(server) * units(server) for server in inside)
+    if len(inside) > 1 and least > pool_units(pool):
         unit = "GPUs" if pool.gpus else "CPU cores"
         parts = ", ".join(f"{server.name} {floor(server)} × {units(server)}" for server in inside)
-        said = f"{asked} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}"
-        return [*problems, Problem(f"gpuPools.{pool.name}.nodes", said)]
+        message = f"{least} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}"
+        return [*problems, Problem(f"gpuPools.{pool.name}.nodes", message)]
     if len(inside) > 1 and all(slots(server) >= floor(server) for server in inside):
         return problems + _packing_problems(pool, inside)
     return problems
@@ -165,11 +165,11 @@ def _pool_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
 
 def _packing_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
     """Floors that no order of placing brings onto the nodes, though their sum is small enough."""
-    wanted, node = _pods(inside, floor), _amounts(pool)
-    if packs(wanted, node, pool.nodes):
+    all_pods, node = _pods(inside, floor), _amounts(pool)
+    if packs(all_pods, node, pool.nodes):
         return []
-    parts = ", ".join(f"{pods.count} × {_asked(pool, pods.demand)} of {pods.name}" for pods in wanted)
-    enough = _fewest(pool, lambda nodes: packs(wanted, node, nodes))
+    parts = ", ".join(f"{pods.count} × {_asked(pool, pods.demand)} of {pods.name}" for pods in all_pods)
+    enough = _fewest(pool, lambda nodes: packs(all_pods, node, nodes))
     return [
         Problem(
             f"gpuPools.{pool.name}.nodes",
@@ -186,37 +186,37 @@ def crowding(pools: Mapping[str, PoolPlan], drafts: Sequence[Draft]) -> Iterator
     """
     for pool in pools.values():
         inside = [server for server in drafts if server.pool == pool.name]
-        said: set[str] = set()
+        named: set[str] = set()
         for replicas, when in ((floor, ""), (ceiling, " when its servers have their most replicas")):
             if len(inside) < 2 or sum(replicas(server) * units(server) for server in inside) > pool_units(pool):
                 break
-            wanted = _pods(inside, replicas)
-            for pods, others in _left_out(pool, wanted):
-                if pods.name not in said:
-                    said.add(pods.name)
-                    yield _crowded(pool, wanted, pods, others, when)
+            all_pods = _pods(inside, replicas)
+            for pods, blockers in _left_out(pool, all_pods):
+                if pods.name not in named:
+                    named.add(pods.name)
+                    yield _crowded(pool, all_pods, pods, blockers, when)
 
 
-def _left_out(pool: PoolPlan, wanted: Sequence[Pods]) -> Iterator[tuple[Pods, tuple[str, ...]]]:
-    """Whose pods may find no node, and whose may be in the way, their own left out."""
-    found = stranded(wanted, _amounts(pool), pool.nodes)
-    for pods in wanted:
-        if pods.name in found:
-            yield pods, tuple(name for name in found[pods.name] if name != pods.name)
+def _left_out(pool: PoolPlan, all_pods: Sequence[Pods]) -> Iterator[tuple[Pods, tuple[str, ...]]]:
+    """Servers whose pods may find no node, and those that may be in the way, their own left out."""
+    blocked_by = stranded(all_pods, _amounts(pool), pool.nodes)
+    for pods in all_pods:
+        if pods.name in blocked_by:
+            yield pods, tuple(name for name in blocked_by[pods.name] if name != pods.name)
 
 
-def _crowded(pool: PoolPlan, wanted: Sequence[Pods], pods: Pods, others: Sequence[str], when: str) -> str:
+def _crowded(pool: PoolPlan, all_pods: Sequence[Pods], pods: Pods, blockers: Sequence[str], when: str) -> str:
     """The sentence, with the fewest nodes at which it would not be said."""
-    enough = _fewest(pool, lambda nodes: finds_room(pods, wanted, _amounts(pool), nodes))
+    enough = _fewest(pool, lambda nodes: finds_room(pods, all_pods, _amounts(pool), nodes))
     nodes = f"gpuPools.{pool.name}.nodes: {enough}" if enough else "more nodes"
     return (
         f"pool {pool.name}: a pod of {pods.name} ({_asked(pool, pods.demand)}) may find no node{when}: pods of "
-        f"{' and '.join(others)} can be spread over all {pool.nodes} first; give it a pool of its own, or use {nodes}"
+        f"{' and '.join(blockers)} can be spread over all {pool.nodes} first; give it a pool of its own, or use {nodes}"
     )
 
 
 def _amounts(pool: PoolPlan) -> Amounts:
-    """What one node gives to pods, of all that is known: GPUs, cores, GiB of memory."""
+    """Capacity of one node for pods, of all that is known: GPUs, cores, GiB of memory."""
     return tuple(amount for amount in (pool.gpus_per_node or None, *_sizes(pool)) if amount is not None)
 
 
@@ -230,8 +230,8 @@ def _pods(inside: Sequence[Draft], replicas: Callable[[Draft], int]) -> list[Pod
         Pods(
             server.name,
             tuple(
-                asked
-                for asked, known in (
+                amount
+                for amount, known in (
                     (server.resources.gpus, server.on.gpus_per_node or None),
                     (server.resources.cpus, _sizes(server.on)[0]),
                     (server.resources.memory_gib, _sizes(server.on)[1]),
@@ -245,7 +245,7 @@ def _pods(inside: Sequence[Draft], replicas: Callable[[Draft], int]) -> list[Pod
 
 
 def _asked(pool: PoolPlan, demand: Amounts) -> str:
-    """What one pod asks for, in the units of the pool."""
+    """Request of one pod, in the units of the pool."""
     return f"{demand[0]} {'GPU' if pool.gpus else 'CPU core'}{'' if demand[0] == 1 else 's'}"
 
 
@@ -255,8 +255,8 @@ def _fewest(pool: PoolPlan, enough: Callable[[int], bool]) -> int | None:
     By halves, because more nodes than enough are enough, and each answer may be a long search.
     """
     more = range(pool.nodes + 1, pool.nodes * MOST_MORE_NODES + 1)
-    found = bisect_left(more, True, key=enough)
-    return more[found] if found < len(more) else None
+    index = bisect_left(more, True, key=enough)
+    return more[index] if index < len(more) else None
 
 
 def _disk_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""When replicas are added and removed: on what they have to do, never on GPU utilisation, and so that scaling rests.
+"""Rules for adding and removing replicas: by their work, never by GPU utilisation, and so that scaling rests.
 
 Signals up: requests wait, or the sequences or the KV cache of the replicas are nearly full. A replica goes only when
 the rest carries what runs: it would be at most half full, and has shown within a day that it can work that fast. The
@@ -56,8 +56,8 @@ class Query:
         metrics, name = engine.metrics, engine.roles[role]
         if not self.by_adapter or ever:
             return series(metrics, name, suffix=suffix, window=window, **where)
-        asked = f"{series(metrics, name, suffix=suffix)}{{{ASKED_PODS}}}"
-        return f"{asked}[{window}]" if window else asked
+        pod_series = f"{series(metrics, name, suffix=suffix)}{{{ASKED_PODS}}}"
+        return f"{pod_series}[{window}]" if window else pod_series
 
     def waiting(self) -> str:
         """Requests that wait, in all replicas."""
@@ -98,8 +98,8 @@ class Query:
 
 
 def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero: bool) -> tuple[Signal, ...]:
-    """What both drivers look at; each asks for so many replicas, and the greatest number is right."""
-    every, each = Query(catalog, watched), Query(catalog, watched, by_adapter=True)
+    """Signals that both drivers look at; each asks for so many replicas, and the greatest number is right."""
+    every, adapter = Query(catalog, watched), Query(catalog, watched, by_adapter=True)
     name = f"{watched.namespace}_{watched.name}".replace("-", "_")
 
     def known(query: str) -> str:
@@ -112,21 +112,21 @@ def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero:
         ),
         Signal(
             "full", known(f"sum({every.full()})"), f"{FULL_SHARE:g}", _milli(FULL_SHARE),
-            f"{name}_full", each.full(),
+            f"{name}_full", adapter.full(),
         ),
         Signal(
             "rest", every.held(every.full(), REST_SHARE), "1", "1",
-            f"{name}_rest", f"clamp_max({each.full()} / {REST_SHARE:g}, 1)",
+            f"{name}_rest", f"clamp_max({adapter.full()} / {REST_SHARE:g}, 1)",
         ),
         Signal(
             "proven", every.held(every.pace(), PROVEN_SHARE), "1", "1",
-            f"{name}_proven", f"clamp_max({each.pace()} / {PROVEN_SHARE:g}, 1)",
+            f"{name}_proven", f"clamp_max({adapter.pace()} / {PROVEN_SHARE:g}, 1)",
         ),
     )  # fmt: skip
 
 
 def _adapted(engine: Engine) -> str:
-    """What prometheus-adapter calls the requests that wait: a Kubernetes metric name has no colon."""
+    """Name that prometheus-adapter gives to the requests that wait: a Kubernetes metric name has no colon."""
     return engine.roles["waiting"].replace(":", "_")
 
 
@@ -141,7 +141,7 @@ def wake_query(catalog: Catalog, namespace: str, *names: str) -> str:
     The `unless … offset` part sees a series that has just appeared, whose rate is still 0. Who has no key is counted by
     LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody.
     """
-    asked = series(
+    requests = series(
         catalog.litellm.metrics,
         "litellm_proxy_total_requests_metric_total",
         requested_model=names[0] if len(names) == 1 else f"~{'|'.join(names)}",
@@ -150,8 +150,8 @@ def wake_query(catalog: Catalog, namespace: str, *names: str) -> str:
     )
     nobody = f"0 * ({gateway_up(catalog, namespace)} > 0)"
     return (
-        f"(sum(rate({asked}[{WAKE_WINDOW}])) or {nobody}) + "
-        f"(count({asked} unless {asked} offset {WAKE_WINDOW}) or {nobody})"
+        f"(sum(rate({requests}[{WAKE_WINDOW}])) or {nobody}) + "
+        f"(count({requests} unless {requests} offset {WAKE_WINDOW}) or {nobody})"
     )
 
 
@@ -168,17 +168,17 @@ def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapp
     ]
     for server in servers:
         watched = server.watched
-        found = series(metrics, roles["running"], namespace=watched.namespace, pod=watched.pods)
-        asked = server.scaling.signals if server.scaling else ()
-        rules += [(signal.pod_metric, found, signal.pod_query) for signal in asked if signal.pod_query]
+        series_query = series(metrics, roles["running"], namespace=watched.namespace, pod=watched.pods)
+        signals = server.scaling.signals if server.scaling else ()
+        rules += [(signal.pod_metric, series_query, signal.pod_query) for signal in signals if signal.pod_query]
     return tuple(
         {
-            "seriesQuery": found,
+            "seriesQuery": series_query,
             "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
             "name": {"as": name},
             "metricsQuery": query,
         }
-        for name, found, query in rules
+        for name, series_query, query in rules
     )
 
 
@@ -187,8 +187,8 @@ def scaling_problems(name: str, model: ModelSettings, settings: StackSettings) -
     problems = []
     if _to_zero(model) and settings.autoscaling.driver == "hpa":
         where = "scaling.offPeak" if model.scaling.off_peak is not None else "replicas.min"
-        said = "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone"
-        problems.append(Problem(f"models.{name}.{where}", said))
+        message = "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone"
+        problems.append(Problem(f"models.{name}.{where}", message))
     if _scales(model) and model.replicas.max > 1 and model.scaling.scale_down_after_s < SHORTEST_QUIET_S:
         problems.append(
             Problem(

@@ -40,18 +40,18 @@ def scratch(
 
 def quantity(mib: int) -> str:
     """MiB as Kubernetes writes them, in whole GiB where they are."""
-    gib, rest = divmod(mib, MIB_PER_GIB)
-    return f"{mib}Mi" if rest else f"{gib}Gi"
+    gib, remainder = divmod(mib, MIB_PER_GIB)
+    return f"{mib}Mi" if remainder else f"{gib}Gi"
 
 
 def cores(millis: int) -> str:
     """Thousandths of a core as Kubernetes writes them."""
-    whole, rest = divmod(millis, 1000)
-    return f"{millis}m" if rest else str(whole)
+    whole, remainder = divmod(millis, 1000)
+    return f"{millis}m" if remainder else str(whole)
 
 
 def server_scratch(resources: PodResources, *, sidecars: int = 0) -> Scratch:
-    """That of a vLLM server: compiled kernels, temporary files, and what its workers exchange through memory."""
+    """Scratch space of a vLLM server: compiled kernels, temporary files, exchange of its workers through memory."""
     on_disk = {"cache": resources.cache_gib * MIB_PER_GIB, "tmp": SERVER_TMP_GIB * MIB_PER_GIB}
     return scratch(on_disk, {"shm": resources.shm_gib * MIB_PER_GIB}, sidecars=sidecars)
 

@@ -72,7 +72,7 @@ def _group_problems(draft: Draft) -> list[Problem]:
 
 
 def unknown_model(site: Site, path: str, settings: ModelSettings) -> Problem:
-    """What is said of a model that the catalogue does not have."""
+    """The refusal of a model that the catalogue does not have."""
     hint = nearest(settings.model, site.catalog.models)
     return Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")
 
@@ -102,7 +102,7 @@ def draft_server(
     machine = gpu or site.catalog.cpu_core
     args = _args(name, settings, model, files, placed, times, engine)
     env = {**_env(placed, times), **files.source.environment, **settings.env}
-    kept = _kept(site, pool, image, files, nodes, args, env)
+    cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
         model_name=name,
@@ -125,11 +125,11 @@ def draft_server(
         args=args,
         env=env,
         resources=resources,
-        scratch=server_scratch(resources, sidecars=1 if kept else 0),
+        scratch=server_scratch(resources, sidecars=1 if cache else 0),
         timing=times,
         probes=server_probes(times),
         replaces=server_name(settings.replaces, canary=canary) if settings.replaces else None,
-        kept_cache=kept,
+        kept_cache=cache,
         watched=_watched(site, server_name(name, canary=canary), nodes, placed, task_of(model)),
         cost=cost.estimate(
             model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
@@ -164,7 +164,7 @@ def _kept(
 def _added(
     settings: ModelSettings, catalog: Catalog, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
 ) -> list[Problem]:
-    """What is wrong with arguments and variables that the user adds to those of the plan."""
+    """Problems of arguments and variables that the user adds to those of the plan."""
     args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
     problems = check_args(args, catalog.vllm, f"{path}.args")
@@ -174,8 +174,8 @@ def _added(
 
 def _weight(settings: ModelSettings, *, canary: bool) -> int:
     """Per cent of the model's requests."""
-    theirs = settings.canary.weight if settings.canary else 0
-    return theirs if canary else 100 - theirs
+    canary_weight = settings.canary.weight if settings.canary else 0
+    return canary_weight if canary else 100 - canary_weight
 
 
 def _unpinned(site: Site, path: str, files: CheckpointPlan) -> list[Problem]:
@@ -191,8 +191,8 @@ def _image(site: Site, path: str, settings: ModelSettings, model: Model, name: s
         image, problems = custom_image(settings.image, image, f"{path}.image", site.settings.images, site.catalog)
     if model.min_vllm is None or not older(image.version, model.min_vllm):
         return image, problems
-    said = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
-    return image, [*problems, Problem(f"{path}.image", said)]
+    message = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
+    return image, [*problems, Problem(f"{path}.image", message)]
 
 
 def _times(
@@ -218,7 +218,7 @@ def _times(
 
 
 def _start_reasons(weights: WeightsSettings, times: Timing) -> dict[str, str]:
-    """Where the figures of a start are from, and why weights are read as they are."""
+    """Reasons of the figures of a start: where they are from, and why weights are read as they are."""
     warmed, why = prewarm(weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
     return {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
@@ -276,5 +276,5 @@ def _watched(site: Site, name: str, nodes: int, placed: Placement, task: Task) -
 
 
 def _endpoint(health: Health) -> Endpoint:
-    """What the engine's file says of its servers."""
+    """Endpoint of a server by the engine's file."""
     return Endpoint(health.port, health.path, health.api_key_env, health.address_env, health.litellm_provider)

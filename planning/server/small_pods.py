@@ -1,4 +1,4 @@
-"""What pods beside the servers ask for, whose sizes follow from nothing else."""
+"""Requests of pods beside the servers, whose sizes follow from nothing else."""
 
 from planning.plan.servers import Requests
 from planning.server import scratch

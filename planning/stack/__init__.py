@@ -1,1 +1,1 @@
-"""What servers share: images, pools, weights, networks, releases of operators, the timing chain, costs."""
+"""Parts that servers share: images, pools, weights, networks, releases of operators, the timing chain, costs."""

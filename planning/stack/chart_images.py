@@ -1,4 +1,4 @@
-"""What is inside the operators' charts: which images a release pulls, and where its values take pull secrets.
+"""Contents of the operators' charts: images that a release pulls, and paths at which its values take pull secrets.
 
 Also what a mirror of images leaves out, which is above all that.
 """
@@ -26,16 +26,16 @@ class Contents:
 
 
 def contents(chart: str, version: str, values: Mapping[str, object], catalog: Catalog) -> Contents:
-    """What a release of `version` pulls with these values; of a version without a table nothing is known."""
+    """Contents of a release of `version` with these values; of a version without a table nothing is known."""
     table = catalog.chart_images.get(chart, {}).get(version)
     if table is None:
         known = ", ".join(catalog.chart_images.get(chart, {})) or "none"
         return Contents(unread=(f"the images of this version (known: {known}); --helm renders it",))
-    said = [item for item in table.not_known if _is_on(values, item.when)]
+    unknown = [missing for missing in table.not_known if _is_on(values, missing.when)]
     return Contents(
-        tuple(item.image for item in table.images if _is_on(values, item.when)),
-        tuple(item.what for item in said if not item.rendering_tells),
-        tuple(item.what for item in said if item.rendering_tells),
+        tuple(image.image for image in table.images if _is_on(values, image.when)),
+        tuple(missing.what for missing in unknown if not missing.rendering_tells),
+        tuple(missing.what for missing in unknown if missing.rendering_tells),
     )
 
 
@@ -56,48 +56,51 @@ def with_pull_secrets(
 def registry_warnings(
     settings: StackSettings, releases: Mapping[str, ReleasePlan], hubs: Sequence[Hub], catalog: Catalog
 ) -> list[str]:
-    """What `images.mirror` and `images.pullSecrets` do not reach, each with what does."""
-    said = []
-    moved: set[str] = {name for name, one in settings.charts.items() if one.chart or one.repository}
+    """Sentences on what `images.mirror` and `images.pullSecrets` do not reach, each with what does."""
+    sentences = []
+    moved: set[str] = {name for name, chart in settings.charts.items() if chart.chart or chart.repository}
     published = [name for name in releases if name not in moved]
     if settings.images.mirror and published:
-        said.append(
+        sentences.append(
             f"images.mirror does not cover the charts {', '.join(published)}, nor the images inside of them; give "
             "charts.NAME.repository or charts.NAME.chart a mirror whose charts name mirrored images, or let the nodes "
             "mirror these registries: python -m preview bundle lists all of it"
         )
     if settings.images.mirror:
-        said += [
+        sentences += [
             f"images.mirror does not cover weights, which are fetched from {hub.kind}; give weights.hub.endpoint a "
             "mirror of it, or weights.kind: existingClaim"
             for hub in hubs
             if not hub.endpoint
         ]
     unknown = [
-        f"{name} {one.version}"
-        for name, one in releases.items()
-        if settings.images.pull_secrets and one.version not in catalog.chart_images.get(name, {})
+        f"{name} {release.version}"
+        for name, release in releases.items()
+        if settings.images.pull_secrets and release.version not in catalog.chart_images.get(name, {})
     ]
     if unknown:
-        said.append(
+        sentences.append(
             f"images.pullSecrets does not reach the pods of {', '.join(unknown)}: where the values of that version "
             "take them is not known"
         )
-    return said
+    return sentences
 
 
 def _is_on(values: Mapping[str, object], path: str | None) -> bool:
     """Whether the value at a dotted path, which is on by itself, has been left on."""
-    found: Any = values
+    value: Any = values
     for part in path.split(".") if path else ():
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             return True
-        found = found[part]
-    return found is not False
+        value = value[part]
+    return value is not False
 
 
-def _with(values: Mapping[str, object], path: Sequence[str], item: object) -> dict[str, object]:
-    """The same values with `item` at a path."""
-    first, *rest = path
+def _with(values: Mapping[str, object], path: Sequence[str], value: object) -> dict[str, object]:
+    """The same values with `value` at a path."""
+    first, *below_path = path
     below = values.get(first)
-    return {**values, first: _with(below if isinstance(below, Mapping) else {}, rest, item) if rest else item}
+    return {
+        **values,
+        first: _with(below if isinstance(below, Mapping) else {}, below_path, value) if below_path else value,
+    }

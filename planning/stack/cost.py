@@ -1,4 +1,4 @@
-"""What a replica costs, and the range a token costs by the roofline of its hardware. Estimates, and named so."""
+"""Cost of a replica, and the range a token costs by the roofline of its hardware. Estimates, and named so."""
 
 from catalog.load import Catalog
 from catalog.schema import CpuCore, Gpu, Model
@@ -79,9 +79,9 @@ def list_price(catalog: Catalog, gpu: str) -> tuple[float, str] | None:
     kin = catalog.gpus.get(known.priced_like) if known and known.priced_like else None
     if known is None or kin is None or not known.memory_gb_per_s or not kin.memory_gb_per_s:
         return None
-    found = list_price(catalog, known.priced_like or "")
+    listed = list_price(catalog, known.priced_like or "")
     ratio = known.memory_gb_per_s / kin.memory_gb_per_s
-    return (found[0] * ratio, f"{found[1]} with {kin.name}, by memory bandwidth") if found else None
+    return (listed[0] * ratio, f"{listed[1]} with {kin.name}, by memory bandwidth") if listed else None
 
 
 def _short(price: float) -> float:

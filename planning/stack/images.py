@@ -1,4 +1,4 @@
-"""Which exact image runs: overrides, mirror, and the refusal of floating tags and known-bad versions."""
+"""The exact image that runs: overrides, mirror, and the refusal of floating tags and known-bad versions."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ def mirrored(repository: str, mirror: str | None) -> str:
 
 
 def path_below(repository: str) -> str:
-    """Where a mirror has a repository: its path without the registry's host."""
+    """Path of a repository in a mirror: its own without the registry's host."""
     host, _, path = repository.partition("/")
     is_host = "." in host or ":" in host or host == "localhost"
     return path if is_host else repository
@@ -63,8 +63,8 @@ def custom_image(
     """The image a user names for one model, as `repository:version` or `repository[:version]@sha256:…`."""
     match = REFERENCE.fullmatch(reference)
     if match is None or not (match["version"] or match["digest"]):
-        said = f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}'
-        return like, [Problem(path, said)]
+        message = f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}'
+        return like, [Problem(path, message)]
     version = match["version"] or ""
     owner = like.uid, like.gid
     problems = _version_problems(path, like.name, version, catalog) if version else []
@@ -108,7 +108,7 @@ def used_images(
         yield from (server.image for server in servers)
         yield from (server.kept_cache.image for server in servers if server.kept_cache)
         yield gateway.image
-        yield from (one.fetch.hub.image for one in weights.checkpoints if one.fetch)
+        yield from (checkpoint.fetch.hub.image for checkpoint in weights.checkpoints if checkpoint.fetch)
         if isinstance(gateway.redis, BundledRedis):
             yield gateway.redis.image
         yield from (pool.verification.image for pool in pools.values() if pool.verification)

@@ -1,4 +1,4 @@
-"""Which versions are refused or warned of, and the nearest one that is not: `catalog/known-bad.yaml` as a judgement."""
+"""Versions that are refused or warned of, and the nearest one that is not, by `catalog/known-bad.yaml`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,38 +12,38 @@ from settings.problems import Problem
 
 
 def refusals(path: str, name: str, version: str, catalog: Catalog) -> list[Problem]:
-    """Why this version of an image or chart must not be deployed; `path`: the setting that names it."""
-    said = _sentence(name, version, "refuse", catalog)
-    return [Problem(path, f"{name} {version} must not be deployed: {said}")] if said else []
+    """Reasons why this version of an image or chart must not be deployed; `path`: the setting that names it."""
+    reason = _sentence(name, version, "refuse", catalog)
+    return [Problem(path, f"{name} {version} must not be deployed: {reason}")] if reason else []
 
 
 def warnings(images: Iterable[ImagePlan], releases: Mapping[str, ReleasePlan], catalog: Catalog) -> Iterator[str]:
-    """What a reviewer should know of the versions that are deployed, and of those that nobody can see."""
+    """Warnings about versions that are deployed, and about those that nobody can see."""
     for image in images:
         if image.version == BY_DIGEST:
             yield (
                 f"image {image.reference}: a digest does not say which version it is, so nothing is known of its "
                 "faults; write repository:version@sha256:…"
             )
-        elif said := _sentence(image.name, image.version, "warn", catalog):
-            yield f"{image.name} {image.version}: {said}"
+        elif reason := _sentence(image.name, image.version, "warn", catalog):
+            yield f"{image.name} {image.version}: {reason}"
     for chart, release in releases.items():
-        if said := _sentence(chart, release.version, "warn", catalog):
-            yield f"{chart} {release.version}: {said}"
+        if reason := _sentence(chart, release.version, "warn", catalog):
+            yield f"{chart} {release.version}: {reason}"
 
 
 def _sentence(name: str, version: str, severity: str, catalog: Catalog) -> str | None:
-    """What is known against a version, and what to take; None: nothing of this severity.
+    """The case against a version, and what to take; None: nothing of this severity.
 
     A row that names the version says enough; otherwise all floors it is below, and the version that passes all of them.
     """
     rows = [bad for bad in catalog.known_bad if name in bad.of and bad.severity == severity]
     named = [bad for bad in rows if any(_is_of(version.removeprefix("v"), line) for line in bad.versions)]
-    found = named[:1] or [bad for bad in rows if _is_below(version, bad.below)]
-    if not found:
+    faults = named[:1] or [bad for bad in rows if _is_below(version, bad.below)]
+    if not faults:
         return None
-    use = max((_instead(bad, version) for bad in found), key=parsed)
-    return "; ".join(bad.reason for bad in found) + f"; use {use}" + ("" if named else " or newer")
+    use = max((_instead(bad, version) for bad in faults), key=parsed)
+    return "; ".join(bad.reason for bad in faults) + f"; use {use}" + ("" if named else " or newer")
 
 
 def _is_of(version: str, line: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where pods may connect to beyond their own stack: what is inside a cluster, in a private network, on the internet.
+"""Targets that pods may connect to beyond their own stack: in the cluster, in a private network, on the internet.
 
 NetworkPolicies see a connection after its Service has been replaced by a pod, with the pod's port, and some network
 plugins (Cilium) never take a pod for an address. So what is inside the cluster is let through by namespace, and what is
@@ -33,8 +33,8 @@ QUAD = re.compile(r"(?<!\d)(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?!\d
 def blocks(networks: Networks, *, private: bool) -> tuple[AddressBlock, ...]:
     """Every address of both families but metadata services, link-local ones and, unless `private`, private networks."""
     closed = [ip_network(cidr) for service in networks.metadata_services for cidr in service.cidrs]
-    closed += [net for item in networks.never_hubs if (net := ip_network(item.cidr)).is_link_local]
-    closed += [] if private else [ip_network(item.cidr) for item in networks.private_networks]
+    closed += [net for agent in networks.never_hubs if (net := ip_network(agent.cidr)).is_link_local]
+    closed += [] if private else [ip_network(network.cidr) for network in networks.private_networks]
     return tuple(
         AddressBlock(cidr, tuple(map(str, collapse_addresses([net for net in closed if net.version == version]))))  # pyright: ignore[reportArgumentType]
         for cidr, version in zip(EVERYWHERE, (4, 6), strict=True)
@@ -52,7 +52,7 @@ def anywhere(networks: Networks, port: int, host: str | None = None) -> tuple[Eg
 
 
 class HasEndpoint(Protocol):
-    """What is said of a server of somebody else's, be it a hub or a store."""
+    """The fields of somebody else's server, be it a hub or a store, that rules are made of."""
 
     @property
     def endpoint(self) -> str | None:
@@ -68,7 +68,7 @@ class HasEndpoint(Protocol):
 
 
 def endpoint_problems(at: HasEndpoint, path: str, networks: Networks, namespace: str, kind: str) -> Iterator[Problem]:
-    """Why no rule can lead to it, or none may: one reason. `namespace`: the stack's own; `kind`: hub or store."""
+    """The reason why no rule can lead to it, or none may. `namespace`: the stack's own; `kind`: hub or store."""
     if at.endpoint is not None:
         for fault in islice(_faults(at, _host(at.endpoint), networks, namespace, kind), 1):
             yield Problem(f"{path}.endpoint", f'"{at.endpoint}" {fault}')
@@ -105,7 +105,7 @@ def is_private(hub: HasEndpoint, host: str) -> bool:
 
 
 def _faults(hub: HasEndpoint, host: str, networks: Networks, namespace: str, kind: str) -> Iterator[str]:
-    """Why nothing may or can go there, with what to write."""
+    """Reasons why nothing may or can go there, with what to write."""
     yield from _forbidden(host, networks, kind)
     literal, labels = _literal(host), host.split(".")
     if literal is None:
@@ -121,14 +121,14 @@ def _faults(hub: HasEndpoint, host: str, networks: Networks, namespace: str, kin
 
 
 def _forbidden(host: str, networks: Networks, kind: str) -> Iterator[str]:
-    """What nothing in the stack may reach, or where no hub or store can be."""
+    """Addresses that nothing in the stack may reach, or where no hub or store can be."""
     for address in _addresses(host):
         for service in networks.metadata_services:
             if any(address in ip_network(cidr) for cidr in service.cidrs):
                 yield f"leads to {address}, the {service.of}; no {kind} is there, and nothing in the stack may reach it"
-        for item in networks.never_hubs:
-            if address in ip_network(item.cidr):
-                yield f"leads to {address}, which is {item.of}; name the host of the {kind}"
+        for closed in networks.never_hubs:
+            if address in ip_network(closed.cidr):
+                yield f"leads to {address}, which is {closed.of}; name the host of the {kind}"
     for service in networks.metadata_services:
         if host in service.names:
             yield f"names the {service.of}; no {kind} is there, and nothing in the stack may reach it"
@@ -137,7 +137,7 @@ def _forbidden(host: str, networks: Networks, kind: str) -> Iterator[str]:
 
 
 def _misnamed(host: str, labels: list[str], namespace: str) -> Iterator[str]:
-    """What is no name of a host, or one that means something else elsewhere."""
+    """Faults of what is no name of a host, or one that means something else elsewhere."""
     if address := _odd_literal(host):
         yield f"is {address} to some programs and a name to others; write that address"
     elif not HOST_NAME.fullmatch(host) or labels[-1].isdecimal():
@@ -166,10 +166,10 @@ def _service_namespace(labels: list[str]) -> str | None:
 def _literal(host: str) -> Address | None:
     """The address that a host is written as; one of IPv4 in IPv6's clothes is that of IPv4, as the kernel has it."""
     try:
-        found = ip_address(host.partition("%")[0])
+        address = ip_address(host.partition("%")[0])
     except ValueError:
         return None
-    return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _odd_literal(host: str) -> IPv4Address | None:
@@ -184,13 +184,13 @@ def _odd_literal(host: str) -> IPv4Address | None:
 
 def _addresses(host: str) -> Iterator[Address]:
     """Every address that a host is, hides or, for DNS that answers with what it is asked for, names."""
-    found = [address for address in (_literal(host), _odd_literal(host)) if address]
-    if not found:
-        found += [address for quad in QUAD.findall(host) if (address := _literal(".".join(map(_plain, quad))))]
+    addresses = [address for address in (_literal(host), _odd_literal(host)) if address]
+    if not addresses:
+        addresses += [address for quad in QUAD.findall(host) if (address := _literal(".".join(map(_plain, quad))))]
         labels = host.split(".")
-        found += [IPv4Address(int(label, 16)) for label in labels if re.fullmatch(r"[0-9a-f]{8}", label)]
-        found += [address for label in labels if "-" in label and (address := _literal(label.replace("-", ":")))]
-    for address in found:
+        addresses += [IPv4Address(int(label, 16)) for label in labels if re.fullmatch(r"[0-9a-f]{8}", label)]
+        addresses += [address for label in labels if "-" in label and (address := _literal(label.replace("-", ":")))]
+    for address in addresses:
         yield address
         if isinstance(address, IPv6Address):
             yield from (hidden for hidden in (address.sixtofour, (address.teredo or (None, None))[1]) if hidden)

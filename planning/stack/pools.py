@@ -87,18 +87,18 @@ def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
 
     Pulumi knows a node as `<pool>-<node>`: `gpu-1` of pool `a` and `1` of pool `a-gpu` would be the same.
     """
-    found: list[Problem] = []
+    problems: list[Problem] = []
     owners: dict[str, str] = {}
     known: dict[str, tuple[str, str]] = {}
     for name, pool in pools.items():
         path = f"gpuPools.{name}.provisioning.nodeNames"
         for node in pool.provisioning.node_names if isinstance(pool.provisioning, Existing) else ():
-            other, same = known.setdefault(f"{name}-{node}", (name, node))
+            owner, same = known.setdefault(f"{name}-{node}", (name, node))
             if owners.setdefault(node, name) != name:
-                found.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
-            elif other != name:
-                found.append(Problem(path, f"{node} would be mistaken for {same} of pool '{other}'; rename a pool"))
-    return found
+                problems.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
+            elif owner != name:
+                problems.append(Problem(path, f"{node} would be mistaken for {same} of pool '{owner}'; rename a pool"))
+    return problems
 
 
 def _pool(
@@ -135,12 +135,17 @@ def _pool(
 
 def _tolerations(pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], ...]:
     """The GPU taint, and those the user names, once each."""
-    given = [wanted.model_dump(exclude_none=True) for wanted in pool.tolerations]
-    return tuple({tuple(sorted(item.items())): item for item in [*([GPU_TOLERATION] if gpu else []), *given]}.values())
+    tolerations = [toleration.model_dump(exclude_none=True) for toleration in pool.tolerations]
+    return tuple(
+        {
+            tuple(sorted(toleration.items())): toleration
+            for toleration in [*([GPU_TOLERATION] if gpu else []), *tolerations]
+        }.values()
+    )
 
 
 def _provisioning(pool: PoolSettings, cluster: str) -> Provisioning:
-    """Where the nodes come from; `cluster` is the identifier that names are made of where none are given."""
+    """The source of the nodes; `cluster` is the identifier that names are made of where none are given."""
     match pool.provisioning:
         case LabelledNodes(labels=labels):
             return Labelled(labels)
@@ -248,7 +253,7 @@ def _estimate(pool: PoolSettings, catalog: Catalog) -> tuple[float | None, str]:
         core, cpus, gib = catalog.cpu_core, pool.cpus_per_node or 0, pool.memory_gib_per_node or 0
         price = cpus * core.usd_per_hour + gib * core.usd_per_gib_hour
         return round(price, 4), f"estimate: {cpus} cores and {gib} GiB at a public cloud's on-demand prices; give yours"
-    found = list_price(catalog, pool.gpu)
-    if found is None:
+    listed = list_price(catalog, pool.gpu)
+    if listed is None:
         return None, "not known: give it to see costs"
-    return round(found[0] * (pool.gpus_per_node or 0), 4), f"estimate: {found[1]}; give yours"
+    return round(listed[0] * (pool.gpus_per_node or 0), 4), f"estimate: {listed[1]}; give yours"

@@ -61,10 +61,10 @@ def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
         "mig": {"strategy": "single"},
     }
     tolerated = [
-        wanted.model_dump(exclude_none=True)
+        toleration.model_dump(exclude_none=True)
         for pool in settings.gpu_pools.values()
         if pool.gpu != "none"
-        for wanted in pool.tolerations
+        for toleration in pool.tolerations
     ]
     if tolerated:
         # lists of a chart are replaced whole, so what the chart itself tolerates is said again
@@ -88,12 +88,12 @@ def resolve_releases(
 
     `adapter_rules`: what prometheus-adapter is to answer, with the HPA driver.
     """
-    wanted: dict[str, tuple[str, Mapping[str, object], bool]] = {}
+    charts: dict[str, tuple[str, Mapping[str, object], bool]] = {}
     if settings.gpu_operator.install and any(pool.resource_name for pool in pools):
-        wanted["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings), True)
+        charts["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings), True)
     if settings.observability.install:
         labels = {f"{kind}SelectorNilUsesHelmValues": True for kind in ("podMonitor", "rule", "serviceMonitor")}
-        wanted["kube-prometheus-stack"] = (
+        charts["kube-prometheus-stack"] = (
             settings.observability.release,
             {
                 "prometheus": {"prometheusSpec": labels},
@@ -103,12 +103,12 @@ def resolve_releases(
         )
     if settings.autoscaling.install and any(server.scaling for server in servers):
         if settings.autoscaling.driver == "keda":
-            wanted["keda"] = ("keda", {}, False)
+            charts["keda"] = ("keda", {}, False)
         else:
             url = urlsplit(prometheus_url(settings))
             port = url.port or (443 if url.scheme == "https" else 80)
             host = f"{url.scheme}://{url.netloc.removesuffix(f':{port}')}"
-            wanted["prometheus-adapter"] = (
+            charts["prometheus-adapter"] = (
                 "prometheus-adapter",
                 {
                     "prometheus": {"url": host, "port": port, "path": url.path},
@@ -117,8 +117,8 @@ def resolve_releases(
                 False,
             )
     if settings.leader_worker_set.install and any(server.nodes_per_replica > 1 for server in servers):
-        wanted["lws"] = ("lws", {}, False)
-    releases = {chart: _release(chart, *parts, settings=settings, catalog=catalog) for chart, parts in wanted.items()}
+        charts["lws"] = ("lws", {}, False)
+    releases = {chart: _release(chart, *parts, settings=settings, catalog=catalog) for chart, parts in charts.items()}
     return releases, [p for chart, release in releases.items() for p in _chart_problems(chart, release, catalog)]
 
 
@@ -135,13 +135,13 @@ def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Proble
     Those of operators are theirs also where somebody else has installed them. A namespace for Prometheus that is made
     here may not be one of the cluster's own: it would get labels that hold for everything else in it.
     """
-    wanted, monitoring = settings.cluster.namespace, settings.observability.namespace
+    namespace, monitoring = settings.cluster.namespace, settings.observability.namespace
     operators = {chart.namespace: f"the namespace of {name}" for name, chart in reversed(list(catalog.charts.items()))}
     operators[monitoring] = "observability.namespace"
     problems = []
-    if owner := operators.get(wanted) or _owner(wanted, catalog):
+    if owner := operators.get(namespace) or _owner(namespace, catalog):
         why = "models and gateway close their namespace to everything else, so give them one of their own"
-        problems.append(Problem("cluster.namespace", f'"{wanted}" is {owner}; {why}'))
+        problems.append(Problem("cluster.namespace", f'"{namespace}" is {owner}; {why}'))
     if settings.observability.install and (owner := _owner(monitoring, catalog)):
         why = "install would label it for node exporters; give Prometheus one of its own"
         problems.append(Problem("observability.namespace", f'"{monitoring}" is {owner}; {why}'))
@@ -150,14 +150,14 @@ def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Proble
 
 def version_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
     """A Kubernetes that does not exist; the one after the newest that is known may, by the time this is read."""
-    wanted, newest = settings.cluster.kubernetes_minor, catalog.kubernetes.newest_minor
-    if wanted <= newest + 1:
+    minor, newest = settings.cluster.kubernetes_minor, catalog.kubernetes.newest_minor
+    if minor <= newest + 1:
         return []
-    return [Problem("cluster.kubernetes", f'"1.{wanted}" is not known; the newest version that is, is "1.{newest}"')]
+    return [Problem("cluster.kubernetes", f'"1.{minor}" is not known; the newest version that is, is "1.{newest}"')]
 
 
 def _owner(namespace: str, catalog: Catalog) -> str | None:
-    """Whose namespace it is on every cluster, or on every one that has that program."""
+    """The owner of a namespace: of every cluster, or of every one that has that program."""
     return next((taken.owner for taken in catalog.taken_namespaces if taken.has(namespace)), None)
 
 

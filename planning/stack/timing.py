@@ -79,7 +79,7 @@ MEASURED = "measured.start"
 
 @dataclass(frozen=True)
 class Load:
-    """What a pod must do before it serves. Rates in MiB/s; `starts_nodes`: its node may have to be bought first.
+    """Work of a pod before it serves. Rates in MiB/s; `starts_nodes`: its node may have to be bought first.
 
     `keeps_compiled`: what it compiles is there for the next start; `measured`: what parts of it took before.
     """
@@ -111,14 +111,14 @@ def first_token_timeout_s(context_tokens: int, timeout_s: int) -> int:
 
 def plan_timing(load: Load, *, longest_request: int, drain_timeout_s: int | None, scale_down_after_s: int) -> Timing:
     """The whole chain for one server. `longest_request` in seconds; `drain_timeout_s` None: drain the longest one."""
-    said = load.measured or StartSettings()
-    before, weights, start = _before(load, said), _weights(load), _start(load, said)
+    measured = load.measured or StartSettings()
+    before, weights, start = _before(load, measured), _weights(load), _start(load, measured)
     prewarm_s, expected = sum(phase.seconds for phase in weights), sum(phase.seconds for phase in start)
     failures = ceil(max(SAFETY * expected, LEAST_BUDGET_S) / PROBE_PERIOD_S)
     startup_budget = failures * PROBE_PERIOD_S
     # ours are generous already
-    pull_s = SAFETY * said.image_pull_s if said.image_pull_s else IMAGE_PULL_S
-    bought_s = SAFETY * said.node_s if said.node_s else NODE_START_S
+    pull_s = SAFETY * measured.image_pull_s if measured.image_pull_s else IMAGE_PULL_S
+    bought_s = SAFETY * measured.node_s if measured.node_s else NODE_START_S
     node_s = bought_s if load.starts_nodes else 0
     restore_s = RESTORE_S if load.keeps_compiled else 0
     progress = node_s + pull_s + SAFETY * prewarm_s + restore_s + startup_budget + 60
@@ -141,7 +141,7 @@ def plan_timing(load: Load, *, longest_request: int, drain_timeout_s: int | None
         termination_grace_s=PRE_STOP_S + drain + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
         phases=phases,
-        compile_again=_compile_again(load, said),
+        compile_again=_compile_again(load, measured),
     )
 
 
@@ -150,13 +150,13 @@ def _phase(name: str, planned_s: int, source: str, measured_s: int | None) -> Ph
     return Phase(name, planned_s, source) if measured_s is None else Phase(name, measured_s, MEASURED)
 
 
-def _before(load: Load, said: StartSettings) -> tuple[Phase, ...]:
-    """What a node has to have been through; one that is there has pulled the image with its first pod."""
+def _before(load: Load, measured: StartSettings) -> tuple[Phase, ...]:
+    """Phases that a node has been through; one that is there has pulled the image with its first pod."""
     if not load.starts_nodes:
         return ()
     return (
-        _phase("node", NODE_START_S, "planned; 284 s published", said.node_s),
-        _phase("image", IMAGE_PULL_S, "planned; 101 s published", said.image_pull_s),
+        _phase("node", NODE_START_S, "planned; 284 s published", measured.node_s),
+        _phase("image", IMAGE_PULL_S, "planned; 101 s published", measured.image_pull_s),
     )
 
 
@@ -176,21 +176,21 @@ def _brought(load: Load) -> tuple[Phase, ...]:
     return (Phase("weights", read_s, f"{load.read_mib_per_s} MiB/s, readMibPerS"),) if load.prewarm else ()
 
 
-def _start(load: Load, said: StartSettings) -> tuple[Phase, ...]:
-    """What the engine itself does; its weights come from the page cache where they were read into it."""
+def _start(load: Load, measured: StartSettings) -> tuple[Phase, ...]:
+    """Phases of the engine itself; its weights come from the page cache where they were read into it."""
     rate = CACHED_READ_MIB_PER_S if load.prewarm else load.read_mib_per_s
     where = " from the page cache" if load.prewarm else ", readMibPerS"
     return (
-        _phase("load", ceil(load.weight_bytes / MIB / rate), f"{rate} MiB/s{where}", said.load_s),
-        _phase("compile", COMPILE_S, "planned; 195 s published", said.compile_s),
-        _phase("engine", ENGINE_START_S, "planned", said.engine_s),
+        _phase("load", ceil(load.weight_bytes / MIB / rate), f"{rate} MiB/s{where}", measured.load_s),
+        _phase("compile", COMPILE_S, "planned; 195 s published", measured.compile_s),
+        _phase("engine", ENGINE_START_S, "planned", measured.engine_s),
     )
 
 
-def _compile_again(load: Load, said: StartSettings) -> Phase | None:
+def _compile_again(load: Load, measured: StartSettings) -> Phase | None:
     if not load.keeps_compiled:
         return None
-    return _phase("compile", COMPILE_AGAIN_S, "5 to 20 s published", said.compile_again_s)
+    return _phase("compile", COMPILE_AGAIN_S, "5 to 20 s published", measured.compile_again_s)
 
 
 def server_probes(timing: Timing) -> Probes:

@@ -10,13 +10,13 @@ NUMBERS = re.compile(r"v?(?P<release>\d{1,9}(\.\d{1,9})*)(?P<before>[-.]?(rc|alp
 
 def parsed(version: str) -> Version:
     """(numbers without zeros at their end, whether released): a pre-release sorts before its version."""
-    found = NUMBERS.match(version)
-    if found is None:
+    match = NUMBERS.match(version)
+    if match is None:
         return (), inf
-    numbers = [int(part) for part in found["release"].split(".")]
+    numbers = [int(part) for part in match["release"].split(".")]
     while numbers and not numbers[-1]:
         numbers.pop()
-    return tuple(numbers), 0 if found["before"] else inf
+    return tuple(numbers), 0 if match["before"] else inf
 
 
 def line(version: Version) -> tuple[int, ...]:
