@@ -62,7 +62,7 @@ def migration(
         },
         volumeMounts=[_script.MOUNT, {"name": "tmp", "mountPath": TMP}],
     )
-    volumes = [_script.volume(script), *_k8s.scratch_volumes(scratch.MIGRATION)]
+    volumes = [_script.volume(script.metadata.name), *_k8s.scratch_volumes(scratch.MIGRATION)]
     return _script.job(
         name,
         f"{plan.name}-migration",

@@ -60,7 +60,7 @@ def verification(
         },
         volumeMounts=[_script.MOUNT],
     )
-    pod = _k8s.restricted_pod(account.metadata.name, plan.image, [container], [_script.volume(script)])
+    pod = _k8s.restricted_pod(account.metadata.name, plan.image, [container], [_script.volume(script.metadata.name)])
     return _script.job(
         f"{name}-verify",
         here,

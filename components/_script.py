@@ -17,10 +17,10 @@ MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
 
 def config_map(
     label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions, *modules: str
-) -> pulumi.Output[str]:
-    """Declare the scripts; returns the name. It never changes: another one replaces it, and what mounts it."""
+) -> k8s.core.v1.ConfigMap:
+    """Declare the scripts. They never change: another ConfigMap replaces it, and what mounts it."""
     data = {f"{name}.py": source(name) for name in (script, *modules)}
-    return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts).metadata.name
+    return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts)
 
 
 def volume(name: pulumi.Input[str]) -> dict[str, Any]:
@@ -49,16 +49,17 @@ def job(
     on: PoolPlan | None = None,
     parent: pulumi.Resource,
     after: list[pulumi.Resource],
+    once: bool = False,
     **spec: Any,
 ) -> k8s.batch.v1.Job:
     """A Job that may be run again: under a fixed name, so that there is never a second one beside it.
 
     One that failed, or was cut off, is replaced by the next `up` (`replaceUnready`); otherwise that would wait for it
-    for ever, because a Job that has failed stays failed.
+    for ever, because a Job that has failed stays failed. `once`: one that has succeeded stays, whatever changes.
     """
     replaced = {**metadata.get("annotations", {}), "pulumi.com/replaceUnready": "true"}
     timeout = f"{limits.await_timeout_s}s"
-    once: Any = {
+    body: Any = {
         "backoffLimit": limits.retries,
         "activeDeadlineSeconds": limits.deadline_s,
         "template": {
@@ -70,10 +71,11 @@ def job(
     return k8s.batch.v1.Job(
         label,
         metadata=_k8s.annotated(_k8s.named(metadata, name), replaced),
-        spec=once,
+        spec=body,
         opts=pulumi.ResourceOptions(
             parent=parent,
             depends_on=after,
+            ignore_changes=["spec"] if once else None,
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
         ),
     )

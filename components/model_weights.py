@@ -16,7 +16,7 @@ from components.keys import own_secret
 from planning.plan.weights import CheckpointPlan, Fetch, Hub, OwnClaim, WeightsPlan
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
-from planning.stack.places import MOUNT_PATH
+from planning.stack.places import MOUNT_PATH, ONE_POD, READERS
 
 APP = "model-weights"
 SCRIPT = "fetch_weights"
@@ -76,7 +76,7 @@ class ModelWeights(pulumi.ComponentResource):
         )
         token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
         for checkpoint, own in fetched:
-            hub = own.fetch.hub
+            hub, once = own.fetch.hub, own.access_mode == ONE_POD
             claim = _claim(f"{name}-{checkpoint.name}", own, metadata, self)
             pod = _k8s.restricted_pod(
                 account.metadata.name,
@@ -84,7 +84,8 @@ class ModelWeights(pulumi.ComponentResource):
                 [_fetch(checkpoint, own.fetch, _token_variables(hub, token))],
                 [
                     {"name": "models", "persistentVolumeClaim": {"claimName": claim.metadata.name}},
-                    _script.volume(script),
+                    # by its name alone, a Job that stays is not replaced with the script
+                    _script.volume(f"{APP}-fetch" if once else script.metadata.name),
                     *_k8s.scratch_volumes(scratch.DOWNLOAD),
                 ],
             )
@@ -96,11 +97,15 @@ class ModelWeights(pulumi.ComponentResource):
                 limits=own.fetch.job,
                 on=own.on,
                 parent=self,
-                after=[policy],
+                after=[policy, script] if once else [policy],
+                # beside the server that has the claim, another run would wait for ever
+                once=once,
                 podFailurePolicy=REFUSED,
             )
             jobs.append(job)
             self.gates[checkpoint.name] = [claim, job]
+            if own.cloned:
+                self.gates[checkpoint.name].append(_clone(f"{name}-{checkpoint.name}-read", own, metadata, self, job))
         return jobs
 
 
@@ -116,6 +121,26 @@ def _claim(label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource) ->
             "resources": {"requests": {"storage": f"{own.gib}Gi"}},
         },
         opts=pulumi.ResourceOptions(parent=parent, retain_on_delete=True),
+    )
+
+
+def _clone(
+    label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource, filled: pulumi.Resource
+) -> k8s.core.v1.PersistentVolumeClaim:
+    """What many nodes read: a clone of the claim as it is once it is filled, of the same class and size.
+
+    It is of one moment and of one checkpoint, so nothing of it ever changes, and it is kept as its origin is.
+    """
+    return k8s.core.v1.PersistentVolumeClaim(
+        label,
+        metadata=_k8s.annotated(_k8s.named(metadata, own.mounted), _k8s.SKIP_AWAIT),
+        spec={
+            "access_modes": [READERS],
+            "storage_class_name": own.storage_class,
+            "resources": {"requests": {"storage": f"{own.gib}Gi"}},
+            "data_source": {"kind": "PersistentVolumeClaim", "name": own.name},
+        },
+        opts=pulumi.ResourceOptions(parent=parent, retain_on_delete=True, depends_on=[filled], ignore_changes=["spec"]),
     )
 
 

@@ -89,7 +89,7 @@ class VllmServer(pulumi.ComponentResource):
             opts=child,
         )
         key = _k8s.secret_env(server.endpoint.key_variable, key_secret, key_entry)
-        mounts = {"account": account.metadata.name, "script": script}
+        mounts = {"account": account.metadata.name, "script": script.metadata.name}
         pod = pod_spec(server, args["pool"], mounts, key)
         template: Any = {
             "metadata": {"labels": labels | _pod_labels(source.identity), "annotations": UNDISTURBED},

@@ -16,6 +16,7 @@ from planning.server.fit import Site
 from planning.server.kept_cache import claim_of
 from planning.server.room import crowding, furnished, room_problems
 from planning.server.scaling import adapter_rules
+from planning.server.sole_pods import sole_problems
 from planning.stack import known_bad
 from planning.stack.chart_images import registry_warnings
 from planning.stack.images import resolve_images, undigested, used_images
@@ -54,9 +55,10 @@ def resolve(
     checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
     weights = resolve_weights(settings, checkpoints)
     used = used_images(servers, gateway, weights, pools)
-    new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + of_servers + of_gateway + of_watched
-    new_problems += of_releases + namespace_problems(settings, catalog) + version_problems(settings, catalog)
-    new_problems += weights_problems(settings, site.keeping) + undigested(used, settings.images)
+    new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + sole_problems(drafts) + of_servers
+    new_problems += of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
+    new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
+    new_problems += undigested(used, settings.images)
     _refuse(problems, new_problems)
     return Plan(
         context=cluster.context,

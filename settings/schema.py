@@ -323,16 +323,18 @@ PREWARM = Field(
 
 
 class SharedClaimWeights(Section):
-    """A ReadWriteMany claim per checkpoint, filled once by a Job and shared by all pods that serve it."""
+    """A claim per checkpoint, filled once by a Job and shared by all pods that serve it."""
 
     kind: Literal["sharedClaim"] = Field(default="sharedClaim", description="a claim per checkpoint, filled by a Job")
     storage_class: DnsName = Field(
-        description="storage class that offers ReadWriteMany, e.g. nfs-storage; for weights that are on a claim "
+        description="storage class that offers accessMode, e.g. nfs-storage; for weights that are on a claim "
         "already, use kind: existingClaim with claimName"
     )
-    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"] = Field(
         default="ReadWriteMany",
-        description="ReadWriteOnce: only in a cluster of one node, where the pods of that node share a claim",
+        description="ReadWriteOnce: only in a cluster of one node, whose pods share a claim; ReadWriteOncePod: only "
+        "for a server that is one pod; ReadOnlyMany: filled as ReadWriteOnce, then cloned once for any number of nodes "
+        "to read, where the class can do that, e.g. Hyperdisk ML",
     )
     hub: HubSettings = Field(default=HubSettings(), description="where to download from")
     download_mib_per_s: Rate = Field(default=100, description="download rate to plan with, MiB/s")

@@ -460,6 +460,8 @@ VARIANTS: dict[str, Config] = {
         }
     ),
     "one-node": minimal(gpuPools={"l4": {"nodes": 1}}, weights={"accessMode": "ReadWriteOnce"}),
+    "one-pod": minimal(weights={"accessMode": "ReadWriteOncePod"}),
+    "cloned": minimal(weights={"accessMode": "ReadOnlyMany"}, models={"small": {"replicas": {"max": 2}}}),
     "nothing-installed": minimal(
         gpuOperator={"install": False, "verifyNodes": False},
         observability={"install": False, "prometheusUrl": "http://prometheus.example.com:9090"},

@@ -55,15 +55,21 @@ class OwnClaim:
     gib: int
     fetch: Fetch
     on: PoolPlan | None = None
-    """Where it is filled: a claim of one node there, any other wherever a pod may run."""
+    """Where it is filled: what only some nodes can mount, on those of its servers; any other wherever a pod may run."""
+    cloned: bool = False
+    """Whether servers mount a clone of it, for reading alone, that is made when it is filled."""
+
+    @property
+    def mounted(self) -> str:
+        """The claim that servers mount; the name of a clone says what is in it as that of its origin does."""
+        return f"{self.name}-read" if self.cloned else self.name
 
     @property
     def where(self) -> str:
         """As it is said of all that are kept so."""
-        hub = self.fetch.hub
-        return (
-            f"a claim per checkpoint on {self.storage_class}, filled from {hub.endpoint or hub.kind}, kept on destroy"
-        )
+        hub, cloned = self.fetch.hub, ", and a clone of it that servers read" if self.cloned else ""
+        filled = f"filled from {hub.endpoint or hub.kind}{cloned}"
+        return f"a claim per checkpoint on {self.storage_class}, {filled}, kept on destroy"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas
 from planning.server.scaling import plan_scaling, scaling_problems
 from planning.server.servers import Draft
+from planning.server.sole_pods import in_place, sole
 from settings.problems import Problem
 
 
@@ -48,6 +49,8 @@ def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url
 def _rollout(draft: Draft, room: int) -> Rollout:
     """`room`: replicas of this server that surely find a place."""
     load_s = draft.timing.prewarm_s + draft.timing.expected_start_s
+    if sole(draft):
+        return in_place(load_s)
     if not draft.gpus:
         return plan_rollout(gpus_per_replica=0, max_replicas=ceiling(draft), gpus_free=0, load_s=load_s, cpu_slots=room)
     free = room * draft.gpus

@@ -28,7 +28,7 @@ class Site:
     @property
     def keeping(self) -> Keeping:
         """Everything that checkpoints are planned with."""
-        return Keeping(self.settings.weights, self.catalog, self.settings.cluster, self.images["vllm-cpu"], self.pools)
+        return Keeping(self.settings.weights, self.catalog, self.settings.cluster, self.images["vllm-cpu"])
 
 
 def stretched(model: Model, settings: ModelSettings) -> Model:

@@ -1,7 +1,7 @@
 """One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from catalog.engine import Engine, Health
@@ -87,7 +87,7 @@ def draft_server(
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
-    files = checkpoint(settings.model, model, settings.revision, weights, site.keeping)
+    files = checkpoint(settings.model, model, settings.revision, weights, replace(site.keeping, on=pool))
     engine = site.catalog.vllm
     problems = unplaced + outdated + _unpinned(site, path, files)
     problems += _added(settings, site.catalog, files, path, canary=canary, on_cpu=gpu is None)

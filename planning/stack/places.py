@@ -4,7 +4,7 @@ A further kind is one settings class, one arm in each function of this module, a
 for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -49,8 +49,8 @@ from settings.schema import (
 MOUNT_PATH = "/models"
 # Where a pod's own copy is.
 COPY_PATH = "/copy"
-# What lets in the pods of one node alone.
-ONE_NODE = "ReadWriteOnce"
+# What lets in the pods of one node alone, one pod alone, and any number of readers.
+ONE_NODE, ONE_POD, READERS = "ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"
 # The first whose API server and kubelets mount images without being told to (KEP-4639, stable in 1.36).
 IMAGE_VOLUMES_MINOR = 36
 # A copy has no other in it while it is made, so only the file system's own needs are added.
@@ -82,14 +82,15 @@ def _least_bytes(model: Model) -> int:
 class Keeping:
     """What every checkpoint is planned with, beside what was said of its weights.
 
-    `usual`: the weights of the stack, whose claims have the plain names; `image` runs downloads.
+    `usual`: the weights of the stack, whose claims have the plain names; `image` runs downloads; `on`: where the server
+    is that is planned.
     """
 
     usual: WeightsSettings
     catalog: Catalog
     cluster: ClusterSettings
     image: ImagePlan
-    pools: Mapping[str, PoolPlan]
+    on: PoolPlan | None = None
 
 
 def place_key(settings: WeightsSettings) -> tuple[str, ...]:
@@ -113,7 +114,7 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
     match settings:
         case SharedClaimWeights():
             own = _own_claim(name, model, settings, keeping)
-            return own, _files(directory, ClaimVolume(own.name, MOUNT_PATH), settings, keeping)
+            return own, _files(directory, ClaimVolume(own.mounted, MOUNT_PATH), settings, keeping)
         case ExistingClaimWeights(claim_name=claim):
             return ExistingClaim(claim), _files(directory, ClaimVolume(claim, MOUNT_PATH), settings, keeping)
         case ImageWeights(reference=reference):
@@ -173,11 +174,12 @@ def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeight
 
 
 def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: Keeping) -> OwnClaim:
-    size = disk_bytes(model)
+    size, readers = disk_bytes(model), settings.access_mode == READERS
     return OwnClaim(
         f"weights-{name}",
         settings.storage_class,
-        settings.access_mode,
+        # what is filled is written
+        ONE_NODE if readers else settings.access_mode,
         _step(size * CLAIM_MARGIN / GIB),
         fetch(
             _hub(settings, keeping),
@@ -185,7 +187,9 @@ def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: K
             download_s=download_s(size, settings.download_mib_per_s),
             gated=model.gated and settings.hub.kind == "huggingface",
         ),
-        on=next(iter(keeping.pools.values()), None) if settings.access_mode == ONE_NODE else None,
+        # a disk is in one zone, and only some kinds of machines take it
+        on=keeping.on if settings.access_mode in (ONE_NODE, ONE_POD, READERS) else None,
+        cloned=readers,
     )
 
 
@@ -238,8 +242,9 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
             if mode == ONE_NODE and nodes > 1:
                 yield Problem(
                     f"{path}.accessMode",
-                    f"ReadWriteOnce lets pods of one node in, and gpuPools have {nodes}; use a storage class that "
-                    "offers ReadWriteMany, or kind: nodeCache",
+                    f"ReadWriteOnce lets pods of one node in, and gpuPools have {nodes}; use ReadOnlyMany where the "
+                    "class can clone volumes, ReadWriteOncePod for servers of one pod, or a class that offers "
+                    "ReadWriteMany",
                 )
         case ExistingClaimWeights(claim_name=claim):
             if claim == COMPILE_CACHE and stack.compile_cache.kind == "claim":

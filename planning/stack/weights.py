@@ -81,9 +81,9 @@ def _renamed(checkpoint: CheckpointPlan, name: str) -> CheckpointPlan:
     place = checkpoint.place
     if not isinstance(place, OwnClaim):
         return replace(checkpoint, name=name)
-    claim = f"weights-{name}"
-    source = replace(checkpoint.source, volume=ClaimVolume(claim, MOUNT_PATH))
-    return replace(checkpoint, name=name, place=replace(place, name=claim), source=source)
+    own = replace(place, name=f"weights-{name}")
+    source = replace(checkpoint.source, volume=ClaimVolume(own.mounted, MOUNT_PATH))
+    return replace(checkpoint, name=name, place=own, source=source)
 
 
 def _hashed(name: str, key: str) -> str:

@@ -171,15 +171,18 @@ def _claim_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
 
 def _storage_classes(manifests: Sequence[Manifest]) -> Iterator[Expected]:
     modes: dict[str, set[str]] = {}
+    cloned: set[str] = set()
     for manifest in manifests:
         if manifest.kind == "PersistentVolumeClaim":
             spec = manifest.body.get("spec", {})
             if spec.get("storageClassName"):
                 modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
+                cloned.update([spec["storageClassName"]] if "dataSource" in spec else [])
         for spec in _ephemeral(manifest.body):
             modes.setdefault(spec["storageClassName"], set()).update(spec["accessModes"])
     for name, access_modes in sorted(modes.items()):
-        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(access_modes))}")
+        clones = ", and clone volumes" if name in cloned else ""
+        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(access_modes))}{clones}")
 
 
 def _ephemeral(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -144,7 +144,8 @@ def _size(checkpoint: CheckpointPlan) -> str:
     if copy := checkpoint.source.copy:
         size += f", copied for each pod to {copy.gib:,} GiB on {copy.storage_class}"
     if isinstance(checkpoint.place, OwnClaim):
-        size += f" on a claim of {checkpoint.place.gib:,} GiB, {minutes(checkpoint.place.fetch.download_s)} to fetch"
+        claim = f"{'two claims' if checkpoint.place.cloned else 'a claim'} of {checkpoint.place.gib:,} GiB"
+        size += f" on {claim}, {minutes(checkpoint.place.fetch.download_s)} to fetch"
     return size
 
 

@@ -12,7 +12,7 @@ from planning.plan import Plan
 from planning.plan.gateway import GatewayPlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
-from planning.plan.weights import CheckpointPlan
+from planning.plan.weights import CheckpointPlan, OwnClaim
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import prerequisites
 from preview.rendering.render import Rendering
@@ -161,6 +161,7 @@ def _checkpoint(checkpoint: CheckpointPlan) -> dict[str, Any]:
     """The claim it is on, its size, and how long it takes to fetch: 0 where nothing is fetched."""
     return {
         checkpoint.place.kind: checkpoint.place.name,
+        **({"clone": own.mounted} if isinstance(own := checkpoint.place, OwnClaim) and own.cloned else {}),
         **({"copied_to": copy.storage_class} if (copy := checkpoint.source.copy) else {}),
         "gib": round(checkpoint.disk_bytes / 2**30, 3),
         "fetch_s": checkpoint.fetch.download_s if checkpoint.fetch else 0,

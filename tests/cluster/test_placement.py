@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from planning.plan.weights import OwnClaim
-from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, names, variant
+from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, mutated, names, variant
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.deploy import entry_key
+from workshop.simcluster.rendered import Stack
 from workshop.simcluster.report import gpus_of
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -329,6 +330,76 @@ def test_who_keeps_what_is_compiled_runs_beside_its_server(dev: World, tmp_path:
     assert claim() is not None
     dev.deploy()
     wait_until(lambda: claim() is None, SOON_S, "the claim is gone")
+
+
+def test_every_mode_of_a_claim_is_served_and_changed(dev: World, tmp_path: Path):
+    """Filled, cloned and read; a claim of one pod; on one node. Another script runs their Jobs again, where it can.
+
+    What is no longer declared stays, and is there when it is wanted again.
+    """
+
+    def claims() -> dict[str, tuple[list[str], str]]:
+        found = dev.api.items("v1", "PersistentVolumeClaim", NAMESPACE)
+        return {one["metadata"]["name"]: (one["spec"]["accessModes"], one["status"]["phase"]) for one in found}
+
+    def stack_with(mode: str, revision: str = "") -> Stack:
+        def other(config: dict[str, Any]) -> None:
+            config["llm-stack:weights"] = {"storageClass": f"class-{mode.lower()}", "accessMode": mode}
+            (model,) = config["llm-stack:models"].values()
+            model["revision"] = revision or digits[mode] * 40
+
+        return variant("dev", tmp_path, other)
+
+    digits = {"ReadOnlyMany": "a", "ReadWriteOncePod": "b", "ReadWriteOnce": "c"}
+    for mode, digit in digits.items():
+        whole = stack_with(mode)
+        dev.deploy(whole)
+        (server,) = whole.plan.servers
+        assert len(dev.ready(server.name)) == 1
+        filled = f"weights-qwen--qwen3-8b-{digit * 8}"
+        expected = {filled: (["ReadWriteOnce" if mode == "ReadOnlyMany" else mode], "Bound")}
+        if mode == "ReadOnlyMany":
+            expected[f"{filled}-read"] = (["ReadOnlyMany"], "Bound")
+        assert {name: claim for name, claim in claims().items() if digit * 8 in name} == expected
+        before = dev.uids("batch/v1", "Job")[filled]
+        dev.deploy(mutated(whole, "ConfigMap", "model-weights-fetch", _commented))
+        assert (dev.uids("batch/v1", "Job")[filled] == before) == (mode == "ReadWriteOncePod")
+    kept = {name: uid for name, uid in dev.uids("v1", "PersistentVolumeClaim").items() if "aaaaaaaa" in name}
+    dev.deploy(stack_with("ReadOnlyMany", "d" * 40))
+    assert sorted(name for name in claims() if name.endswith("-read")) == [
+        f"weights-qwen--qwen3-8b-{digit * 8}-read" for digit in "ad"
+    ]
+    dev.deploy(stack_with("ReadOnlyMany"))
+    assert {name: dev.uids("v1", "PersistentVolumeClaim")[name] for name in kept} == kept
+
+
+def _commented(body: Any) -> None:
+    body["data"]["fetch_weights.py"] += "# another one\n"
+
+
+def test_a_cluster_of_one_node_needs_no_shared_class(dev: World, tmp_path: Path):
+    """A class of local disks is all there is, as in kind, k3s and minikube: shared by its pods, or a copy for each."""
+    shared = {"storageClass": "local-path", "accessMode": "ReadWriteOnce"}
+    for weights in (shared, {"kind": "nodeCache", "storageClass": "local-path", "from": shared}):
+
+        def local(config: dict[str, Any], weights: dict[str, Any] = weights) -> None:
+            config["llm-stack:weights"] = weights
+            # that of the catalogue is on a claim of the class that `dev` has
+            config["llm-stack:models"]["qwen3-8b"]["revision"] = "e" * 40
+
+        whole = variant("dev", tmp_path, local)
+        dev.deploy(whole)
+        (server,) = whole.plan.servers
+        (pod,) = dev.ready(server.name)
+        found = dev.api.items("v1", "PersistentVolumeClaim", NAMESPACE)
+        modes = {
+            one["metadata"]["name"]: (one["spec"]["accessModes"], one["status"]["phase"])
+            for one in found
+            if one["spec"]["storageClassName"] == "local-path"
+        }
+        copies = [f"{pod['metadata']['name']}-copy"] if "from" in weights else []
+        assert modes == dict.fromkeys([f"weights-qwen--qwen3-8b-{'e' * 8}", *copies], (["ReadWriteOnce"], "Bound"))
+    dev.deploy()
 
 
 def test_every_source_of_weights_is_served(dev: World, tmp_path: Path):

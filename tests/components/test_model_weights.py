@@ -11,7 +11,7 @@ import pytest
 
 from catalog import load_catalog
 from preview.rendering.prerequisites import prerequisites
-from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, environment, minimal, stack
+from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, environment, merged, minimal, stack
 
 REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"
 APP = "model-weights"
@@ -324,6 +324,63 @@ def test_the_claim_of_one_node_is_filled_there():
     placed = ("nodeSelector", "affinity", "tolerations")
     assert {key: pod.get(key) for key in placed} == {key: server.get(key) for key in placed}
     assert deployed.object("PersistentVolumeClaim", LOGICAL)["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+READ_ONLY = minimal(weights={"storageClass": "hyperdisk-ml", "accessMode": "ReadOnlyMany"})
+
+
+def test_what_many_nodes_read_is_cloned_when_it_is_filled():
+    """A second claim of the same class and size, made after the Job, kept as its origin is, and never changed."""
+    deployed = stack(READ_ONLY)
+    filled, clone = (deployed.manifest("PersistentVolumeClaim", name) for name in (LOGICAL, f"{LOGICAL}-read"))
+    shared = {"storageClassName": "hyperdisk-ml", "resources": {"requests": {"storage": "2Gi"}}}
+    assert filled.body["spec"] == {"accessModes": ["ReadWriteOnce"], **shared}
+    assert clone.body["spec"] == {
+        "accessModes": ["ReadOnlyMany"],
+        **shared,
+        "dataSource": {"kind": "PersistentVolumeClaim", "name": LOGICAL},
+    }
+    assert (clone.options.retain_on_delete, clone.options.ignore_changes) == (True, ("spec",))
+    assert clone.body["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
+    assert f"Job/{LOGICAL}" in deployed.depends_on("PersistentVolumeClaim", f"{LOGICAL}-read")
+    classes = [str(item) for item in prerequisites(deployed.manifests) if item.kind == "StorageClass"]
+    assert classes == ["StorageClass hyperdisk-ml: must offer ReadOnlyMany, ReadWriteOnce, and clone volumes"]
+
+
+def test_servers_read_the_clone_and_the_job_writes_its_origin():
+    """What is filled is mounted by the Job alone, on the nodes of the servers, whose zone and kind can mount it."""
+    deployed = stack(READ_ONLY)
+    writer, reader = (
+        deployed.object(kind, name)["spec"]["template"]["spec"]
+        for kind, name in (("Job", LOGICAL), ("Deployment", "vllm-small"))
+    )
+    assert writer["volumes"][0] == {"name": "models", "persistentVolumeClaim": {"claimName": LOGICAL}}
+    assert reader["volumes"][0] == {
+        "name": "models",
+        "persistentVolumeClaim": {"claimName": f"{LOGICAL}-read", "readOnly": True},
+    }
+    assert writer["nodeSelector"] == reader["nodeSelector"]
+    assert f"PersistentVolumeClaim/{LOGICAL}-read" in deployed.depends_on("Deployment", "vllm-small")
+
+
+def test_another_revision_has_a_clone_of_its_own():
+    """What was cloned is of one moment: its name says of what, and the other one is no change of it."""
+    other = "0" * 40
+    deployed = stack(merged(READ_ONLY, {"models": {"small": {"revision": other}}}))
+    claims = [body["metadata"]["name"] for body in deployed.objects("PersistentVolumeClaim")]
+    assert sorted(claims) == ["weights-qwen--qwen3-0-6b-00000000", "weights-qwen--qwen3-0-6b-00000000-read"]
+
+
+def test_the_claim_of_one_pod_is_filled_once():
+    """Where the server's pods go; whatever changes later, no other run waits for a claim that the server holds."""
+    deployed = stack(minimal(weights={"accessMode": "ReadWriteOncePod"}))
+    filled = deployed.manifest("Job", LOGICAL)
+    assert filled.options.ignore_changes == ("spec",)
+    assert stack(minimal()).manifest("Job", LOGICAL).options.ignore_changes == ()
+    server = deployed.object("Deployment", "vllm-small")["spec"]
+    assert filled.body["spec"]["template"]["spec"]["nodeSelector"] == server["template"]["spec"]["nodeSelector"]
+    assert server["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert deployed.object("PersistentVolumeClaim", LOGICAL)["spec"]["accessModes"] == ["ReadWriteOncePod"]
 
 
 def test_a_class_of_local_disks_is_expected():

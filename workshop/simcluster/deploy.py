@@ -103,8 +103,9 @@ class Deployment:
         return self.api.apply(body, manager=annotations.get(MANAGER, f"stack-{self.stack.name}"))
 
     def _runs_again(self, target: Target, existing: Object) -> bool:
-        """Whether a Job has failed, which is final, or mounts a script that has changed."""
-        return existing["kind"] == "Job" and (verdict(existing).failed or bool(target.after & self.replaced))
+        """Whether a Job has failed, which is final, or mounts a script that has changed, unless that is ignored."""
+        changed = target.after & self.replaced and "spec" not in target.frozen_fields
+        return existing["kind"] == "Job" and (verdict(existing).failed or bool(changed))
 
     def _remove(self, body: Object) -> None:
         """Deletes an object with all that is its own, and waits until it is gone."""

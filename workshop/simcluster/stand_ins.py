@@ -58,8 +58,9 @@ class Player:
 
     def _play_claims(self) -> None:
         classes = surroundings.served(self.api.items("storage.k8s.io/v1", "StorageClass"))
-        for claim in self.api.items("v1", "PersistentVolumeClaim"):
-            if surroundings.wants_volume(claim, classes):
+        claims = self.api.items("v1", "PersistentVolumeClaim")
+        for claim in claims:
+            if surroundings.wants_volume(claim, classes, claims):
                 with self._apart(named(claim)):
                     self.api.create(surroundings.volume_for(claim))
 

@@ -79,13 +79,31 @@ def served(classes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(each["metadata"]["name"] for each in classes if each.get("provisioner") == PROVISIONER)
 
 
-def wants_volume(claim: Mapping[str, Any], classes: Container[str]) -> bool:
-    """Whether a claim of one of these classes is waiting for a volume, and not on its way out."""
+def wants_volume(claim: Mapping[str, Any], classes: Container[str], claims: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a claim of one of these classes is waiting for a volume that can be made, and not on its way out.
+
+    `claims`: all there are. A clone is made of one that is bound; what can only be read is a clone, or it is not made,
+    as GKE's driver has it.
+    """
     return (
         claim.get("status", {}).get("phase", "Pending") == "Pending"
         and not claim["spec"].get("volumeName")
         and "deletionTimestamp" not in claim["metadata"]
         and claim["spec"].get("storageClassName") in classes
+        and (_origin_bound(claim, claims) if "dataSource" in claim["spec"] else _writable(claim))
+    )
+
+
+def _writable(claim: Mapping[str, Any]) -> bool:
+    return claim["spec"]["accessModes"] != ["ReadOnlyMany"]
+
+
+def _origin_bound(claim: Mapping[str, Any], claims: Iterable[Mapping[str, Any]]) -> bool:
+    source, here = claim["spec"]["dataSource"], claim["metadata"]["namespace"]
+    return source["kind"] == "PersistentVolumeClaim" and any(
+        all(other["metadata"][key] == wanted for key, wanted in (("name", source["name"]), ("namespace", here)))
+        and other.get("status", {}).get("phase") == "Bound"
+        for other in claims
     )
 
 

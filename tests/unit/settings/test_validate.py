@@ -446,7 +446,7 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             stack(weights={"prewarm": True}),
             "weights.storageClass",
             (
-                "is missing: storage class that offers ReadWriteMany, e.g. nfs-storage; for weights that are on a "
+                "is missing: storage class that offers accessMode, e.g. nfs-storage; for weights that are on a "
                 "claim already, use kind: existingClaim with claimName"
             ),
         ),

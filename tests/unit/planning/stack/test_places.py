@@ -149,6 +149,92 @@ def test_a_claim_of_one_node_is_mounted_by_that_node():
     assert held.place.on.name == "a10"
 
 
+def test_what_many_nodes_read_is_filled_and_cloned():
+    """Written by one pod, read by any number; the name of both says what is in them."""
+    weights = {"storageClass": "hyperdisk-ml", "accessMode": "ReadOnlyMany"}
+    (held,) = planned(stack(weights=weights)).weights.checkpoints
+    assert isinstance(held.place, OwnClaim)
+    name = f"weights-qwen--qwen3-14b-{COMMIT[:8]}"
+    assert (held.place.name, held.place.mounted, held.place.access_mode) == (name, f"{name}-read", "ReadWriteOnce")
+    assert held.source.volume == ClaimVolume(f"{name}-read", "/models")
+    assert held.place.on is not None
+
+
+MODES = st.sampled_from(["ReadWriteMany", "ReadWriteOncePod", "ReadOnlyMany"])
+
+
+@given(st.lists(st.tuples(MODES, st.sampled_from(["a", "b"]), st.sampled_from(["", "0" * 40])), max_size=4))
+@properties(40)
+def test_servers_mount_what_their_job_fills_or_a_clone_of_it(others):
+    """Whatever modes there are beside each other: no two claims have one name, and one pod has what is for one pod."""
+    models = {
+        f"x{number}": {
+            **MODEL,
+            "weights": {"storageClass": name, "accessMode": mode},
+            **({"revision": revision} if revision else {}),
+        }
+        for number, (mode, name, revision) in enumerate(others)
+    }
+    raw = stack(models={"m": MODEL, **models}, gpuPools={"a10": {"gpu": "nvidia-a10", "nodes": 8, "gpusPerNode": 2}})
+    twice = [key for key in others if key[0] == "ReadWriteOncePod" and others.count(key) > 1]
+    if twice:
+        assert all("is on a claim for one pod" in said or "on a claim for one pod" in said for said in refusals(raw))
+        return
+    plan = planned(raw)
+    own = {one.name: one.place for one in plan.weights.checkpoints if isinstance(one.place, OwnClaim)}
+    for server in plan.servers:
+        place = own[server.checkpoint.name]
+        assert server.checkpoint.source.volume == ClaimVolume(place.mounted, "/models")
+        assert (place.mounted != place.name) == place.cloned
+        if place.access_mode == "ReadWriteOncePod":
+            assert (server.max_replicas, server.rollout.max_surge) == (1, 0)
+    claims = [*own.values()]
+    names = [*(one.name for one in claims), *(one.mounted for one in claims if one.cloned)]
+    assert len(set(names)) == len(names)
+
+
+def one_pod(**model: Any) -> dict[str, Any]:
+    """One server whose weights let one pod in."""
+    return serving(**model) | {"weights": {"storageClass": "gp3", "accessMode": "ReadWriteOncePod"}}
+
+
+ONE_POD = "its weights are on a claim for one pod"
+OTHERWISE = "accessMode ReadOnlyMany where the class can clone volumes, or a class that offers ReadWriteMany"
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (one_pod(), []),
+        (one_pod(replicas={"min": 0, "max": 1}), []),
+        (
+            one_pod(replicas={"min": 1, "max": 2}),
+            [f"models.m.replicas.max: {ONE_POD}, and 2 replicas are 2; use 1, or {OTHERWISE}"],
+        ),
+        (
+            one_pod(canary={"weight": 10, "maxNumSeqs": 8}),
+            [f"models.m.canary: {ONE_POD}, which is that of vllm-m; use {OTHERWISE}"],
+        ),
+        (one_pod(canary={"weight": 10, "revision": "0" * 40}), []),
+        (
+            one_pod(canary={"weight": 10, "revision": "0" * 40, "replicas": 2}),
+            [f"models.m.canary.replicas: {ONE_POD}, and 2 replicas are 2; use 1, or {OTHERWISE}"],
+        ),
+        (
+            one_pod() | {"models": {"a": MODEL, "b": MODEL}},
+            [f"models.b: {ONE_POD}, which is that of vllm-a; use {OTHERWISE}"],
+        ),
+        (
+            one_pod(pipelineParallel=2, tensorParallel=2),
+            [f"models.m: {ONE_POD}, and a replica is 2 pods; use {OTHERWISE}"],
+        ),
+    ],
+)
+def test_a_claim_for_one_pod_is_of_a_server_that_is_one_pod(raw, said):
+    """One server, one replica of one node; with what else can be done."""
+    assert refusals(raw) == said
+
+
 # --- buckets ----------------------------------------------------------------------------------------------------------
 
 
@@ -295,8 +381,9 @@ IDENTITY = {"kind": "workloadIdentity"}
         (
             stack(weights={"storageClass": "local-path", "accessMode": "ReadWriteOnce"}),
             (
-                "weights.accessMode: ReadWriteOnce lets pods of one node in, and gpuPools have 4; use a storage class "
-                "that offers ReadWriteMany, or kind: nodeCache"
+                "weights.accessMode: ReadWriteOnce lets pods of one node in, and gpuPools have 4; use ReadOnlyMany "
+                "where the class can clone volumes, ReadWriteOncePod for servers of one pod, or a class that offers "
+                "ReadWriteMany"
             ),
         ),
         (

@@ -303,7 +303,23 @@ def claim(**changes: Any) -> dict[str, Any]:
 def test_which_claims_get_a_volume(found: dict[str, Any], expected: bool):
     """Only those that wait for one, of a class that exists and is provided for here."""
     others = {"metadata": {"name": "others"}, "provisioner": "example.com/theirs"}
-    assert expected == wants_volume(found, served([storage_class("nfs"), others]))
+    assert expected == wants_volume(found, served([storage_class("nfs"), others]), [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "origin", "expected"),
+    [
+        ({}, {"phase": "Bound"}, False),
+        ({"dataSource": {"kind": "PersistentVolumeClaim", "name": "c"}}, {"phase": "Bound"}, True),
+        ({"dataSource": {"kind": "PersistentVolumeClaim", "name": "c"}}, {}, False),
+        ({"dataSource": {"kind": "PersistentVolumeClaim", "name": "other"}}, {"phase": "Bound"}, False),
+        ({"dataSource": {"kind": "VolumeSnapshot", "name": "c"}}, {"phase": "Bound"}, False),
+    ],
+)
+def test_what_can_only_be_read_is_cloned_from_what_is_bound(spec: dict, origin: dict, expected: bool):
+    """A volume that nobody can write is one that somebody has filled."""
+    filled, read = claim(**origin), claim(spec={"accessModes": ["ReadOnlyMany"], **spec})
+    assert expected == wants_volume(read, served([storage_class("nfs")]), [filled, read])
 
 
 def test_a_volume_is_its_claims_alone():

@@ -152,7 +152,7 @@ def test_surroundings_of_everything():
         ("StorageClass", "", "simcluster"),
         ("PersistentVolumeClaim", "a", "filled"),
     ]
-    assert wants_volume(found[-1], served([found[-2]]))
+    assert wants_volume(found[-1], served([found[-2]]), [])
     keys, tls = found[3], found[4]
     assert [
         keys["stringData"]["master-key"][:3],
