@@ -15,7 +15,7 @@ MOST_NODES = 5_000
 # More than any machine has: 16 GPUs (a2-megagpu-16g, p2.16xlarge), 1,920 vCPUs and 32 TiB (u7inh-32tb.480xlarge).
 MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
 # Models and pools of one stack: each is planned with all others in sight, and shown on a page of its own.
-MOST_MODELS, MOST_POOLS = 100, 64
+MOST_MODELS, MOST_POOLS = 200, 64
 # Taints of a pool's nodes; every pod of the pool carries a toleration of each, and real nodes have a handful.
 MOST_TOLERATIONS = 50
 # Secrets of registries; the kubelet tries each that fits.

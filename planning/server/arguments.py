@@ -164,7 +164,7 @@ def server_env(*, startup_budget_s: int, cache_root: str, cpu_kv_cache_gib: int 
 
 def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
     """Checks arguments a user adds against the options of the pinned vLLM version."""
-    spellings = _spellings(engine)
+    spellings = _spellings(engine) if args else {}
     plugins = any("-parser-plugin" in argument for argument in args)
     problems = []
     takes = 0.0  # values that may still follow the last option

@@ -7,6 +7,7 @@ not by address. Services that hand out credentials (`catalog/networks.yaml`) are
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
 from itertools import islice
 from socket import inet_aton
@@ -32,9 +33,16 @@ QUAD = re.compile(r"(?<!\d)(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?!\d
 
 def blocks(networks: Networks, *, private: bool) -> tuple[AddressBlock, ...]:
     """Every address of both families but metadata services, link-local ones and, unless `private`, private networks."""
-    closed = [ip_network(cidr) for service in networks.metadata_services for cidr in service.cidrs]
-    closed += [net for agent in networks.never_hubs if (net := ip_network(agent.cidr)).is_link_local]
-    closed += [] if private else [ip_network(network.cidr) for network in networks.private_networks]
+    services = [cidr for service in networks.metadata_services for cidr in service.cidrs]
+    closed = [] if private else [network.cidr for network in networks.private_networks]
+    return _all_but((*services, *closed), tuple(agent.cidr for agent in networks.never_hubs))
+
+
+@cache
+def _all_but(cidrs: tuple[str, ...], link_local_of: tuple[str, ...]) -> tuple[AddressBlock, ...]:
+    """Every address of both families outside of `cidrs`, and of those in `link_local_of` that are link-local."""
+    closed = [ip_network(cidr) for cidr in cidrs]
+    closed += [net for cidr in link_local_of if (net := ip_network(cidr)).is_link_local]
     return tuple(
         AddressBlock(cidr, tuple(map(str, collapse_addresses([net for net in closed if net.version == version]))))  # pyright: ignore[reportArgumentType]
         for cidr, version in zip(EVERYWHERE, (4, 6), strict=True)

@@ -19,6 +19,10 @@ GROUPS_OF_CHART = {
 }
 # Namespaces every cluster has.
 BORN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
+# Fields, of pods and of what is about them, that name a Secret.
+NAMING_SECRETS = frozenset(
+    ("secretKeyRef", "secretTargetRef", "secretRef", "secret", "tls", "imagePullSecrets", "pullSecrets")
+)
 # What must be in a namespace before the stack is.
 PLURALS = {"Secret": "Secrets", "PersistentVolumeClaim": "claims"}
 
@@ -52,7 +56,7 @@ def prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
         *_namespaces(manifests, [*secrets, *claims]),
         *secrets,
         *claims,
-        *_storage_classes(manifests),
+        *_storage_classes(inside),
         *_gateways(manifests),
         *_licences(manifests),
         *_nodes(manifests),
@@ -121,8 +125,7 @@ def _secret_variables(inside: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
 
 def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
     """(name, keys) of every Secret that these mappings need, wherever one of them names it."""
-    entries = (entry for value in inside for entry in value.items() if isinstance(entry[1], dict | list))
-    for field, here in entries:
+    for field, here in ((field, value[field]) for value in inside for field in NAMING_SECRETS & value.keys()):
         match field, here:
             case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
                 yield name, {key}
@@ -169,33 +172,20 @@ def _claim_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
                 yield volume["persistentVolumeClaim"]["claimName"], directories
 
 
-def _storage_classes(manifests: Sequence[Manifest]) -> Iterator[Expected]:
+def _storage_classes(manifests: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
     modes: dict[str, set[str]] = {}
     cloned: set[str] = set()
-    for manifest in manifests:
+    for manifest, inside in manifests:
         if manifest.kind == "PersistentVolumeClaim":
             spec = manifest.body.get("spec", {})
             if spec.get("storageClassName"):
                 modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
                 cloned.update([spec["storageClassName"]] if "dataSource" in spec else [])
-        for spec in _ephemeral(manifest.body):
+        for spec in (value["ephemeral"]["volumeClaimTemplate"]["spec"] for value in inside if "ephemeral" in value):
             modes.setdefault(spec["storageClassName"], set()).update(spec["accessModes"])
     for name, access_modes in sorted(modes.items()):
         clones = ", and clone volumes" if name in cloned else ""
         yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(access_modes))}{clones}")
-
-
-def _ephemeral(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Claim specs of the ephemeral volumes that pods in `value` ask for."""
-    if isinstance(value, list):
-        for child in value:
-            yield from _ephemeral(child)
-    elif isinstance(value, Mapping):
-        for key, child in value.items():
-            if key == "ephemeral":
-                yield child["volumeClaimTemplate"]["spec"]
-            elif isinstance(child, (Mapping, list)):
-                yield from _ephemeral(child)
 
 
 def _gateways(manifests: Sequence[Manifest]) -> Iterator[Expected]:

@@ -107,8 +107,12 @@ class _Reading:
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that have a value; a field of null has none."""
-        plain = {key: self._at(f".{key}", value) for key, value in fields.items()}
-        return {key: value for key, value in plain.items() if value is not None}
+        plain = {}
+        for key, message in fields.items():
+            value = self._at(f".{key}", message)
+            if value is not None:
+                plain[key] = value
+        return plain
 
     def _at(self, step: str, value: Any) -> Any:
         kind = value.WhichOneof("kind")

@@ -260,5 +260,5 @@ def test_more_models_or_pools_than_can_be_planned_are_refused():
     models = {f"m{number}": {**MODEL, "pool": f"p{number}"} for number in range(3000)}
     began = time.process_time()
     lines = refusals(stack(gpuPools=pools, models=models))
-    assert lines == ["gpuPools: has 3,000 entries; at most 64", "models: has 3,000 entries; at most 100"]
+    assert lines == ["gpuPools: has 3,000 entries; at most 64", "models: has 3,000 entries; at most 200"]
     assert time.process_time() - began < 5
