@@ -25,7 +25,7 @@ def compile_cache(
             "annotations": _k8s.SKIP_AWAIT,
         },
         spec={
-            "access_modes": ["ReadWriteMany"],
+            "access_modes": [claim.access_mode],
             "storage_class_name": claim.storage_class,
             "resources": {"requests": {"storage": f"{claim.gib}Gi"}},
         },

@@ -10,13 +10,13 @@ from planning.observe.observability import resolve_observability
 from planning.plan import Plan
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import ServerPlan
+from planning.server.claim_modes import mode_problems
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of
 from planning.server.room import crowding, furnished, room_problems
 from planning.server.scaling import adapter_rules
-from planning.server.sole_pods import sole_problems
 from planning.stack import known_bad
 from planning.stack.chart_images import registry_warnings
 from planning.stack.images import resolve_images, undigested, used_images
@@ -55,7 +55,9 @@ def resolve(
     checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
     weights = resolve_weights(settings, checkpoints)
     used = used_images(servers, gateway, weights, pools)
-    new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + sole_problems(drafts) + of_servers
+    new_problems = (
+        of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts) + of_servers
+    )
     new_problems += of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
     new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
     new_problems += undigested(used, settings.images)

@@ -332,7 +332,7 @@ class SharedClaimWeights(Section):
     )
     access_mode: Literal["ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"] = Field(
         default="ReadWriteMany",
-        description="ReadWriteOnce: only in a cluster of one node, whose pods share a claim; ReadWriteOncePod: only "
+        description="ReadWriteOnce: only where its servers are on one node; ReadWriteOncePod: only "
         "for a server that is one pod; ReadOnlyMany: filled as ReadWriteOnce, then cloned once for any number of nodes "
         "to read, where the class can do that, e.g. Hyperdisk ML",
     )
@@ -474,10 +474,13 @@ class NoCompileCache(Section):
 
 
 class ClaimedCompileCache(Section):
-    """One ReadWriteMany claim of the stack; it goes with it, because what is on it is code, and can be made again."""
+    """One claim of the stack; it goes with it, because what is on it is code, and can be made again."""
 
     kind: Literal["claim"] = Field(description="kept on a claim, per image, checkpoint, GPU and arguments")
-    storage_class: DnsName = Field(description="storage class that offers ReadWriteMany")
+    storage_class: DnsName = Field(description="storage class that offers accessMode")
+    access_mode: Literal["ReadWriteMany", "ReadWriteOnce"] = Field(
+        default="ReadWriteMany", description="ReadWriteOnce: only where all servers are on one node"
+    )
     size_gib: CacheGib = Field(
         default=20, description="size of the claim, GiB; the oldest entries go when it is full; a claim cannot shrink"
     )

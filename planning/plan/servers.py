@@ -94,6 +94,7 @@ class CompileCacheClaim:
 
     name: str
     storage_class: str
+    access_mode: str
     gib: int
 
 

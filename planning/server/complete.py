@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from planning.plan.servers import Rollout, Server, ServerPlan
+from planning.server.claim_modes import is_sole, replaced_in_place
 from planning.server.fit import Site
 from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas
 from planning.server.scaling import plan_scaling, scaling_problems
 from planning.server.servers import Draft
-from planning.server.sole_pods import in_place, sole
 from settings.problems import Problem
 
 
@@ -49,8 +49,8 @@ def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url
 def _rollout(draft: Draft, room: int) -> Rollout:
     """`room`: replicas of this server that surely find a place."""
     load_s = draft.timing.prewarm_s + draft.timing.expected_start_s
-    if sole(draft):
-        return in_place(load_s)
+    if is_sole(draft):
+        return replaced_in_place(load_s)
     if not draft.gpus:
         return plan_rollout(gpus_per_replica=0, max_replicas=ceiling(draft), gpus_free=0, load_s=load_s, cpu_slots=room)
     free = room * draft.gpus

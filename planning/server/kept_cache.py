@@ -28,8 +28,8 @@ def claim_of(settings: NoCompileCache | ClaimedCompileCache) -> CompileCacheClai
     match settings:
         case NoCompileCache():
             return None
-        case ClaimedCompileCache(storage_class=storage_class, size_gib=gib):
-            return CompileCacheClaim(COMPILE_CACHE, storage_class, gib)
+        case ClaimedCompileCache(storage_class=storage_class, access_mode=mode, size_gib=gib):
+            return CompileCacheClaim(COMPILE_CACHE, storage_class, mode, gib)
 
 
 def kept_cache(

@@ -236,16 +236,8 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
     """What keeps a stack from such weights, said of their `path`."""
     cluster = stack.cluster
     match weights:
-        case SharedClaimWeights(hub=hub, access_mode=mode):
+        case SharedClaimWeights(hub=hub):
             yield from endpoint_problems(hub, f"{path}.hub", keeping.catalog.networks, cluster.namespace, "hub")
-            nodes = sum(pool.nodes for pool in stack.gpu_pools.values())
-            if mode == ONE_NODE and nodes > 1:
-                yield Problem(
-                    f"{path}.accessMode",
-                    f"ReadWriteOnce lets pods of one node in, and gpuPools have {nodes}; use ReadOnlyMany where the "
-                    "class can clone volumes, ReadWriteOncePod for servers of one pod, or a class that offers "
-                    "ReadWriteMany",
-                )
         case ExistingClaimWeights(claim_name=claim):
             if claim == COMPILE_CACHE and stack.compile_cache.kind == "claim":
                 yield Problem(f"{path}.claimName", f"{claim} is the claim that compileCache makes; use another one")

@@ -371,6 +371,13 @@ def test_another_revision_has_a_clone_of_its_own():
     assert sorted(claims) == ["weights-qwen--qwen3-0-6b-00000000", "weights-qwen--qwen3-0-6b-00000000-read"]
 
 
+def test_the_compile_cache_has_the_mode_that_is_asked_for():
+    """On one node its class need not be shared."""
+    cache = {"kind": "claim", "storageClass": "local-path", "accessMode": "ReadWriteOnce"}
+    deployed = stack(minimal(compileCache=cache, gpuPools={"l4": {"nodes": 1}}))
+    assert deployed.object("PersistentVolumeClaim", "compile-cache")["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
 def test_the_claim_of_one_pod_is_filled_once():
     """Where the server's pods go; whatever changes later, no other run waits for a claim that the server holds."""
     deployed = stack(minimal(weights={"accessMode": "ReadWriteOncePod"}))

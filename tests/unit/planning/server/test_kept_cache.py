@@ -127,7 +127,7 @@ def test_the_claim_is_as_it_was_asked_for():
     """Class and size."""
     kept = server(cache={**CLAIM, "sizeGib": 50}).kept_cache
     assert kept is not None
-    assert (kept.claim, kept.image.name) == (CompileCacheClaim("compile-cache", "rwx", 50), "python")
+    assert (kept.claim, kept.image.name) == (CompileCacheClaim("compile-cache", "rwx", "ReadWriteMany", 50), "python")
 
 
 def test_keeping_it_makes_no_pod_larger_but_by_its_log():
@@ -142,7 +142,7 @@ def test_keeping_it_makes_no_pod_larger_but_by_its_log():
 @pytest.mark.parametrize(
     ("cache", "said"),
     [
-        ({"kind": "claim"}, ["compileCache.storageClass: is missing: storage class that offers ReadWriteMany"]),
+        ({"kind": "claim"}, ["compileCache.storageClass: is missing: storage class that offers accessMode"]),
         ({"kind": "disk"}, ["compileCache: kind 'disk' is not one of none, claim"]),
         ({**CLAIM, "sizeGib": 0}, ["compileCache.sizeGib: 0 must be at least 1"]),
         (
@@ -154,6 +154,24 @@ def test_keeping_it_makes_no_pod_larger_but_by_its_log():
 def test_what_is_not_well_formed_is_refused(cache, said):
     """Each with its path and the nearest fix."""
     assert refusals(minimal(compileCache=cache)) == said
+
+
+ONE_NODE = {**CLAIM, "accessMode": "ReadWriteOnce"}
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("pools", [1, 2])
+def test_a_claim_of_one_node_is_for_servers_of_one_node(nodes, pools):
+    """Counted over the pools that have servers; a pool without one does not matter."""
+    there = {f"l4-{number}": {"gpu": "nvidia-l4", "nodes": nodes, "gpusPerNode": 1} for number in range(pools)}
+    models = {f"m{number}": {"model": "Qwen/Qwen3-0.6B", "pool": f"l4-{number}"} for number in range(pools)}
+    empty = {"empty": {"gpu": "nvidia-l4", "nodes": 3, "gpusPerNode": 1}}
+    raw = minimal(compileCache=ONE_NODE, gpuPools={"l4": None, **there, **empty}, models={"small": None, **models})
+    said = (
+        f"compileCache.accessMode: ReadWriteOnce lets pods of one node in, and the pools of the servers have "
+        f"{nodes * pools}; use a class that offers ReadWriteMany, or kind: none"
+    )
+    assert refusals(raw) == ([said] if nodes * pools > 1 else [])
 
 
 def test_an_image_without_a_digest_is_refused_where_digests_are_demanded():

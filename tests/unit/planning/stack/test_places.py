@@ -193,6 +193,26 @@ def test_servers_mount_what_their_job_fills_or_a_clone_of_it(others):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_claim_of_one_node_counts_the_nodes_of_its_own_servers(copied):
+    """Another model may be on another pool, with the claim of another checkpoint; the same one may not."""
+    claim = {"storageClass": "local-path", "accessMode": "ReadWriteOnce"}
+    weights = {"kind": "nodeCache", "storageClass": "nvme", "from": claim} if copied else claim
+    pools = {name: {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 2} for name in ("a10", "b10")}
+    other = {**MODEL, "pool": "b10", "revision": "0" * 40}
+    assert refusals(stack(weights=weights, gpuPools=pools, models={"m": MODEL, "n": other})) == []
+    plan = planned(stack(weights=weights, gpuPools=pools, models={"m": MODEL, "n": other}))
+    places = {server.pool: server.checkpoint.place for server in plan.servers}
+    assert {name: isinstance(one, OwnClaim) and one.on and one.on.name for name, one in places.items()} == {
+        "a10": "a10",
+        "b10": "b10",
+    }
+    same = {**MODEL, "pool": "b10"}
+    path = "weights.from" if copied else "weights"
+    (said,) = refusals(stack(weights=weights, gpuPools=pools, models={"m": MODEL, "n": same}))
+    assert said.startswith(f"{path}.accessMode: ReadWriteOnce lets pods of one node in, and the pools of its servers")
+
+
 def one_pod(**model: Any) -> dict[str, Any]:
     """One server whose weights let one pod in."""
     return serving(**model) | {"weights": {"storageClass": "gp3", "accessMode": "ReadWriteOncePod"}}
@@ -381,9 +401,9 @@ IDENTITY = {"kind": "workloadIdentity"}
         (
             stack(weights={"storageClass": "local-path", "accessMode": "ReadWriteOnce"}),
             (
-                "weights.accessMode: ReadWriteOnce lets pods of one node in, and gpuPools have 4; use ReadOnlyMany "
-                "where the class can clone volumes, ReadWriteOncePod for servers of one pod, or a class that offers "
-                "ReadWriteMany"
+                "weights.accessMode: ReadWriteOnce lets pods of one node in, and the pools of its servers have 4; use "
+                "ReadOnlyMany where the class can clone volumes, ReadWriteOncePod for servers of one pod, or a class "
+                "that offers ReadWriteMany"
             ),
         ),
         (
