@@ -14,7 +14,7 @@ from catalog.load import Catalog
 from catalog.schema import KvProfile, Model
 from planning.capacity.asked import Asked
 from planning.capacity.parallelism import Fit
-from planning.questions.survey import MOST_GPUS, row, survey
+from planning.questions.survey import MOST_GPUS, survey_gpu, survey_gpus
 
 ROUNDS = 3
 # Seconds for all models × all GPUs × 1 to 16 GPUs, the best of three rounds, on two slow cores.
@@ -32,7 +32,7 @@ def matrix(catalog: Catalog) -> dict[str, dict[str, list[str]]]:
     for name, model in catalog.models.items():
         cells: dict[str, list[str]] = {}
         for key, gpu in catalog.gpus.items():
-            answer = row(model, key, gpu, Asked(), catalog, SIZES)
+            answer = survey_gpu(model, key, gpu, Asked(), catalog, SIZES)
             cell = f"{answer.gpus}" if answer.reason is None else obstacle(model, answer.fit)
             cells.setdefault(cell, []).append(key)
         found[name] = dict(sorted(cells.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(2))))
@@ -64,7 +64,7 @@ def seconds(catalog: Catalog) -> float:
     """Wall-clock seconds of the whole matrix."""
     start = perf_counter()
     for model in catalog.models.values():
-        survey(model, Asked(), catalog)
+        survey_gpus(model, Asked(), catalog)
     return perf_counter() - start
 
 

@@ -38,7 +38,7 @@ class _Loader(FastLoader):  # pyright: ignore[reportGeneralTypeIssues] - one of 
 READER = f"1 {yaml.__version__}\n".encode()
 
 
-def parsed(path: Path) -> object:
+def read_yaml(path: Path) -> object:
     """The content of a YAML file. Raises OSError and yaml.YAMLError."""
     data = path.read_bytes()
     digest, copy = sha256(READER + data).hexdigest(), _copy_of(path)

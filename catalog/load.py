@@ -15,7 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from catalog.charts import Chart, ChartContents
-from catalog.compiled import parsed
+from catalog.compiled import read_yaml
 from catalog.engine import Engine
 from catalog.platforms import WorkloadIdentity
 from catalog.schema import (
@@ -195,7 +195,7 @@ def _label(path: Path) -> str:
 
 def _parsed(path: Path) -> object:
     try:
-        return parsed(path)
+        return read_yaml(path)
     except OSError as error:
         raise CatalogError(f"{_label(path)}: cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:

@@ -8,7 +8,7 @@ from components._vllm_pod import APP
 from planning.plan.servers import CompileCacheClaim
 
 
-def compile_cache(
+def declare_compile_cache(
     claim: CompileCacheClaim, namespace: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> k8s.core.v1.PersistentVolumeClaim:
     """Declare the claim, for servers to wait for.

@@ -11,14 +11,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _contract, wiring
-from components.compile_cache import compile_cache
+from components.compile_cache import declare_compile_cache
 from components.gpu_node_pool import GpuNodePool
 from components.llm_gateway import LlmGateway
 from components.model_weights import ModelWeights
 from components.observability import Observability
 from components.operators import install
 from components.ownership import owned_by
-from components.parts import planned
+from components.parts import plan_from_catalog
 from components.serving_namespace import serving_namespace
 from components.vllm_server import VllmServer
 from planning.parts import plan_stack
@@ -74,7 +74,7 @@ class LlmStack(pulumi.ComponentResource):
         }
         token = _secret(args.get("hugging_face_token"))
         weights = ModelWeights("weights", wiring.weights_args(plan, namespace, token), child)
-        cache_claims = [compile_cache(plan.compile_cache, namespace, child)] if plan.compile_cache else []
+        cache_claims = [declare_compile_cache(plan.compile_cache, namespace, child)] if plan.compile_cache else []
         servers = {
             server.name: VllmServer(
                 server.name,
@@ -135,7 +135,7 @@ def _plan(name: str, args: LlmStackArgs, problems: Sequence[Problem]) -> Plan:
         raise pulumi.RunError(
             f"LlmStack '{name}': settings must be the sections of a stack file as plain values, not a {kind}"
         )
-    return planned(
+    return plan_from_catalog(
         lambda known: plan_stack(
             args["settings"],
             known,

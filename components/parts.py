@@ -22,7 +22,7 @@ from settings.load import ConfigError
 Planned = TypeVar("Planned")
 
 
-def planned(plan: Callable[[Catalog], Planned]) -> Planned:
+def plan_from_catalog(plan: Callable[[Catalog], Planned]) -> Planned:
     """The part that `plan` makes of the catalogue. Raises `ConfigError`, which lists everything that is wrong."""
     try:
         return plan(catalog.load_catalog())
@@ -32,24 +32,24 @@ def planned(plan: Callable[[Catalog], Planned]) -> Planned:
 
 def plan_pool(sections: Sections, name: str) -> PoolPlan:
     """One pool of `gpuPools`, for `GpuNodePool`, and for the servers on it."""
-    return planned(lambda known: parts.plan_pool(sections, name, known))
+    return plan_from_catalog(lambda known: parts.plan_pool(sections, name, known))
 
 
 def plan_weights(sections: Sections) -> WeightsPlan:
     """The weights of all `models`, for `ModelWeights`, and for their servers."""
-    return planned(lambda known: parts.plan_weights(sections, known))
+    return plan_from_catalog(lambda known: parts.plan_weights(sections, known))
 
 
 def plan_server(sections: Sections, name: str, *, canary: bool = False) -> ServerPlan:
     """The server of one of `models`, or its canary, for `VllmServer`."""
-    return planned(lambda known: parts.plan_server(sections, name, known, canary=canary))
+    return plan_from_catalog(lambda known: parts.plan_server(sections, name, known, canary=canary))
 
 
 def plan_gateway(sections: Sections) -> GatewayPlan:
     """The gateway in front of all `models`, for `LlmGateway`."""
-    return planned(lambda known: parts.plan_gateway(sections, known))
+    return plan_from_catalog(lambda known: parts.plan_gateway(sections, known))
 
 
 def plan_observability(sections: Sections) -> ObservabilityPlan:
     """Monitors, alerts and dashboards of all of them, for `Observability`."""
-    return planned(lambda known: parts.plan_observability(sections, known))
+    return plan_from_catalog(lambda known: parts.plan_observability(sections, known))

@@ -16,7 +16,7 @@ import yaml
 
 from catalog import load_catalog
 from docs import pictures, reference, supported
-from planning import resolve
+from planning import resolve_stack
 from settings import Refused, validate
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +93,7 @@ def _refusal(pool: str, model: str) -> str:
     }
     settings, problems = validate(raw)
     try:
-        resolve(settings, load_catalog(), problems)
+        resolve_stack(settings, load_catalog(), problems)
     except Refused as refused:
         return str(refused)
     raise AssertionError(f"{pool} with {model} is not refused any more")

@@ -15,7 +15,7 @@ from rich.console import Console, Group
 from rich.segment import Segment, Segments
 from rich.text import Text
 
-from preview.rendering.manifests import Manifest, manifests
+from preview.rendering.manifests import Manifest, collect_manifests
 from preview.rendering.render import Rendering, render
 from preview.rendering.stackfile import read_project
 from preview.reporting.report import PLAIN_WIDTH, page
@@ -36,7 +36,7 @@ Segmented = Sequence[Segment]
 def _stack() -> tuple[Rendering, tuple[Manifest, ...]]:
     rendering = render(read_project(ROOT), STACK)
     assert not rendering.refused, "the stack of the repository can be deployed"
-    return rendering, manifests(rendering.records)
+    return rendering, collect_manifests(rendering.records)
 
 
 def preview() -> str:

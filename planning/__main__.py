@@ -19,7 +19,7 @@ from planning.capacity.memory import DEFAULT_UTILIZATION
 from planning.questions import answer_text, calibrate, comparison_text, startup_log, survey
 from planning.questions.calculator import FitQuestion, answer
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
-from settings.problems import LONGEST_USAGE, nearest, said
+from settings.problems import LONGEST_USAGE, nearest, sanitize
 
 PROGRAM = "python -m planning"
 # Beyond it a number is a slip of the keyboard, and arithmetic is no longer exact.
@@ -204,7 +204,7 @@ def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> in
         if getattr(options, name) is not None:
             parser.error(f"--gpu all and --{name.replace('_', '-')} exclude each other; name one GPU, or leave it out")
     expert = options.expert_parallel
-    rows = survey.survey(catalog.models[options.model], _asked(options), catalog, expert=expert)
+    rows = survey.survey_gpus(catalog.models[options.model], _asked(options), catalog, expert=expert)
     print(json.dumps(survey.as_json(rows), indent=2) if options.json else survey.as_text(options.model, rows))
     return FINE if any(row.reason is None for row in rows) else REFUSED
 
@@ -224,7 +224,7 @@ def _calibrate(parser: Parser, words: Sequence[str]) -> int:
         parser.error(f"--log {options.log}: {error.strerror if isinstance(error, OSError) else error}")
     if not log.telling:
         examples = "".join(f"\n  {line}" for line in startup_log.LOOKED_FOR)
-        shown = said(f"--log {options.log}: has none of the lines of a vLLM start-up log:", LONGEST_USAGE)
+        shown = sanitize(f"--log {options.log}: has none of the lines of a vLLM start-up log:", LONGEST_USAGE)
         print(f"{shown}{examples}", file=sys.stderr)
         return REFUSED
     options_given = calibrate.Given(

@@ -13,8 +13,8 @@ from planning.plan.observe import ObservabilityPlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import WeightsPlan
-from planning.resolve import resolve
-from planning.server.room import furnished
+from planning.resolve import resolve_stack
+from planning.server.room import add_node_needs
 from planning.stack.images import resolve_images
 from planning.stack.pools import resolve_pools
 from settings.keys import check
@@ -45,7 +45,7 @@ def plan_stack(
     Raises `settings.Refused` with everything that is wrong, as the other functions do.
     """
     settings, problems = check(sections, earlier, has_master_key=has_master_key, has_hub_token=has_hub_token)
-    return resolve(settings, catalog, problems, has_hub_token=has_hub_token)
+    return resolve_stack(settings, catalog, problems, has_hub_token=has_hub_token)
 
 
 def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
@@ -60,7 +60,7 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
         problems = problems + of_images + of_pools
     if problems:
         raise Refused(problems)
-    return furnished(_named(pools, "gpuPools", name, "pool"), [])
+    return add_node_needs(_named(pools, "gpuPools", name, "pool"), [])
 
 
 def plan_weights(sections: Sections, catalog: Catalog) -> WeightsPlan:
@@ -87,7 +87,7 @@ def plan_observability(sections: Sections, catalog: Catalog) -> ObservabilityPla
 def _planned(sections: Sections, catalog: Catalog, *more: str) -> Plan:
     """The plan of these sections alone; one that is missing is refused under its name."""
     settings, problems = validate(_these(sections, (*SERVER_SECTIONS, *more)))
-    return resolve(settings, catalog, problems)
+    return resolve_stack(settings, catalog, problems)
 
 
 def _these(sections: Sections, keys: Sequence[str]) -> dict[str, Any]:

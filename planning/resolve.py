@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from catalog.load import Catalog
-from planning.gateway.metrics import kept
+from planning.gateway.metrics import restrict_metrics
 from planning.gateway.prices import free_warnings
 from planning.gateway.routing import resolve_gateway
 from planning.observe.observability import resolve_observability
@@ -15,21 +15,21 @@ from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of
-from planning.server.room import crowding, furnished, room_problems
+from planning.server.room import add_node_needs, crowding, room_problems
 from planning.server.scaling import adapter_rules
 from planning.stack import known_bad
 from planning.stack.chart_images import registry_warnings
-from planning.stack.images import resolve_images, undigested, used_images
+from planning.stack.images import digest_problems, resolve_images, used_images
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
 from planning.stack.weights import gated_warnings, resolve_weights, weights_problems
-from planning.warnings import warnings
+from planning.warnings import stack_warnings
 from settings.problems import Problem, Refused
 from settings.schema import StackSettings
 from settings.validate import NAMED, broken_sections
 
 
-def resolve(
+def resolve_stack(
     settings: StackSettings | None, catalog: Catalog, problems: Sequence[Problem] = (), *, has_hub_token: bool = False
 ) -> Plan:
     """Plans a whole stack.
@@ -40,12 +40,12 @@ def resolve(
     """
     if settings is None:
         raise Refused(problems)
-    catalog, cluster = kept(catalog), settings.cluster
+    catalog, cluster = restrict_metrics(catalog), settings.cluster
     images, of_images = resolve_images(settings.images, catalog)
     pools, of_pools = resolve_pools(settings, catalog, images)
     site = Site(settings, catalog, pools, images)
     drafts, of_drafts = draft_servers(site)
-    pools = {name: furnished(pool, drafts) for name, pool in pools.items()}
+    pools = {name: add_node_needs(pool, drafts) for name, pool in pools.items()}
     url = prometheus_url(settings)
     servers, of_servers = complete_servers(site, drafts, url)
     gateway, of_gateway = resolve_gateway(settings, servers, images, catalog.networks)
@@ -60,7 +60,7 @@ def resolve(
     )
     new_problems += of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
     new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
-    new_problems += undigested(used, settings.images)
+    new_problems += digest_problems(used, settings.images)
     _refuse(problems, new_problems)
     return Plan(
         context=cluster.context,
@@ -77,10 +77,10 @@ def resolve(
         images=used,
         unpinned=_unpinned(used, servers),
         warnings=(
-            *warnings(settings, catalog, pools, servers),
+            *stack_warnings(settings, catalog, pools, servers),
             *free_warnings(gateway.routes),
             *crowding(pools, drafts),
-            *known_bad.warnings(used, releases, catalog),
+            *known_bad.version_warnings(used, releases, catalog),
             *registry_warnings(settings, releases, weights.hubs, catalog),
             *gated_warnings(weights, has_token=has_hub_token),
         ),

@@ -10,7 +10,7 @@ from planning.stack.overlap import shared_nodes
 from settings.schema import ClusterOnly, IngressExposure, StackSettings
 
 
-def warnings(
+def stack_warnings(
     settings: StackSettings, catalog: Catalog, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
 ) -> list[str]:
     """Sentences for a reviewer about a stack that works."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from typing import NoReturn
 
-from settings.problems import LONGEST_USAGE, Refused, said
+from settings.problems import LONGEST_USAGE, Refused, sanitize
 
 FINE, UNABLE, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 64, 130
 # What a shell reports of a command that Linux ended because nobody reads it any more: 128 + SIGPIPE.
@@ -86,7 +86,7 @@ def run(program: str, work: Callable[[], int]) -> int:
     except UsageError as error:
         # words of the command line are said again, and may be anything
         lines = f"{program}: {error}".split("\n")[:MOST_LINES]
-        sys.stderr.write("".join(f"{said(line, LONGEST_USAGE)}\n" for line in lines))
+        sys.stderr.write("".join(f"{sanitize(line, LONGEST_USAGE)}\n" for line in lines))
         return USAGE
     except Refused as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from settings.secret_shapes import recognised
+from settings.secret_shapes import recognise
 
 Path = tuple[str | int, ...]
 
@@ -56,7 +56,7 @@ class _TooMuch(Exception):
     """The whole is refused: looking further would take long and help nobody."""
 
 
-def gate(raw: Mapping[str, Any]) -> Passed:
+def copy_checked(raw: Mapping[str, Any]) -> Passed:
     """Checks and copies a configuration (top-level key → plain value).
 
     A value that must not be shown or counted is None in the copy, an entry with such a key is left out; a secret stays,
@@ -129,7 +129,7 @@ def _wrong_key(key: str) -> str | None:
         return f"the key has {len(key):,} characters; at most {LONGEST_KEY}"
     if not key.isprintable():
         return f"the key {_unprintable(key, '')}"
-    kind = recognised(key)
+    kind = recognise(key)
     return f"the key holds {kind}; {ANYWHERE}" if kind else None
 
 
@@ -139,7 +139,7 @@ def _text(text: str, path: Path, refusals: list[tuple[Path, str]]) -> str | None
     allowed = "\n\t" if any(step in WITH_LINES for step in path[-2:]) else ""
     if not text.isprintable() and (wrong := _unprintable(text, allowed)):
         return _leave(path, wrong, refusals)
-    if kind := recognised(text):
+    if kind := recognise(text):
         refusals.append((path, f"holds {kind}, which everybody who reads the stack would see; {_place(path)}"))
     return text
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from settings.secret_shapes import masked
+from settings.secret_shapes import mask
 
 # Bytes of a path, of a message and of a word of the command line: a line of a refusal stays below 2,000.
 LONGEST_PATH, LONGEST_MESSAGE, LONGEST_USAGE = 300, 1600, 1900
@@ -14,12 +14,12 @@ MOST_PROBLEMS = 50
 LONGEST_WORD = 100
 
 
-def said(text: str, most_bytes: int) -> str:
+def sanitize(text: str, most_bytes: int) -> str:
     """A text as it may be shown: no secret, no character that a terminal obeys, and not longer than that.
 
     Line breaks are shown as such, so that every reason stays on a line of its own.
     """
-    text = masked(text)
+    text = mask(text)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: 2 * most_bytes])
     encoded = text.encode()
@@ -39,8 +39,8 @@ class Problem:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", said(self.path, LONGEST_PATH) or '""')
-        object.__setattr__(self, "message", said(self.message, LONGEST_MESSAGE))
+        object.__setattr__(self, "path", sanitize(self.path, LONGEST_PATH) or '""')
+        object.__setattr__(self, "message", sanitize(self.message, LONGEST_MESSAGE))
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

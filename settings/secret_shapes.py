@@ -90,7 +90,7 @@ _HINT = re.compile(
 )
 
 
-def recognised(text: str) -> str | None:
+def recognise(text: str) -> str | None:
     """The kind of secret that a text seems to hold, to complete "holds …"; None for ordinary text."""
     if not _HINT.search(text):
         return None
@@ -100,7 +100,7 @@ def recognised(text: str) -> str | None:
     return None
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """The same text to show to somebody: whatever looks like a secret is hidden, and what is very long is cut."""
     text = text[:LONGEST_SHOWN]
     if not _HINT.search(text):

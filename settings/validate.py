@@ -13,11 +13,11 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from settings.gate import Path, gate
+from settings.gate import Path, copy_checked
 from settings.problems import Problem, nearest
 from settings.scalars import LABEL
 from settings.schema import StackSettings
-from settings.secret_shapes import masked
+from settings.secret_shapes import mask
 
 # Mappings from names to things. The engine hands them over sorted, a stack file as written: both must plan the same.
 NAMED = ("gpuPools", "models")
@@ -40,7 +40,7 @@ def validate(raw: Mapping[str, Any]) -> tuple[StackSettings | None, list[Problem
     Returns the settings and no problems; or the problems, with the settings of what is left when whatever is broken is
     taken away (None when nothing sensible is left). Of very many problems the first are returned.
     """
-    passed = gate(raw)
+    passed = copy_checked(raw)
     problems = [Problem(_written(path, raw), message) for path, message in passed.refusals]
     if passed.values is None:
         return None, problems
@@ -143,7 +143,7 @@ def _written(path: Path, values: Any) -> str:
     """
     text, here = "", values
     for step in path:
-        key = masked(str(step))
+        key = mask(str(step))
         text += f"[{step}]" if isinstance(here, list) else f".{key}" if text else key or '""'
         here = here.get(step) if isinstance(here, dict) else _item(here, step)
     return text

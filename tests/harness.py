@@ -20,9 +20,9 @@ from pulumi.runtime import rpc
 from catalog import load_catalog
 from catalog.load import Catalog
 from catalog.schema import KvProfile
-from planning import resolve
+from planning import resolve_stack
 from planning.plan import Plan
-from preview.rendering.manifests import Category, Manifest, manifests
+from preview.rendering.manifests import Category, Manifest, collect_manifests
 from preview.rendering.recorder import Recorder, Run, run, run_program
 from preview.rendering.records import Record, plain
 from preview.rendering.stackfile import read_project, read_stack
@@ -167,7 +167,7 @@ class _Keeping(Recorder):
 def _deployed(keeping: _Keeping, done: Run, plan: Any) -> Deployed:
     return Deployed(
         records=done.records,
-        manifests=manifests(done.records),
+        manifests=collect_manifests(done.records),
         exports=done.exports,
         secret_exports=done.secret_exports,
         raw=keeping.raw,
@@ -314,7 +314,7 @@ def computable() -> dict[str, str]:
 def whole_catalog_plan() -> Plan:
     """The plan that serves all of `computable` at once; planning is quick, so nothing is left out."""
     settings, problems = validate(serving(computable()))
-    return resolve(settings, load_catalog(), problems)
+    return resolve_stack(settings, load_catalog(), problems)
 
 
 def one_per_dialect() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A stack as both workshops begin with it: rendered, and its page shown as the preview shows it."""
 
-from preview.rendering.manifests import manifests
+from preview.rendering.manifests import collect_manifests
 from preview.rendering.render import Rendering, render
 from preview.rendering.stackfile import Project
 from preview.reporting.report import print_report
@@ -12,5 +12,5 @@ def show(project: Project, stack: str) -> Rendering:
     rendering = render(project, stack)
     if rendering.refused:
         raise Refused(rendering.refused)
-    print_report(rendering, manifests(rendering.records))
+    print_report(rendering, collect_manifests(rendering.records))
     return rendering

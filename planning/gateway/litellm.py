@@ -90,7 +90,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
         },
         "litellm_settings": {
             "callbacks": ["prometheus", SURFACE_GUARD, HOOKS],
-            **gateway_metrics.settings(),
+            **gateway_metrics.metric_settings(),
             # names of models, servers and fallbacks are nobody's business who asks
             "expose_router_debug_in_errors": False,
             "json_logs": True,

@@ -61,7 +61,7 @@ ALWAYS = (
 MOST_SERIES_PER_METRIC = 2000
 
 
-def settings() -> dict[str, object]:
+def metric_settings() -> dict[str, object]:
     """The part of `litellm_settings` that says so: metrics of the same labels in one group."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, labels in KEPT.items():
@@ -75,7 +75,7 @@ def settings() -> dict[str, object]:
     }
 
 
-def kept(catalog: Catalog) -> Catalog:
+def restrict_metrics(catalog: Catalog) -> Catalog:
     """The catalogue with LiteLLM's metrics as this gateway exports them, so that no query can ask for more."""
     engine = catalog.litellm
     allowed = {f"{name}{end}": labels for name, labels in KEPT.items() for end in ("", "_total")}

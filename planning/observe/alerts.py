@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from catalog.load import Catalog
 from planning.observe.platform_alerts import DEAD_FOR_S, platform_rules
 from planning.observe.promql import UnknownMetric, edge, quantile, series
-from planning.observe.watched import available, cluster_seen, reporting, unheard, wanted
+from planning.observe.watched import available, cluster_seen, desired_replicas, reporting, unheard
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
 from planning.plan.servers import ServerPlan
@@ -99,7 +99,7 @@ def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:
     time, and was wanted since, has died.
     """
     watched, patience = server.watched, max(300, server.timing.cold_start_s)
-    ready, replicas = available(catalog, watched), wanted(catalog, watched)
+    ready, replicas = available(catalog, watched), desired_replicas(catalog, watched)
     labels = {"model_name": server.model_name, "server": server.name}
     down = f"({ready} or {cluster_seen(catalog)}) < 1"
     lately = f"[{patience}s:30s]"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from catalog.load import Catalog
 from catalog.schema import Metric
 from planning.observe.promql import series
-from planning.observe.watched import cluster_seen, gateway_up, wanted
+from planning.observe.watched import cluster_seen, desired_replicas, gateway_up
 from planning.plan.gateway import GATEWAY, GATEWAY_REDIS
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
@@ -142,7 +142,7 @@ def _autoscaler(settings: StackSettings, catalog: Catalog, servers: Sequence[Ser
         )
         yield Rule(
             "LLMAutoscalerBlind",
-            f"max({blind}) > 0 and {wanted(catalog, server.watched)} > 0",
+            f"max({blind}) > 0 and {desired_replicas(catalog, server.watched)} > 0",
             BLIND_FOR_S,
             {"severity": "warning", "model_name": server.model_name, "server": server.name},
             f"The autoscaler of {server.name} has no metrics",

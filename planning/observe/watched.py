@@ -17,7 +17,7 @@ def unheard(servers: Sequence[ServerPlan]) -> frozenset[str]:
     return frozenset.intersection(*(server.task.silent_roles for server in servers)) if servers else frozenset()
 
 
-def wanted(catalog: Catalog, watched: Watched) -> str:
+def desired_replicas(catalog: Catalog, watched: Watched) -> str:
     """Replicas the workload should have; the leaders of groups are a StatefulSet of that name (LWS, concepts)."""
     kubernetes = catalog.kubernetes.metrics
     if watched.nodes_per_replica == 1:

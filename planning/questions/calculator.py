@@ -66,7 +66,7 @@ def answer(question: FitQuestion, catalog: Catalog) -> Answer:
     needed = workload(question.asked, model, gpu, catalog.vllm)
     fit = _fit(model, hardware(gpu, question.gpus), needed, question)
     place = f"{question.gpus} × {question.gpu}" if question.gpus > 1 else question.gpu
-    reasons = tuple(measured.said(reason, place, "models.NAME") for reason in fit.reasons)
+    reasons = tuple(measured.add_hint(reason, place, "models.NAME") for reason in fit.reasons)
     fixes = () if fit.fits else tuple(_fixes(question, catalog, model, gpu, needed, fit))
     held_workload = replace(needed, context_tokens=fit.memory.context_tokens) if fit.memory else needed
     return Answer(model, gpu, fit, held_workload, reasons, fixes)

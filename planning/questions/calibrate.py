@@ -18,7 +18,7 @@ from planning.capacity.parallelism import Fit, try_fit
 from planning.questions.calculator import hardware
 from planning.questions.startup_log import Log
 from planning.stack.timing import COMPILE_AGAIN_S, COMPILE_S, ENGINE_START_S
-from planning.stack.versions import older
+from planning.stack.versions import is_older
 from settings.problems import Problem, Refused, nearest
 
 # vLLM's default for --gpu-memory-utilization before 0.19.
@@ -202,7 +202,7 @@ def _share(value: float | str | None) -> float | None:
 
 
 def _default_utilization(version: str | None) -> float:
-    return OLD_UTILIZATION if older(version or "", OLD_UTILIZATION_UNTIL) else DEFAULT_UTILIZATION
+    return OLD_UTILIZATION if is_older(version or "", OLD_UTILIZATION_UNTIL) else DEFAULT_UTILIZATION
 
 
 def _lines(log: Log, fit: Fit, gpu: Gpu, model: Model) -> Iterator[Line]:

@@ -43,10 +43,10 @@ class Row:
         return self.fit.parallelism.gpus
 
 
-def survey(model: Model, asked: Asked, catalog: Catalog, *, expert: bool = False) -> list[Row]:
+def survey_gpus(model: Model, asked: Asked, catalog: Catalog, *, expert: bool = False) -> list[Row]:
     """A row per GPU of the catalogue, cheapest first; after them those without a price, at last those that cannot."""
     rows = [
-        row(model, key, gpu, asked, catalog, range(1, MOST_GPUS + 1), expert=expert)
+        survey_gpu(model, key, gpu, asked, catalog, range(1, MOST_GPUS + 1), expert=expert)
         for key, gpu in catalog.gpus.items()
     ]
     return sorted(rows, key=_order)
@@ -57,7 +57,7 @@ def _order(row: Row) -> tuple[bool, bool, float, int, str]:
     return row.reason is not None, price is None, price or 0.0, row.gpus, row.gpu
 
 
-def row(
+def survey_gpu(
     model: Model,
     key: str,
     gpu: Gpu,
@@ -142,7 +142,7 @@ def _reason(gpu: str, fit: Fit) -> str:
     """The first reason against the spread that came nearest; what cannot be computed at all comes before the rest."""
     gpus = fit.parallelism.gpus
     reason = next((reason for reason in fit.reasons if not reason.computable), fit.reasons[0])
-    return measured.said(reason, f"{gpus} × {gpu}" if gpus > 1 else gpu, "models.NAME")
+    return measured.add_hint(reason, f"{gpus} × {gpu}" if gpus > 1 else gpu, "models.NAME")
 
 
 def cheapest(catalog: Catalog, gpu: str, gpus: int) -> tuple[str, float] | None:

@@ -31,7 +31,7 @@ class Site:
         return Keeping(self.settings.weights, self.catalog, self.settings.cluster, self.images["vllm-cpu"])
 
 
-def stretched(model: Model, settings: ModelSettings) -> Model:
+def stretch_context(model: Model, settings: ModelSettings) -> Model:
     """The model with the longer context that an `--hf-overrides` of the user gives it."""
     length = max((_overridden_length(argument) for argument in settings.args), default=0)
     if settings.context_tokens is None or not model.context.config_tokens < settings.context_tokens <= length:
@@ -50,7 +50,7 @@ def _overridden_length(argument: str) -> int:
     return max((length for length in lengths if isinstance(length, int) and length <= MOST_TOKENS), default=0)
 
 
-def nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
+def has_nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
     """Whether GPUs of one node of the pool are linked, as the type has it or the user says."""
     interconnect = site.settings.gpu_pools[pool.name].interconnect
     return gpu.nvlink_gb_per_s > 0 if interconnect == "auto" else interconnect == "nvlink"

@@ -10,7 +10,7 @@ from planning.capacity.changes import shorter_context, siblings
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, choose
 from planning.plan.pools import PoolPlan
-from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, stretched
+from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, stretch_context
 from settings.schema import ModelSettings
 
 # A refusal looks for up to this many times the nodes of a pool.
@@ -27,7 +27,7 @@ def nearest_fixes(
         *siblings(
             site.catalog.models,
             settings.model,
-            lambda sibling: fit_as_asked(stretched(sibling, settings), hardware, settings, workload).fits,
+            lambda sibling: fit_as_asked(stretch_context(sibling, settings), hardware, settings, workload).fits,
         ),
         *(
             f"pool '{pool.name}'"
@@ -70,7 +70,7 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
     gpu = site.catalog.gpus.get(pool.gpu)
     if gpu is None:
         return False
-    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
+    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, has_nvlink(site, pool, gpu))
     tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1]
     return fit_as_asked(model, there, settings, replace(workload, max_num_batched_tokens=tokens)).fits
 

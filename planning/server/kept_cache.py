@@ -32,7 +32,7 @@ def claim_of(settings: NoCompileCache | ClaimedCompileCache) -> CompileCacheClai
             return CompileCacheClaim(COMPILE_CACHE, storage_class, mode, gib)
 
 
-def kept_cache(
+def plan_kept_cache(
     claim: CompileCacheClaim | None,
     *,
     script_image: ImagePlan,

@@ -31,7 +31,7 @@ def hint(path: str) -> str:
     )
 
 
-def said(reason: Reason, place: str, path: str) -> str:
+def add_hint(reason: Reason, place: str, path: str) -> str:
     """A reason as a sentence; where nothing can be computed, with what to do about it."""
     return reason.at(place) if reason.computable else f"{reason.at(place)}; {hint(path)}"
 

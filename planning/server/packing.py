@@ -61,14 +61,14 @@ def packs(all_pods: Sequence[Pods], node: Amounts, nodes: int) -> bool:
         return True
 
 
-def stranded(all_pods: Sequence[Pods], node: Amounts, nodes: int) -> dict[str, tuple[str, ...]]:
+def find_stranded(all_pods: Sequence[Pods], node: Amounts, nodes: int) -> dict[str, tuple[str, ...]]:
     """Servers that may find no node although all fit together: name → those in the way, itself included.
 
     A pod is stranded when every node holds just so much that it does not fit any more. Also named where the search was
     too long to rule it out.
     """
     blocked_by = {
-        pods.name: blocking(_before(pods, all_pods), pods.demand, node, nodes) for pods in all_pods if pods.count
+        pods.name: find_blockers(_before(pods, all_pods), pods.demand, node, nodes) for pods in all_pods if pods.count
     }
     return {name: blockers for name, blockers in blocked_by.items() if blockers is not None}
 
@@ -92,10 +92,10 @@ def _before(pods: Pods, all_pods: Sequence[Pods]) -> list[Pods]:
 # As many questions as a stack has servers are asked again and again: equal servers of one pool are in equal places.
 @lru_cache(maxsize=1024)
 def _never_blocked(supply: tuple[tuple[Amounts, int], ...], demand: Amounts, node: Amounts, nodes: int) -> bool:
-    return blocking([Pods("", *pods) for pods in supply], demand, node, nodes) is None
+    return find_blockers([Pods("", *pods) for pods in supply], demand, node, nodes) is None
 
 
-def blocking(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int) -> tuple[str, ...] | None:
+def find_blockers(supply: Sequence[Pods], demand: Amounts, node: Amounts, nodes: int) -> tuple[str, ...] | None:
     """Servers out of `supply` whose pods leave no room for `demand` on any of the nodes; None: they are too few."""
     # so much of a resource, and a node has too little left of it
     enough = tuple(room - size + 1 for room, size in zip(node, demand, strict=True))

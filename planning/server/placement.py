@@ -17,7 +17,7 @@ from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
 from planning.capacity.parallelism import Fit, Hardware, Reason, rule_problems, try_fit
 from planning.plan.pools import PoolPlan
 from planning.server import measured
-from planning.server.fit import Site, explicit_parallelism, fit_as_asked, nvlink, spread_problem, stretched
+from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, spread_problem, stretch_context
 from planning.server.fixes import nearest_fixes
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
@@ -55,7 +55,7 @@ Placed = tuple[Placement | None, list[Problem]]
 
 def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placed:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
-    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, nvlink(site, pool, gpu))
+    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, has_nvlink(site, pool, gpu))
     kv_cache_dtype = settings.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.vllm.kv_cache_dtypes
     if kv_cache_dtype not in known:
@@ -71,7 +71,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         **workload_flags(settings.args),
     )
     workload = workload_of(asked, model, gpu, site.catalog.vllm)
-    longer = stretched(model, settings)
+    longer = stretch_context(model, settings)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)
     if decode_context(settings.args) > 1 and settings.tensor_parallel is None:
@@ -90,7 +90,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
 
 def _unfit(path: str, reason: Reason, fixes: str, pool: PoolPlan) -> Problem:
     """The refusal of a model that does not fit, with changes that fit, or advice where nothing is computed."""
-    message = measured.said(reason, f"pool '{pool.name}'", path)
+    message = measured.add_hint(reason, f"pool '{pool.name}'", path)
     joint = ", or " if reason.fix else "; use "
     return Problem(path, message + joint + fixes if fixes and reason.computable else message)
 
@@ -196,7 +196,7 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
         utilization=NODE_MEMORY_SHARE,
         dtype=workload_flags(settings.args)["dtype"],
     )
-    rules = rule_problems(stretched(model, settings), None, Parallelism(), workload)
+    rules = rule_problems(stretch_context(model, settings), None, Parallelism(), workload)
     problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]
     cut, keeps = memory.kv_layout(shape, None, Parallelism(), workload), model.kv_profile is not KvProfile.NONE
     per_context = cut.blocks_needed(tokens) * cut.block_bytes if keeps else 0

@@ -15,19 +15,19 @@ from planning.plan.pools import ComputeClass, Karpenter, NodeClass, NodeOffer, P
 from planning.plan.weights import OciImage
 from planning.server.fit import Site
 from planning.server.fixes import MOST_MORE_NODES
-from planning.server.packing import Amounts, Pods, finds_room, packs, stranded
+from planning.server.packing import Amounts, Pods, find_stranded, finds_room, packs
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
 from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib
 from planning.server.servers import Draft
 from settings.problems import Problem
 
 
-def units(server: Draft) -> int:
+def count_units(server: Draft) -> int:
     """Units that one replica takes from its pool: GPUs, or CPU cores where there are none."""
     return server.gpus or server.resources.cpus
 
 
-def pool_units(pool: PoolPlan) -> int:
+def count_pool_units(pool: PoolPlan) -> int:
     """Units of a pool."""
     return pool.gpus or pool.nodes * node_cpus(pool)
 
@@ -59,17 +59,17 @@ def sure_replicas(server: Draft, neighbours: Sequence[Draft]) -> int:
 
     What the others may take at their most is not spare, even where that leaves less than this server's own most.
     """
-    free = pool_units(server.on) - sum(ceiling(neighbour) * units(neighbour) for neighbour in neighbours)
+    free = count_pool_units(server.on) - sum(ceiling(neighbour) * count_units(neighbour) for neighbour in neighbours)
     node, neighbour_pods = _amounts(server.on), _pods(neighbours, ceiling)
 
     def one_too_many(most: int) -> bool:
         (own,) = _pods([server], lambda _: most)
         return not finds_room(own, [*neighbour_pods, own], node, server.on.nodes)
 
-    return bisect_left(range(1, min(max(free, 0) // units(server), slots(server)) + 1), True, key=one_too_many)
+    return bisect_left(range(1, min(max(free, 0) // count_units(server), slots(server)) + 1), True, key=one_too_many)
 
 
-def furnished(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
+def add_node_needs(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
     """The pool with what its servers ask of its nodes: what each has to give, and the disk of those that GKE makes."""
     inside = [server for server in drafts if server.pool == pool.name]
     provisioning = pool.provisioning
@@ -142,8 +142,8 @@ def _server_problems(server: Draft) -> list[Problem]:
         return [
             Problem(
                 f"models.{server.model_name}.{where}",
-                f"{most} replicas of {units(server)} {unit} do not fit pool '{server.pool}' "
-                f"({pool_units(server.on)} {unit}, room for {room}); use at most {room}, or more nodes",
+                f"{most} replicas of {count_units(server)} {unit} do not fit pool '{server.pool}' "
+                f"({count_pool_units(server.on)} {unit}, room for {room}); use at most {room}, or more nodes",
             )
         ]
     return []
@@ -152,11 +152,11 @@ def _server_problems(server: Draft) -> list[Problem]:
 def _pool_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
     """A disk or nodes too few for all servers of a pool, `inside`."""
     problems = _disk_problems(pool, inside)
-    least = sum(floor(server) * units(server) for server in inside)
-    if len(inside) > 1 and least > pool_units(pool):
+    least = sum(floor(server) * count_units(server) for server in inside)
+    if len(inside) > 1 and least > count_pool_units(pool):
         unit = "GPUs" if pool.gpus else "CPU cores"
-        parts = ", ".join(f"{server.name} {floor(server)} × {units(server)}" for server in inside)
-        message = f"{least} {unit} are needed at least ({parts}), {pool.nodes} nodes give {pool_units(pool)}"
+        parts = ", ".join(f"{server.name} {floor(server)} × {count_units(server)}" for server in inside)
+        message = f"{least} {unit} are needed at least ({parts}), {pool.nodes} nodes give {count_pool_units(pool)}"
         return [*problems, Problem(f"gpuPools.{pool.name}.nodes", message)]
     if len(inside) > 1 and all(slots(server) >= floor(server) for server in inside):
         return problems + _packing_problems(pool, inside)
@@ -188,7 +188,9 @@ def crowding(pools: Mapping[str, PoolPlan], drafts: Sequence[Draft]) -> Iterator
         inside = [server for server in drafts if server.pool == pool.name]
         named: set[str] = set()
         for replicas, when in ((floor, ""), (ceiling, " when its servers have their most replicas")):
-            if len(inside) < 2 or sum(replicas(server) * units(server) for server in inside) > pool_units(pool):
+            if len(inside) < 2 or sum(replicas(server) * count_units(server) for server in inside) > count_pool_units(
+                pool
+            ):
                 break
             all_pods = _pods(inside, replicas)
             for pods, blockers in _left_out(pool, all_pods):
@@ -199,7 +201,7 @@ def crowding(pools: Mapping[str, PoolPlan], drafts: Sequence[Draft]) -> Iterator
 
 def _left_out(pool: PoolPlan, all_pods: Sequence[Pods]) -> Iterator[tuple[Pods, tuple[str, ...]]]:
     """Servers whose pods may find no node, and those that may be in the way, their own left out."""
-    blocked_by = stranded(all_pods, _amounts(pool), pool.nodes)
+    blocked_by = find_stranded(all_pods, _amounts(pool), pool.nodes)
     for pods in all_pods:
         if pods.name in blocked_by:
             yield pods, tuple(name for name in blocked_by[pods.name] if name != pods.name)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from catalog.engine import Engine
 from catalog.load import Catalog
 from planning.observe.promql import series
-from planning.observe.watched import available, gateway_up, reporting, wanted
+from planning.observe.watched import available, desired_replicas, gateway_up, reporting
 from planning.plan.scaling import CronFloor, Scaling, Signal, Watched
 from planning.plan.servers import ServerPlan, Timing
 from settings.problems import Problem
@@ -86,7 +86,7 @@ class Query:
 
         A replica that is ready and not scraped counts as full.
         """
-        replicas = wanted(self.catalog, self.watched)
+        replicas = desired_replicas(self.catalog, self.watched)
         nothing = f"0 * {replicas}"
         ready, seen = available(self.catalog, self.watched), reporting(self.catalog, self.watched)
         silent = f"clamp_min(({ready} or {nothing}) - ({seen} or {nothing}), 0)"
@@ -94,7 +94,7 @@ class Query:
 
     def known(self, query: str) -> str:
         """The query, and 0 where there is no replica because none is wanted."""
-        return f"{query} or ({wanted(self.catalog, self.watched)} == 0)"
+        return f"{query} or ({desired_replicas(self.catalog, self.watched)} == 0)"
 
 
 def signals(catalog: Catalog, watched: Watched, *, target_waiting: int, to_zero: bool) -> tuple[Signal, ...]:

@@ -30,7 +30,7 @@ KEPT_FREE = 0.15
 GKE_BOOT_DISK_GB, FILE_SYSTEM = 100, 0.94
 
 
-def scratch(
+def plan_scratch(
     volumes_mib: Mapping[str, int] | None = None, memory_mib: Mapping[str, int] | None = None, *, sidecars: int = 0
 ) -> Scratch:
     """Scratch space of one pod: emptyDirs on disk and in memory, name → size limit."""
@@ -50,10 +50,10 @@ def cores(millis: int) -> str:
     return f"{millis}m" if remainder else str(whole)
 
 
-def server_scratch(resources: PodResources, *, sidecars: int = 0) -> Scratch:
+def plan_server_scratch(resources: PodResources, *, sidecars: int = 0) -> Scratch:
     """Scratch space of a vLLM server: compiled kernels, temporary files, exchange of its workers through memory."""
     on_disk = {"cache": resources.cache_gib * MIB_PER_GIB, "tmp": SERVER_TMP_GIB * MIB_PER_GIB}
-    return scratch(on_disk, {"shm": resources.shm_gib * MIB_PER_GIB}, sidecars=sidecars)
+    return plan_scratch(on_disk, {"shm": resources.shm_gib * MIB_PER_GIB}, sidecars=sidecars)
 
 
 def fullest_mib(pods: Iterable[tuple[int, int, int]], units: int) -> int:
@@ -93,11 +93,11 @@ def boot_disk_gb(pods_mib: int) -> int | None:
 
 
 # LiteLLM spools uploads there.
-GATEWAY = scratch({"tmp": 2048})
+GATEWAY = plan_scratch({"tmp": 2048})
 # It unpacks the migrations of its database, and Prisma's programs if the image lacks them.
-MIGRATION = scratch({"tmp": 2048})
+MIGRATION = plan_scratch({"tmp": 2048})
 # It keeps nothing; without a place to write it does not start.
-REDIS = scratch({"tmp": 64})
+REDIS = plan_scratch({"tmp": 64})
 # Caches of the hub's client; the files themselves are staged on the claim.
-DOWNLOAD = scratch({"tmp": 20 * MIB_PER_GIB})
-VERIFICATION = scratch()
+DOWNLOAD = plan_scratch({"tmp": 20 * MIB_PER_GIB})
+VERIFICATION = plan_scratch()

@@ -14,16 +14,16 @@ from planning.plan.servers import Endpoint, KeptCache, PodResources, Server, Tim
 from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.arguments import check_args, check_env, server_args, server_env
 from planning.server.fit import Site
-from planning.server.kept_cache import claim_of, kept_cache
+from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.resources import pod_resources
-from planning.server.scratch import server_scratch
+from planning.server.scratch import plan_server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
 from planning.stack.stores import access_variables, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
-from planning.stack.versions import older
+from planning.stack.versions import is_older
 from planning.stack.weights import checkpoint
 from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
@@ -125,7 +125,7 @@ def draft_server(
         args=args,
         env=env,
         resources=resources,
-        scratch=server_scratch(resources, sidecars=1 if cache else 0),
+        scratch=plan_server_scratch(resources, sidecars=1 if cache else 0),
         timing=times,
         probes=server_probes(times),
         replaces=server_name(settings.replaces, canary=canary) if settings.replaces else None,
@@ -148,7 +148,7 @@ def _kept(
     args: tuple[str, ...],
     env: Mapping[str, str],
 ) -> KeptCache | None:
-    return kept_cache(
+    return plan_kept_cache(
         claim_of(site.settings.compile_cache),
         script_image=site.images["python"],
         image=image,
@@ -189,7 +189,7 @@ def _image(site: Site, path: str, settings: ModelSettings, model: Model, name: s
     image, problems = site.images[name], []
     if settings.image is not None:
         image, problems = custom_image(settings.image, image, f"{path}.image", site.settings.images, site.catalog)
-    if model.min_vllm is None or not older(image.version, model.min_vllm):
+    if model.min_vllm is None or not is_older(image.version, model.min_vllm):
         return image, problems
     message = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
     return image, [*problems, Problem(f"{path}.image", message)]

@@ -21,12 +21,12 @@ FLOATING = re.compile(
 REFERENCE = re.compile(rf"(?P<repository>{REPOSITORY})(:(?P<version>{TAG}))?(@(?P<digest>sha256:[0-9a-f]{{64}}))?")
 
 
-def floating(version: str) -> bool:
+def is_floating(version: str) -> bool:
     """Whether a tag may point to another image tomorrow: a word such as latest, or a bare major version."""
     return bool(FLOATING.search(version)) or not re.search(r"\d", version)
 
 
-def mirrored(repository: str, mirror: str | None) -> str:
+def mirror_repository(repository: str, mirror: str | None) -> str:
     """`repository` below the mirror's prefix, unless it is there: its registry host (docker.io …) is replaced."""
     if mirror is None or repository.startswith(f"{mirror.rstrip('/')}/"):
         return repository
@@ -84,7 +84,7 @@ def _plan(
     ending = (f":{version}" if version else "") + (f"@{digest}" if digest else "")
     return ImagePlan(
         name=name,
-        reference=mirrored(repository, settings.mirror) + ending,
+        reference=mirror_repository(repository, settings.mirror) + ending,
         version=version or BY_DIGEST,
         uid=owner[0],
         gid=owner[1],
@@ -95,7 +95,7 @@ def _plan(
 
 
 def _version_problems(path: str, name: str, version: str, catalog: Catalog) -> list[Problem]:
-    afloat = [Problem(path, f'"{version}" is a floating tag; name an exact version')] if floating(version) else []
+    afloat = [Problem(path, f'"{version}" is a floating tag; name an exact version')] if is_floating(version) else []
     return afloat + known_bad.refusals(path, name, version, catalog)
 
 
@@ -116,7 +116,7 @@ def used_images(
     return tuple({image.reference: image for image in pulled()}.values())
 
 
-def undigested(images: Iterable[ImagePlan], settings: ImagesSettings) -> list[Problem]:
+def digest_problems(images: Iterable[ImagePlan], settings: ImagesSettings) -> list[Problem]:
     """Images without a digest, where a stack demands one of each."""
     return [
         Problem(

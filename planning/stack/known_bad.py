@@ -7,7 +7,7 @@ from catalog.load import Catalog
 from catalog.schema import KnownBad
 from planning.plan.observe import ReleasePlan
 from planning.plan.pods import BY_DIGEST, ImagePlan
-from planning.stack.versions import NUMBERS, line, parsed
+from planning.stack.versions import NUMBERS, line, parse_version
 from settings.problems import Problem
 
 
@@ -17,7 +17,9 @@ def refusals(path: str, name: str, version: str, catalog: Catalog) -> list[Probl
     return [Problem(path, f"{name} {version} must not be deployed: {reason}")] if reason else []
 
 
-def warnings(images: Iterable[ImagePlan], releases: Mapping[str, ReleasePlan], catalog: Catalog) -> Iterator[str]:
+def version_warnings(
+    images: Iterable[ImagePlan], releases: Mapping[str, ReleasePlan], catalog: Catalog
+) -> Iterator[str]:
     """Warnings about versions that are deployed, and about those that nobody can see."""
     for image in images:
         if image.version == BY_DIGEST:
@@ -42,7 +44,7 @@ def _sentence(name: str, version: str, severity: str, catalog: Catalog) -> str |
     faults = named[:1] or [bad for bad in rows if _is_below(version, bad.below)]
     if not faults:
         return None
-    use = max((_instead(bad, version) for bad in faults), key=parsed)
+    use = max((_instead(bad, version) for bad in faults), key=parse_version)
     return "; ".join(bad.reason for bad in faults) + f"; use {use}" + ("" if named else " or newer")
 
 
@@ -55,15 +57,15 @@ def _is_below(version: str, floors: list[str]) -> bool:
     """Whether a version comes before the last floor, and is not mended in a line of its own."""
     if not floors or not NUMBERS.match(version):
         return False
-    here = parsed(version)
-    mended = [floor for floor in map(parsed, floors) if line(floor) == line(here) and floor <= here]
-    return here < max(map(parsed, floors)) and not mended
+    here = parse_version(version)
+    mended = [floor for floor in map(parse_version, floors) if line(floor) == line(here) and floor <= here]
+    return here < max(map(parse_version, floors)) and not mended
 
 
 def _instead(bad: KnownBad, version: str) -> str:
     """The nearest version outside of the row: what it offers, or the floor of the same line, or the next one."""
     if bad.use:
         return bad.use
-    here = parsed(version)
-    above = sorted((floor for floor in bad.below if parsed(floor) > here), key=parsed)
-    return next((floor for floor in above if line(parsed(floor)) == line(here)), above[0])
+    here = parse_version(version)
+    above = sorted((floor for floor in bad.below if parse_version(floor) > here), key=parse_version)
+    return next((floor for floor in above if line(parse_version(floor)) == line(here)), above[0])

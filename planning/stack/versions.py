@@ -8,7 +8,7 @@ Version = tuple[tuple[int, ...], float]
 NUMBERS = re.compile(r"v?(?P<release>\d{1,9}(\.\d{1,9})*)(?P<before>[-.]?(rc|alpha|beta|dev|pre)(?![a-z])|[ab]\d)?")
 
 
-def parsed(version: str) -> Version:
+def parse_version(version: str) -> Version:
     """(numbers without zeros at their end, whether released): a pre-release sorts before its version."""
     match = NUMBERS.match(version)
     if match is None:
@@ -24,6 +24,6 @@ def line(version: Version) -> tuple[int, ...]:
     return (*version[0], 0, 0)[:2]
 
 
-def older(version: str, needed: str) -> bool:
+def is_older(version: str, needed: str) -> bool:
     """Whether it is of an earlier line; a version without numbers, such as a digest alone, is not known to be."""
-    return NUMBERS.match(version) is not None and line(parsed(version)) < line(parsed(needed))
+    return NUMBERS.match(version) is not None and line(parse_version(version)) < line(parse_version(needed))

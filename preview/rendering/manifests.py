@@ -67,7 +67,7 @@ def component_label(urn: str) -> str:
     return f"{qualified.split('$')[-1].rpartition(':')[2]}/{name}"
 
 
-def manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
+def collect_manifests(records: Sequence[Record]) -> tuple[Manifest, ...]:
     """All objects, patches and releases among `records`, in order; components and providers are none of them."""
     written: list[Manifest] = []
     taken: set[str] = set()

@@ -48,7 +48,7 @@ class Expected:
         return f"{self.kind} {self.name}{where}{f': {self.note}' if self.note else ''}"
 
 
-def prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
+def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
     """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
     inside = [(manifest, _mappings(manifest.body)) for manifest in manifests]
     secrets, claims = tuple(_secrets(inside)), tuple(_claims(inside))

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from preview.rendering.manifests import Category, manifests
+from preview.rendering.manifests import Category, collect_manifests
 from preview.rendering.render import render
 from preview.rendering.stackfile import find_project, read_project
 from preview.reporting import bundle_helm
@@ -28,7 +28,7 @@ def show(directory: Path | None, stack: str, how: str, listings: Sequence[Path],
     helm = bundle_helm.program() if ask_helm else ""
     rendering = render(project, name)
     if not rendering.refused:
-        declared = manifests(rendering.records)
+        declared = collect_manifests(rendering.records)
         kubernetes = rendering.plan.kubernetes if rendering.plan else KUBERNETES
         releases = [release for release in declared if helm and release.category is Category.RELEASE]
         rendered = {release.urn: bundle_helm.ask(helm, release, kubernetes) for release in releases}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preview.rendering.manifests import manifests, read
+from preview.rendering.manifests import collect_manifests, read
 from preview.rendering.render import Rendering, render
 from preview.rendering.stackfile import Project, ciphers, find_project, read_project
 from preview.reporting.base import Base, NotComparable, checkout
@@ -133,7 +133,7 @@ def _page(
     before: Future[Side] | None, rendering: Rendering, rekeyed: Sequence[str], ref: str, troubles: list[str]
 ) -> list[str]:
     """The versions of one stack's page, longest first; what keeps it from being compared is added to `troubles`."""
-    declared = manifests(rendering.records)
+    declared = collect_manifests(rendering.records)
     after = document(rendering, declared)
     older, trouble = None, ""
     try:

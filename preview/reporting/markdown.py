@@ -11,7 +11,7 @@ from typing import Any
 from preview.rendering.prerequisites import secret
 from preview.reporting.compare import Action, Change, FieldChange
 from preview.reporting.fields import ABSENT
-from preview.reporting.notices import notices
+from preview.reporting.notices import collect_notices
 from preview.reporting.sides import Document, Notice, Rank, Sides
 from preview.reporting.wording import count, usd_range
 
@@ -39,7 +39,7 @@ def _comparison(sides: Sides, objects: int, fields: int) -> str:
     counts = [f"{number} {action}" for action in Action if (number := sum(c.action is action for c in changes))]
     news = "" if before is not None else " (new stack)"
     parts = [f"### {after['stack']}{news}: {', '.join(counts) or 'no changes'}"]
-    noticed = notices(sides)
+    noticed = collect_notices(sides)
     parts += ["\n".join(_notices(noticed))] if changes or noticed else []
     if needed := _needed(before, after):
         parts.append("\n".join(["**Must be there before this is merged**", "", *needed]))

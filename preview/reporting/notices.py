@@ -26,7 +26,7 @@ UPGRADED = {
 }
 
 
-def notices(sides: Sides) -> tuple[Notice, ...]:
+def collect_notices(sides: Sides) -> tuple[Notice, ...]:
     """Everything that somebody may notice, the worst first; nothing where nothing changes."""
     noticed = [
         Notice(Rank.STOPS, "the update stops", f"`{change.thing}`: {note}")

@@ -14,7 +14,7 @@ from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import CheckpointPlan, OwnClaim
 from preview.rendering.manifests import Category, Manifest
-from preview.rendering.prerequisites import prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from preview.rendering.render import Rendering
 
 
@@ -67,7 +67,7 @@ def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, A
         "refused": [{"path": problem.path, "message": problem.message} for problem in rendering.refused],
         "unpinned": list(plan.unpinned) if plan else [],
         "warnings": [*plan.warnings, *rendering.messages] if plan else [],
-        "prerequisites": [_set_fields(vars(expected)) for expected in prerequisites(manifests)],
+        "prerequisites": [_set_fields(vars(expected)) for expected in find_prerequisites(manifests)],
         "cost": _cost(plan) if plan else None,
         "cluster": {"identifier": plan.cluster_identifier, "namespace": plan.namespace} if plan else None,
         "gateway": _gateway(plan.gateway) if plan else None,

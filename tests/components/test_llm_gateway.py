@@ -12,7 +12,7 @@ import pytest
 
 from components._litellm_pod import container
 from components.keys import MasterKey
-from preview.rendering.prerequisites import prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from tests.harness import (
     MASTER_KEY,
     Deployed,
@@ -318,7 +318,7 @@ def test_without_redis_nothing_of_it_is_left():
     assert bare_values == {key: value for key, value in values.items() if not key.startswith("REDIS_")}
     egress = without.object("NetworkPolicy", "litellm")["spec"]["egress"]
     assert [rule["ports"] for rule in egress] == [[{"port": 8000, "protocol": "TCP"}]]
-    assert [item.keys for item in prerequisites(without.manifests) if item.kind == "Secret"] == [
+    assert [item.keys for item in find_prerequisites(without.manifests) if item.kind == "Secret"] == [
         ("master-key", "vllm-small")
     ]
     assert "Deployment/gateway-redis" not in without.depends_on("Deployment", "gateway")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from preview.rendering.prerequisites import prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, environment, merged, minimal, stack
 
 REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"
@@ -129,7 +129,7 @@ GATED_WARNING = (
 def test_a_gated_checkpoint_without_a_token_is_said_before_its_download_fails(changes: dict, said: bool):
     """A warning of the plan, and a line among what the cluster is expected to have; neither with a token."""
     deployed = stack(minimal(**GATED, **changes))
-    expected = [str(item) for item in prerequisites(deployed.manifests) if item.kind == "Access to"]
+    expected = [str(item) for item in find_prerequisites(deployed.manifests) if item.kind == "Access to"]
     line = "meta-llama/Llama-3.1-8B-Instruct: gated: an account that accepted its licence, and a token of it"
     assert expected == ([f"Access to {line}"] if said else [])
     assert (GATED_WARNING in deployed.plan.warnings) == said
@@ -343,7 +343,7 @@ def test_what_many_nodes_read_is_cloned_when_it_is_filled():
     assert (clone.options.retain_on_delete, clone.options.ignore_changes) == (True, ("spec",))
     assert clone.body["metadata"]["annotations"]["pulumi.com/skipAwait"] == "true"
     assert f"Job/{LOGICAL}" in deployed.depends_on("PersistentVolumeClaim", f"{LOGICAL}-read")
-    classes = [str(item) for item in prerequisites(deployed.manifests) if item.kind == "StorageClass"]
+    classes = [str(item) for item in find_prerequisites(deployed.manifests) if item.kind == "StorageClass"]
     assert classes == ["StorageClass hyperdisk-ml: must offer ReadOnlyMany, ReadWriteOnce, and clone volumes"]
 
 
@@ -393,7 +393,7 @@ def test_the_claim_of_one_pod_is_filled_once():
 def test_a_class_of_local_disks_is_expected():
     """It is asked for by pods, not by a claim of the stack."""
     deployed = stack(VARIANTS["image-copied"])
-    classes = [str(item) for item in prerequisites(deployed.manifests) if item.kind == "StorageClass"]
+    classes = [str(item) for item in find_prerequisites(deployed.manifests) if item.kind == "StorageClass"]
     assert classes == ["StorageClass local: must offer ReadWriteOnce"]
 
 
@@ -423,7 +423,9 @@ def test_nothing_is_declared_for_an_existing_claim():
     }
     held = f"Qwen--Qwen3-0.6B/{REVISION}/"
     expected = [
-        item for item in prerequisites(deployed.manifests) if item.kind in ("PersistentVolumeClaim", "StorageClass")
+        item
+        for item in find_prerequisites(deployed.manifests)
+        if item.kind in ("PersistentVolumeClaim", "StorageClass")
     ]
     assert [str(item) for item in expected] == [
         (

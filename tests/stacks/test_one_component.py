@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from preview.rendering.former import former_urns
-from preview.rendering.manifests import manifests
+from preview.rendering.manifests import collect_manifests
 from preview.rendering.recorder import run_program
 from preview.rendering.records import Record
 from preview.rendering.render import render
@@ -32,7 +32,7 @@ def flat(name: str) -> tuple[Record, ...]:
 
 def things(rendering: Any, records: tuple[Record, ...]) -> tuple[Thing, ...]:
     """Objects as the preview compares them."""
-    found = manifests(records)
+    found = collect_manifests(records)
     content = document(rendering, found)
     bodies = {manifest.file: manifest.body for manifest in found}
     entries = [entry for part in ("releases", "patches", "objects") for entry in content[part]]

@@ -8,7 +8,7 @@ import runpy
 from typing import Any
 
 import components
-from preview.rendering.manifests import manifests
+from preview.rendering.manifests import collect_manifests
 from preview.rendering.recorder import run
 from preview.rendering.render import render
 from preview.rendering.stackfile import read_project
@@ -36,7 +36,7 @@ def test_its_objects_are_those_of_a_stack_with_these_sections():
     """Every object of the program is, to the letter, what `LlmStack` would declare, less what it has left out."""
     rendering = render(read_project(EXAMPLE), "team-a")
     assert rendering.refused == ()
-    mine = {(item.kind, item.name): without_owner(item.body) for item in manifests(rendering.records)}
+    mine = {(item.kind, item.name): without_owner(item.body) for item in collect_manifests(rendering.records)}
     whole = {(item.kind, item.name): without_owner(item.body) for item in stack(sections()).manifests
              if item.component.partition("/")[0] != "Observability" and item.kind != "Release"}  # fmt: skip
     operators = {("Namespace", "gpu-operator"), ("Namespace", "monitoring")}

@@ -8,7 +8,7 @@ import yaml
 from hypothesis import settings as hypothesis_settings
 
 from catalog import load_catalog
-from planning import resolve
+from planning import resolve_stack
 from planning.plan import Plan
 from planning.plan.servers import ServerPlan
 from planning.stack.images import resolve_images
@@ -66,7 +66,7 @@ def checked(raw: dict[str, Any]) -> StackSettings:
 
 def planned(raw: dict[str, Any]) -> Plan:
     """The plan of a configuration that can be deployed."""
-    return resolve(checked(raw), CATALOG)
+    return resolve_stack(checked(raw), CATALOG)
 
 
 def server(raw: dict[str, Any], name: str = "vllm-m") -> ServerPlan:
@@ -85,7 +85,7 @@ def refusals(raw: dict[str, Any]) -> list[str]:
     """Everything that is said against a configuration, settings and planning together; empty when it is fine."""
     settings, problems = validate(raw)
     try:
-        resolve(settings, CATALOG, problems)
+        resolve_stack(settings, CATALOG, problems)
     except Refused as refused:
         return [str(problem) for problem in refused.problems]
     return []

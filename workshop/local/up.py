@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from preview.rendering.manifests import Manifest, manifests, write
+from preview.rendering.manifests import Manifest, collect_manifests, write
 from preview.rendering.stackfile import Project
 from settings.problems import Problem, Refused
 from workshop.local import client, places, toolchain, weights
@@ -108,7 +108,7 @@ def _show(folder: RunFolder, plan: Blueprint, stack: str, console: Console) -> N
 
 def look(project: Project, stack: str, folder: RunFolder) -> Run:
     """Renders a stack, shows it, and plans its run. Raises `Refused` with every reason of either."""
-    declared = manifests(show(project, stack).records)
+    declared = collect_manifests(show(project, stack).records)
     plan = planned({manifest.file: manifest.body for manifest in declared}, folder)
     # a mapping may come in another order each time it is rendered
     text = json.dumps([manifest.body for manifest in declared], sort_keys=True) + toolchain.lock_text()

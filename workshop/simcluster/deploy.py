@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preview.rendering.prerequisites import prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from workshop.kubernetes import Object, named
 from workshop.problems import Impossible
 from workshop.simcluster.api import INVALID, NOT_FOUND, POLL_S, Api, ApiError, wait_until
@@ -159,7 +159,7 @@ class Deployment:
 
 def prepare(api: Api, stack: Stack) -> None:
     """Makes what a stack expects to find."""
-    for body in surroundings(prerequisites(stack.manifests)):
+    for body in surroundings(find_prerequisites(stack.manifests)):
         api.create(body)
 
 

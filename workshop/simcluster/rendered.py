@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planning.plan import Plan
-from preview.rendering.manifests import Category, Manifest, manifests
+from preview.rendering.manifests import Category, Manifest, collect_manifests
 from preview.rendering.recorder import autoname
 from preview.rendering.records import SECRET, Record
 from preview.rendering.render import Rendering
@@ -45,7 +45,7 @@ class Stack:
 def stack_of(rendering: Rendering) -> Stack:
     """The stack that a rendering without refusals describes."""
     assert rendering.plan is not None, "a rendering that was refused has no plan"
-    declared = manifests(rendering.records)
+    declared = collect_manifests(rendering.records)
     return Stack(
         rendering.stack,
         rendering.plan,

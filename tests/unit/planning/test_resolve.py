@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning import resolve
+from planning import resolve_stack
 from planning.plan import Plan
 from settings import Problem, Refused
 from tests.unit.small_stack import (
@@ -269,10 +269,10 @@ def test_problems_found_before_are_refused_with_those_of_the_plan():
     """What the settings said comes first; without settings it is all there is."""
     first = Problem("gateway.x", "unknown key")
     with pytest.raises(Refused) as caught:
-        resolve(checked(serving(pool="x")), CATALOG, [first])
+        resolve_stack(checked(serving(pool="x")), CATALOG, [first])
     assert caught.value.problems == (first, Problem("models.m.pool", "no pool 'x'; known: a10"))
     with pytest.raises(Refused) as caught:
-        resolve(None, CATALOG, [first])
+        resolve_stack(None, CATALOG, [first])
     assert caught.value.problems == (first,)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from catalog.schema import TaskName
-from planning import resolve, tasks
+from planning import resolve_stack, tasks
 from planning.capacity.asked import Asked, workload
 from planning.capacity.memory import PENALTY_BYTES_PER_LOGIT, activation_bytes, body_bytes
 from planning.capacity.parallelism import Parallelism
@@ -67,7 +67,7 @@ def raw(**models: Mapping[str, Any]) -> dict[str, Any]:
 
 def planned(settings: dict[str, Any], catalog: Any = None) -> Plan:
     """The plan of a stack that can be deployed."""
-    return resolve(validate(settings)[0], catalog or known())
+    return resolve_stack(validate(settings)[0], catalog or known())
 
 
 def rules(plan: Plan) -> dict[str, str]:
@@ -202,7 +202,7 @@ def test_only_who_answers_the_same_calls_stands_in(models, said):
     """A fallback and a canary are asked what the model was asked."""
     settings, problems = validate(raw(**models))
     with pytest.raises(Refused) as refused:
-        resolve(settings, known(), problems)
+        resolve_stack(settings, known(), problems)
     assert [str(problem) for problem in refused.value.problems] == [said]
 
 

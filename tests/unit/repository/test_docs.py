@@ -17,7 +17,7 @@ from docs import pictures, reference, supported
 from docs.generate import BLOCK, PRINTED, READMES, renewed
 from docs.generate import PAGES as PAGES_WRITTEN
 from docs.pictures import PICTURES
-from planning import resolve
+from planning import resolve_stack
 from settings import validate
 from settings.keys import SECRET_KEYS
 from settings.schema import GatewaySettings, PoolSettings, StackSettings
@@ -96,7 +96,7 @@ def test_every_example_of_a_readme_can_be_deployed(page: Path):
     assert len(models) >= 2
     for changed in [config["models"], *models]:
         settings, problems = validate({**config, "models": changed})
-        assert set(resolve(settings, load_catalog(), problems).pools) == {"a10"}
+        assert set(resolve_stack(settings, load_catalog(), problems).pools) == {"a10"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -124,7 +124,7 @@ def test_every_alert_has_its_section_in_the_runbook_and_every_section_its_alert(
     plans = [rendered(name).plan for name in stack_names()]
     for variant in VARIANTS.values():
         settings, problems = validate({key: value for key, value in variant.items() if key not in SECRET_KEYS})
-        plans.append(resolve(settings, load_catalog(), problems))
+        plans.append(resolve_stack(settings, load_catalog(), problems))
     alerts = {alert.alert for plan in plans for alert in plan.observability.alerts}
     sections = {title for level, title in HEADING.findall(prose(ROOT / "docs" / "runbook.md")) if level == "##"}
     assert sections == alerts

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import validate
-from settings.gate import LONGEST_KEY, LONGEST_TEXT, MOST_ENTRIES, MOST_LEVELS, MOST_VALUES, gate
+from settings.gate import LONGEST_KEY, LONGEST_TEXT, MOST_ENTRIES, MOST_LEVELS, MOST_VALUES, copy_checked
 from settings.problems import MOST_PROBLEMS, Problem, Refused, nearest
 from tests.unit.small_stack import CATALOG, MODEL, properties, refusals, serving, stack, stack_file
 
@@ -89,9 +89,9 @@ def test_a_value_that_nobody_could_use_is_refused_with_its_path(raw, expected):
 def test_lines_may_be_broken_where_texts_have_lines(where):
     """A snippet of an Ingress controller, a template, JSON on several lines."""
     text = "line one\n\tline two"
-    assert gate({"models": {"m": {where: {"k": text}}}}).refusals == []
-    assert gate({"models": {"m": {where: [text]}}}).refusals == []
-    assert len(gate({"models": {"m": {"model": text}}}).refusals) == 1
+    assert copy_checked({"models": {"m": {where: {"k": text}}}}).refusals == []
+    assert copy_checked({"models": {"m": {where: [text]}}}).refusals == []
+    assert len(copy_checked({"models": {"m": {"model": text}}}).refusals) == 1
 
 
 def test_everything_is_still_said_at_once():
@@ -194,10 +194,10 @@ def test_a_secret_is_refused_where_it_does_not_belong(raw, expected):
 
 def test_what_the_stacks_of_this_repository_say_is_no_secret():
     """Nor is anything the catalogue knows by name."""
-    assert [gate(stack_file(name)).refusals for name in STACKS] == [[]] * len(STACKS)
+    assert [copy_checked(stack_file(name)).refusals for name in STACKS] == [[]] * len(STACKS)
     names = [*CATALOG.models, *CATALOG.gpus, *CATALOG.instances, *(i.repository for i in CATALOG.images.values())]
     revisions = [model.revision for model in CATALOG.models.values() if model.revision]
-    assert gate({"x": [*names, *revisions]}).refusals == []
+    assert copy_checked({"x": [*names, *revisions]}).refusals == []
 
 
 LEAF = st.one_of(

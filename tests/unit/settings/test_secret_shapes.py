@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from settings.secret_shapes import HIDDEN, masked, recognised
+from settings.secret_shapes import HIDDEN, mask, recognise
 from tests.unit.small_stack import properties
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
@@ -51,9 +51,9 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N"
 )
 def test_a_secret_is_recognised_and_hidden(text, what, shown):
     """Alone, and in the middle of a sentence that quotes it."""
-    assert (recognised(text), masked(text)) == (what, shown)
-    quoted = masked(f'"{text}" is not well formed') if text is not PEM else ""
-    assert recognised(quoted) is None
+    assert (recognise(text), mask(text)) == (what, shown)
+    quoted = mask(f'"{text}" is not well formed') if text is not PEM else ""
+    assert recognise(quoted) is None
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_secret_is_recognised_and_hidden(text, what, shown):
 )  # fmt: skip
 def test_ordinary_values_are_no_secrets(text):
     """Commits, digests, ids, addresses, arguments, and names of what holds a secret."""
-    assert (recognised(text), masked(text)) == (None, text)
+    assert (recognise(text), mask(text)) == (None, text)
 
 
 @properties(300)
@@ -111,9 +111,9 @@ def test_ordinary_values_are_no_secrets(text):
 )
 def test_masking_is_done_once(text):
     """What has been masked holds nothing more to hide, and hexadecimal numbers are never taken for a secret."""
-    assert masked(masked(text)) == masked(text)
+    assert mask(mask(text)) == mask(text)
     if set(text) <= set("0123456789abcdef"):
-        assert recognised(text) is None
+        assert recognise(text) is None
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,6 @@ def test_looking_takes_no_time(unit):
     """Text of the greatest length, made of beginnings, is looked through in a moment."""
     text = (unit * 65_536)[:65_536]
     began = time.process_time()
-    recognised(text)
-    masked(text)
+    recognise(text)
+    mask(text)
     assert time.process_time() - began < 2

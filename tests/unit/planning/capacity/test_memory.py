@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.schema import Gpu, KvProfile, SlidingWindow, WeightFormat
-from planning import resolve
+from planning import resolve_stack
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import (
     Layout,
@@ -734,7 +734,7 @@ def test_on_cpus_too_nothing_is_set_aside_for_it():
     """No memory for a cache, and no sentence about one."""
     catalog = replace(CATALOG, models={**CATALOG.models, "example/encoder": encoder()})
     raw = serving(CPU, model="example/encoder", contextTokens=8192)
-    (found,) = resolve(checked(raw), catalog).servers
+    (found,) = resolve_stack(checked(raw), catalog).servers
     assert (found.memory.kv_cache_gib, found.env["VLLM_CPU_KVCACHE_SPACE"], "kvCache" in found.reasons) == (
         0,
         "0",

@@ -357,7 +357,7 @@ def test_litellms_configuration_is_exact():
         },
         "litellm_settings": {
             "callbacks": ["prometheus", "gateway_surface.guard", "gateway_hooks.hooks"],
-            **gateway_metrics.settings(),
+            **gateway_metrics.metric_settings(),
             "expose_router_debug_in_errors": False,
             "json_logs": True,
             "sse_keepalive_ping_interval_seconds": 15,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planning.gateway.metrics import ALWAYS, KEPT, kept, settings
+from planning.gateway.metrics import ALWAYS, KEPT, metric_settings, restrict_metrics
 from planning.observe.promql import UnknownMetric, series
 from tests.unit.small_stack import CATALOG
 
@@ -28,7 +28,7 @@ def test_no_kept_label_is_a_clients_to_fill():
 
 def test_the_settings_name_every_kept_metric_once_with_its_labels():
     """LiteLLM reads groups; a metric in none is not made."""
-    groups = settings()["prometheus_metrics_config"]
+    groups = metric_settings()["prometheus_metrics_config"]
     assert isinstance(groups, list)
     assert {name: tuple(group["include_labels"]) for group in groups for name in group["metrics"]} == KEPT
     assert len({group["group"] for group in groups}) == len(groups)
@@ -36,7 +36,7 @@ def test_the_settings_name_every_kept_metric_once_with_its_labels():
 
 def test_queries_know_only_what_is_kept():
     """A dashboard over a label that is left out is an error when the plan is made, not a silent panel."""
-    metrics = kept(CATALOG).litellm.metrics
+    metrics = restrict_metrics(CATALOG).litellm.metrics
     name = "litellm_proxy_total_requests_metric_total"
     assert series(metrics, name, requested_model="m", status_code="200")
     with pytest.raises(UnknownMetric, match="has no label user_agent"):
@@ -44,4 +44,4 @@ def test_queries_know_only_what_is_kept():
     with pytest.raises(UnknownMetric, match="litellm_requests_metric_total is not exported"):
         series(metrics, "litellm_requests_metric_total")
     assert series(metrics, "litellm_in_flight_requests")
-    assert kept(CATALOG).vllm == CATALOG.vllm
+    assert restrict_metrics(CATALOG).vllm == CATALOG.vllm

@@ -13,7 +13,7 @@ from catalog import load_catalog
 from planning.__main__ import main
 from planning.capacity.asked import Asked
 from planning.questions.calculator import FitQuestion, answer, hardware
-from planning.questions.survey import cheapest, survey
+from planning.questions.survey import cheapest, survey_gpus
 from tests.harness import ROOT
 
 GOLDEN = ROOT / "tests" / "golden" / "matrix.yaml"
@@ -43,7 +43,7 @@ def test_the_calculator_gives_the_same_numbers(model: str, gpu: str):
 
 def test_rows_are_cheapest_first_then_without_a_price_then_refused():
     """The order a buyer reads in."""
-    rows = survey(CATALOG.models["deepseek-ai/DeepSeek-R1"], Asked(), CATALOG)
+    rows = survey_gpus(CATALOG.models["deepseek-ai/DeepSeek-R1"], Asked(), CATALOG)
     groups = [(row.reason is not None, row.usd_per_hour is None) for row in rows]
     prices = [row.usd_per_hour for row in rows if row.usd_per_hour is not None]
     assert groups == sorted(groups)
@@ -93,7 +93,7 @@ def test_json_is_a_list(capsys: pytest.CaptureFixture[str]):
     assert main(["--model", "Qwen/Qwen3-14B", "--gpu", "all", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [item["gpu"] for item in found] == [
-        row.gpu for row in survey(CATALOG.models["Qwen/Qwen3-14B"], Asked(), CATALOG)
+        row.gpu for row in survey_gpus(CATALOG.models["Qwen/Qwen3-14B"], Asked(), CATALOG)
     ]
     assert {(item["usd_per_hour"], item["instance"]) for item in found if item["gpu"] == "nvidia-a10"} == {(None, None)}
 
@@ -102,7 +102,8 @@ def test_the_context_is_asked_for_or_chosen():
     """`--context N` needs no more GPUs than the whole, `auto` no more than that, with at least 8,192 tokens."""
     model = CATALOG.models["Qwen/Qwen3-235B-A22B-Instruct-2507"]
     whole, short, auto = (
-        {row.gpu: row for row in survey(model, Asked(context_tokens=tokens), CATALOG)} for tokens in (None, 16_384, 0)
+        {row.gpu: row for row in survey_gpus(model, Asked(context_tokens=tokens), CATALOG)}
+        for tokens in (None, 16_384, 0)
     )
     for gpu, row in whole.items():
         if row.reason is None:

@@ -10,9 +10,9 @@ import pytest
 
 from catalog import load_catalog
 from catalog.engine import Uncompiled
-from planning import resolve
+from planning import resolve_stack
 from planning.plan.servers import CompileCacheClaim, Requests, ServerPlan
-from planning.server.kept_cache import engine_requests, kept_cache, sidecar_requests
+from planning.server.kept_cache import engine_requests, plan_kept_cache, sidecar_requests
 from settings import Refused, validate
 from tests.harness import merged, minimal, refusals
 
@@ -22,7 +22,7 @@ CLAIM = {"kind": "claim", "storageClass": "rwx"}
 def server(changes: dict[str, Any] | None = None, cache: Any = CLAIM) -> ServerPlan:
     """The one server of a small stack that keeps what it compiles."""
     settings, problems = validate(merged(minimal(compileCache=cache), changes or {}))
-    return resolve(settings, load_catalog(), problems).servers[0]
+    return resolve_stack(settings, load_catalog(), problems).servers[0]
 
 
 def key(changes: dict[str, Any] | None = None) -> str:
@@ -93,7 +93,7 @@ def test_every_checkpoint_counts_whatever_the_arguments_say_of_it():
     assert kept is not None
     other = replace(first, revision="0" * 40)
     keys = [
-        kept_cache(
+        plan_kept_cache(
             kept.claim,
             script_image=kept.image,
             image=found.image,
@@ -118,7 +118,7 @@ def test_the_name_of_a_model_does_not_matter():
 def test_a_stack_that_keeps_nothing_declares_nothing_of_it():
     """The default."""
     settings, problems = validate(minimal())
-    plan = resolve(settings, load_catalog(), problems)
+    plan = resolve_stack(settings, load_catalog(), problems)
     assert (plan.compile_cache, plan.servers[0].kept_cache) == (None, None)
     assert server(cache={"kind": "none"}) == plan.servers[0]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from planning import resolve
+from planning import resolve_stack
 from planning.plan import Plan
 from planning.plan.servers import ServerPlan
 from preview.reporting.model_page import model_page
@@ -33,7 +33,7 @@ def config(pool: dict[str, Any] | None = None, **model: Any) -> dict[str, Any]:
 def plan(raw: dict[str, Any]) -> Plan:
     """The plan of a stack."""
     settings, problems = validate(raw)
-    return resolve(settings, load_catalog(), problems)
+    return resolve_stack(settings, load_catalog(), problems)
 
 
 def server(**model: Any) -> ServerPlan:

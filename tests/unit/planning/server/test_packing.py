@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.server.packing import Pods, blocking, finds_room, packs, stranded
+from planning.server.packing import Pods, find_blockers, find_stranded, finds_room, packs
 from tests.unit.small_stack import properties
 
 
@@ -43,14 +43,14 @@ def gpus(**servers: tuple[int, int]) -> list[Pods]:
 )
 def test_who_may_be_left_out(servers, node, nodes, fit, expected):
     """Whether all fit together, and who may find no node all the same."""
-    assert (packs(servers, (node,), nodes), stranded(servers, (node,), nodes)) == (fit, expected)
+    assert (packs(servers, (node,), nodes), find_stranded(servers, (node,), nodes)) == (fit, expected)
 
 
 def test_memory_and_cores_are_in_the_way_too():
     """A pod of few cores and much memory takes a node's memory from one that has cores left."""
     servers = [Pods("wide", (8, 100), 1), Pods("small", (1, 40), 2)]
-    assert stranded(servers, (16, 128), 2) == {"wide": ("small",)}
-    assert stranded(servers, (16, 256), 2) == {}
+    assert find_stranded(servers, (16, 128), 2) == {"wide": ("small",)}
+    assert find_stranded(servers, (16, 256), 2) == {}
 
 
 SERVERS = st.lists(
@@ -82,7 +82,7 @@ def test_every_order_was_tried(found, node, nodes):
                 visit(tuple(sorted([*rest, taken])), (*left[:index], left[index] - 1, *left[index + 1 :]))
 
     visit((node,) * nodes, tuple(pods.count for pods in wanted))
-    assert (packs(wanted, node, nodes), set(stranded(wanted, node, nodes))) == (complete, left_out)
+    assert (packs(wanted, node, nodes), set(find_stranded(wanted, node, nodes))) == (complete, left_out)
 
 
 @given(SERVERS, st.tuples(st.integers(4, 6), st.integers(4, 6)), st.integers(1, 3))
@@ -90,17 +90,17 @@ def test_every_order_was_tried(found, node, nodes):
 def test_who_is_named_is_really_in_the_way(found, node, nodes):
     """Without the pods of those that are named, the one that was left out finds its place."""
     wanted = [Pods(f"s{index}", demand, count) for index, (demand, count) in enumerate(found)]
-    for name, blockers in stranded(wanted, node, nodes).items():
+    for name, blockers in find_stranded(wanted, node, nodes).items():
         (pods,) = [item for item in wanted if item.name == name]
         only = [Pods(item.name, item.demand, item.count - (item is pods)) for item in wanted if item.name in blockers]
-        assert blocking(only, pods.demand, node, nodes) == blockers
+        assert find_blockers(only, pods.demand, node, nodes) == blockers
 
 
 def test_a_large_pool_is_judged_in_a_moment():
     """Two hundred nodes of eight GPUs, and six servers with three hundred pods of all sizes."""
     servers = gpus(a=(8, 60), b=(4, 80), c=(2, 90), d=(1, 60), e=(1, 30), f=(8, 20))
     begun = time.monotonic()
-    assert (packs(servers, (8,), 200), set(stranded(servers, (8,), 200))) == (True, {"a", "f"})
+    assert (packs(servers, (8,), 200), set(find_stranded(servers, (8,), 200))) == (True, {"a", "f"})
     assert time.monotonic() - begun < 5
 
 
@@ -109,7 +109,7 @@ def test_a_search_among_many_servers_on_many_nodes_ends_soon():
     sizes = (1, 1, 1, 1, 1, 2, 2, 1, 1, 8, 8, 8, 8)
     wanted = [Pods(f"m{index}", (gpus, 7 * gpus + index), 40) for index, gpus in enumerate(sizes)]
     began = process_time()
-    stranded(wanted, (8, 128), 200)
+    find_stranded(wanted, (8, 128), 200)
     assert process_time() - began < 2
 
 

@@ -14,7 +14,7 @@ from tests.unit.small_stack import properties
 
 def test_a_server_asks_for_its_cache_its_temporary_files_and_its_logs():
     """20 GiB and 2 GiB, and 64 MiB for each container's logs; /dev/shm is in memory."""
-    found = scratch.server_scratch(PodResources(4, 20, 51, 2, 8, 20))
+    found = scratch.plan_server_scratch(PodResources(4, 20, 51, 2, 8, 20))
     assert found == Scratch({"cache": 20480, "tmp": 2048}, {"shm": 8192}, 22528 + 64, 64)
 
 

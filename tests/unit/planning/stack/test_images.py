@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from planning.plan.pods import ImagePlan
-from planning.stack.images import floating, mirrored, resolve_images
+from planning.stack.images import is_floating, mirror_repository, resolve_images
 from settings.schema import ImagesSettings
 from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, planned, refusals, server, serving, stack
 
@@ -28,7 +28,7 @@ def override(image: str, **values: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_tags_that_move_are_recognised(tag):
     """Words for a line of development, a major version alone, and tags without any number."""
-    assert floating(tag)
+    assert is_floating(tag)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_tags_that_move_are_recognised(tag):
 )
 def test_versions_are_no_floating_tags(tag):
     """A version with more than one number names one image."""
-    assert not floating(tag)
+    assert not is_floating(tag)
 
 
 @pytest.mark.parametrize("image", ["vllm", "vllm-cpu", "litellm", "redis", "python"])
@@ -104,7 +104,7 @@ def test_a_digest_of_the_catalogue_holds_for_its_version(override, reference):
 )
 def test_a_mirror_takes_the_place_of_the_registry(repository, mirror, expected):
     """The host is replaced, the path is kept, and what is there already stays."""
-    assert mirrored(repository, mirror) == expected
+    assert mirror_repository(repository, mirror) == expected
 
 
 def test_a_mirror_holds_for_every_image():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from planning.stack.versions import line, older, parsed
+from planning.stack.versions import is_older, line, parse_version
 
 
 @pytest.mark.parametrize(
@@ -19,10 +19,10 @@ from planning.stack.versions import line, older, parsed
 )
 def test_a_version_is_older_by_its_first_two_numbers(version, needed, expected):
     """Numbers are compared as such; what has none is not known to be old."""
-    assert older(version, needed) is expected
+    assert is_older(version, needed) is expected
 
 
 def test_a_release_comes_after_what_led_to_it():
     """And zeros at the end say nothing."""
-    assert sorted(["1.2.0", "1.2.0rc1", "1.1.9"], key=parsed) == ["1.1.9", "1.2.0rc1", "1.2.0"]
-    assert (parsed("v1.2.0"), line(parsed("v1.2.3"))) == (parsed("1.2"), (1, 2))
+    assert sorted(["1.2.0", "1.2.0rc1", "1.1.9"], key=parse_version) == ["1.1.9", "1.2.0rc1", "1.2.0"]
+    assert (parse_version("v1.2.0"), line(parse_version("v1.2.3"))) == (parse_version("1.2"), (1, 2))

@@ -9,8 +9,8 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
-from preview.rendering.manifests import Category, as_yaml, foreign_files, manifests, read, write
-from preview.rendering.prerequisites import Expected, prerequisites
+from preview.rendering.manifests import Category, as_yaml, collect_manifests, foreign_files, read, write
+from preview.rendering.prerequisites import Expected, find_prerequisites
 from preview.rendering.recorder import deploy
 
 POD = {"containers": [{"name": "c", "image": "i"}]}
@@ -18,7 +18,7 @@ POD = {"containers": [{"name": "c", "image": "i"}]}
 
 def rendered(build):
     """The manifests of a program."""
-    return manifests(deploy(build))
+    return collect_manifests(deploy(build))
 
 
 def config_map(logical_name: str, **given: Any) -> k8s.core.v1.ConfigMap:
@@ -133,7 +133,7 @@ def test_secrets_that_nobody_declares_are_expected():
         password = {**reference("keys", "redis-password"), "name": "REDIS_PASSWORD"}
         deployment("two", {"initContainers": [{"name": "c", "env": [password]}]}, app="litellm")
 
-    namespace, secret = prerequisites(rendered(build))
+    namespace, secret = find_prerequisites(rendered(build))
     assert namespace == Expected("Namespace", "here", command="kubectl create namespace here")
     assert (secret.keys, secret.drawn) == (("database-url", "master-key", "redis-password"), ("master-key",))
     assert secret.command == (
@@ -157,7 +157,7 @@ def test_secrets_that_nobody_declares_are_expected():
 def test_secrets_are_found_wherever_a_pod_names_them(pod, keys):
     """Volumes, environment and image pulls are all places where a pod needs a Secret."""
     expected = [
-        item for item in prerequisites(rendered(lambda: deployment("d", {**POD, **pod}))) if item.kind == "Secret"
+        item for item in find_prerequisites(rendered(lambda: deployment("d", {**POD, **pod}))) if item.kind == "Secret"
     ]
     assert [(item.name, item.namespace, item.keys) for item in expected] == [("s", "here", keys)]
 
@@ -169,7 +169,7 @@ def test_a_namespace_of_expected_secrets_comes_first():
         k8s.core.v1.Namespace("here", metadata={"name": "here"})
         deployment("d", {"containers": [{"name": "c", "env": [reference("keys", "k")]}]})
 
-    assert [(item.kind, item.command) for item in prerequisites(rendered(build))] == [
+    assert [(item.kind, item.command) for item in find_prerequisites(rendered(build))] == [
         ("Namespace", "kubectl create namespace here"),
         (
             "Secret",
@@ -198,7 +198,7 @@ def test_claims_that_nobody_declares_are_expected():
         other = [{"name": "data", "persistentVolumeClaim": {"claimName": "else"}}]
         deployment("four", {"containers": [{"name": "c", "env": [], "volumeMounts": []}], "volumes": other})
 
-    assert prerequisites(rendered(build)) == (
+    assert find_prerequisites(rendered(build)) == (
         Expected("Namespace", "here", command="kubectl create namespace here"),
         Expected(
             "PersistentVolumeClaim",
@@ -221,7 +221,7 @@ def test_a_namespace_says_what_has_to_be_put_there():
     claim = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "disk"}}]}
     secret = {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}
     notes = [
-        prerequisites(rendered(lambda pods=pods: build(*pods)))[0].note
+        find_prerequisites(rendered(lambda pods=pods: build(*pods)))[0].note
         for pods in ((secret,), (claim,), (claim, secret))
     ]
     assert notes == [
@@ -243,7 +243,7 @@ def test_what_else_a_stack_relies_on():
         for node in ("n1", "n2"):
             k8s.core.v1.NodePatch(node, metadata={"name": node})
 
-    assert [str(item) for item in prerequisites(rendered(build))] == [
+    assert [str(item) for item in find_prerequisites(rendered(build))] == [
         "Namespace here",
         "Secret cert in here",
         "StorageClass nfs: must offer ReadWriteMany",
@@ -252,5 +252,5 @@ def test_what_else_a_stack_relies_on():
         "Nodes n1, n2: get labels and taints",
         "API gateway.networking.k8s.io/v1: for HTTPRoute",
     ]
-    commands = {item.name: item.command for item in prerequisites(rendered(build)) if item.kind == "Secret"}
+    commands = {item.name: item.command for item in find_prerequisites(rendered(build)) if item.kind == "Secret"}
     assert commands == {"cert": "kubectl create secret tls cert -n here --cert=<FILE> --key=<FILE>"}

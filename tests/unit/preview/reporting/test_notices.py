@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from preview.reporting.compare import Thing, compare
-from preview.reporting.notices import notices
+from preview.reporting.notices import collect_notices
 from preview.reporting.sides import Sides
 
 Model = dict[str, Any]
@@ -61,7 +61,7 @@ def said(
     before: dict[str, Any] | None, after: dict[str, Any], old: list[Thing], new: list[Thing], *rekeyed: str
 ) -> list[str]:
     """The lines of the comment."""
-    return [str(notice) for notice in notices(Sides(before, after, compare(old, new), rekeyed))]
+    return [str(notice) for notice in collect_notices(Sides(before, after, compare(old, new), rekeyed))]
 
 
 def of_one(change: Model, old: list[Thing], new: list[Thing], **rest: Any) -> list[str]:
