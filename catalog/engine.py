@@ -32,6 +32,7 @@ class Health(BaseModel):
     api_key_env: str = ""
     address_env: str = ""
     litellm_provider: str = ""
+    metrics_path: str = ""
 
 
 class Uncompiled(BaseModel):
@@ -64,7 +65,8 @@ class Engine(BaseModel):
 
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
     attributes. `options`: long name → kind, type, choices, aliases. `removed_options`: name → what to use instead.
-    `metrics`: by scraped name; `roles`: what is asked for → the metric that says it. `tasks`: what a model is for →
+    `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
+    `variables`: what is said → the variable. `tasks`: what a model is for →
     options it is started with.
     """
 
@@ -83,6 +85,7 @@ class Engine(BaseModel):
     metrics: Mapping[str, ExportedMetric] = {}
     roles: Mapping[str, str] = {}
     loading: Loading = Loading()
+    variables: Mapping[str, str] = {}
     uncompiled: Uncompiled = Uncompiled()
     tasks: Mapping[str, list[str]] = {}
     router_settings: list[str] = []

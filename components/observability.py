@@ -61,8 +61,8 @@ class Observability(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         for monitored, match, port, path in (
-            ("vllm", args["servers"], "http", "/metrics"),
-            ("litellm", args["gateway"], "metrics", "/metrics/"),
+            ("vllm", args["servers"], "http", plan.server_metrics_path),
+            ("litellm", args["gateway"], "metrics", plan.gateway_metrics_path),
         ):
             endpoint = {"port": port, "path": path, "interval": f"{plan.scrape_interval_s}s"}
             _monitor(f"{name}-{monitored}", metadata(monitored), match, endpoint, child)

@@ -1,9 +1,54 @@
-"""Arguments a user adds to vLLM that change what fits: read from the command line they are written in."""
+"""Options of vLLM: how each that we know of is written, and what those say of the memory that a user adds.
+
+No other module spells one. What each takes is in the engine's file.
+"""
 
 import json
 import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
+
+MODEL = "--model"
+SERVED_MODEL_NAME = "--served-model-name"
+LOAD_FORMAT = "--load-format"
+LOADER_CONFIG = "--model-loader-extra-config"
+TENSOR_PARALLEL_SIZE = "--tensor-parallel-size"
+PIPELINE_PARALLEL_SIZE = "--pipeline-parallel-size"
+DATA_PARALLEL_SIZE = "--data-parallel-size"
+DECODE_CONTEXT_PARALLEL_SIZE = "--decode-context-parallel-size"
+ENABLE_EXPERT_PARALLEL = "--enable-expert-parallel"
+NNODES = "--nnodes"
+NODE_RANK = "--node-rank"
+MASTER_ADDR = "--master-addr"
+HEADLESS = "--headless"
+MAX_MODEL_LEN = "--max-model-len"
+MAX_NUM_SEQS = "--max-num-seqs"
+MAX_NUM_BATCHED_TOKENS = "--max-num-batched-tokens"
+GPU_MEMORY_UTILIZATION = "--gpu-memory-utilization"
+KV_CACHE_DTYPE = "--kv-cache-dtype"
+DTYPE = "--dtype"
+ENFORCE_EAGER = "--enforce-eager"
+LANGUAGE_MODEL_ONLY = "--language-model-only"
+ENABLE_LORA = "--enable-lora"
+MAX_LORAS = "--max-loras"
+MAX_LORA_RANK = "--max-lora-rank"
+ENABLE_PREFIX_CACHING = "--enable-prefix-caching"
+NO_ENABLE_PREFIX_CACHING = "--no-enable-prefix-caching"
+REASONING_PARSER = "--reasoning-parser"
+ENABLE_AUTO_TOOL_CHOICE = "--enable-auto-tool-choice"
+TOOL_CALL_PARSER = "--tool-call-parser"
+TOKENIZER_MODE = "--tokenizer-mode"
+SHUTDOWN_TIMEOUT = "--shutdown-timeout"
+REVISION = "--revision"
+HF_OVERRIDES = "--hf-overrides"
+HF_TOKEN = "--hf-token"  # noqa: S105 - the option, not its value
+API_KEY = "--api-key"
+HOST = "--host"
+PORT = "--port"
+UDS = "--uds"
+SSL_KEYFILE = "--ssl-keyfile"
+SSL_CERTFILE = "--ssl-certfile"
+ROOT_PATH = "--root-path"
 
 # vLLM's own defaults of the two (vllm/config/lora.py, 0.33.0).
 DEFAULT_MAX_LORAS, DEFAULT_MAX_LORA_RANK = 1, 16
@@ -54,16 +99,16 @@ def _number(args: Sequence[str], name: str, default: int) -> int:
 
 def workload_flags(args: Sequence[str], *, language_model_only: bool = False) -> WorkloadFlags:
     """What arguments say of eager mode, towers, LoRA slots and dtype; `language_model_only`: the catalogue says so."""
-    loras = has(args, "--enable-lora")
+    loras = has(args, ENABLE_LORA)
     return {
-        "eager": has(args, "--enforce-eager"),
-        "language_model_only": language_model_only or has(args, "--language-model-only"),
-        "max_loras": _number(args, "--max-loras", DEFAULT_MAX_LORAS) if loras else 0,
-        "max_lora_rank": _number(args, "--max-lora-rank", DEFAULT_MAX_LORA_RANK),
-        "dtype": value_of(args, "--dtype") or "auto",
+        "eager": has(args, ENFORCE_EAGER),
+        "language_model_only": language_model_only or has(args, LANGUAGE_MODEL_ONLY),
+        "max_loras": _number(args, MAX_LORAS, DEFAULT_MAX_LORAS) if loras else 0,
+        "max_lora_rank": _number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
+        "dtype": value_of(args, DTYPE) or "auto",
     }
 
 
 def decode_context(args: Sequence[str]) -> int:
     """Ranks the KV cache is split over while decoding."""
-    return _number(args, "--decode-context-parallel-size", 1)
+    return _number(args, DECODE_CONTEXT_PARALLEL_SIZE, 1)

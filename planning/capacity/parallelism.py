@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
+from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import CONTEXT_BYTES, GIB, Workload, budget
 
@@ -91,10 +92,13 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
     if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
         # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
         # but its fp8 kernels write bf16 or fp16 only
-        said = (
-            f"--dtype={workload.dtype} is not for {model.checkpoint.format} weights, whose kernels compute in bfloat16"
+        said = f"{flags.DTYPE}={workload.dtype} is not for {model.checkpoint.format} weights"
+        problems.append(
+            Reason(
+                f"{said}, whose kernels compute in bfloat16 or float16",
+                fix=f"{flags.DTYPE}=bfloat16, or a bf16 checkpoint",
+            )
         )
-        problems.append(Reason(f"{said} or float16", fix="--dtype=bfloat16, or a bf16 checkpoint"))
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)
@@ -183,7 +187,7 @@ def _context_problem(model: Model, context_tokens: int) -> str:
     )
     if model.architecture is not None and model.architecture.vision_tower_bytes:
         override = f'{{"text_config":{override}}}'
-    return f"{said}, unless args: ['--hf-overrides', '{override}'] stretches it"
+    return f"{said}, unless args: ['{flags.HF_OVERRIDES}', '{override}'] stretches it"
 
 
 def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:

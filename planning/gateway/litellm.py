@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from planning.gateway import metrics as gateway_metrics
 from planning.plan.gateway import GatewayPlan, Route
+from planning.tasks import VERSION
 
 # A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
 AUTH_MODULE = "gateway_auth"
@@ -109,7 +110,7 @@ def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]
         "model_name": route.model_name,
         "litellm_params": {
             "model": route.model,
-            "api_base": f"{urls[route.server]}/v1",
+            "api_base": f"{urls[route.server]}{VERSION}",
             "api_key": f"os.environ/{key_variable(route.server)}",
             "timeout": gateway_plan.request_timeout_s,
             "stream_timeout": gateway_plan.first_token_timeout_s,

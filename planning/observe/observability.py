@@ -30,6 +30,8 @@ def resolve_observability(
         namespace=settings.observability.namespace,
         prometheus_url=prometheus_url,
         server_ports=server_ports,
+        server_metrics_path=catalog.vllm.health.metrics_path,
+        gateway_metrics_path=catalog.litellm.health.metrics_path,
         scrape_interval_s=SCRAPE_INTERVAL_S,
         runbook_url=settings.observability.runbook_url,
         alerts=alert_rules(settings, catalog, servers),

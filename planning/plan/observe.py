@@ -24,6 +24,8 @@ class ObservabilityPlan:
     namespace: str
     prometheus_url: str
     server_ports: tuple[int, ...]
+    server_metrics_path: str
+    gateway_metrics_path: str
     scrape_interval_s: int
     runbook_url: str
     alerts: tuple[Rule, ...]

@@ -1,4 +1,4 @@
-"""Command line and environment of a vLLM server, and the check of what a user adds to them."""
+"""Command line of a vLLM server, and the check of what a user adds to it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,62 +6,51 @@ from math import inf
 
 from catalog.engine import Engine
 from catalog.schema import KvProfile, Model
+from planning.capacity import flags
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
 from planning.plan.weights import Source
+from planning.server.environment import secrets_named
 from planning.tasks import task_of
 from settings.problems import Problem, nearest
 
 # Options the plan decides, and the setting that decides each; a user who writes one of them in `args` is sent there.
 MANAGED = {
-    "--model": "model",
-    "--served-model-name": "the name of the model",
-    "--tensor-parallel-size": "tensorParallel",
-    "--pipeline-parallel-size": "pipelineParallel",
-    "--data-parallel-size": "dataParallel",
-    "--enable-expert-parallel": "expertParallel",
-    "--max-model-len": "contextTokens",
-    "--max-num-seqs": "maxNumSeqs",
-    "--max-num-batched-tokens": "maxNumBatchedTokens",
-    "--gpu-memory-utilization": "gpuMemoryUtilization",
-    "--kv-cache-dtype": "kvCacheDtype",
-    "--shutdown-timeout": "drainTimeoutS",
-    "--revision": "revision",
-    "--nnodes": "pipelineParallel",
-    "--node-rank": "pipelineParallel",
-    "--master-addr": "pipelineParallel",
-    "--headless": "pipelineParallel",
+    flags.MODEL: "model",
+    flags.SERVED_MODEL_NAME: "the name of the model",
+    flags.TENSOR_PARALLEL_SIZE: "tensorParallel",
+    flags.PIPELINE_PARALLEL_SIZE: "pipelineParallel",
+    flags.DATA_PARALLEL_SIZE: "dataParallel",
+    flags.ENABLE_EXPERT_PARALLEL: "expertParallel",
+    flags.MAX_MODEL_LEN: "contextTokens",
+    flags.MAX_NUM_SEQS: "maxNumSeqs",
+    flags.MAX_NUM_BATCHED_TOKENS: "maxNumBatchedTokens",
+    flags.GPU_MEMORY_UTILIZATION: "gpuMemoryUtilization",
+    flags.KV_CACHE_DTYPE: "kvCacheDtype",
+    flags.SHUTDOWN_TIMEOUT: "drainTimeoutS",
+    flags.REVISION: "revision",
+    flags.NNODES: "pipelineParallel",
+    flags.NODE_RANK: "pipelineParallel",
+    flags.MASTER_ADDR: "pipelineParallel",
+    flags.HEADLESS: "pipelineParallel",
 }
 # Options nothing decides, because probes, gateway, monitor and network rules rely on what they would change.
 FIXED = {
-    "--host": "the server listens on all addresses",
-    "--port": "the port is fixed",
-    "--uds": "the server is reached by its port",
-    "--ssl-keyfile": "probes and the gateway speak plain HTTP inside the cluster",
-    "--ssl-certfile": "probes and the gateway speak plain HTTP inside the cluster",
-    "--root-path": "probes and the gateway know the paths",
-    "--api-key": "the key comes from a Secret",
-    "--hf-token": "the server has no internet; the download reads its token from a Secret",
-}
-# HF_TOKEN, but not TOKENIZERS_PARALLELISM.
-SECRET_NAME = re.compile(
-    r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE|ACCOUNT)_?KEY|CONNECTION_STRING)", re.IGNORECASE
-)
-# What Kubernetes replaces in arguments and values: a variable of the container; $$ is a plain $ (Kubernetes API, args).
-REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^()\s]+)\)")
-# What the API server takes for the name of a variable.
-VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-# Variables that no server may have from its user.
-FORBIDDEN_VARIABLES = {
-    "VLLM_HOST_IP": "must be left out: every pod has an address of its own",
-    "VLLM_SERVER_DEV_MODE": "opens administrative endpoints; it is never set in production",
+    flags.HOST: "the server listens on all addresses",
+    flags.PORT: "the port is fixed",
+    flags.UDS: "the server is reached by its port",
+    flags.SSL_KEYFILE: "probes and the gateway speak plain HTTP inside the cluster",
+    flags.SSL_CERTFILE: "probes and the gateway speak plain HTTP inside the cluster",
+    flags.ROOT_PATH: "probes and the gateway know the paths",
+    flags.API_KEY: "the key comes from a Secret",
+    flags.HF_TOKEN: "the server has no internet; the download reads its token from a Secret",
 }
 # Options whose values the parser takes as they come and the engine refuses later, and the list it looks them up in.
 REGISTRIES = {
-    "--load-format": "load_formats",
-    "--reasoning-parser": "reasoning_parsers",
-    "--tokenizer-mode": "tokenizer_modes",
-    "--tool-call-parser": "tool_call_parsers",
+    flags.LOAD_FORMAT: "load_formats",
+    flags.REASONING_PARSER: "reasoning_parsers",
+    flags.TOKENIZER_MODE: "tokenizer_modes",
+    flags.TOOL_CALL_PARSER: "tool_call_parsers",
 }
 
 
@@ -87,35 +76,35 @@ def server_args(
     """
     args = [
         source.argument,
-        f"--served-model-name={served_name}",
-        "--host=0.0.0.0",
-        f"--port={port}",
-        f"--max-model-len={context_tokens}",
-        f"--max-num-seqs={max_num_seqs}",
-        f"--load-format={source.load_format}",
+        f"{flags.SERVED_MODEL_NAME}={served_name}",
+        f"{flags.HOST}=0.0.0.0",
+        f"{flags.PORT}={port}",
+        f"{flags.MAX_MODEL_LEN}={context_tokens}",
+        f"{flags.MAX_NUM_SEQS}={max_num_seqs}",
+        f"{flags.LOAD_FORMAT}={source.load_format}",
         *source.options,
-        f"--shutdown-timeout={drain_s}",
+        f"{flags.SHUTDOWN_TIMEOUT}={drain_s}",
     ]
     if utilization is None:
         # what users say of it is said once
-        args += [] if has(extra, "--dtype") else ["--dtype=bfloat16"]
+        args += [] if has(extra, flags.DTYPE) else [f"{flags.DTYPE}=bfloat16"]
     else:
-        args.append(f"--gpu-memory-utilization={utilization:g}")
-        args.append(f"--tensor-parallel-size={parallelism.tensor}")
+        args.append(f"{flags.GPU_MEMORY_UTILIZATION}={utilization:g}")
+        args.append(f"{flags.TENSOR_PARALLEL_SIZE}={parallelism.tensor}")
     if parallelism.pipeline > 1:
-        args.append(f"--pipeline-parallel-size={parallelism.pipeline}")
+        args.append(f"{flags.PIPELINE_PARALLEL_SIZE}={parallelism.pipeline}")
     if parallelism.data > 1:
-        args.append(f"--data-parallel-size={parallelism.data}")
+        args.append(f"{flags.DATA_PARALLEL_SIZE}={parallelism.data}")
     if parallelism.expert:
-        args.append("--enable-expert-parallel")
+        args.append(flags.ENABLE_EXPERT_PARALLEL)
     if max_num_batched_tokens is not None:
-        args.append(f"--max-num-batched-tokens={max_num_batched_tokens}")
+        args.append(f"{flags.MAX_NUM_BATCHED_TOKENS}={max_num_batched_tokens}")
     if kv_cache_dtype != "auto":
-        args.append(f"--kv-cache-dtype={kv_cache_dtype}")
+        args.append(f"{flags.KV_CACHE_DTYPE}={kv_cache_dtype}")
     if task_of(model).prefix_caching:
         # caching prefixes of a hybrid model costs a second and third state per sequence; the memory model counts one
         hybrid = model.kv_profile is KvProfile.HYBRID
-        args.append("--no-enable-prefix-caching" if hybrid else "--enable-prefix-caching")
+        args.append(flags.NO_ENABLE_PREFIX_CACHING if hybrid else flags.ENABLE_PREFIX_CACHING)
     return (*args, *for_task, *_serving_args(model, extra), *extra)
 
 
@@ -123,43 +112,25 @@ def _serving_args(model: Model, extra: Sequence[str]) -> list[str]:
     """Parsers of the model's dialect, unless the user chose others."""
     serving, chosen = model.serving, {argument.partition("=")[0] for argument in extra}
     args, parsers = [], task_of(model).parsers
-    if parsers and serving.reasoning_parser and "--reasoning-parser" not in chosen:
-        args.append(f"--reasoning-parser={serving.reasoning_parser}")
-    if parsers and serving.tool_call_parser and "--tool-call-parser" not in chosen:
-        args += ["--enable-auto-tool-choice", f"--tool-call-parser={serving.tool_call_parser}"]
-    if serving.tokenizer_mode and "--tokenizer-mode" not in chosen:
-        args.append(f"--tokenizer-mode={serving.tokenizer_mode}")
+    if parsers and serving.reasoning_parser and flags.REASONING_PARSER not in chosen:
+        args.append(f"{flags.REASONING_PARSER}={serving.reasoning_parser}")
+    if parsers and serving.tool_call_parser and flags.TOOL_CALL_PARSER not in chosen:
+        args += [flags.ENABLE_AUTO_TOOL_CHOICE, f"{flags.TOOL_CALL_PARSER}={serving.tool_call_parser}"]
+    if serving.tokenizer_mode and flags.TOKENIZER_MODE not in chosen:
+        args.append(f"{flags.TOKENIZER_MODE}={serving.tokenizer_mode}")
     if serving.language_model_only:
-        args.append("--language-model-only")
+        args.append(flags.LANGUAGE_MODEL_ONLY)
     return args
 
 
 def group_args(nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(arguments of the leader, of a worker) of a replica over so many nodes, by the variables LWS gives each pod."""
-    group = (f"--nnodes={nodes}", "--node-rank=$(LWS_WORKER_INDEX)", "--master-addr=$(LWS_LEADER_ADDRESS)")
-    return group, (*group, "--headless")
-
-
-def server_env(*, startup_budget_s: int, cache_root: str, cpu_kv_cache_gib: int | None) -> dict[str, str]:
-    """Environment of a vLLM container: no internet, caches on the writable volume, its own start-up limit raised."""
-    env = {
-        "HF_HUB_OFFLINE": "1",
-        "HOME": cache_root,
-        # torch asks for the user's name, which a numeric user does not have in the CPU image
-        "LOGNAME": "vllm",
-        "TORCHINDUCTOR_CACHE_DIR": f"{cache_root}/torchinductor",
-        "TRITON_CACHE_DIR": f"{cache_root}/triton",
-        "VLLM_CACHE_ROOT": f"{cache_root}/vllm",
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(startup_budget_s),
-        # one request may not ask for thousands of answers (CVE-2026-34756 and its kin)
-        "VLLM_MAX_N_SEQUENCES": "64",
-        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "XDG_CACHE_HOME": f"{cache_root}/xdg",
-    }
-    if cpu_kv_cache_gib is not None:
-        env["VLLM_CPU_KVCACHE_SPACE"] = str(cpu_kv_cache_gib)
-    return env
+    group = (
+        f"{flags.NNODES}={nodes}",
+        f"{flags.NODE_RANK}=$(LWS_WORKER_INDEX)",
+        f"{flags.MASTER_ADDR}=$(LWS_LEADER_ADDRESS)",
+    )
+    return group, (*group, flags.HEADLESS)
 
 
 def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
@@ -170,7 +141,7 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
     takes = 0.0  # values that may still follow the last option
     for position, argument in enumerate(args):
         where = f"{path}[{position}]"
-        problems += [Problem(where, text) for text in _secrets_named(argument)]
+        problems += [Problem(where, text) for text in secrets_named(argument)]
         if not _is_option(argument):
             if takes < 1:
                 problems.append(Problem(where, f'"{argument}" is not an option and belongs to none'))
@@ -198,16 +169,6 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
             elif "." not in name and not (plugins and option.endswith("-parser")):
                 problems += [Problem(where, text) for text in _value_problems(engine, option, name, argument_value)]
     return problems
-
-
-def _secrets_named(text: str) -> list[str]:
-    """Problems of a text in which Kubernetes would put the value of a secret, for everybody to read."""
-    names = [match["name"] for match in REFERENCE.finditer(text) if match["name"]]
-    return [
-        f"$({name}) would be replaced by a secret; leave it out, or write $$({name}) for that very text"
-        for name in names
-        if SECRET_NAME.search(name)
-    ]
 
 
 def _is_option(argument: str) -> bool:
@@ -247,7 +208,7 @@ def _value_problems(engine: Engine, option: str, name: str, value: str) -> list[
     if isinstance(choices, list) and choices and value not in [str(choice) for choice in choices]:
         return [f"{name} {value}: not one of {', '.join(str(choice) for choice in choices)}"]
     registered = getattr(engine, REGISTRIES[option]) if option in REGISTRIES else [value]
-    if value not in registered and (option, value) != ("--reasoning-parser", "none"):
+    if value not in registered and (option, value) != (flags.REASONING_PARSER, "none"):
         return [f"{name} {value}: vLLM {engine.version} has none of that name{nearest(value, registered)}"]
     well_formed, form = FORMS.get(str(known.get("type")), (_anything, ""))
     return [] if well_formed(value) else [f"{name} {value}: must be {form}"]
@@ -276,21 +237,3 @@ FORMS = {
     # as vLLM tells them apart (union_dict_and_str, vllm/engine/arg_utils.py, 0.33.0)
     "json-or-str": (lambda text: _json(text) or not re.fullmatch(r"(?s)\s*{.*}\s*", text), "JSON, or no braces"),
 }
-
-
-def check_env(env: Mapping[str, str], managed: Mapping[str, str], path: str) -> list[Problem]:
-    """Environment variables a user adds: never a secret, never one the plan decides."""
-    problems = []
-    for name, value in env.items():
-        problems += [Problem(f"{path}.{name}", text) for text in _secrets_named(value)]
-        if not VARIABLE_NAME.fullmatch(name):
-            problems.append(Problem(f"{path}.{name}", f'"{name}" is not the name of an environment variable'))
-        elif name in managed:
-            problems.append(Problem(f"{path}.{name}", "is decided by the plan"))
-        elif SECRET_NAME.search(name):
-            problems.append(
-                Problem(f"{path}.{name}", "looks like a secret; secrets never go into the environment here")
-            )
-        elif name in FORBIDDEN_VARIABLES:
-            problems.append(Problem(f"{path}.{name}", FORBIDDEN_VARIABLES[name]))
-    return problems

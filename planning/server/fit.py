@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
+from planning.capacity import flags
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
@@ -42,7 +43,7 @@ def stretch_context(model: Model, settings: ModelSettings) -> Model:
 def _overridden_length(argument: str) -> int:
     """The `max_position_embeddings` in a JSON argument; a RoPE factor alone does not lengthen what vLLM allows."""
     try:
-        values = json_value(argument.removeprefix("--hf-overrides="))
+        values = json_value(argument.removeprefix(f"{flags.HF_OVERRIDES}="))
     except ValueError:
         return 0
     parts = [values, values.get("text_config")] if isinstance(values, dict) else []

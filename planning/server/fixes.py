@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from catalog.schema import Model, WeightFormat
+from planning.capacity import flags
 from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
 from planning.capacity.changes import shorter_context, siblings
@@ -51,7 +52,7 @@ def _changes_here(
     # of other formats the refusal itself says so
     wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
     if wide and fit_as_asked(model, hardware, settings, replace(workload, dtype="bfloat16")).fits:
-        yield "--dtype=bfloat16"
+        yield f"{flags.DTYPE}=bfloat16"
 
 
 def _more_nodes(settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:

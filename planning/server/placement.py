@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
-from planning.capacity import memory
+from planning.capacity import flags, memory
 from planning.capacity.asked import Asked
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
@@ -75,7 +75,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)
     if decode_context(settings.args) > 1 and settings.tensor_parallel is None:
-        message = "is missing: --decode-context-parallel-size splits what it gives"
+        message = f"is missing: {flags.DECODE_CONTEXT_PARALLEL_SIZE} splits what it gives"
         return None, [Problem(f"{path}.tensorParallel", message)]
     fit, workload = _fewer_sequences(longer, hardware, settings, workload)
     if not fit.fits or fit.memory is None:
@@ -156,7 +156,7 @@ def _context_reasons(settings: ModelSettings, model: Model, budget: MemoryBudget
 
 def _dtype_reasons(settings: ModelSettings, workload: Workload) -> dict[str, str]:
     """Reasons that a dtype among the arguments gives for memory."""
-    if not has(settings.args, "--dtype"):
+    if not has(settings.args, flags.DTYPE):
         return {}
     return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
 

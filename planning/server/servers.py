@@ -12,7 +12,8 @@ from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, PodResources, Server, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
-from planning.server.arguments import check_args, check_env, server_args, server_env
+from planning.server.arguments import check_args, server_args
+from planning.server.environment import check_env, server_env
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
@@ -101,7 +102,7 @@ def draft_server(
     )
     machine = gpu or site.catalog.cpu_core
     args = _args(name, settings, model, files, placed, times, engine)
-    env = {**_env(placed, times), **files.source.environment, **settings.env}
+    env = {**_env(engine, placed, times), **files.source.environment, **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
@@ -166,9 +167,13 @@ def _added(
 ) -> list[Problem]:
     """Problems of arguments and variables that the user adds to those of the plan."""
     args = settings.canary.args if canary and settings.canary else settings.args
-    decided = server_env(startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
+    decided = server_env(
+        catalog.vllm, startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None
+    )
     problems = check_args(args, catalog.vllm, f"{path}.args")
-    problems += check_env(settings.env, decided | access_variables(files.source, settings.env, catalog), f"{path}.env")
+    problems += check_env(
+        settings.env, decided | access_variables(files.source, settings.env, catalog), catalog.vllm, f"{path}.env"
+    )
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 
@@ -264,9 +269,9 @@ def _args(
     )
 
 
-def _env(placed: Placement, times: Timing) -> dict[str, str]:
+def _env(engine: Engine, placed: Placement, times: Timing) -> dict[str, str]:
     return server_env(
-        startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=placed.cpu_kv_cache_gib
+        engine, startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=placed.cpu_kv_cache_gib
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from catalog.engine import Loading
 from catalog.load import Catalog
 from catalog.stores import Store
+from planning.capacity import flags
 from planning.plan.pods import AddressBlock, EgressRule
 from planning.plan.weights import CheckpointPlan, Identity, SecretFile, SecretVariable, Source
 from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_problems
@@ -30,7 +31,7 @@ def streaming_options(loading: Loading, workers: int) -> tuple[str, ...]:
     told: dict[str, object] = {loading.memory_limit: BUFFER_GIB * 2**30}
     if workers > 1:
         told[loading.distributed] = True
-    return (f"--model-loader-extra-config={json.dumps(told, separators=(',', ':'))}",)
+    return (f"{flags.LOADER_CONFIG}={json.dumps(told, separators=(',', ':'))}",)
 
 
 def for_workers(checkpoint: CheckpointPlan, loading: Loading, workers: int) -> CheckpointPlan:
@@ -49,7 +50,7 @@ def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu
         said = "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; use another kind"
         problems.append(Problem(f"{path}.weights", said))
     names = [argument.partition("=")[0].partition(".")[0] for argument in args]
-    taken = [option for option in ("--load-format", "--model-loader-extra-config") if option in names]
+    taken = [option for option in (flags.LOAD_FORMAT, flags.LOADER_CONFIG) if option in names]
     return [*problems, *(Problem(f"{path}.args", f"{one} is decided by weights.kind objectStore") for one in taken)]
 
 

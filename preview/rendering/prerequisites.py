@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preview.rendering.manifests import Category, Manifest
-from preview.rendering.secret_commands import ACCEPTED_BY, Entries, add, create
+from preview.rendering.secret_commands import Entries, add, create, takes_any
 
 # API groups whose definitions a chart brings along; every other group outside Kubernetes must be served already.
 GROUPS_OF_CHART = {
@@ -87,7 +87,7 @@ def _secrets(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Exp
             needed.setdefault((manifest.namespace, name), set()).update(keys)
         app = manifest.body.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/name")
         for variable, name, key in _secret_variables(inside):
-            if (app, variable) in ACCEPTED_BY:
+            if takes_any(app, variable):
                 drawn.add((manifest.namespace, name, key))
     for (namespace, name), keys in sorted(needed.items()):
         if (namespace, name) not in declared:

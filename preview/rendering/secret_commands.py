@@ -8,13 +8,15 @@ shell, and does nothing while that is empty.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Who has to accept a value decides what it may be: (app.kubernetes.io/name, variable) of programs that take any.
+from catalog import load_catalog
+
+# Who has to accept a value decides what it may be: (app.kubernetes.io/name, variable) of programs that take any, as
+# servers do.
 ACCEPTED_BY = frozenset(
     {
         ("litellm", "LITELLM_MASTER_KEY"),
         ("litellm", "LITELLM_SALT_KEY"),
         ("redis", "REDIS_PASSWORD"),
-        ("vllm", "VLLM_API_KEY"),
     }
 )
 # LiteLLM wants its master key to begin like this; the others do not mind.
@@ -27,6 +29,11 @@ FOREIGN = {
 PULL_ENTRY = ".dockerconfigjson"
 TLS_ENTRIES = {"tls.crt", "tls.key"}
 WIDTH = 88
+
+
+def takes_any(app: str, variable: str) -> bool:
+    """Whether a program takes any value of this variable for its key."""
+    return (app, variable) in {*ACCEPTED_BY, ("vllm", load_catalog().vllm.health.api_key_env)}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from catalog import load_catalog
+from planning.capacity import flags
 from tests.harness import ROOT
 
 # Which of our packages each may import; a package may always import itself.
@@ -231,25 +233,113 @@ def test_pydantic_and_the_loader_stop_at_the_border_of_the_components():
     assert wrong == set()
 
 
-ENGINE_WORDS = re.compile(r"\bvllm:[a-z]|hosted_vllm|VLLM_[A-Z]|[\"']/health[\"']")
-# Where an engine is spelled out beside the catalogue: its arguments, and whose Secrets may be made up.
-SPELLED_OUT = {"planning/server/arguments.py", "preview/rendering/secret_commands.py"}
+CATALOG = load_catalog()
+ENGINE = CATALOG.vllm
+# The one module in which options of the engine are written.
+OPTIONS_MODULE = "planning/capacity/flags.py"
+# Options of other programs that are written like some of the engine's: the planner, LiteLLM, the hub's client.
+OTHERS_OPTIONS = {
+    "planning/__main__.py": {
+        "--enforce-eager",
+        "--gpu-memory-utilization",
+        "--kv-cache-dtype",
+        "--language-model-only",
+        "--max-num-batched-tokens",
+        "--max-num-seqs",
+        "--model",
+    },
+    "planning/questions/calibrate.py": {"--kv-cache-dtype", "--model"},
+    "components/_litellm_pod.py": {"--config", "--host", "--port"},
+    "preview/reporting/bundle_script.py": {"--revision"},
+}
+
+
+def engine_options() -> set[str]:
+    """Every long spelling of every option that the engine has or had."""
+    spellings = {*ENGINE.options, *ENGINE.removed_options}
+    for option in ENGINE.options.values():
+        for key in ("aliases", "hidden", "negative"):
+            others = option.get(key) or []
+            spellings |= {str(other) for other in (others if isinstance(others, list) else [others])}
+    return {spelling for spelling in spellings if spelling.startswith("--")}
+
+
+def engine_words() -> re.Pattern[str]:
+    """What else is the engine's own: metrics, variables, paths, its provider, and how it reads weights and buckets."""
+    loading, health = ENGINE.loading, ENGINE.health
+    anywhere = {
+        *ENGINE.variables.values(),
+        *ENGINE.uncompiled.variables,
+        *(store.prefix for store in CATALOG.stores.values()),
+        health.api_key_env,
+        health.address_env,
+        health.litellm_provider,
+        loading.streamed,
+        loading.variables,
+    }
+    alone = {health.path, health.metrics_path, loading.files, loading.memory_limit, loading.distributed}
+    return re.compile(
+        rf"vllm:[a-z]|VLLM_[A-Z]|\b({'|'.join(sorted(map(re.escape, anywhere)))})"
+        rf"|^({'|'.join(sorted(map(re.escape, alone)))})$"
+    )
+
+
+OPTIONS, WORDS = engine_options(), engine_words()
+
+
+def spelled(text: str) -> tuple[set[str], set[str]]:
+    """(options, other words) of the engine in the strings of a source; comments and docstrings may name them."""
+    tree = ast.parse(text)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+    options = {option for string in strings for option in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", string)}
+    return options & OPTIONS, {string for string in strings if WORDS.search(string)}
 
 
 def test_no_word_of_an_engine_stands_outside_of_the_catalogue():
-    """Metrics, variables, paths and providers come from the engine's file; comments and docstrings may name them."""
-    found = set()
-    for package in ("planning", "components", "preview", "settings"):
-        for file in sources(package):
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-            found |= {
-                str(file.relative_to(ROOT))
-                for node in ast.walk(tree)
-                if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said
-                if ENGINE_WORDS.search(node.value)
-            }
-    assert found - SPELLED_OUT == set()
+    """Options are written in one module, and everything else comes from the engine's file."""
+    found = {
+        str(file.relative_to(ROOT)): spelled(file.read_text(encoding="utf-8"))
+        for package in ("planning", "components", "preview", "settings", "__main__")
+        for file in sources(package)
+    }
+    assert {file: words for file, (_, words) in found.items() if words} == {}
+    options = {file: options for file, (options, _) in found.items() if options and file != OPTIONS_MODULE}
+    assert options == OTHERS_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("a = ['--max-num-seqs', 'x']", {"--max-num-seqs"}, set()),
+        ("a = f'--max-num-seqs={n} or --no-enable-lora'", {"--max-num-seqs", "--no-enable-lora"}, set()),
+        ("def f():\n    'Write --max-num-seqs, VLLM_USE_V1.'  # --dtype", set(), set()),
+        ("a = '--set=x', '---dtype', '--our-own', '/health/readiness', 'a.safetensors'", set(), set()),
+        ("a = 'sum(vllm:num_requests_running)', '/health'", set(), {"sum(vllm:num_requests_running)", "/health"}),
+        ("a = 'VLLM_USE_V1', 'AWS_REGION', 'LOGNAME'", set(), {"VLLM_USE_V1", "AWS_REGION", "LOGNAME"}),
+        ("a = 'runai_streamer', 'RUNAI_STREAMER_X'", set(), {"runai_streamer", "RUNAI_STREAMER_X"}),
+        ("a = 'hosted_vllm/m', 'safetensors'", set(), {"hosted_vllm/m", "safetensors"}),
+    ],
+)
+def test_words_of_an_engine_are_really_found(text: str, options: set[str], words: set[str]):
+    """In plain and formatted strings, alone and in a sentence; not in docstrings, nor what is only alike."""
+    assert spelled(text) == (options, words)
+
+
+def test_every_option_that_is_written_is_one_of_the_engine_and_used():
+    """A name that a newer engine drops, or that nothing asks for any more, does not stay in the module of options."""
+    written = {name: value for name, value in vars(flags).items() if str(value).startswith("--")}
+    texts = [file.read_text(encoding="utf-8") for file in sources("planning")]
+    used = {node.attr for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
+    own = ast.walk(ast.parse((ROOT / OPTIONS_MODULE).read_text(encoding="utf-8")))
+    used |= {node.id for node in own if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assert set(written.values()) <= OPTIONS
+    assert set(written) <= used
+    assert len(set(written.values())) == len(written)
 
 
 def handed_lists(text: str) -> list[str]:

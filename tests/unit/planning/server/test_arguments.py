@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from planning.capacity.budget import Parallelism
 from planning.plan.weights import Source
-from planning.server.arguments import MANAGED, check_args, check_env, server_args, server_env
+from planning.server.arguments import MANAGED, check_args, server_args
+from planning.server.environment import check_env, server_env
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, properties, refusals, server, serving
 
 ENGINE = CATALOG.vllm
@@ -126,7 +127,7 @@ def test_every_model_gets_options_that_exist(name):
 
 def test_the_environment_is_exact():
     """No internet, writable caches, the start-up limit of the plan, and limits against abuse."""
-    assert server_env(startup_budget_s=630, cache_root="/cache", cpu_kv_cache_gib=5) == {
+    assert server_env(ENGINE, startup_budget_s=630, cache_root="/cache", cpu_kv_cache_gib=5) == {
         "HF_HUB_OFFLINE": "1",
         "HOME": "/cache",
         "LOGNAME": "vllm",
@@ -140,7 +141,7 @@ def test_the_environment_is_exact():
         "VLLM_NO_USAGE_STATS": "1",
         "XDG_CACHE_HOME": "/cache/xdg",
     }
-    assert "VLLM_CPU_KVCACHE_SPACE" not in server_env(startup_budget_s=1, cache_root="/", cpu_kv_cache_gib=None)
+    assert "VLLM_CPU_KVCACHE_SPACE" not in server_env(ENGINE, startup_budget_s=1, cache_root="/", cpu_kv_cache_gib=None)
 
 
 def test_the_engine_waits_as_long_as_its_probe():
@@ -318,7 +319,10 @@ NAMED = "$(VLLM_API_KEY) would be replaced by a secret; leave it out, or write $
 def test_no_argument_or_variable_takes_the_value_of_a_secret(text: str, expected: list[str]):
     """Kubernetes would put the key itself where a command line and `kubectl describe` show it."""
     named = [problem.message for problem in check_args([f"--chat-template={text}"], ENGINE, "args")]
-    assert (named, [problem.message for problem in check_env({"NOTE": text}, {}, "env")]) == (expected, expected)
+    assert (named, [problem.message for problem in check_env({"NOTE": text}, {}, ENGINE, "env")]) == (
+        expected,
+        expected,
+    )
 
 
 SECRET = "looks like a secret; secrets never go into the environment here"
@@ -347,8 +351,8 @@ SECRET = "looks like a secret; secrets never go into the environment here"
 )
 def test_variables_that_may_not_be_set_are_refused(name, message):
     """What plan or pod decides, what looks like a secret, what opens a door, and what is no name."""
-    managed = server_env(startup_budget_s=1, cache_root="/cache", cpu_kv_cache_gib=None)
-    assert [str(problem) for problem in check_env({name: "x"}, managed, "env")] == [f"env.{name}: {message}"]
+    managed = server_env(ENGINE, startup_budget_s=1, cache_root="/cache", cpu_kv_cache_gib=None)
+    assert [str(problem) for problem in check_env({name: "x"}, managed, ENGINE, "env")] == [f"env.{name}: {message}"]
 
 
 @pytest.mark.parametrize(
@@ -356,7 +360,7 @@ def test_variables_that_may_not_be_set_are_refused(name, message):
 )
 def test_other_variables_are_taken(name):
     """A name that only contains a telling syllable is not a secret."""
-    assert check_env({name: "x"}, {}, "env") == []
+    assert check_env({name: "x"}, {}, ENGINE, "env") == []
 
 
 def test_variables_are_checked_together_with_everything_else():
