@@ -1,4 +1,4 @@
-"""How well the planner predicts published vLLM runs: `python -m benchmarks.accuracy`; exit 1 when a limit is missed.
+"""Accuracy of the planner on published vLLM runs: `python -m benchmarks.accuracy`; exit 1 when a limit is missed.
 
 The cases are data (tests/published_cases.yaml); each is asked through the calculator as a user would ask it. Predicted
 over measured: positive errors promise more memory than there was.
@@ -76,16 +76,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the planner said to a case. `errors`: percent by number, predicted over measured."""
+    """The planner's answer to a case. `errors`: percent by number, predicted over measured."""
 
     case: Case
-    said: Answer
+    answer: Answer
     errors: Mapping[str, float]
 
     @property
     def fits(self) -> bool:
         """The planner's verdict."""
-        return self.said.fit.fits
+        return self.answer.fit.fits
 
     @property
     def right(self) -> bool:
@@ -95,8 +95,8 @@ class Outcome:
     @property
     def kv_error(self) -> float | None:
         """The larger error of KV cache GiB and tokens, whichever the run logged."""
-        found = [self.errors[name] for name in ("kvCacheGib", "kvCacheTokens", "stateBlocks") if name in self.errors]
-        return max(found, key=abs) if found else None
+        errors = [self.errors[name] for name in ("kvCacheGib", "kvCacheTokens", "stateBlocks") if name in self.errors]
+        return max(errors, key=abs) if errors else None
 
 
 @cache
@@ -112,7 +112,7 @@ def _snake(name: str) -> str:
 
 def question(case: Case) -> FitQuestion:
     """The case as a question; UnknownFlagError names a flag that the calculator does not know."""
-    known = {each.name for each in fields(Asked)}
+    known = {field.name for field in fields(Asked)}
     asked: dict[str, object] = {}
     spread: dict[str, object] = {}
     for flag, value in case.flags.items():
@@ -133,8 +133,8 @@ def ask(case: Case) -> Outcome:
     override = case.flags.get(OVERRIDE_FLAG)
     if isinstance(override, int):
         catalog = _stretched(catalog, case.model, override)
-    said = answer(question(case), catalog)
-    return Outcome(case, said, dict(_errors(case, said)))
+    answered = answer(question(case), catalog)
+    return Outcome(case, answered, dict(_errors(case, answered)))
 
 
 def _stretched(catalog: Catalog, model: str, tokens: int) -> Catalog:
@@ -143,8 +143,8 @@ def _stretched(catalog: Catalog, model: str, tokens: int) -> Catalog:
     return replace(catalog, models={**catalog.models, model: entry.model_copy(update={"context": context})})
 
 
-def _errors(case: Case, said: Answer) -> Iterator[tuple[str, float]]:
-    memory = said.fit.memory
+def _errors(case: Case, answered: Answer) -> Iterator[tuple[str, float]]:
+    memory = answered.fit.memory
     if memory is None:
         return
     predicted = {
@@ -173,30 +173,30 @@ def kv_errors(outcomes: Iterable[Outcome]) -> list[float]:
 
 
 def faults(outcomes: Iterable[Outcome]) -> list[str]:
-    """What the stated limits say against these outcomes, listed misses aside; numbers only of those judged."""
-    every = [each for each in outcomes if each.case.miss is None]
-    found = [f"{each.case.id}: false fits" for each in every if not each.right and each.fits]
-    refused = [each.case.id for each in every if not each.right and not each.fits]
+    """Violations of the stated limits by these outcomes, listed misses aside; numbers only of those judged."""
+    every = [outcome for outcome in outcomes if outcome.case.miss is None]
+    violations = [f"{outcome.case.id}: false fits" for outcome in every if not outcome.right and outcome.fits]
+    refused = [outcome.case.id for outcome in every if not outcome.right and not outcome.fits]
     if len(refused) > FALSE_REFUSALS_LIMIT:
-        found.append(f"{len(refused)} false refusals: {', '.join(refused)}")
-    judged = [each for each in every if each.case.judged]
+        violations.append(f"{len(refused)} false refusals: {', '.join(refused)}")
+    judged = [outcome for outcome in every if outcome.case.judged]
     errors = kv_errors(judged)
     if errors and median(map(abs, errors)) > MEDIAN_LIMIT:
-        found.append(f"median KV error {median(map(abs, errors)):.1f} % of {len(errors)}")
-    for each in judged:
-        error = each.kv_error
+        violations.append(f"median KV error {median(map(abs, errors)):.1f} % of {len(errors)}")
+    for outcome in judged:
+        error = outcome.kv_error
         if error is not None and (error > ABOVE_LIMIT or error < -WORST_LIMIT):
-            found.append(f"{each.case.id}: KV {error:+.1f} %")
+            violations.append(f"{outcome.case.id}: KV {error:+.1f} %")
         for name, limit in (("neededGib", NEEDED_LIMIT), ("maxContextTokens", MAX_CONTEXT_LIMIT)):
-            if abs(each.errors.get(name, 0.0)) > limit:
-                found.append(f"{each.case.id}: {name} {each.errors[name]:+.1f} %")
-    return found
+            if abs(outcome.errors.get(name, 0.0)) > limit:
+                violations.append(f"{outcome.case.id}: {name} {outcome.errors[name]:+.1f} %")
+    return violations
 
 
 def _row(outcome: Outcome) -> str:
-    case, memory = outcome.case, outcome.said.fit.memory
-    said = "fits" if outcome.fits else "refused"
-    verdict = f"{case.result}/{said}" + ("" if outcome.right else "  WRONG")
+    case, memory = outcome.case, outcome.answer.fit.memory
+    predicted = "fits" if outcome.fits else "refused"
+    verdict = f"{case.result}/{predicted}" + ("" if outcome.right else "  WRONG")
     parts = []
     if memory is not None:
         shown = {
@@ -233,19 +233,19 @@ def main() -> int:
             outcomes.append(ask(case))
         except UnknownFlagError as error:
             unasked.append(str(error))
-    given = [each for each in outcomes if not each.case.held_out]
-    apart = [each for each in outcomes if each.case.held_out]
-    lines = [_row(each) for each in outcomes]
+    tuned = [outcome for outcome in outcomes if not outcome.case.held_out]
+    apart = [outcome for outcome in outcomes if outcome.case.held_out]
+    lines = [_row(outcome) for outcome in outcomes]
     lines.append("· numbers not judged: an older version, or not comparable\n")
     for name, group in (
-        ("T, vLLM 0.26 and later", [each for each in given if each.case.judged]),
-        ("held out, vLLM 0.26 and later", [each for each in apart if each.case.judged]),
-        ("held out, every version", [each for each in apart if each.case.numbers_scored]),
-        ("all, every version", [each for each in outcomes if each.case.numbers_scored]),
+        ("T, vLLM 0.26 and later", [outcome for outcome in tuned if outcome.case.judged]),
+        ("held out, vLLM 0.26 and later", [outcome for outcome in apart if outcome.case.judged]),
+        ("held out, every version", [outcome for outcome in apart if outcome.case.numbers_scored]),
+        ("all, every version", [outcome for outcome in outcomes if outcome.case.numbers_scored]),
     ):
         lines.append(_summary(name, group))
-    against = unasked + [f"T: {fault}" for fault in faults(given)] + [f"held out: {fault}" for fault in faults(apart)]
-    lines += [f"listed miss {each.case.id}: {each.case.miss}" for each in outcomes if each.case.miss]
+    against = unasked + [f"T: {fault}" for fault in faults(tuned)] + [f"held out: {fault}" for fault in faults(apart)]
+    lines += [f"listed miss {outcome.case.id}: {outcome.case.miss}" for outcome in outcomes if outcome.case.miss]
     lines += [f"missed: {fault}" for fault in against] or ["all other limits are kept"]
     sys.stdout.write("\n".join(lines) + "\n")
     return 1 if against else 0

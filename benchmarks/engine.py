@@ -32,7 +32,7 @@ opts = pulumi.ResourceOptions(provider=k8s.Provider("flat", kubeconfig="", conte
 
 @contextlib.contextmanager
 def commands(stack: str) -> Iterator[tuple[Command, Command]]:
-    """What previews the flat program, and what previews the stack; their folder goes afterwards."""
+    """Commands that preview the flat program and the stack; their folder goes afterwards."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         content = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))
@@ -42,13 +42,13 @@ def commands(stack: str) -> Iterator[tuple[Command, Command]]:
         context = content["config"]["llm-stack:cluster"]["context"]
         project = yaml.safe_load((ROOT / PROJECT_FILE).read_text(encoding="utf-8"))
         project["runtime"]["options"]["virtualenv"] = str(ROOT / project["runtime"]["options"]["virtualenv"])
-        ours, flat = folder / "ours", folder / "flat"
-        _write(ours, {**project, "main": str(ROOT)}, content, stack)
+        stack_folder, flat = folder / "ours", folder / "flat"
+        _write(stack_folder, {**project, "main": str(ROOT)}, content, stack)
         _write(flat, {"name": "flat", "runtime": project["runtime"]}, {"config": {}}, stack)
-        lines = object_lines(render(read_project(ours), stack).records)
+        lines = object_lines(render(read_project(stack_folder), stack).records)
         (flat / "__main__.py").write_text(HEAD.format(context=context) + "\n".join(lines), encoding="utf-8")
         _kubeconfig(folder / "kubeconfig", context)
-        yield _preview(flat, folder, stack), _preview(ours, folder, stack)
+        yield _preview(flat, folder, stack), _preview(stack_folder, folder, stack)
 
 
 def _write(place: Path, project: Mapping[str, Any], content: Mapping[str, Any], stack: str) -> None:
@@ -80,12 +80,12 @@ def object_lines(records: Sequence[Record]) -> Iterator[str]:
             owner = f"{group.partition('/')[0].partition('.')[0]}.{group.partition('/')[2]}"
         else:
             owner, kind = "apiextensions", "CustomResource"
-        given = ", ".join(f"{_snake(key)}={value!r}" for key, value in inputs.items())
-        yield f"k8s.{owner}.{kind}('{record.name}-{number}', {given}, opts=opts)"
+        arguments = ", ".join(f"{_snake(key)}={value!r}" for key, value in inputs.items())
+        yield f"k8s.{owner}.{kind}('{record.name}-{number}', {arguments}, opts=opts)"
 
 
 def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])([A-Z])", lambda found: f"_{found[1].lower()}", name)
+    return re.sub(r"(?<=[a-z])([A-Z])", lambda match: f"_{match[1].lower()}", name)
 
 
 def _preview(place: Path, folder: Path, stack: str) -> Command:

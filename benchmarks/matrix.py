@@ -1,4 +1,4 @@
-"""How long it takes to plan every model of the catalogue on every GPU of it, and the golden file of what comes out.
+"""Time to plan every model of the catalogue on every GPU of it, and the golden file of what comes out.
 
 `python -m benchmarks.matrix` measures and returns 1 above the limit; with `--write FILE` it writes the matrix instead
 (`make golden`). A cell says how many GPUs (1, 2, 4, 8 or 16) serve the whole context, or in a few words why none do.
@@ -28,15 +28,15 @@ HEAD = """\
 
 def matrix(catalog: Catalog) -> dict[str, dict[str, list[str]]]:
     """Model → number of GPUs, or what is in the way → GPU ids."""
-    found = {}
+    rows = {}
     for name, model in catalog.models.items():
         cells: dict[str, list[str]] = {}
         for key, gpu in catalog.gpus.items():
             answer = survey_gpu(model, key, gpu, Asked(), catalog, SIZES)
             cell = f"{answer.gpus}" if answer.reason is None else obstacle(model, answer.fit)
             cells.setdefault(cell, []).append(key)
-        found[name] = dict(sorted(cells.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(2))))
-    return found
+        rows[name] = dict(sorted(cells.items(), key=lambda cell: (not cell[0].isdecimal(), cell[0].zfill(2))))
+    return rows
 
 
 def obstacle(model: Model, fit: Fit) -> str:
@@ -51,10 +51,10 @@ def obstacle(model: Model, fit: Fit) -> str:
     return "rule"
 
 
-def as_yaml(found: dict[str, dict[str, list[str]]]) -> str:
+def as_yaml(rows: dict[str, dict[str, list[str]]]) -> str:
     """One line per cell value, so that a diff shows which GPUs moved."""
     lines = [HEAD]
-    for name, cells in found.items():
+    for name, cells in rows.items():
         lines.append(f"{name}:\n")
         lines += [f"  {cell}: [{', '.join(gpus)}]\n" for cell, gpus in cells.items()]
     return "".join(lines)

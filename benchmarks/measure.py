@@ -18,7 +18,7 @@ UNKEPT = "PYTHONDONTWRITEBYTECODE"
 
 @dataclass(frozen=True)
 class Command:
-    """What is run, where, and with which variables."""
+    """A command, its folder and its variables."""
 
     line: Sequence[str]
     folder: Path
@@ -53,8 +53,8 @@ def ratio(measured: Sequence[Taken], base: Sequence[Taken]) -> tuple[float, floa
     """The median over all rounds of `measured` over `base`: of processor time, and by the clock."""
     pairs = list(zip(measured, base, strict=True))
     return (
-        median(one.processor_s / other.processor_s for one, other in pairs),
-        median(one.clock_s / other.clock_s for one, other in pairs),
+        median(taken.processor_s / least.processor_s for taken, least in pairs),
+        median(taken.clock_s / least.clock_s for taken, least in pairs),
     )
 
 

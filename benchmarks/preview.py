@@ -1,4 +1,4 @@
-"""How long previews take, as ratios: `make benchmark`; exit 1 when one is above its limit.
+"""Time that previews take, as ratios: `make benchmark`; exit 1 when one is above its limit.
 
 - The offline preview of prod, against the least that any Pulumi program of its size can take: a process that imports
   the SDK and declares 100 Deployments under mocks.
@@ -120,7 +120,7 @@ def main() -> int:
         )
     _show("100 Deployments under mocks", floor)
     _show(f"{MOST_MODELS // 2} models", half)
-    kept = [
+    within = [
         _judge("python -m preview --stack prod", prod, floor, PROD_LIMIT),
         _judge(f"python -m preview, {MOST_MODELS} models", most, floor, MOST_LIMIT),
         _judge("the same, to half as many", most, half, GROWTH_LIMIT),
@@ -130,21 +130,21 @@ def main() -> int:
         print(f"{'pulumi preview':<32} not measured: {why}")
     else:
         with engine.commands("prod") as pair:
-            flat, ours = in_turns(pair, ENGINE_ROUNDS)
+            flat, stack_preview = in_turns(pair, ENGINE_ROUNDS)
         _show("pulumi preview, the same objects", flat)
-        kept.append(_judge("pulumi preview, prod", ours, flat, ENGINE_LIMIT))
-    return 0 if all(kept) else 1
+        within.append(_judge("pulumi preview, prod", stack_preview, flat, ENGINE_LIMIT))
+    return 0 if all(within) else 1
 
 
 def _added(less: list[Taken], more: list[Taken]) -> list[Taken]:
-    """What `more` takes beyond `less`, round by round."""
+    """Time that `more` takes beyond `less`, round by round."""
     pairs = zip(less, more, strict=True)
     return [Taken(many.processor_s - few.processor_s, many.clock_s - few.clock_s) for few, many in pairs]
 
 
-def _show(name: str, taken: list[Taken], said: str = "") -> None:
-    processor_s, clock_s = median(one.processor_s for one in taken), median(one.clock_s for one in taken)
-    print(f"{name:<32} {processor_s:5.2f} s of processors, {clock_s:5.2f} s by the clock{said}")
+def _show(name: str, taken: list[Taken], suffix: str = "") -> None:
+    processor_s, clock_s = median(sample.processor_s for sample in taken), median(sample.clock_s for sample in taken)
+    print(f"{name:<32} {processor_s:5.2f} s of processors, {clock_s:5.2f} s by the clock{suffix}")
 
 
 def _judge(name: str, taken: list[Taken], base: list[Taken], limit: float) -> bool:

@@ -16,7 +16,7 @@ def named(body: Mapping[str, Any]) -> str:
 def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The condition of this type; empty when nobody has said yet."""
     conditions = body.get("status", {}).get("conditions") or []
-    return next((each for each in conditions if each["type"] == kind), {})
+    return next((status for status in conditions if status["type"] == kind), {})
 
 
 def is_ready(body: Mapping[str, Any], kind: str = "Ready") -> bool:

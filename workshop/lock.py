@@ -1,4 +1,4 @@
-"""Who is alone with a place: a lock that the kernel lets go, however its process ends."""
+"""A lock for one holder of a place at a time, which the kernel releases however the holder's process ends."""
 
 import contextlib
 import fcntl

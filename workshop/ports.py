@@ -10,9 +10,9 @@ def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on, all different."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
+        for socket_ in sockets:
+            socket_.bind((LOOPBACK, 0))
+        return [socket_.getsockname()[1] for socket_ in sockets]
 
 
 def is_taken(port: int) -> bool:

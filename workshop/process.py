@@ -104,7 +104,7 @@ def carries(process: psutil.Process, mark: str, session: int | None = None) -> b
 
 def marked(mark: str, session: int | None = None) -> list[psutil.Process]:
     """All processes that carry this mark, or one below it, or are of this session; but not this very process."""
-    return [one for one in processes() if one.pid != os.getpid() and carries(one, mark, session)]
+    return [process for process in processes() if process.pid != os.getpid() and carries(process, mark, session)]
 
 
 def stop(*processes: psutil.Process, timeout_s: float = STOP_TIMEOUT_S) -> None:

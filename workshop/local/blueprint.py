@@ -36,7 +36,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Entrance:
-    """Where a client enters: a Service, its port, and the key it wants.
+    """The point at which a client enters: a Service, its port, and the key it asks for.
 
     Of a server also the `model` it serves by that name, and the `mode` that the gateway knows it by.
     """
@@ -49,7 +49,7 @@ class Entrance:
 
     @property
     def task(self) -> Task:
-        """What its model is for."""
+        """The task of its model."""
         return task_by_mode(self.mode)
 
 
@@ -68,16 +68,16 @@ class Blueprint:
 
 
 def blueprint(
-    objects: Sequence[Object], lock: Mapping[str, str], kept: Mapping[str, Mapping[str, str]] | None = None
+    objects: Sequence[Object], lock: Mapping[str, str], earlier_keys: Mapping[str, Mapping[str, str]] | None = None
 ) -> Blueprint:
-    """Reads rendered objects. `lock`: distribution → version; `kept`: keys of a former run. Raises `Refused`."""
+    """Reads rendered objects. `lock`: distribution → version; `earlier_keys`: of a former run. Raises `Refused`."""
     problems: list[Problem] = []
     rendered = read(objects, problems)
     for workload, container in rendered.containers:
         problems += [Problem(str(workload), text) for text in _container_problems(rendered, workload, container)]
     for service in rendered.services:
         problems += _service_problems(rendered, service)
-    keys = _keys(rendered, kept or {}, problems)
+    keys = _keys(rendered, earlier_keys or {}, problems)
     refuse(problems)
     return Blueprint(
         rendered=rendered,
@@ -120,23 +120,23 @@ def _service_problems(rendered: Rendered, service: Service) -> Iterator[Problem]
 
 
 def _keys(
-    rendered: Rendered, kept: Mapping[str, Mapping[str, str]], problems: list[Problem]
+    rendered: Rendered, earlier_keys: Mapping[str, Mapping[str, str]], problems: list[Problem]
 ) -> dict[str, dict[str, str]]:
     """A value for every entry of a Secret that a pod reads: a former run's, the rendered one, or a random one."""
     keys: dict[str, dict[str, str]] = {}
     for workload, container in rendered.containers:
         for ref in (value for _, value in container.env if isinstance(value, SecretRef)):
             declared = rendered.secrets.get(ref.secret)
-            given = SECRET if declared is None else declared.get(ref.entry, SECRET)
+            declared_value = SECRET if declared is None else declared.get(ref.entry, SECRET)
             reads = f"container {container.name} reads {ref.entry} of Secret {ref.secret}"
             if declared is not None and ref.entry not in declared:
                 text = f"{reads}, which the stack declares without it; add it to stringData"
                 problems.append(Problem(str(workload), text))
-            elif given == SECRET and ref.entry in FOREIGN:
+            elif declared_value == SECRET and ref.entry in FOREIGN:
                 text = f"{reads}, which only you know; leave it out of a stack that runs here"
                 problems.append(Problem(str(workload), text))
-            value = kept.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"
-            keys.setdefault(ref.secret, {}).setdefault(ref.entry, value if given == SECRET else given)
+            value = earlier_keys.get(ref.secret, {}).get(ref.entry) or f"sk-{secrets.token_hex(24)}"
+            keys.setdefault(ref.secret, {}).setdefault(ref.entry, value if declared_value == SECRET else declared_value)
     return keys
 
 

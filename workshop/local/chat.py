@@ -28,7 +28,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `text` of an error is its body."""
+    """An answer. `text` of an error is its body."""
 
     status: int
     text: str
@@ -49,7 +49,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Load:
-    """What a small load measured: tokens/s of one stream and of several at once, medians of the rest."""
+    """Figures of a small load: tokens/s of one stream and of several at once, medians of the rest."""
 
     alone_tokens_per_s: float
     together_tokens_per_s: float
@@ -67,8 +67,8 @@ def chat(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Answer:
 
 def question(endpoint: Endpoint, model: str, task: Task) -> Answer:
     """The question of the model's task, and what is to be shown of the answer."""
-    asked = task.question
-    return _answer(endpoint, task, {"model": model, **asked.body(asked.text), **asked.options})
+    query = task.question
+    return _answer(endpoint, task, {"model": model, **query.body(query.text), **query.options})
 
 
 def _answer(endpoint: Endpoint, task: Task, body: Mapping[str, Any]) -> Answer:
@@ -102,7 +102,7 @@ def _question(model: str, prompt: str, options: Mapping[str, Any]) -> dict[str, 
 
 @contextmanager
 def _asked(
-    endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None, what: str
+    endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None, kind: str
 ) -> Iterator[http.client.HTTPResponse]:
     """The response to a request; whatever breaks off is an OSError."""
     connection = http.client.HTTPConnection(LOOPBACK, endpoint.port, timeout=TIMEOUT_S)
@@ -111,7 +111,7 @@ def _asked(
         connection.request(method, path, json.dumps(body) if body is not None else None, headers)
         yield connection.getresponse()
     except http.client.HTTPException as error:
-        raise ConnectionError(f"the {what} broke off: {error!r}") from error
+        raise ConnectionError(f"the {kind} broke off: {error!r}") from error
     finally:
         connection.close()
 
@@ -152,16 +152,16 @@ def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
         prompts = [f"{LOAD_PROMPT} His name begins with {letter}." for letter in "ABCDEFGH"[:LOAD_STREAMS]]
         together = list(pool.map(lambda prompt: stream(gateway, model, prompt, **options), prompts))
     took = time.monotonic() - begun
-    for found in (alone, *together):
-        if found.status != http.HTTPStatus.OK:
-            raise ConnectionError(f"the answer was {found.status}: {found.text}")
+    for answer in (alone, *together):
+        if answer.status != http.HTTPStatus.OK:
+            raise ConnectionError(f"the answer was {answer.status}: {answer.text}")
     pairs = [(_one_token_ms(gateway, model), _one_token_ms(server, model)) for _ in range(OVERHEAD_PAIRS)]
     return Load(
         alone_tokens_per_s=alone.tokens / alone.total_s,
-        together_tokens_per_s=sum(found.tokens for found in together) / took,
+        together_tokens_per_s=sum(answer.tokens for answer in together) / took,
         streams=LOAD_STREAMS,
-        first_token_s=median(found.first_token_s for found in together),
-        slowest_first_token_s=max(found.first_token_s for found in together),
+        first_token_s=median(answer.first_token_s for answer in together),
+        slowest_first_token_s=max(answer.first_token_s for answer in together),
         overhead_ms=median(through - direct for through, direct in pairs),
         direct_ms=median(direct for _, direct in pairs),
     )

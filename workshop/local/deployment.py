@@ -66,7 +66,7 @@ class Job(Pods):
     """Runs pods one after the other until one ends well, its tries are used up, or its time is over."""
 
     async def run(self) -> bool:
-        """Whether it succeeded. Its pods are gone then, and only their logs stay."""
+        """Runs the pods to their end; returns whether they succeeded. They are gone then, and only their logs stay."""
         try:
             async with asyncio.timeout(self.workload.deadline_s):
                 return await self._tries()

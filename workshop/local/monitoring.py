@@ -61,14 +61,14 @@ def targets(monitor: Object, endpoint: Object, pods: Sequence[Pod]) -> list[dict
         for container in pod.workload.containers:
             if endpoint["port"] in container.ports:
                 where = f"{LOOPBACK}:{pod.place.ports[container.ports[endpoint['port']]]}"
-                given = {
+                target_labels = {
                     "namespace": namespace,
                     "pod": pod.name,
                     "container": container.name,
                     "endpoint": endpoint["port"],
                     "job": labels.get(spec.get("jobLabel", ""), f"{namespace}/{name}"),
                 }
-                selected.append({"targets": [where], "labels": given})
+                selected.append({"targets": [where], "labels": target_labels})
     return selected
 
 

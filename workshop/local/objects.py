@@ -206,7 +206,7 @@ def _volume(volume: Object) -> Volume:
 
 def _container(body: Object) -> Container:
     stop = body.get("lifecycle", {}).get("preStop", {})
-    asked = {kind: body[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in body}
+    probes = {kind: body[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness") if f"{kind}Probe" in body}
     return Container(
         name=body["name"],
         image=body["image"],
@@ -215,7 +215,7 @@ def _container(body: Object) -> Container:
         env=tuple((variable["name"], _value(variable)) for variable in body.get("env", [])),
         ports={port.get("name", str(port["containerPort"])): port["containerPort"] for port in body.get("ports", [])},
         mounts={mount["mountPath"]: mount["name"] for mount in body.get("volumeMounts", [])},
-        probes={kind: _probe(probe) for kind, probe in asked.items()},
+        probes={kind: _probe(probe) for kind, probe in probes.items()},
         pre_stop=next(((kind, stop[kind]) for kind in HOOKS if kind in stop), None),
     )
 

@@ -1,4 +1,4 @@
-"""Where things lie: the run's own folder below the project, and the user's cache, which outlives it."""
+"""Folders of a run: its own below the project, and the user's cache, which outlives it."""
 
 import contextlib
 import secrets
@@ -67,7 +67,7 @@ def claim(name: str) -> Path:
     return cache() / "claims" / name
 
 
-def problems(what: str, folder: Path, takes_gb: float, fix: str) -> list[Problem]:
+def problems(key: str, folder: Path, takes_gb: float, fix: str) -> list[Problem]:
     """Reasons against writing so much into a folder that may have to be made; `fix`: what helps. Leaves nothing."""
     there = folder
     try:
@@ -78,9 +78,9 @@ def problems(what: str, folder: Path, takes_gb: float, fix: str) -> list[Problem
             free = free_gb(there)
     except OSError as error:
         why = f"{there}: {(error.strerror or 'unknown error').lower()}"
-        return [Problem(what, f"{folder} cannot be written ({why}); {fix}")]
+        return [Problem(key, f"{folder} cannot be written ({why}); {fix}")]
     if free < takes_gb:
-        return [Problem(what, f"takes about {takes_gb:g} GB in {folder}, {free:.1f} GB are free; {fix}")]
+        return [Problem(key, f"takes about {takes_gb:g} GB in {folder}, {free:.1f} GB are free; {fix}")]
     return []
 
 

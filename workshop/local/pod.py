@@ -23,7 +23,7 @@ FIRST_BACKOFF_S, LONGEST_BACKOFF_S, FORGIVEN_AFTER_S = 10, 300, 600
 
 
 class Backoff:
-    """How long until the next restart of one container."""
+    """Seconds until the next restart of one container."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -50,7 +50,7 @@ class State:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a pod lives: its folder, its logs, the mark of its processes, the ports it was given (rendered → here)."""
+    """Surroundings of a pod: its folder, logs, mark of processes, and the ports it was given (rendered → here)."""
 
     folder: Path
     logs: Path
@@ -158,9 +158,9 @@ class Pod:
         state, probes, begun = self.states[container.name], container.probes, time.monotonic()
         if startup := probes.get("startup"):
             await initial_delay(startup, begun)
-            if not await until(startup, self._named(container), wanted=True):
-                asked = f"{startup.failures} times, every {startup.period_s:.0f} s"
-                why = f"did not start: its startup probe failed {asked}; it is restarted"
+            if not await until(startup, self._named(container), wanted_answer=True):
+                attempts = f"{startup.failures} times, every {startup.period_s:.0f} s"
+                why = f"did not start: its startup probe failed {attempts}; it is restarted"
                 await self._end(container, startup, why)
                 return
         state.started = True
@@ -176,18 +176,18 @@ class Pod:
         state, ports = self.states[container.name], self._named(container)
         await initial_delay(probe, begun)
         while True:
-            await until(probe, ports, wanted=True, patient=True)
+            await until(probe, ports, wanted_answer=True, patient=True)
             state.ready = True
             self._tell(self.name, f"{container.name} is ready after {time.monotonic() - begun:.0f} s")
             await asyncio.sleep(probe.period_s)
-            await until(probe, ports, wanted=False)
+            await until(probe, ports, wanted_answer=False)
             state.ready = False
             self._tell(self.name, f"{container.name} is not ready: its readiness probe failed {probe.failures} times")
             await asyncio.sleep(probe.period_s)
 
     async def _liveness(self, container: Container, probe: Probe, begun: float) -> None:
         await initial_delay(probe, begun)
-        await until(probe, self._named(container), wanted=False)
+        await until(probe, self._named(container), wanted_answer=False)
         await self._end(container, probe, f"is restarted: its liveness probe failed {probe.failures} times")
 
     async def _end(self, container: Container, failed: Probe, why: str) -> None:

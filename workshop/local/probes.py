@@ -31,29 +31,29 @@ async def ask(handler: str, detail: Mapping[str, Any], ports: Mapping[str, int])
             return True
         path = detail.get("path") or "/"
         headers = {"Host": f"{LOOPBACK}:{port}", "User-Agent": "kube-probe/local", "Connection": "close"}
-        headers |= {item["name"]: item["value"] for item in detail.get("httpHeaders", [])}
+        headers |= {header["name"]: header["value"] for header in detail.get("httpHeaders", [])}
         lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         writer.write("\r\n".join(lines).encode())
         await writer.drain()
-        _, _, rest = (await reader.readuntil(b"\r\n")).partition(b" ")
+        _, _, status = (await reader.readuntil(b"\r\n")).partition(b" ")
         # as the kubelet judges (pkg/probe/http, 1.36)
-        return 200 <= int(rest[:3]) < 400
+        return 200 <= int(status[:3]) < 400
     finally:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
 
 
-async def until(probe: Probe, ports: Mapping[str, int], *, wanted: bool, patient: bool = False) -> bool:
-    """Asks until the answer was `wanted` often enough: True; the other one: False, unless `patient`."""
+async def until(probe: Probe, ports: Mapping[str, int], *, wanted_answer: bool, patient: bool = False) -> bool:
+    """Asks until the answer was `wanted_answer` often enough: True; the other one: False, unless `patient`."""
     count = {True: 0, False: 0}
     enough = {True: probe.successes, False: probe.failures}
     due = time.monotonic()
     while True:
         good = await answer(probe, ports)
         count[good], count[not good] = count[good] + 1, 0
-        if count[good] >= enough[good] and (good is wanted or (wanted and not patient)):
-            return good is wanted
+        if count[good] >= enough[good] and (good is wanted_answer or (wanted_answer and not patient)):
+            return good is wanted_answer
         # from question to question, however late the answer; one that takes longer than a period is followed at once
         due = max(due + probe.period_s, time.monotonic())
         await asyncio.sleep(due - time.monotonic())

@@ -51,8 +51,8 @@ class Process:
     @classmethod
     def start(cls, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, mark: str) -> "Process":
         """Starts it in a session of its own; output is appended to `log`. Raises OSError when it cannot start."""
-        kept = {**env, KEEP_ENVIRONMENT: "1"}
-        return cls(start(argv, log, mark, cwd=cwd, env=kept, before=_die_with_parent), mark)
+        environment = {**env, KEEP_ENVIRONMENT: "1"}
+        return cls(start(argv, log, mark, cwd=cwd, env=environment, before=_die_with_parent), mark)
 
     async def wait(self) -> int:
         """Its exit status as a shell says it, after the end of all it started. Who is cancelled here ends them all."""
@@ -83,13 +83,13 @@ class Process:
 
 def shared_memory(processes: Sequence[psutil.Process]) -> set[Path]:
     """Files below /dev/shm that these have mapped: of a container they would vanish with it."""
-    found = set()
+    files = set()
     for process in processes:
         # not by psutil, which adds up the pages of each as well: seconds for a large model
         with contextlib.suppress(OSError):
             text = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8", errors="replace")
-            found |= {Path(line.split(maxsplit=5)[5]) for line in text.splitlines() if f" {SHARED}/" in line}
-    return found
+            files |= {Path(line.split(maxsplit=5)[5]) for line in text.splitlines() if f" {SHARED}/" in line}
+    return files
 
 
 def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset(), session: int | None = None) -> int:
@@ -99,10 +99,10 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset(), session: int
     """
     killed, left, patient_until = 0, set(shared), None
     # one may start another while it is looked at
-    while found := marked(mark, session):
-        left |= shared_memory(found)
-        others = [process for process in found if not tracks(process)]
-        if not others:
+    while carriers := marked(mark, session):
+        left |= shared_memory(carriers)
+        workers = [process for process in carriers if not tracks(process)]
+        if not workers:
             # Python's own trackers of shared memory: when everybody else is gone they tidy up and end by themselves
             patient_until = patient_until or time.monotonic() + TRACKER_S
             if time.monotonic() < patient_until:
@@ -110,7 +110,7 @@ def kill_marked(mark: str, shared: AbstractSet[Path] = frozenset(), session: int
                 continue
         with contextlib.ExitStack() as handles:
             # all of them before any is waited for: who is left must not act on the end of another
-            ending = [_kill(process, mark, session, handles) for process in others or found]
+            ending = [_kill(process, mark, session, handles) for process in workers or carriers]
             for handle in [handle for handle in ending if handle is not None]:
                 # its environment cannot be read as soon as it begins to end, long before its memory and ports are free
                 end = select.poll()

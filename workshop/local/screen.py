@@ -19,8 +19,8 @@ from workshop.ports import LOOPBACK
 def not_here(plan: Blueprint) -> Table:
     """Parts of the stack that mean nothing to processes of one machine, or have another version."""
     table = Table(title="On this machine", title_justify="left", box=None, show_header=False, pad_edge=False)
-    for what, why in plan.not_here:
-        table.add_row(what, why)
+    for feature, why in plan.not_here:
+        table.add_row(feature, why)
     for text in plan.other_versions:
         table.add_row("version", text)
     return table
@@ -80,7 +80,7 @@ def show_next(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], sta
 
 
 def endpoint(plan: Blueprint, entrance: Entrance, status: Mapping[str, Any]) -> Endpoint:
-    """Where an entrance is on loopback."""
+    """Address of an entrance on loopback."""
     place = (entrance.service, entrance.port)
     here = next(service["here"] for service in status["services"] if (service["name"], service["port"]) == place)
     return Endpoint(here, plan.secrets[entrance.key.secret][entrance.key.entry])

@@ -52,7 +52,7 @@ class Router:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _listen(self, handle: Handle, wanted: int) -> int:
+    async def _listen(self, handle: Handle, wanted_port: int) -> int:
         async def tracked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task is not None, "asyncio starts a task for every connection"
@@ -60,7 +60,7 @@ class Router:
             task.add_done_callback(self._tasks.discard)
             await handle(reader, writer)
 
-        for port in (wanted, 0):
+        for port in (wanted_port, 0):
             with contextlib.suppress(OSError):
                 # not reuse_port: a port that somebody else has is somebody else's
                 server = await asyncio.start_server(tracked, LOOPBACK, port)

@@ -160,7 +160,7 @@ class Supervisor:
         return [pod.place.ports[pod.workload.ports[target] if isinstance(target, str) else target] for pod in behind]
 
     def _wanted(self, service: Service) -> int:
-        """How many pods there should be behind it."""
+        """Number of pods there should be behind it."""
         workloads = [workload for workload in self.plan.rendered.workloads if workload.kind != "Job"]
         return sum(workload.replicas for workload in workloads if service.selects(workload.labels))
 

@@ -55,7 +55,7 @@ def problems(venv: Path = VENV) -> list[Problem]:
 
 
 def memory_problems(memory_gib: float) -> list[Problem]:
-    """Whether there is too little memory for pods that take so much."""
+    """Problems of a machine with too little memory for pods that take so much."""
     # without swapping
     available = psutil.virtual_memory().available / GIB
     if available >= memory_gib:

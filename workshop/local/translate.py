@@ -79,8 +79,8 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
     assert stand is not None, "refused before"
     replaced: Replaced = []
     env, shown = _environment(rendered, workload, container, machine, stand, replaced)
-    ours, words = _words(container, machine, stand, replaced)
-    argv = list(ours)
+    own_words, words = _words(container, machine, stand, replaced)
+    argv = list(own_words)
     for before, word in pairwise(("", *words)):
         # directories first: what a variable holds has them already, and this machine's may look like the container's
         placed = _placed(word, container, machine)
@@ -90,7 +90,7 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
             replaced.append(("argument", word, seen))
     named = {name: machine.ports[number] for name, number in container.ports.items()}
     appended = {
-        program: tuple(PORT.sub(lambda found: str(named[found[1]]), word) for word in more)
+        program: tuple(PORT.sub(lambda match: str(named[match[1]]), word) for word in more)
         for program, more in stand.append.items()
     }
     replaced += [("command", program, " ".join((program, "…", *more))) for program, more in appended.items()]
@@ -100,12 +100,12 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
 def _words(container: Container, machine: Machine, stand: Stand, replaced: Replaced) -> tuple[Words, Words]:
     """The command line in two parts: words of this machine, whose paths may look like a container's, and the rest."""
     if container.command:
-        first, *rest = container.command
+        first, *arguments = container.command
         program = PROGRAMS.get(first, first).format(venv=machine.venv)
         if program == first:
             return (), (*container.command, *container.args)
         replaced.append(("command", first, program))
-        return (program,), (*rest, *container.args)
+        return (program,), (*arguments, *container.args)
     entrypoint = tuple(word.format(venv=machine.venv) for word in stand.entrypoint)
     replaced.append(("entrypoint", f"of {container.image}", " ".join(entrypoint)))
     if stand.positional and container.args and not container.args[0].startswith("-"):
@@ -156,7 +156,7 @@ def _environment(
     env = {name: value for name in INHERITED if (value := machine.environment.get(name))}
     shown = dict(env)
     hosts = service_names(rendered.services)
-    given = {name: value for name, value in container.env if isinstance(value, str)}
+    values = {name: value for name, value in container.env if isinstance(value, str)}
     service_ports = {port: host for host, port in stand.service_env}
     for name, value in container.env:
         if isinstance(value, SecretRef):
@@ -168,7 +168,7 @@ def _environment(
             new = seen = _port(new, machine)
         elif value in hosts and any(name == host for host, _ in stand.service_env):
             new = seen = LOOPBACK
-        elif name in service_ports and (service := hosts.get(given.get(service_ports[name], ""))):
+        elif name in service_ports and (service := hosts.get(values.get(service_ports[name], ""))):
             new = seen = str(machine.services[service.name, int(value)])
         if new != value:
             replaced.append((name, value, seen))
@@ -195,8 +195,8 @@ def undirected_ports(container: Container) -> list[str]:
     """Ports a container opens that no argument or variable of the table tells it: they cannot be moved."""
     stand = stand_for(container.image)
     assert stand is not None, "refused before"
-    told = {value for name, value in container.env if name in stand.port_env and isinstance(value, str)}
+    told_values = {value for name, value in container.env if name in stand.port_env and isinstance(value, str)}
     words = (*container.command, *container.args)
-    told |= {option[1] for pair in pairwise(("", *words)) if (option := _option(*pair, stand.port_options))}
-    named = {found[1] for more in stand.append.values() for word in more for found in PORT.finditer(word)}
-    return [name for name, number in container.ports.items() if str(number) not in told and name not in named]
+    told_values |= {option[1] for pair in pairwise(("", *words)) if (option := _option(*pair, stand.port_options))}
+    named = {match[1] for more in stand.append.values() for word in more for match in PORT.finditer(word)}
+    return [name for name, number in container.ports.items() if str(number) not in told_values and name not in named]

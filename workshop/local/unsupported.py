@@ -103,11 +103,11 @@ def _pod_problems(pod: Object) -> Iterator[str]:
     if pod.get("automountServiceAccountToken", True) and pod.get("serviceAccountName"):
         yield NO_API_SERVER
     for _, container in _containers(pod):
-        asked = container.get("resources", {}).get("limits", {})
+        limits = container.get("resources", {}).get("limits", {})
         yield from (
-            f"container {container['name']} asks for {name}: {asked[name]}, and processes of this machine get no "
+            f"container {container['name']} asks for {name}: {limits[name]}, and processes of this machine get no "
             "devices; use a pool with gpu: none, or CLUSTER=sim"
-            for name in asked
+            for name in limits
             if "/" in name
         )
 
@@ -120,9 +120,9 @@ def _references(pod: Object) -> Iterator[Found]:
             if mount["name"] not in volumes:
                 yield f"{where}.name", f"{_shown(mount['name'])} is no volume of this pod; declare it in volumes"
         ports = {port.get(key) for port in container.get("ports", []) for key in ("containerPort", "name")} - {None}
-        asked = {name: container.get(name, {}) for name in ("startupProbe", "readinessProbe", "livenessProbe")}
-        asked["lifecycle.preStop"] = container.get("lifecycle", {}).get("preStop", {})
-        for name, question in asked.items():
+        probes = {name: container.get(name, {}) for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+        probes["lifecycle.preStop"] = container.get("lifecycle", {}).get("preStop", {})
+        for name, question in probes.items():
             for handler in ("httpGet", "tcpSocket"):
                 port = question.get(handler, {}).get("port")
                 if handler in question and port not in ports:

@@ -27,7 +27,7 @@ FIX = "set XDG_CACHE_HOME to another directory"
 
 
 def place(checkpoint: Checkpoint) -> Path:
-    """Where the pods will look."""
+    """Folder in which the pods look for a checkpoint."""
     return claim(checkpoint.claim) / checkpoint.directory
 
 

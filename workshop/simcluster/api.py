@@ -39,7 +39,7 @@ class Unreachable(Impossible):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server listens on loopback, and the files that prove who is calling."""
+    """Address of a server on loopback, and the files that prove who is calling."""
 
     port: int
     authority: Path
@@ -91,8 +91,8 @@ class Api:
             return answer.decode(errors="replace")  # /readyz speaks plain text
 
     def _exchange(self, method: str, target: str, data: str | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        kept, port = self._connection, self._endpoint.port
-        self._connection = kept or http.client.HTTPSConnection(
+        connection, port = self._connection, self._endpoint.port
+        self._connection = connection or http.client.HTTPSConnection(
             LOOPBACK, port, timeout=REQUEST_TIMEOUT_S, context=self._context
         )
         try:
@@ -101,7 +101,7 @@ class Api:
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if kept and isinstance(error, ConnectionError):
+            if connection and isinstance(error, ConnectionError):
                 # it was closed meanwhile, which says nothing about the server
                 return self._exchange(method, target, data, headers)
             raise Unreachable(f"the API server on port {port} does not answer: {error}") from error
@@ -113,7 +113,7 @@ class Api:
             self._connection = None
 
     def path(self, api_version: str, kind: str, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """Where a kind, an object or a subresource is served. Raises `ApiError` with 404 when the kind is not."""
+        """Path of a kind, an object or a subresource. Raises `ApiError` with 404 when the kind is not served."""
         if (api_version, kind) not in self._served:
             prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
             for served in self.request("GET", prefix)["resources"]:
@@ -194,11 +194,11 @@ def _error(status: int, answer: bytes) -> ApiError:
         return ApiError(status, "", answer.decode(errors="replace").strip())
 
 
-def wait_until(look: Callable[[], T], timeout_s: float, what: str, every_s: float = 0.1) -> T:
-    """The first true answer of `look`, asked again and again. Raises `Impossible` with `what` after `timeout_s`."""
+def wait_until(look: Callable[[], T], timeout_s: float, event: str, every_s: float = 0.1) -> T:
+    """The first true answer of `look`, asked again and again. Raises `Impossible` with `event` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not (answer := look()):
         if time.monotonic() > deadline:
-            raise Impossible(f"{what}: not within {timeout_s:.0f} s")
+            raise Impossible(f"{event}: not within {timeout_s:.0f} s")
         time.sleep(every_s)
     return answer

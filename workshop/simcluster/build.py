@@ -57,7 +57,7 @@ def cache_key() -> str:
 
 
 def folder() -> Path:
-    """Where a build of these sources lies; there when they have been built before."""
+    """Folder of a build of these sources; there when they have been built before."""
     return programs_folders() / cache_key()
 
 

@@ -95,14 +95,14 @@ class Cluster:
     def processes(self) -> dict[str, psutil.Process]:
         """Its processes that run, in the order in which they are started."""
         mark = str(self.paths.root)
-        marked = {process.mark_of(one).removeprefix(f"{mark}/"): one for one in process.marked(mark)}
+        marked = {process.mark_of(owned).removeprefix(f"{mark}/"): owned for owned in process.marked(mark)}
         return {name: marked[name] for name in (*PROGRAMS, STAND_INS) if name in marked}
 
     def _end(self) -> bool:
         """Ends all processes, each before the one it talks to and would wait for; whether there were any."""
         running = self.processes()
-        for one in reversed(running.values()):
-            process.stop(one)
+        for owned in reversed(running.values()):
+            process.stop(owned)
         return bool(running)
 
     def _create(self, programs: Path) -> State:

@@ -45,13 +45,13 @@ def definitions() -> list[Definition]:
     """All definitions, from the cache after the first time. Raises `Impossible` when a module cannot be fetched."""
     text = SOURCES.read_bytes()
     # JSON, because reading 3 MB of it takes a hundredth of the time YAML takes
-    kept = cache() / "crds" / f"{hashlib.sha256(text + Path(__file__).read_bytes()).hexdigest()[:12]}.json"
+    cached = cache() / "crds" / f"{hashlib.sha256(text + Path(__file__).read_bytes()).hexdigest()[:12]}.json"
     # one that cannot be read is as good as none
     with contextlib.suppress(FileNotFoundError, ValueError):
-        return json.loads(kept.read_text(encoding="utf-8"))
+        return json.loads(cached.read_text(encoding="utf-8"))
     read = list(_read(yaml.safe_load(text)))
-    kept.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
-    write_secret(kept, json.dumps(read))
+    cached.parent.mkdir(exist_ok=True, mode=OWNER_ONLY)
+    write_secret(cached, json.dumps(read))
     return read
 
 

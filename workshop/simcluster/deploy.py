@@ -50,7 +50,7 @@ class Deployment:
         deadline = time.monotonic() + timeout_s
         waiting = list(self.stack.targets)
         while True:
-            for target in [other for other in waiting if other.after <= self.done]:
+            for target in [candidate for candidate in waiting if candidate.after <= self.done]:
                 self.applied[target.urn] = self._apply(target)
                 waiting.remove(target)
                 self._judge([target])
@@ -199,7 +199,7 @@ def pods_in_trouble(api: Api, namespace: str) -> list[str]:
 
 
 def restarted(pod: Mapping[str, Any]) -> str:
-    """How often a container was started again that is not ready; empty for any other pod."""
+    """Sentence on restarts of a container that is not ready; empty for any other pod."""
     containers = pod.get("status", {}).get("containerStatuses") or []
     most = max((container["restartCount"] for container in containers if not container["ready"]), default=0)
     return f"killed or crashed {most} times; does its startup probe outlast the load?" if most else ""

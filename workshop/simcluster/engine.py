@@ -56,7 +56,7 @@ def command() -> str | None:
 
 
 def missing() -> str:
-    """Why the engine cannot be run here without fetching anything; empty when it can."""
+    """Reason why the engine cannot be run here without fetching anything; empty when it can."""
     if command() is None:
         return "pulumi is not on PATH"
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
@@ -68,7 +68,7 @@ def missing() -> str:
 
 
 def unavailable() -> str:
-    """Why the engine cannot deploy a stack; empty when it can. A provider that is not there is fetched first."""
+    """Reason why the engine cannot deploy a stack; empty when it can. A provider that is not there is fetched first."""
     pulumi, why = command(), missing()
     if not why or pulumi is None:
         return why
@@ -94,8 +94,8 @@ def for_this_cluster(content: Mapping[str, Any], project: str) -> dict[str, Any]
 def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """The no-proxy variables with this machine added: without them gRPC would reach it through HTTPS_PROXY."""
     variables = {}
-    for name, other in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
-        present = environment.get(name) or environment.get(other)
+    for name, spelling in (("no_proxy", "NO_PROXY"), ("NO_PROXY", "no_proxy")):
+        present = environment.get(name) or environment.get(spelling)
         variables[name] = ",".join([*([present] if present else []), *THIS_MACHINE])
     return variables
 
@@ -169,9 +169,9 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """Variables for Pulumi: this backend and this cluster, whatever the user's own are."""
-        kept = [name for name in os.environ if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)]
+        names = [name for name in os.environ if not name.startswith("PULUMI_") or KEPT_VARIABLES.fullmatch(name)]
         return {
-            **{name: os.environ[name] for name in kept},
+            **{name: os.environ[name] for name in names},
             **without_proxy(os.environ),
             "PULUMI_BACKEND_URL": f"file://{self.home / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase),
@@ -193,15 +193,15 @@ class Engine:
             self.run(["stack", "init", self._stack, "--no-select"], capture=True)
 
     def state_file(self) -> Path:
-        """Where the backend keeps the state of the stack."""
+        """File in which the backend keeps the state of the stack."""
         return self.home / "state" / ".pulumi" / "stacks" / self._project.name / f"{self._stack}.json"
 
     def write(self, content: Mapping[str, Any]) -> None:
         """Another stack file; what the engine has written into the present one to encrypt with stays."""
         present = yaml.safe_load(self.stack_file.read_text(encoding="utf-8")) if self.stack_file.exists() else {}
         # before there is a stack, nothing is encrypted
-        kept = {key: value for key, value in present.items() if key == "encryptionsalt" and self.state_file().exists()}
-        write_secret(self.stack_file, yaml.safe_dump({**kept, **content}, sort_keys=False))
+        salt = {key: value for key, value in present.items() if key == "encryptionsalt" and self.state_file().exists()}
+        write_secret(self.stack_file, yaml.safe_dump({**salt, **content}, sort_keys=False))
 
     def run(self, arguments: Sequence[str], *, capture: bool = False, timeout_s: float | None = None) -> str:
         """Runs `pulumi` in the project; what it prints is shown, or returned. Raises `Impossible` when it fails."""
@@ -215,8 +215,8 @@ class Engine:
         )
         output, complaint = ended(child, timeout_s)
         if child.returncode:
-            said = f":\n{output}{complaint}" if capture else ""
-            raise Impossible(f"pulumi {arguments[0]} ended with {child.returncode}{said}")
+            output_shown = f":\n{output}{complaint}" if capture else ""
+            raise Impossible(f"pulumi {arguments[0]} ended with {child.returncode}{output_shown}")
         return output
 
     def on_stack(self, verb: str, *options: str, capture: bool = False, timeout_s: float | None = None) -> str:

@@ -25,6 +25,6 @@ def return_node(api: Api, name: str) -> None:
 def _found(api: Api, kind: str, name: str, namespace: str = "") -> Object:
     body = api.get("v1", kind, name, namespace)
     if body is None:
-        names = ", ".join(other["metadata"]["name"] for other in api.items("v1", kind, namespace))
+        names = ", ".join(present["metadata"]["name"] for present in api.items("v1", kind, namespace))
         raise Impossible(f"{kind} '{name}': is not there; there are: {names or 'none'}")
     return body

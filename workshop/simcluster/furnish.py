@@ -39,14 +39,14 @@ def labelled(node: Node, present: Mapping[str, Any] | None) -> Node:
     return {**named, "metadata": {**named["metadata"], "labels": labels, "annotations": metadata["annotations"]}}
 
 
-def tainted(ours: Iterable[Taint], present: Iterable[Taint]) -> list[Taint]:
+def tainted(wanted_taints: Iterable[Taint], present: Iterable[Taint]) -> list[Taint]:
     """A node's taints: the GPU taint as wanted, and all others, which say that a node is lost or cordoned, as found."""
-    return [*(taint for taint in present if taint["key"] != GPU_TAINT["key"]), *ours]
+    return [*(taint for taint in present if taint["key"] != GPU_TAINT["key"]), *wanted_taints]
 
 
-def unwanted(present: Iterable[Mapping[str, Any]], kept: Iterable[Node]) -> list[Mapping[str, Any]]:
+def unwanted(present: Iterable[Mapping[str, Any]], nodes: Iterable[Node]) -> list[Mapping[str, Any]]:
     """Nodes that stand in for one that no pool has any more; nodes of anybody else are theirs."""
-    names = {node["metadata"]["name"] for node in kept}
+    names = {node["metadata"]["name"] for node in nodes}
     return [node for node in present if _ours(node) and node["metadata"]["name"] not in names]
 
 

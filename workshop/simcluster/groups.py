@@ -74,7 +74,7 @@ def crew(
     leader: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], sets: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """The workers that belong to this very leader, by way of a StatefulSet; not those of one that had its name."""
-    uids = {each["metadata"]["uid"] for each in sets if owned(each, leader["metadata"]["uid"])}
+    uids = {stateful_set["metadata"]["uid"] for stateful_set in sets if owned(stateful_set, leader["metadata"]["uid"])}
     return [pod for pod in pods if any(owned(pod, uid) for uid in uids)]
 
 
@@ -121,19 +121,21 @@ def members(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> list
 def _restarted(pod: Mapping[str, Any]) -> bool:
     seen = pod.get("status", {})
     containers = [*seen.get("initContainerStatuses", []), *seen.get("containerStatuses", [])]
-    return seen.get("phase") in ("Running", "Pending") and any(each.get("restartCount", 0) for each in containers)
+    return seen.get("phase") in ("Running", "Pending") and any(
+        container.get("restartCount", 0) for container in containers
+    )
 
 
 def status(group: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Object:
     """Replicas, how many groups are complete and ready, and the condition `Available` that a deployment waits for."""
     replicas, size = group["spec"]["replicas"], group["spec"]["leaderWorkerTemplate"]["size"]
-    metadata, ours = group["metadata"], members(group, pods)
-    updated = [pod for pod in ours if is_current(group, pod)]
+    metadata, own_pods = group["metadata"], members(group, pods)
+    updated = [pod for pod in own_pods if is_current(group, pod)]
     ready_pods = Counter(_group_of(pod) for pod in updated if is_ready(pod))
     ready = sum(ready_pods[str(index)] == size for index in range(replicas))
     available = ready >= replicas
     return {
-        "replicas": len({_group_of(pod) for pod in ours}),
+        "replicas": len({_group_of(pod) for pod in own_pods}),
         "readyReplicas": ready,
         "updatedReplicas": len({_group_of(pod) for pod in updated}),
         "hpaPodSelector": f"{NAME}={metadata['name']},{WORKER}=0",
@@ -158,9 +160,9 @@ def _pod(template: Mapping[str, Any], group: Mapping[str, Any], labels: Mapping[
     pod = copy.deepcopy(dict(template))
     metadata, name = group["metadata"], group["metadata"]["name"]
     size = group["spec"]["leaderWorkerTemplate"]["size"]
-    given = pod.setdefault("metadata", {})
-    given["labels"] = {**given.get("labels", {}), NAME: name, REVISION: revision(group), **labels}
-    given["annotations"] = {**given.get("annotations", {}), SIZE: str(size)}
+    pod_metadata = pod.setdefault("metadata", {})
+    pod_metadata["labels"] = {**pod_metadata.get("labels", {}), NAME: name, REVISION: revision(group), **labels}
+    pod_metadata["annotations"] = {**pod_metadata.get("annotations", {}), SIZE: str(size)}
     index = labels.get(GROUP)
     leader = f"{name}-{index}" if index is not None else "$(POD_NAME)"
     address = f"{leader}.{name}.{metadata['namespace']}"

@@ -28,8 +28,8 @@ def _pool_nodes(pool: PoolPlan) -> Iterator[Node]:
     match pool.provisioning:
         case Existing(node_names=named):
             names = named
-        case Labelled(labels=given):
-            labels |= given
+        case Labelled(labels=given_labels):
+            labels |= given_labels
         case Karpenter(instance_types=types, capacity_types=capacities):
             actors.insert(0, "karpenter")
             labels |= {**pool.node_labels, POOL_LABEL: pool.name, "karpenter.sh/nodepool": pool.name}

@@ -56,7 +56,7 @@ def downloads() -> Sequence[Download]:
 
 
 def folder() -> Path:
-    """Where the programs of this table lie; there when they have been fetched before."""
+    """Folder of the programs of this table; there when they have been fetched before."""
     key = hashlib.sha256(repr(downloads()).encode()).hexdigest()[:12]
     return programs_folders() / f"official-{key}"
 
@@ -86,7 +86,7 @@ def _opened(download: Download, timeout_s: float) -> Iterator[http.client.HTTPRe
 
 
 def _size(download: Download) -> int:
-    """How much there is to fetch. Asks as a download does and hangs up, because not every host answers HEAD."""
+    """Bytes to fetch. Asks as a download does and hangs up, because not every host answers HEAD."""
     with _opened(download, CONNECT_TIMEOUT_S) as response:
         return int(response.headers["Content-Length"] or 0)
 
@@ -133,7 +133,7 @@ def _unpack(download: Download, file: Path, fresh: Path) -> list[str]:
 
 
 def _reason(error: Exception) -> str:
-    """Why a request failed, in a few words."""
+    """Reason why a request failed, in a few words."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code} {error.reason}"
     reason = getattr(error, "reason", error)

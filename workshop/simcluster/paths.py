@@ -1,4 +1,4 @@
-"""Where things lie: binaries and clusters below the user's cache."""
+"""Folders below the user's cache: binaries and clusters."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def check_free(needed_gb: float, act: str) -> None:
 
 
 def programs_folders() -> Path:
-    """Where each control plane that was fetched or built has a folder of its programs."""
+    """Folder with one folder of programs for each control plane that was fetched or built."""
     return cache() / "bin"
 
 

@@ -1,4 +1,4 @@
-"""When an object that was applied is done, failed, or still on its way: what the engine waits for. Pure functions."""
+"""Progress of an applied object, for which the engine waits: done, failed, or still on its way. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ DONE = Verdict(done=True)
 
 
 def verdict(body: Mapping[str, Any]) -> Verdict:
-    """Where an object stands; what is not awaited is done as soon as it exists."""
+    """The state of an object; what is not awaited is done as soon as it exists."""
     judge = AWAITED.get(body["kind"])
     if judge is None or body["metadata"].get("annotations", {}).get(SKIP_AWAIT) == "true":
         return DONE
@@ -37,8 +37,8 @@ def _job(body: Mapping[str, Any]) -> Verdict:
     return Verdict(why="has not completed")
 
 
-def _count(body: Mapping[str, Any], what: str) -> int:
-    return body.get("status", {}).get(what, 0)
+def _count(body: Mapping[str, Any], key: str) -> int:
+    return body.get("status", {}).get(key, 0)
 
 
 def _observed(body: Mapping[str, Any]) -> bool:

@@ -46,7 +46,10 @@ def references(pod: Mapping[str, Any]) -> list[Reference]:
     variables = [
         source
         for container in (*spec.get("initContainers", []), *spec["containers"])
-        for source in (*container.get("envFrom", []), *(each.get("valueFrom", {}) for each in container.get("env", [])))
+        for source in (
+            *container.get("envFrom", []),
+            *(variable.get("valueFrom", {}) for variable in container.get("env", [])),
+        )
     ]
     return list(dict.fromkeys([*_referred(volumes, mounted=True), *_referred(variables, mounted=False)]))
 
@@ -54,10 +57,12 @@ def references(pod: Mapping[str, Any]) -> list[Reference]:
 def _referred(sources: Iterable[Mapping[str, Any]], *, mounted: bool) -> Iterator[Reference]:
     for source in sources:
         for field, kind in KINDS.items():
-            given = source.get(field)
-            if given is not None and not given.get("optional"):
-                keys = [entry["key"] for entry in (given, *given.get("items", [])) if "key" in entry]
-                yield Reference(kind, given.get("secretName") or given.get("name", ""), frozenset(keys), mounted)
+            reference = source.get(field)
+            if reference is not None and not reference.get("optional"):
+                keys = [entry["key"] for entry in (reference, *reference.get("items", [])) if "key" in entry]
+                yield Reference(
+                    kind, reference.get("secretName") or reference.get("name", ""), frozenset(keys), mounted
+                )
 
 
 def waits(pod: Mapping[str, Any]) -> bool:
@@ -86,6 +91,6 @@ def status(needed: Iterable[Reference], contents: Contents) -> dict[str, Any]:
 
 
 def unstarted(pod: Mapping[str, Any]) -> str:
-    """Why a pod may not start; empty otherwise."""
+    """Reason why a pod may not start; empty otherwise."""
     seen = condition(pod, READY_TO_START)
     return f"{seen['reason']}: {seen['message']}" if seen.get("status") == "False" else ""

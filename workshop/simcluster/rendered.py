@@ -75,7 +75,7 @@ def targets(declared: Sequence[Manifest], records: Sequence[Record]) -> tuple[Ta
 
 def _waits(urn: str, applied: Container[str], through: Mapping[str, frozenset[str]]) -> frozenset[str]:
     """The applied objects a resource waits for, seen through releases and providers, which nobody applies."""
-    behind = ({other} if other in applied else _waits(other, applied, through) for other in through.get(urn, ()))
+    behind = ({below} if below in applied else _waits(below, applied, through) for below in through.get(urn, ()))
     return frozenset().union(*behind)
 
 

@@ -1,4 +1,4 @@
-"""How simulated nodes and pods behave: kwok Stages, made from a stack's plan and stages.yaml. Pure functions."""
+"""Behaviour of simulated nodes and pods: kwok Stages, made from a stack's plan and stages.yaml. Pure functions."""
 
 import json
 from collections.abc import Mapping
@@ -41,9 +41,9 @@ def behaviour_of(plan: Plan, scale: float = TIME_SCALE) -> Behaviour:
         prewarm_s={server.name: server.timing.prewarm_s for server in plan.servers},
         load_s={server.name: server.timing.expected_start_s for server in plan.servers},
         download_s={
-            one.place.name: one.place.fetch.download_s
-            for one in plan.weights.checkpoints
-            if isinstance(one.place, OwnClaim)
+            checkpoint.place.name: checkpoint.place.fetch.download_s
+            for checkpoint in plan.weights.checkpoints
+            if isinstance(checkpoint.place, OwnClaim)
         },
         scale=scale,
     )
@@ -88,7 +88,7 @@ def _stage(words: Mapping[str, Any], scale: float) -> Stage:
 
 
 def _delay(seconds: str, least_ms: int, scale: float) -> Stage:
-    """How long until a stage: what an expression for seconds of the plan gives, and never less than a moment."""
+    """Delay of a stage: what an expression for seconds of the plan gives, and never less than a moment."""
     delay: Stage = {"durationMilliseconds": least_ms}
     if seconds:
         # as Go reads a duration

@@ -42,14 +42,14 @@ class Player:
                 play()
 
     @contextmanager
-    def _apart(self, what: str) -> Iterator[None]:
+    def _apart(self, part: str) -> Iterator[None]:
         """A refusal inside is said once, and stops nothing outside."""
         try:
             yield
         except ApiError as error:
             # somebody else was quicker, or the object is gone: the next round sees it as it is
             if error.status not in (CONFLICT, NOT_FOUND):
-                self._once(f"{what}: {error}")
+                self._once(f"{part}: {error}")
 
     def _once(self, line: str) -> None:
         if line not in self.said:

@@ -30,29 +30,29 @@ YOU = "you"
 
 def surroundings(expected: Iterable[Expected]) -> list[Object]:
     """Objects for all that is expected, in the order in which they can be made; nodes and API groups come otherwise."""
-    bodies = [each for item in expected for each in _objects(item)]
+    bodies = [made for prerequisite in expected for made in _objects(prerequisite)]
     # a Gateway may be somebody else's, in a namespace the stack never names otherwise
-    places = dict.fromkeys(each["metadata"].get("namespace", "default") for each in bodies)
-    named = {each["metadata"]["name"] for each in bodies if each["kind"] == "Namespace"}
+    places = dict.fromkeys(made["metadata"].get("namespace", "default") for made in bodies)
+    named = {made["metadata"]["name"] for made in bodies if made["kind"] == "Namespace"}
     bodies += [body("Namespace", YOU, name=place) for place in places if place not in named | BORN_NAMESPACES]
-    return sorted(bodies, key=lambda each: each["kind"] != "Namespace")
+    return sorted(bodies, key=lambda made: made["kind"] != "Namespace")
 
 
-def _objects(item: Expected) -> Iterator[Object]:
-    place = {"name": item.name, "namespace": item.namespace}
-    match item.kind:
+def _objects(expected: Expected) -> Iterator[Object]:
+    place = {"name": expected.name, "namespace": expected.namespace}
+    match expected.kind:
         case "Namespace" | "IngressClass":
-            yield body(item.kind, YOU, **place)
+            yield body(expected.kind, YOU, **place)
         case "Secret":
-            yield secret(item.name, item.namespace, item.keys)
+            yield secret(expected.name, expected.namespace, expected.keys)
         case "StorageClass":
-            yield storage_class(item.name)
+            yield storage_class(expected.name)
         case "PersistentVolumeClaim":
             yield storage_class(CLAIM_CLASS)
-            yield body(item.kind, YOU, **place)
+            yield body(expected.kind, YOU, **place)
         case "Gateway":
             yield body("GatewayClass", YOU)
-            yield body(item.kind, YOU, **place, listener=item.note.removeprefix("with the listener ") or "http")
+            yield body(expected.kind, YOU, **place, listener=expected.note.removeprefix("with the listener ") or "http")
         case _:  # nodes, API groups
             pass
 
@@ -76,7 +76,7 @@ def storage_class(name: str) -> Object:
 
 def served(classes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """Names of the classes whose provisioner this stands in for."""
-    return frozenset(each["metadata"]["name"] for each in classes if each.get("provisioner") == PROVISIONER)
+    return frozenset(storage["metadata"]["name"] for storage in classes if storage.get("provisioner") == PROVISIONER)
 
 
 def wants_volume(claim: Mapping[str, Any], classes: Container[str], claims: Iterable[Mapping[str, Any]]) -> bool:

@@ -75,7 +75,7 @@ def deploy(api: Api, project: Project, stack: Stack, cluster: Cluster, timeout_s
 
 
 def unreadable(project: Project, stack: str) -> str:
-    """Why the engine cannot read the configuration; empty when it can."""
+    """Reason why the engine cannot read the configuration; empty when it can."""
     keys = ", ".join(read_stack(project, stack).secret_keys)
     return f"{keys}: encrypted with a key that is not this cluster's" if keys else ""
 

@@ -69,7 +69,7 @@ def test_there_are_as_many_held_out_cases_as_promised():
 def test_verdict(case: Case):
     """What started fits, what failed or is impossible is refused."""
     each = outcome(case.id)
-    assert each.right, each.said.reasons or f"said to fit: {each.said.fit.memory}"
+    assert each.right, each.answer.reasons or f"said to fit: {each.answer.fit.memory}"
 
 
 @by_id([case for case in JUDGED if {"kvCacheGib", "kvCacheTokens", "stateBlocks"} & set(case.numbers)])
@@ -110,5 +110,5 @@ def test_misses_stay_within_what_is_allowed():
     """No miss is a false fit, and at most one is a false refusal that arithmetic could have avoided."""
     wrong = [outcome(case.id) for case in MISSES]
     assert not [each.case.id for each in wrong if not each.right and each.fits]
-    refused = [each.case.id for each in wrong if not each.right and each.said.fit.memory is not None]
+    refused = [each.case.id for each in wrong if not each.right and each.answer.fit.memory is not None]
     assert len(refused) <= accuracy.FALSE_REFUSALS_LIMIT

@@ -121,7 +121,7 @@ async def test_periods_count_from_question_to_question(monkeypatch, answers_afte
     monkeypatch.setattr("workshop.local.probes.asyncio.sleep", sleep)
     monkeypatch.setattr("workshop.local.probes.ask", late)
     asked = probe("tcpSocket", {"port": "redis"}, period_s=10, failures=4)
-    assert (await until(asked, {}, wanted=True), slept) == (False, pauses)
+    assert (await until(asked, {}, wanted_answer=True), slept) == (False, pauses)
 
 
 @in_loop
@@ -162,7 +162,9 @@ async def test_tcp_says_yes_where_somebody_listens(listening):
 async def test_failures_and_successes_count_in_a_row(answers, wanted, patient, found, asked):
     """Three failures are a no, one success is a yes, and the other answer begins the count anew."""
     async with Turning(answers) as server:
-        often = await until(probe("httpGet", {"port": "http"}), {"http": server.port}, wanted=wanted, patient=patient)
+        often = await until(
+            probe("httpGet", {"port": "http"}), {"http": server.port}, wanted_answer=wanted, patient=patient
+        )
         assert (often, len(answers) - len(server.left)) == (found, asked)
 
 
@@ -171,7 +173,7 @@ async def test_more_than_one_success_may_be_wanted():
     """`successThreshold` of them, in a row."""
     async with Turning("+-+-++") as server:
         asked = probe("httpGet", {"port": "http"}, successes=2, failures=9)
-        assert (await until(asked, {"http": server.port}, wanted=True), server.left) == (True, [])
+        assert (await until(asked, {"http": server.port}, wanted_answer=True), server.left) == (True, [])
 
 
 @in_loop
