@@ -39,7 +39,7 @@ def pod_spec(
     spec |= {
         "terminationGracePeriodSeconds": server.timing.termination_grace_s,
         "initContainers": [
-            *(_opening(server, one, index) for index, one in enumerate(server.checkpoints)),
+            *(_opening(server, checkpoint, index) for index, checkpoint in enumerate(server.checkpoints)),
             # the last runs beside the server
             *_kept_cache.containers(server, CACHE),
         ],
@@ -51,31 +51,31 @@ def pod_spec(
 
 
 def _named(server: ServerPlan) -> dict[Volume | LocalCopy | SecretFile, str]:
-    """What is mounted for the weights, each once → the name of its volume."""
-    sources = [one.source for one in server.checkpoints]
+    """Volumes of the weights, each once → the name of its volume in the pod."""
+    sources = [checkpoint.source for checkpoint in server.checkpoints]
     kinds = {
-        "models": dict.fromkeys(one.volume for one in sources if one.volume),
-        "copy": dict.fromkeys(one.copy for one in sources if one.copy),
-        "store": dict.fromkeys(one.secret_file for one in sources if one.secret_file),
+        "models": dict.fromkeys(source.volume for source in sources if source.volume),
+        "copy": dict.fromkeys(source.copy for source in sources if source.copy),
+        "store": dict.fromkeys(source.secret_file for source in sources if source.secret_file),
     }
     return {
-        thing: f"{kind}-{index}" if index else kind
-        for kind, things in kinds.items()
-        for index, thing in enumerate(things)
+        volume: f"{kind}-{index}" if index else kind
+        for kind, volumes in kinds.items()
+        for index, volume in enumerate(volumes)
     }
 
 
 def _weights(server: ServerPlan) -> list[dict[str, Any]]:
     """The volumes of the weights, and of the keys of their stores."""
     volumes: list[dict[str, Any]] = []
-    for thing, name in _named(server).items():
-        match thing:
+    for volume, name in _named(server).items():
+        match volume:
             case ClaimVolume(claim_name=claim):
                 volumes.append({"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": True}})
             case ImageVolume(reference=reference):
                 volumes.append({"name": name, "image": {"reference": reference, "pullPolicy": "IfNotPresent"}})
             case LocalCopy():
-                volumes.append(_k8s.ephemeral_volume(name, thing.storage_class, thing.gib))
+                volumes.append(_k8s.ephemeral_volume(name, volume.storage_class, volume.gib))
             case SecretFile(secret=secret, entry=entry):
                 items = [{"key": entry, "path": entry}]
                 volumes.append({"name": name, "secret": {"secretName": secret, "items": items}})
@@ -83,12 +83,12 @@ def _weights(server: ServerPlan) -> list[dict[str, Any]]:
 
 
 def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
-    """Where they are mounted: for the server what it loads, for what opens it also what that is copied from."""
-    copied = {one.source.volume for one in server.checkpoints if one.source.copy}
+    """Mounts of the weights: for the server what it loads, for what opens it also what that is copied from."""
+    copied = {checkpoint.source.volume for checkpoint in server.checkpoints if checkpoint.source.copy}
     mounts: list[dict[str, Any]] = []
-    for thing, name in _named(server).items():
-        match thing:
-            case ClaimVolume(mount_path=path) | ImageVolume(mount_path=path) if opening or thing not in copied:
+    for volume, name in _named(server).items():
+        match volume:
+            case ClaimVolume(mount_path=path) | ImageVolume(mount_path=path) if opening or volume not in copied:
                 mounts.append({"name": name, "mountPath": path, "readOnly": True})
             case LocalCopy(mount_path=path):
                 mounts.append({"name": name, "mountPath": path, **({} if opening else {"readOnly": True})})
@@ -96,7 +96,7 @@ def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
                 mounts.append({"name": name, "mountPath": f"/{name}", "readOnly": True})
             case _:
                 pass
-    if opening and any(one.source.volume is None for one in server.checkpoints):
+    if opening and any(checkpoint.source.volume is None for checkpoint in server.checkpoints):
         mounts.append({"name": "tmp", "mountPath": TMP})
     return mounts
 
@@ -104,7 +104,7 @@ def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
 def _access(server: ServerPlan) -> list[dict[str, Any]]:
     """Variables with the keys of stores, or with the paths of their files."""
     names = _named(server)
-    sources = [one.source for one in server.checkpoints]
+    sources = [checkpoint.source for checkpoint in server.checkpoints]
     keys = dict.fromkeys(key for source in sources for key in source.secrets)
     files = dict.fromkeys(source.secret_file for source in sources if source.secret_file)
     return [
@@ -117,7 +117,7 @@ def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict
     """Looks at the weights, and brings them nearer; pages are charged to its own limit, so that is the server's."""
     resources, source = server.resources, checkpoint.source
     verb = source.script.partition("_")[0]
-    told = {
+    variables = {
         "MODEL_DIR": source.directory,
         "MODEL_REPO": checkpoint.model,
         "MODEL_REVISION": checkpoint.revision,
@@ -130,7 +130,7 @@ def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict
         server.image.reference,
         "python3",
         source.script,
-        env=[*_k8s.env(told), *_access(server)],
+        env=[*_k8s.env(variables), *_access(server)],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
             "requests": {

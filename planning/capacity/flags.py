@@ -69,7 +69,7 @@ class WorkloadFlags(TypedDict):
 
 
 def json_value(text: str) -> Any:
-    """What a JSON argument says. Raises ValueError for other text, and for JSON deeper or longer than Python reads."""
+    """Value of a JSON argument. Raises ValueError for other text, and for JSON deeper or longer than Python reads."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -78,12 +78,12 @@ def json_value(text: str) -> Any:
 
 def value_of(args: Sequence[str], name: str) -> str | None:
     """The value of the last `--name=VALUE` or `--name VALUE`; None when it is not there. Underscores are dashes."""
-    found = None
+    latest = None
     for position, argument in enumerate(args):
         option, has_value, value = argument.partition("=")
         if option.replace("_", "-") == name:
-            found = value if has_value else args[position + 1] if position + 1 < len(args) else None
-    return found
+            latest = value if has_value else args[position + 1] if position + 1 < len(args) else None
+    return latest
 
 
 def has(args: Sequence[str], name: str) -> bool:
@@ -98,7 +98,7 @@ def _number(args: Sequence[str], name: str, default: int) -> int:
 
 
 def workload_flags(args: Sequence[str], *, language_model_only: bool = False) -> WorkloadFlags:
-    """What arguments say of eager mode, towers, LoRA slots and dtype; `language_model_only`: the catalogue says so."""
+    """Flags for eager mode, towers, LoRA slots and dtype; `language_model_only`: the catalogue says so."""
     loras = has(args, ENABLE_LORA)
     return {
         "eager": has(args, ENFORCE_EAGER),

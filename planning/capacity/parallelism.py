@@ -1,4 +1,4 @@
-"""How one replica is spread over GPUs: what vLLM would refuse, what fits, and the cheapest that does.
+"""Spread of one replica over GPUs: what vLLM would refuse, what fits, and the cheapest that does.
 
 TP stays inside a node and, over NVLink, fills it before a second node is asked. Between GPUs without NVLink, TP stops
 at 2 (one exchange per layer over PCIe is bearable, more is not) and pipeline stages go on from there; between nodes
@@ -41,7 +41,7 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something does not fit. `fix`: what to use instead; not `computable`: only a measurement can tell."""
+    """A reason against a fit. `fix`: what to use instead; not `computable`: only a measurement can tell."""
 
     text: str
     fix: str = ""
@@ -49,8 +49,8 @@ class Reason:
 
     def at(self, place: str) -> str:
         """The sentence, with the name of the place and the fix."""
-        said = self.text.replace(PLACE, place)
-        return f"{said}; use {self.fix}" if self.fix else said
+        sentence = self.text.replace(PLACE, place)
+        return f"{sentence}; use {self.fix}" if self.fix else sentence
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Fit:
 
 
 def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> list[Reason]:
-    """What vLLM refuses whatever the memory: divisibility, quantisation blocks, compute capability, lengths."""
+    """Refusals of vLLM whatever the memory: divisibility, quantisation blocks, compute capability, lengths."""
     shape, tp = model.architecture, parallelism.tensor
     problems: list[Reason] = []
     if shape is not None:
@@ -76,8 +76,8 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append(Reason(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}"))
         elif shape.mla is None and shape.kv_heads % tp and tp % shape.kv_heads:
             # vLLM cuts KV heads evenly or copies each equally often (models/qwen2.py, llama.py: assert in __init__)
-            said = f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}"
-            problems.append(Reason(said))
+            text = f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}"
+            problems.append(Reason(text))
         if shape.linear_attention and shape.linear_attention.key_heads % tp:
             heads = shape.linear_attention.key_heads
             problems.append(Reason(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}"))
@@ -92,10 +92,10 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
     if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
         # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
         # but its fp8 kernels write bf16 or fp16 only
-        said = f"{flags.DTYPE}={workload.dtype} is not for {model.checkpoint.format} weights"
+        text = f"{flags.DTYPE}={workload.dtype} is not for {model.checkpoint.format} weights"
         problems.append(
             Reason(
-                f"{said}, whose kernels compute in bfloat16 or float16",
+                f"{text}, whose kernels compute in bfloat16 or float16",
                 fix=f"{flags.DTYPE}=bfloat16, or a bf16 checkpoint",
             )
         )
@@ -141,8 +141,8 @@ def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Rea
     if tp % dcp:
         return [Reason(f"decode context parallel {dcp} must divide tensorParallel {tp}")]
     if shape is not None and shape.mla is None and dcp > max(1, tp // shape.kv_heads):
-        said = f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
-        return [Reason(said)]
+        text = f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
+        return [Reason(text)]
     return []
 
 
@@ -177,9 +177,9 @@ def _slice_problems(model: Model, parallelism: Parallelism) -> list[Reason]:
 
 def _context_problem(model: Model, context_tokens: int) -> str:
     limit, native, yarn = model.context.config_tokens, model.context.native_tokens, model.context.yarn_tokens
-    said = f"contextTokens {context_tokens} exceeds the {limit} of the checkpoint"
+    text = f"contextTokens {context_tokens} exceeds the {limit} of the checkpoint"
     if yarn is None or context_tokens > yarn:
-        return said
+        return text
     factor = -(-context_tokens // native)
     override = (
         f'{{"max_position_embeddings":{context_tokens},"rope_parameters":{{"rope_type":"yarn",'
@@ -187,7 +187,7 @@ def _context_problem(model: Model, context_tokens: int) -> str:
     )
     if model.architecture is not None and model.architecture.vision_tower_bytes:
         override = f'{{"text_config":{override}}}'
-    return f"{said}, unless args: ['{flags.HF_OVERRIDES}', '{override}'] stretches it"
+    return f"{text}, unless args: ['{flags.HF_OVERRIDES}', '{override}'] stretches it"
 
 
 def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload: Workload) -> Fit:
@@ -196,8 +196,8 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
     if parallelism.gpus > hardware.gpus:
         reasons.append(Reason(f"{parallelism} needs {parallelism.gpus} GPUs, there are {hardware.gpus}"))
     if model.kv_profile is KvProfile.UNKNOWN or model.architecture is None:
-        said = "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it"
-        reasons.append(Reason(said, computable=False))
+        text = "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it"
+        reasons.append(Reason(text, computable=False))
         return Fit(parallelism, None, tuple(reasons))
     memory = budget(model, hardware.gpu, parallelism, workload)
     gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
@@ -207,32 +207,32 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
         used = memory.budget_gib - memory.kv_cache_gib
         reasons.append(Reason(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}"))
     elif not memory.fits:
-        said = f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE}"
+        text = f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE}"
         held = f"{memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
-        reasons.append(Reason(f"{said} leaves {held}"))
+        reasons.append(Reason(f"{text} leaves {held}"))
     elif memory.max_concurrency < workload.concurrency:
-        said = f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once"
-        reasons.append(Reason(f"{said}, concurrency asks for {workload.concurrency}"))
+        text = f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once"
+        reasons.append(Reason(f"{text}, concurrency asks for {workload.concurrency}"))
     else:
         reasons += _start_problems(model, memory, workload, alone=not reasons)
     return Fit(parallelism, memory, tuple(reasons))
 
 
 def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[Reason]:
-    """What stops a start although a request would fit: memory beside the budget, state blocks of hybrid models.
+    """Obstacles to a start although a request would fit: memory beside the budget, state blocks of hybrid models.
 
     `alone`: nothing else is wrong, so that fewer sequences would mend it.
     """
     problems = []
     beside = memory.visible_gib * (1 - memory.utilization)
     if beside < CONTEXT_BYTES / GIB:
-        said = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs"
-        problems.append(Reason(f"{said} {CONTEXT_BYTES / GIB:.1f}"))
+        text = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs"
+        problems.append(Reason(f"{text} {CONTEXT_BYTES / GIB:.1f}"))
     hybrid = model.architecture is not None and model.architecture.linear_attention is not None
     if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
-        said = f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves"
+        text = f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves"
         mend = f"maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""
-        problems.append(Reason(said, fix=mend))
+        problems.append(Reason(text, fix=mend))
     return problems
 
 
@@ -241,7 +241,7 @@ def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Ite
     heads, layers = (shape.attention_heads, shape.layers) if (shape := model.architecture) else (1, 1)
     per_node = hardware.gpus_per_node
     widest = min(heads, per_node if hardware.nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL))
-    found = []
+    spreads = []
     for tensor in (tp for tp in range(1, widest + 1) if per_node % tp == 0 and heads % tp == 0):
         for pipeline in range(1, min(layers, hardware.gpus // tensor) + 1):
             gpus = tensor * pipeline
@@ -249,8 +249,8 @@ def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Ite
             # over NVLink a stage is a whole node; over PCIe a replica is part of a node, or whole nodes
             sound = pipeline == 1 or tensor == per_node if hardware.nvlink else nodes == 1 or gpus % per_node == 0
             if sound:
-                found.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
-    yield from (parallelism for _, parallelism in sorted(found, key=lambda pair: pair[0]))
+                spreads.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
+    yield from (parallelism for _, parallelism in sorted(spreads, key=lambda pair: pair[0]))
 
 
 def choose(
@@ -270,10 +270,10 @@ def choose(
     nearest: Fit | None = None
     tried = {} if tried is None else tried
     for parallelism in candidates(model, hardware, expert=expert):
-        asked = workload
+        tried_workload = workload
         if auto_context:
-            asked = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
-        fit = tried.get(parallelism) or try_fit(model, hardware, parallelism, asked)
+            tried_workload = replace(workload, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
+        fit = tried.get(parallelism) or try_fit(model, hardware, parallelism, tried_workload)
         tried[parallelism] = fit
         if fit.fits:
             return fit if not auto_context else with_longest_context(model, hardware, parallelism, workload)

@@ -1,4 +1,4 @@
-"""Which pods a claim lets in by its access mode, and what follows: refusals of a stack that has more, and updates.
+"""Pods that a claim lets in by its access mode, and what follows: refusals of a stack that has more, and updates.
 
 Of ReadWriteOnce all pods are of one node. Of ReadWriteOncePod the scheduler lets a second pod wait until the first is
 gone (Kubernetes documentation, "Access Modes"), so there may be one in all: one server, one replica, one node. The Job
@@ -27,41 +27,41 @@ def is_sole(server: Server) -> bool:
 
 
 def replaced_in_place(load_s: int) -> Rollout:
-    """How such a server is updated, whatever its pool has to spare; `load_s`: seconds until the next pod serves."""
+    """The update of such a server, whatever its pool has to spare; `load_s`: seconds until the next pod serves."""
     return Rollout(0, 1, load_s, "its claim lets one pod in at a time: the old pod goes first")
 
 
 def mode_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:
     """More nodes or pods than the claims of a stack let in."""
-    found = [*_of_one_pod(drafts), *_of_one_node(site, drafts), *_of_compile_cache(site, drafts)]
+    problems = [*_of_one_pod(drafts), *_of_one_node(site, drafts), *_of_compile_cache(site, drafts)]
     # one sentence for all servers of one place
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(problems))
 
 
 def _modes(server: Server) -> list[str]:
     """The modes of those of our claims that the server itself mounts as they are filled."""
-    places = [one.place for one in server.checkpoints]
+    places = [checkpoint.place for checkpoint in server.checkpoints]
     return [place.access_mode for place in places if isinstance(place, OwnClaim) and not place.cloned]
 
 
 def _of_one_pod(drafts: Sequence[Draft]) -> Iterator[Problem]:
     holders: dict[tuple[str, ...], Draft] = {}
     for draft in filter(is_sole, drafts):
-        path, said = _path(draft), "its weights are on a claim for one pod"
+        path, reason = _path(draft), "its weights are on a claim for one pod"
         if draft.nodes_per_replica > 1:
-            yield Problem(path, f"{said}, and a replica is {draft.nodes_per_replica} pods; use {INSTEAD}")
+            yield Problem(path, f"{reason}, and a replica is {draft.nodes_per_replica} pods; use {INSTEAD}")
         elif ceiling(draft) > 1:
             where = "replicas" if draft.canary else "replicas.max"
             replicas = f"{ceiling(draft)} replicas are {ceiling(draft)}"
-            yield Problem(f"{path}.{where}", f"{said}, and {replicas}; use 1, or {INSTEAD}")
+            yield Problem(f"{path}.{where}", f"{reason}, and {replicas}; use 1, or {INSTEAD}")
         first = holders.setdefault(draft.checkpoint.key, draft)
         if first is not draft:
-            yield Problem(path, f"{said}, which is that of {first.name}; use {INSTEAD}")
+            yield Problem(path, f"{reason}, which is that of {first.name}; use {INSTEAD}")
 
 
 def _of_one_node(site: Site, drafts: Sequence[Draft]) -> Iterator[Problem]:
     for draft in drafts:
-        sharing = [other for other in drafts if other.checkpoint.key == draft.checkpoint.key]
+        sharing = [neighbour for neighbour in drafts if neighbour.checkpoint.key == draft.checkpoint.key]
         if ONE_NODE in _modes(draft) and (nodes := _nodes(sharing)) > 1:
             path = f"models.{draft.model_name}.weights" if draft.settings.weights else "weights"
             weights = draft.settings.weights or site.settings.weights
@@ -76,8 +76,8 @@ def _of_one_node(site: Site, drafts: Sequence[Draft]) -> Iterator[Problem]:
 def _of_compile_cache(site: Site, drafts: Sequence[Draft]) -> Iterator[Problem]:
     match site.settings.compile_cache:
         case ClaimedCompileCache(access_mode=mode) if mode == ONE_NODE and (nodes := _nodes(drafts)) > 1:
-            said = f"{mode} lets pods of one node in, and the pools of the servers have {nodes}"
-            yield Problem("compileCache.accessMode", f"{said}; use {MANY}, or kind: none")
+            message = f"{mode} lets pods of one node in, and the pools of the servers have {nodes}"
+            yield Problem("compileCache.accessMode", f"{message}; use {MANY}, or kind: none")
 
 
 def _nodes(drafts: Iterable[Draft]) -> int:

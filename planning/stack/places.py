@@ -1,4 +1,4 @@
-"""Where a checkpoint is kept and how servers find it there: one arm for each kind of weights.
+"""Place of a checkpoint and the way servers find it there: one arm for each kind of weights.
 
 A further kind is one settings class, one arm in each function of this module, and what `planning.plan.weights` lacks
 for it.
@@ -94,7 +94,7 @@ class Keeping:
 
 
 def place_key(settings: WeightsSettings) -> tuple[str, ...]:
-    """What makes the place of one checkpoint another place."""
+    """Key of the place of one checkpoint: weights with equal keys are in one place."""
     match settings:
         case SharedClaimWeights(hub=hub):
             return settings.kind, settings.storage_class, settings.access_mode, hub.kind, hub.endpoint or ""
@@ -133,9 +133,9 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
 def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
     """Whether pods read the weights into the page cache before their engine starts, and why."""
     match settings:
-        case SharedClaimWeights(prewarm=said) | ExistingClaimWeights(prewarm=said) | ImageWeights(prewarm=said):
-            if said is not None:
-                return said, "given"
+        case SharedClaimWeights(prewarm=choice) | ExistingClaimWeights(prewarm=choice) | ImageWeights(prewarm=choice):
+            if choice is not None:
+                return choice, "given"
             return (
                 True,
                 "several readers fill the page cache from the volume, and the engine's one finds all of it there",
@@ -233,7 +233,7 @@ def xet(settings: SharedClaimWeights) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, keeping: Keeping) -> Iterator[Problem]:
-    """What keeps a stack from such weights, said of their `path`."""
+    """Problems of such weights in this stack, reported at their `path`."""
     cluster = stack.cluster
     match weights:
         case SharedClaimWeights(hub=hub):

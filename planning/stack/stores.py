@@ -27,11 +27,11 @@ def scheme_of(settings: ObjectStoreWeights) -> str:
 
 
 def streaming_options(loading: Loading, workers: int) -> tuple[str, ...]:
-    """What vLLM's loader is told: how much memory each worker takes, and that several share the reading."""
-    told: dict[str, object] = {loading.memory_limit: BUFFER_GIB * 2**30}
+    """Options of vLLM's loader: how much memory each worker takes, and that several share the reading."""
+    options: dict[str, object] = {loading.memory_limit: BUFFER_GIB * 2**30}
     if workers > 1:
-        told[loading.distributed] = True
-    return (f"{flags.LOADER_CONFIG}={json.dumps(told, separators=(',', ':'))}",)
+        options[loading.distributed] = True
+    return (f"{flags.LOADER_CONFIG}={json.dumps(options, separators=(',', ':'))}",)
 
 
 def for_workers(checkpoint: CheckpointPlan, loading: Loading, workers: int) -> CheckpointPlan:
@@ -42,25 +42,30 @@ def for_workers(checkpoint: CheckpointPlan, loading: Loading, workers: int) -> C
 
 
 def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu: bool) -> list[Problem]:
-    """What speaks against streaming to a server: no streamer in its image, or a loader of the user's own."""
+    """Problems of streaming to a server: no streamer in its image, or a loader of the user's own."""
     if source.volume is not None:
         return []
     problems = []
     if on_cpu:
-        said = "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; use another kind"
-        problems.append(Problem(f"{path}.weights", said))
+        message = "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; use another kind"
+        problems.append(Problem(f"{path}.weights", message))
     names = [argument.partition("=")[0].partition(".")[0] for argument in args]
     taken = [option for option in (flags.LOAD_FORMAT, flags.LOADER_CONFIG) if option in names]
-    return [*problems, *(Problem(f"{path}.args", f"{one} is decided by weights.kind objectStore") for one in taken)]
+    return [
+        *problems,
+        *(Problem(f"{path}.args", f"{argument} is decided by weights.kind objectStore") for argument in taken),
+    ]
 
 
 def access_variables(source: Source, env: Mapping[str, str], catalog: Catalog) -> dict[str, str]:
     """Variables that lead a server to its store, with those of `env` that would lead it elsewhere."""
     prefixes = (catalog.vllm.loading.variables, *(store.prefix for store in catalog.stores.values()))
-    told = dict(source.environment) | {key.name: key.entry for key in source.secrets}
+    variables = dict(source.environment) | {key.name: key.entry for key in source.secrets}
     if source.secret_file:
-        told[source.secret_file.variable] = source.secret_file.entry
-    return told | {name: value for name, value in env.items() if source.volume is None and name.startswith(prefixes)}
+        variables[source.secret_file.variable] = source.secret_file.entry
+    return variables | {
+        name: value for name, value in env.items() if source.volume is None and name.startswith(prefixes)
+    }
 
 
 def streamed(url: str, settings: ObjectStoreWeights, catalog: Catalog, platform: str) -> Source:
@@ -86,27 +91,29 @@ def streamed(url: str, settings: ObjectStoreWeights, catalog: Catalog, platform:
             return replace(source, secrets=keys, secret_file=file)
         case StoreIdentity(identity=who):
             known = catalog.workload_identity.get(platform)
-            asked = known and (known.annotated if who else known.bare)
-            if known is None or asked is None:
+            service = known and (known.annotated if who else known.bare)
+            if known is None or service is None:
                 return source
-            told = Identity({known.annotation: who} if who else {}, known.pod_labels)
-            agents = tuple(EgressRule((AddressBlock(one.cidr, ()),), (), (one.port,)) for one in asked.agents)
-            tokens = (EgressRule(blocks(catalog.networks, private=False), (), (HTTPS_PORT,)),) if asked.internet else ()
-            return replace(source, identity=told, egress=tuple(dict.fromkeys((*source.egress, *tokens, *agents))))
+            identity = Identity({known.annotation: who} if who else {}, known.pod_labels)
+            agents = tuple(EgressRule((AddressBlock(agent.cidr, ()),), (), (agent.port,)) for agent in service.agents)
+            tokens = (
+                (EgressRule(blocks(catalog.networks, private=False), (), (HTTPS_PORT,)),) if service.internet else ()
+            )
+            return replace(source, identity=identity, egress=tuple(dict.fromkeys((*source.egress, *tokens, *agents))))
 
 
 def _environment(settings: ObjectStoreWeights, store: Store) -> dict[str, str]:
-    told = dict(store.always)
+    environment = dict(store.always)
     named = ((store.account, settings.account), (store.region, settings.region), (store.endpoint, settings.endpoint))
     for variables, value in named:
-        told |= dict.fromkeys(variables, value) if value else {}
+        environment |= dict.fromkeys(variables, value) if value else {}
     if how := store.addressing:
         in_path = settings.addressing == "path" if settings.addressing else settings.endpoint is not None
-        told[how.variable] = how.path if in_path else how.virtual_host
+        environment[how.variable] = how.path if in_path else how.virtual_host
         if settings.endpoint and not in_path:
             # boto3 has the bucket in the path of every other endpoint than AWS's, and no variable against that
-            told[how.config_file] = CLIENT_CONFIG
-    return told
+            environment[how.config_file] = CLIENT_CONFIG
+    return environment
 
 
 def store_problems(
@@ -130,12 +137,12 @@ def _identity_problems(
     platform: str,
 ) -> Iterator[Problem]:
     scheme, known = scheme_of(settings), catalog.workload_identity.get(platform)
-    other = "use {kind: existingSecret, name: …}"
+    instead = "use {kind: existingSecret, name: …}"
     if known is None:
-        yield Problem(path, f"pods of platform {platform} have no identity that a store knows; {other}")
+        yield Problem(path, f"pods of platform {platform} have no identity that a store knows; {instead}")
     elif known.scheme != scheme or settings.endpoint:
         where = settings.endpoint or f"{scheme}://"
-        yield Problem(path, f"the identity of {platform}'s pods is for {known.scheme}://, not for {where}; {other}")
+        yield Problem(path, f"the identity of {platform}'s pods is for {known.scheme}://, not for {where}; {instead}")
     elif who is None and known.bare is None:
         yield Problem(path, f"pods of platform {platform} need identity, such as {known.example}")
     elif who is not None and not re.fullmatch(known.like, who):
