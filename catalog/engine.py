@@ -10,7 +10,7 @@ from catalog.schema import Metric
 class ExportedMetric(Metric):
     """A metric of an engine file, which may say more: when it appears, its unit, the values its labels take.
 
-    `multiprocess_labels` are there only when several worker processes share one port (LiteLLM).
+    `multiprocess_labels`: those it has besides when its processes keep their metrics in files (LiteLLM).
     """
 
     model_config = ConfigDict(extra="allow")
@@ -92,7 +92,6 @@ class Engine(BaseModel):
     general_settings: list[str] = []
     litellm_settings: list[str] = []
     litellm_params: list[str] = []
-    routing_strategies: list[str] = []
     defaults: Mapping[str, object] = {}
     health: Health = Health()
     newest_minor: int = 0

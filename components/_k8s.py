@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from planning.plan.pods import EgressRule, ImagePlan, Probe, Probes
+from planning.plan.pods import EgressRule, EveryNamespace, ImagePlan, Probe, Probes
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import Requests, Scratch
 from planning.server.scratch import cores, quantity
@@ -203,12 +203,21 @@ def namespace_pods(namespace: str) -> dict[str, Any]:
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
 
 
+def _peers(namespaces: tuple[str, ...] | EveryNamespace) -> list[dict[str, Any]]:
+    """Network peers: every pod of these namespaces."""
+    match namespaces:
+        case EveryNamespace():
+            return [{"namespaceSelector": {}}]
+        case names:
+            return [namespace_pods(name) for name in names]
+
+
 def egress(rules: Iterable[EgressRule]) -> list[dict[str, Any]]:
     """Rules of a plan as those of a policy."""
     return [
         {
             "to": [
-                *({"namespaceSelector": {}} if name == "" else namespace_pods(name) for name in rule.namespaces),
+                *_peers(rule.namespaces),
                 *({"ipBlock": {"cidr": block.cidr, "except": list(block.excluded)}} for block in rule.blocks),
             ],
             **({"ports": tcp(*rule.ports)} if rule.ports else {}),

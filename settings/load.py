@@ -66,22 +66,32 @@ def load() -> Loaded:
     strange = [key for key in keys if key not in known]
     problems = [Problem(key, f"unknown key{nearest(key, known)}") for key in strange[:MOST_DETAILS]]
     problems += _astray(full_keys, config.name, known)
-    values = _values(config, [key for key in keys if key in OBJECT_KEYS], problems)
+    sections = [key for key in keys if key in OBJECT_KEYS]
+    problems += _secrets_inside(config, sections)
+    values = _values(config, sections, problems)
     secrets: Secrets = {}
-    if key := _secret(config, MASTER_KEY, problems):
+    if key := _secret(config, MASTER_KEY):
         secrets["gateway_master_key"] = key
-    if token := _secret(config, HUB_TOKEN, problems):
+    if token := _secret(config, HUB_TOKEN):
         secrets["hugging_face_token"] = token
+    problems += _in_clear(config)
     return Loaded(values, secrets, tuple(problems))
 
 
-def _values(config: pulumi.Config, keys: Sequence[str], problems: list[Problem]) -> dict[str, Any]:
-    """The sections in these keys; what is empty was not given."""
-    problems += [
+def _secrets_inside(config: pulumi.Config, keys: Sequence[str]) -> list[Problem]:
+    """Sections that hold a secret, which everybody would see."""
+    return [
         Problem(key, f"{HOLDS_A_SECRET}secrets are the top-level keys {' and '.join(SECRET_KEYS)}")
         for key in keys
         if is_config_secret(f"{config.name}:{key}")
     ]
+
+
+def _values(config: pulumi.Config, keys: Sequence[str], problems: Sequence[Problem]) -> dict[str, Any]:
+    """The sections in these keys; what is empty was not given.
+
+    Raises ConfigError for what nothing can be done with, with the `problems` so far.
+    """
     if sum(len(text) for key in keys if isinstance(text := config.get(key), str)) > MOST_BYTES:
         raise ConfigError([*problems, Problem("config", f"is larger than {MOST_BYTES:,} bytes")])
     values = {}
@@ -122,9 +132,14 @@ def _whole(digits: str) -> int | float:
     return int(digits) if len(digits) < MOST_DIGITS else inf
 
 
-def _secret(config: pulumi.Config, key: str, problems: list[Problem]) -> pulumi.Output[str] | None:
-    if not config.get(key):
-        return None
-    if not is_config_secret(f"{config.name}:{key}"):
-        problems.append(Problem(key, f"is stored in clear; run: pulumi config set --secret {key}"))
-    return config.require_secret(key)
+def _secret(config: pulumi.Config, key: str) -> pulumi.Output[str] | None:
+    return config.require_secret(key) if config.get(key) else None
+
+
+def _in_clear(config: pulumi.Config) -> list[Problem]:
+    """Secrets that are there for everybody to read."""
+    return [
+        Problem(key, f"is stored in clear; run: pulumi config set --secret {key}")
+        for key in (MASTER_KEY, HUB_TOKEN)
+        if config.get(key) and not is_config_secret(f"{config.name}:{key}")
+    ]

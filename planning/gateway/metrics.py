@@ -76,13 +76,21 @@ def metric_settings() -> dict[str, object]:
 
 
 def restrict_metrics(catalog: Catalog) -> Catalog:
-    """The catalogue with LiteLLM's metrics as this gateway exports them, so that no query can ask for more."""
+    """The catalogue with LiteLLM's metrics as this gateway exports them, so that no query can ask for more.
+
+    They have a port of their own, and so the labels of metrics in files, which are not the callback's to leave out.
+    """
     engine = catalog.litellm
     allowed = {f"{name}{end}": labels for name, labels in KEPT.items() for end in ("", "_total")}
     metrics = {
-        name: metric
-        if name in ALWAYS
-        else metric.model_copy(update={"labels": [label for label in metric.labels if label in allowed[name]]})
+        name: metric.model_copy(
+            update={
+                "labels": [
+                    *(label for label in metric.labels if name in ALWAYS or label in allowed[name]),
+                    *metric.multiprocess_labels,
+                ]
+            }
+        )
         for name, metric in engine.metrics.items()
         if name in ALWAYS or name in allowed
     }

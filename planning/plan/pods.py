@@ -59,12 +59,17 @@ class AddressBlock:
 
 
 @dataclass(frozen=True)
+class EveryNamespace:
+    """All namespaces of the cluster, those that do not exist yet included."""
+
+
+@dataclass(frozen=True)
 class EgressRule:
-    """Targets that pods may connect to: addresses outside of the cluster, pods of namespaces ("": of every one).
+    """Targets that pods may connect to: addresses outside of the cluster, pods of namespaces.
 
     `ports` are those that the far side listens on, which behind a Service are its pods'; empty: all.
     """
 
     blocks: tuple[AddressBlock, ...] = ()
-    namespaces: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] | EveryNamespace = ()
     ports: tuple[int, ...] = ()

@@ -141,13 +141,14 @@ Volume = ClaimVolume | ImageVolume
 
 @dataclass(frozen=True)
 class LocalCopy:
-    """A volume of the pod's own on its node's disk, filled before the server starts."""
+    """A volume of the pod's own on its node's disk, filled before the server starts, as fast as the origin is read."""
 
     storage_class: str
     gib: int
     mount_path: str
     directory: str
     """Where the checkpoint is in it."""
+    mib_per_s: int
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Source:
     """All that a server needs of its weights, wherever they are.
 
     `argument`: what the engine is asked to load, as `load_format` and with `options`; `directory`: where the check
-    before it looks; `read_mib_per_s`: how fast one pod reads them, `copy_mib_per_s`: how fast it makes its `copy`.
+    before it looks; `read_mib_per_s`: how fast one pod reads them, or its `copy` of them.
     """
 
     argument: str
@@ -193,7 +194,6 @@ class Source:
     volume: Volume | None = None
     """None: they are streamed."""
     copy: LocalCopy | None = None
-    copy_mib_per_s: int = 0
     read_mib_per_s: int
     prewarm: bool
     """Whether they are read into the page cache before the engine starts."""

@@ -209,7 +209,7 @@ def _times(
             pull_gib=files.place.gib if isinstance(files.place, OciImage) else 0,
             read_mib_per_s=files.source.read_mib_per_s,
             prewarm=files.source.prewarm,
-            copy_mib_per_s=files.source.copy_mib_per_s if files.source.copy else None,
+            copy_mib_per_s=files.source.copy.mib_per_s if files.source.copy else None,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
             keeps_compiled=claim_of(site.settings.compile_cache) is not None,
             measured=settings.measured.start if settings.measured else None,

@@ -15,7 +15,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from catalog.schema import Networks
-from planning.plan.pods import AddressBlock, EgressRule
+from planning.plan.pods import AddressBlock, EgressRule, EveryNamespace
 from settings.problems import Problem
 
 Address = IPv4Address | IPv6Address
@@ -54,7 +54,7 @@ def anywhere(networks: Networks, port: int, host: str | None = None) -> tuple[Eg
 
     `host`: its name where it is known; behind a Service its pods may listen on another port than the Service.
     """
-    rule = EgressRule(blocks(networks, private=True), ("",), (port,))
+    rule = EgressRule(blocks(networks, private=True), EveryNamespace(), (port,))
     namespace = _service_namespace(host.rstrip(".").split(".")) if host else None
     return (EgressRule(namespaces=(namespace,)), rule) if namespace else (rule,)
 
@@ -96,7 +96,7 @@ def endpoint_egress(hub: HasEndpoint, networks: Networks) -> tuple[EgressRule, .
         inside = EgressRule(namespaces=(service,), ports=tuple(pods))
         return inside, EgressRule(blocks(networks, private=True), (), tuple(sorted(ports)))
     if is_private(hub, host):
-        return (EgressRule(blocks(networks, private=True), ("",), tuple(sorted(ports | pods))),)
+        return (EgressRule(blocks(networks, private=True), EveryNamespace(), tuple(sorted(ports | pods))),)
     return (EgressRule(blocks(networks, private=False), (), tuple(sorted(ports))),)
 
 

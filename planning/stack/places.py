@@ -161,13 +161,12 @@ def _files(directory: str, volume: Volume, settings: FilledWeights, keeping: Kee
 def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeights) -> Source:
     """Files on a volume, copied to the node's disk first; what was just written is in the page cache."""
     gib = _step(disk_bytes(model) * COPY_MARGIN / GIB)
-    copy = LocalCopy(settings.storage_class, gib, COPY_PATH, f"{COPY_PATH}/{folder}")
+    copy = LocalCopy(settings.storage_class, gib, COPY_PATH, f"{COPY_PATH}/{folder}", origin.read_mib_per_s)
     return replace(
         origin,
         argument=copy.directory,
         script="copy_weights",
         copy=copy,
-        copy_mib_per_s=origin.read_mib_per_s,
         read_mib_per_s=settings.read_mib_per_s,
         prewarm=False,
     )

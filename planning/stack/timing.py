@@ -169,7 +169,7 @@ def _weights(load: Load) -> tuple[Phase, ...]:
 
 
 def _brought(load: Load) -> tuple[Phase, ...]:
-    if load.copy_mib_per_s:
+    if load.copy_mib_per_s is not None:
         copy_s = ceil(load.weight_bytes / MIB / load.copy_mib_per_s)
         return (Phase("copy", copy_s, f"{load.copy_mib_per_s} MiB/s, readMibPerS of what is copied"),)
     read_s = ceil(load.weight_bytes / MIB / load.read_mib_per_s)

@@ -15,7 +15,7 @@ import pytest
 
 from catalog import load_catalog
 from planning.plan.gateway import BundledRedis, ExistingRedis
-from planning.plan.pods import EgressRule
+from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.weights import ExistingClaim, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
@@ -442,7 +442,8 @@ def test_the_pods_of_a_group_reach_each_other_and_nobody_else_joins():
 def destinations(rule: EgressRule) -> set[tuple[str, str]]:
     """(destination, ports) of a rule of the plan, as `kubernetes_rules.leaves` has them."""
     ports = ",".join(f"TCP/{port}" for port in rule.ports) or "all"
-    return {(block.cidr, ports) for block in rule.blocks} | {(name or "anywhere", ports) for name in rule.namespaces}
+    namespaces = ("anywhere",) if isinstance(rule.namespaces, EveryNamespace) else rule.namespaces
+    return {(where, ports) for where in (*(block.cidr for block in rule.blocks), *namespaces)}
 
 
 @EVERY

@@ -44,4 +44,16 @@ def test_queries_know_only_what_is_kept():
     with pytest.raises(UnknownMetric, match="litellm_requests_metric_total is not exported"):
         series(metrics, "litellm_requests_metric_total")
     assert series(metrics, "litellm_in_flight_requests")
+
+
+def test_queries_know_the_labels_of_metrics_in_files():
+    """The gateway's metrics have a port of their own, so that each gauge has a series per process."""
+    before, after = EXPORTED, restrict_metrics(CATALOG).litellm.metrics
+    name = "litellm_remaining_team_budget_metric"
+    assert (before[name].labels, after[name].labels) == (["team", "team_alias"], ["team_alias", "pid"])
+    assert series(after, name, pid="1")
+
+
+def test_only_the_gateway_is_restricted():
+    """Engines keep what they export."""
     assert restrict_metrics(CATALOG).vllm == CATALOG.vllm

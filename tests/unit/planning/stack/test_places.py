@@ -87,8 +87,7 @@ def test_a_copy_is_made_of_what_another_kind_holds(origin, place, volume, copied
         directory=f"/models/{FOLDER}",
         script="copy_weights",
         volume=volume,
-        copy=LocalCopy("nvme", 32, "/copy", f"/copy/{FOLDER}"),
-        copy_mib_per_s=copied_at,
+        copy=LocalCopy("nvme", 32, "/copy", f"/copy/{FOLDER}", copied_at),
         read_mib_per_s=2000,
         prewarm=False,
     )
