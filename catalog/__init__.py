@@ -1,4 +1,4 @@
-"""What is known about models, GPUs, machine types, images, charts and engines: data with sources, typed."""
+"""Knowledge about models, GPUs, machine types, images, charts and engines: data with sources, typed."""
 
 from catalog.engine import Engine
 from catalog.load import Catalog, CatalogError, load_catalog

@@ -45,7 +45,7 @@ class Uncompiled(BaseModel):
 
 
 class Loading(BaseModel):
-    """How a server reads checkpoints: the load format of `files` in a folder, and of what is `streamed` from a bucket.
+    """Load formats of a server: of `files` in a folder, and of what is `streamed` from a bucket.
 
     `memory_limit` and `distributed`: what its streamer calls the bytes that it may buffer, and that the workers of a
     replica share the reading; `variables`: how the names of those begin that the streamer reads.

@@ -79,12 +79,12 @@ class Catalog:
 
     @property
     def kubernetes(self) -> Engine:
-        """What clusters export of themselves, and the newest of their versions known here."""
+        """Metrics that clusters export of themselves, and the newest of their versions known here."""
         return self.engines["kubernetes"]
 
     @property
     def dcgm(self) -> Engine:
-        """What tells how GPUs do."""
+        """The exporter of the metrics of GPUs."""
         return self.engines["dcgm-exporter"]
 
 

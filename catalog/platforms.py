@@ -15,7 +15,7 @@ class Agent(Entry):
 
 
 class Credentials(Entry):
-    """Who is asked for credentials: agents of the node, or, with `internet`, the platform's token service."""
+    """The parties asked for credentials: agents of the node, or, with `internet`, the platform's token service."""
 
     agents: list[Agent] = Field(default_factory=list)
     internet: bool = False

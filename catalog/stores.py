@@ -15,7 +15,7 @@ class KeyFile(Entry):
 
 
 class Addressing(Entry):
-    """Where requests have the name of the bucket: a variable with its values for the path and for the host's name.
+    """Place of the bucket's name in requests: a variable with its values for the path and for the host's name.
 
     `config_file`: the variable of a file that says the same to clients which have no variable for it.
     """
@@ -27,9 +27,9 @@ class Addressing(Entry):
 
 
 class Store(Entry):
-    """What the clients of one kind of store are told. Its variables begin with `prefix`.
+    """Variables for the clients of one kind of store. Its variables begin with `prefix`.
 
-    `keys`: variable → entry of a Secret; `public`: what is said where nobody needs keys, `always`: everywhere;
+    `keys`: variable → entry of a Secret; `public`: set where nobody needs keys, `always`: everywhere;
     `account`, `region` and `endpoint`: the variables of each.
     """
 

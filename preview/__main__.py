@@ -53,7 +53,7 @@ def _bundle_parser() -> argparse.ArgumentParser:
         description="List what a network without internet needs for one stack: images, charts and weights.",
         epilog=EXIT_CODES,
     )
-    _common(parser, one=True)
+    _common(parser, single=True)
     parser.add_argument("--format", choices=BUNDLE_FORMATS, default="text", help="default: text, for a person")
     parser.add_argument("--helm", action="store_true", help="let helm render the charts, for the images they have")
     parser.add_argument(
@@ -75,9 +75,9 @@ def _ref(text: str) -> str:
     return text
 
 
-def _common(parser: argparse.ArgumentParser, *, one: bool = False) -> None:
-    description = "name of the stack" if one else "name of the stack; default: all that have a file"
-    parser.add_argument("--stack", required=one, help=description)
+def _common(parser: argparse.ArgumentParser, *, single: bool = False) -> None:
+    description = "name of the stack" if single else "name of the stack; default: all that have a file"
+    parser.add_argument("--stack", required=single, help=description)
     parser.add_argument("--project", type=Path, metavar="DIR", help="directory of Pulumi.yaml; default: this project's")
 
 

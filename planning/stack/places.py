@@ -80,7 +80,7 @@ def _least_bytes(model: Model) -> int:
 
 @dataclass(frozen=True)
 class Keeping:
-    """What every checkpoint is planned with, beside what was said of its weights.
+    """Everything that a checkpoint is planned with, beside the settings of its weights.
 
     `usual`: the weights of the stack, whose claims have the plain names; `image` runs downloads; `on`: where the server
     is that is planned.

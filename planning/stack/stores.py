@@ -119,7 +119,7 @@ def _environment(settings: ObjectStoreWeights, store: Store) -> dict[str, str]:
 def store_problems(
     settings: ObjectStoreWeights, path: str, catalog: Catalog, cluster: ClusterSettings
 ) -> list[Problem]:
-    """What keeps the pods of a cluster from the bucket."""
+    """Problems that keep the pods of a cluster from the bucket."""
     problems = list(endpoint_problems(settings, path, catalog.networks, cluster.namespace, "store"))
     match settings.credentials:
         case StoreIdentity(identity=who):

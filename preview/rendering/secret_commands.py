@@ -47,10 +47,10 @@ class Entries:
 def create(name: str, namespace: str, entries: Entries) -> str:
     """The command that makes the Secret with all entries."""
     here = f"{name} -n {namespace}"
-    given = set(entries.given)
-    if given == TLS_ENTRIES:
+    foreign = set(entries.given)
+    if foreign == TLS_ENTRIES:
         return f"kubectl create secret tls {here} --cert=<FILE> --key=<FILE>"
-    if given == {PULL_ENTRY}:
+    if foreign == {PULL_ENTRY}:
         password = _variable("registry-password", "the password of your registry")
         lines = ["--docker-server=<HOST> --docker-username=<USER>", f'--docker-password="{password}"']
         return " \\\n  ".join([f"kubectl create secret docker-registry {here}", *lines])

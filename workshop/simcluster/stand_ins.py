@@ -28,11 +28,11 @@ def log(line: str) -> None:
 
 @dataclass
 class Player:
-    """Plays the parts of absent controllers; remembers what was `said`, and the workers of each leader (`crews`)."""
+    """Plays the parts of absent controllers; remembers what was `lines`, and the workers of each leader (`crews`)."""
 
     api: Api
     say: Callable[[str], None] = log
-    said: set[str] = field(default_factory=set)
+    lines: set[str] = field(default_factory=set)
     crews: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def play(self) -> None:
@@ -52,8 +52,8 @@ class Player:
                 self._once(f"{part}: {error}")
 
     def _once(self, line: str) -> None:
-        if line not in self.said:
-            self.said.add(line)
+        if line not in self.lines:
+            self.lines.add(line)
             self.say(line)
 
     def _play_claims(self) -> None:
@@ -138,9 +138,9 @@ class Player:
 def main(name: str) -> int:
     """Plays until the cluster of this name is no more."""
     cluster = Cluster(name)
-    said: set[str] = set()
+    lines: set[str] = set()
     while (state := cluster.state()) is not None:
-        player = Player(cluster.api(state, STAND_INS), said=said)
+        player = Player(cluster.api(state, STAND_INS), lines=lines)
         try:
             while cluster.paths.state.exists():
                 player.play()

@@ -101,7 +101,7 @@ def _writable(claim: Mapping[str, Any]) -> bool:
 def _origin_bound(claim: Mapping[str, Any], claims: Iterable[Mapping[str, Any]]) -> bool:
     source, here = claim["spec"]["dataSource"], claim["metadata"]["namespace"]
     return source["kind"] == "PersistentVolumeClaim" and any(
-        all(other["metadata"][key] == wanted for key, wanted in (("name", source["name"]), ("namespace", here)))
+        all(other["metadata"][key] == value for key, value in (("name", source["name"]), ("namespace", here)))
         and other.get("status", {}).get("phase") == "Bound"
         for other in claims
     )
