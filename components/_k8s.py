@@ -42,12 +42,12 @@ def selector(app: str, instance: str) -> dict[str, str]:
 
 
 def named(metadata: Mapping[str, Any], name: str) -> Any:
-    """The same metadata with a fixed name: what people or DNS read; without one the name follows the content."""
+    """The metadata with a fixed name: what people or DNS read; without one the name follows the content."""
     return {**metadata, "name": name}
 
 
 def annotated(metadata: Mapping[str, Any], annotations: Mapping[str, str]) -> Any:
-    """The same metadata with annotations."""
+    """The metadata with annotations."""
     return {**metadata, "annotations": dict(annotations)}
 
 

@@ -102,5 +102,5 @@ def observability_args(
 
 
 def _those(operators: Operators, *charts: str) -> list[pulumi.Resource]:
-    """Of these operators, those that the stack installs."""
+    """The operators among these that the stack installs."""
     return [operators[chart] for chart in charts if chart in operators]

@@ -40,7 +40,7 @@ def stack_warnings(
 
 
 def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:
-    """The same for one server; `engine`: the vLLM version its arguments were checked for; `fallbacks`: who answers."""
+    """Sentences about one server; `engine`: the version its arguments were checked for; `fallbacks`: who answers."""
     name = server.name
     if server.rollout.gap_s:
         yield f"{name}: an update stops it for about {_minutes(server.rollout.gap_s)} ({server.rollout.reason})"

@@ -28,7 +28,7 @@ def _drawn_or_number(tail: str) -> bool:
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind of secret: `what` completes "holds …"; the group `secret` of `pattern` is what must not be shown."""
+    """One kind of secret: `kind` completes "holds …"; the group `secret` of `pattern` is what must not be shown."""
 
     kind: str
     pattern: re.Pattern[str]
@@ -101,7 +101,7 @@ def recognise(text: str) -> str | None:
 
 
 def mask(text: str) -> str:
-    """The same text to show to somebody: whatever looks like a secret is hidden, and what is very long is cut."""
+    """`text` for display: whatever looks like a secret is hidden, and what is very long is cut."""
     text = text[:LONGEST_SHOWN]
     if not _HINT.search(text):
         return text

@@ -271,7 +271,7 @@ def _fields(section: type[BaseModel] | None) -> dict[str, FieldInfo]:
 
 
 def _kinds(kind: Any) -> dict[str, type[BaseModel]]:
-    """Of a union of sections, its members by their `kind`."""
+    """The members of a union of sections, by their `kind`."""
     if get_origin(kind) not in (UnionType, Union):
         return {}
     sections = [member for member in get_args(kind) if isinstance(member, type) and issubclass(member, BaseModel)]
@@ -283,7 +283,7 @@ def _kinds(kind: Any) -> dict[str, type[BaseModel]]:
 
 
 def _chosen(kind: Any, here: Any) -> Any:
-    """Of a union, the member whose `kind` the data names or leaves out (or the only one beside None)."""
+    """The member of a union whose `kind` the data names or leaves out (or the only one beside None)."""
     if get_origin(kind) not in (UnionType, Union):
         return kind
     members = _kinds(kind)

@@ -25,7 +25,7 @@ def is_ready(body: Mapping[str, Any], kind: str = "Ready") -> bool:
 
 
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """The same with every text in it changed, but for the names of fields."""
+    """The object with every text in it changed, but for the names of fields."""
     if isinstance(value, Mapping):
         return {name: with_texts(inner, change) for name, inner in value.items()}
     if isinstance(value, list):

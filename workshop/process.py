@@ -78,7 +78,7 @@ def watched(command: Command, look: Callable[[], object]) -> tuple[int, list[str
 
 
 def processes() -> Iterator[psutil.Process]:
-    """Those of this user: also root, who may read everybody's environment, ends nobody else's."""
+    """Processes of this user: also root, who may read everybody's environment, ends nobody else's."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.uids().real == os.getuid():

@@ -18,7 +18,7 @@ def shorter_context(model: Model, hardware: Hardware, workload: Workload, failed
 
 
 def siblings(models: Mapping[str, Model], repository: str, fits: Callable[[Model], bool]) -> Iterator[str]:
-    """The same model in other formats that fit, by repository."""
+    """Repositories of the same model in other formats that fit."""
     known = models[repository]
     for name, model in models.items():
         same = (model.family, model.parameters, model.context) == (known.family, known.parameters, known.context)

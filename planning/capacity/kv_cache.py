@@ -61,7 +61,7 @@ class Layout:
         return max(0, spare // self.full_groups * self.block_tokens * self.decode_context)
 
     def _searched(self, blocks: int, limit_tokens: int) -> int:
-        """The same by bisection, as vLLM does it: with sliding windows the need has a bend."""
+        """The longest context by bisection, as vLLM does it: with sliding windows the need has a bend."""
         low, high = 0, limit_tokens
         while low < high:
             middle = (low + high + 1) // 2

@@ -179,7 +179,7 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
 
 
 def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workload) -> MemoryBudget:
-    """The same for a CPU server, whose KV cache is given by VLLM_CPU_KVCACHE_SPACE; `memory_gib` is the node's."""
+    """The budget of a CPU server, whose KV cache is given by VLLM_CPU_KVCACHE_SPACE; `memory_gib` is the node's."""
     total, weights = weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)
     parts = (memory_gib * GIB, weights, CPU_RUNTIME_GIB * GIB, 0, 0)
     free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - CPU_RUNTIME_GIB * GIB)

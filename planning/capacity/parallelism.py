@@ -35,7 +35,7 @@ class Hardware:
 
     @property
     def gpus(self) -> int:
-        """All of them."""
+        """GPUs of one replica."""
         return self.gpus_per_node * self.nodes
 
 
@@ -283,7 +283,7 @@ def choose(
 
 
 def whole_tokens(tokens: int) -> int:
-    """As many thousands (1,024) of tokens as are whole: a context that a person would write."""
+    """`tokens` rounded down to whole thousands (1,024): a context that a person would write."""
     return tokens // CONTEXT_STEP * CONTEXT_STEP
 
 

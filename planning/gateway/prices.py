@@ -27,7 +27,7 @@ def free_routes(planned: Sequence[Route]) -> list[Route]:
 
 
 def free_warnings(planned: Sequence[Route]) -> Iterator[str]:
-    """One for each of them."""
+    """A warning for each route without a price."""
     for route in free_routes(planned):
         yield (
             f"{route.server}: its tokens are charged at zero, so no budget ends; "

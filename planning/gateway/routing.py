@@ -144,7 +144,7 @@ def _reasons(settings: StackSettings, times: Times, planned: Sequence[Route]) ->
 def _larger(
     fallbacks: Sequence[tuple[str, tuple[str, ...]]], servers: Sequence[ServerPlan]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Of each model's fallbacks, those all of whose servers have more context than any of its own."""
+    """Fallbacks of each model, all of whose servers have more context than any of the model's own."""
     contexts: dict[str, list[int]] = {}
     for server in servers:
         if server.weight > 0:

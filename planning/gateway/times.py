@@ -32,7 +32,7 @@ class Times:
 
 
 def plan_times(settings: StackSettings, servers: Sequence[ServerPlan]) -> Times:
-    """As given, or as long as the longest answer of these servers takes at the slowest accepted speed."""
+    """The settings' times, or as long as the longest answer of these servers takes at the slowest accepted speed."""
     gateway = settings.gateway
     request, first_token = _request(gateway, servers), _first_token(gateway, servers)
     servers_of = Counter(server.model_name for server in servers if server.weight > 0)

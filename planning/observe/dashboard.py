@@ -52,7 +52,7 @@ class Panels:
         return [(f"sum by ({by}) (rate({counter}))", f"{{{{{by}}}}}")]
 
     def gpu(self, name: str, how: str = "avg") -> list[tuple[str, str]]:
-        """Of the pods of the chosen models: the exporter names the pod that holds a GPU."""
+        """A metric of the GPUs of the chosen models: the exporter names the pod that holds a GPU."""
         own_pods = {"exported_namespace": self.namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
         return [
             (f"{how} by (exported_pod, gpu) ({series(self.dcgm, name, **own_pods)})", "{{exported_pod}} GPU {{gpu}}")

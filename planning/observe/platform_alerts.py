@@ -29,7 +29,7 @@ KEDA, ADAPTER = "keda-operator.*", "prometheus-adapter"
 
 
 def platform_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
-    """All of them for one stack."""
+    """Alert rules of the platform, for one stack."""
     yield from _gateway(settings, catalog, servers)
     scaled = [server for server in servers if server.scaling]
     if scaled:

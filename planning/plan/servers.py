@@ -195,7 +195,7 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerPlan(Server):
-    """The same, with what depends on the others: how it is replaced, and how many replicas there are."""
+    """A server with what depends on the others: how it is replaced, and how many replicas there are."""
 
     rollout: Rollout
     replicas: int

@@ -66,7 +66,7 @@ class OwnClaim:
 
     @property
     def where(self) -> str:
-        """As it is said of all that are kept so."""
+        """The sentence on the place of such checkpoints."""
         hub, cloned = self.fetch.hub, ", and a clone of it that servers read" if self.cloned else ""
         filled = f"filled from {hub.endpoint or hub.kind}{cloned}"
         return f"a claim per checkpoint on {self.storage_class}, {filled}, kept on destroy"
@@ -82,7 +82,7 @@ class ExistingClaim:
 
     @property
     def where(self) -> str:
-        """As it is said of all that are there."""
+        """The sentence on the place of such checkpoints."""
         return f"on the existing claim {self.name}, mounted read-only; it is neither filled nor changed"
 
 
@@ -97,7 +97,7 @@ class ObjectStore:
 
     @property
     def where(self) -> str:
-        """As it is said of all that are there."""
+        """The sentence on the place of such checkpoints."""
         return f"in {self.bucket}, streamed as servers start; nothing of them is kept in the cluster"
 
 
@@ -113,7 +113,7 @@ class OciImage:
 
     @property
     def where(self) -> str:
-        """As it is said of all that are there."""
+        """The sentence on the place of such checkpoints."""
         return f"in the image {self.name}, mounted as a volume"
 
 

@@ -227,7 +227,7 @@ def _sizes(pool: PoolPlan) -> tuple[int | None, int | None]:
 
 
 def _pods(inside: Sequence[Draft], replicas: Callable[[Draft], int]) -> list[Pods]:
-    """Their pods, each asking for what `_amounts` counts."""
+    """The pods of servers, each asking for what `_amounts` counts."""
     return [
         Pods(
             server.name,

@@ -244,7 +244,7 @@ def plan_scaling(
 
 
 def _reason(watched: Watched) -> str:
-    """One sentence for the preview."""
+    """The reason of scaling, one sentence for the preview."""
     cache = "" if "cache_used" in watched.silent_roles else "or of its KV cache "
     return (
         f"one more while over {FULL_SHARE:.0%} of its {watched.sequences} sequences {cache}are taken; "

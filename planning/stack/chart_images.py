@@ -97,7 +97,7 @@ def _is_on(values: Mapping[str, object], path: str | None) -> bool:
 
 
 def _with(values: Mapping[str, object], path: Sequence[str], value: object) -> dict[str, object]:
-    """The same values with `value` at a path."""
+    """The values with `value` at a path."""
     first, *below_path = path
     below = values.get(first)
     return {

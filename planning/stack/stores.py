@@ -35,7 +35,7 @@ def streaming_options(loading: Loading, workers: int) -> tuple[str, ...]:
 
 
 def for_workers(checkpoint: CheckpointPlan, loading: Loading, workers: int) -> CheckpointPlan:
-    """The same as `workers` of one replica read it: streamed, each takes its part and they exchange them."""
+    """The checkpoint as `workers` of one replica read it: streamed, each takes its part and they exchange them."""
     if checkpoint.source.volume is not None:
         return checkpoint
     return replace(checkpoint, source=replace(checkpoint.source, options=streaming_options(loading, workers)))

@@ -194,7 +194,7 @@ def _compile_again(load: Load, measured: StartSettings) -> Phase | None:
 
 
 def server_probes(timing: Timing) -> Probes:
-    """Those of a server, whose whole load budget is in the first."""
+    """Probes of a server, whose whole load budget is in the first."""
     startup = Probe(timing.startup_period_s, timing.startup_failures, SERVER_READY.timeout_s)
     return Probes(SERVER_READY, SERVER_LIVE, startup)
 

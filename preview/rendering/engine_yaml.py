@@ -73,7 +73,7 @@ def _worded(error: yaml.MarkedYAMLError) -> str:
 
 
 def _better(data: bytes) -> yaml.MarkedYAMLError | None:
-    """The same fault in the words of PyYAML's own parser, which says what it has found; it is slow, but safe."""
+    """The fault in the words of PyYAML's own parser, which says what it has found; it is slow, but safe."""
     if len(data) > LONGEST_TEXT:
         return None
     try:

@@ -239,7 +239,7 @@ def _fetched(manifests: Sequence[Manifest]) -> Iterator[Weights]:
 
 
 def _listed(weights: Weights, listings: Sequence[Listing]) -> Weights:
-    """The same with its files, where a listing has them."""
+    """The checkpoint with its files, where a listing has them."""
     listing = next((listing for listing in listings if listing.is_of(weights.repository, weights.revision)), None)
     if listing is None:
         return weights

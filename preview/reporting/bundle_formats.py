@@ -55,7 +55,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
 
 
 def as_json(bundle: Bundle) -> str:
-    """The same as one JSON document."""
+    """The bundle as one JSON document."""
     images = [{**asdict(image), "pinned": image.pinned} for image in bundle.images]
     return json.dumps({**asdict(bundle), "images": images}, indent=2, ensure_ascii=False) + "\n"
 

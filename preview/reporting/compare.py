@@ -66,7 +66,7 @@ class Thing:
 
     @property
     def key(self) -> Key:
-        """The same on both sides whatever name the cluster gave the object."""
+        """The key of an object, equal on both sides whatever name the cluster gave the object."""
         entry = self.entry
         name = entry.get("logicalName") or entry["name"]
         return entry["apiVersion"], entry["kind"], entry.get("namespace") or "", name

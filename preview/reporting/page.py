@@ -34,7 +34,7 @@ def lines_of(body: Body, width: int) -> Iterable[Line]:
 
 
 def stacked(*bodies: Body) -> Block:
-    """One below the other."""
+    """Blocks, one below the other."""
     return lambda width: (line for body in bodies for line in lines_of(body, width))
 
 

@@ -87,7 +87,7 @@ def request(endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] 
 
 
 def stream(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Stream:
-    """The same as `chat`, streamed. Raises OSError when the stream breaks off."""
+    """A streamed answer, else as `chat`. Raises OSError when the stream breaks off."""
     body = _question(model, prompt, {"stream": True, "stream_options": {"include_usage": True}, **options})
     begun = time.monotonic()
     with _asked(endpoint, "POST", GENERATE.path, body, "stream") as response:

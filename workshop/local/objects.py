@@ -131,7 +131,7 @@ class Rendered:
 
     @property
     def containers(self) -> Iterator[tuple[Workload, Container]]:
-        """Those of all workloads, in the order in which they start."""
+        """The containers of all workloads, in the order in which they start."""
         return ((workload, container) for workload in self.workloads for container in workload.all_containers)
 
 
@@ -159,7 +159,7 @@ def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
 
 
 def _without_nulls(value: Any) -> Any:
-    """The same without fields that are null: to Kubernetes they are absent."""
+    """The object without fields that are null: to Kubernetes they are absent."""
     if isinstance(value, Mapping):
         return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

@@ -40,7 +40,7 @@ SAID_LINES = 25
 
 
 class Failed(Exception):
-    """It could not be brought up; the message says which part and where to look."""
+    """The stack could not be brought up; the message says which part and where to look."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ WORD = re.compile(r"<<(\w+)>>")
 
 
 def filled(value: Any, words: Mapping[str, object]) -> Any:
-    """The same with every `<<name>>` replaced by that word, which may hold such words itself."""
+    """The template with every `<<name>>` replaced by that word, which may hold such words itself."""
     return with_texts(value, lambda text: WORD.sub(lambda word: filled(str(words[word[1]]), words), text))
 
 

@@ -231,6 +231,6 @@ def names() -> list[str]:
 
 
 def unended() -> list[str]:
-    """These, and all of which an `up` or a `down` that was killed has left something."""
+    """The clusters that run, and all of which an `up` or a `down` that was killed has left something."""
     folders = [place.name for place in clusters().glob("*") if NAME.fullmatch(place.name)]
     return sorted({*names(), *(name for name in folders if Cluster(name).left())})

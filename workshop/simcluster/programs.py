@@ -69,7 +69,7 @@ def read(file: Path) -> State | None:
 
 
 def without_taken(ports: Ports, running: Collection[str]) -> Ports:
-    """The same ports, but others for those that are taken while their program does not run."""
+    """The ports, but others for those that are taken while their program does not run."""
     fields = [name for name, owner in OWNERS.items() if owner not in running and is_taken(asdict(ports)[name])]
     return replace(ports, **dict(zip(fields, free_ports(len(fields)), strict=True)))
 

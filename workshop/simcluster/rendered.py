@@ -91,7 +91,7 @@ def content_names(declared: Sequence[Manifest]) -> dict[str, str]:
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """The same with every text that is one of these names replaced."""
+    """The value with every text that is one of these names replaced."""
     return with_texts(value, lambda text: names.get(text, text))
 
 
