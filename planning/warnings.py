@@ -30,12 +30,11 @@ def stack_warnings(
         match pool.provisioning:
             case Karpenter(node_class=NodeClass(ami_alias=alias)) if alias.endswith("@latest"):
                 sentences.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
-    if isinstance(settings.gateway.expose, ClusterOnly) and settings.gateway.host is not None:
-        sentences.append(
-            f"gateway: nothing leads from host {settings.gateway.host} to it; give expose, or leave host out"
-        )
-    if isinstance(settings.gateway.expose, IngressExposure) and settings.gateway.expose.tls_secret is None:
-        sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
+    match settings.gateway.expose:
+        case ClusterOnly() if (host := settings.gateway.host) is not None:
+            sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
+        case IngressExposure(tls_secret=None):
+            sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
     return list(dict.fromkeys([*sentences, *shared_nodes(pools, catalog.gpus)]))
 
 

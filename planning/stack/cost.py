@@ -35,14 +35,14 @@ def estimate(
     """
     if pool.usd_per_node_hour is None:
         return None
-    if isinstance(hardware, Gpu):
-        per_hour = pool.usd_per_node_hour * parallelism.gpus / pool.gpus_per_node
-        gb_per_s, tflops = hardware.memory_gb_per_s, hardware.bf16_tflops
-        units = parallelism.gpus
-        flops_share = FLOPS_SHARE * (1 if model_bytes == 2 else FLOAT32_SHARE)
-    else:
-        per_hour, units, flops_share = pool.usd_per_node_hour, pool.cpus_per_node or 1, FLOPS_SHARE
-        gb_per_s, tflops = hardware.memory_gb_per_s, hardware.tflops
+    match hardware:
+        case Gpu():
+            gb_per_s, tflops = hardware.memory_gb_per_s, hardware.bf16_tflops
+            per_hour, units = pool.usd_per_node_hour * parallelism.gpus / pool.gpus_per_node, parallelism.gpus
+            flops_share = FLOPS_SHARE * (1 if model_bytes == 2 else FLOAT32_SHARE)
+        case CpuCore():
+            gb_per_s, tflops = hardware.memory_gb_per_s, hardware.tflops
+            per_hour, units, flops_share = pool.usd_per_node_hour, pool.cpus_per_node or 1, FLOPS_SHARE
     total, _ = weight_bytes(model, parallelism, model_bytes=model_bytes)
     if gb_per_s is None or tflops is None or not total:
         return Cost(per_hour, None, 0.0, 0.0)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from planning.plan import Plan
-from planning.plan.gateway import BundledRedis
+from planning.plan.gateway import BundledRedis, ExistingRedis
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, find_prerequisites
@@ -108,9 +108,13 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
         yield "compiled", f"kept on a claim of {claim.gib:,} GiB on {claim.storage_class}, gone on destroy"
     gateway = plan.gateway
     reached = gateway.exposure.url if gateway.exposure else "inside the cluster only"
-    redis = "no Redis"
-    if gateway.redis:
-        redis = "its own Redis" if isinstance(gateway.redis, BundledRedis) else f"Redis at {gateway.redis.host}"
+    match gateway.redis:
+        case BundledRedis():
+            redis = "its own Redis"
+        case ExistingRedis(host=host):
+            redis = f"Redis at {host}"
+        case None:
+            redis = "no Redis"
     database = f"Postgres by Secret {gateway.database.secret}" if gateway.database else "no Postgres"
     behaviour = f"requests up to {minutes(gateway.request_timeout_s)}, {gateway.retries} retries; {redis}, {database}"
     details = [
