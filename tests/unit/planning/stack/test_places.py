@@ -436,6 +436,14 @@ IDENTITY = {"kind": "workloadIdentity"}
             "models.m.env.AWS_ENDPOINT_URL: is decided by the plan",
         ),
         (
+            serving(weights=store(), env={"RUNAI_STREAMER_CONCURRENCY": "4"}),
+            "models.m.env.RUNAI_STREAMER_CONCURRENCY: is decided by the plan",
+        ),
+        (
+            serving(weights=store(), env={"GOOGLE_CLOUD_PROJECT": "x"}),
+            "models.m.env.GOOGLE_CLOUD_PROJECT: is decided by the plan",
+        ),
+        (
             serving(weights=store(), env={"AWS_SECRET_ACCESS_KEY": "x"}),
             "models.m.env.AWS_SECRET_ACCESS_KEY: is decided by the plan",
         ),
