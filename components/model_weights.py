@@ -1,7 +1,8 @@
 """`ModelWeights`: per checkpoint a shared claim, and a Job that fetches, verifies and publishes it there.
 
 Owns what is on the claims. They outlive `pulumi destroy`, renames and failed updates; servers mount them read-only.
-Where the weights are already (a claim that exists, a bucket, an image) it declares nothing and says where that is.
+A bucket that is to be filled has a Job per checkpoint too, and keeps what it gets. Where the weights are already (a
+claim that exists, a full bucket, an image) it declares nothing and says where that is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ import pulumi_kubernetes as k8s
 
 from components import _contract, _k8s, _script
 from components._account import service_account
+from components._store_filling import Filling
 from components.keys import own_secret
-from planning.plan.weights import CheckpointPlan, Fetch, Hub, OwnClaim, WeightsPlan
+from planning.plan.weights import CheckpointPlan, Fetch, Hub, ObjectStore, OwnClaim, WeightsPlan, distinct
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
 from planning.stack.places import MOUNT_PATH, ONE_POD, READERS
@@ -51,19 +53,41 @@ class ModelWeights(pulumi.ComponentResource):
         weights = args["weights"]
         self.gates: dict[str, list[pulumi.Resource]] = {one.name: [] for one in weights.checkpoints}
         """Checkpoint → what its servers wait for: the claim and the Job that fills it; nothing where all is there."""
-        jobs = self._publish(name, args) if any(one.fetch for one in weights.checkpoints) else []
+        self._token: pulumi.Output[str] | None = None
+        jobs = [*self._publish(name, args), *self._fill(name, args)]
         self.sources = pulumi.Output.from_input({one.name: one.source.argument for one in weights.checkpoints})
         self.ready = pulumi.Output.all(*(job.status for job in jobs)).apply(lambda _: True)
         self.register_outputs({"sources": self.sources, "ready": self.ready})
 
+    def _fill(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:
+        """Declares the Jobs that fill buckets, with all they need."""
+        stores = [(one, one.place) for one in args["weights"].checkpoints if isinstance(one.place, ObjectStore)]
+        filled = [(one, place.fetch, place.writer) for one, place in stores if place.fetch and place.writer]
+        if not filled:
+            return []
+        filling = Filling(name, args["namespace"], filled, APP, self)
+        if self._token is None:
+            metadata: Any = {"namespace": args["namespace"], "labels": _k8s.labels(APP, "weights", name)}
+            hubs = [fetch.hub for _, fetch, _ in filled]
+            self._token = _token(f"{name}-hub", hubs, args.get("token"), metadata, pulumi.ResourceOptions(parent=self))
+        jobs = []
+        for one in filled:
+            checkpoint, fetch, _ = one
+            job = filling.job(one, _token_variables(fetch.hub, self._token), GATED if fetch.gated else {})
+            jobs.append(job)
+            self.gates[checkpoint.name] = [job]
+        return jobs
+
     def _publish(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:
         """Declares claims and Jobs with all they need; returns the Jobs."""
+        fetched = [(one, one.place) for one in args["weights"].checkpoints if isinstance(one.place, OwnClaim)]
+        if not fetched:
+            return []
         jobs = []
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
-        fetched = [(one, one.place) for one in args["weights"].checkpoints if isinstance(one.place, OwnClaim)]
-        hubs = args["weights"].hubs
+        hubs = distinct(own.fetch.hub for _, own in fetched)
         account = service_account(name, _k8s.named(metadata, APP), hubs[0].image, child)
         script = _script.config_map(f"{name}-fetch", _k8s.named(metadata, f"{APP}-fetch"), SCRIPT, child)
         policy = k8s.networking.v1.NetworkPolicy(
@@ -74,7 +98,7 @@ class ModelWeights(pulumi.ComponentResource):
             ),  # pyright: ignore[reportArgumentType]
             opts=child,
         )
-        token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
+        self._token = token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
         for checkpoint, own in fetched:
             hub, once = own.fetch.hub, own.access_mode == ONE_POD
             claim = _claim(f"{name}-{checkpoint.name}", own, metadata, self)

@@ -386,6 +386,34 @@ class PublicStore(Section):
     kind: Literal["none"] = Field(description="everybody may read; not with az")
 
 
+class FillSettings(Section):
+    """A Job per checkpoint that brings it from a hub into the bucket, once, before its servers start."""
+
+    hub: HubSettings = Field(default=HubSettings(), description="where to download from; Hugging Face or its mirrors")
+    download_mib_per_s: Rate = Field(default=100, description="rate from the hub into the bucket to plan with, MiB/s")
+    credentials: StoreIdentity | StoreSecret | None = Field(
+        default=None,
+        discriminator="kind",
+        description="how the Job may write, so that servers need no such right; default: as pods read",
+    )
+
+    @model_validator(mode="after")
+    def over_https(self) -> Self:
+        """Files go through memory, as the hub itself delivers them."""
+        if self.hub.kind != "huggingface":
+            raise ValueError(
+                f"hub.kind {self.hub.kind} cannot fill a bucket; publish with kind: sharedClaim and copy the folder"
+            )
+        if "xet" in self.hub.model_fields_set:
+            raise ValueError("hub.xet must be left out: a bucket is filled over plain HTTPS")
+        return self
+
+
+def _usual_fill(value: object) -> object:
+    """`true` is all that most need to say."""
+    return {True: {}, False: None}.get(value, value) if isinstance(value, bool) else value
+
+
 class ObjectStoreWeights(Section):
     """A bucket that holds the published checkpoints; servers stream them from there into GPU memory."""
 
@@ -417,6 +445,9 @@ class ObjectStoreWeights(Section):
         default=StoreIdentity(kind="workloadIdentity"), discriminator="kind", description="how pods may read it"
     )
     read_mib_per_s: Rate = Field(default=500, description="rate at which one pod reads from the store, MiB/s")
+    fill: Annotated[FillSettings | None, BeforeValidator(_usual_fill)] = Field(
+        default=None, description="true: a Job per checkpoint fills the bucket from a hub once; default: it is full"
+    )
 
     @model_validator(mode="after")
     def one_store(self) -> Self:
@@ -433,6 +464,8 @@ class ObjectStoreWeights(Section):
             raise ValueError("credentials.kind none is not there with az://; use existingSecret or workloadIdentity")
         if self.pod_port is not None and self.endpoint is None:
             raise ValueError("podPort needs endpoint: it describes what is behind that")
+        if self.fill and self.fill.credentials is None and self.credentials.kind == "none":
+            raise ValueError("credentials.kind none may read alone, and fill writes; give fill.credentials")
         return self
 
 
@@ -977,5 +1010,7 @@ def hub_of(settings: WeightsSettings) -> HubSettings | None:
             return hub
         case NodeCacheWeights(copied_from=origin):
             return hub_of(origin)
+        case ObjectStoreWeights(fill=FillSettings(hub=hub)):
+            return hub
         case ExistingClaimWeights() | ImageWeights() | ObjectStoreWeights():
             return None

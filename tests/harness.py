@@ -430,6 +430,16 @@ VARIANTS: dict[str, Config] = {
         },
         models={"small": {"canary": {"weight": 10, "revision": "f" * 40}}},
     ),
+    "store-filled": minimal(
+        weights={
+            "storageClass": None,
+            "kind": "objectStore",
+            "url": "s3://models/published",
+            "endpoint": "http://minio.storage.svc:9000",
+            "credentials": {"kind": "existingSecret", "name": "store"},
+            "fill": {"credentials": {"kind": "existingSecret", "name": "store-writer"}},
+        },
+    ),
     "store-with-key-file": two_nodes(
         weights={
             "storageClass": None,

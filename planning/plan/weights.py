@@ -1,6 +1,6 @@
 """Checkpoints: where each is kept, how it gets there, and how a server reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,6 +27,11 @@ class Hub:
     memory_limit_gib: int
     takes_token: bool = True
     """Whether the stack's own token is for it, where no Secret is named."""
+
+
+def distinct(hubs: Iterable[Hub]) -> tuple[Hub, ...]:
+    """Each once."""
+    return tuple({(hub.kind, hub.endpoint, hub.token_secret): hub for hub in hubs}.values())
 
 
 @dataclass(frozen=True)
@@ -88,17 +93,23 @@ class ExistingClaim:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A folder of a bucket that holds one checkpoint; `name` is its URL, `bucket` that of all folders."""
+    """A folder of a bucket that holds one checkpoint; `name` is its URL, `bucket` that of all folders.
+
+    `fetch`: how it comes there, None where it is there already; `writer`: the folder as the Job that brings it has it.
+    """
 
     kind: ClassVar = "store"
-    fetch: ClassVar = None
     name: str
     bucket: str
+    fetch: Fetch | None = None
+    writer: "Source | None" = None
 
     @property
     def where(self) -> str:
         """The sentence on the place of such checkpoints."""
-        return f"in {self.bucket}, streamed as servers start; nothing of them is kept in the cluster"
+        hub = self.fetch.hub if self.fetch else None
+        filled = f"filled once from {hub.endpoint or hub.kind}, " if hub else ""
+        return f"in {self.bucket}, {filled}streamed as servers start; nothing of them is kept in the cluster"
 
 
 @dataclass(frozen=True)
@@ -240,5 +251,4 @@ class WeightsPlan:
     @property
     def hubs(self) -> tuple[Hub, ...]:
         """Hubs that checkpoints are downloaded from, each once."""
-        hubs = [checkpoint.fetch.hub for checkpoint in self.checkpoints if checkpoint.fetch]
-        return tuple({(hub.kind, hub.endpoint, hub.token_secret): hub for hub in hubs}.values())
+        return distinct(checkpoint.fetch.hub for checkpoint in self.checkpoints if checkpoint.fetch)

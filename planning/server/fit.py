@@ -29,7 +29,8 @@ class Site:
     @property
     def keeping(self) -> Keeping:
         """Everything that checkpoints are planned with."""
-        return Keeping(self.settings.weights, self.catalog, self.settings.cluster, self.images["vllm-cpu"])
+        images = self.images
+        return Keeping(self.settings.weights, self.catalog, self.settings.cluster, images["vllm-cpu"], images["vllm"])
 
 
 def stretch_context(model: Model, settings: ModelSettings) -> Model:

@@ -100,4 +100,6 @@ MIGRATION = plan_scratch({"tmp": 2048})
 REDIS = plan_scratch({"tmp": 64})
 # Caches of the hub's client; the files themselves are staged on the claim.
 DOWNLOAD = plan_scratch({"tmp": 20 * MIB_PER_GIB})
+# Small files of a checkpoint, and the heads of the others; the rest goes through memory.
+FILL = plan_scratch({"tmp": 2048})
 VERIFICATION = plan_scratch()

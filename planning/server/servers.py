@@ -22,7 +22,7 @@ from planning.server.scratch import plan_server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
-from planning.stack.stores import access_variables, for_workers, streaming_problems
+from planning.stack.stores import access_variables, fill_problems, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
 from planning.stack.weights import checkpoint
@@ -174,6 +174,7 @@ def _added(
     problems += check_env(
         settings.env, decided | access_variables(files.source, settings.env, catalog), catalog.vllm, f"{path}.env"
     )
+    problems += fill_problems(files, path)
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 

@@ -4,7 +4,7 @@ A further kind is one settings class, one arm in each function of this module, a
 for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -61,6 +61,8 @@ ENDPOINT_VARIABLES = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_EN
 # HF_XET_HIGH_PERFORMANCE buffers up to this much, whatever the container's limit; without it the buffers follow from
 # the limit (xet-runtime 1.7.0, src/config/groups/reconstruction.rs, on docs.rs; read 2026-11-28).
 XET_HIGH_PERFORMANCE_GIB = 64
+# Four files on their way through ten parts of 32 MiB each (components/pod_scripts/buckets.py), twice.
+FILL_MEMORY_GIB = 4
 # Filesystem overhead, and room for one more copy of the largest single file while it is checked.
 CLAIM_MARGIN = 1.15
 
@@ -82,14 +84,16 @@ def _least_bytes(model: Model) -> int:
 class Keeping:
     """Everything that a checkpoint is planned with, beside the settings of its weights.
 
-    `usual`: the weights of the stack, whose claims have the plain names; `image` runs downloads; `on`: where the server
-    is that is planned.
+    `usual`: the weights of the stack, whose claims have the plain names; `image` runs downloads; `store_image`, which
+    has the clients of object stores too, fills buckets (vLLM's for CPUs lacks them, docker/Dockerfile.cpu of 0.33.0);
+    `on`: where the server is that is planned.
     """
 
     usual: WeightsSettings
     catalog: Catalog
     cluster: ClusterSettings
     image: ImagePlan
+    store_image: ImagePlan
     on: PoolPlan | None = None
 
 
@@ -127,7 +131,8 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
             return place, _copied(origin, folder, model, settings)
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
-            return ObjectStore(url, settings.url), streamed(url, settings, keeping.catalog, keeping.cluster.platform)
+            filled = _filled(url, model, settings, keeping) if settings.fill else ObjectStore(url, settings.url)
+            return filled, streamed(url, settings, keeping.catalog, keeping.cluster.platform)
 
 
 def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
@@ -172,8 +177,24 @@ def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeight
     )
 
 
+def _filled(url: str, model: Model, settings: ObjectStoreWeights, keeping: Keeping) -> ObjectStore:
+    """A folder of a bucket that a Job fills; it goes to the hub and to the store, servers to the store alone."""
+    fill = settings.fill
+    assert fill is not None
+    writing = settings.model_copy(update={"credentials": fill.credentials or settings.credentials})
+    writer = streamed(url, writing, keeping.catalog, keeping.cluster.platform)
+    coming = fetch(
+        _hub(fill.hub, _mirror(fill.hub), FILL_MEMORY_GIB, keeping.store_image, keeping),
+        least_bytes=_least_bytes(model),
+        download_s=download_s(disk_bytes(model), fill.download_mib_per_s),
+        gated=model.gated,
+    )
+    return ObjectStore(url, settings.url, coming, writer)
+
+
 def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: Keeping) -> OwnClaim:
     size, readers = disk_bytes(model), settings.access_mode == READERS
+    environment = {**xet(settings)[0], **_mirror(settings.hub)}
     return OwnClaim(
         f"weights-{name}",
         settings.storage_class,
@@ -181,7 +202,7 @@ def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: K
         ONE_NODE if readers else settings.access_mode,
         _step(size * CLAIM_MARGIN / GIB),
         fetch(
-            _hub(settings, keeping),
+            _hub(settings.hub, environment, settings.download_memory_gib, keeping.image, keeping),
             least_bytes=_least_bytes(model),
             download_s=download_s(size, settings.download_mib_per_s),
             gated=model.gated and settings.hub.kind == "huggingface",
@@ -192,17 +213,19 @@ def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: K
     )
 
 
-def _hub(settings: SharedClaimWeights, keeping: Keeping) -> Hub:
-    hub, memory_gib = settings.hub, settings.download_memory_gib
-    mirror = {ENDPOINT_VARIABLES[hub.kind]: hub.endpoint} if hub.endpoint else {}
+def _mirror(hub: HubSettings) -> dict[str, str]:
+    return {ENDPOINT_VARIABLES[hub.kind]: hub.endpoint} if hub.endpoint else {}
+
+
+def _hub(hub: HubSettings, environment: Mapping[str, str], memory_gib: int, image: ImagePlan, keeping: Keeping) -> Hub:
     return Hub(
         kind=hub.kind,
         endpoint=hub.endpoint,
         egress=endpoint_egress(hub, keeping.catalog.networks),
         token_variable=TOKEN_VARIABLES[hub.kind],
         token_secret=hub.token_secret,
-        image=keeping.image,
-        environment={**xet(settings)[0], **mirror},
+        image=image,
+        environment=environment,
         memory_gib=memory_gib // 2,
         memory_limit_gib=memory_gib,
         takes_token=_takes_token(hub, hub_of(keeping.usual)),
@@ -251,6 +274,9 @@ def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, ke
             yield from place_problems(weights.copied_from, f"{path}.from", stack, keeping)
         case ObjectStoreWeights():
             yield from store_problems(weights, path, keeping.catalog, cluster)
+            if weights.fill:
+                hub, networks = weights.fill.hub, keeping.catalog.networks
+                yield from endpoint_problems(hub, f"{path}.fill.hub", networks, cluster.namespace, "hub")
 
 
 def _step(gib: float) -> int:

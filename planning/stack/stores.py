@@ -10,7 +10,7 @@ from catalog.load import Catalog
 from catalog.stores import Store
 from planning.capacity import flags
 from planning.plan.pods import AddressBlock, EgressRule
-from planning.plan.weights import CheckpointPlan, Identity, SecretFile, SecretVariable, Source
+from planning.plan.weights import CheckpointPlan, Identity, ObjectStore, SecretFile, SecretVariable, Source
 from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_problems
 from settings.problems import Problem
 from settings.schema import ClusterSettings, ObjectStoreWeights, PublicStore, StoreIdentity, StoreSecret
@@ -121,12 +121,42 @@ def store_problems(
 ) -> list[Problem]:
     """Problems that keep the pods of a cluster from the bucket."""
     problems = list(endpoint_problems(settings, path, catalog.networks, cluster.namespace, "store"))
-    match settings.credentials:
-        case StoreIdentity(identity=who):
-            problems += _identity_problems(settings, f"{path}.credentials", who, catalog, cluster.platform)
-        case StoreSecret() | PublicStore():
-            pass
+    given: dict[str, StoreIdentity | StoreSecret | PublicStore] = {f"{path}.credentials": settings.credentials}
+    if settings.fill and settings.fill.credentials:
+        given[f"{path}.fill.credentials"] = settings.fill.credentials
+    for where, credentials in given.items():
+        match credentials:
+            case StoreIdentity(identity=who):
+                problems += _identity_problems(settings, where, who, catalog, cluster.platform)
+            case StoreSecret() | PublicStore():
+                pass
     return problems
+
+
+def writer_problems(said: Sequence[tuple[str, ObjectStoreWeights]]) -> Iterator[Problem]:
+    """Jobs that fill buckets share a ServiceAccount, whose name the platform's side has to know: it is one identity."""
+    first: tuple[str, str | None] | None = None
+    for path, weights in said:
+        if weights.fill is None:
+            continue
+        match weights.fill.credentials or weights.credentials:
+            case StoreIdentity(identity=who):
+                first = first or (path, who)
+                if who != first[1]:
+                    yield Problem(
+                        f"{path}.fill",
+                        f"is done as another identity than that of {first[0]}; the Jobs of a stack have one: give both "
+                        "the same fill.credentials",
+                    )
+            case StoreSecret() | PublicStore():
+                pass
+
+
+def fill_problems(checkpoint: CheckpointPlan, path: str) -> list[Problem]:
+    """A folder of a bucket is of one commit."""
+    if checkpoint.pinned or not isinstance(checkpoint.place, ObjectStore) or checkpoint.place.fetch is None:
+        return []
+    return [Problem(f"{path}.revision", "is needed to fill a bucket, for a branch moves; give the commit, 40 digits")]
 
 
 def _identity_problems(

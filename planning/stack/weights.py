@@ -11,9 +11,11 @@ from dataclasses import replace
 from catalog.schema import Model
 from planning.plan.weights import CheckpointPlan, ClaimVolume, OwnClaim, WeightsPlan
 from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems, xet
+from planning.stack.stores import writer_problems
 from settings.problems import Problem
 from settings.schema import (
     NodeCacheWeights,
+    ObjectStoreWeights,
     SharedClaimWeights,
     StackSettings,
     WeightsSettings,
@@ -107,7 +109,8 @@ def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]
     """What is wrong with where weights come from, of the stack and of each model that says so itself."""
     said = list(all_weights(settings))
     problems = [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
-    return problems + list(_differing(said))
+    stores = [(path, weights) for path, weights in said if isinstance(weights, ObjectStoreWeights)]
+    return [*problems, *_differing(said), *writer_problems(stores)]
 
 
 def _filled(weights: WeightsSettings) -> WeightsSettings:
@@ -122,7 +125,7 @@ def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]
         where, other = first.setdefault(place_key(weights), (path, how))
         if how != other:
             yield Problem(
-                path, f"fills the same claims as {where} in another way; write the same hub and figures in both"
+                path, f"fills the same place as {where} in another way; write the same hub and figures in both"
             )
 
 

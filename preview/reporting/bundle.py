@@ -229,10 +229,10 @@ def _fetched(manifests: Sequence[Manifest]) -> Iterator[Weights]:
                     repository=variables["MODEL_REPO"],
                     revision=variables["MODEL_REVISION"],
                     pinned=bool(COMMIT.fullmatch(variables["MODEL_REVISION"])),
-                    hub=variables["HUB_KIND"],
+                    hub=variables.get("HUB_KIND", "huggingface"),
                     endpoint=variables.get("HF_ENDPOINT") or variables.get("MODELSCOPE_ENDPOINT"),
-                    directory=variables["TARGET_DIR"].rpartition("/models/")[2],
-                    place=f"a claim that Job {manifest.name} fills",
+                    directory="/".join((variables.get("TARGET_URL") or variables["TARGET_DIR"]).split("/")[-2:]),
+                    place=f"{variables.get('TARGET_URL') or 'a claim'} that Job {manifest.name} fills",
                     size_bytes=int(variables["EXPECTED_BYTES"]),
                     counted=False,
                 )

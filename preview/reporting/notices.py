@@ -217,20 +217,25 @@ def _operators(changes: Sequence[Change]) -> Iterator[Notice]:
 
 
 def _weights(sides: Sides, old: Document) -> Iterator[Notice]:
-    """Checkpoints that are not on a claim yet: each is fetched once, whoever uses it."""
-    held = {(model.get("checkpoint") or {}).get("claim") for model in old.values()}
+    """Checkpoints that are not in their place yet: each is fetched once, whoever uses it."""
+    held = {_filled(model.get("checkpoint") or {}) for model in old.values()}
     # an older version does not say where checkpoints are
     known = {model["model"] for model in old.values() if not model.get("checkpoint")}
     seen: set[str] = set()
     for model in sides.after["models"].values():
         checkpoint = model.get("checkpoint")
-        if not checkpoint or not checkpoint["fetch_s"] or checkpoint["claim"] in held | seen:
+        if not checkpoint or not checkpoint["fetch_s"] or _filled(checkpoint) in held | seen:
             continue
         if model["model"] in known:
             continue
-        seen.add(checkpoint["claim"])
+        seen.add(_filled(checkpoint))
         effect = f"{gib(checkpoint['gib'])} GiB of weights of {model['model']} are fetched first, in about"
         yield Notice(Rank.OPERATORS, "whoever waits for the update", f"{effect} {minutes(checkpoint['fetch_s'])}")
+
+
+def _filled(checkpoint: Document) -> str:
+    """What a Job fills."""
+    return checkpoint.get("claim") or checkpoint.get("store") or ""
 
 
 def _on_call(before: Sequence[str] | None, after: Sequence[str] | None) -> Iterator[Notice]:

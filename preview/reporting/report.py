@@ -150,6 +150,8 @@ def _size(checkpoint: CheckpointPlan) -> str:
     if isinstance(checkpoint.place, OwnClaim):
         claim = f"{'two claims' if checkpoint.place.cloned else 'a claim'} of {checkpoint.place.gib:,} GiB"
         size += f" on {claim}, {minutes(checkpoint.place.fetch.download_s)} to fetch"
+    elif checkpoint.fetch:
+        size += f", {minutes(checkpoint.fetch.download_s)} to bring it there once"
     return size
 
 

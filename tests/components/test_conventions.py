@@ -5,6 +5,7 @@ Options are read as they are sent to the engine; what the engine does with them 
 
 import pytest
 
+from planning.plan.weights import OwnClaim
 from preview.rendering.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
@@ -14,8 +15,8 @@ OWNER = "pulumi.com/patchFieldManager"
 
 
 def fetches(deployed: Deployed) -> bool:
-    """Whether the stack has claims and Jobs for its weights; otherwise a claim that exists holds them."""
-    return any(one.fetch for one in deployed.plan.weights.checkpoints)
+    """Whether the stack has claims and Jobs for its weights; otherwise something that is its owner's holds them."""
+    return any(isinstance(one.place, OwnClaim) for one in deployed.plan.weights.checkpoints)
 
 
 @EVERY
@@ -154,7 +155,7 @@ def test_what_rolls_pods_has_a_drawn_name(name: str):
     }
     people_read = {"observability-dashboard", "observability-adapter"}
     assert found == {
-        label: (label not in people_read, label in people_read or label.endswith(("-verify", "-fetch")))
+        label: (label not in people_read, label in people_read or label.endswith(("-verify", "-fetch", "-fill")))
         for label in found
     }
 

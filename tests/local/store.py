@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,9 @@ from workshop.process import marked, start, stop
 LOCK = Path(__file__).with_name("requirements.lock")
 PYTHON = VENV / "bin" / "python"
 # What the reader may do, and nothing else; to AWS a look at an object's head is GetObject, to moto a right of its own.
-RIGHTS = (("s3:ListBucket", ""), ("s3:GetObject", "/*"), ("s3:HeadObject", "/*"))
+READING = (("s3:ListBucket", ""), ("s3:GetObject", "/*"), ("s3:HeadObject", "/*"))
+# What the Job that fills a bucket may do; nothing is deleted.
+WRITING = (*READING, ("s3:PutObject", "/*"), ("s3:AbortMultipartUpload", "/*"))
 # moto tells services apart by this header, and takes it from anybody while it asks for no signatures.
 ANYBODY = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=x"
 
@@ -99,16 +101,31 @@ class Store:
         for file in sorted(file for file in folder.rglob("*") if file.is_file()):
             self.put(f"{prefix}/{file.relative_to(folder)}", file.read_bytes())
 
-    def with_reader(self) -> "Store":
-        """The same with the bucket, and with somebody who may read it."""
-        arn = f"arn:aws:s3:::{self.bucket}"
-        rights = [{"Effect": "Allow", "Action": action, "Resource": f"{arn}{what}"} for action, what in RIGHTS]
-        policy = json.dumps({"Version": "2012-10-17", "Statement": rights})
+    def uploads(self) -> list[str]:
+        """Names of objects whose parts lie around."""
+        with self._open_to_anybody():
+            return re.findall("<Key>(.+?)</Key>", self._ask("GET", f"/{self.bucket}?uploads", "s3"))
+
+    def names(self) -> set[str]:
+        """Names of all objects."""
+        with self._open_to_anybody():
+            return set(re.findall("<Key>(.+?)</Key>", self._ask("GET", f"/{self.bucket}?list-type=2", "s3")))
+
+    def with_bucket(self) -> "Store":
+        """The same with the bucket."""
         with self._open_to_anybody():
             self._ask("PUT", f"/{self.bucket}", "s3")
-            self._iam(Action="CreateUser", UserName="reader")
-            self._iam(Action="PutUserPolicy", UserName="reader", PolicyName="read", PolicyDocument=policy)
-            told = self._iam(Action="CreateAccessKey", UserName="reader")
+        return self
+
+    def as_user(self, name: str, may: Sequence[tuple[str, str]]) -> "Store":
+        """The same, asked by somebody new who may do so much."""
+        arn = f"arn:aws:s3:::{self.bucket}"
+        rights = [{"Effect": "Allow", "Action": action, "Resource": f"{arn}{what}"} for action, what in may]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": rights})
+        with self._open_to_anybody():
+            self._iam(Action="CreateUser", UserName=name)
+            self._iam(Action="PutUserPolicy", UserName=name, PolicyName="may", PolicyDocument=policy)
+            told = self._iam(Action="CreateAccessKey", UserName=name)
         key_id, secret = (
             re.findall(f"<{tag}>(.+?)</{tag}>", told)[0].strip() for tag in ("AccessKeyId", "SecretAccessKey")
         )
@@ -145,7 +162,7 @@ def serving(folder: Path, bucket: str) -> Iterator[Store]:
     store = Store(port, folder / "moto.log", bucket)
     with running([PYTHON, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)], store.log, {}):
         eventually(lambda: store.is_up, 60)
-        yield store.with_reader()
+        yield store.with_bucket().as_user("reader", READING)
 
 
 @contextmanager

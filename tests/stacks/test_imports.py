@@ -73,7 +73,7 @@ LONG_FILES = {
     "settings/schema.py": "the keys of a stack file in the order of its reference, which is printed from it",
     "components/pod_scripts/fetch_weights.py": "one file is what a pod runs; another byte runs its Job again",
     "components/pod_scripts/verify_nodes.py": "the same",
-    "components/pod_scripts/compile_cache.py": "what one container writes the other reads; no script imports another",
+    "components/pod_scripts/compile_cache.py": "what one container writes the other reads, in one file",
 }
 
 
@@ -385,7 +385,10 @@ def test_handed_lists_are_really_found(text: str, expected: list[str]):
 
 
 def test_pod_scripts_use_the_standard_library_only():
-    """What runs in other people's images imports what is in Python itself; also what the image is there for."""
+    """What runs in other people's images imports what is in Python itself; also what the image is there for.
+
+    One Job's scripts stand beside each other and are several, so that each can be read.
+    """
     scripts = [file for file in sorted(POD_SCRIPTS.glob("*.py")) if file.name != "__init__.py"]
     wrong = {
         f"{file.name}: {name}"
@@ -394,15 +397,24 @@ def test_pod_scripts_use_the_standard_library_only():
         if name not in sys.stdlib_module_names
     }
     of_the_image = {
+        "buckets.py: azure",
+        "buckets.py: boto3",
+        "buckets.py: botocore",
+        "buckets.py: fetch_weights",
+        "buckets.py: google",
         "check_store.py: runai_model_streamer",
+        "fill_store.py: buckets",
+        "fill_store.py: fetch_weights",
+        "fill_store.py: hub_files",
         "gateway_auth.py: litellm",
         "gateway_hooks.py: litellm",
         "gateway_migrate.py: litellm",
         "gateway_migrate.py: prisma",
         "gateway_surface.py: litellm",
         "gateway_surface.py: prometheus_client",
+        "hub_files.py: fetch_weights",
     }
-    assert (wrong, len(scripts)) == (of_the_image, 10)
+    assert (wrong, len(scripts)) == (of_the_image, 13)
 
 
 def code_lines(text: str) -> int:

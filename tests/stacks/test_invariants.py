@@ -16,7 +16,7 @@ import pytest
 from catalog import load_catalog
 from planning.plan.gateway import BundledRedis, ExistingRedis
 from planning.plan.pods import EgressRule, EveryNamespace
-from planning.plan.weights import ExistingClaim, OwnClaim
+from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import checkpoint
 from preview.rendering.manifests import Category
@@ -353,7 +353,10 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     plan = deployed.plan
     database = plan.gateway.database.secret if plan.gateway.database else None
     hubs = {one.fetch.hub.token_secret for one in plan.weights.checkpoints if one.fetch}
-    stores = {secret.secret for server in plan.servers for secret in server.checkpoint.source.secrets}
+    held = [one.place for one in plan.weights.checkpoints]
+    writers = [place.writer for place in held if isinstance(place, ObjectStore) and place.writer]
+    sources = [*(server.checkpoint.source for server in plan.servers), *writers]
+    stores = {secret.secret for source in sources for secret in source.secrets}
     named = {plan.gateway.existing_secret, *hubs, *stores, database} - {None}
     read = {
         (secret, entry)
@@ -452,8 +455,12 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     deployed = rendered(name)
     plan = deployed.plan
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
-    hubs = [one.fetch.hub for one in plan.weights.checkpoints if one.fetch]
+    held = plan.weights.checkpoints
+    hubs = [one.place.fetch.hub for one in held if isinstance(one.place, OwnClaim)]
     hub = {where for one in hubs for rule in one.egress for where in destinations(rule)}
+    stores_filled = [one.place for one in held if isinstance(one.place, ObjectStore)]
+    ways = [way for one in stores_filled if one.fetch and one.writer for way in (one.fetch.hub, one.writer)]
+    filling = {where for way in ways for rule in way.egress for where in destinations(rule)}
     stores = {
         server.name: {where for rule in server.checkpoint.source.egress for where in destinations(rule)}
         for server in plan.servers
@@ -467,7 +474,7 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     for pod in pods(deployed):
         extra: set[tuple[str, str]] = set()
         if pod.labels["app.kubernetes.io/name"] == "model-weights":
-            extra = hub
+            extra = filling if pod.labels["app.kubernetes.io/instance"].endswith("-fill") else hub
         elif pod.labels["app.kubernetes.io/name"] == "verify-nodes":
             extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
         elif pod.labels["app.kubernetes.io/name"] == "vllm":

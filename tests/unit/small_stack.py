@@ -78,7 +78,7 @@ def keeping(usual: WeightsSettings) -> Keeping:
     """What every checkpoint of a stack with these weights is planned with."""
     images, _ = resolve_images(ImagesSettings(), CATALOG)
     cluster = ClusterSettings.model_validate({"context": "test", "identifier": "test"})
-    return Keeping(usual, CATALOG, cluster, images["vllm-cpu"])
+    return Keeping(usual, CATALOG, cluster, images["vllm-cpu"], images["vllm"])
 
 
 def refusals(raw: dict[str, Any]) -> list[str]:

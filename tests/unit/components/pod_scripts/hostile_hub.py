@@ -46,6 +46,10 @@ class HostileHub:
     cdn: str = ""
     xet: bool = False
     """Whether the listing has Xet's hashes; chunk servers it has none."""
+    whole: bool = False
+    """Whether it sends whole files to who asks for the rest of one."""
+    told: list[tuple[str, str | None]] = field(default_factory=list)
+    """Which host was asked with which Authorization."""
     delivered: dict[str, bytes] = field(default_factory=dict)
     """Bytes that are sent in place of a file's own, whose hash stays promised."""
 
@@ -135,6 +139,12 @@ def serving(hub: HostileHub) -> Iterator[HostileHub]:
 
         def do_GET(self) -> None:
             answer = hub.answer(self.command, self.path)
+            if answer.status == 200 and "Range" in self.headers and not hub.whole:
+                start = int(self.headers["Range"].removeprefix("bytes=").partition("-")[0])
+                size = len(answer.body)
+                answer.status, answer.body = 206, answer.body[start:]
+                answer.headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
+            hub.told.append((self.headers["Host"], self.headers["Authorization"]))
             self.send_response(answer.status)
             headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body) + answer.cut)}
             for name, value in (headers | answer.headers).items():

@@ -425,7 +425,7 @@ IDENTITY = {"kind": "workloadIdentity"}
         ),
         (
             serving(weights={"storageClass": "nfs", "downloadMemoryGib": 64}) | {"weights": {"storageClass": "nfs"}},
-            "models.m.weights: fills the same claims as weights in another way; write the same hub and figures in both",
+            "models.m.weights: fills the same place as weights in another way; write the same hub and figures in both",
         ),
         (
             serving(weights=store(), args=["--model-loader-extra-config.memory_limit=1"]),

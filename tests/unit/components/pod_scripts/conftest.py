@@ -1,0 +1,7 @@
+"""Scripts that stand beside each other in a pod import each other by their names; here they are one package."""
+
+import sys
+from importlib import import_module
+
+for name in ("fetch_weights", "buckets", "hub_files"):
+    sys.modules[name] = import_module(f"components.pod_scripts.{name}")
