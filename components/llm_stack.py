@@ -19,6 +19,7 @@ from components.observability import Observability
 from components.operators import install
 from components.ownership import owned_by
 from components.parts import plan_from_catalog
+from components.pre_pull import declare_pre_pulls
 from components.serving_namespace import serving_namespace
 from components.vllm_server import VllmServer
 from planning.parts import plan_stack
@@ -75,6 +76,7 @@ class LlmStack(pulumi.ComponentResource):
         token = _secret(args.get("hugging_face_token"))
         weights = ModelWeights("weights", wiring.weights_args(plan, namespace, token), child)
         cache_claims = [declare_compile_cache(plan.compile_cache, namespace, child)] if plan.compile_cache else []
+        declare_pre_pulls(plan.pre_pulls, namespace, child)
         servers = {
             server.name: VllmServer(
                 server.name,

@@ -15,6 +15,7 @@ from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of
+from planning.server.pre_pull import plan_pre_pulls
 from planning.server.room import add_node_needs, crowding, room_problems
 from planning.server.scaling import adapter_rules
 from planning.stack import known_bad
@@ -54,13 +55,14 @@ def resolve_stack(
     releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
     checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
     weights = resolve_weights(settings, checkpoints)
+    pulls, of_pulls = plan_pre_pulls(settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
     new_problems = (
         of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts) + of_servers
     )
     new_problems += of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
     new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
-    new_problems += digest_problems(used, settings.images)
+    new_problems += of_pulls + digest_problems(used, settings.images)
     _refuse(problems, new_problems)
     return Plan(
         context=cluster.context,
@@ -70,6 +72,7 @@ def resolve_stack(
         pools=pools,
         weights=weights,
         compile_cache=claim_of(settings.compile_cache),
+        pre_pulls=pulls,
         servers=servers,
         gateway=gateway,
         observability=watched,

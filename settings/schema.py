@@ -941,6 +941,11 @@ class ImagesSettings(Section):
         max_length=MOST_PULL_SECRETS,
         description="existing Secrets that images are pulled with, in every namespace of the stack",
     )
+    pre_pull: bool = Field(
+        default=False,
+        description="pull the images of servers, and those with weights, onto all GPU nodes that exist, before a "
+        "pod needs them there; a node that is bought pulls for its first pod",
+    )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
     overrides: dict[Literal["vllm", "vllm-cpu", "litellm", "redis", "python"], ImageOverride] = Field(
         default_factory=dict, description="other versions of single images"

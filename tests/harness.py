@@ -472,6 +472,28 @@ VARIANTS: dict[str, Config] = {
     "one-node": minimal(gpuPools={"l4": {"nodes": 1}}, weights={"accessMode": "ReadWriteOnce"}),
     "one-pod": minimal(weights={"accessMode": "ReadWriteOncePod"}),
     "cloned": minimal(weights={"accessMode": "ReadOnlyMany"}, models={"small": {"replicas": {"max": 2}}}),
+    "pulled-before": minimal(
+        gpuPools={
+            "l4": {"provisioning": {"kind": "existing", "nodeNames": ["gpu-1", "gpu-2"]}},
+            "bought": {
+                "gpu": "nvidia-l4",
+                "nodes": 1,
+                "gpusPerNode": 1,
+                "provisioning": {"kind": "computeClass", "machineTypes": ["g2-standard-8"]},
+            },
+        },
+        weights={
+            "storageClass": None,
+            "kind": "image",
+            "reference": f"registry.example.com/models/small@sha256:{'a' * 64}",
+        },
+        compileCache={"kind": "claim", "storageClass": "rwx"},
+        images={"prePull": True, "mirror": "registry.example.com/mirror", "pullSecrets": ["regcred"]},
+        models={
+            "small": {"canary": {"weight": 10, "image": "docker.io/vllm/vllm-openai:v0.33.1"}},
+            "other": {"model": "Qwen/Qwen3-0.6B", "pool": "bought", "contextTokens": 4096},
+        },
+    ),
     "nothing-installed": minimal(
         gpuOperator={"install": False, "verifyNodes": False},
         observability={"install": False, "prometheusUrl": "http://prometheus.example.com:9090"},
@@ -520,7 +542,7 @@ def pods(deployed: Deployed) -> list[Pod]:
     found = []
     for manifest in deployed.manifests:
         spec, owner = manifest.body.get("spec", {}), f"{manifest.kind} {manifest.name}"
-        if manifest.kind in ("Deployment", "Job"):
+        if manifest.kind in ("Deployment", "Job", "DaemonSet"):
             found.append(_pod(owner, manifest, spec["template"], {}))
         elif manifest.kind == "LeaderWorkerSet":
             group = {"leaderworkerset.sigs.k8s.io/name": manifest.name}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from planning.plan.gateway import GatewayPlan
 from planning.plan.observe import ObservabilityPlan, ReleasePlan
 from planning.plan.pods import ImagePlan
-from planning.plan.pools import PoolPlan
+from planning.plan.pools import PoolPlan, PrePull
 from planning.plan.servers import CompileCacheClaim, ServerPlan
 from planning.plan.weights import WeightsPlan
 
@@ -27,6 +27,7 @@ class Plan:
     weights: WeightsPlan
     compile_cache: CompileCacheClaim | None
     """None: what servers compile goes with their pods."""
+    pre_pulls: tuple[PrePull, ...]
     servers: tuple[ServerPlan, ...]
     gateway: GatewayPlan
     observability: ObservabilityPlan

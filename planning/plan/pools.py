@@ -128,3 +128,12 @@ class PoolPlan:
     def gpus(self) -> int:
         """GPUs of the whole pool."""
         return self.nodes * self.gpus_per_node
+
+
+@dataclass(frozen=True)
+class PrePull:
+    """Images that all nodes of a pool have before a pod needs them: of `containers`, and as `volumes` with weights."""
+
+    pool: PoolPlan
+    containers: tuple[ImagePlan, ...]
+    volumes: tuple[str, ...]

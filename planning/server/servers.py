@@ -17,6 +17,7 @@ from planning.server.environment import check_env, server_env
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
+from planning.server.pre_pull import pulls_ahead
 from planning.server.resources import pod_resources
 from planning.server.scratch import plan_server_scratch
 from planning.stack import cost
@@ -212,6 +213,7 @@ def _times(
             prewarm=files.source.prewarm,
             copy_mib_per_s=files.source.copy.mib_per_s if files.source.copy else None,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
+            pulled_before=pulls_ahead(site.settings.images, pool),
             keeps_compiled=claim_of(site.settings.compile_cache) is not None,
             measured=settings.measured.start if settings.measured else None,
         ),

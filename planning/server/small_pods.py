@@ -8,5 +8,8 @@ REDIS, REDIS_LIMIT_MIB = Requests(100, 128, scratch.REDIS.disk_mib), 256
 # A Python that lists nodes.
 VERIFICATION = Requests(50, 64, scratch.VERIFICATION.disk_mib)
 VERIFICATION_LIMIT = Requests(500, 256, 0)
+# A Python that does nothing, once for every image that a node pulls beforehand.
+PULLER = Requests(10, 32, scratch.LOGS_MIB)
+PULLER_LIMIT_MIB = 128
 # Cores of a download, which hashes what it gets, and of what looks at weights before a server starts.
 DOWNLOAD_CPUS, OPENING_CPUS = 2, 1

@@ -75,6 +75,8 @@ LONGEST_GATEWAY_DRAIN_S = 3600
 
 # Where a figure is from that somebody read in a log.
 MEASURED = "measured.start"
+# Where that of an image is from that nodes have pulled before.
+PULLED_BEFORE = "images.prePull"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Load:
     """What an image with the weights holds."""
     copy_mib_per_s: int | None = None
     """Where they are copied before the server starts."""
+    pulled_before: bool = False
+    """Whether its node has pulled the images of its containers by then, which no deadline counts on."""
 
 
 def longest_request_s(context_tokens: int, max_output_tokens: int | None, *, writes: bool = True) -> int:
@@ -153,7 +157,7 @@ def _phase(name: str, planned_s: int, source: str, measured_s: int | None) -> Ph
 def _before(load: Load, measured: StartSettings) -> tuple[Phase, ...]:
     """Phases that a node has been through; one that is there has pulled the image with its first pod."""
     if not load.starts_nodes:
-        return ()
+        return (Phase("image", 0, PULLED_BEFORE),) if load.pulled_before else ()
     return (
         _phase("node", NODE_START_S, "planned; 284 s published", measured.node_s),
         _phase("image", IMAGE_PULL_S, "planned; 101 s published", measured.image_pull_s),

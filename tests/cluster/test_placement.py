@@ -332,6 +332,32 @@ def test_who_keeps_what_is_compiled_runs_beside_its_server(dev: World, tmp_path:
     wait_until(lambda: claim() is None, SOON_S, "the claim is gone")
 
 
+def test_images_are_pulled_on_the_nodes_of_their_pool_and_nobody_waits(prod: World, tmp_path: Path):
+    """Admitted, tolerating what servers tolerate, on all nodes that exist; a pull that hangs holds nothing."""
+
+    def pulling(config: dict[str, Any]) -> None:
+        config["llm-stack:images"] = {**config.get("llm-stack:images", {}), "prePull": True}
+
+    def hanging(body: Any) -> None:
+        body["spec"]["template"]["spec"]["nodeSelector"] = {"nowhere": "true"}
+
+    whole = variant("prod", tmp_path, pulling)
+    prod.deploy(whole)
+    pools, pulled = prod.pool_of(), {pull.pool.name: pull.pool for pull in whole.plan.pre_pulls}
+    wanted = {name for name, pool in pools.items() if pool in pulled}
+    assert wanted
+
+    def nodes(instance: str) -> set[str]:
+        return {pod["spec"]["nodeName"] for pod in prod.ready(instance)}
+
+    found = lambda: {node for name in pulled for node in nodes(f"pre-pull-{name}")}  # noqa: E731
+    wait_until(lambda: found() == wanted, SOON_S, "every node that exists pulls")
+    assert all(gpus_of(pod) == 0 for name in pulled for pod in prod.pods(f"pre-pull-{name}"))
+    prod.deploy(mutated(whole, "DaemonSet", f"pre-pull-{next(iter(pulled))}", hanging))
+    prod.deploy()
+    assert prod.api.items("apps/v1", "DaemonSet", NAMESPACE) == []
+
+
 def test_every_mode_of_a_claim_is_served_and_changed(dev: World, tmp_path: Path):
     """Filled, cloned and read; a claim of one pod; on one node. Another script runs their Jobs again, where it can.
 

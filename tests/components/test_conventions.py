@@ -34,9 +34,9 @@ def test_all_components_are_there_and_register_outputs(name: str):
 
 @EVERY
 def test_children_belong_to_their_component_and_carry_its_name(name: str):
-    """Every object but namespaces, releases, two policies and the claim of what is compiled is of one of the five.
+    """Every object is of one of the five, and has its name in front.
 
-    It has its name in front.
+    But for namespaces, releases, two policies, the claim of what is compiled, and what pulls images beforehand.
     """
     deployed = rendered(name)
     (outer,) = [record.urn for record in deployed.records if kind_of(record) == "LlmStack"]
@@ -46,6 +46,7 @@ def test_children_belong_to_their_component_and_carry_its_name(name: str):
     shared = {"kubernetes", "Namespace", "Release"} | (
         {"PersistentVolumeClaim"} if deployed.plan.compile_cache else set()
     )
+    shared |= {"DaemonSet", "ServiceAccount"} if deployed.plan.pre_pulls else set()
     assert {kind_of(record) for record in common} - {"NetworkPolicy"} <= shared
     policies = [record.name for record in common if kind_of(record) == "NetworkPolicy"]
     assert policies == [f"{deployed.plan.namespace}-default-deny", f"{deployed.plan.namespace}-allow-dns"]
@@ -162,11 +163,13 @@ def test_what_rolls_pods_has_a_drawn_name(name: str):
 
 @EVERY
 def test_nobody_waits_for_what_cannot_become_ready(name: str):
-    """Services, claims and Ingresses are not awaited; Jobs and servers, which are gates, are."""
+    """Services, claims, Ingresses and what pulls images are not awaited; Jobs and servers, which are gates, are."""
     skipped = {
         item.kind
         for item in rendered(name).manifests
         if (item.body.get("metadata") or {}).get("annotations", {}).get("pulumi.com/skipAwait") == "true"
     }
-    claims = {"PersistentVolumeClaim"} if fetches(rendered(name)) else set()
-    assert skipped - {"Ingress"} == {"Service", *claims}
+    deployed = rendered(name)
+    claims = {"PersistentVolumeClaim"} if fetches(deployed) or deployed.plan.compile_cache else set()
+    pulls = {"DaemonSet"} if deployed.plan.pre_pulls else set()
+    assert skipped - {"Ingress"} == {"Service", *claims, *pulls}

@@ -186,8 +186,8 @@ def test_every_pod_passes_the_restricted_level(name: str):
     deployed = rendered(name)
     found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(deployed)}
     assert faulty(found) == {}
-    own_redis = int(own_redis_of(deployed))
-    assert len(found) == len(deployed.plan.servers) + 1 + own_redis + sum(planned_jobs(deployed.plan).values())
+    others = 1 + int(own_redis_of(deployed)) + len(deployed.plan.pre_pulls)
+    assert len(found) == len(deployed.plan.servers) + others + sum(planned_jobs(deployed.plan).values())
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,8 @@ def test_what_a_pod_refers_to_is_there(name: str):
     deployed = rendered(name)
     there = {kind: {body["metadata"].get("name") for body in deployed.objects(kind)} for kind in
              ("ConfigMap", "PersistentVolumeClaim", "ServiceAccount")}  # fmt: skip
-    ours = {one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)}
+    places = [one.place for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
+    ours = {name for place in places for name in (place.name, place.mounted)}
     compiled = {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
     assert there["PersistentVolumeClaim"] == ours | compiled
     there["PersistentVolumeClaim"] |= {
@@ -704,7 +705,10 @@ def test_no_timeout_cuts_an_answer(name: str):
 
 @EVERY
 def test_replicas_are_set_by_one_side_only(name: str):
-    """Where an autoscaler targets a workload the engine ignores its replicas, and only there; one autoscaler each."""
+    """Where an autoscaler targets a workload the engine ignores its replicas, and only there; one autoscaler each.
+
+    Clones, and Jobs that run once, are left as they are.
+    """
     deployed = rendered(name)
     targets = Counter(
         (body["spec"]["scaleTargetRef"]["kind"], body["spec"]["scaleTargetRef"]["name"]) for body in scalers(deployed)
@@ -714,7 +718,10 @@ def test_replicas_are_set_by_one_side_only(name: str):
         for record in deployed.records
         if record.options.ignore_changes
     }
-    assert ignored == dict.fromkeys(targets, ("spec.replicas",))
+    places = [one.place for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
+    left = [("PersistentVolumeClaim", place.mounted) for place in places if place.cloned]
+    left += [("Job", place.name) for place in places if place.access_mode == "ReadWriteOncePod"]
+    assert ignored == {**dict.fromkeys(targets, ("spec.replicas",)), **dict.fromkeys(left, ("spec",))}
     assert set(targets.values()) <= {1}
     kinds = {body["metadata"]["name"]: (body["kind"], body["apiVersion"]) for body in workloads(deployed)}
     references = {body["spec"]["scaleTargetRef"]["name"]: body["spec"]["scaleTargetRef"] for body in scalers(deployed)}

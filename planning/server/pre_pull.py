@@ -1,0 +1,49 @@
+"""Images that nodes pull before a pod needs them: for which pools that is of use, and what is pulled there.
+
+A node that exists has an image when the next pod comes: a replica that is added, a pod that moves, a canary that is
+promoted. A node that is bought gets its first pod and the DaemonSet's at once; one after the other, images
+of other servers would only be in the way.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from planning.plan.pools import ComputeClass, Karpenter, PoolPlan, PrePull
+from planning.plan.servers import ServerPlan
+from planning.plan.weights import ImageVolume
+from settings.problems import Problem
+from settings.schema import ImagesSettings
+
+ELSEWHERE = "nodes that are bought need disks with the images on them (docs/operations.md, A faster start)"
+
+
+def pulls_ahead(settings: ImagesSettings, pool: PoolPlan) -> bool:
+    """Whether a pod of this pool finds its images there; nodes without GPUs are others' too, and many."""
+    bought = isinstance(pool.provisioning, (Karpenter, ComputeClass))
+    return settings.pre_pull and pool.gpus_per_node > 0 and not bought
+
+
+def plan_pre_pulls(
+    settings: ImagesSettings, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
+) -> tuple[tuple[PrePull, ...], list[Problem]]:
+    """What is pulled on the nodes of each pool with servers; that nothing is, is a problem."""
+    wanted = [
+        _pull(pool, [server for server in servers if server.pool == pool.name])
+        for pool in pools.values()
+        if pulls_ahead(settings, pool)
+    ]
+    found = tuple(one for one in wanted if one.containers)
+    if found or not settings.pre_pull or not servers:
+        return found, []
+    said = f"no server is on nodes with GPUs that exist, and {ELSEWHERE}; leave it out"
+    return (), [Problem("images.prePull", said)]
+
+
+def _pull(pool: PoolPlan, servers: Sequence[ServerPlan]) -> PrePull:
+    images = [server.image for server in servers]
+    images += [server.kept_cache.image for server in servers if server.kept_cache]
+    volumes = [checkpoint.source.volume for server in servers for checkpoint in server.checkpoints]
+    return PrePull(
+        pool,
+        tuple({image.reference: image for image in images}.values()),
+        tuple(dict.fromkeys(volume.reference for volume in volumes if isinstance(volume, ImageVolume))),
+    )
