@@ -27,13 +27,14 @@ class Addressing(Entry):
 
 
 class Store(Entry):
-    """Variables for the clients of one kind of store. Its variables begin with `prefix`.
+    """Variables for the clients of one kind of store. Its variables begin with `prefix`, its hosts end in `host`.
 
     `keys`: variable → entry of a Secret; `public`: set where nobody needs keys, `always`: everywhere;
-    `account`, `region` and `endpoint`: the variables of each.
+    `account`, `region` and `endpoint`: the variables of each; `trust`: those of a file with authorities.
     """
 
     prefix: str
+    host: str
     keys: dict[str, str] = Field(default_factory=dict)
     key_file: KeyFile | None = None
     public: dict[str, str] = Field(default_factory=dict)
@@ -42,4 +43,5 @@ class Store(Entry):
     region: list[str] = Field(default_factory=list)
     endpoint: list[str] = Field(default_factory=list)
     addressing: Addressing | None = None
+    trust: list[str] = Field(default_factory=list)
     sources: Annotated[list[str], Field(min_length=1)]

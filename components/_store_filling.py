@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s, _script
+from components import _authorities, _k8s, _script
 from components._account import service_account
 from planning.plan.weights import CheckpointPlan, Fetch, Source
 from planning.server import scratch
@@ -54,6 +54,7 @@ class Filling:
                 _script.volume(self.script),
                 *_k8s.scratch_volumes(scratch.FILL),
                 *([_key_file(writer)] if writer.secret_file else []),
+                *([_authorities.volume(fetch.hub.ca_bundle)] if fetch.hub.ca_bundle else []),
             ],
         )
         return _script.job(
@@ -89,7 +90,8 @@ def _container(filled: Filled, token: list[dict[str, Any]]) -> dict[str, Any]:
         **writer.environment,
         **({file.variable: f"{STORE}/{file.entry}"} if file else {}),
     }
-    keys = [_k8s.secret_env(key.name, key.secret, key.entry) for key in writer.secrets]
+    secrets = dict.fromkeys((*writer.secrets, *hub.secrets))
+    keys = [_k8s.secret_env(key.name, key.secret, key.entry) for key in secrets]
     return _script.container(
         "fill",
         hub.image.reference,
@@ -109,5 +111,6 @@ def _container(filled: Filled, token: list[dict[str, Any]]) -> dict[str, Any]:
             _script.MOUNT,
             {"name": "tmp", "mountPath": TMP},
             *([{"name": "store", "mountPath": STORE, "readOnly": True}] if file else []),
+            *([_authorities.MOUNT] if hub.ca_bundle else []),
         ],
     )

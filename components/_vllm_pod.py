@@ -5,10 +5,10 @@ from typing import Any
 
 import pulumi
 
-from components import _k8s, _kept_cache, _script
+from components import _authorities, _k8s, _kept_cache, _script
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
-from planning.plan.weights import CheckpointPlan, ClaimVolume, ImageVolume, LocalCopy, SecretFile, Volume
+from planning.plan.weights import CaBundle, CheckpointPlan, ClaimVolume, ImageVolume, LocalCopy, SecretFile, Volume
 from planning.server.kept_cache import engine_requests
 from planning.server.servers import CACHE_ROOT
 from planning.server.small_pods import OPENING_CPUS
@@ -50,13 +50,14 @@ def pod_spec(
     return spec
 
 
-def _named(server: ServerPlan) -> dict[Volume | LocalCopy | SecretFile, str]:
+def _named(server: ServerPlan) -> dict[Volume | LocalCopy | SecretFile | CaBundle, str]:
     """Volumes of the weights, each once → the name of its volume in the pod."""
     sources = [checkpoint.source for checkpoint in server.checkpoints]
     kinds = {
         "models": dict.fromkeys(source.volume for source in sources if source.volume),
         "copy": dict.fromkeys(source.copy for source in sources if source.copy),
         "store": dict.fromkeys(source.secret_file for source in sources if source.secret_file),
+        _authorities.NAME: dict.fromkeys(source.ca_bundle for source in sources if source.ca_bundle),
     }
     return {
         volume: f"{kind}-{index}" if index else kind
@@ -79,6 +80,8 @@ def _weights(server: ServerPlan) -> list[dict[str, Any]]:
             case SecretFile(secret=secret, entry=entry):
                 items = [{"key": entry, "path": entry}]
                 volumes.append({"name": name, "secret": {"secretName": secret, "items": items}})
+            case CaBundle() as bundle:
+                volumes.append(_authorities.volume(bundle))
     return volumes
 
 
@@ -92,6 +95,8 @@ def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
                 mounts.append({"name": name, "mountPath": path, "readOnly": True})
             case LocalCopy(mount_path=path):
                 mounts.append({"name": name, "mountPath": path, **({} if opening else {"readOnly": True})})
+            case CaBundle():
+                mounts.append(_authorities.MOUNT)
             case SecretFile():
                 mounts.append({"name": name, "mountPath": f"/{name}", "readOnly": True})
             case _:

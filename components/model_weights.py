@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _contract, _k8s, _script
+from components import _authorities, _contract, _k8s, _script
 from components._account import service_account
 from components._store_filling import Filling
 from components.keys import own_secret
@@ -111,6 +111,7 @@ class ModelWeights(pulumi.ComponentResource):
                     # by its name alone, a Job that stays is not replaced with the script
                     _script.volume(f"{APP}-fetch" if once else script.metadata.name),
                     *_k8s.scratch_volumes(scratch.DOWNLOAD),
+                    *([_authorities.volume(hub.ca_bundle)] if hub.ca_bundle else []),
                 ],
             )
             job = _script.job(
@@ -206,7 +207,11 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
         hub.image.reference,
         "python3",
         SCRIPT,
-        env=[*_k8s.env(environment), *token],
+        env=[
+            *_k8s.env(environment),
+            *(_k8s.secret_env(one.name, one.secret, one.entry) for one in hub.secrets),
+            *token,
+        ],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
             "requests": {
@@ -220,5 +225,6 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
             {"name": "models", "mountPath": MOUNT_PATH},
             _script.MOUNT,
             {"name": "tmp", "mountPath": TMP},
+            *([_authorities.MOUNT] if hub.ca_bundle else []),
         ],
     )

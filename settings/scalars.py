@@ -20,6 +20,8 @@ MOST_MODELS, MOST_POOLS = 200, 64
 MOST_TOLERATIONS = 50
 # Secrets of registries; the kubelet tries each that fits.
 MOST_PULL_SECRETS = 10
+# Environment variables of one container, and hosts that are reached without a proxy.
+MOST_VARIABLES, MOST_DIRECT_HOSTS = 200, 200
 # A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.
 LONGEST_S = 7 * 24 * 3600
 # vLLM's counters of tokens are of 32 bits; the longest context of any model has ten million (Llama 4 Scout).
@@ -58,6 +60,15 @@ def _url(text: str) -> str:
         urlsplit(text).port  # noqa: B018 - reading it is the check
     except ValueError as error:
         raise ValueError(f'"{text}" is not a URL: {error}') from None
+    return text
+
+
+def _direct(text: str) -> str:
+    """Refuses a block of addresses: names are compared with what is written here, and are not looked up for it."""
+    if "/" in text:
+        raise ValueError(f'"{text}" is a block of addresses, and names alone are compared; write a domain')
+    if not re.fullmatch(DNS_NAME, text.removeprefix(".")):
+        raise ValueError(f'"{text}" is neither a host nor a domain, such as hub.example.com or .example.com')
     return text
 
 
@@ -118,10 +129,8 @@ ObjectName = Annotated[str, StringConstraints(pattern=LABEL, max_length=40)]
 Namespace = Annotated[str, StringConstraints(pattern=LABEL, max_length=63)]
 ReleaseName = Annotated[str, StringConstraints(pattern=LABEL, max_length=53)]
 # RFC 1123 subdomain: hosts, and objects that exist under a name somebody else gave them.
-DnsName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253),
-]
+DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+DnsName = Annotated[str, StringConstraints(pattern=DNS_NAME, max_length=253)]
 # Of an endpoint: an Ingress and an HTTPRoute are chosen by the name a client asks for.
 HostName = Annotated[DnsName, AfterValidator(_no_address)]
 # Key of a label or annotation, with or without a domain before it, and value of a label.
@@ -136,6 +145,11 @@ QualifiedName = Annotated[
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 # Browsers and proxies take 2,048 characters everywhere (RFC 9110 recommends 8,000).
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2048), AfterValidator(_url)]
+# Key of a ConfigMap or Secret.
+EntryName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+# Of a proxy, and what is reached without it.
+ProxyUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$", max_length=2048), AfterValidator(_url)]
+DirectHost = Annotated[str, StringConstraints(max_length=253), AfterValidator(_direct)]
 # A bucket (container with az) and a folder in it; names as the stores demand them.
 StoreUrl = Annotated[
     str,

@@ -16,21 +16,25 @@ from settings.problems import nearest
 from settings.scalars import (
     LONGEST_S,
     MOST_ANNOTATION_BYTES,
+    MOST_DIRECT_HOSTS,
     MOST_MODELS,
     MOST_NODE_GPUS,
     MOST_NODES,
     MOST_POOLS,
     MOST_PULL_SECRETS,
     MOST_TOLERATIONS,
+    MOST_VARIABLES,
     Argument,
     CacheGib,
     ChartSource,
     CommitSha,
     ContextName,
     Cron,
+    DirectHost,
     DiskGib,
     DnsName,
     DownloadGib,
+    EntryName,
     GatewayGib,
     HostName,
     ImageGib,
@@ -50,6 +54,7 @@ from settings.scalars import (
     Port,
     PositiveFloat,
     PositiveInt,
+    ProxyUrl,
     QualifiedName,
     Rate,
     RegistryPrefix,
@@ -95,6 +100,36 @@ class Section(BaseModel):
     )
 
 
+class ProxySettings(Section):
+    """The HTTP proxy through which pods of the stack reach what is outside: hubs and object stores."""
+
+    endpoint: ProxyUrl = Field(description="URL of the proxy, e.g. http://proxy.example.com:3128")
+    existing_secret: DnsName | None = Field(
+        default=None,
+        description="existing Secret whose entry `url` is the same URL with user name and password in it",
+    )
+    no_proxy: list[DirectHost] = Field(
+        default_factory=list,
+        max_length=MOST_DIRECT_HOSTS,
+        description="hosts and domains that are reached without it, e.g. hub.example.com or .amazonaws.com; what is in "
+        "the cluster or a private network is anyhow",
+    )
+    private: bool = Field(default=True, description="whether the proxy is inside the private network")
+    pod_port: Port | None = Field(
+        default=None,
+        description="port that the pods behind an endpoint inside the cluster listen on, where it is not that of the "
+        "URL; default: any port of the namespace that the endpoint names",
+    )
+
+
+class CaBundleSettings(Section):
+    """Certificates of the authorities that pods trust when they reach hubs and object stores: these, and no others."""
+
+    kind: Literal["configMap", "secret"] = Field(description="what holds them")
+    name: DnsName = Field(description="its name, in the namespace of the stack")
+    key: EntryName = Field(default="ca.crt", description="entry with the certificates, PEM")
+
+
 class ClusterSettings(Section):
     """Which cluster, and what kind of cluster it is."""
 
@@ -108,6 +143,14 @@ class ClusterSettings(Section):
     )
     namespace: Namespace = Field(
         default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
+    )
+    proxy: ProxySettings | None = Field(
+        default=None, description="HTTP proxy that leads out of the cluster; default: pods connect themselves"
+    )
+    ca_bundle: CaBundleSettings | None = Field(
+        default=None,
+        description="authorities that hubs, object stores and a proxy that reads along have their certificates from; "
+        "default: those of the images",
     )
 
     @property
@@ -295,7 +338,8 @@ class HubSettings(Section):
     xet: bool | None = Field(
         default=None,
         description="whether large files come over Xet, Hugging Face's chunk storage, which has servers of its own; "
-        "default: true for the hub itself, false with an endpoint, because mirrors do not serve it",
+        "default: true for the hub itself, false with an endpoint, because mirrors do not serve it, and with "
+        "cluster.caBundle, which its client may not read",
     )
 
     @model_validator(mode="after")
@@ -342,6 +386,11 @@ class SharedClaimWeights(Section):
         default=8,
         description="memory limit of a download Job, GiB; from 64 on Xet downloads with its large buffers, which is "
         "faster on links of 10 Gbit/s and more",
+    )
+    env: dict[VariableName, Argument] = Field(
+        default_factory=dict,
+        max_length=MOST_VARIABLES,
+        description="further environment variables of a download Job, e.g. HF_HUB_DOWNLOAD_TIMEOUT; never secrets",
     )
     read_mib_per_s: Rate = READ_RATE
     prewarm: bool | None = PREWARM
@@ -726,7 +775,7 @@ class ModelSettings(Section):
         default_factory=list, max_length=200, description="further vLLM arguments, checked against its parser"
     )
     env: dict[VariableName, Argument] = Field(
-        default_factory=dict, max_length=200, description="further environment variables; never secrets"
+        default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
     )
     cpus: NodeCpus | None = Field(default=None, description="CPU cores requested by one pod")
     memory_gib: NodeGib | None = Field(default=None, description="memory requested by one pod, GiB")

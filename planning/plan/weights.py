@@ -2,10 +2,28 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits
 from planning.plan.pools import PoolPlan
+
+
+@dataclass(frozen=True)
+class SecretVariable:
+    """An entry of a Secret that exists, as a variable of the container."""
+
+    name: str
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True)
+class CaBundle:
+    """An entry of a ConfigMap or Secret that exists, with the authorities that a pod trusts, as the file `CA_FILE`."""
+
+    kind: Literal["configMap", "secret"]
+    name: str
+    entry: str
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,10 @@ class Hub:
     environment: Mapping[str, str]
     memory_gib: int
     memory_limit_gib: int
+    secrets: tuple[SecretVariable, ...] = ()
+    """Variables with the proxy's password."""
+    ca_bundle: CaBundle | None = None
+    """None: the image's own authorities."""
     takes_token: bool = True
     """Whether the stack's own token is for it, where no Secret is named."""
 
@@ -163,21 +185,22 @@ class LocalCopy:
 
 
 @dataclass(frozen=True)
-class SecretVariable:
-    """An entry of a Secret that exists, as a variable of the container."""
-
-    name: str
-    secret: str
-    entry: str
-
-
-@dataclass(frozen=True)
 class SecretFile:
     """An entry of a Secret that exists, as a file whose path is in `variable`."""
 
     variable: str
     secret: str
     entry: str
+
+
+@dataclass(frozen=True)
+class Outward:
+    """How a pod reaches one place outside of the cluster: by itself, or through a proxy, and whom it trusts there."""
+
+    egress: tuple[EgressRule, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[SecretVariable, ...] = ()
+    ca_bundle: CaBundle | None = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +236,8 @@ class Source:
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[SecretVariable, ...] = ()
     secret_file: SecretFile | None = None
+    ca_bundle: CaBundle | None = None
+    """None: the image's own authorities."""
     identity: Identity | None = None
     egress: tuple[EgressRule, ...] = ()
     """Where servers may connect to for them."""

@@ -10,7 +10,7 @@ from planning.capacity import flags
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
 from planning.plan.weights import Source
-from planning.server.environment import secrets_named
+from planning.stack.variables import secrets_named
 from planning.tasks import task_of
 from settings.problems import Problem, nearest
 

@@ -1,19 +1,10 @@
 """Environment of a vLLM server, and the check of what a user adds to it."""
 
-import re
 from collections.abc import Mapping
 
 from catalog.engine import Engine
+from planning.stack.variables import variable_problems
 from settings.problems import Problem
-
-# HF_TOKEN, but not TOKENIZERS_PARALLELISM.
-SECRET_NAME = re.compile(
-    r"(TOKEN(_|$)|PASSWORD|PASSWD|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE|ACCOUNT)_?KEY|CONNECTION_STRING)", re.IGNORECASE
-)
-# What Kubernetes replaces in arguments and values: a variable of the container; $$ is a plain $ (Kubernetes API, args).
-REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^()\s]+)\)")
-# What the API server takes for the name of a variable.
-VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def server_env(
@@ -48,25 +39,9 @@ def check_env(env: Mapping[str, str], managed: Mapping[str, str], engine: Engine
     }
     problems = []
     for name, value in env.items():
-        problems += [Problem(f"{path}.{name}", text) for text in secrets_named(value)]
-        if not VARIABLE_NAME.fullmatch(name):
-            problems.append(Problem(f"{path}.{name}", f'"{name}" is not the name of an environment variable'))
-        elif name in managed:
-            problems.append(Problem(f"{path}.{name}", "is decided by the plan"))
-        elif SECRET_NAME.search(name):
-            problems.append(
-                Problem(f"{path}.{name}", "looks like a secret; secrets never go into the environment here")
-            )
-        elif name in refused:
-            problems.append(Problem(f"{path}.{name}", refused[name]))
+        where = f"{path}.{name}"
+        faults = list(variable_problems(name, value, managed, where))
+        problems += faults
+        if not faults and name in refused:
+            problems.append(Problem(where, refused[name]))
     return problems
-
-
-def secrets_named(text: str) -> list[str]:
-    """Problems of a text in which Kubernetes would put the value of a secret, for everybody to read."""
-    names = [match["name"] for match in REFERENCE.finditer(text) if match["name"]]
-    return [
-        f"$({name}) would be replaced by a secret; leave it out, or write $$({name}) for that very text"
-        for name in names
-        if SECRET_NAME.search(name)
-    ]

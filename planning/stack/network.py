@@ -78,18 +78,18 @@ class HasEndpoint(Protocol):
 def endpoint_problems(at: HasEndpoint, path: str, networks: Networks, namespace: str, kind: str) -> Iterator[Problem]:
     """The reason why no rule can lead to it, or none may. `namespace`: the stack's own; `kind`: hub or store."""
     if at.endpoint is not None:
-        for fault in islice(_faults(at, _host(at.endpoint), networks, namespace, kind), 1):
+        for fault in islice(_faults(at, host_of(at.endpoint), networks, namespace, kind), 1):
             yield Problem(f"{path}.endpoint", f'"{at.endpoint}" {fault}')
 
 
-def endpoint_egress(hub: HasEndpoint, networks: Networks) -> tuple[EgressRule, ...]:
-    """Rules towards one that has no faults."""
+def endpoint_egress(hub: HasEndpoint, networks: Networks, *, forwards: bool = True) -> tuple[EgressRule, ...]:
+    """Rules towards one that has no faults; `forwards`: whether it sends clients on to others, which hubs do."""
     if hub.endpoint is None and hub.private:
         return (EgressRule(blocks(networks, private=True), (), (HTTPS_PORT,)),)
     if hub.endpoint is None:
         return (EgressRule(blocks(networks, private=False), (), (HTTPS_PORT,)),)
-    parts, host = urlsplit(hub.endpoint), _host(hub.endpoint)
-    ports = {HTTPS_PORT, parts.port or (HTTPS_PORT if parts.scheme == "https" else 80)}
+    parts, host = urlsplit(hub.endpoint), host_of(hub.endpoint)
+    ports = {parts.port or (HTTPS_PORT if parts.scheme == "https" else 80)} | ({HTTPS_PORT} if forwards else set())
     pods = {hub.pod_port} if hub.pod_port else set()
     service = _service_namespace(host.split("."))
     if service:
@@ -100,8 +100,17 @@ def endpoint_egress(hub: HasEndpoint, networks: Networks) -> tuple[EgressRule, .
     return (EgressRule(blocks(networks, private=False), (), tuple(sorted(ports))),)
 
 
-def _host(endpoint: str) -> str:
+def host_of(endpoint: str) -> str:
+    """The host in a URL, without the dot at its end."""
     return (urlsplit(endpoint).hostname or "").rstrip(".")
+
+
+def is_inside(hub: HasEndpoint) -> bool:
+    """Whether it is in the cluster or in a private network, so that no proxy leads there."""
+    if hub.endpoint is None:
+        return bool(hub.private)
+    host = host_of(hub.endpoint)
+    return _service_namespace(host.split(".")) is not None or is_private(hub, host)
 
 
 def is_private(hub: HasEndpoint, host: str) -> bool:

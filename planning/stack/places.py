@@ -28,8 +28,9 @@ from planning.plan.weights import (
     Source,
     Volume,
 )
-from planning.stack.network import endpoint_egress, endpoint_problems
-from planning.stack.stores import store_problems, streamed
+from planning.stack.hubs import ENDPOINT_VARIABLES, HUB_HOSTS, TOKEN_VARIABLES, hub_way, job_env_problems, xet
+from planning.stack.network import endpoint_problems
+from planning.stack.stores import scheme_of, store_problems, streamed
 from planning.stack.timing import download_s, fetch
 from settings.problems import Problem
 from settings.schema import (
@@ -55,12 +56,6 @@ ONE_NODE, ONE_POD, READERS = "ReadWriteOnce", "ReadWriteOncePod", "ReadOnlyMany"
 IMAGE_VOLUMES_MINOR = 36
 # A copy has no other in it while it is made, so only the file system's own needs are added.
 COPY_MARGIN = 1.05
-# The environment variables of a client's token and of its mirror, by the kind of its hub.
-TOKEN_VARIABLES = {"huggingface": "HF_TOKEN", "modelscope": "MODELSCOPE_API_TOKEN"}
-ENDPOINT_VARIABLES = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT"}
-# HF_XET_HIGH_PERFORMANCE buffers up to this much, whatever the container's limit; without it the buffers follow from
-# the limit (xet-runtime 1.7.0, src/config/groups/reconstruction.rs, on docs.rs; read 2026-11-28).
-XET_HIGH_PERFORMANCE_GIB = 64
 # Four files on their way through ten parts of 32 MiB each (components/pod_scripts/buckets.py), twice.
 FILL_MEMORY_GIB = 4
 # Filesystem overhead, and room for one more copy of the largest single file while it is checked.
@@ -132,7 +127,7 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
             filled = _filled(url, model, settings, keeping) if settings.fill else ObjectStore(url, settings.url)
-            return filled, streamed(url, settings, keeping.catalog, keeping.cluster.platform)
+            return filled, streamed(url, settings, keeping.catalog, keeping.cluster)
 
 
 def prewarm(settings: WeightsSettings) -> tuple[bool, str]:
@@ -182,9 +177,12 @@ def _filled(url: str, model: Model, settings: ObjectStoreWeights, keeping: Keepi
     fill = settings.fill
     assert fill is not None
     writing = settings.model_copy(update={"credentials": fill.credentials or settings.credentials})
-    writer = streamed(url, writing, keeping.catalog, keeping.cluster.platform)
+    writer = streamed(url, writing, keeping.catalog, keeping.cluster, beside=(fill.hub, HUB_HOSTS[fill.hub.kind]))
+    hub = _hub(fill.hub, _mirror(fill.hub), FILL_MEMORY_GIB, keeping.store_image, keeping)
+    store_host = keeping.catalog.stores[scheme_of(settings)].host
+    way = hub_way(fill.hub, keeping.cluster, keeping.catalog.networks, beside=(settings, store_host))
     coming = fetch(
-        _hub(fill.hub, _mirror(fill.hub), FILL_MEMORY_GIB, keeping.store_image, keeping),
+        replace(hub, environment={**hub.environment, **way.environment}),
         least_bytes=_least_bytes(model),
         download_s=download_s(disk_bytes(model), fill.download_mib_per_s),
         gated=model.gated,
@@ -194,7 +192,7 @@ def _filled(url: str, model: Model, settings: ObjectStoreWeights, keeping: Keepi
 
 def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: Keeping) -> OwnClaim:
     size, readers = disk_bytes(model), settings.access_mode == READERS
-    environment = {**xet(settings)[0], **_mirror(settings.hub)}
+    environment = {**xet(settings, keeping.cluster)[0], **_mirror(settings.hub), **settings.env}
     return OwnClaim(
         f"weights-{name}",
         settings.storage_class,
@@ -218,16 +216,19 @@ def _mirror(hub: HubSettings) -> dict[str, str]:
 
 
 def _hub(hub: HubSettings, environment: Mapping[str, str], memory_gib: int, image: ImagePlan, keeping: Keeping) -> Hub:
+    way = hub_way(hub, keeping.cluster, keeping.catalog.networks)
     return Hub(
         kind=hub.kind,
         endpoint=hub.endpoint,
-        egress=endpoint_egress(hub, keeping.catalog.networks),
+        egress=way.egress,
         token_variable=TOKEN_VARIABLES[hub.kind],
         token_secret=hub.token_secret,
         image=image,
-        environment=environment,
+        environment={**environment, **way.environment},
         memory_gib=memory_gib // 2,
         memory_limit_gib=memory_gib,
+        secrets=way.secrets,
+        ca_bundle=way.ca_bundle,
         takes_token=_takes_token(hub, hub_of(keeping.usual)),
     )
 
@@ -239,27 +240,13 @@ def _takes_token(hub: HubSettings, usual: HubSettings | None) -> bool:
     return (hub.kind, hub.endpoint) == (usual.kind, usual.endpoint)
 
 
-def xet(settings: SharedClaimWeights) -> tuple[dict[str, str], dict[str, str]]:
-    """(environment, reasons): Xet is off where its servers cannot be had, and as large as the Job's memory allows."""
-    hub, memory_gib = settings.hub, settings.download_memory_gib
-    if hub.kind != "huggingface":
-        return {}, {}
-    if not (hub.endpoint is None if hub.xet is None else hub.xet):
-        why = "false: mirrors do not serve Xet, whose servers are beside the hub" if hub.xet is None else "given"
-        return {"HF_HUB_DISABLE_XET": "1"}, {"hub.xet": why}
-    if memory_gib < XET_HIGH_PERFORMANCE_GIB:
-        return {}, {}
-    return {"HF_XET_HIGH_PERFORMANCE": "1"}, {
-        "downloadMemoryGib": f"{memory_gib} GiB hold Xet's large buffers ({XET_HIGH_PERFORMANCE_GIB} GiB)"
-    }
-
-
 def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, keeping: Keeping) -> Iterator[Problem]:
     """Problems of such weights in this stack, reported at their `path`."""
     cluster = stack.cluster
     match weights:
         case SharedClaimWeights(hub=hub):
             yield from endpoint_problems(hub, f"{path}.hub", keeping.catalog.networks, cluster.namespace, "hub")
+            yield from job_env_problems(weights.env, f"{path}.env")
         case ExistingClaimWeights(claim_name=claim):
             if claim == COMPILE_CACHE and stack.compile_cache.kind == "claim":
                 yield Problem(f"{path}.claimName", f"{claim} is the claim that compileCache makes; use another one")

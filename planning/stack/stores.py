@@ -11,7 +11,8 @@ from catalog.stores import Store
 from planning.capacity import flags
 from planning.plan.pods import AddressBlock, EgressRule
 from planning.plan.weights import CheckpointPlan, Identity, ObjectStore, SecretFile, SecretVariable, Source
-from planning.stack.network import HTTPS_PORT, blocks, endpoint_egress, endpoint_problems
+from planning.stack.network import HTTPS_PORT, HasEndpoint, blocks, endpoint_problems
+from planning.stack.outward import outward, through_proxy
 from settings.problems import Problem
 from settings.schema import ClusterSettings, ObjectStoreWeights, PublicStore, StoreIdentity, StoreSecret
 
@@ -68,9 +69,16 @@ def access_variables(source: Source, env: Mapping[str, str], catalog: Catalog) -
     }
 
 
-def streamed(url: str, settings: ObjectStoreWeights, catalog: Catalog, platform: str) -> Source:
-    """Objects below `url`, read as the engine loads them, from a bucket that has no problems."""
+def streamed(
+    url: str,
+    settings: ObjectStoreWeights,
+    catalog: Catalog,
+    cluster: ClusterSettings,
+    beside: tuple[HasEndpoint, str] | None = None,
+) -> Source:
+    """Objects below `url`, read as the engine loads them, from a bucket without problems; `beside`: see `outward`."""
     store = catalog.stores[scheme_of(settings)]
+    way = outward(settings, store.host, cluster, catalog.networks, trust=store.trust, beside=beside)
     source = Source(
         argument=url,
         directory=url,
@@ -79,8 +87,10 @@ def streamed(url: str, settings: ObjectStoreWeights, catalog: Catalog, platform:
         read_mib_per_s=settings.read_mib_per_s,
         prewarm=False,
         buffer_gib_per_gpu=BUFFER_GIB,
-        environment=_environment(settings, store),
-        egress=endpoint_egress(settings, catalog.networks),
+        environment={**_environment(settings, store), **way.environment},
+        secrets=way.secrets,
+        ca_bundle=way.ca_bundle,
+        egress=way.egress,
     )
     match settings.credentials:
         case PublicStore():
@@ -88,17 +98,16 @@ def streamed(url: str, settings: ObjectStoreWeights, catalog: Catalog, platform:
         case StoreSecret(name=name):
             keys = tuple(SecretVariable(variable, name, entry) for variable, entry in store.keys.items())
             file = SecretFile(store.key_file.variable, name, store.key_file.entry) if store.key_file else None
-            return replace(source, secrets=keys, secret_file=file)
+            return replace(source, secrets=(*keys, *source.secrets), secret_file=file)
         case StoreIdentity(identity=who):
-            known = catalog.workload_identity.get(platform)
+            known = catalog.workload_identity.get(cluster.platform)
             service = known and (known.annotated if who else known.bare)
             if known is None or service is None:
                 return source
             identity = Identity({known.annotation: who} if who else {}, known.pod_labels)
             agents = tuple(EgressRule((AddressBlock(agent.cidr, ()),), (), (agent.port,)) for agent in service.agents)
-            tokens = (
-                (EgressRule(blocks(catalog.networks, private=False), (), (HTTPS_PORT,)),) if service.internet else ()
-            )
+            direct = service.internet and not through_proxy(settings, store.host, cluster)
+            tokens = (EgressRule(blocks(catalog.networks, private=False), (), (HTTPS_PORT,)),) if direct else ()
             return replace(source, identity=identity, egress=tuple(dict.fromkeys((*source.egress, *tokens, *agents))))
 
 
@@ -127,7 +136,7 @@ def store_problems(
     for where, credentials in given.items():
         match credentials:
             case StoreIdentity(identity=who):
-                problems += _identity_problems(settings, where, who, catalog, cluster.platform)
+                problems += _identity_problems(settings, where, who, catalog, cluster)
             case StoreSecret() | PublicStore():
                 pass
     return problems
@@ -164,9 +173,10 @@ def _identity_problems(
     path: str,
     who: str | None,
     catalog: Catalog,
-    platform: str,
+    cluster: ClusterSettings,
 ) -> Iterator[Problem]:
-    scheme, known = scheme_of(settings), catalog.workload_identity.get(platform)
+    platform, scheme = cluster.platform, scheme_of(settings)
+    known, host = catalog.workload_identity.get(platform), catalog.stores[scheme].host
     instead = "use {kind: existingSecret, name: …}"
     if known is None:
         yield Problem(path, f"pods of platform {platform} have no identity that a store knows; {instead}")
@@ -177,3 +187,14 @@ def _identity_problems(
         yield Problem(path, f"pods of platform {platform} need identity, such as {known.example}")
     elif who is not None and not re.fullmatch(known.like, who):
         yield Problem(f"{path}.identity", f'"{who}" is none of {platform}; write one such as {known.example}')
+    elif (
+        (service := known.annotated if who else known.bare)
+        and service.agents
+        and through_proxy(settings, host, cluster)
+    ):
+        yield Problem(
+            path,
+            f"pods of platform {platform} ask an agent on their node who they are, which the store's client would look "
+            f"for behind cluster.proxy; where the bucket can be reached directly, add {host} to cluster.proxy.noProxy, "
+            f"otherwise {instead}",
+        )

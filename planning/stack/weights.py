@@ -10,7 +10,9 @@ from dataclasses import replace
 
 from catalog.schema import Model
 from planning.plan.weights import CheckpointPlan, ClaimVolume, OwnClaim, WeightsPlan
-from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems, xet
+from planning.stack.hubs import xet
+from planning.stack.outward import proxy_problems, proxy_reasons
+from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems
 from planning.stack.stores import writer_problems
 from settings.problems import Problem
 from settings.schema import (
@@ -108,7 +110,8 @@ def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
 def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]:
     """What is wrong with where weights come from, of the stack and of each model that says so itself."""
     said = list(all_weights(settings))
-    problems = [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
+    problems = list(proxy_problems(settings.cluster, keeping.catalog.networks))
+    problems += [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
     stores = [(path, weights) for path, weights in said if isinstance(weights, ObjectStoreWeights)]
     return [*problems, *_differing(said), *writer_problems(stores)]
 
@@ -138,6 +141,7 @@ def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPla
         f"{path.removeprefix('weights')}.{key}".removeprefix("."): why
         for path, weights in all_weights(settings)
         if isinstance(weights, SharedClaimWeights)
-        for key, why in xet(weights)[1].items()
+        for key, why in xet(weights, settings.cluster)[1].items()
     }
+    reasons |= proxy_reasons(settings.cluster, distinct.values())
     return WeightsPlan(tuple(distinct.values()), reasons)

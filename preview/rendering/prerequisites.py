@@ -24,7 +24,7 @@ NAMING_SECRETS = frozenset(
     ("secretKeyRef", "secretTargetRef", "secretRef", "secret", "tls", "imagePullSecrets", "pullSecrets")
 )
 # What must be in a namespace before the stack is.
-PLURALS = {"Secret": "Secrets", "PersistentVolumeClaim": "claims"}
+PLURALS = {"Secret": "Secrets", "ConfigMap": "ConfigMaps", "PersistentVolumeClaim": "claims"}
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class Expected:
 def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
     """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
     inside = [(manifest, _mappings(manifest.body)) for manifest in manifests]
-    secrets, claims = tuple(_secrets(inside)), tuple(_claims(inside))
+    secrets, config_maps, claims = tuple(_secrets(inside)), tuple(_config_maps(inside)), tuple(_claims(inside))
     return (
-        *_namespaces(manifests, [*secrets, *claims]),
+        *_namespaces(manifests, [*secrets, *config_maps, *claims]),
         *secrets,
+        *config_maps,
         *claims,
         *_storage_classes(inside),
         *_gateways(manifests),
@@ -140,6 +141,21 @@ def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
                 # values of charts may have the names alone
                 names = [entry.get("name") if isinstance(entry, Mapping) else entry for entry in pulled]
                 yield from ((name, {".dockerconfigjson"}) for name in names if name)
+
+
+def _config_maps(manifests: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
+    """ConfigMaps that pods mount and nobody declares, with the entries they mount."""
+    declared = {(manifest.namespace, manifest.name) for manifest, _ in manifests if manifest.kind == "ConfigMap"}
+    needed: dict[tuple[str, str], set[str]] = {}
+    for manifest, inside in manifests:
+        for mounted in (value["configMap"] for value in inside if isinstance(value.get("configMap"), dict)):
+            entries = {entry["key"] for entry in mounted.get("items", [])}
+            needed.setdefault((manifest.namespace, mounted["name"]), set()).update(entries)
+    for (namespace, name), keys in sorted(needed.items()):
+        if (namespace, name) not in declared:
+            files = " ".join(f"--from-file={key}=<FILE>" for key in sorted(keys))
+            command = f"kubectl -n {namespace} create configmap {name} {files}".rstrip()
+            yield Expected("ConfigMap", name, namespace, tuple(sorted(keys)), command=command)
 
 
 def _claims(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from planning.stack.hubs import JOB_VARIABLES
+from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES, TRUST_VARIABLES
 from preview.rendering.prerequisites import find_prerequisites
 from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, environment, merged, minimal, stack
 
@@ -446,3 +448,30 @@ def test_servers_differ_only_in_the_claim_they_mount():
     waits = [deployed.depends_on("Deployment", "vllm-small") for deployed in (downloaded, found)]
     assert waits[0] - waits[1] == {f"Job/{LOGICAL}", f"PersistentVolumeClaim/{LOGICAL}"}
     assert waits[1] - waits[0] == set()
+
+
+def test_a_download_behind_a_proxy_has_its_secret_and_the_companys_authorities():
+    """The password comes from a Secret, the file from a ConfigMap; all else is what the Job always sets."""
+    cluster = {"proxy": {"endpoint": "http://proxy.corp:3128", "existingSecret": "proxy"}}
+    bundle = {"caBundle": {"kind": "configMap", "name": "company-ca", "key": "ca.pem"}}
+    deployed = stack(merged(minimal(), {"cluster": cluster | bundle, "weights": {"env": {"HF_DEBUG": "1"}}}))
+    body = job(deployed)
+    told = environment(container_of(body))
+    assert {name: value for name, value in told.items() if value.startswith("secret:")} == dict.fromkeys(
+        PROXY_VARIABLES, "secret:proxy/url"
+    )
+    assert {*told} == {
+        *JOB_VARIABLES,
+        *PROXY_VARIABLES,
+        *DIRECT_VARIABLES,
+        *TRUST_VARIABLES,
+        "HF_DEBUG",
+        "HF_HUB_DISABLE_XET",
+    }
+    spec = body["spec"]["template"]["spec"]
+    assert [volume for volume in spec["volumes"] if volume["name"] == "ca"] == [
+        {"name": "ca", "configMap": {"name": "company-ca", "items": [{"key": "ca.pem", "path": "ca.crt"}]}}
+    ]
+    assert [mount for mount in container_of(body)["volumeMounts"] if mount["name"] == "ca"] == [
+        {"name": "ca", "mountPath": "/ca", "readOnly": True}
+    ]

@@ -30,6 +30,8 @@ PYTHON = VENV / "bin" / "python"
 READING = (("s3:ListBucket", ""), ("s3:GetObject", "/*"), ("s3:HeadObject", "/*"))
 # What the Job that fills a bucket may do; nothing is deleted.
 WRITING = (*READING, ("s3:PutObject", "/*"), ("s3:AbortMultipartUpload", "/*"))
+# By itself moto takes the first part of any other host than loopback for a bucket.
+IN_PATH = {"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"}
 # moto tells services apart by this header, and takes it from anybody while it asks for no signatures.
 ANYBODY = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=x"
 
@@ -160,7 +162,7 @@ def serving(folder: Path, bucket: str) -> Iterator[Store]:
     """An S3 server with an empty bucket, ended at the end."""
     (port,) = free_ports(1)
     store = Store(port, folder / "moto.log", bucket)
-    with running([PYTHON, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)], store.log, {}):
+    with running([PYTHON, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)], store.log, IN_PATH):
         eventually(lambda: store.is_up, 60)
         yield store.with_bucket().as_user("reader", READING)
 

@@ -8,15 +8,17 @@ server that a CPU cannot have (ON_CPU). What the tier does not prove is in READM
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from planning.stack.outward import CA_FILE
 from tests.harness import VARIANTS, environment, merged, pods, rendered, stack
 from tests.local.runs import eventually
 from tests.local.store import PYTHON, Store, published, running, serving, surroundings
+from tests.unit.components.pod_scripts.reading_proxy import reading_proxy
 from workshop.local.chat import Endpoint, chat, request
 from workshop.ports import LOOPBACK, free_ports
 
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.local
 
 STACK, MODEL, SERVER = "variant:store-with-keys", "small", "vllm-small"
 ENDPOINT, API_KEY = "http://minio.storage.svc:9000", "sk-of-the-server"
+PROXY, STORE_HOST = "http://proxy.example.com:3128", "store.example.com"
 # Rendered beginning → what a CPU takes in its place. Compiling, which takes a minute, has nothing to do with weights.
 ON_CPU = {"--gpu-memory-utilization=": "--enforce-eager", "--host=": f"--host={LOOPBACK}"}
 KV_CACHE_GIB = "1"
@@ -34,12 +37,16 @@ TENSORS = 24
 
 @dataclass(frozen=True)
 class Streaming:
-    """The rendered pod, and the bucket that its environment leads to. `folder`: the published files, on this disk."""
+    """The rendered pod, and the bucket that its environment leads to. `folder`: the published files, on this disk.
+
+    `secrets`: rendered values that are something else here.
+    """
 
     store: Store
     pod: Mapping[str, Any]
     script: Path
     folder: Path
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     def told(self, container: Mapping[str, Any], cache: Path) -> dict[str, str]:
         """The rendered environment of a container, as it is here."""
@@ -47,6 +54,7 @@ class Streaming:
             "secret:store/access-key-id": self.store.key_id,
             "secret:store/secret-access-key": self.store.secret,
             f"secret:llm-keys/{SERVER}": API_KEY,
+            **self.secrets,
         }
         values = {name: secrets.get(value, value) for name, value in environment(container).items()}
         assert [value for value in values.values() if value.startswith(("secret:", "field:"))] == []
@@ -254,6 +262,40 @@ def test_the_loader_takes_what_is_planned_and_streams_the_very_weights(streaming
     ]
     assert found["streamed"] == found["there"]
     assert len(found["there"]) == TENSORS
+
+
+def test_a_bucket_behind_a_proxy_is_checked_and_streamed_through_it(streaming: Streaming, tmp_path: Path):
+    """Both clients make every connection by the proxy, give its password, and trust the company's authority."""
+    company = {
+        "proxy": {"endpoint": PROXY, "existingSecret": "proxy"},
+        "caBundle": {"kind": "configMap", "name": "company-ca"},
+    }
+    weights = {"endpoint": f"https://{STORE_HOST}:9000"}
+    other = merged(VARIANTS[STACK.partition(":")[2]], {"cluster": company, "weights": weights})
+    pod = next(pod.spec for pod in pods(stack(other)) if pod.owner == f"Deployment {SERVER}")
+    with reading_proxy(tmp_path, streaming.store.port, STORE_HOST, password="p4ss") as proxy:
+        here = {"secret:proxy/url": proxy.url, CA_FILE: str(proxy.authority)}
+        behind = replace(streaming, pod=pod, secrets=here)
+        told = behind.told(pod["initContainers"][0], streaming.folder) | weights_at(weights["endpoint"])
+        code, said = behind.check(**told)
+        assert (code, said.endswith(", 3 safetensors\n")) == (0, True), said
+        checked = len(proxy.asked)
+        told = surroundings(tmp_path) | behind.told(pod["containers"][0], tmp_path) | weights_at(weights["endpoint"])
+        words = [streaming.url, streaming.folder, *option_of(pod)]
+        reader = Path(__file__).with_name("read_store.py")
+        done = subprocess.run(
+            [PYTHON, reader, *words], env=told, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-5000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["streamed"] == found["there"]
+    assert {*proxy.asked} == {f"{STORE_HOST}:9000"}
+    assert 0 < checked < len(proxy.asked)
+
+
+def weights_at(endpoint: str) -> dict[str, str]:
+    """The variable of the endpoint as rendered, which stands for the store itself elsewhere here."""
+    return {"AWS_ENDPOINT_URL": endpoint}
 
 
 def option_of(pod: Mapping[str, Any]) -> list[str]:
