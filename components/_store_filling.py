@@ -21,7 +21,7 @@ Filled = tuple[CheckpointPlan, Fetch, Source]
 
 
 class Filling:
-    """What the Jobs of a stack share: a ServiceAccount of a name that a platform's side can know, script and policy."""
+    """Parts that the Jobs of a stack share: script, policy, and a ServiceAccount whose name a platform can know."""
 
     def __init__(
         self, name: str, namespace: pulumi.Input[str], filled: Sequence[Filled], app: str, parent: pulumi.Resource
@@ -80,7 +80,7 @@ def _container(filled: Filled, token: list[dict[str, Any]]) -> dict[str, Any]:
     """Safe to run again at any time: what is whole is left alone, and nothing is overwritten."""
     checkpoint, fetch, writer = filled
     hub, file = fetch.hub, writer.secret_file
-    told = {
+    variables = {
         "EXPECTED_BYTES": str(fetch.least_bytes),
         "HOME": TMP,
         "MODEL_REPO": checkpoint.model,
@@ -97,7 +97,7 @@ def _container(filled: Filled, token: list[dict[str, Any]]) -> dict[str, Any]:
         hub.image.reference,
         "python3",
         SCRIPT,
-        env=[*_k8s.env(told), *keys, *token],
+        env=[*_k8s.env(variables), *keys, *token],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
             "requests": {

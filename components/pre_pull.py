@@ -34,7 +34,7 @@ def declare_pre_pulls(
         return []
     metadata: Any = {"namespace": namespace, "labels": _k8s.labels(APP, "images", APP)}
     account = service_account(APP, _k8s.named(metadata, APP), pulls[0].containers[0], opts)
-    return [_daemon_set(one, namespace, account.metadata.name, opts) for one in pulls]
+    return [_daemon_set(pull, namespace, account.metadata.name, opts) for pull in pulls]
 
 
 def _daemon_set(

@@ -195,7 +195,7 @@ class SecretFile:
 
 @dataclass(frozen=True)
 class Outward:
-    """How a pod reaches one place outside of the cluster: by itself, or through a proxy, and whom it trusts there."""
+    """The way of a pod to one place outside of the cluster: by itself or through a proxy, and whom it trusts there."""
 
     egress: tuple[EgressRule, ...]
     environment: Mapping[str, str] = field(default_factory=dict)

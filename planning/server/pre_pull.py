@@ -25,17 +25,17 @@ def pulls_ahead(settings: ImagesSettings, pool: PoolPlan) -> bool:
 def plan_pre_pulls(
     settings: ImagesSettings, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
 ) -> tuple[tuple[PrePull, ...], list[Problem]]:
-    """What is pulled on the nodes of each pool with servers; that nothing is, is a problem."""
-    wanted = [
+    """The images to pull on the nodes of each pool with servers; that there are none is a problem."""
+    pulls = [
         _pull(pool, [server for server in servers if server.pool == pool.name])
         for pool in pools.values()
         if pulls_ahead(settings, pool)
     ]
-    found = tuple(one for one in wanted if one.containers)
-    if found or not settings.pre_pull or not servers:
-        return found, []
-    said = f"no server is on nodes with GPUs that exist, and {ELSEWHERE}; leave it out"
-    return (), [Problem("images.prePull", said)]
+    needed = tuple(pull for pull in pulls if pull.containers)
+    if needed or not settings.pre_pull or not servers:
+        return needed, []
+    text = f"no server is on nodes with GPUs that exist, and {ELSEWHERE}; leave it out"
+    return (), [Problem("images.prePull", text)]
 
 
 def _pull(pool: PoolPlan, servers: Sequence[ServerPlan]) -> PrePull:

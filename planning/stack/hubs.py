@@ -46,7 +46,7 @@ def xet(settings: SharedClaimWeights, cluster: ClusterSettings) -> tuple[dict[st
 
 
 def _against_xet(hub: HubSettings, cluster: ClusterSettings) -> str | None:
-    """Why files do not come over Xet; None where they do."""
+    """The reason why files do not come over Xet; None where they do."""
     if hub.xet is not None:
         return None if hub.xet else "given"
     if hub.endpoint is not None:

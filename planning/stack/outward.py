@@ -1,4 +1,4 @@
-"""How pods reach hubs and stores: by themselves or through the proxy of the company, and which authorities they trust.
+"""Ways of pods to hubs and stores: by themselves or through the proxy of the company, and which authorities they trust.
 
 A pod has the proxy's variables only when the one place that it asks is behind the proxy. NO_PROXY alone would not do:
 the S3 client of the streamer goes to the proxy whatever it says (tried with runai-model-streamer 0.17.1).
@@ -74,11 +74,12 @@ def proxy_reasons(cluster: ClusterSettings, checkpoints: Iterable[CheckpointPlan
     if cluster.proxy is None:
         return {}
     ways: dict[bool, dict[str, None]] = {True: {}, False: {}}
-    for one in checkpoints:
-        if one.fetch:
-            ways[_by_proxy(one.fetch.hub)][one.fetch.hub.endpoint or one.fetch.hub.kind] = None
-        if isinstance(one.place, ObjectStore):
-            ways[_by_proxy(one.source)][one.place.bucket] = None
+    for checkpoint in checkpoints:
+        if checkpoint.fetch:
+            hub = checkpoint.fetch.hub
+            ways[_by_proxy(hub)][hub.endpoint or hub.kind] = None
+        if isinstance(checkpoint.place, ObjectStore):
+            ways[_by_proxy(checkpoint.source)][checkpoint.place.bucket] = None
     texts = [
         f"{word} to {', '.join(ways[way])}" for way, word in ((True, "through it"), (False, "directly")) if ways[way]
     ]
@@ -90,7 +91,7 @@ def _by_proxy(client: Hub | Source) -> bool:
 
 
 def proxy_problems(cluster: ClusterSettings, networks: Networks) -> Iterator[Problem]:
-    """Why no pod can reach the proxy, or none may."""
+    """Reasons why no pod can reach the proxy, or none may."""
     if cluster.proxy is not None:
         yield from endpoint_problems(cluster.proxy, "cluster.proxy", networks, cluster.namespace, "proxy")
         if urlsplit(cluster.proxy.endpoint).port is None:

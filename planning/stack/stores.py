@@ -130,10 +130,10 @@ def store_problems(
 ) -> list[Problem]:
     """Problems that keep the pods of a cluster from the bucket."""
     problems = list(endpoint_problems(settings, path, catalog.networks, cluster.namespace, "store"))
-    given: dict[str, StoreIdentity | StoreSecret | PublicStore] = {f"{path}.credentials": settings.credentials}
+    credentials_at: dict[str, StoreIdentity | StoreSecret | PublicStore] = {f"{path}.credentials": settings.credentials}
     if settings.fill and settings.fill.credentials:
-        given[f"{path}.fill.credentials"] = settings.fill.credentials
-    for where, credentials in given.items():
+        credentials_at[f"{path}.fill.credentials"] = settings.fill.credentials
+    for where, credentials in credentials_at.items():
         match credentials:
             case StoreIdentity(identity=who):
                 problems += _identity_problems(settings, where, who, catalog, cluster)
@@ -142,10 +142,10 @@ def store_problems(
     return problems
 
 
-def writer_problems(said: Sequence[tuple[str, ObjectStoreWeights]]) -> Iterator[Problem]:
+def writer_problems(stores: Sequence[tuple[str, ObjectStoreWeights]]) -> Iterator[Problem]:
     """Jobs that fill buckets share a ServiceAccount, whose name the platform's side has to know: it is one identity."""
     first: tuple[str, str | None] | None = None
-    for path, weights in said:
+    for path, weights in stores:
         if weights.fill is None:
             continue
         match weights.fill.credentials or weights.credentials:

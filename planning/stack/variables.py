@@ -16,7 +16,7 @@ VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def variable_problems(name: str, value: str, decided: Collection[str], path: str) -> Iterator[Problem]:
-    """What is wrong with one variable; `decided`: names of those that the plan sets."""
+    """Problems of one variable; `decided`: names of those that the plan sets."""
     yield from (Problem(path, text) for text in secrets_named(value))
     if not VARIABLE_NAME.fullmatch(name):
         yield Problem(path, f'"{name}" is not the name of an environment variable')

@@ -234,7 +234,7 @@ def _weights(sides: Sides, old: Document) -> Iterator[Notice]:
 
 
 def _filled(checkpoint: Document) -> str:
-    """What a Job fills."""
+    """The claim or folder of a bucket that a Job fills."""
     return checkpoint.get("claim") or checkpoint.get("store") or ""
 
 

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.plan.pods import EgressRule
+from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.weights import CaBundle, Hub, SecretVariable, Source
 from planning.stack.network import blocks
 from planning.stack.outward import CA_FILE, PROXY_VARIABLES
 from tests.unit.small_stack import CATALOG, MODEL, planned, properties, refusals, stack
 
 PROXY = "http://proxy.example.com:3128"
-TO_PROXY = (EgressRule(blocks(CATALOG.networks, private=True), ("",), (3128,)),)
+TO_PROXY = (EgressRule(blocks(CATALOG.networks, private=True), EveryNamespace(), (3128,)),)
 TO_HUB = (EgressRule(blocks(CATALOG.networks, private=False), (), (443,)),)
 DIRECT = {"NO_PROXY": "localhost,127.0.0.1,::1", "no_proxy": "localhost,127.0.0.1,::1"}
 TOLD = DIRECT | dict.fromkeys(PROXY_VARIABLES, PROXY)
