@@ -23,6 +23,7 @@ from planning.stack.chart_images import registry_warnings
 from planning.stack.images import digest_problems, resolve_images, used_images
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
+from planning.stack.storage import stored
 from planning.stack.weights import gated_warnings, resolve_weights, weights_problems
 from planning.warnings import stack_warnings
 from settings.problems import Problem, Refused
@@ -55,6 +56,7 @@ def resolve_stack(
     releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
     checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
     weights = resolve_weights(settings, checkpoints)
+    cache = claim_of(settings.compile_cache)
     pulls, of_pulls = plan_pre_pulls(settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
     new_problems = (
@@ -71,8 +73,9 @@ def resolve_stack(
         namespace=cluster.namespace,
         pools=pools,
         weights=weights,
-        compile_cache=claim_of(settings.compile_cache),
+        compile_cache=cache,
         pre_pulls=pulls,
+        storage=stored(weights, servers, cache),
         servers=servers,
         gateway=gateway,
         observability=watched,

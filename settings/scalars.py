@@ -231,5 +231,7 @@ ScalingPeriod = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1800)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)]
 PositiveFloat = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 UsdPerMillionTokens = Annotated[PositiveFloat, Field(le=MOST_USD_PER_HOUR)]
+# Far above the dearest storage, to find a price per TiB or a year's.
+UsdPerGibMonth = Annotated[PositiveFloat, Field(le=100)]
 UsdPerHour = Annotated[PositiveFloat, Field(le=MOST_USD_PER_HOUR)]
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]

@@ -75,6 +75,7 @@ from settings.scalars import (
     TagValue,
     Tokens,
     Url,
+    UsdPerGibMonth,
     UsdPerHour,
     UsdPerMillionTokens,
     VariableName,
@@ -366,6 +367,10 @@ PREWARM = Field(
 )
 
 
+# Nothing but the preview's sums follows from it.
+STORAGE_PRICE = Field(default=None, description="price of a GiB for a month there, USD, for the preview's sums")
+
+
 class SharedClaimWeights(Section):
     """A claim per checkpoint, filled once by a Job and shared by all pods that serve it."""
 
@@ -394,6 +399,7 @@ class SharedClaimWeights(Section):
     )
     read_mib_per_s: Rate = READ_RATE
     prewarm: bool | None = PREWARM
+    usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
 
 class ExistingClaimWeights(Section):
@@ -497,6 +503,7 @@ class ObjectStoreWeights(Section):
     fill: Annotated[FillSettings | None, BeforeValidator(_usual_fill)] = Field(
         default=None, description="true: a Job per checkpoint fills the bucket from a hub once; default: it is full"
     )
+    usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
     @model_validator(mode="after")
     def one_store(self) -> Self:
@@ -544,6 +551,7 @@ class NodeCacheWeights(Section):
         alias="from", discriminator="kind", description="what it is copied from: sharedClaim, existingClaim or image"
     )
     read_mib_per_s: Rate = Field(default=2000, description="read rate of one pod from the node's disk, MiB/s")
+    usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
 
 WeightsSettings = FilledWeights | ObjectStoreWeights | NodeCacheWeights
@@ -566,6 +574,7 @@ class ClaimedCompileCache(Section):
     size_gib: CacheGib = Field(
         default=20, description="size of the claim, GiB; the oldest entries go when it is full; a claim cannot shrink"
     )
+    usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
 
 class ReplicaSettings(Section):

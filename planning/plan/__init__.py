@@ -12,6 +12,7 @@ from planning.plan.observe import ObservabilityPlan, ReleasePlan
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import PoolPlan, PrePull
 from planning.plan.servers import CompileCacheClaim, ServerPlan
+from planning.plan.storage import Stored
 from planning.plan.weights import WeightsPlan
 
 
@@ -28,6 +29,7 @@ class Plan:
     compile_cache: CompileCacheClaim | None
     """None: what servers compile goes with their pods."""
     pre_pulls: tuple[PrePull, ...]
+    storage: tuple[Stored, ...]
     servers: tuple[ServerPlan, ...]
     gateway: GatewayPlan
     observability: ObservabilityPlan

@@ -96,6 +96,7 @@ class CompileCacheClaim:
     storage_class: str
     access_mode: str
     gib: int
+    usd_per_gib_month: float | None = None
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,7 @@ class OwnClaim:
     """Where it is filled: what only some nodes can mount, on those of its servers; any other wherever a pod may run."""
     cloned: bool = False
     """Whether servers mount a clone of it, for reading alone, that is made when it is filled."""
+    usd_per_gib_month: float | None = None
 
     @property
     def mounted(self) -> str:
@@ -125,6 +126,7 @@ class ObjectStore:
     bucket: str
     fetch: Fetch | None = None
     writer: "Source | None" = None
+    usd_per_gib_month: float | None = None
 
     @property
     def where(self) -> str:
@@ -182,6 +184,7 @@ class LocalCopy:
     directory: str
     """Where the checkpoint is in it."""
     mib_per_s: int
+    usd_per_gib_month: float | None = None
 
 
 @dataclass(frozen=True)

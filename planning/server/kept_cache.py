@@ -28,8 +28,8 @@ def claim_of(settings: NoCompileCache | ClaimedCompileCache) -> CompileCacheClai
     match settings:
         case NoCompileCache():
             return None
-        case ClaimedCompileCache(storage_class=storage_class, access_mode=mode, size_gib=gib):
-            return CompileCacheClaim(COMPILE_CACHE, storage_class, mode, gib)
+        case ClaimedCompileCache(storage_class=storage_class, access_mode=mode, size_gib=gib, usd_per_gib_month=price):
+            return CompileCacheClaim(COMPILE_CACHE, storage_class, mode, gib, price)
 
 
 def plan_kept_cache(

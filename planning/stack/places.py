@@ -126,7 +126,8 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
             return place, _copied(origin, folder, model, settings)
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
-            filled = _filled(url, model, settings, keeping) if settings.fill else ObjectStore(url, settings.url)
+            there = ObjectStore(url, settings.url, usd_per_gib_month=settings.usd_per_gib_month)
+            filled = _filled(url, model, settings, keeping) if settings.fill else there
             return filled, streamed(url, settings, keeping.catalog, keeping.cluster)
 
 
@@ -161,7 +162,8 @@ def _files(directory: str, volume: Volume, settings: FilledWeights, keeping: Kee
 def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeights) -> Source:
     """Files on a volume, copied to the node's disk first; what was just written is in the page cache."""
     gib = _step(disk_bytes(model) * COPY_MARGIN / GIB)
-    copy = LocalCopy(settings.storage_class, gib, COPY_PATH, f"{COPY_PATH}/{folder}", origin.read_mib_per_s)
+    folder, price = f"{COPY_PATH}/{folder}", settings.usd_per_gib_month
+    copy = LocalCopy(settings.storage_class, gib, COPY_PATH, folder, origin.read_mib_per_s, price)
     return replace(
         origin,
         argument=copy.directory,
@@ -187,7 +189,7 @@ def _filled(url: str, model: Model, settings: ObjectStoreWeights, keeping: Keepi
         download_s=download_s(disk_bytes(model), fill.download_mib_per_s),
         gated=model.gated,
     )
-    return ObjectStore(url, settings.url, coming, writer)
+    return ObjectStore(url, settings.url, coming, writer, settings.usd_per_gib_month)
 
 
 def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: Keeping) -> OwnClaim:
@@ -208,6 +210,7 @@ def _own_claim(name: str, model: Model, settings: SharedClaimWeights, keeping: K
         # a disk is in one zone, and only some kinds of machines take it
         on=keeping.on if settings.access_mode in (ONE_NODE, ONE_POD, READERS) else None,
         cloned=readers,
+        usd_per_gib_month=settings.usd_per_gib_month,
     )
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from planning.plan import Plan
 from planning.plan.gateway import BundledRedis, ExistingRedis
+from planning.plan.storage import Stored
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, find_prerequisites
@@ -34,11 +35,13 @@ from preview.reporting.page import (
     section,
     stacked,
 )
-from preview.reporting.summary import bill, display_name
+from preview.reporting.summary import bill, display_name, storage_bill
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
 
 # Wide enough for every line that matters, narrow enough for a code review.
 PLAIN_WIDTH = 100
+# How a page says where something is kept.
+STORED = {"claim": "on claims of", "existing claim": "on the claim", "node": "on nodes:", "bucket": "in"}
 RULES_IN_ASCII = str.maketrans("─═", "--")
 
 
@@ -106,6 +109,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     yield "weights", _weights(plan.weights)
     if claim := plan.compile_cache:
         yield "compiled", f"kept on a claim of {claim.gib:,} GiB on {claim.storage_class}, gone on destroy"
+    yield "storage", stacked(*_storage(plan.storage))
     gateway = plan.gateway
     reached = gateway.exposure.url if gateway.exposure else "inside the cluster only"
     match gateway.redis:
@@ -140,6 +144,22 @@ def _weights(weights: WeightsPlan) -> Block:
         listed(there),
         *(block for where, lines in more for block in (where, listed(lines))),
     )
+
+
+def _storage(storage: Sequence[Stored]) -> Iterator[str]:
+    """A line for each class, claim, image and bucket: how much is there, and what that costs if somebody has said."""
+    places: dict[tuple[str, str], list[Stored]] = {}
+    for entry in storage:
+        places.setdefault((entry.medium, entry.place), []).append(entry)
+    for (medium, place), kept in places.items():
+        fewest, most = (
+            gib(sum(entry.gib * entry.fewest for entry in kept)),
+            gib(sum(entry.gib * entry.most for entry in kept)),
+        )
+        months = [month for entry in kept if (month := entry.usd_per_month)]
+        cost = usd_range(sum(few for few, _ in months), sum(many for _, many in months))
+        price = f", {cost}/month" if len(months) == len(kept) else ""
+        yield f"{fewest if fewest == most else f'{fewest}–{most}'} GiB {STORED[medium]} {place}{price}"
 
 
 def _size(checkpoint: CheckpointPlan) -> str:
@@ -204,11 +224,12 @@ def _closing(plan: Plan, warnings: Sequence[str]) -> Iterator[Body]:
     if plan.unpinned:
         heading = Text.assemble(("Not pinned by hash", "bold"), " (images.requireDigests: true refuses these)")
         yield section(heading, listed(plan.unpinned))
-    total = bill(plan)
+    total, month = bill(plan), storage_bill(plan)
+    kept = f"; storage {usd_range(*month)}/month" if month else ""
     if not total.priced:
-        yield stacked("", Text.assemble(("Total ", "bold"), "not known: no pool has a price"), "")
+        yield stacked("", Text.assemble(("Total ", "bold"), f"not known: no pool has a price{kept}"), "")
         return
     missing = f", without {', '.join(total.unpriced)}, whose price is not known" if total.unpriced else ""
     figure = (f"{usd_range(total.fewest, total.most)}/h", "bold green")
-    line = Text.assemble(("Total ", "bold"), figure, f" from the fewest to the most replicas{missing}")
+    line = Text.assemble(("Total ", "bold"), figure, f" from the fewest to the most replicas{missing}{kept}")
     yield stacked("", line, "")

@@ -49,6 +49,12 @@ def bill(plan: Plan) -> Bill:
     )
 
 
+def storage_bill(plan: Plan) -> tuple[float, float] | None:
+    """USD per month of what is kept, with the fewest and the most pods; None where nothing of it has a price."""
+    priced = [month for entry in plan.storage if (month := entry.usd_per_month)]
+    return (sum(few for few, _ in priced), sum(many for _, many in priced)) if priced else None
+
+
 def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, Any]:
     """The JSON document of one stack; `manifests` are the manifests of `rendering.records`."""
     plan = rendering.plan
@@ -69,6 +75,7 @@ def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, A
         "warnings": [*plan.warnings, *rendering.messages] if plan else [],
         "prerequisites": [_set_fields(vars(expected)) for expected in find_prerequisites(manifests)],
         "cost": _cost(plan) if plan else None,
+        "storage": _storage(plan) if plan else None,
         "cluster": {"identifier": plan.cluster_identifier, "namespace": plan.namespace} if plan else None,
         "gateway": _gateway(plan.gateway) if plan else None,
         "alerts": sorted({rule.alert for rule in plan.observability.alerts}) if plan else [],
@@ -147,6 +154,9 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
         "max_concurrency": round(memory.max_concurrency, 3),
         "max_num_seqs": server.max_num_seqs,
         "replicas": {"min": fewest, "max": most},
+        "start": [
+            {"phase": phase.name, "seconds": phase.seconds, "source": phase.source} for phase in server.timing.phases
+        ],
         "expected_start_s": server.timing.prewarm_s + server.timing.expected_start_s,
         "startup_budget_s": server.timing.startup_budget_s,
         "cold_start_s": server.timing.cold_start_s,
@@ -198,6 +208,23 @@ def _object(manifest: Manifest) -> dict[str, Any]:
 
 def _set_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value}
+
+
+def _storage(plan: Plan) -> dict[str, Any]:
+    return {
+        "usd_per_month": _rounded(storage_bill(plan)),
+        "kept": [
+            {
+                "what": entry.what,
+                "medium": entry.medium,
+                "place": entry.place,
+                "gib": entry.gib,
+                "count": [entry.fewest, entry.most],
+                "usd_per_month": _rounded(entry.usd_per_month),
+            }
+            for entry in plan.storage
+        ],
+    }
 
 
 def _cost(plan: Plan) -> dict[str, Any] | None:

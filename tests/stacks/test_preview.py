@@ -162,6 +162,52 @@ def test_the_report_is_for_reading(capsys, project):
     assert lines[-2] == "Total $0.80/h from the fewest to the most replicas"
 
 
+PRICED = STACK.replace(
+    "{storageClass: rwx}",
+    "{kind: nodeCache, storageClass: nvme, usdPerGibMonth: 0.5, from: {storageClass: rwx, usdPerGibMonth: 0.1}}",
+).replace("contextTokens: 8192}", "contextTokens: 8192, replicas: {max: 2}}")
+
+
+def test_storage_and_what_it_costs_are_said(capsys, project):
+    """A line for each class, and the sum beside that of the nodes; without a price sizes alone."""
+    directory = project(priced=PRICED, free=STACK)
+    _, priced, _ = preview(capsys, "--project", directory, "--stack", "priced")
+    assert (
+        "storage     2.0 GiB on claims of rwx, $0.20/month\n            2.0–4.0 GiB on nodes: nvme, $1.00–$2.00/month"
+        in (priced)
+    )
+    assert priced.splitlines()[-2].endswith("replicas; storage $1.20–$2.20/month")
+    _, free, _ = preview(capsys, "--project", directory, "--stack", "free")
+    assert "storage     2.0 GiB on claims of rwx\n" in free
+    assert "/month" not in free
+
+
+def test_json_says_what_is_kept_and_what_a_start_is_made_of(capsys, project):
+    """Sizes, how many, dollars; and the phases of a start with where their figures are from."""
+    code, output, _ = preview(capsys, "--project", project(one=PRICED), "--stack", "one", "--json")
+    document = json.loads(output)
+    claim = {"what": "weights of Qwen/Qwen3-0.6B", "medium": "claim", "place": "rwx", "gib": 2, "count": [1, 1]}
+    copies = {"what": "copies of Qwen/Qwen3-0.6B for vllm-small", "medium": "node", "place": "nvme", "gib": 2}
+    assert (code, document["storage"]) == (
+        0,
+        {
+            "usd_per_month": [1.2, 2.2],
+            "kept": [
+                {**claim, "usd_per_month": [0.2, 0.2]},
+                {**copies, "count": [1, 2], "usd_per_month": [1.0, 2.0]},
+            ],
+        },
+    )
+    start = document["models"]["small"]["start"]
+    assert [(phase["phase"], phase["seconds"]) for phase in start] == [
+        ("copy", 3),
+        ("load", 1),
+        ("compile", 240),
+        ("engine", 60),
+    ]
+    assert start[0]["source"] == "500 MiB/s, readMibPerS of what is copied"
+
+
 def test_weights_on_disk_are_not_said_to_be_fetched(capsys, project):
     """The report names the existing claim and the size of what must be on it, and speaks of no download."""
     text = STACK.replace("storageClass: rwx", "kind: existingClaim, claimName: disk")

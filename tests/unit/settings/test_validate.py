@@ -25,6 +25,7 @@ WEIGHTS_KEYS = (
     "prewarm",
     "readMibPerS",
     "storageClass",
+    "usdPerGibMonth",
 )
 OF_A_SHARED_CLAIM = "belongs to kind sharedClaim; leave it out, or use kind: sharedClaim"
 TAINT_KEY = "key of the taint, e.g. dedicated"

@@ -1,0 +1,58 @@
+"""Storage of a stack: weights, clones and copies of them, and what servers compile."""
+
+from collections.abc import Iterator, Sequence
+
+from planning.capacity.memory import GIB
+from planning.plan.servers import CompileCacheClaim, ServerPlan
+from planning.plan.storage import Stored
+from planning.plan.weights import CheckpointPlan, ExistingClaim, ObjectStore, OciImage, OwnClaim, WeightsPlan
+
+
+def stored(
+    weights: WeightsPlan, servers: Sequence[ServerPlan], compile_cache: CompileCacheClaim | None
+) -> tuple[Stored, ...]:
+    """Everything that is kept, each once."""
+    entries = [_kept(checkpoint, servers) for checkpoint in weights.checkpoints]
+    entries += [copies for server in servers for copies in _copies(server)]
+    if compile_cache:
+        claim = compile_cache
+        entries.append(
+            Stored("what is compiled", "claim", claim.storage_class, claim.gib, 1, 1, claim.usd_per_gib_month)
+        )
+    # an image with several checkpoints is one
+    return tuple(dict.fromkeys(entries))
+
+
+def _kept(checkpoint: CheckpointPlan, servers: Sequence[ServerPlan]) -> Stored:
+    what, gib = f"weights of {checkpoint.model}", round(checkpoint.disk_bytes / GIB, 1)
+    match place := checkpoint.place:
+        case OwnClaim():
+            claims = 2 if place.cloned else 1
+            return Stored(what, "claim", place.storage_class, place.gib, claims, claims, place.usd_per_gib_month)
+        case ExistingClaim(name=name):
+            return Stored(what, "existing claim", name, gib, 1, 1, None)
+        case ObjectStore(bucket=bucket):
+            return Stored(what, "bucket", bucket, gib, 1, 1, place.usd_per_gib_month)
+        case OciImage(name=name, gib=size, whole=whole):
+            holding = name if whole else checkpoint.key
+            pods = [_pods(server) for server in servers if holding in _held(server)]
+            # on as many nodes as have a pod
+            fewest, most = min(1, sum(few for few, _ in pods)), sum(many for _, many in pods)
+            return Stored(f"image {name}" if whole else what, "node", name, size, fewest, most, None)
+
+
+def _held(server: ServerPlan) -> list[object]:
+    return [name for checkpoint in server.checkpoints for name in (checkpoint.key, checkpoint.place.name)]
+
+
+def _copies(server: ServerPlan) -> Iterator[Stored]:
+    for checkpoint in server.checkpoints:
+        if copy := checkpoint.source.copy:
+            what = f"copies of {checkpoint.model} for {server.name}"
+            yield Stored(what, "node", copy.storage_class, copy.gib, *_pods(server), copy.usd_per_gib_month)
+
+
+def _pods(server: ServerPlan) -> tuple[int, int]:
+    """Fewest and most pods of a server."""
+    fewest = server.scaling.min_replicas if server.scaling else server.replicas
+    return fewest * server.nodes_per_replica, server.max_replicas * server.nodes_per_replica
