@@ -490,7 +490,7 @@ VARIANTS: dict[str, Config] = {
         compileCache={"kind": "claim", "storageClass": "rwx"},
         images={"prePull": True, "mirror": "registry.example.com/mirror", "pullSecrets": ["regcred"]},
         models={
-            "small": {"canary": {"weight": 10, "image": "docker.io/vllm/vllm-openai:v0.33.1"}},
+            "small": {"canary": {"weight": 10, "image": "docker.io/acme/vllm-openai:v0.33.0"}},
             "other": {"model": "Qwen/Qwen3-0.6B", "pool": "bought", "contextTokens": 4096},
         },
     ),

@@ -15,6 +15,8 @@ from workshop.local.objects import READ, read
 from workshop.local.unsupported import SHAPES
 
 VERSION = "1.36"
+# The end of a refusal that names the setting which asks for the field.
+ASKED_FOR = ("(compileCache)", "(weights.kind)", "use weights.accessMode ReadWriteMany")
 
 
 @pytest.mark.parametrize("name", every_stack())
@@ -23,7 +25,7 @@ def test_no_stack_declares_a_field_that_is_not_obeyed(name):
     problems: list[Problem] = []
     read([item.body for item in rendered(name).manifests if not item.file.startswith(("patch-", "release-"))], problems)
     by_path = [str(problem) for problem in problems if ": " in problem.path]
-    assert [said for said in by_path if not said.endswith(("(compileCache)", "(weights.kind)"))] == []
+    assert [said for said in by_path if not said.endswith(ASKED_FOR)] == []
 
 
 def unknown(row: str, schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[str]:
