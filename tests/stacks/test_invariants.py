@@ -253,8 +253,8 @@ def test_every_pod_is_looked_at(name: str):
 def test_the_scheduler_knows_what_a_pod_may_write(name: str):
     """Every emptyDir has a limit; those on disk are in the pod's request of local disk, those in memory in its memory.
 
-    As the scheduler sums: containers, or the largest init container where that asks for more. No container has a limit
-    of local disk, which would evict it for its logs.
+    As the scheduler sums: containers, or the largest init container where that asks for more. Every container asks for
+    local disk, and none has a limit of it, which would evict it for its logs.
     """
     faults, found = [], {}
     for pod in pods(rendered(name)):
@@ -267,9 +267,11 @@ def test_the_scheduler_knows_what_a_pod_may_write(name: str):
             if asked < sum(sizes):
                 faults.append(f"{pod.owner}: {asked} of {resource} for {sizes}")
             found[f"{pod.owner} {resource}"] = asked
-        faults += [
-            f"{pod.owner}: limit" for item in pod.containers if "ephemeral-storage" in item["resources"]["limits"]
-        ]
+        for item in pod.containers:
+            asked_for, limited = item["resources"]["requests"], item["resources"]["limits"]
+            faults += [f"{pod.owner}: limit of {item['name']}"] if "ephemeral-storage" in limited else []
+            # also where it writes to no volume: its logs are on the disk
+            faults += [] if "ephemeral-storage" in asked_for else [f"{pod.owner}: {item['name']} asks for no disk"]
     assert faults == []
     assert min(found.values()) > 0
 
