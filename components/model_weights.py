@@ -176,8 +176,8 @@ def _token(
     metadata: Any,
     opts: pulumi.ResourceOptions,
 ) -> pulumi.Output[str] | None:
-    """Our Secret with the hub's token, where there is one and a hub has none of its own."""
-    if token is None or all(hub.token_secret for hub in hubs):
+    """Our Secret with the hub's token, where there is one and a hub takes it that has none of its own."""
+    if token is None or not any(hub.takes_token and not hub.token_secret for hub in hubs):
         return None
     # a Job that a killed engine has started names it, and what a Job names cannot change
     return own_secret(label, _k8s.named(metadata, f"{APP}-hub"), {"token": token}, opts)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from settings.problems import Problem
-from settings.schema import StackSettings, all_weights, hub_of
+from settings.schema import StackSettings, all_weights, hub_of, takes_token
 from settings.validate import broken_sections, validate
 
 MASTER_KEY = "gatewayMasterKey"
@@ -65,3 +65,8 @@ def _misplaced(settings: StackSettings, *, has_master_key: bool, has_hub_token: 
             yield "weights", Problem(HUB_TOKEN, why)
         elif all(hub.token_secret is not None for hub in hubs):
             yield "weights", Problem(HUB_TOKEN, "must be left out when weights.hub.tokenSecret names a Secret")
+        elif not any(hub.token_secret is None and takes_token(hub, hub_of(settings.weights)) for hub in hubs):
+            why = (
+                "must be left out: the hub of weights has a Secret, and a token is sent to no other one; name a Secret"
+            )
+            yield "weights", Problem(HUB_TOKEN, f"{why} in tokenSecret of the hub that needs it")

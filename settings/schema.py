@@ -553,6 +553,13 @@ class NodeCacheWeights(Section):
     read_mib_per_s: Rate = Field(default=2000, description="read rate of one pod from the node's disk, MiB/s")
     usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
+    @model_validator(mode="after")
+    def read_once(self) -> Self:
+        """What is copied is read by that."""
+        if self.copied_from.prewarm is not None:
+            raise ValueError("from.prewarm must be left out: pods read the copy, which is in the page cache when made")
+        return self
+
 
 WeightsSettings = FilledWeights | ObjectStoreWeights | NodeCacheWeights
 
@@ -1077,3 +1084,10 @@ def hub_of(settings: WeightsSettings) -> HubSettings | None:
             return hub
         case ExistingClaimWeights() | ImageWeights() | ObjectStoreWeights():
             return None
+
+
+def takes_token(hub: HubSettings, usual: HubSettings | None) -> bool:
+    """A token is for one hub: that of the stack's own weights, or where these have none, Hugging Face itself."""
+    if usual is None:
+        return (hub.kind, hub.endpoint) == ("huggingface", None)
+    return (hub.kind, hub.endpoint) == (usual.kind, usual.endpoint)

@@ -230,11 +230,13 @@ def _only_guess(word: str, known: list[str]) -> str:
 
 
 def _near(text: str, pattern: str) -> str:
-    """The name that was probably meant: in lower case, and with dashes where only they are allowed."""
-    near = text.lower()
-    if pattern == LABEL:
-        near = re.sub(r"[^a-z0-9]+", "-", near).strip("-")
-    return f"; did you mean '{near}'?" if near != text and re.fullmatch(pattern, near) else ""
+    """The name that was probably meant: without a slash at its end, in lower case, with dashes where only they are."""
+    lower = text.lower()
+    dashed = re.sub(r"[^a-z0-9]+", "-", lower).strip("-") if pattern == LABEL else lower
+    for near in (text.rstrip("/"), dashed, dashed.rstrip("/")):
+        if near != text and re.fullmatch(pattern, near):
+            return f"; did you mean '{near}'?"
+    return ""
 
 
 def _section(path: Path, values: Any) -> type[BaseModel] | None:

@@ -3,14 +3,23 @@
 Also what a mirror of images leaves out, which is above all that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from catalog.load import Catalog
 from planning.plan.observe import ReleasePlan
 from planning.plan.weights import Hub
-from settings.schema import StackSettings
+from settings.schema import (
+    ExistingClaimWeights,
+    ImageWeights,
+    NodeCacheWeights,
+    ObjectStoreWeights,
+    SharedClaimWeights,
+    StackSettings,
+    WeightsSettings,
+    all_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,17 @@ def with_pull_secrets(
     return values
 
 
+def _references(weights: WeightsSettings) -> Iterator[str]:
+    """The images that weights are in, as they are written."""
+    match weights:
+        case ImageWeights(reference=reference):
+            yield reference
+        case NodeCacheWeights(copied_from=origin):
+            yield from _references(origin)
+        case SharedClaimWeights() | ExistingClaimWeights() | ObjectStoreWeights():
+            return
+
+
 def registry_warnings(
     settings: StackSettings, releases: Mapping[str, ReleasePlan], hubs: Sequence[Hub], catalog: Catalog
 ) -> list[str]:
@@ -72,6 +92,14 @@ def registry_warnings(
             "mirror of it, or weights.kind: existingClaim"
             for hub in hubs
             if not hub.endpoint
+        ]
+        images = dict.fromkeys(image for _, weights in all_weights(settings) for image in _references(weights))
+        mirror = f"{settings.images.mirror.rstrip('/')}/"
+        sentences += [
+            f"images.mirror does not change the image with weights {reference}; write the mirror's copy of it in "
+            "weights.reference"
+            for reference in images
+            if not reference.startswith(mirror)
         ]
     unknown = [
         f"{name} {release.version}"

@@ -45,6 +45,7 @@ from settings.schema import (
     StackSettings,
     WeightsSettings,
     hub_of,
+    takes_token,
 )
 
 MOUNT_PATH = "/models"
@@ -232,15 +233,8 @@ def _hub(hub: HubSettings, environment: Mapping[str, str], memory_gib: int, imag
         memory_limit_gib=memory_gib,
         secrets=way.secrets,
         ca_bundle=way.ca_bundle,
-        takes_token=_takes_token(hub, hub_of(keeping.usual)),
+        takes_token=takes_token(hub, hub_of(keeping.usual)),
     )
-
-
-def _takes_token(hub: HubSettings, usual: HubSettings | None) -> bool:
-    """A token is for one hub: that of the stack's own weights, or where these have none, Hugging Face itself."""
-    if usual is None:
-        return (hub.kind, hub.endpoint) == ("huggingface", None)
-    return (hub.kind, hub.endpoint) == (usual.kind, usual.endpoint)
 
 
 def place_problems(weights: WeightsSettings, path: str, stack: StackSettings, keeping: Keeping) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preview.rendering.manifests import Category, Manifest
+from preview.rendering.published_weights import published_weights
 from preview.rendering.secret_commands import Entries, add, create, takes_any
 
 # API groups whose definitions a chart brings along; every other group outside Kubernetes must be served already.
@@ -49,7 +50,7 @@ class Expected:
 
 
 def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
-    """Secrets, claims, storage classes, Gateways, nodes, namespaces and API groups that `pulumi up` expects to find."""
+    """Everything that `pulumi up` expects to find: Secrets, claims, weights, classes, Gateways, nodes, API groups."""
     inside = [(manifest, _mappings(manifest.body)) for manifest in manifests]
     secrets, config_maps, claims = tuple(_secrets(inside)), tuple(_config_maps(inside)), tuple(_claims(inside))
     return (
@@ -57,6 +58,7 @@ def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
         *secrets,
         *config_maps,
         *claims,
+        *(Expected(kind, name, note=note) for kind, name, note in published_weights(inside)),
         *_storage_classes(inside),
         *_gateways(manifests),
         *_licences(manifests),

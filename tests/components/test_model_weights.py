@@ -7,16 +7,19 @@ offers the claim, by no test.
 from copy import deepcopy
 from typing import Any
 
+import pulumi
 import pytest
 
 from catalog import load_catalog
+from components.model_weights import ModelWeights
 from planning.stack.hubs import JOB_VARIABLES
 from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES, TRUST_VARIABLES
 from preview.rendering.prerequisites import find_prerequisites
-from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, environment, merged, minimal, stack
+from tests.harness import HUB_TOKEN, VARIANTS, Deployed, container_of, deploy, environment, merged, minimal, stack
 
 REVISION = "c1899de289a04d12100db370d81485cdf75e47ca"
 APP = "model-weights"
+PUBLISHED = "with manifest.json, as the weights Job publishes it"
 LOGICAL = "weights-qwen--qwen3-0-6b-c1899de2"
 DIRECTORY = f"/models/Qwen--Qwen3-0.6B/{REVISION}"
 
@@ -316,6 +319,20 @@ def test_a_token_goes_to_the_hub_of_the_stack_alone(usual: dict, other: dict):
     assert told == {"Qwen/Qwen3-0.6B": ["secret:model-weights-hub/token"], "Qwen/Qwen3-4B": []}
 
 
+def test_a_token_that_no_download_takes_is_in_no_secret():
+    """The hub of the stack has a Secret of its own, and no other hub is told the token."""
+    weights = {"hub": {"endpoint": "https://hub.example.com", "tokenSecret": "hub"}}
+    other = {"model": "Qwen/Qwen3-4B", "pool": "l4", "contextTokens": 4096, "weights": {"storageClass": "rwx"}}
+    plan = stack(minimal(weights=weights, models={"large": other})).plan.weights
+
+    def program() -> None:
+        ModelWeights("weights", {"namespace": "n", "weights": plan, "token": pulumi.Output.secret(HUB_TOKEN)})
+
+    deployed = deploy(program)
+    assert deployed.objects("Secret") == []
+    assert HUB_TOKEN not in deployed.secrets
+
+
 def test_the_claim_of_one_node_is_filled_there():
     """The Job goes where its servers go, and tolerates what they do: a volume of that node is nowhere else."""
     deployed = stack(minimal(gpuPools={"l4": {"nodes": 1}}, weights={"accessMode": "ReadWriteOnce"}))
@@ -397,6 +414,62 @@ def test_a_class_of_local_disks_is_expected():
     deployed = stack(VARIANTS["image-copied"])
     classes = [str(item) for item in find_prerequisites(deployed.manifests) if item.kind == "StorageClass"]
     assert classes == ["StorageClass local: must offer ReadWriteOnce"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        (
+            "store-of-azure",
+            [
+                (
+                    f"Folder az://models/published/Qwen--Qwen3-0.6B/{REVISION}/: must hold the files {PUBLISHED}; "
+                    "01234567-89ab-cdef-0123-456789abcdef (ServiceAccount vllm-small) must be let in to list and get"
+                )
+            ],
+        ),
+        (
+            "store-of-google",
+            [
+                (
+                    f"Folder gs://models/published/Qwen--Qwen3-0.6B/{REVISION}/: must hold the files {PUBLISHED}; "
+                    "ServiceAccount vllm-small must be let in to list and get"
+                )
+            ],
+        ),
+        (
+            "store-with-keys",
+            [
+                f"Folder s3://models/published/Qwen--Qwen3-0.6B/{revision}/: must hold the files {PUBLISHED}; "
+                "the keys of Secret store must be let in to list and get"
+                for revision in (REVISION, "f" * 40)
+            ],
+        ),
+        ("one-node", []),
+        (
+            "pulled-before",
+            [
+                f"Image registry.example.com/models/small@sha256:{'a' * 64}: must hold Qwen--Qwen3-0.6B/{REVISION}/ "
+                + PUBLISHED
+            ],
+        ),
+    ],
+)
+def test_what_somebody_has_to_publish_is_said(variant, expected):
+    """A folder of a bucket and who must be let in there, an image and what is in it; nothing where a Job does it."""
+    found = find_prerequisites(stack(VARIANTS[variant]).manifests)
+    assert [str(item) for item in found if item.kind in ("Folder", "Image")] == expected
+
+
+def test_a_bucket_that_is_filled_says_who_fills_it():
+    """Its Job writes, its servers read; each as whom the store sees."""
+    weights = {"storageClass": None, "kind": "objectStore", "url": "gs://models", "fill": True}
+    deployed = stack(minimal(cluster={"platform": "gke"}, weights=weights))
+    (folder,) = [str(item) for item in find_prerequisites(deployed.manifests) if item.kind == "Folder"]
+    assert folder == (
+        f"Folder gs://models/Qwen--Qwen3-0.6B/{REVISION}/: is filled by ServiceAccount model-weights-fill, who must be "
+        "let in to list, get and put; ServiceAccount vllm-small must be let in to list and get"
+    )
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------

@@ -154,6 +154,20 @@ def test_a_secret_arrives_as_a_secret_output():
             ("huggingFaceToken",),
             "huggingFaceToken: must be left out when weights.kind is existingClaim: nothing is downloaded",
         ),
+        (
+            {
+                **stack(
+                    weights={"storageClass": "nfs", "hub": {"endpoint": "https://hub.corp", "tokenSecret": "hub"}},
+                    models={"m": {"model": "Qwen/Qwen3-14B", "pool": "a10", "weights": {"storageClass": "nfs"}}},
+                ),
+                "huggingFaceToken": "hf_x",
+            },
+            ("huggingFaceToken",),
+            (
+                "huggingFaceToken: must be left out: the hub of weights has a Secret, and a token is sent to no other "
+                "one; name a Secret in tokenSecret of the hub that needs it"
+            ),
+        ),
         ({**stack(), "cluster": "dev"}, (), 'cluster: "dev" must be a mapping of keys'),
         ({**stack(), "cluster": "5"}, (), "cluster: 5 must be a mapping of keys"),
         ({**stack(), "gateway": "{x: 1"}, (), 'gateway: "{x: 1" must be a mapping of keys'),

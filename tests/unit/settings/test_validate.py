@@ -20,6 +20,7 @@ WEIGHTS_KEYS = (
     "accessMode",
     "downloadMemoryGib",
     "downloadMibPerS",
+    "env",
     "hub",
     "kind",
     "prewarm",
@@ -120,6 +121,8 @@ def test_values_arrive_typed_and_defaults_are_filled_in():
         "platform": "generic",
         "kubernetes": "1.36",
         "namespace": "llm-serving",
+        "proxy": None,
+        "ca_bundle": None,
     }
 
 
@@ -226,6 +229,15 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (weights(diskGib=1), "weights.diskGib", f"unknown key; known: {', '.join(WEIGHTS_KEYS)}"),
         (weights(hub={"endpont": "x"}), "weights.hub.endpont", "unknown key; did you mean 'endpoint'?"),
         (canary(maxNumSeq=8, image="r:v1.2.3"), "models.m.canary.maxNumSeq", "unknown key; did you mean 'maxNumSeqs'?"),
+        (
+            stack(weights={"kind": "objectStore", "url": "s3://models/Published/"}),
+            "weights.url",
+            (
+                '"s3://models/Published/" is not well formed; it must match '
+                "^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]{0,200}){0,20}$; "
+                "did you mean 's3://models/Published'?"
+            ),
+        ),
         # missing keys
         (
             cluster(context="leave out"),

@@ -141,6 +141,25 @@ def test_a_mirror_says_what_it_does_not_cover():
     assert warnings({**raw, "charts": charts, "weights": hub}) == [charts_said.format("kube-prometheus-stack")]
 
 
+def test_a_mirror_does_not_change_an_image_with_weights():
+    """It is written with its digest, where it is; one that is in the mirror is fine."""
+    digest = f"@sha256:{'a' * 64}"
+    origin = {"kind": "image", "reference": f"registry.example.com/models/qwen3{digest}"}
+    copied = {"kind": "nodeCache", "storageClass": "nvme", "from": origin}
+    warning = (
+        f"images.mirror does not change the image with weights registry.example.com/models/qwen3{digest}; write the "
+        "mirror's copy of it in weights.reference"
+    )
+    quiet = {"images": {"mirror": MIRROR}, "gpuOperator": {"install": False}, "observability": {"install": False}}
+    mirrored = {"kind": "image", "reference": f"{MIRROR}/models/qwen3{digest}"}
+    assert [warnings(stack(**quiet, weights=weights)) for weights in (origin, copied, mirrored)] == [
+        [warning],
+        [warning],
+        [],
+    ]
+    assert warnings(stack(weights=origin)) == []
+
+
 def test_without_a_mirror_nothing_is_said():
     """Nor where everything comes from elsewhere."""
     quiet = {

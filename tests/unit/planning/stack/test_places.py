@@ -505,6 +505,12 @@ IDENTITY = {"kind": "workloadIdentity"}
             ),
         ),
         (
+            stack(
+                weights={"kind": "nodeCache", "storageClass": "nvme", "from": {"storageClass": "nfs", "prewarm": True}}
+            ),
+            "weights: from.prewarm must be left out: pods read the copy, which is in the page cache when made",
+        ),
+        (
             stack(weights=store(), models={"m": {**MODEL, "env": {"AWS_EC2_METADATA_DISABLED": "false"}}}),
             "models.m.env.AWS_EC2_METADATA_DISABLED: is decided by the plan",
         ),
