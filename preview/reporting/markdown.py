@@ -175,6 +175,9 @@ def _models(before: Document | None, after: Document) -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} |"
     totals = [_total(document) if document is not None else None for document in (before, after)]
     yield f"| **total** | | | | **{_cell(*totals, known=before is not None)}** |"
+    months = [_month(document) if document is not None else None for document in (before, after)]
+    if any(months):
+        yield f"| **storage, a month** | | | | **{_cell(*months, known=before is not None)}** |"
 
 
 def _row(model: Document | None) -> list[str | None]:
@@ -195,6 +198,12 @@ def _cell(old: str | None, new: str | None, *, known: bool) -> str:
     if not known or old == new:
         return new or "–"
     return f"{old or '–'} → {new or '–'}"
+
+
+def _month(document: Document) -> str | None:
+    """Dollars a month of what is kept; None where no price is given, or an older version did not say."""
+    month = (document.get("storage") or {}).get("usd_per_month")
+    return usd_range(*month) if month else None
 
 
 def _total(document: Document) -> str | None:

@@ -228,6 +228,25 @@ def bill(fewest: float, most: float, *unpriced: str) -> dict[str, Any]:
     return {"usd_per_hour_min": fewest, "usd_per_hour_max": most, "unpriced": list(unpriced)}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "row"),
+    [
+        (None, [1.0, 2.0], "| **storage, a month** | | | | **– → $1.00–$2.00** |"),
+        ([1.0, 1.0], [1.0, 1.0], "| **storage, a month** | | | | **$1.00** |"),
+        ([1.0, 1.0], None, "| **storage, a month** | | | | **$1.00 → –** |"),
+        (None, None, None),
+    ],
+)
+def test_what_storage_costs_is_a_row_of_its_own(old, new, row):
+    """Beside the total of the nodes, which is per hour; nothing where no price is given, or nobody said."""
+    said = {"storage": {"usd_per_month": old}} if old else {}
+    before = document({"a": model(1, (1, 1), 0.7)}, bill(0.7, 0.7), **said)
+    after = document({"a": model(1, (1, 2), 0.7)}, bill(0.7, 1.4), storage={"usd_per_month": new, "kept": []})
+    pages = comparison(Sides(before, after, compare([], [thing("Pod", "p")])))
+    rows = [line for page in pages for line in page.splitlines() if line.startswith("| **storage")]
+    assert rows == ([row] if row else [])
+
+
 def test_markdown_of_a_change():
     """Losses come first, every change has its path and both values, and the bill shows both sides."""
     before = document({"a": model(1, (1, 2), 0.7), "b": model(0, (1, 1), None)}, bill(0.7, 1.4, "b"), warnings=["old"])
