@@ -440,6 +440,26 @@ VARIANTS: dict[str, Config] = {
             "fill": {"credentials": {"kind": "existingSecret", "name": "store-writer"}},
         },
     ),
+    "behind-proxy": minimal(
+        cluster={
+            "proxy": {"endpoint": "http://proxy.corp:3128", "existingSecret": "proxy"},
+            "caBundle": {"kind": "configMap", "name": "company-ca"},
+        },
+        models={
+            "small": {"model": "Qwen/Qwen3-0.6B"},
+            "stored": {
+                "model": "Qwen/Qwen3-0.6B",
+                "pool": "l4",
+                "contextTokens": 8192,
+                "weights": {
+                    "kind": "objectStore",
+                    "url": "s3://models/published",
+                    "credentials": {"kind": "existingSecret", "name": "store"},
+                    "fill": {},
+                },
+            },
+        },
+    ),
     "store-with-key-file": two_nodes(
         weights={
             "storageClass": None,
