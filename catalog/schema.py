@@ -146,6 +146,7 @@ class Model(Entry):
     task: TaskName = TaskName.GENERATE
     kv_profile: KvProfile
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    manifest_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     gated: bool = False
     parameters: Count | None = None
     active_parameters: Count | None = None

@@ -12,7 +12,7 @@ from planning.plan.weights import CheckpointPlan, Fetch, Source
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
 
-SCRIPT, BESIDE = "fill_store", ("buckets", "fetch_weights", "hub_files")
+SCRIPT, BESIDE = "fill_store", ("buckets", "fetch_weights", "hub_files", "prove_weights")
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 STORE = "/store"
 # Exit 2 is a refusal that no retry can help.
@@ -88,6 +88,7 @@ def _container(filled: Filled, token: list[dict[str, Any]]) -> dict[str, Any]:
         "TARGET_URL": writer.directory,
         **hub.environment,
         **writer.environment,
+        **({"MANIFEST_SHA256": checkpoint.manifest_sha256} if checkpoint.manifest_sha256 else {}),
         **({file.variable: f"{STORE}/{file.entry}"} if file else {}),
     }
     secrets = dict.fromkeys((*writer.secrets, *hub.secrets))

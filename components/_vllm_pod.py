@@ -15,6 +15,8 @@ from planning.server.small_pods import OPENING_CPUS
 
 APP = "vllm"
 CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
+# The script that proves weights for which somebody vouched.
+PROOF = "prove_weights"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 
 
@@ -40,6 +42,11 @@ def pod_spec(
         "terminationGracePeriodSeconds": server.timing.termination_grace_s,
         "initContainers": [
             *(_opening(server, checkpoint, index) for index, checkpoint in enumerate(server.checkpoints)),
+            *(
+                _proving(server, checkpoint, index)
+                for index, checkpoint in enumerate(server.checkpoints)
+                if checkpoint.proof
+            ),
             # the last runs beside the server
             *_kept_cache.containers(server, CACHE),
         ],
@@ -120,7 +127,7 @@ def _access(server: ServerPlan) -> list[dict[str, Any]]:
 
 def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict[str, Any]:
     """Looks at the weights, and brings them nearer; pages are charged to its own limit, so that is the server's."""
-    resources, source = server.resources, checkpoint.source
+    source = checkpoint.source
     verb = source.script.partition("_")[0]
     variables = {
         "MODEL_DIR": source.directory,
@@ -130,11 +137,35 @@ def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict
         **source.environment,
         **({"COPY_DIR": source.copy.directory} if source.copy else {}),
     }
+    name = f"{verb}-{index}" if index else verb
+    return _reading(server, name, source.script, variables, _mounts(server, opening=True))
+
+
+def _proving(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict[str, Any]:
+    """Compares what will be loaded with what somebody vouched for."""
+    source, proof = checkpoint.source, checkpoint.proof
+    assert proof is not None
+    variables = {
+        "MANIFEST_SHA256": proof.manifest_sha256,
+        "MODEL_DIR": source.copy.directory if source.copy else source.directory,
+        "PROVE_BYTES": str(proof.every_byte).lower(),
+        **source.environment,
+    }
+    name = f"prove-{index}" if index else "prove"
+    # a copy is looked at where the server loads it
+    return _reading(server, name, PROOF, variables, _mounts(server, opening=source.copy is None))
+
+
+def _reading(
+    server: ServerPlan, name: str, script: str, variables: dict[str, str], mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """An init container that reads the weights."""
+    resources = server.resources
     return _script.container(
-        f"{verb}-{index}" if index else verb,
+        name,
         server.image.reference,
         "python3",
-        source.script,
+        script,
         env=[*_k8s.env(variables), *_access(server)],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
@@ -145,7 +176,7 @@ def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict
             },
             "limits": {"memory": f"{resources.memory_limit_gib}Gi"},
         },
-        volumeMounts=[*_mounts(server, opening=True), _script.MOUNT],
+        volumeMounts=[*mounts, _script.MOUNT],
     )
 
 

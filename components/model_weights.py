@@ -22,6 +22,8 @@ from planning.stack.places import MOUNT_PATH, ONE_POD, READERS
 
 APP = "model-weights"
 SCRIPT = "fetch_weights"
+# Of those whose manifest somebody vouched for.
+PROVEN, BESIDE_PROVEN = "fetch_proven", (SCRIPT, "prove_weights")
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 # Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence; it is read where the preview
 # says what is expected on the cluster (preview/rendering/prerequisites.py).
@@ -99,9 +101,13 @@ class ModelWeights(pulumi.ComponentResource):
             opts=child,
         )
         self._token = token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
+        proven: k8s.core.v1.ConfigMap | None = None
         for checkpoint, own in fetched:
             hub, once = own.fetch.hub, own.access_mode == ONE_POD
             claim = _claim(f"{name}-{checkpoint.name}", own, metadata, self)
+            if checkpoint.manifest_sha256 and proven is None:
+                proven = _proven(name, metadata, child)
+            scripts = (proven, f"{APP}-proven") if checkpoint.manifest_sha256 and proven else (script, f"{APP}-fetch")
             pod = _k8s.restricted_pod(
                 account.metadata.name,
                 hub.image,
@@ -109,7 +115,7 @@ class ModelWeights(pulumi.ComponentResource):
                 [
                     {"name": "models", "persistentVolumeClaim": {"claimName": claim.metadata.name}},
                     # by its name alone, a Job that stays is not replaced with the script
-                    _script.volume(f"{APP}-fetch" if once else script.metadata.name),
+                    _script.volume(scripts[1] if once else scripts[0].metadata.name),
                     *_k8s.scratch_volumes(scratch.DOWNLOAD),
                     *([_authorities.volume(hub.ca_bundle)] if hub.ca_bundle else []),
                 ],
@@ -122,7 +128,7 @@ class ModelWeights(pulumi.ComponentResource):
                 limits=own.fetch.job,
                 on=own.on,
                 parent=self,
-                after=[policy, script] if once else [policy],
+                after=[policy, scripts[0]] if once else [policy],
                 # beside the server that has the claim, another run would wait for ever
                 once=once,
                 podFailurePolicy=REFUSED,
@@ -169,6 +175,12 @@ def _clone(
     )
 
 
+def _proven(name: str, metadata: Any, opts: pulumi.ResourceOptions) -> k8s.core.v1.ConfigMap:
+    """Scripts of their own: other Jobs do not run again for it."""
+    named = _k8s.named(metadata, f"{APP}-proven")
+    return _script.config_map(f"{name}-proven", named, PROVEN, opts, *BESIDE_PROVEN)
+
+
 def _token(
     label: str,
     hubs: Sequence[Hub],
@@ -201,12 +213,13 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
         "MODEL_REVISION": checkpoint.revision,
         "TARGET_DIR": checkpoint.source.directory,
         **hub.environment,
+        **({"MANIFEST_SHA256": checkpoint.manifest_sha256} if checkpoint.manifest_sha256 else {}),
     }
     return _script.container(
         "fetch",
         hub.image.reference,
         "python3",
-        SCRIPT,
+        PROVEN if checkpoint.manifest_sha256 else SCRIPT,
         env=[
             *_k8s.env(environment),
             *(_k8s.secret_env(one.name, one.secret, one.entry) for one in hub.secrets),

@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _contract, _k8s, _kept_cache, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
-from components._vllm_pod import APP, pod_spec
+from components._vllm_pod import APP, PROOF, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
@@ -75,7 +75,7 @@ class VllmServer(pulumi.ComponentResource):
         account = service_account(name, _identified(named, source.identity), server.image, child)
         key_secret, key_entry = _key(f"{name}-key", server, args["keys"], metadata, child)
         verb = source.script.partition("_")[0]
-        script = _script.config_map(f"{name}-{verb}", metadata, source.script, child, *_kept_cache.scripts(server))
+        script = _script.config_map(f"{name}-{verb}", metadata, source.script, child, *_scripts(server))
         policy = k8s.networking.v1.NetworkPolicy(
             name,
             metadata=named,
@@ -118,6 +118,12 @@ class VllmServer(pulumi.ComponentResource):
         self.register_outputs(
             {"url": self.url, "model_name": self.model_name, "metrics_selector": self.metrics_selector}
         )
+
+
+def _scripts(server: ServerPlan) -> list[str]:
+    """Those beside the one that looks at the weights."""
+    proves = any(checkpoint.proof for checkpoint in server.checkpoints)
+    return [*([PROOF] if proves else []), *_kept_cache.scripts(server)]
 
 
 def _identified(metadata: Any, identity: Identity | None) -> Any:

@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Render a stack without Pulumi's engine, a cluster or credentials, and report on it.",
         epilog=f"`{PROGRAM} diff --base REF` compares with a commit, `{PROGRAM} bundle --stack NAME` lists what a "
-        f"network without internet needs. {EXIT_CODES}",
+        f"network without internet needs, `{PROGRAM} manifest FOLDER` prints the hash of a checkpoint. {EXIT_CODES}",
     )
     _common(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the report")
@@ -68,6 +68,16 @@ def _bundle_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _manifest_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"{PROGRAM} manifest",
+        description="Print the hash that stands for all files of a checkpoint, for models.NAME.manifestSha256.",
+        epilog="Exit codes: 0 fine, 64 wrong usage.",
+    )
+    parser.add_argument("path", type=Path, metavar="FOLDER", help="the checkpoint, or its manifest.json")
+    return parser
+
+
 def _ref(text: str) -> str:
     """A name of a commit, which begins with no dash and has no control character (git-check-ref-format)."""
     if text.startswith("-") or not text.isprintable() or len(text) > LONGEST_REF:
@@ -93,6 +103,8 @@ def _run(words: Sequence[str]) -> int:
         return _diff(_diff_parser().parse_args(words[1:]))
     if words[:1] == ["bundle"]:
         return _bundle(_bundle_parser().parse_args(words[1:]))
+    if words[:1] == ["manifest"]:
+        return _manifest(_manifest_parser().parse_args(words[1:]))
     return _preview(_parser().parse_args(words))
 
 
@@ -112,6 +124,12 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from preview.reporting.bundle_show import show  # noqa: PLC0415 - as above
 
     return show(arguments.project, arguments.stack, arguments.format, arguments.listing, ask_helm=arguments.helm)
+
+
+def _manifest(arguments: argparse.Namespace) -> int:
+    from preview.reporting.manifest_hash import show  # noqa: PLC0415 - as above
+
+    return show(arguments.path)
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ PageUrl = Annotated[Url, AfterValidator(_page)]
 ChartSource = Annotated[str, StringConstraints(max_length=2048)]
 Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$", max_length=200), AfterValidator(_cron)]
 CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+ManifestSha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # Words of a program that is not ours, looked up in lists or handed on: nothing of that kind is longer.
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]

@@ -41,6 +41,7 @@ from settings.scalars import (
     ImageReference,
     LabelValue,
     MachineType,
+    ManifestSha256,
     Namespace,
     NodeCpus,
     NodeGib,
@@ -723,6 +724,9 @@ class CanarySettings(Section):
     replicas: Replicas = Field(default=1, description="replicas of the second server; it is not autoscaled")
     model: Word | None = Field(default=None, description="another checkpoint, e.g. a quantised one")
     revision: CommitSha | None = Field(default=None, description="another revision of the weights")
+    manifest_sha256: ManifestSha256 | None = Field(
+        default=None, description="hash that their manifest must have; default: the model's, unless they are others"
+    )
     image: ImageReference | None = Field(
         default=None, description="another vLLM image, repository:version or @sha256:…"
     )
@@ -759,6 +763,11 @@ class ModelSettings(Section):
     )
     pool: Word = Field(description="name of the gpuPools entry it runs on")
     revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")
+    manifest_sha256: ManifestSha256 | None = Field(
+        default=None,
+        description="hash that the manifest of the weights must have, from a source that you trust more than the one "
+        "they come from; `python -m preview manifest` prints it; default: the catalogue's, which has few",
+    )
     weights: Annotated[WeightsSettings | None, BeforeValidator(_usual_weights)] = Field(
         default=None, discriminator="kind", description="where its weights come from; default: those of the stack"
     )

@@ -6,6 +6,7 @@ Runs as a Job in vLLM's image, which has what its streamer reads buckets with, a
     MODEL_REVISION  40-hex commit
     TARGET_URL      where it is published, e.g. s3://models/llm/Qwen--Qwen3-14B/<revision>
     EXPECTED_BYTES  optional: what the safetensors must total at least (2 % slack)
+    MANIFEST_SHA256 optional: what the manifest must have, as `prove_weights` says
     FILES_AT_ONCE   optional, default 4: each takes up to 10 parts of memory
 
 Keys and addresses of the store are the streamer's own variables. Exit status: 0 published or already there, 1 failed
@@ -35,6 +36,7 @@ from typing import Any
 from buckets import Store, store_of
 from fetch_weights import HEADER_LIMIT, MIB, TICK_S, Job, RefusedError, RetryableError, check_files, progress
 from hub_files import Arriving, File, Hub
+from prove_weights import UnprovenError, prove
 
 CHUNK_BYTES = 8 * MIB
 
@@ -115,11 +117,21 @@ def published(store: Store, there: Mapping[str, int], name: str) -> dict[str, An
     return manifest
 
 
+def vouched(job: Job, manifest: str, url: str) -> None:
+    """Refuse a manifest that is another than the one that was vouched for, if any was."""
+    try:
+        if wanted := job.read("MANIFEST_SHA256", "[0-9a-f]{64}|"):
+            prove(manifest, wanted, url)
+    except UnprovenError as reason:
+        raise RefusedError(str(reason)) from None
+
+
 def fill(job: Job, url: str, hub: Hub, store: Store) -> str:
     """Do what the module says; return how it ended."""
     there = store.sizes()
     manifest = published(store, there, job.name)
     if manifest and all(there.get(name) == entry["bytes"] for name, entry in manifest["files"].items()):
+        vouched(job, json.dumps(manifest), url)
         return f"{url} already holds {job.name}"
     files = hub.listing()
     if odd := [name for name in there if name.endswith(".safetensors") and name not in files]:
@@ -141,6 +153,7 @@ def fill(job: Job, url: str, hub: Hub, store: Store) -> str:
         raise RefusedError(f"the manifest.json in {url} is of other files; nothing there is overwritten: remove it")
     whole = {"repo": job.repo, "revision": job.revision, "commit": hub.commit, "files": entries}
     text = json.dumps(whole, indent=1).encode()
+    vouched(job, text.decode(), url)
     if not manifest:
         store.put("manifest.json", io.BytesIO(text), len(text), hashlib.sha256(text).hexdigest())
     return f"published {job.name} at {url}"

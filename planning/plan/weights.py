@@ -247,6 +247,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """The hash that a manifest must have, and whether every byte is compared with that manifest too."""
+
+    manifest_sha256: str
+    every_byte: bool
+
+
+@dataclass(frozen=True)
 class CheckpointPlan:
     """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with, estimated or `counted`.
 
@@ -262,6 +270,16 @@ class CheckpointPlan:
     place: Place
     source: Source
     key: tuple[str, ...]
+    manifest_sha256: str | None = None
+    """The hash of its manifest, where somebody vouched for one."""
+
+    @property
+    def proof(self) -> Proof | None:
+        """The proof that pods of servers need; None where nobody vouched, and where the Job of a claim had it."""
+        if self.manifest_sha256 is None or (isinstance(self.place, OwnClaim) and self.source.copy is None):
+            return None
+        # copies are hashed as they are made, and what is streamed is not there to be hashed
+        return Proof(self.manifest_sha256, every_byte=self.source.copy is None and self.source.volume is not None)
 
     @property
     def fetch(self) -> Fetch | None:

@@ -89,7 +89,7 @@ def draft_server(
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
-    files = checkpoint(settings.model, model, settings.revision, weights, replace(site.keeping, on=pool))
+    files = _files(site, settings, model, weights, pool)
     engine = site.catalog.vllm
     problems = unplaced + outdated + _unpinned(site, path, files)
     problems += _added(settings, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
@@ -139,6 +139,13 @@ def draft_server(
         reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times)},
     )
     return draft, _group_problems(draft) + _memory_problems(path, resources)
+
+
+def _files(
+    site: Site, settings: ModelSettings, model: Model, weights: WeightsSettings, pool: PoolPlan
+) -> CheckpointPlan:
+    keeping, manifest = replace(site.keeping, on=pool), settings.manifest_sha256
+    return checkpoint(settings.model, model, settings.revision, weights, keeping, manifest_sha256=manifest)
 
 
 def _kept(
@@ -211,6 +218,7 @@ def _times(
             pull_gib=files.place.gib if isinstance(files.place, OciImage) else 0,
             read_mib_per_s=files.source.read_mib_per_s,
             prewarm=files.source.prewarm,
+            proves_bytes=files.proof is not None and files.proof.every_byte,
             copy_mib_per_s=files.source.copy.mib_per_s if files.source.copy else None,
             starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
             pulled_before=pulls_ahead(site.settings.images, pool),

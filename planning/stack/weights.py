@@ -32,7 +32,13 @@ JOB_NAME_LIMIT = 46
 
 
 def checkpoint(
-    repository: str, model: Model, revision: str | None, settings: WeightsSettings, keeping: Keeping
+    repository: str,
+    model: Model,
+    revision: str | None,
+    settings: WeightsSettings,
+    keeping: Keeping,
+    *,
+    manifest_sha256: str | None = None,
 ) -> CheckpointPlan:
     """The checkpoint of one server; where it is follows from repository and revision alone."""
     pinned = revision or _known_commit(model, settings)
@@ -52,6 +58,8 @@ def checkpoint(
         place=place,
         source=source,
         key=(f"{slug}/{chosen}", *key),
+        # the catalogue's is of its own commit
+        manifest_sha256=manifest_sha256 or (model.manifest_sha256 if chosen == model.revision else None),
     )
 
 
@@ -113,7 +121,31 @@ def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]
     problems = list(proxy_problems(settings.cluster, keeping.catalog.networks))
     problems += [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
     stores = [(path, weights) for path, weights in said if isinstance(weights, ObjectStoreWeights)]
-    return [*problems, *_differing(said), *writer_problems(stores)]
+    return [*problems, *_differing(said), *writer_problems(stores), *_vouched_problems(settings)]
+
+
+def _vouched(settings: StackSettings) -> Iterator[tuple[str, tuple[str, str | None], str]]:
+    """(path, checkpoint, hash) of every model and canary that vouches for one."""
+    for name, model in settings.models.items():
+        if model.manifest_sha256:
+            yield f"models.{name}", (model.model, model.revision), model.manifest_sha256
+        canary = model.canary
+        if canary and canary.manifest_sha256:
+            revision = canary.revision or (model.revision if canary.model is None else None)
+            yield f"models.{name}.canary", (canary.model or model.model, revision), canary.manifest_sha256
+
+
+def _vouched_problems(settings: StackSettings) -> Iterator[Problem]:
+    """Hashes of what moves, and two of one checkpoint."""
+    first: dict[tuple[str, str | None], tuple[str, str]] = {}
+    for path, checkpoint_key, manifest in _vouched(settings):
+        if checkpoint_key[1] is None:
+            yield Problem(f"{path}.manifestSha256", f"is the hash of one commit; give {path}.revision too")
+        where, other = first.setdefault(checkpoint_key, (path, manifest))
+        if other != manifest:
+            yield Problem(
+                f"{path}.manifestSha256", f"is another than that of {where}, which serves the same files; one is wrong"
+            )
 
 
 def _filled(weights: WeightsSettings) -> WeightsSettings:
@@ -136,7 +168,9 @@ def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPla
     """All checkpoints, each once, and why downloads are as they are."""
     distinct: dict[tuple[str, ...], CheckpointPlan] = {}
     for one in checkpoints:
-        distinct.setdefault(one.key, one)
+        known = distinct.setdefault(one.key, one)
+        # who vouches for a checkpoint vouches for all that serve it
+        distinct[one.key] = replace(known, manifest_sha256=known.manifest_sha256 or one.manifest_sha256)
     reasons = {
         f"{path.removeprefix('weights')}.{key}".removeprefix("."): why
         for path, weights in all_weights(settings)

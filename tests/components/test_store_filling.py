@@ -70,7 +70,7 @@ def test_the_script_has_beside_it_what_it_imports():
     config = deployed.object("ConfigMap", "model-weights-fill")
     assert (config["immutable"], sorted(config["data"])) == (
         True,
-        ["buckets.py", "fetch_weights.py", "fill_store.py", "hub_files.py"],
+        ["buckets.py", "fetch_weights.py", "fill_store.py", "hub_files.py", "prove_weights.py"],
     )
     container = container_of(job(deployed))
     assert container["command"] == ["python3", "/scripts/fill_store.py"]

@@ -434,9 +434,9 @@ def test_each_checkpoint_stands_below_its_place(capsys):
     _, text, _ = preview(capsys, "--project", str(ROOT / "examples" / "weights"), "--stack", "weights")
     lines = [line.strip() for line in text.splitlines()]
     part = lines[lines.index(next(line for line in lines if line.startswith("weights "))) :]
-    where = [
-        line for line in part[: part.index("• Qwen/Qwen3-1.7B @ 70d244cc86cc, 3.4 GiB") + 1] if "mounted" not in line
-    ]
+    end = part.index("• Qwen/Qwen3-1.7B @ 70d244cc86cc, 3.4 GiB") + 1
+    where = [line for line in part[:end] if "mounted" not in line]
+    assert "• Qwen/Qwen3-1.7B @ 70d244cc86cc, 3.4 GiB, 42 s to bring it there once" in where
     assert [line.partition(",")[0] for line in where if line.startswith(("weights", "in ", "•"))] == [
         "weights     a claim per checkpoint on nfs-storage",
         "• Qwen/Qwen3-0.6B @ c1899de289a0",
