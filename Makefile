@@ -100,9 +100,10 @@ lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds someth
 scan: $(DEV) $(SCAN_VENV)/.stamp  ## checkov, kube-score (where Go can build it) and zizmor; nothing but what docs/security.md explains
 	@$(RUN) -m tests.scan
 
-benchmark: $(WORKSHOP)  ## how long previews take, as ratios: to the least possible, and with `pulumi` to a flat program; how well memory is predicted
+benchmark: $(WORKSHOP)  ## how long previews take, as ratios: to the least possible, and with `pulumi` to a flat program; how well memory is predicted; what a kept compile cache saves
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
+	@$(RUN) -m benchmarks.compile_cache
 
 cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; fetches a control plane first (once), or builds it (5 to 12 min); ARGS="-k drain"
 	@$(RUN) -m workshop.simcluster build
