@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from catalog.charts import Chart, ChartContents
 from catalog.compiled import read_yaml
 from catalog.engine import Engine
-from catalog.platforms import WorkloadIdentity
+from catalog.platforms import DiskReaders, WorkloadIdentity
 from catalog.schema import (
     CpuCore,
     Gpu,
@@ -64,6 +64,7 @@ class Catalog:
     taken_namespaces: tuple[TakenNamespace, ...]
     networks: Networks
     workload_identity: Mapping[str, WorkloadIdentity]
+    disk_readers: Mapping[str, DiskReaders]
     stores: Mapping[str, Store]
     engines: Mapping[str, Engine]
 
@@ -105,6 +106,7 @@ def read_catalog(folder: Path) -> Catalog:
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
+    platform = _sections(platforms, "workloadIdentity", "diskReaders")
     return Catalog(
         models=_entries(
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
@@ -124,11 +126,8 @@ def read_catalog(folder: Path) -> Catalog:
             _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
         ),
         networks=_validated(networks, TypeAdapter(Networks), _sections(networks, *NETWORK_SECTIONS)),
-        workload_identity=_entries(
-            platforms,
-            TypeAdapter(dict[str, WorkloadIdentity]),
-            _sections(platforms, "workloadIdentity")["workloadIdentity"],
-        ),
+        workload_identity=_entries(platforms, TypeAdapter(dict[str, WorkloadIdentity]), platform["workloadIdentity"]),
+        disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
         stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
         engines=_engines(folder / "engines"),
     )

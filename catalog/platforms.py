@@ -1,4 +1,4 @@
-"""The shape of what is known about platforms: how pods prove there who they are."""
+"""The shape of what is known about platforms: how pods prove there who they are, and how many nodes read a disk."""
 
 from typing import Annotated
 
@@ -35,4 +35,16 @@ class WorkloadIdentity(Entry):
     scheme: str
     annotated: Credentials
     bare: Credentials | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class DiskReaders(Entry):
+    """Nodes that may mount one volume of the platform's own disks to read it (access mode ReadOnlyMany); 0: none may.
+
+    `better`: the kind of disk that has more, and how many.
+    """
+
+    driver: str
+    nodes: int
+    better: str | None = None
     sources: Annotated[list[str], Field(min_length=1)]

@@ -10,7 +10,7 @@ from planning.observe.observability import resolve_observability
 from planning.plan import Plan
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import ServerPlan
-from planning.server.claim_modes import mode_problems
+from planning.server.claim_modes import mode_problems, reader_warnings
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
 from planning.server.fit import Site
@@ -59,10 +59,8 @@ def resolve_stack(
     cache = claim_of(settings.compile_cache)
     pulls, of_pulls = plan_pre_pulls(settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
-    new_problems = (
-        of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts) + of_servers
-    )
-    new_problems += of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
+    new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts)
+    new_problems += of_servers + of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
     new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
     new_problems += of_pulls + digest_problems(used, settings.images)
     _refuse(problems, new_problems)
@@ -88,6 +86,7 @@ def resolve_stack(
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
             *registry_warnings(settings, releases, weights.hubs, catalog),
+            *reader_warnings(site, drafts),
             *gated_warnings(weights, has_token=has_hub_token),
         ),
     )

@@ -38,6 +38,25 @@ def mode_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:
     return list(dict.fromkeys(problems))
 
 
+def reader_warnings(site: Site, drafts: Sequence[Draft]) -> list[str]:
+    """Claims that more nodes read than a disk of the platform's own driver lets; another driver may let them."""
+    readers = site.catalog.disk_readers.get(site.settings.cluster.platform)
+    classes: dict[str, list[Draft]] = {}
+    for draft in drafts:
+        if isinstance(place := draft.checkpoint.place, OwnClaim) and place.cloned:
+            classes.setdefault(place.storage_class, []).append(draft)
+    if readers is None:
+        return []
+    better = f" ({readers.better})" if readers.better else ""
+    limit = f"have at most {readers.nodes} readers{better}" if readers.nodes else "are never ReadOnlyMany"
+    return [
+        f"weights on {name} are read from up to {_nodes(sharing)} nodes, and disks of {readers.driver} {limit}; make "
+        "sure that the class can do it"
+        for name, sharing in classes.items()
+        if _nodes(sharing) > readers.nodes
+    ]
+
+
 def _modes(server: Server) -> list[str]:
     """The modes of those of our claims that the server itself mounts as they are filled."""
     places = [checkpoint.place for checkpoint in server.checkpoints]

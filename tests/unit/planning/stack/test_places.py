@@ -159,6 +159,32 @@ def test_what_many_nodes_read_is_filled_and_cloned():
     assert held.place.on is not None
 
 
+@pytest.mark.parametrize(
+    ("platform", "nodes", "limit"),
+    [
+        ("generic", 100, None),
+        ("gke", 10, None),
+        (
+            "gke",
+            11,
+            "pd.csi.storage.gke.io have at most 10 readers (with parameters.type hyperdisk-ml, 2,500)",
+        ),
+        ("eks", 4, "ebs.csi.aws.com are never ReadOnlyMany"),
+        ("aks", 4, "disk.csi.azure.com are never ReadOnlyMany"),
+    ],
+)
+def test_more_readers_than_a_disk_of_the_platform_has_are_warned_about(platform, nodes, limit):
+    """Before hours of downloads end in a claim that never binds; the class may be of another driver, so no refusal."""
+    pools = {"a10": {"gpu": "nvidia-a10", "nodes": nodes, "gpusPerNode": 2}}
+    weights = {"storageClass": "disks", "accessMode": "ReadOnlyMany"}
+    warned = planned(stack(weights=weights, gpuPools=pools, cluster=on(platform))).warnings
+    found = [line for line in warned if line.startswith("weights on disks")]
+    told = (
+        f"weights on disks are read from up to {nodes} nodes, and disks of {limit}; make sure that the class can do it"
+    )
+    assert found == ([told] if limit else [])
+
+
 MODES = st.sampled_from(["ReadWriteMany", "ReadWriteOncePod", "ReadOnlyMany"])
 
 
