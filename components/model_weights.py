@@ -13,6 +13,7 @@ import pulumi_kubernetes as k8s
 
 from components import _authorities, _contract, _k8s, _script
 from components._account import service_account
+from components._signature import Verifying
 from components._store_filling import Filling
 from components.keys import own_secret
 from planning.plan.weights import CheckpointPlan, Fetch, Hub, ObjectStore, OwnClaim, WeightsPlan, distinct
@@ -57,6 +58,7 @@ class ModelWeights(pulumi.ComponentResource):
         """Checkpoint → what its servers wait for: the claim and the Job that fills it; nothing where all is there."""
         self._token: pulumi.Output[str] | None = None
         jobs = [*self._publish(name, args), *self._fill(name, args)]
+        jobs += self._verify(name, args)
         self.sources = pulumi.Output.from_input({one.name: one.source.argument for one in weights.checkpoints})
         self.ready = pulumi.Output.all(*(job.status for job in jobs)).apply(lambda _: True)
         self.register_outputs({"sources": self.sources, "ready": self.ready})
@@ -78,6 +80,19 @@ class ModelWeights(pulumi.ComponentResource):
             job = filling.job(one, _token_variables(fetch.hub, self._token), GATED if fetch.gated else {})
             jobs.append(job)
             self.gates[checkpoint.name] = [job]
+        return jobs
+
+    def _verify(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:
+        """Declares the Jobs that verify signatures; they wait for what brings the files."""
+        signed = [(checkpoint, checkpoint.signature) for checkpoint in args["weights"].checkpoints]
+        signatures = [signature for _, signature in signed if signature]
+        if not signatures:
+            return []
+        verifying, jobs = Verifying(name, args["namespace"], signatures[0], APP, self), []
+        for checkpoint, signature in signed:
+            if signature:
+                jobs.append(verifying.job(checkpoint, signature, self.gates[checkpoint.name]))
+                self.gates[checkpoint.name].append(jobs[-1])
         return jobs
 
     def _publish(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:

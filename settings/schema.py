@@ -755,6 +755,18 @@ class TokenPriceSettings(Section):
     output: UsdPerMillionTokens = Field(description="price of a million generated tokens")
 
 
+class KeySignature(Section):
+    """A signature over all files of a checkpoint, as OpenSSF's model signing makes it with a key."""
+
+    kind: Literal["key"] = Field(description="a private key made it; its public key verifies it")
+    config_map: DnsName = Field(
+        description="existing ConfigMap with the entries model.sig, the signature, and key.pub, the public key as PEM"
+    )
+    image: ImageReference = Field(
+        description="image with the program model_signing, e.g. ghcr.io/sigstore/model-transparency-cli@sha256:…"
+    )
+
+
 class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
@@ -767,6 +779,9 @@ class ModelSettings(Section):
         default=None,
         description="hash that the manifest of the weights must have, from a source that you trust more than the one "
         "they come from; `python -m preview manifest` prints it; default: the catalogue's, which has few",
+    )
+    signature: KeySignature | None = Field(
+        default=None, description="signature that a Job verifies before servers start; default: none is asked for"
     )
     weights: Annotated[WeightsSettings | None, BeforeValidator(_usual_weights)] = Field(
         default=None, discriminator="kind", description="where its weights come from; default: those of the stack"

@@ -460,6 +460,17 @@ VARIANTS: dict[str, Config] = {
             },
         },
     ),
+    "signed": minimal(
+        models={
+            "small": {
+                "signature": {
+                    "kind": "key",
+                    "configMap": "qwen-signature",
+                    "image": "ghcr.io/sigstore/model-transparency-cli:v1.0.1",
+                }
+            }
+        },
+    ),
     "store-with-key-file": two_nodes(
         weights={
             "storageClass": None,
@@ -580,7 +591,9 @@ def _pod(owner: str, manifest: Manifest, template: Any, added: Mapping[str, str]
 def planned_jobs(plan: Plan) -> dict[str, int]:
     """How many Jobs of each kind a stack has: one per checkpoint that is fetched, pool to verify and database."""
     return {
-        "model-weights": sum(item.fetch is not None for item in plan.weights.checkpoints),
+        "model-weights": sum(
+            (item.fetch is not None) + (item.signature is not None) for item in plan.weights.checkpoints
+        ),
         "verify-nodes": sum(pool.verification is not None for pool in plan.pools.values()),
         "litellm-migration": 1 if plan.gateway.database else 0,
     }

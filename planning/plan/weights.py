@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits
 from planning.plan.pools import PoolPlan
+from planning.plan.proofs import Proof, Signature
 
 
 @dataclass(frozen=True)
@@ -247,14 +248,6 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """The hash that a manifest must have, and whether every byte is compared with that manifest too."""
-
-    manifest_sha256: str
-    every_byte: bool
-
-
-@dataclass(frozen=True)
 class CheckpointPlan:
     """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with, estimated or `counted`.
 
@@ -272,6 +265,7 @@ class CheckpointPlan:
     key: tuple[str, ...]
     manifest_sha256: str | None = None
     """The hash of its manifest, where somebody vouched for one."""
+    signature: Signature | None = None
 
     @property
     def proof(self) -> Proof | None:

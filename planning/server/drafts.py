@@ -73,6 +73,8 @@ def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
         changes["revision"] = None
     if canary.model is not None or canary.revision is not None or canary.manifest_sha256 is not None:
         changes["manifest_sha256"] = canary.manifest_sha256
+    if canary.model is not None or canary.revision is not None:
+        changes["signature"] = None
     if canary.model is not None or canary.measured is not None:
         # figures of one checkpoint say nothing about another
         changes["measured"] = canary.measured

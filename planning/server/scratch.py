@@ -103,3 +103,5 @@ DOWNLOAD = plan_scratch({"tmp": 20 * MIB_PER_GIB})
 # Small files of a checkpoint, and the heads of the others; the rest goes through memory.
 FILL = plan_scratch({"tmp": 2048})
 VERIFICATION = plan_scratch()
+# Python's, for what it compiles.
+SIGNATURE = plan_scratch({"tmp": 256})

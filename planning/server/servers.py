@@ -23,6 +23,7 @@ from planning.server.scratch import plan_server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
+from planning.stack.signatures import sign_checkpoint
 from planning.stack.stores import access_variables, fill_problems, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
@@ -89,9 +90,9 @@ def draft_server(
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
-    files = _files(site, settings, model, weights, pool)
+    files, unsigned = _files(site, path, settings, model, weights, pool)
     engine = site.catalog.vllm
-    problems = unplaced + outdated + _unpinned(site, path, files)
+    problems = unplaced + outdated + unsigned + _unpinned(site, path, files)
     problems += _added(settings, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
@@ -142,10 +143,12 @@ def draft_server(
 
 
 def _files(
-    site: Site, settings: ModelSettings, model: Model, weights: WeightsSettings, pool: PoolPlan
-) -> CheckpointPlan:
+    site: Site, path: str, settings: ModelSettings, model: Model, weights: WeightsSettings, pool: PoolPlan
+) -> tuple[CheckpointPlan, list[Problem]]:
     keeping, manifest = replace(site.keeping, on=pool), settings.manifest_sha256
-    return checkpoint(settings.model, model, settings.revision, weights, keeping, manifest_sha256=manifest)
+    files = checkpoint(settings.model, model, settings.revision, weights, keeping, manifest_sha256=manifest)
+    like, images = site.images["python"], site.settings.images
+    return sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
 
 
 def _kept(

@@ -13,3 +13,5 @@ PULLER = Requests(10, 32, scratch.LOGS_MIB)
 PULLER_LIMIT_MIB = 128
 # Cores of a download, which hashes what it gets, and of what looks at weights before a server starts.
 DOWNLOAD_CPUS, OPENING_CPUS = 2, 1
+# It reads file by file, a part at a time.
+SIGNATURE_MEMORY_GIB = 1

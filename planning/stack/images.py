@@ -109,6 +109,7 @@ def used_images(
         yield from (server.kept_cache.image for server in servers if server.kept_cache)
         yield gateway.image
         yield from (checkpoint.fetch.hub.image for checkpoint in weights.checkpoints if checkpoint.fetch)
+        yield from (checkpoint.signature.image for checkpoint in weights.checkpoints if checkpoint.signature)
         if isinstance(gateway.redis, BundledRedis):
             yield gateway.redis.image
         yield from (pool.verification.image for pool in pools.values() if pool.verification)

@@ -170,7 +170,11 @@ def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPla
     for one in checkpoints:
         known = distinct.setdefault(one.key, one)
         # who vouches for a checkpoint vouches for all that serve it
-        distinct[one.key] = replace(known, manifest_sha256=known.manifest_sha256 or one.manifest_sha256)
+        distinct[one.key] = replace(
+            known,
+            manifest_sha256=known.manifest_sha256 or one.manifest_sha256,
+            signature=known.signature or one.signature,
+        )
     reasons = {
         f"{path.removeprefix('weights')}.{key}".removeprefix("."): why
         for path, weights in all_weights(settings)

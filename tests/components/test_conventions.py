@@ -138,6 +138,7 @@ def test_ordering_is_by_need(name: str):
         kind = "LeaderWorkerSet" if server.nodes_per_replica > 1 else "Deployment"
         waits = deployed.depends_on(kind, server.name)
         weights = {f"Job/weights-{server.checkpoint.name}"} if server.checkpoint.fetch else set()
+        weights |= {f"Job/weights-{server.checkpoint.name}-signed"} if server.checkpoint.signature else set()
         assert {item for item in waits if item.startswith("Job/weights-")} == weights
         if deployed.plan.pools[server.pool].verification:
             assert f"Job/{server.pool}-verify" in waits

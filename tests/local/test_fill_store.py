@@ -227,3 +227,23 @@ def test_a_foreign_commit_is_refused(filling: Filling):
     assert said[-1].startswith("refused: the hub gave ")
     assert f"of commit {OTHER!r} for {filling.name}" in said[-1]
     assert (filling.names(), filling.check()[0]) == (set(), 1)
+
+
+def test_a_hub_that_lies_of_everything_is_told_from_one_that_was_vouched_for(filling: Filling):
+    """Its files have the hashes that it promises, and not the manifest; what has it is proven by who may read alone."""
+    files = filling.hub.files
+    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
+    value = hashlib.sha256("".join(lines).encode()).hexdigest()
+    filling.hub.files = {**files, "config.json": b"[]"}
+    code, said = filling.run(MANIFEST_SHA256=value)
+    assert (code, f"and {value} was vouched for" in said[-1], "manifest.json" in filling.names()) == (2, True, False)
+    filling.hub.files = files
+    filling.store.delete(f"{filling.prefix}/config.json")
+    assert filling.run(MANIFEST_SHA256=value)[0] == 0
+    told = surroundings(filling.scripts) | filling.told(filling.pod["initContainers"][0], "store", filling.store)
+    for wanted, status in ((value, 0), ("0" * 64, 1)):
+        command = [PYTHON, filling.scripts / "prove_weights.py"]
+        done = subprocess.run(
+            command, env=told | {"MANIFEST_SHA256": wanted}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stdout + done.stderr

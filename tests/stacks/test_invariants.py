@@ -484,7 +484,8 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     for pod in pods(deployed):
         extra: set[tuple[str, str]] = set()
         if pod.labels["app.kubernetes.io/name"] == "model-weights":
-            extra = filling if pod.labels["app.kubernetes.io/instance"].endswith("-fill") else hub
+            of_instance = {"weights-fill": filling, "weights-verify": set(), "weights": hub}
+            extra = of_instance[pod.labels["app.kubernetes.io/instance"]]
         elif pod.labels["app.kubernetes.io/name"] == "verify-nodes":
             extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
         elif pod.labels["app.kubernetes.io/name"] == "vllm":

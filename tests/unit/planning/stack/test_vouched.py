@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planning.plan.proofs import Proof
 from planning.plan.servers import ServerPlan
-from planning.plan.weights import Proof
 from planning.resolve import resolve_stack
 from tests.unit.planning.stack.test_places import COMMIT, IMAGE, store
 from tests.unit.small_stack import CATALOG, MODEL, checked, planned, properties, refusals, serving, stack
