@@ -17,7 +17,14 @@ from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import register_stack_transformation
 
 from preview.rendering.records import SECRET, STACK_TYPE, Options, Record, plain, record_of
-from preview.rendering.sandbox import Messages, event_loop, import_path, strict_outputs, without_stack_traces
+from preview.rendering.sandbox import (
+    Messages,
+    event_loop,
+    import_path,
+    remembered_types,
+    strict_outputs,
+    without_stack_traces,
+)
 
 __all__ = ["Options", "Record", "Recorder", "Run", "autoname", "deploy", "run", "run_program"]
 
@@ -200,7 +207,7 @@ def _run(
         build()
         return finished()
 
-    with event_loop(), strict_outputs(), without_stack_traces():
+    with event_loop(), strict_outputs(), without_stack_traces(), remembered_types():
         pulumi.runtime.set_all_config(config, secret_keys)
         settings.ROOT.set(None)
         mocks.set_mocks(recorder.mocks, project=project, stack=stack, monitor=recorder, logger=messages.logger)

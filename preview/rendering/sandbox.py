@@ -6,8 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pulumi import _types
 
 
 class Messages(logging.Handler):
@@ -87,6 +90,20 @@ def without_stack_traces() -> Iterator[None]:
             delattr(sys, name)
         else:
             setattr(sys, name, before)
+
+
+@contextmanager
+def remembered_types() -> Iterator[None]:
+    """The SDK takes a declared type apart once, not for every value of it: a twentieth of a preview of many models."""
+    names = ("unwrap_type", "unwrap_optional_type")
+    before = {name: getattr(_types, name) for name in names}
+    for name, unwrap in before.items():
+        setattr(_types, name, cache(unwrap))
+    try:
+        yield
+    finally:
+        for name, unwrap in before.items():
+            setattr(_types, name, unwrap)
 
 
 @contextmanager

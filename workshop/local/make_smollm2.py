@@ -10,11 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch  # pyright: ignore[reportMissingImports] - of .venv-local
-from transformers import (  # pyright: ignore[reportMissingImports] - of .venv-local
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LlamaForCausalLM,
-)
+import transformers  # pyright: ignore[reportMissingImports] - of .venv-local
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -26,13 +22,13 @@ def main(target: Path) -> None:
     assert package is not None, "requirements.lock has it"
     assert package.origin is not None, "it is a package with an __init__.py"
     source = Path(package.origin).parent
-    packed = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
+    packed = transformers.AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF, dtype=torch.float32)
     config = packed.config
     del config.quantization_config
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model = transformers.LlamaForCausalLM(config).to(torch.bfloat16)
     model.load_state_dict(packed.state_dict())
     model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(target)
+    transformers.AutoTokenizer.from_pretrained(source, gguf_file=GGUF).save_pretrained(target)
 
 
 if __name__ == "__main__":

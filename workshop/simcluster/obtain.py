@@ -1,9 +1,9 @@
 """The control plane of this machine: the one in the cache, else the official binaries, else a build from source."""
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 from rich.console import Console
 
@@ -59,11 +59,9 @@ def _built() -> Path:
 
 def _visibly(make: Callable[[Callable[[int, int], None]], Path], title: str, unit: str, per_unit: int) -> Path:
     """The result of `make`, with progress in units of `per_unit` steps."""
-    console, began = Console(stderr=True, markup=False, emoji=False, highlight=False), time.monotonic()
+    console, began = Console(stderr=True, markup=False, emoji=False, highlight=False), monotonic()
     console.print(f"{title} ...")
     with progress(console) as say:
         return make(
-            lambda done, of: say(
-                f"  {done // per_unit} of {of // per_unit} {unit} after {time.monotonic() - began:.0f} s"
-            )
+            lambda done, of: say(f"  {done // per_unit} of {of // per_unit} {unit}, {monotonic() - began:.0f} s")
         )

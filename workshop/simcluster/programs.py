@@ -83,10 +83,7 @@ def arguments(program: str, ports: Ports, paths: ClusterPaths) -> Sequence[str]:
 
 def kubeconfig(paths: ClusterPaths, identity: str, port: int, contexts: Sequence[str]) -> str:
     """YAML of one cluster, one user, and a context of each name; the first is the current one. Holds a private key."""
-    cluster = {
-        "server": f"https://{LOOPBACK}:{port}",
-        "certificate-authority-data": _encoded(paths.certificate("ca")),
-    }
+    cluster = {"server": f"https://{LOOPBACK}:{port}", "certificate-authority-data": _encoded(paths.certificate("ca"))}
     user = {
         "client-certificate-data": _encoded(paths.certificate(identity)),
         "client-key-data": _encoded(paths.key(identity)),

@@ -58,17 +58,15 @@ def _deployment(body: Mapping[str, Any]) -> Verdict:
     return Verdict(why=f"{updated} of {replicas} pods are updated, {available} available, {present} in all")
 
 
-def _group(body: Mapping[str, Any]) -> Verdict:
-    if _observed(body) and is_ready(body, "Available"):
-        return DONE
-    return Verdict(why=f"{_count(body, 'readyReplicas')} of {body['spec'].get('replicas', 1)} groups are ready")
-
-
 def _counted(body: Mapping[str, Any]) -> Verdict:
     replicas, ready = body["spec"].get("replicas", 1), _count(body, "readyReplicas")
-    if _observed(body) and _count(body, "updatedReplicas") == replicas == ready:
-        return DONE
-    return Verdict(why=f"{ready} of {replicas} pods are ready")
+    group = body["kind"] == "LeaderWorkerSet"
+    there = is_ready(body, "Available") if group else _count(body, "updatedReplicas") == replicas == ready
+    return (
+        DONE
+        if _observed(body) and there
+        else Verdict(why=f"{ready} of {replicas} {'groups' if group else 'pods'} are ready")
+    )
 
 
-AWAITED = {"Deployment": _deployment, "Job": _job, "LeaderWorkerSet": _group, "StatefulSet": _counted}
+AWAITED = {"Deployment": _deployment, "Job": _job, "LeaderWorkerSet": _counted, "StatefulSet": _counted}

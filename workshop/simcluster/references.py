@@ -38,19 +38,11 @@ class Reference:
 def references(pod: Mapping[str, Any]) -> list[Reference]:
     """Everything a pod cannot start without, each once; what may be missing is left out."""
     spec = pod["spec"]
-    volumes = [
-        source
-        for volume in spec.get("volumes", [])
-        for source in (volume, *volume.get("projected", {}).get("sources", []))
-    ]
-    variables = [
-        source
-        for container in (*spec.get("initContainers", []), *spec["containers"])
-        for source in (
-            *container.get("envFrom", []),
-            *(variable.get("valueFrom", {}) for variable in container.get("env", [])),
-        )
-    ]
+    volumes = list(spec.get("volumes", []))
+    volumes += [source for volume in volumes for source in volume.get("projected", {}).get("sources", [])]
+    containers = (*spec.get("initContainers", []), *spec["containers"])
+    variables = [source for container in containers for source in container.get("envFrom", [])]
+    variables += [entry.get("valueFrom", {}) for container in containers for entry in container.get("env", [])]
     return list(dict.fromkeys([*_referred(volumes, mounted=True), *_referred(variables, mounted=False)]))
 
 
@@ -59,10 +51,8 @@ def _referred(sources: Iterable[Mapping[str, Any]], *, mounted: bool) -> Iterato
         for field, kind in KINDS.items():
             reference = source.get(field)
             if reference is not None and not reference.get("optional"):
-                keys = [entry["key"] for entry in (reference, *reference.get("items", [])) if "key" in entry]
-                yield Reference(
-                    kind, reference.get("secretName") or reference.get("name", ""), frozenset(keys), mounted
-                )
+                keys = frozenset(entry["key"] for entry in (reference, *reference.get("items", [])) if "key" in entry)
+                yield Reference(kind, reference.get("secretName") or reference.get("name", ""), keys, mounted)
 
 
 def waits(pod: Mapping[str, Any]) -> bool:

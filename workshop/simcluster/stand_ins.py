@@ -28,7 +28,7 @@ def log(line: str) -> None:
 
 @dataclass
 class Player:
-    """Plays the parts of absent controllers; remembers what was `lines`, and the workers of each leader (`crews`)."""
+    """Plays absent controllers; remembers the `lines` it has printed, and the workers of each leader (`crews`)."""
 
     api: Api
     say: Callable[[str], None] = log

@@ -45,6 +45,8 @@ def _objects(expected: Expected) -> Iterator[Object]:
             yield body(expected.kind, YOU, **place)
         case "Secret":
             yield secret(expected.name, expected.namespace, expected.keys)
+        case "ConfigMap":
+            yield body("ConfigMap", YOU, **place) | {"data": dict.fromkeys(expected.keys, "made for this cluster")}
         case "StorageClass":
             yield storage_class(expected.name)
         case "PersistentVolumeClaim":
@@ -59,9 +61,8 @@ def _objects(expected: Expected) -> Iterator[Object]:
 
 def secret(name: str, namespace: str, keys: Iterable[str]) -> Object:
     """A Secret with these keys, and values nobody has seen before."""
-    names = frozenset(keys)
-    values = {"stringData": {key: random_value(key) for key in sorted(names)}}
-    return body("Secret", YOU, name=name, namespace=namespace) | values | TYPES.get(names, {})
+    values = {"stringData": {key: random_value(key) for key in sorted(keys)}}
+    return body("Secret", YOU, name=name, namespace=namespace) | values | TYPES.get(frozenset(keys), {})
 
 
 def random_value(key: str) -> str:
@@ -85,25 +86,16 @@ def wants_volume(claim: Mapping[str, Any], classes: Container[str], claims: Iter
     `claims`: all there are. A clone is made of one that is bound; what can only be read is a clone, or it is not made,
     as GKE's driver has it.
     """
+    metadata, spec, origin = claim["metadata"], claim["spec"], claim["spec"].get("dataSource")
+    named = [(other["metadata"], other.get("status", {}).get("phase")) for other in claims]
+    bound = {(other["namespace"], "PersistentVolumeClaim", other["name"]) for other, phase in named if phase == "Bound"}
+    of = origin and (metadata["namespace"], origin["kind"], origin["name"])
     return (
         claim.get("status", {}).get("phase", "Pending") == "Pending"
-        and not claim["spec"].get("volumeName")
-        and "deletionTimestamp" not in claim["metadata"]
-        and claim["spec"].get("storageClassName") in classes
-        and (_origin_bound(claim, claims) if "dataSource" in claim["spec"] else _writable(claim))
-    )
-
-
-def _writable(claim: Mapping[str, Any]) -> bool:
-    return claim["spec"]["accessModes"] != ["ReadOnlyMany"]
-
-
-def _origin_bound(claim: Mapping[str, Any], claims: Iterable[Mapping[str, Any]]) -> bool:
-    source, here = claim["spec"]["dataSource"], claim["metadata"]["namespace"]
-    return source["kind"] == "PersistentVolumeClaim" and any(
-        all(other["metadata"][key] == value for key, value in (("name", source["name"]), ("namespace", here)))
-        and other.get("status", {}).get("phase") == "Bound"
-        for other in claims
+        and not spec.get("volumeName")
+        and "deletionTimestamp" not in metadata
+        and spec.get("storageClassName") in classes
+        and (of in bound if origin else spec["accessModes"] != ["ReadOnlyMany"])
     )
 
 

@@ -6,6 +6,7 @@ Does not prove that an engine would accept it: required fields and misspelt keys
 import gc
 import sys
 import traceback
+from collections.abc import Mapping
 from contextvars import copy_context
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
+from pulumi import _types
 from pulumi.runtime import settings
 
 from preview.rendering.recorder import Options, Record, deploy, run
+from preview.rendering.sandbox import remembered_types
 
 STACK = "urn:pulumi:dev::llm-stack::"
 
@@ -276,3 +279,18 @@ def test_an_error_of_the_program_keeps_its_traceback():
         deploy(inner)
     assert "in inner\n" in "".join(traceback.format_exception(caught.value))
     assert not hasattr(sys, "tracebacklimit")
+
+
+def test_the_sdk_takes_types_apart_once_and_only_while_a_program_runs():
+    """What it makes of a declared type is the same with and without it, and afterwards it is as it was."""
+    names = ("unwrap_type", "unwrap_optional_type")
+    plain = {name: getattr(_types, name) for name in names}
+    declared = (str | None, pulumi.Input[str], pulumi.Output[int], Mapping[str, str], list[pulumi.Input[str]])
+    with remembered_types():
+        remembered = {name: getattr(_types, name) for name in names}
+        for name in names:
+            assert [remembered[name](type_) for type_ in declared] == [plain[name](type_) for type_ in declared]
+            before = remembered[name].cache_info()
+            assert [remembered[name](type_) for type_ in declared] == [plain[name](type_) for type_ in declared]
+            assert remembered[name].cache_info().misses == before.misses
+    assert {name: getattr(_types, name) for name in names} == plain
