@@ -34,20 +34,22 @@ def outward(
     *,
     trust: Sequence[str] = (),
     beside: tuple[HasEndpoint, str] | None = None,
+    forwards: bool = True,
 ) -> Outward:
     """The way to a hub or store without faults.
 
     `host`: where it is if nothing is said of that; `trust`: variables by which its own client finds authorities;
-    `beside`: another that the same pod asks, with its host, which keeps its own way.
+    `beside`: another that the same pod asks, with its host, which keeps its own way; `forwards`: see `endpoint_egress`.
     """
     trusted = cluster.ca_bundle
     bundle = CaBundle(trusted.kind, trusted.name, trusted.key) if trusted else None
     environment: dict[str, str] = dict.fromkeys((*TRUST_VARIABLES, *trust), CA_FILE) if bundle else {}
     proxy = cluster.proxy
     if proxy is None or not through_proxy(at, host, cluster):
-        return Outward(endpoint_egress(at, networks), environment, (), bundle)
-    direct = [_name(*beside)] if beside and not through_proxy(*beside, cluster) else []
-    environment |= dict.fromkeys(DIRECT_VARIABLES, ",".join(dict.fromkeys((*ITSELF, *proxy.no_proxy, *direct))))
+        return Outward(endpoint_egress(at, networks, forwards=forwards), environment, (), bundle)
+    # a pod that may connect to the proxy alone has nothing to reach directly, whatever else is
+    direct = [*proxy.no_proxy, _name(*beside)] if beside and not through_proxy(*beside, cluster) else []
+    environment |= dict.fromkeys(DIRECT_VARIABLES, ",".join(dict.fromkeys((*ITSELF, *direct))))
     secrets: tuple[SecretVariable, ...] = ()
     if proxy.existing_secret:
         secrets = tuple(SecretVariable(name, proxy.existing_secret, URL_ENTRY) for name in PROXY_VARIABLES)
@@ -90,9 +92,24 @@ def _by_proxy(client: Hub | Source) -> bool:
     return PROXY_VARIABLES[0] in {*client.environment, *(secret.name for secret in client.secrets)}
 
 
-def proxy_problems(cluster: ClusterSettings, networks: Networks) -> Iterator[Problem]:
-    """Reasons why no pod can reach the proxy, or none may."""
+def proxy_problems(
+    cluster: ClusterSettings, networks: Networks, reached: Iterable[tuple[HasEndpoint, str]]
+) -> Iterator[Problem]:
+    """Reasons why no pod can reach the proxy, or none may, and exceptions that except nothing.
+
+    `reached`: hubs and stores with their hosts; those of each are reached in one way.
+    """
     if cluster.proxy is not None:
+        behind = dict.fromkeys(_name(*place) for place in reached if through_proxy(*place, cluster))
+        yield from (
+            Problem(
+                "cluster.proxy.noProxy",
+                f'"{entry}" is one host of {name}, and all are reached in one way; write {name}',
+            )
+            for entry in cluster.proxy.no_proxy
+            for name in behind
+            if entry.endswith(f".{name}")
+        )
         yield from endpoint_problems(cluster.proxy, "cluster.proxy", networks, cluster.namespace, "proxy")
         if urlsplit(cluster.proxy.endpoint).port is None:
             yield Problem("cluster.proxy.endpoint", f'"{cluster.proxy.endpoint}" has no port; write one, such as :3128')

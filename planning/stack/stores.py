@@ -78,7 +78,7 @@ def streamed(
 ) -> Source:
     """Objects below `url`, read as the engine loads them, from a bucket without problems; `beside`: see `outward`."""
     store = catalog.stores[scheme_of(settings)]
-    way = outward(settings, store.host, cluster, catalog.networks, trust=store.trust, beside=beside)
+    way = outward(settings, store.host, cluster, catalog.networks, trust=store.trust, beside=beside, forwards=False)
     source = Source(
         argument=url,
         directory=url,

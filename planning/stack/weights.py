@@ -8,12 +8,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from catalog.load import Catalog
 from catalog.schema import Model
 from planning.plan.weights import CheckpointPlan, ClaimVolume, OwnClaim, WeightsPlan
-from planning.stack.hubs import xet
+from planning.stack.hubs import HUB_HOSTS, xet
+from planning.stack.network import HasEndpoint
 from planning.stack.outward import proxy_problems, proxy_reasons
 from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems
-from planning.stack.stores import writer_problems
+from planning.stack.stores import scheme_of, writer_problems
 from settings.problems import Problem
 from settings.schema import (
     NodeCacheWeights,
@@ -118,10 +120,19 @@ def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
 def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]:
     """What is wrong with where weights come from, of the stack and of each model that says so itself."""
     said = list(all_weights(settings))
-    problems = list(proxy_problems(settings.cluster, keeping.catalog.networks))
+    reached = [way for _, weights in said for way in _reached(weights, keeping.catalog)]
+    problems = list(proxy_problems(settings.cluster, keeping.catalog.networks, reached))
     problems += [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
     stores = [(path, weights) for path, weights in said if isinstance(weights, ObjectStoreWeights)]
     return [*problems, *_differing(said), *writer_problems(stores), *_vouched_problems(settings)]
+
+
+def _reached(weights: WeightsSettings, catalog: Catalog) -> Iterator[tuple[HasEndpoint, str]]:
+    """The hub and the store that pods ask for such weights, each with the host where it is if nothing is said."""
+    if hub := hub_of(weights):
+        yield hub, HUB_HOSTS[hub.kind]
+    if isinstance(weights, ObjectStoreWeights):
+        yield weights, catalog.stores[scheme_of(weights)].host
 
 
 def _vouched(settings: StackSettings) -> Iterator[tuple[str, tuple[str, str | None], str]]:

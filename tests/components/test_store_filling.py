@@ -157,7 +157,7 @@ def test_the_hub_is_for_the_job_alone():
     hub, dns, server = (found[name] for name in (f"Job {LOGICAL}", "Deployment vllm-small", "Deployment vllm-tiny"))
     assert filler == hub | server
     assert hub - dns == {("0.0.0.0/0", "TCP/443"), ("::/0", "TCP/443")}
-    assert server - dns == {("storage", "all"), ("0.0.0.0/0", "TCP/443,TCP/9000"), ("::/0", "TCP/443,TCP/9000")}
+    assert server - dns == {("storage", "all"), ("0.0.0.0/0", "TCP/9000"), ("::/0", "TCP/9000")}
 
 
 @pytest.mark.parametrize("also_claims", [False, True])

@@ -209,6 +209,46 @@ def test_the_plan_says_what_goes_through_the_proxy():
     )
 
 
+def test_a_pod_that_may_connect_to_the_proxy_alone_is_told_of_no_exceptions():
+    """What else is reached directly is nothing to it: another exception runs no Job and no server again."""
+    proxy = {"endpoint": PROXY, "noProxy": [".corp", "hf.co"]}
+    assert hub({}, proxy=proxy).environment == TOLD
+    streamed = source(store(), proxy=proxy).environment
+    assert {name: streamed[name] for name in TOLD} == TOLD
+
+
+def test_a_job_that_reaches_its_store_directly_is_told_of_every_exception():
+    """It may connect to more than the proxy."""
+    proxy = {"endpoint": PROXY, "noProxy": [".amazonaws.com", "login.example.com"]}
+    (checkpoint,) = planned(raw(store(fill=True), proxy=proxy)).weights.checkpoints
+    assert checkpoint.fetch is not None
+    assert checkpoint.fetch.hub.environment["NO_PROXY"] == (
+        "localhost,127.0.0.1,::1,.amazonaws.com,login.example.com,amazonaws.com"
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "entry", "host"),
+    [
+        (store(), "s3.eu-central-1.amazonaws.com", "amazonaws.com"),
+        (store(fill=True), ".cdn.huggingface.co", "huggingface.co"),
+        (
+            {"storageClass": "nfs", "hub": {"endpoint": "https://hub.example.com"}},
+            "a.hub.example.com",
+            "hub.example.com",
+        ),
+        (store("az://models/x", account="acme"), "acme.blob.core.windows.net", "blob.core.windows.net"),
+    ],
+)
+def test_an_exception_for_one_host_of_a_store_or_hub_is_refused(weights: dict[str, Any], entry: str, host: str):
+    """It would change nothing; what to write instead is said, and taken."""
+    proxy = {"endpoint": PROXY, "noProxy": [entry]}
+    assert refusals(raw(weights, proxy=proxy)) == [
+        f'cluster.proxy.noProxy: "{entry}" is one host of {host}, and all are reached in one way; write {host}'
+    ]
+    assert refusals(raw(weights, proxy=proxy | {"noProxy": [host]})) == []
+
+
 @properties(100)
 @given(st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5}){1,3}", fullmatch=True), st.integers(0, 3))
 def test_a_host_is_excepted_by_every_domain_it_is_in_and_by_no_other(host: str, cut: int):

@@ -343,7 +343,7 @@ def test_a_bucket_is_addressed_as_its_store_wants(changes, addressing):
     ("endpoint", "rule"),
     [
         ("http://minio.storage.svc:9000", EgressRule(namespaces=("storage",))),
-        ("https://s3.example.com:8443", EgressRule(blocks(CATALOG.networks, private=False), (), (443, 8443))),
+        ("https://s3.example.com:8443", EgressRule(blocks(CATALOG.networks, private=False), (), (8443,))),
     ],
 )
 def test_servers_may_go_to_their_store(endpoint, rule):
@@ -579,3 +579,18 @@ def test_other_places_for_other_models_change_no_claim(others):
     own = [one.place for one in plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
     assert len({place.name for place in own}) == len(own)
     assert len({one.name for one in plan.weights.checkpoints}) == len(plan.weights.checkpoints)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"),
+    [
+        ("http://minio.storage.svc:9000", 9000),
+        ("https://s3.corp:8443", 8443),
+        ("http://s3.example.com", 80),
+        ("https://oss-cn-hangzhou.aliyuncs.com", 443),
+    ],
+)
+def test_a_server_may_connect_to_the_port_of_its_endpoint_alone(endpoint: str, port: int):
+    """A store sends nobody on to another host, as hubs do."""
+    rules = source(store(endpoint=endpoint)).egress
+    assert {rule.ports for rule in rules if rule.blocks} == {(port,)}
