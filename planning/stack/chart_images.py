@@ -3,7 +3,7 @@
 Also what a mirror of images leaves out, which is above all that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from planning.plan.observe import ReleasePlan
 from planning.plan.weights import Hub
 from settings.schema import (
     ExistingClaimWeights,
+    FillSettings,
+    HubSettings,
     ImageWeights,
     NodeCacheWeights,
     ObjectStoreWeights,
@@ -62,14 +64,27 @@ def with_pull_secrets(
     return values
 
 
-def _references(weights: WeightsSettings) -> Iterator[str]:
-    """The images that weights are in, as they are written."""
+def _references(path: str, weights: WeightsSettings) -> Iterator[tuple[str, str]]:
+    """(where it is written, image) of what weights at `path` are in."""
     match weights:
         case ImageWeights(reference=reference):
-            yield reference
+            yield f"{path}.reference", reference
         case NodeCacheWeights(copied_from=origin):
-            yield from _references(origin)
+            yield from _references(f"{path}.from", origin)
         case SharedClaimWeights() | ExistingClaimWeights() | ObjectStoreWeights():
+            return
+
+
+def _hubs(path: str, weights: WeightsSettings) -> Iterator[tuple[str, HubSettings]]:
+    """(where it is written, hub) of what weights at `path` are downloaded from."""
+    match weights:
+        case SharedClaimWeights(hub=hub):
+            yield f"{path}.hub", hub
+        case NodeCacheWeights(copied_from=origin):
+            yield from _hubs(f"{path}.from", origin)
+        case ObjectStoreWeights(fill=FillSettings(hub=hub)):
+            yield f"{path}.fill.hub", hub
+        case ExistingClaimWeights() | ImageWeights() | ObjectStoreWeights():
             return
 
 
@@ -87,20 +102,9 @@ def registry_warnings(
             "mirror these registries: python -m preview bundle lists all of it"
         )
     if settings.images.mirror:
-        sentences += [
-            f"images.mirror does not cover weights, which are fetched from {hub.kind}; give weights.hub.endpoint a "
-            "mirror of it, or weights.kind: existingClaim"
-            for hub in hubs
-            if not hub.endpoint
-        ]
-        images = dict.fromkeys(image for _, weights in all_weights(settings) for image in _references(weights))
-        mirror = f"{settings.images.mirror.rstrip('/')}/"
-        sentences += [
-            f"images.mirror does not change the image with weights {reference}; write the mirror's copy of it in "
-            "weights.reference"
-            for reference in images
-            if not reference.startswith(mirror)
-        ]
+        sentences += _unmirrored_weights(
+            settings, settings.images.mirror, {hub.kind for hub in hubs if not hub.endpoint}
+        )
     unknown = [
         f"{name} {release.version}"
         for name, release in releases.items()
@@ -112,6 +116,31 @@ def registry_warnings(
             "take them is not known"
         )
     return sentences
+
+
+def _unmirrored_weights(settings: StackSettings, mirror: str, kinds: Collection[str]) -> Iterator[str]:
+    """Sentences on weights that come from somewhere else; `kinds`: hubs themselves that they are fetched from."""
+    written = list(all_weights(settings))
+    hubs = {
+        hub.kind: path
+        for where, weights in reversed(written)
+        for path, hub in _hubs(where, weights)
+        if hub.kind in kinds and not hub.endpoint
+    }
+    for kind, path in hubs.items():
+        yield (
+            f"images.mirror does not cover weights, which are fetched from {kind}; give {path}.endpoint a mirror of "
+            f"it, or {path.partition('weights')[0]}weights.kind: existingClaim"
+        )
+    images = {
+        reference: path for where, weights in reversed(written) for path, reference in _references(where, weights)
+    }
+    for reference, path in images.items():
+        if not reference.startswith(f"{mirror.rstrip('/')}/"):
+            yield (
+                f"images.mirror does not change the image with weights {reference}; write the mirror's copy of it in "
+                f"{path}"
+            )
 
 
 def _is_on(values: Mapping[str, object], path: str | None) -> bool:

@@ -105,7 +105,8 @@ def place_key(settings: WeightsSettings) -> tuple[str, ...]:
         case NodeCacheWeights():
             return place_key(settings.copied_from)
         case ObjectStoreWeights():
-            return settings.kind, settings.url, settings.endpoint or ""
+            account = (settings.account,) if settings.account else ()
+            return settings.kind, settings.url, settings.endpoint or "", *account
 
 
 def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, keeping: Keeping) -> tuple[Place, Source]:

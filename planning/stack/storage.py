@@ -12,15 +12,21 @@ def stored(
     weights: WeightsPlan, servers: Sequence[ServerPlan], compile_cache: CompileCacheClaim | None
 ) -> tuple[Stored, ...]:
     """Everything that is kept, each once."""
-    entries = [_kept(checkpoint, servers) for checkpoint in weights.checkpoints]
+    # an image with several checkpoints is one; two revisions of a model are two
+    held = {
+        checkpoint.place.name
+        if isinstance(checkpoint.place, OciImage) and checkpoint.place.whole
+        else checkpoint.key: (_kept(checkpoint, servers))
+        for checkpoint in weights.checkpoints
+    }
+    entries = list(held.values())
     entries += [copies for server in servers for copies in _copies(server)]
     if compile_cache:
         claim = compile_cache
         entries.append(
             Stored("what is compiled", "claim", claim.storage_class, claim.gib, 1, 1, claim.usd_per_gib_month)
         )
-    # an image with several checkpoints is one
-    return tuple(dict.fromkeys(entries))
+    return tuple(entries)
 
 
 def _kept(checkpoint: CheckpointPlan, servers: Sequence[ServerPlan]) -> Stored:

@@ -7,6 +7,7 @@ cannot grow, so one that is shared by a changing set of models would sooner or l
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from catalog.load import Catalog
 from catalog.schema import Model
@@ -165,13 +166,15 @@ def _filled(weights: WeightsSettings) -> WeightsSettings:
 
 def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]:
     """Weights of one place that are brought there in two ways: one claim is filled once."""
-    first: dict[tuple[str, ...], tuple[str, object]] = {}
+    first: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
     for path, weights in said:
-        how = _filled(weights).model_dump(exclude={"read_mib_per_s", "prewarm", "size_gib"})
+        filled = _filled(weights)
+        how = filled.model_dump(exclude={"read_mib_per_s", "prewarm", "size_gib"})
         where, other = first.setdefault(place_key(weights), (path, how))
-        if how != other:
+        fields = type(filled).model_fields
+        if keys := [fields[field].alias or field for field, value in how.items() if value != other[field]]:
             yield Problem(
-                path, f"fills the same place as {where} in another way; write the same hub and figures in both"
+                path, f"is the same place as {where}, with another {' and another '.join(keys)}; write the same in both"
             )
 
 

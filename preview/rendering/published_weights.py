@@ -7,11 +7,14 @@ a bucket, name the folder; their ServiceAccount or their Secret is who asks for 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from planning.stack.outward import PROXY_VARIABLES
 from preview.rendering.manifests import Manifest
 
 STORES = ("s3://", "gs://", "az://")
 # The variable with the folder of who only reads, and of who writes.
 READ, WRITTEN = "MODEL_DIR", "TARGET_URL"
+# The end of the variable with the account of a store whose URL has none; the volume with the keys of a store.
+ACCOUNT, KEYS_VOLUME = "_ACCOUNT_NAME", "store"
 PUBLISHED = "with manifest.json, as the weights Job publishes it"
 
 
@@ -19,7 +22,7 @@ def published_weights(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Ite
     """(kind, name, what it must hold or allow) of each bucket folder and image; `contents`: objects, all mappings."""
     pods = [pod for _, inside in contents for pod in inside if "containers" in pod]
     accounts = {manifest.name: manifest.body for manifest, _ in contents if manifest.kind == "ServiceAccount"}
-    folders: dict[str, dict[str, dict[str, None]]] = {}
+    folders: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
     images: dict[str, dict[str, None]] = {}
     for pod in pods:
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
@@ -27,11 +30,14 @@ def published_weights(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Ite
             for variable in (READ, WRITTEN):
                 if values.get(variable, "").startswith(STORES):
                     whom = _whom(pod, container, accounts)
-                    folders.setdefault(values[variable], {}).setdefault(variable, {})[whom] = None
+                    accounted = (value for name, value in values.items() if name.endswith(ACCOUNT))
+                    folder = values[variable], next(accounted, "")
+                    folders.setdefault(folder, {}).setdefault(variable, {})[whom] = None
             for reference, directory in _images(pod, container, values.get(READ, "")):
                 images.setdefault(reference, {})[directory] = None
-    for folder, users in sorted(folders.items()):
-        yield "Folder", f"{folder}/", "; ".join(_rights(users))
+    for (folder, account), users in sorted(folders.items()):
+        where = f"in the storage account {account}: " if account else ""
+        yield "Folder", f"{folder}/", f"{where}{'; '.join(_rights(users))}"
     for reference, directories in sorted(images.items()):
         yield "Image", reference, f"must hold {', '.join(sorted(directories))} {PUBLISHED}"
 
@@ -51,9 +57,13 @@ def _whom(pod: Mapping[str, Any], container: Mapping[str, Any], accounts: Mappin
     secrets = [
         variable["valueFrom"]["secretKeyRef"]["name"]
         for variable in container.get("env", [])
-        if "secretKeyRef" in variable.get("valueFrom", {}) and variable["name"] != "HF_TOKEN"
+        if "secretKeyRef" in variable.get("valueFrom", {}) and variable["name"] not in ("HF_TOKEN", *PROXY_VARIABLES)
     ]
-    secrets += [volume["secret"]["secretName"] for volume in pod.get("volumes", []) if "secret" in volume]
+    secrets += [
+        volume["secret"]["secretName"]
+        for volume in pod.get("volumes", [])
+        if "secret" in volume and volume["name"].startswith(KEYS_VOLUME)
+    ]
     if secrets:
         return f"the keys of Secret {secrets[0]}"
     if any(variable["name"].endswith("_UNSIGNED") for variable in container.get("env", [])):

@@ -423,8 +423,9 @@ def test_a_class_of_local_disks_is_expected():
             "store-of-azure",
             [
                 (
-                    f"Folder az://models/published/Qwen--Qwen3-0.6B/{REVISION}/: must hold the files {PUBLISHED}; "
-                    "01234567-89ab-cdef-0123-456789abcdef (ServiceAccount vllm-small) must be let in to list and get"
+                    f"Folder az://models/published/Qwen--Qwen3-0.6B/{REVISION}/: in the storage account acme: "
+                    f"must hold the files {PUBLISHED}; 01234567-89ab-cdef-0123-456789abcdef "
+                    "(ServiceAccount vllm-small) must be let in to list and get"
                 )
             ],
         ),
@@ -459,6 +460,23 @@ def test_what_somebody_has_to_publish_is_said(variant, expected):
     """A folder of a bucket and who must be let in there, an image and what is in it; nothing where a Job does it."""
     found = find_prerequisites(stack(VARIANTS[variant]).manifests)
     assert [str(item) for item in found if item.kind in ("Folder", "Image")] == expected
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret"])
+def test_the_secret_of_a_proxy_is_no_key_of_a_store(kind: str):
+    """Nor is one with authorities, nor the hub's token: who asks is an identity."""
+    behind = {"endpoint": "http://proxy.example.com:3128", "existingSecret": "proxy"}
+    identity = {"kind": "workloadIdentity", "identity": "01234567-89ab-cdef-0123-456789abcdef"}
+    weights = {"storageClass": None, "kind": "objectStore", "url": "az://models", "account": "acme"}
+    weights |= {"credentials": identity, "fill": {"hub": {"tokenSecret": "hub"}}}
+    cluster = {"platform": "aks", "proxy": behind, "caBundle": {"kind": kind, "name": "company-ca"}}
+    deployed = stack(minimal(cluster=cluster, weights=weights))
+    (folder,) = [str(item) for item in find_prerequisites(deployed.manifests) if item.kind == "Folder"]
+    assert folder == (
+        f"Folder az://models/Qwen--Qwen3-0.6B/{REVISION}/: in the storage account acme: is filled by "
+        "01234567-89ab-cdef-0123-456789abcdef (ServiceAccount model-weights-fill), who must be let in to list, get and "
+        "put; 01234567-89ab-cdef-0123-456789abcdef (ServiceAccount vllm-small) must be let in to list and get"
+    )
 
 
 def test_a_bucket_that_is_filled_says_who_fills_it():

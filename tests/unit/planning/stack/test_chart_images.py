@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from planning.stack.chart_images import Contents, contents, with_pull_secrets
-from tests.unit.small_stack import CATALOG, planned, refusals, serving, stack
+from tests.unit.small_stack import CATALOG, MODEL, planned, refusals, serving, stack
 
 SCALES = {"replicas": {"min": 1, "max": 2}}
 MIRROR = "reg.corp/hub"
@@ -148,16 +148,63 @@ def test_a_mirror_does_not_change_an_image_with_weights():
     copied = {"kind": "nodeCache", "storageClass": "nvme", "from": origin}
     warning = (
         f"images.mirror does not change the image with weights registry.example.com/models/qwen3{digest}; write the "
-        "mirror's copy of it in weights.reference"
+        "mirror's copy of it in weights.{}reference"
     )
     quiet = {"images": {"mirror": MIRROR}, "gpuOperator": {"install": False}, "observability": {"install": False}}
     mirrored = {"kind": "image", "reference": f"{MIRROR}/models/qwen3{digest}"}
     assert [warnings(stack(**quiet, weights=weights)) for weights in (origin, copied, mirrored)] == [
-        [warning],
-        [warning],
+        [warning.format("")],
+        [warning.format("from.")],
         [],
     ]
     assert warnings(stack(weights=origin)) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "path"),
+    [
+        (
+            {"weights": {"kind": "nodeCache", "storageClass": "nvme", "from": {"storageClass": "nfs"}}},
+            "weights.from.hub",
+        ),
+        (
+            {
+                "weights": {
+                    "kind": "objectStore",
+                    "url": "s3://models",
+                    "credentials": {"kind": "existingSecret", "name": "store"},
+                    "fill": True,
+                }
+            },
+            "weights.fill.hub",
+        ),
+        (
+            {
+                "weights": {"kind": "existingClaim", "claimName": "disk"},
+                "models": {"m": MODEL | {"weights": {"storageClass": "nfs"}}},
+            },
+            "models.m.weights.hub",
+        ),
+    ],
+)
+def test_what_a_mirror_does_not_cover_is_said_where_it_can_be_written(sections: dict[str, Any], path: str):
+    """The path that is named takes a mirror, and with one nothing is said."""
+    quiet = {"images": {"mirror": MIRROR}, "gpuOperator": {"install": False}, "observability": {"install": False}}
+    raw = stack(**quiet, **sections)
+    model = "models.m." if path.startswith("models") else ""
+    assert warnings(raw) == [
+        (
+            "images.mirror does not cover weights, which are fetched from huggingface; give "
+            f"{path}.endpoint a mirror of it, or {model}weights.kind: existingClaim"
+        )
+    ]
+    inside = raw
+    for key in path.split("."):
+        if inside.get(key) in (None, True):
+            inside[key] = {}
+        inside = inside[key]
+    inside["endpoint"] = "https://hub.corp"
+    assert warnings(raw) == []
 
 
 def test_without_a_mirror_nothing_is_said():

@@ -120,7 +120,7 @@ NOT_FILLED = [
     ),
     (
         serving(weights=store(fill=True)) | {"weights": store()},
-        "models.m.weights: fills the same place as weights in another way; write the same hub and figures in both",
+        "models.m.weights: is the same place as weights, with another fill; write the same in both",
     ),
     (
         serving(weights=store(fill={"credentials": WRITER}, credentials=IDENTITY, url="s3://other"))

@@ -451,7 +451,7 @@ IDENTITY = {"kind": "workloadIdentity"}
         ),
         (
             serving(weights={"storageClass": "nfs", "downloadMemoryGib": 64}) | {"weights": {"storageClass": "nfs"}},
-            "models.m.weights: fills the same place as weights in another way; write the same hub and figures in both",
+            "models.m.weights: is the same place as weights, with another downloadMemoryGib; write the same in both",
         ),
         (
             serving(weights=store(), args=["--model-loader-extra-config.memory_limit=1"]),
@@ -594,3 +594,11 @@ def test_a_server_may_connect_to_the_port_of_its_endpoint_alone(endpoint: str, p
     """A store sends nobody on to another host, as hubs do."""
     rules = source(store(endpoint=endpoint)).egress
     assert {rule.ports for rule in rules if rule.blocks} == {(port,)}
+
+
+def test_containers_of_two_accounts_are_two_places():
+    """They may have one name."""
+    of = {"kind": "objectStore", "url": "az://models/published", "credentials": {"kind": "existingSecret", "name": "a"}}
+    models = {"m": MODEL, "n": MODEL | {"weights": {**of, "account": "second"}}}
+    first, second = planned(stack(weights={**of, "account": "first"}, models=models)).weights.checkpoints
+    assert (first.place, first.name == second.name) == (second.place, False)

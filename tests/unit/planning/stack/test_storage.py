@@ -72,12 +72,20 @@ def test_one_image_with_several_checkpoints_is_one():
     assert [(one.gib, one.most) for one in stored(image, models=models)] == [(29, 2), (10, 1)]
 
 
+@pytest.mark.parametrize("weights", [{"storageClass": "nfs"}, BUCKET, {"kind": "image", "reference": IMAGE}])
+def test_two_revisions_of_a_model_are_two(weights):
+    """Each has files of its own."""
+    models = {"m": {**MODEL, "canary": {"weight": 5, "revision": "f" * 40}}}
+    first, second = stored(weights, models=models)
+    assert (first.what, first.gib) == (second.what, second.gib) == (WEIGHTS, first.gib)
+
+
 def test_one_place_has_one_price():
     """Two prices for one class are a mistake in one of them."""
     other = {**MODEL, "revision": "0" * 40, "weights": {"storageClass": "nfs", "usdPerGibMonth": 0.2}}
     raw = stack(weights={"storageClass": "nfs", "usdPerGibMonth": 0.1}, models={"m": MODEL, "n": other})
     assert refusals(raw) == [
-        "models.n.weights: fills the same place as weights in another way; write the same hub and figures in both"
+        "models.n.weights: is the same place as weights, with another usdPerGibMonth; write the same in both"
     ]
 
 
