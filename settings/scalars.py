@@ -151,26 +151,27 @@ EntryName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")
 ProxyUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$", max_length=2048), AfterValidator(_url)]
 DirectHost = Annotated[str, StringConstraints(max_length=253), AfterValidator(_direct)]
 # A bucket (container with az) and a folder in it; names as the stores demand them.
-StoreUrl = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]{0,200}){0,20}$"
-    ),
-]
+STORE_URL = r"^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]{0,200}){0,20}$"
+StoreUrl = Annotated[str, StringConstraints(pattern=STORE_URL)]
 # A repository with a digest: what it names never changes.
-PinnedImage = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][\w.-]{0,127})?@sha256:[0-9a-f]{64}$",
-        max_length=600,
-    ),
-]
+PINNED_IMAGE = (
+    r"^[a-z0-9][a-z0-9.-]*(:\d{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][\w.-]{0,127})?@sha256:[0-9a-f]{64}$"
+)
+PinnedImage = Annotated[str, StringConstraints(pattern=PINNED_IMAGE, max_length=600)]
 PageUrl = Annotated[Url, AfterValidator(_page)]
 # A repository of charts, an oci:// reference or a path.
 ChartSource = Annotated[str, StringConstraints(max_length=2048)]
 Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$", max_length=200), AfterValidator(_cron)]
-CommitSha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-ManifestSha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+COMMIT, MANIFEST = r"^[0-9a-f]{40}$", r"^[0-9a-f]{64}$"
+CommitSha = Annotated[str, StringConstraints(pattern=COMMIT)]
+ManifestSha256 = Annotated[str, StringConstraints(pattern=MANIFEST)]
+# What to write where a pattern alone would not tell.
+TO_WRITE = {
+    STORE_URL: "write s3://BUCKET/FOLDER, gs://… or az://…, and other stores (MinIO, OSS, OBS) as s3:// with endpoint",
+    PINNED_IMAGE: "write REPOSITORY@sha256:…, the digest that the registry shows",
+    COMMIT: "write all 40 digits of a commit, since branches and tags move",
+    MANIFEST: "write the 64 digits that python -m preview manifest prints",
+}
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 # Words of a program that is not ours, looked up in lists or handed on: nothing of that kind is longer.
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]

@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from settings.gate import Path, copy_checked
 from settings.problems import Problem, nearest
-from settings.scalars import LABEL
+from settings.scalars import LABEL, TO_WRITE
 from settings.schema import StackSettings
 from settings.secret_shapes import mask
 
@@ -159,7 +159,7 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
             return _misplaced(str(path[-1]), path[:-1], values)
         case "missing":
             described = _fields(_section(path[:-1], values)).get(str(path[-1]))
-            return f"is missing: {described.description}" if described else "is missing"
+            return f"is missing: {described.description}{_choices(described.annotation)}" if described else "is missing"
         case "literal_error":
             words = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
             return f"{shown} is not one of {', '.join(words)}{_only_guess(str(value), words)}"
@@ -167,7 +167,7 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa
             words = [word.strip("' ") for word in context["expected_tags"].split(",")]
             return f"kind '{context['tag']}' is not one of {', '.join(words)}{_only_guess(context['tag'], words)}"
         case "union_tag_not_found":
-            return "needs a kind"
+            return f"needs a kind: {', '.join(_kinds(_annotation(path, values)))}"
         case "greater_than_equal":
             return f"{shown} must be at least {context['ge']}"
         case "greater_than":
@@ -229,14 +229,18 @@ def _only_guess(word: str, known: list[str]) -> str:
     return guess if guess.startswith("; did") else ""
 
 
+def _choices(kind: Any) -> str:
+    return f"; one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
+
+
 def _near(text: str, pattern: str) -> str:
-    """The name that was probably meant: without a slash at its end, in lower case, with dashes where only they are."""
+    """The name that was probably meant, in lower case, with dashes where only they are; else what to write."""
     lower = text.lower()
     dashed = re.sub(r"[^a-z0-9]+", "-", lower).strip("-") if pattern == LABEL else lower
-    for near in (text.rstrip("/"), dashed, dashed.rstrip("/")):
+    for near in (text.rstrip("/"), dashed, dashed.rstrip("/"), lower.removeprefix("sha256:")):
         if near != text and re.fullmatch(pattern, near):
             return f"; did you mean '{near}'?"
-    return ""
+    return f"; {TO_WRITE[pattern]}" if pattern in TO_WRITE else ""
 
 
 def _section(path: Path, values: Any) -> type[BaseModel] | None:
@@ -288,9 +292,9 @@ def _chosen(kind: Any, here: Any) -> Any:
     """The member of a union whose `kind` the data names or leaves out (or the only one beside None)."""
     if get_origin(kind) not in (UnionType, Union):
         return kind
-    members = _kinds(kind)
-    if not members:
-        return next(member for member in get_args(kind) if member is not type(None))
+    members, others = _kinds(kind), [member for member in get_args(kind) if member is not type(None)]
+    if not members or len(others) == 1:
+        return others[0]
     usual = [tag for tag, member in members.items() if not member.model_fields["kind"].is_required()]
     tag = here.get("kind", *usual) if isinstance(here, dict) else None
     return members.get(tag) if isinstance(tag, str) else None

@@ -24,7 +24,7 @@ from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
 from planning.stack.signatures import sign_checkpoint
-from planning.stack.stores import access_variables, fill_problems, for_workers, streaming_problems
+from planning.stack.stores import access_problems, fill_problems, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
 from planning.stack.weights import checkpoint
@@ -182,9 +182,10 @@ def _added(
         catalog.vllm, startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None
     )
     problems = check_args(args, catalog.vllm, f"{path}.args")
-    problems += check_env(
-        settings.env, decided | access_variables(files.source, settings.env, catalog), catalog.vllm, f"{path}.env"
-    )
+    led = list(access_problems(files.source, settings.env, catalog, f"{path}.env"))
+    paths = {problem.path for problem in led}
+    others = {name: value for name, value in settings.env.items() if f"{path}.env.{name}" not in paths}
+    problems += [*led, *check_env(others, decided, catalog.vllm, f"{path}.env")]
     problems += fill_problems(files, path)
     return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 

@@ -12,7 +12,13 @@ from planning.capacity import flags
 from planning.plan.pods import AddressBlock, EgressRule
 from planning.plan.weights import CheckpointPlan, Identity, ObjectStore, SecretFile, SecretVariable, Source
 from planning.stack.network import HTTPS_PORT, HasEndpoint, blocks, endpoint_problems
-from planning.stack.outward import outward, through_proxy
+from planning.stack.outward import (
+    DIRECT_VARIABLES,
+    PROXY_VARIABLES,
+    TRUST_VARIABLES,
+    outward,
+    through_proxy,
+)
 from settings.problems import Problem
 from settings.schema import ClusterSettings, ObjectStoreWeights, PublicStore, StoreIdentity, StoreSecret
 
@@ -58,15 +64,34 @@ def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu
     ]
 
 
-def access_variables(source: Source, env: Mapping[str, str], catalog: Catalog) -> dict[str, str]:
-    """Variables that lead a server to its store, with those of `env` that would lead it elsewhere."""
+def access_problems(source: Source, env: Mapping[str, str], catalog: Catalog, path: str) -> Iterator[Problem]:
+    """Problems of variables of `env` that would lead a server to its store in another way, or to another store."""
+    if source.volume is not None:
+        return
+    settings = _settings_of(catalog)
     prefixes = (catalog.vllm.loading.variables, *(store.prefix for store in catalog.stores.values()))
-    variables = dict(source.environment) | {key.name: key.entry for key in source.secrets}
-    if source.secret_file:
-        variables[source.secret_file.variable] = source.secret_file.entry
-    return variables | {
-        name: value for name, value in env.items() if source.volume is None and name.startswith(prefixes)
-    }
+    for name in env:
+        if name in settings:
+            yield Problem(f"{path}.{name}", f"is decided by {settings[name]}; set that")
+        elif name.startswith(prefixes):
+            yield Problem(f"{path}.{name}", "is decided by the plan")
+
+
+def _settings_of(catalog: Catalog) -> dict[str, str]:
+    """Variable → the setting that decides it."""
+    ways: dict[str, str] = dict.fromkeys((*PROXY_VARIABLES, *DIRECT_VARIABLES), "cluster.proxy")
+    ways |= dict.fromkeys(TRUST_VARIABLES, "cluster.caBundle")
+    for store in catalog.stores.values():
+        ways |= dict.fromkeys(store.trust, "cluster.caBundle")
+        ways |= dict.fromkeys(store.account, "weights.account")
+        ways |= dict.fromkeys(store.region, "weights.region")
+        ways |= dict.fromkeys(store.endpoint, "weights.endpoint")
+        ways |= dict.fromkeys((*store.keys, *store.public), "weights.credentials")
+        if store.key_file:
+            ways[store.key_file.variable] = "weights.credentials"
+        if store.addressing:
+            ways[store.addressing.variable] = "weights.addressing"
+    return ways
 
 
 def streamed(

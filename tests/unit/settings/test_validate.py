@@ -381,7 +381,14 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             "observability.release",
             f'"{"r" * 54}" must have at most 53 characters',
         ),
-        (serving(revision="main"), "models.m.revision", '"main" is not well formed; it must match ^[0-9a-f]{40}$'),
+        (
+            serving(revision="main"),
+            "models.m.revision",
+            (
+                '"main" is not well formed; it must match ^[0-9a-f]{40}$; write all 40 digits of a commit, since '
+                "branches and tags move"
+            ),
+        ),
         (weights(hub={"private": True}), "weights.hub", "private needs endpoint: it describes that mirror"),
         (weights(hub={"endpoint": "mirror"}), "weights.hub.endpoint", f'"mirror" is not well formed; it {URL}'),
         (
@@ -439,7 +446,26 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             "gateway.expose",
             "kind 'ingres' is not one of gatewayApi, ingress, none; did you mean 'ingress'?",
         ),
-        (expose(className="nginx"), "gateway.expose", "needs a kind"),
+        (expose(className="nginx"), "gateway.expose", "needs a kind: gatewayApi, ingress, none"),
+        (
+            stack(weights={"kind": "objectStore", "url": "s3://m-m", "credentials": {"name": "store"}}),
+            "weights.credentials",
+            "needs a kind: workloadIdentity, existingSecret, none",
+        ),
+        (
+            cluster(caBundle={"name": "company-ca"}),
+            "cluster.caBundle.kind",
+            "is missing: what holds them; one of configMap, secret",
+        ),
+        (
+            stack(weights={"kind": "objectStore", "url": "oss://models/x", "credentials": {"kind": "none"}}),
+            "weights.url",
+            (
+                '"oss://models/x" is not well formed; it must match '
+                "^(s3|gs|az)://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._=-]{0,200}){0,20}$; "
+                "write s3://BUCKET/FOLDER, gs://… or az://…, and other stores (MinIO, OSS, OBS) as s3:// with endpoint"
+            ),
+        ),
         (gateway(expose="ingress"), "gateway.expose", '"ingress" must be a mapping of keys'),
         (gateway(expose={"kind": "ingress", "className": "n"}), "gateway", "expose.kind ingress needs host"),
         (expose(kind="gatewayApi"), "gateway.expose.gatewayName", "is missing: name of the Gateway"),
@@ -624,7 +650,10 @@ def test_a_misspelt_required_key_is_both_missing_and_unknown():
 def test_long_values_are_cut():
     """A refusal shows the start of a long value, not all of it."""
     assert problems(serving(revision="x" * 200)) == [
-        f'models.m.revision: "{"x" * 76}… is not well formed; it must match ^[0-9a-f]{{40}}$'
+        (
+            f'models.m.revision: "{"x" * 76}… is not well formed; it must match ^[0-9a-f]{{40}}$;'
+            " write all 40 digits of a commit, since branches and tags move"
+        )
     ]
 
 

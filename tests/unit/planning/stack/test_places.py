@@ -459,7 +459,7 @@ IDENTITY = {"kind": "workloadIdentity"}
         ),
         (
             serving(weights=store(), env={"AWS_ENDPOINT_URL": "http://x"}),
-            "models.m.env.AWS_ENDPOINT_URL: is decided by the plan",
+            "models.m.env.AWS_ENDPOINT_URL: is decided by weights.endpoint; set that",
         ),
         (
             serving(weights=store(), env={"RUNAI_STREAMER_CONCURRENCY": "4"}),
@@ -471,7 +471,7 @@ IDENTITY = {"kind": "workloadIdentity"}
         ),
         (
             serving(weights=store(), env={"AWS_SECRET_ACCESS_KEY": "x"}),
-            "models.m.env.AWS_SECRET_ACCESS_KEY: is decided by the plan",
+            "models.m.env.AWS_SECRET_ACCESS_KEY: is decided by weights.credentials; set that",
         ),
         (
             serving(env={"AZURE_STORAGE_CONNECTION_STRING": "x"}),
@@ -602,3 +602,28 @@ def test_containers_of_two_accounts_are_two_places():
     models = {"m": MODEL, "n": MODEL | {"weights": {**of, "account": "second"}}}
     first, second = planned(stack(weights={**of, "account": "first"}, models=models)).weights.checkpoints
     assert (first.place, first.name == second.name) == (second.place, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("HTTPS_PROXY", "cluster.proxy"),
+        ("no_proxy", "cluster.proxy"),
+        ("SSL_CERT_FILE", "cluster.caBundle"),
+        ("AWS_CA_BUNDLE", "cluster.caBundle"),
+        ("AWS_REGION", "weights.region"),
+        ("AWS_ENDPOINT_URL", "weights.endpoint"),
+        ("AWS_SECRET_ACCESS_KEY", "weights.credentials"),
+        ("RUNAI_STREAMER_S3_UNSIGNED", "weights.credentials"),
+        ("RUNAI_STREAMER_S3_USE_VIRTUAL_ADDRESSING", "weights.addressing"),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "weights.account"),
+        ("GOOGLE_CLOUD_PROJECT", "the plan"),
+    ],
+)
+def test_a_variable_that_leads_a_server_to_its_store_has_a_setting(name: str, setting: str):
+    """It is named; a server that mounts its weights may be told what it likes."""
+    models = {"m": MODEL | {"env": {name: "x"}}}
+    fix = "" if setting == "the plan" else "; set that"
+    assert refusals(stack(weights=store(), models=models)) == [f"models.m.env.{name}: is decided by {setting}{fix}"]
+    secret = {"AWS_SECRET_ACCESS_KEY"}
+    assert bool(refusals(stack(models=models))) == (name in secret)

@@ -110,7 +110,10 @@ NOT_VOUCHED = [
     ),
     (
         serving(revision=COMMIT, manifestSha256=f"sha256:{VALUE}"),
-        f'models.m.manifestSha256: "sha256:{VALUE}" is not well formed; it must match ^[0-9a-f]{{64}}$',
+        (
+            f'models.m.manifestSha256: "sha256:{VALUE}" is not well formed; it must match ^[0-9a-f]{{64}}$; '
+            f"did you mean '{VALUE}'?"
+        ),
     ),
 ]
 
