@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from planning.plan.weights import CaBundle
+from planning.plan.access import CaBundle
 from planning.stack.outward import CA_FOLDER, CA_NAME
 
 NAME = "ca"

@@ -6,9 +6,10 @@ from typing import Any
 import pulumi
 
 from components import _authorities, _k8s, _kept_cache, _script
+from planning.plan.access import CaBundle, SecretFile
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
-from planning.plan.weights import CaBundle, CheckpointPlan, ClaimVolume, ImageVolume, LocalCopy, SecretFile, Volume
+from planning.plan.weights import CheckpointPlan, ClaimVolume, ImageVolume, LocalCopy, Volume
 from planning.server.kept_cache import engine_requests
 from planning.server.servers import CACHE_ROOT
 from planning.server.small_pods import OPENING_CPUS
@@ -17,6 +18,8 @@ APP = "vllm"
 CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
 # The script that proves weights for which somebody vouched.
 PROOF = "prove_weights"
+# Scripts that import others, and those.
+BESIDE = {"copy_store": ("buckets", "copy_weights", "fetch_weights")}
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 
 
@@ -94,6 +97,7 @@ def _weights(server: ServerPlan) -> list[dict[str, Any]]:
 
 def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
     """Mounts of the weights: for the server what it loads, for what opens it also what that is copied from."""
+    streams = any(checkpoint.source.streamed for checkpoint in server.checkpoints)
     copied = {checkpoint.source.volume for checkpoint in server.checkpoints if checkpoint.source.copy}
     mounts: list[dict[str, Any]] = []
     for volume, name in _named(server).items():
@@ -102,9 +106,9 @@ def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
                 mounts.append({"name": name, "mountPath": path, "readOnly": True})
             case LocalCopy(mount_path=path):
                 mounts.append({"name": name, "mountPath": path, **({} if opening else {"readOnly": True})})
-            case CaBundle():
+            case CaBundle() if opening or streams:
                 mounts.append(_authorities.MOUNT)
-            case SecretFile():
+            case SecretFile() if opening or streams:
                 mounts.append({"name": name, "mountPath": f"/{name}", "readOnly": True})
             case _:
                 pass
@@ -113,10 +117,10 @@ def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
     return mounts
 
 
-def _access(server: ServerPlan) -> list[dict[str, Any]]:
-    """Variables with the keys of stores, or with the paths of their files."""
+def _access(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
+    """Variables with the keys of stores, or paths of their files; the server has those that it streams from."""
     names = _named(server)
-    sources = [checkpoint.source for checkpoint in server.checkpoints]
+    sources = [checkpoint.source for checkpoint in server.checkpoints if opening or checkpoint.source.streamed]
     keys = dict.fromkeys(key for source in sources for key in source.secrets)
     files = dict.fromkeys(source.secret_file for source in sources if source.secret_file)
     return [
@@ -166,7 +170,7 @@ def _reading(
         server.image.reference,
         "python3",
         script,
-        env=[*_k8s.env(variables), *_access(server)],
+        env=[*_k8s.env(variables), *_access(server, opening=True)],
         terminationMessagePolicy="FallbackToLogsOnError",
         resources={
             "requests": {
@@ -192,7 +196,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[
         "name": "vllm",
         "image": server.image.reference,
         "args": list(server.args),
-        "env": [*_k8s.env(server.env), *_access(server), key],
+        "env": [*_k8s.env(server.env), *_access(server, opening=False), key],
         "ports": [{"name": "http", "containerPort": server.endpoint.port, "protocol": "TCP"}],
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _k8s.DROP_ALL,

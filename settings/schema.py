@@ -539,6 +539,7 @@ class ImageWeights(Section):
 
 
 FilledWeights = SharedClaimWeights | ExistingClaimWeights | ImageWeights
+CopiedWeights = FilledWeights | ObjectStoreWeights
 
 
 class NodeCacheWeights(Section):
@@ -548,8 +549,10 @@ class NodeCacheWeights(Section):
     storage_class: DnsName = Field(
         description="storage class of local disks, e.g. local-path, openebs-hostpath, topolvm-provisioner"
     )
-    copied_from: Annotated[FilledWeights, BeforeValidator(_usual_weights)] = Field(
-        alias="from", discriminator="kind", description="what it is copied from: sharedClaim, existingClaim or image"
+    copied_from: Annotated[CopiedWeights, BeforeValidator(_usual_weights)] = Field(
+        alias="from",
+        discriminator="kind",
+        description="what it is copied from: sharedClaim, existingClaim, objectStore or image",
     )
     read_mib_per_s: Rate = Field(default=2000, description="read rate of one pod from the node's disk, MiB/s")
     usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
@@ -557,7 +560,7 @@ class NodeCacheWeights(Section):
     @model_validator(mode="after")
     def read_once(self) -> Self:
         """What is copied is read by that."""
-        if self.copied_from.prewarm is not None:
+        if not isinstance(self.copied_from, ObjectStoreWeights) and self.copied_from.prewarm is not None:
             raise ValueError("from.prewarm must be left out: pods read the copy, which is in the page cache when made")
         return self
 

@@ -430,6 +430,18 @@ VARIANTS: dict[str, Config] = {
         },
         models={"small": {"canary": {"weight": 10, "revision": "f" * 40}}},
     ),
+    "store-copied": minimal(
+        weights={
+            "storageClass": "local",
+            "kind": "nodeCache",
+            "from": {
+                "kind": "objectStore",
+                "url": "s3://models/published",
+                "endpoint": "http://minio.storage.svc:9000",
+                "credentials": {"kind": "existingSecret", "name": "store"},
+            },
+        }
+    ),
     "store-filled": minimal(
         weights={
             "storageClass": None,

@@ -2,29 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
+from planning.plan.access import CaBundle, Identity, SecretFile, SecretVariable
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits
 from planning.plan.pools import PoolPlan
 from planning.plan.proofs import Proof, Signature
-
-
-@dataclass(frozen=True)
-class SecretVariable:
-    """An entry of a Secret that exists, as a variable of the container."""
-
-    name: str
-    secret: str
-    entry: str
-
-
-@dataclass(frozen=True)
-class CaBundle:
-    """An entry of a ConfigMap or Secret that exists, with the authorities that a pod trusts, as the file `CA_FILE`."""
-
-    kind: Literal["configMap", "secret"]
-    name: str
-    entry: str
 
 
 @dataclass(frozen=True)
@@ -128,13 +111,16 @@ class ObjectStore:
     fetch: Fetch | None = None
     writer: "Source | None" = None
     usd_per_gib_month: float | None = None
+    copied: bool = False
+    """Whether pods copy it to a disk of their own, and do not stream it."""
 
     @property
     def where(self) -> str:
         """The sentence on the place of such checkpoints."""
         hub = self.fetch.hub if self.fetch else None
         filled = f"filled once from {hub.endpoint or hub.kind}, " if hub else ""
-        return f"in {self.bucket}, {filled}streamed as servers start; nothing of them is kept in the cluster"
+        read = "copied" if self.copied else "streamed"
+        return f"in {self.bucket}, {filled}{read} as servers start; nothing of them is kept in the cluster"
 
 
 @dataclass(frozen=True)
@@ -188,33 +174,6 @@ class LocalCopy:
     usd_per_gib_month: float | None = None
 
 
-@dataclass(frozen=True)
-class SecretFile:
-    """An entry of a Secret that exists, as a file whose path is in `variable`."""
-
-    variable: str
-    secret: str
-    entry: str
-
-
-@dataclass(frozen=True)
-class Outward:
-    """The way of a pod to one place outside of the cluster: by itself or through a proxy, and whom it trusts there."""
-
-    egress: tuple[EgressRule, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    secrets: tuple[SecretVariable, ...] = ()
-    ca_bundle: CaBundle | None = None
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Identity of a pod to a store, granted by the platform: annotations of its ServiceAccount, labels of the pod."""
-
-    annotations: Mapping[str, str]
-    pod_labels: Mapping[str, str]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """All that a server needs of its weights, wherever they are.
@@ -246,6 +205,16 @@ class Source:
     egress: tuple[EgressRule, ...] = ()
     """Where servers may connect to for them."""
 
+    @property
+    def engine_environment(self) -> Mapping[str, str]:
+        """Variables of the engine: those of the store that it streams from; who copies beforehand has them alone."""
+        return self.environment if self.streamed else {}
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the engine itself reads them from a store, so that they are no files of the pod."""
+        return self.volume is None and self.copy is None
+
 
 @dataclass(frozen=True)
 class CheckpointPlan:
@@ -273,7 +242,7 @@ class CheckpointPlan:
         if self.manifest_sha256 is None or (isinstance(self.place, OwnClaim) and self.source.copy is None):
             return None
         # copies are hashed as they are made, and what is streamed is not there to be hashed
-        return Proof(self.manifest_sha256, every_byte=self.source.copy is None and self.source.volume is not None)
+        return Proof(self.manifest_sha256, every_byte=self.source.copy is None and not self.source.streamed)
 
     @property
     def fetch(self) -> Fetch | None:

@@ -60,14 +60,14 @@ def pod_resources(
     needed = settings.memory_gib or 8 + 2 * gpus + shm + streamed
     # of files the limit leaves room in the page cache, which is charged to the pod and given back at need; what is
     # streamed passes through buffers of a fixed size
-    limit = needed + (ceil(weights_gib / nodes * 1.1) if source.volume else 0)
+    limit = needed + (ceil(weights_gib / nodes * 1.1) if not source.streamed else 0)
     if pool.memory_gib_per_node is not None:
         pods = max(1, pool.gpus_per_node // gpus)
         limit = max(needed, min(limit, floor(pool.memory_gib_per_node * NODE_MEMORY_SHARE / pods)))
     reasons = {
         "cpus": f"{cpus}: 2 + one per GPU",
         "memoryGib": f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm; up to {limit} with weights in page cache"
-        if source.volume
+        if not source.streamed
         else f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm + {streamed} to stream weights through",
     }
     return PodResources(cpus, needed, limit, gpus, shm, GPU_CACHE_GIB), reasons

@@ -104,7 +104,7 @@ def draft_server(
     )
     machine = gpu or site.catalog.cpu_core
     args = _args(name, settings, model, files, placed, times, engine)
-    env = {**_env(engine, placed, times), **files.source.environment, **settings.env}
+    env = {**_env(engine, placed, times), **files.source.engine_environment, **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
@@ -218,7 +218,7 @@ def _times(
 ) -> Timing:
     return plan_timing(
         Load(
-            weight_bytes=files.disk_bytes * (1 if files.source.volume else placed.parallelism.data),
+            weight_bytes=files.disk_bytes * (placed.parallelism.data if files.source.streamed else 1),
             pull_gib=files.place.gib if isinstance(files.place, OciImage) else 0,
             read_mib_per_s=files.source.read_mib_per_s,
             prewarm=files.source.prewarm,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from catalog.schema import Networks
-from planning.plan.weights import Outward
+from planning.plan.access import Outward
 from planning.stack.network import HasEndpoint
 from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES, TRUST_VARIABLES, outward
 from planning.stack.variables import variable_problems

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from catalog.schema import Networks
-from planning.plan.weights import CaBundle, CheckpointPlan, Hub, ObjectStore, Outward, SecretVariable, Source
+from planning.plan.access import CaBundle, Outward, SecretVariable
+from planning.plan.weights import CheckpointPlan, Hub, ObjectStore, Source
 from planning.stack.network import HasEndpoint, endpoint_egress, endpoint_problems, host_of, is_inside
 from settings.problems import Problem
 from settings.schema import ClusterSettings

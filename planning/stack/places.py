@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
+from catalog.engine import Loading
 from catalog.load import Catalog
 from catalog.schema import Model
 from planning.capacity.budget import Parallelism
@@ -125,7 +126,8 @@ def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, kee
             )
         case NodeCacheWeights():
             place, origin = kept_at(folder, name, model, settings.copied_from, keeping)
-            return place, _copied(origin, folder, model, settings)
+            place = replace(place, copied=True) if isinstance(place, ObjectStore) else place
+            return place, _copied(origin, folder, model, settings, keeping.catalog.vllm.loading)
         case ObjectStoreWeights():
             url = f"{settings.url}/{folder}"
             there = ObjectStore(url, settings.url, usd_per_gib_month=settings.usd_per_gib_month)
@@ -161,15 +163,17 @@ def _files(directory: str, volume: Volume, settings: FilledWeights, keeping: Kee
     )
 
 
-def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeights) -> Source:
-    """Files on a volume, copied to the node's disk first; what was just written is in the page cache."""
+def _copied(origin: Source, folder: str, model: Model, settings: NodeCacheWeights, loading: Loading) -> Source:
+    """Files of a volume or a bucket, copied to the node's disk first; what was just written is in the page cache."""
     gib = _step(disk_bytes(model) * COPY_MARGIN / GIB)
     folder, price = f"{COPY_PATH}/{folder}", settings.usd_per_gib_month
     copy = LocalCopy(settings.storage_class, gib, COPY_PATH, folder, origin.read_mib_per_s, price)
     return replace(
         origin,
         argument=copy.directory,
-        script="copy_weights",
+        script="copy_store" if origin.streamed else "copy_weights",
+        load_format=loading.files,
+        buffer_gib_per_gpu=0,
         copy=copy,
         read_mib_per_s=settings.read_mib_per_s,
         prewarm=False,

@@ -9,8 +9,9 @@ from catalog.engine import Loading
 from catalog.load import Catalog
 from catalog.stores import Store
 from planning.capacity import flags
+from planning.plan.access import Identity, SecretFile, SecretVariable
 from planning.plan.pods import AddressBlock, EgressRule
-from planning.plan.weights import CheckpointPlan, Identity, ObjectStore, SecretFile, SecretVariable, Source
+from planning.plan.weights import CheckpointPlan, ObjectStore, Source
 from planning.stack.network import HTTPS_PORT, HasEndpoint, blocks, endpoint_problems
 from planning.stack.outward import (
     DIRECT_VARIABLES,
@@ -43,20 +44,22 @@ def streaming_options(loading: Loading, workers: int) -> tuple[str, ...]:
 
 def for_workers(checkpoint: CheckpointPlan, loading: Loading, workers: int) -> CheckpointPlan:
     """The checkpoint as `workers` of one replica read it: streamed, each takes its part and they exchange them."""
-    if checkpoint.source.volume is not None:
+    if not checkpoint.source.streamed:
         return checkpoint
     return replace(checkpoint, source=replace(checkpoint.source, options=streaming_options(loading, workers)))
 
 
 def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu: bool) -> list[Problem]:
-    """Problems of streaming to a server: no streamer in its image, or a loader of the user's own."""
+    """Problems of reading a store: no client of it in the server's image, or a loader of the user's own."""
     if source.volume is not None:
         return []
     problems = []
     if on_cpu:
-        message = "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; use another kind"
+        message = (
+            "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no client of stores; use another kind"
+        )
         problems.append(Problem(f"{path}.weights", message))
-    names = [argument.partition("=")[0].partition(".")[0] for argument in args]
+    names = [argument.partition("=")[0].partition(".")[0] for argument in args if source.streamed]
     taken = [option for option in (flags.LOAD_FORMAT, flags.LOADER_CONFIG) if option in names]
     return [
         *problems,
@@ -66,7 +69,7 @@ def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu
 
 def access_problems(source: Source, env: Mapping[str, str], catalog: Catalog, path: str) -> Iterator[Problem]:
     """Problems of variables of `env` that would lead a server to its store in another way, or to another store."""
-    if source.volume is not None:
+    if not source.streamed:
         return
     settings = _settings_of(catalog)
     prefixes = (catalog.vllm.loading.variables, *(store.prefix for store in catalog.stores.values()))

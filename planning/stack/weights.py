@@ -124,7 +124,8 @@ def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]
     reached = [way for _, weights in said for way in _reached(weights, keeping.catalog)]
     problems = list(proxy_problems(settings.cluster, keeping.catalog.networks, reached))
     problems += [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
-    stores = [(path, weights) for path, weights in said if isinstance(weights, ObjectStoreWeights)]
+    origins = [(path, _filled(weights)) for path, weights in said]
+    stores = [(path, weights) for path, weights in origins if isinstance(weights, ObjectStoreWeights)]
     return [*problems, *_differing(said), *writer_problems(stores), *_vouched_problems(settings)]
 
 

@@ -435,6 +435,7 @@ def test_every_source_of_weights_is_served(dev: World, tmp_path: Path):
         {"kind": "objectStore", "url": "s3://models/published"},
         {"kind": "image", "reference": f"registry.example.com/models/qwen3@sha256:{'a' * 64}"},
         {"kind": "nodeCache", "storageClass": "nfs-storage", "from": shared},
+        {"kind": "nodeCache", "storageClass": "nfs-storage", "from": {"kind": "objectStore", "url": "s3://models/x"}},
     ]
 
     def copies() -> list[str]:

@@ -293,6 +293,36 @@ def test_a_bucket_behind_a_proxy_is_checked_and_streamed_through_it(streaming: S
     assert 0 < checked < len(proxy.asked)
 
 
+def test_a_bucket_is_copied_to_a_disk_byte_for_byte(streaming: Streaming, tmp_path: Path):
+    """The rendered init container brings every file, and none that has another hash; the server needs no key."""
+    variant = VARIANTS[STACK.partition(":")[2]]
+    bucket = {key: value for key, value in variant["weights"].items() if value is not None}
+    copied = {**variant, "weights": {"kind": "nodeCache", "storageClass": "nvme", "from": bucket}}
+    deployed = stack(copied)
+    pod = next(pod.spec for pod in pods(deployed) if pod.owner == f"Deployment {SERVER}")
+    (check,) = [container for container in pod["initContainers"] if container["name"] == "copy"]
+    name = next(volume["configMap"]["name"] for volume in pod["volumes"] if volume["name"] == "scripts")
+    for file, text in deployed.object("ConfigMap", name)["data"].items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    behind = replace(streaming, script=tmp_path / check["command"][1].rpartition("/")[2])
+    told = {**behind.told(check, tmp_path), "COPY_DIR": str(tmp_path / "copy")}
+    shard = "model-00002-of-00003.safetensors"
+    try:
+        streaming.store.put(streaming.name_of(shard), b"!" + (streaming.folder / shard).read_bytes()[1:])
+        code, said = behind.check(**told)
+        assert (code, f"{shard} is not what the manifest says" in said) == (1, True), said
+        assert not (tmp_path / "copy" / "manifest.json").exists()
+    finally:
+        streaming.store.put(streaming.name_of(shard), (streaming.folder / shard).read_bytes())
+    code, said = behind.check(**told)
+    assert (code, "copied " in said) == (0, True), said
+    there = {str(file.relative_to(tmp_path / "copy")): file.read_bytes() for file in (tmp_path / "copy").rglob("*.*")}
+    assert there == {file.name: file.read_bytes() for file in streaming.folder.iterdir()}
+    server = environment(pod["containers"][0])
+    assert [variable for variable in server if variable.startswith(("AWS_", "RUNAI_"))] == []
+    assert pod["containers"][0]["args"][0] == environment(check)["COPY_DIR"]
+
+
 def weights_at(endpoint: str) -> dict[str, str]:
     """The variable of the endpoint as rendered, which stands for the store itself elsewhere here."""
     return {"AWS_ENDPOINT_URL": endpoint}

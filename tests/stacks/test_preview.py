@@ -438,13 +438,13 @@ def test_each_checkpoint_stands_below_its_place(capsys):
     where = [line for line in part[:end] if "mounted" not in line]
     assert "• Qwen/Qwen3-1.7B @ 70d244cc86cc, 3.4 GiB, 42 s to bring it there once" in where
     assert [line.partition(",")[0] for line in where if line.startswith(("weights", "in ", "•"))] == [
-        "weights     a claim per checkpoint on nfs-storage",
+        "weights     in s3://acme-models/published",
         "• Qwen/Qwen3-0.6B @ c1899de289a0",
-        "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "in s3://acme-models/filled",
         "• Qwen/Qwen3-1.7B @ 70d244cc86cc",
         "in the image",
         "• Qwen/Qwen3-0.6B @ c1899de289a0",
+        "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "in s3://acme-models/published",
         "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "• Qwen/Qwen3-1.7B @ 70d244cc86cc",

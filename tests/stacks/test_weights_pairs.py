@@ -33,6 +33,7 @@ SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     "image": (IMAGE, "generic"),
     "copy of a shared claim": ({"kind": "nodeCache", "storageClass": "nvme", "from": SHARED}, "generic"),
     "copy of an existing claim": ({"kind": "nodeCache", "storageClass": "nvme", "from": CLAIM}, "generic"),
+    "copy of a bucket": ({"kind": "nodeCache", "storageClass": "nvme", "from": STORE | KEYS}, "generic"),
     "copy of an image": ({"kind": "nodeCache", "storageClass": "nvme", "from": IMAGE}, "generic"),
 }
 ONE_NODE: Config = {"gpuPools": {"l4": {"nodes": 1}}}
@@ -101,10 +102,13 @@ def test_a_pair_is_rendered_whole_or_refused_with_what_to_use(source_: str, way:
             assert check["command"] == ["python3", f"/scripts/{checkpoint.source.script}.py"]
             assert told["MODEL_DIR"] == checkpoint.source.directory
             assert pod.spec["containers"][0]["args"][0] == checkpoint.source.argument
-            streamed = checkpoint.source.volume is None
+            streamed = checkpoint.source.streamed
             formats = [word for word in pod.spec["containers"][0]["args"] if word.startswith("--load-format")]
             assert formats == [f"--load-format={'runai_streamer' if streamed else 'safetensors'}"]
-            assert bool([volume for volume in pod.spec["volumes"] if volume["name"].startswith("models")]) != streamed
+            mounted = [volume for volume in pod.spec["volumes"] if volume["name"].startswith(("models", "copy"))]
+            assert bool(mounted) != streamed
+            keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & {*environment(pod.spec["containers"][0])}
+            assert bool(keys) == (streamed and "existingSecret" in str(SOURCES[source_][0]))
         awaited = deployed.depends_on(*workload(deployed, server.name))
         kinds = {name.partition("/")[0] for name in awaited if name.partition("/")[2].startswith("weights-")}
         claim = {"PersistentVolumeClaim"} if isinstance(checkpoint.place, OwnClaim) else set()
@@ -136,7 +140,7 @@ def test_what_a_pair_expects_of_a_cluster_is_said(source_: str, way: str):
 
 def test_every_script_of_a_source_is_one_of_ours():
     """What runs before a server is a file of the pod scripts."""
-    scripts = {"prewarm_weights", "check_store", "copy_weights"}
+    scripts = {"prewarm_weights", "check_store", "copy_store", "copy_weights"}
     rendered = {
         server.checkpoint.source.script
         for name in SOURCES

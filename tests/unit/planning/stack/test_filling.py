@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planning.plan.access import Identity, SecretVariable
 from planning.plan.pods import JobLimits
-from planning.plan.weights import Identity, ObjectStore, SecretVariable, Source
+from planning.plan.weights import ObjectStore, Source
 from tests.unit.planning.stack.test_places import COMMIT, FOLDER, PUBLIC, ROLE, on, store
 from tests.unit.small_stack import CATALOG, MODEL, planned, properties, refusals, serving, stack
 

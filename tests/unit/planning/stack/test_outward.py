@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planning.plan.access import CaBundle, SecretVariable
 from planning.plan.pods import EgressRule, EveryNamespace
-from planning.plan.weights import CaBundle, Hub, SecretVariable, Source
+from planning.plan.weights import Hub, Source
 from planning.stack.network import blocks
 from planning.stack.outward import CA_FILE, PROXY_VARIABLES
 from tests.unit.small_stack import CATALOG, MODEL, planned, properties, refusals, stack

@@ -7,18 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planning.plan.access import Identity, SecretFile, SecretVariable
 from planning.plan.pods import AddressBlock, EgressRule
 from planning.plan.weights import (
     ClaimVolume,
     ExistingClaim,
-    Identity,
     ImageVolume,
     LocalCopy,
     ObjectStore,
     OciImage,
     OwnClaim,
-    SecretFile,
-    SecretVariable,
     Source,
 )
 from planning.stack.network import blocks
@@ -518,8 +516,8 @@ IDENTITY = {"kind": "workloadIdentity"}
                 models={"m": {"model": "Qwen/Qwen3-0.6B", "pool": "cpu"}},
             ),
             (
-                "models.m.weights: kind objectStore is for servers with GPUs: vLLM's image for CPUs has no streamer; "
-                "use another kind"
+                "models.m.weights: kind objectStore is for servers with GPUs: vLLM's image for CPUs has no client "
+                "of stores; use another kind"
             ),
         ),
         (
