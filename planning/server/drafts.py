@@ -71,8 +71,6 @@ def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
     }
     if canary.model is not None and canary.revision is None:
         changes["revision"] = None
-    if canary.model is not None or canary.revision is not None or canary.manifest_sha256 is not None:
-        changes["manifest_sha256"] = canary.manifest_sha256
     if canary.model is not None or canary.revision is not None:
         changes["signature"] = None
     if canary.model is not None or canary.measured is not None:

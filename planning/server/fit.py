@@ -13,6 +13,7 @@ from planning.capacity.parallelism import Fit, Hardware, Reason, choose, try_fit
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import PoolPlan
 from planning.stack.places import Keeping
+from planning.stack.weights import vouched_hashes
 from settings.scalars import MOST_TOKENS
 from settings.schema import ModelSettings, StackSettings
 
@@ -29,8 +30,15 @@ class Site:
     @property
     def keeping(self) -> Keeping:
         """Everything that checkpoints are planned with."""
-        images = self.images
-        return Keeping(self.settings.weights, self.catalog, self.settings.cluster, images["vllm-cpu"], images["vllm"])
+        settings, images = self.settings, self.images
+        return Keeping(
+            settings.weights,
+            self.catalog,
+            settings.cluster,
+            images["vllm-cpu"],
+            images["vllm"],
+            vouched=vouched_hashes(settings),
+        )
 
 
 def stretch_context(model: Model, settings: ModelSettings) -> Model:

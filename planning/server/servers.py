@@ -145,8 +145,7 @@ def draft_server(
 def _files(
     site: Site, path: str, settings: ModelSettings, model: Model, weights: WeightsSettings, pool: PoolPlan
 ) -> tuple[CheckpointPlan, list[Problem]]:
-    keeping, manifest = replace(site.keeping, on=pool), settings.manifest_sha256
-    files = checkpoint(settings.model, model, settings.revision, weights, keeping, manifest_sha256=manifest)
+    files = checkpoint(settings.model, model, settings.revision, weights, replace(site.keeping, on=pool))
     like, images = site.images["python"], site.settings.images
     return sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
 

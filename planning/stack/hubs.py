@@ -19,7 +19,10 @@ HUB_HOSTS = {"huggingface": "huggingface.co", "modelscope": "modelscope.cn"}
 # the limit (xet-runtime 1.7.0, src/config/groups/reconstruction.rs, on docs.rs; read 2026-11-28).
 XET_HIGH_PERFORMANCE_GIB = 64
 # Variables that a download Job sets itself, whatever its hub (components/model_weights.py).
-JOB_VARIABLES = ("EXPECTED_BYTES", "HF_HOME", "HOME", "HUB_KIND", "MODEL_REPO", "MODEL_REVISION", "TARGET_DIR")
+JOB_VARIABLES = (
+    *("EXPECTED_BYTES", "HF_HOME", "HOME", "HUB_KIND", "MANIFEST_SHA256"),
+    *("MODEL_REPO", "MODEL_REVISION", "TARGET_DIR"),
+)
 # Variables of a download Job that have a setting.
 SETTING_OF = {
     **dict.fromkeys((*PROXY_VARIABLES, *DIRECT_VARIABLES), "cluster.proxy"),

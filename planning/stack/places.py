@@ -5,7 +5,7 @@ for it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from catalog.engine import Loading
@@ -92,6 +92,8 @@ class Keeping:
     image: ImagePlan
     store_image: ImagePlan
     on: PoolPlan | None = None
+    vouched: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(repository, commit) → hash of the manifest, as the stack says it."""
 
 
 def place_key(settings: WeightsSettings) -> tuple[str, ...]:

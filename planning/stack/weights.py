@@ -40,8 +40,6 @@ def checkpoint(
     revision: str | None,
     settings: WeightsSettings,
     keeping: Keeping,
-    *,
-    manifest_sha256: str | None = None,
 ) -> CheckpointPlan:
     """The checkpoint of one server; where it is follows from repository and revision alone."""
     pinned = revision or _known_commit(model, settings)
@@ -61,8 +59,9 @@ def checkpoint(
         place=place,
         source=source,
         key=(f"{slug}/{chosen}", *key),
-        # the catalogue's is of its own commit
-        manifest_sha256=manifest_sha256 or (model.manifest_sha256 if chosen == model.revision else None),
+        # who vouches for a checkpoint vouches for all that serve it; the catalogue's is of its own commit
+        manifest_sha256=keeping.vouched.get((repository, chosen))
+        or (model.manifest_sha256 if chosen == model.revision else None),
     )
 
 
@@ -148,6 +147,11 @@ def _vouched(settings: StackSettings) -> Iterator[tuple[str, tuple[str, str | No
             yield f"models.{name}.canary", (canary.model or model.model, revision), canary.manifest_sha256
 
 
+def vouched_hashes(settings: StackSettings) -> dict[tuple[str, str], str]:
+    """(repository, commit) → hash that the manifest of that checkpoint must have, wherever it is."""
+    return {(model, revision): manifest for _, (model, revision), manifest in _vouched(settings) if revision}
+
+
 def _vouched_problems(settings: StackSettings) -> Iterator[Problem]:
     """Hashes of what moves, and two of one checkpoint."""
     first: dict[tuple[str, str | None], tuple[str, str]] = {}
@@ -184,12 +188,8 @@ def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPla
     distinct: dict[tuple[str, ...], CheckpointPlan] = {}
     for one in checkpoints:
         known = distinct.setdefault(one.key, one)
-        # who vouches for a checkpoint vouches for all that serve it
-        distinct[one.key] = replace(
-            known,
-            manifest_sha256=known.manifest_sha256 or one.manifest_sha256,
-            signature=known.signature or one.signature,
-        )
+        # who signs a checkpoint signs it for all that serve it
+        distinct[one.key] = replace(known, signature=known.signature or one.signature)
     reasons = {
         f"{path.removeprefix('weights')}.{key}".removeprefix("."): why
         for path, weights in all_weights(settings)

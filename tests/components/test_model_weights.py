@@ -545,7 +545,9 @@ def test_a_download_behind_a_proxy_has_its_secret_and_the_companys_authorities()
     """The password comes from a Secret, the file from a ConfigMap; all else is what the Job always sets."""
     cluster = {"proxy": {"endpoint": "http://proxy.corp:3128", "existingSecret": "proxy"}}
     bundle = {"caBundle": {"kind": "configMap", "name": "company-ca", "key": "ca.pem"}}
-    deployed = stack(merged(minimal(), {"cluster": cluster | bundle, "weights": {"env": {"HF_DEBUG": "1"}}}))
+    models = {"small": {"revision": REVISION, "manifestSha256": "a" * 64}}
+    weights = {"env": {"HF_DEBUG": "1"}}
+    deployed = stack(merged(minimal(), {"cluster": cluster | bundle, "weights": weights, "models": models}))
     body = job(deployed)
     told = environment(container_of(body))
     assert {name: value for name, value in told.items() if value.startswith("secret:")} == dict.fromkeys(

@@ -177,6 +177,7 @@ def test_a_proxy_that_no_pod_could_use_is_refused(proxy: dict[str, Any], said: s
         ("HF_ENDPOINT", "https://x", "is decided by hub.endpoint; set that"),
         ("HF_HUB_DISABLE_XET", "1", "is decided by hub.xet; set that"),
         ("TARGET_DIR", "/x", "is decided by the plan"),
+        ("MANIFEST_SHA256", "0" * 64, "is decided by the plan"),
         ("HF_TOKEN", "x", "looks like a secret; secrets never go into the environment here"),
         ("1X", "x", '"1X" is not the name of an environment variable'),
     ],

@@ -95,6 +95,13 @@ def test_who_vouches_for_a_checkpoint_vouches_for_all_who_serve_it():
         assert held.manifest_sha256 == VALUE
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_every_server_of_a_checkpoint_that_is_vouched_for_proves_it(place: str):
+    """Wherever pods prove files, those of a model that says nothing of its own do too."""
+    plan = planned(stack(weights=PLACES[place], models={"a": {**MODEL, **VOUCHED}, "b": MODEL}))
+    assert [server.checkpoint.proof for server in plan.servers] == [PROOFS[place]] * 2
+
+
 NOT_VOUCHED = [
     (
         serving(manifestSha256=VALUE),
