@@ -111,7 +111,8 @@ class ModelWeights(pulumi.ComponentResource):
             f"{name}-fetch",
             metadata=_k8s.named(metadata, f"{APP}-fetch"),
             spec=_k8s.network_policy(
-                _k8s.selector(APP, name), egress=_k8s.egress(dict.fromkeys(rule for hub in hubs for rule in hub.egress))
+                _k8s.selector(APP, name),
+                egress=_k8s.egress(dict.fromkeys(rule for _, own in fetched for rule in own.fetch.hub.egress)),
             ),  # pyright: ignore[reportArgumentType]
             opts=child,
         )

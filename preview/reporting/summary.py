@@ -75,6 +75,7 @@ def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, A
         "warnings": [*plan.warnings, *rendering.messages] if plan else [],
         "prerequisites": [_set_fields(vars(expected)) for expected in find_prerequisites(manifests)],
         "cost": _cost(plan) if plan else None,
+        "weights": {"why": dict(plan.weights.reasons)} if plan else None,
         "storage": _storage(plan) if plan else None,
         "cluster": {"identifier": plan.cluster_identifier, "namespace": plan.namespace} if plan else None,
         "gateway": _gateway(plan.gateway) if plan else None,
@@ -157,6 +158,7 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
         "start": [
             {"phase": phase.name, "seconds": phase.seconds, "source": phase.source} for phase in server.timing.phases
         ],
+        "compile_again_s": server.timing.compile_again.seconds if server.timing.compile_again else None,
         "expected_start_s": server.timing.prewarm_s + server.timing.expected_start_s,
         "startup_budget_s": server.timing.startup_budget_s,
         "cold_start_s": server.timing.cold_start_s,

@@ -40,6 +40,16 @@ def hub_rules(deployed: Deployed) -> Any:
     return deployed.object("NetworkPolicy", "model-weights-fetch")["spec"]["egress"]
 
 
+def test_two_ways_to_one_mirror_are_both_open():
+    """Claims of two classes may be filled from one, each with a port of its own behind its Service."""
+    mirror = "http://hub.tools.svc:8080"
+    other = {"storageClass": "ssd", "hub": {"endpoint": mirror, "podPort": 80}}
+    models = {"other": {"model": "Qwen/Qwen3-1.7B", "pool": "l4", "contextTokens": 4096, "weights": other}}
+    deployed = stack(minimal(weights={"hub": {"endpoint": mirror, "podPort": 8000}}, models=models))
+    inside = [rule for rule in hub_rules(deployed) if "namespaceSelector" in rule["to"][0]]
+    assert [[port["port"] for port in rule["ports"]] for rule in inside] == [[80], [8000]]
+
+
 def test_a_checkpoint_has_a_claim_and_a_job():
     """Beside what all downloads share, each checkpoint brings two children."""
     assert stack(minimal()).children("weights") == [

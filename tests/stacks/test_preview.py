@@ -182,6 +182,21 @@ def test_storage_and_what_it_costs_are_said(capsys, project):
     assert "/month" not in free
 
 
+def test_json_says_why_downloads_go_the_way_they_go(capsys, project):
+    """What the page says below its weights, and how long compiling takes once it is kept."""
+    proxied = STACK.replace("identifier: test-1", 'identifier: test-1, proxy: {endpoint: "http://proxy.corp:3128"}')
+    proxied = proxied.replace("storageClass: rwx", "storageClass: rwx, hub: {xet: false}")
+    folder = project(one=proxied, two=f"{STACK}  llm-stack:compileCache: {{kind: claim, storageClass: rwx}}\n")
+    documents = [
+        json.loads(preview(capsys, "--project", folder, "--stack", name, "--json")[1]) for name in ("one", "two")
+    ]
+    assert [document["weights"] for document in documents] == [
+        {"why": {"hub.xet": "given", "cluster.proxy": "through it to huggingface"}},
+        {"why": {}},
+    ]
+    assert [document["models"]["small"]["compile_again_s"] for document in documents] == [None, 20]
+
+
 def test_json_says_what_is_kept_and_what_a_start_is_made_of(capsys, project):
     """Sizes, how many, dollars; and the phases of a start with where their figures are from."""
     code, output, _ = preview(capsys, "--project", project(one=PRICED), "--stack", "one", "--json")
