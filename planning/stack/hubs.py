@@ -23,13 +23,13 @@ JOB_VARIABLES = (
     *("EXPECTED_BYTES", "HF_HOME", "HOME", "HUB_KIND", "MANIFEST_SHA256"),
     *("MODEL_REPO", "MODEL_REVISION", "TARGET_DIR"),
 )
-# Variables of a download Job that have a setting.
+# Variables of a download Job that have a setting; `{weights}`: the path of what it downloads for.
 SETTING_OF = {
     **dict.fromkeys((*PROXY_VARIABLES, *DIRECT_VARIABLES), "cluster.proxy"),
     **dict.fromkeys(TRUST_VARIABLES, "cluster.caBundle"),
-    **dict.fromkeys(ENDPOINT_VARIABLES.values(), "hub.endpoint"),
-    "HF_HUB_DISABLE_XET": "hub.xet",
-    "HF_XET_HIGH_PERFORMANCE": "downloadMemoryGib",
+    **dict.fromkeys(ENDPOINT_VARIABLES.values(), "{weights}.hub.endpoint"),
+    "HF_HUB_DISABLE_XET": "{weights}.hub.xet",
+    "HF_XET_HIGH_PERFORMANCE": "{weights}.downloadMemoryGib",
 }
 
 
@@ -70,6 +70,7 @@ def job_env_problems(env: Mapping[str, str], path: str) -> Iterator[Problem]:
     """Problems of variables that a user gives a download Job."""
     for name, value in env.items():
         if name in SETTING_OF:
-            yield Problem(f"{path}.{name}", f"is decided by {SETTING_OF[name]}; set that")
+            setting = SETTING_OF[name].format(weights=path.removesuffix(".env"))
+            yield Problem(f"{path}.{name}", f"is decided by {setting}; set that")
         else:
             yield from variable_problems(name, value, JOB_VARIABLES, f"{path}.{name}")

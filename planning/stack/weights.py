@@ -179,7 +179,7 @@ def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]
         fields = type(filled).model_fields
         if keys := [fields[field].alias or field for field, value in how.items() if value != other[field]]:
             yield Problem(
-                path, f"is the same place as {where}, with another {' and another '.join(keys)}; write the same in both"
+                path, f"is the same place as {where}, but differs in {' and '.join(keys)}; write the same in both"
             )
 
 

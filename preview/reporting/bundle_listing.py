@@ -49,13 +49,13 @@ def read(path: Path, fetched: tuple[str, ...], left: tuple[str, ...]) -> Listing
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:
-            raise UsageError(f"--listing {path}: larger than 64 MiB")
+            raise UsageError(f"{path}: larger than 64 MiB")
         listing = _parsed(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise UsageError(f"--listing {path}: {(error.strerror or 'cannot be read').lower()}") from None
+        raise UsageError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         answer = "the hub's answer to /api/models/REPO/revision/COMMIT?blobs=true"
-        raise UsageError(f"--listing {path}: is neither the manifest.json of a checkpoint nor {answer}") from None
+        raise UsageError(f"{path}: is neither the manifest.json of a checkpoint nor {answer}") from None
     files = [
         file
         for file in listing.files

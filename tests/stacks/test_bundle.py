@@ -477,7 +477,7 @@ def test_a_listing_makes_sizes_exact():
         ([], 64, "python -m preview: the following arguments are required: --stack"),
         (["--stack", "nowhere"], 64, "python -m preview: no stack 'nowhere'"),
         (["--stack", "prod", "--format", "zip"], 64, "python -m preview: argument --format: invalid choice: 'zip'"),
-        (["--stack", "prod", "--listing", "/nowhere"], 64, "python -m preview: --listing /nowhere: no such file"),
+        (["--stack", "prod", "--listing", "/nowhere"], 64, "python -m preview: /nowhere: no such file"),
     ],
 )
 def test_the_command_ends_as_others_do(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, said: str):

@@ -85,6 +85,12 @@ def test_what_is_no_checkpoint_has_no_value(tmp_path: Path, capsys, files: dict[
     assert said in capsys.readouterr().err
 
 
+def test_a_path_that_is_not_there_is_named_as_it_was_given(tmp_path: Path, capsys) -> None:
+    """By no option of another command."""
+    assert preview(["manifest", str(tmp_path / "none")]) == 64
+    assert capsys.readouterr().err == f"python -m preview: {tmp_path / 'none'}: no such file or directory\n"
+
+
 def test_a_listing_of_the_hub_is_not_enough(tmp_path: Path, capsys) -> None:
     """It has git's hashes of small files, which are none of their bytes."""
     siblings = [{"rfilename": "config.json", "size": 2}, {"rfilename": FIRST, "size": 1, "lfs": {"sha256": "a" * 64}}]

@@ -121,7 +121,7 @@ NOT_FILLED = [
     ),
     (
         serving(weights=store(fill=True)) | {"weights": store()},
-        "models.m.weights: is the same place as weights, with another fill; write the same in both",
+        "models.m.weights: is the same place as weights, but differs in fill; write the same in both",
     ),
     (
         serving(weights=store(fill={"credentials": WRITER}, credentials=IDENTITY, url="s3://other"))

@@ -449,7 +449,7 @@ IDENTITY = {"kind": "workloadIdentity"}
         ),
         (
             serving(weights={"storageClass": "nfs", "downloadMemoryGib": 64}) | {"weights": {"storageClass": "nfs"}},
-            "models.m.weights: is the same place as weights, with another downloadMemoryGib; write the same in both",
+            "models.m.weights: is the same place as weights, but differs in downloadMemoryGib; write the same in both",
         ),
         (
             serving(weights=store(), args=["--model-loader-extra-config.memory_limit=1"]),

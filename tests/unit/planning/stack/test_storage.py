@@ -85,7 +85,7 @@ def test_one_place_has_one_price():
     other = {**MODEL, "revision": "0" * 40, "weights": {"storageClass": "nfs", "usdPerGibMonth": 0.2}}
     raw = stack(weights={"storageClass": "nfs", "usdPerGibMonth": 0.1}, models={"m": MODEL, "n": other})
     assert refusals(raw) == [
-        "models.n.weights: is the same place as weights, with another usdPerGibMonth; write the same in both"
+        "models.n.weights: is the same place as weights, but differs in usdPerGibMonth; write the same in both"
     ]
 
 
