@@ -73,7 +73,7 @@ def resolve_stack(
         weights=weights,
         compile_cache=cache,
         pre_pulls=pulls,
-        storage=stored(weights, servers, cache),
+        storage=stored(weights, servers, pools, cache),
         servers=servers,
         gateway=gateway,
         observability=watched,

@@ -1,22 +1,27 @@
 """Storage of a stack: weights, clones and copies of them, and what servers compile."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 from planning.capacity.memory import GIB
+from planning.plan.pools import PoolPlan
 from planning.plan.servers import CompileCacheClaim, ServerPlan
 from planning.plan.storage import Stored
 from planning.plan.weights import CheckpointPlan, ExistingClaim, ObjectStore, OciImage, OwnClaim, WeightsPlan
 
 
 def stored(
-    weights: WeightsPlan, servers: Sequence[ServerPlan], compile_cache: CompileCacheClaim | None
+    weights: WeightsPlan,
+    servers: Sequence[ServerPlan],
+    pools: Mapping[str, PoolPlan],
+    compile_cache: CompileCacheClaim | None,
 ) -> tuple[Stored, ...]:
     """Everything that is kept, each once."""
     # an image with several checkpoints is one; two revisions of a model are two
     held = {
         checkpoint.place.name
         if isinstance(checkpoint.place, OciImage) and checkpoint.place.whole
-        else checkpoint.key: (_kept(checkpoint, servers))
+        else checkpoint.key: _kept(checkpoint, servers, pools)
         for checkpoint in weights.checkpoints
     }
     entries = list(held.values())
@@ -29,7 +34,7 @@ def stored(
     return tuple(entries)
 
 
-def _kept(checkpoint: CheckpointPlan, servers: Sequence[ServerPlan]) -> Stored:
+def _kept(checkpoint: CheckpointPlan, servers: Sequence[ServerPlan], pools: Mapping[str, PoolPlan]) -> Stored:
     what, gib = f"weights of {checkpoint.model}", round(checkpoint.disk_bytes / GIB, 1)
     match place := checkpoint.place:
         case OwnClaim():
@@ -41,9 +46,13 @@ def _kept(checkpoint: CheckpointPlan, servers: Sequence[ServerPlan]) -> Stored:
             return Stored(what, "bucket", bucket, gib, 1, 1, place.usd_per_gib_month)
         case OciImage(name=name, gib=size, whole=whole):
             holding = name if whole else checkpoint.key
-            pods = [_pods(server) for server in servers if holding in _held(server)]
-            # on as many nodes as have a pod
-            fewest, most = min(1, sum(few for few, _ in pods)), sum(many for _, many in pods)
+            holders = [server for server in servers if holding in _held(server)]
+            # on as many nodes as have a pod; those of one replica are on different ones
+            fewest = max((server.nodes_per_replica for server in holders if _pods(server)[0]), default=0)
+            pods: Counter[str] = Counter()
+            for server in holders:
+                pods[server.pool] += _pods(server)[1]
+            most = sum(min(many, pools[pool].nodes) for pool, many in pods.items())
             return Stored(f"image {name}" if whole else what, "node", name, size, fewest, most, None)
 
 

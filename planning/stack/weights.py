@@ -120,10 +120,10 @@ def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
 def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]:
     """What is wrong with where weights come from, of the stack and of each model that says so itself."""
     said = list(all_weights(settings))
-    reached = [way for _, weights in said for way in _reached(weights, keeping.catalog)]
+    origins = [(path, _filled(weights)) for path, weights in said]
+    reached = [way for _, weights in origins for way in _reached(weights, keeping.catalog)]
     problems = list(proxy_problems(settings.cluster, keeping.catalog.networks, reached))
     problems += [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
-    origins = [(path, _filled(weights)) for path, weights in said]
     stores = [(path, weights) for path, weights in origins if isinstance(weights, ObjectStoreWeights)]
     return [*problems, *_differing(said), *writer_problems(stores), *_vouched_problems(settings)]
 

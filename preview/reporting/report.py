@@ -35,7 +35,7 @@ from preview.reporting.page import (
     section,
     stacked,
 )
-from preview.reporting.summary import bill, display_name, storage_bill
+from preview.reporting.summary import bill, display_name, storage_bill, unpriced_storage
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
 
 # Wide enough for every line that matters, narrow enough for a code review.
@@ -165,13 +165,13 @@ def _storage(storage: Sequence[Stored]) -> Iterator[str]:
 def _size(checkpoint: CheckpointPlan) -> str:
     """The size of a checkpoint, and what it takes to bring it where servers find it."""
     size = f", {gib(checkpoint.disk_bytes / 2**30)} GiB"
-    if copy := checkpoint.source.copy:
-        size += f", copied for each pod to {copy.gib:,} GiB on {copy.storage_class}"
     if isinstance(checkpoint.place, OwnClaim):
         claim = f"{'two claims' if checkpoint.place.cloned else 'a claim'} of {checkpoint.place.gib:,} GiB"
         size += f" on {claim}, {minutes(checkpoint.place.fetch.download_s)} to fetch"
     elif checkpoint.fetch:
         size += f", {minutes(checkpoint.fetch.download_s)} to bring it there once"
+    if copy := checkpoint.source.copy:
+        size += f", copied for each pod to {copy.gib:,} GiB on {copy.storage_class}"
     return size
 
 
@@ -225,7 +225,10 @@ def _closing(plan: Plan, warnings: Sequence[str]) -> Iterator[Body]:
         heading = Text.assemble(("Not pinned by hash", "bold"), " (images.requireDigests: true refuses these)")
         yield section(heading, listed(plan.unpinned))
     total, month = bill(plan), storage_bill(plan)
-    kept = f"; storage {usd_range(*month)}/month" if month else ""
+    beside = (
+        f", without {', '.join(unpriced)}, whose price nobody gives" if (unpriced := unpriced_storage(plan)) else ""
+    )
+    kept = f"; storage {usd_range(*month)}/month{beside}" if month else ""
     if not total.priced:
         yield stacked("", Text.assemble(("Total ", "bold"), f"not known: no pool has a price{kept}"), "")
         return

@@ -55,6 +55,16 @@ def storage_bill(plan: Plan) -> tuple[float, float] | None:
     return (sum(few for few, _ in priced), sum(many for _, many in priced)) if priced else None
 
 
+def unpriced_storage(plan: Plan) -> tuple[str, ...]:
+    """Classes and buckets without a price; what is on a claim of somebody's or in an image is paid for elsewhere."""
+    places = [
+        entry.place
+        for entry in plan.storage
+        if entry.usd_per_gib_month is None and entry.medium != "existing claim" and "@" not in entry.place
+    ]
+    return tuple(dict.fromkeys(places))
+
+
 def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, Any]:
     """The JSON document of one stack; `manifests` are the manifests of `rendering.records`."""
     plan = rendering.plan
@@ -215,6 +225,7 @@ def _set_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _storage(plan: Plan) -> dict[str, Any]:
     return {
         "usd_per_month": _rounded(storage_bill(plan)),
+        "unpriced": list(unpriced_storage(plan)),
         "kept": [
             {
                 "what": entry.what,

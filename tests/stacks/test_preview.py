@@ -197,6 +197,20 @@ def test_json_says_why_downloads_go_the_way_they_go(capsys, project):
     assert [document["models"]["small"]["compile_again_s"] for document in documents] == [None, 20]
 
 
+def test_a_sum_says_what_it_lacks(capsys, project):
+    """Classes that nobody has given a price, beside one that has one; a sum of nothing is not said."""
+    partly = PRICED.replace("usdPerGibMonth: 0.5, ", "")
+    folder = project(one=f"{partly}  llm-stack:compileCache: {{kind: claim, storageClass: fast}}\n")
+    _, output, _ = preview(capsys, "--project", folder, "--stack", "one")
+    assert (
+        " ".join(output.splitlines()[-3:])
+        .strip()
+        .endswith("storage $0.20/month, without nvme, fast, whose price nobody gives")
+    )
+    document = json.loads(preview(capsys, "--project", folder, "--stack", "one", "--json")[1])
+    assert document["storage"]["unpriced"] == ["nvme", "fast"]
+
+
 def test_json_says_what_is_kept_and_what_a_start_is_made_of(capsys, project):
     """Sizes, how many, dollars; and the phases of a start with where their figures are from."""
     code, output, _ = preview(capsys, "--project", project(one=PRICED), "--stack", "one", "--json")
@@ -207,6 +221,7 @@ def test_json_says_what_is_kept_and_what_a_start_is_made_of(capsys, project):
         0,
         {
             "usd_per_month": [1.2, 2.2],
+            "unpriced": [],
             "kept": [
                 {**claim, "usd_per_month": [0.2, 0.2]},
                 {**copies, "count": [1, 2], "usd_per_month": [1.0, 2.0]},

@@ -235,6 +235,11 @@ def test_a_job_that_reaches_its_store_directly_is_told_of_every_exception():
         (store(), "s3.eu-central-1.amazonaws.com", "amazonaws.com"),
         (store(fill=True), ".cdn.huggingface.co", "huggingface.co"),
         (
+            {"kind": "nodeCache", "storageClass": "nvme", "from": store()},
+            "s3.eu-central-1.amazonaws.com",
+            "amazonaws.com",
+        ),
+        (
             {"storageClass": "nfs", "hub": {"endpoint": "https://hub.example.com"}},
             "a.hub.example.com",
             "hub.example.com",

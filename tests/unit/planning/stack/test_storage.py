@@ -47,6 +47,30 @@ def test_each_kind_says_how_much_it_keeps_and_where(weights, expected):
     assert stored(weights, models=replicas(1, 3)) == (expected,)
 
 
+@pytest.mark.parametrize(
+    ("pool", "most_replicas", "expected"),
+    [
+        # four replicas of two GPUs share a node of eight
+        ({"nodes": 1, "gpusPerNode": 8}, 4, (1, 1)),
+        ({"nodes": 2, "gpusPerNode": 4}, 4, (1, 2)),
+        ({"nodes": 4, "gpusPerNode": 2}, 3, (1, 3)),
+    ],
+)
+def test_an_image_is_on_no_more_nodes_than_there_are(pool, most_replicas, expected):
+    """However many pods they hold."""
+    pools = {"a10": {"gpu": "nvidia-a10", **pool}}
+    (image,) = stored({"kind": "image", "reference": IMAGE}, gpuPools=pools, models=replicas(1, most_replicas))
+    assert (image.fewest, image.most) == expected
+
+
+def test_an_image_is_on_every_node_of_a_replica():
+    """Which is a group of pods, none of which shares a node with another."""
+    models = {"m": {"model": "deepseek-ai/DeepSeek-R1", "pool": "h100"}}
+    pools = {"h100": {"gpu": "nvidia-h100", "nodes": 2, "gpusPerNode": 8}}
+    (image,) = stored({"kind": "image", "reference": IMAGE}, gpuPools=pools, models=models)
+    assert (image.fewest, image.most) == (2, 2)
+
+
 def test_copies_are_as_many_as_there_are_pods():
     """Beside what they are copied from; a server that may go to zero keeps none then."""
     weights = {"kind": "nodeCache", "storageClass": "nvme", "from": {"storageClass": "nfs"}, "usdPerGibMonth": 0.5}
