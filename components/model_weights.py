@@ -6,7 +6,7 @@ claim that exists, a full bucket, an image) it declares nothing and says where t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -33,6 +33,9 @@ GATED = {"llm-stack.io/gated": "true"}
 REFUSED = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]}
 
 
+Kind = TypeVar("Kind", OwnClaim, ObjectStore)
+
+
 class ModelWeightsArgs(TypedDict):
     """The weights of a stack, and what is around them."""
 
@@ -54,19 +57,23 @@ class ModelWeights(pulumi.ComponentResource):
         _contract.check("ModelWeights", name, args, ModelWeightsArgs)
         super().__init__("llm-stack:index:ModelWeights", name, None, opts)
         weights = args["weights"]
-        self.gates: dict[str, list[pulumi.Resource]] = {one.name: [] for one in weights.checkpoints}
+        self.gates: dict[str, list[pulumi.Resource]] = {checkpoint.name: [] for checkpoint in weights.checkpoints}
         """Checkpoint → what its servers wait for: the claim and the Job that fills it; nothing where all is there."""
         self._token: pulumi.Output[str] | None = None
         jobs = [*self._publish(name, args), *self._fill(name, args)]
         jobs += self._verify(name, args)
-        self.sources = pulumi.Output.from_input({one.name: one.source.argument for one in weights.checkpoints})
+        self.sources = pulumi.Output.from_input(
+            {checkpoint.name: checkpoint.source.argument for checkpoint in weights.checkpoints}
+        )
         self.ready = pulumi.Output.all(*(job.status for job in jobs)).apply(lambda _: True)
         self.register_outputs({"sources": self.sources, "ready": self.ready})
 
     def _fill(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:
         """Declares the Jobs that fill buckets, with all they need."""
-        stores = [(one, one.place) for one in args["weights"].checkpoints if isinstance(one.place, ObjectStore)]
-        filled = [(one, place.fetch, place.writer) for one, place in stores if place.fetch and place.writer]
+        stores = _placed(args["weights"], ObjectStore)
+        filled = [
+            (checkpoint, place.fetch, place.writer) for checkpoint, place in stores if place.fetch and place.writer
+        ]
         if not filled:
             return []
         filling = Filling(name, args["namespace"], filled, APP, self)
@@ -75,9 +82,9 @@ class ModelWeights(pulumi.ComponentResource):
             hubs = [fetch.hub for _, fetch, _ in filled]
             self._token = _token(f"{name}-hub", hubs, args.get("token"), metadata, pulumi.ResourceOptions(parent=self))
         jobs = []
-        for one in filled:
-            checkpoint, fetch, _ = one
-            job = filling.job(one, _token_variables(fetch.hub, self._token), GATED if fetch.gated else {})
+        for filled_store in filled:
+            checkpoint, fetch, _ = filled_store
+            job = filling.job(filled_store, _token_variables(fetch.hub, self._token), GATED if fetch.gated else {})
             jobs.append(job)
             self.gates[checkpoint.name] = [job]
         return jobs
@@ -97,7 +104,7 @@ class ModelWeights(pulumi.ComponentResource):
 
     def _publish(self, name: str, args: ModelWeightsArgs) -> list[k8s.batch.v1.Job]:
         """Declares claims and Jobs with all they need; returns the Jobs."""
-        fetched = [(one, one.place) for one in args["weights"].checkpoints if isinstance(one.place, OwnClaim)]
+        fetched = _placed(args["weights"], OwnClaim)
         if not fetched:
             return []
         jobs = []
@@ -156,6 +163,11 @@ class ModelWeights(pulumi.ComponentResource):
         return jobs
 
 
+def _placed(weights: WeightsPlan, kind: type[Kind]) -> list[tuple[CheckpointPlan, Kind]]:
+    """Checkpoints whose place is of this kind, each with it."""
+    return [(checkpoint, checkpoint.place) for checkpoint in weights.checkpoints if isinstance(checkpoint.place, kind)]
+
+
 def _claim(label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource) -> k8s.core.v1.PersistentVolumeClaim:
     """The claim of one checkpoint: kept on destroy, and taken over by the next `up`."""
     return k8s.core.v1.PersistentVolumeClaim(
@@ -174,7 +186,7 @@ def _claim(label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource) ->
 def _clone(
     label: str, own: OwnClaim, metadata: Any, parent: pulumi.Resource, filled: pulumi.Resource
 ) -> k8s.core.v1.PersistentVolumeClaim:
-    """What many nodes read: a clone of the claim as it is once it is filled, of the same class and size.
+    """The clone that many nodes read: of the claim as it is once it is filled, of the same class and size.
 
     It is of one moment and of one checkpoint, so nothing of it ever changes, and it is kept as its origin is.
     """
@@ -238,7 +250,7 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
         PROVEN if checkpoint.manifest_sha256 else SCRIPT,
         env=[
             *_k8s.env(environment),
-            *(_k8s.secret_env(one.name, one.secret, one.entry) for one in hub.secrets),
+            *(_k8s.secret_env(secret.name, secret.secret, secret.entry) for secret in hub.secrets),
             *token,
         ],
         terminationMessagePolicy="FallbackToLogsOnError",

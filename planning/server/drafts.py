@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from planning.server.fit import Site
 from planning.server.servers import Draft, draft_server, unknown_model
-from planning.stack.weights import apart
+from planning.stack.weights import tell_apart
 from planning.tasks import task_of, unanswered
 from settings.problems import Problem, nearest
 from settings.schema import CanarySettings, ModelSettings
@@ -33,7 +33,7 @@ def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
                 message = f"its server would have the name of models.{name}-canary; rename that model"
                 problems.append(Problem(f"{path}.canary", message))
     planned = [draft for draft in drafts if draft]
-    named = iter(apart([checkpoint for draft in planned for checkpoint in draft.checkpoints]))
+    named = iter(tell_apart([checkpoint for draft in planned for checkpoint in draft.checkpoints]))
     return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in planned], problems
 
 

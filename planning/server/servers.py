@@ -27,7 +27,7 @@ from planning.stack.signatures import sign_checkpoint
 from planning.stack.stores import access_problems, fill_problems, for_workers, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
-from planning.stack.weights import checkpoint
+from planning.stack.weights import plan_checkpoint
 from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings, WeightsSettings
@@ -145,7 +145,7 @@ def draft_server(
 def _files(
     site: Site, path: str, settings: ModelSettings, model: Model, weights: WeightsSettings, pool: PoolPlan
 ) -> tuple[CheckpointPlan, list[Problem]]:
-    files = checkpoint(settings.model, model, settings.revision, weights, replace(site.keeping, on=pool))
+    files = plan_checkpoint(settings.model, model, settings.revision, weights, replace(site.keeping, on=pool))
     like, images = site.images["python"], site.settings.images
     return sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
 

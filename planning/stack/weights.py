@@ -1,4 +1,4 @@
-"""Where checkpoints are kept, how they come there, and how servers find them: one arm for each kind of weights.
+"""Checkpoints: where they are kept, how they come there, and how servers find them: one arm for each kind of weights.
 
 One claim per checkpoint that is fetched, its size decided by the checkpoint alone: a claim can never shrink, and often
 cannot grow, so one that is shared by a changing set of models would sooner or later be refused by the API server.
@@ -34,7 +34,7 @@ UNPINNED_REVISION = "main"
 JOB_NAME_LIMIT = 46
 
 
-def checkpoint(
+def plan_checkpoint(
     repository: str,
     model: Model,
     revision: str | None,
@@ -79,15 +79,15 @@ def _name(slug: str, revision: str) -> str:
     return _hashed(name, f"{slug}@{revision}")
 
 
-def apart(checkpoints: Sequence[CheckpointPlan]) -> list[CheckpointPlan]:
+def tell_apart(checkpoints: Sequence[CheckpointPlan]) -> list[CheckpointPlan]:
     """The same, no two places under one name: where names meet, all but the first revision end in a hash.
 
     The first is that of the lowest commit, so the order of models in a stack file renames no claim.
     """
     names: dict[tuple[str, ...], str] = {}
-    for key, name in sorted({one.key: one.name for one in checkpoints}.items()):
+    for key, name in sorted({checkpoint.key: checkpoint.name for checkpoint in checkpoints}.items()):
         names[key] = _hashed(name, f"{MOUNT_PATH}/{key[0]}") if name in names.values() else name
-    return [_renamed(one, names[one.key]) for one in checkpoints]
+    return [_renamed(checkpoint, names[checkpoint.key]) for checkpoint in checkpoints]
 
 
 def _renamed(checkpoint: CheckpointPlan, name: str) -> CheckpointPlan:
@@ -106,26 +106,26 @@ def _hashed(name: str, key: str) -> str:
 
 
 def gated_warnings(weights: WeightsPlan, *, has_token: bool) -> list[str]:
-    """What is said of checkpoints that the hub refuses to whoever is nobody."""
+    """Warnings of checkpoints that the hub refuses to whoever has no token."""
     return [
-        f"{one.model} is gated and there is no hub token, so its download will be refused; accept its licence on the "
-        "hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
-        for one in weights.checkpoints
-        if one.fetch
-        and one.fetch.gated
-        and not (one.fetch.hub.token_secret or (has_token and one.fetch.hub.takes_token))
+        f"{checkpoint.model} is gated and there is no hub token, so its download will be refused; accept its licence "
+        "on the hub, then set the secret huggingFaceToken or weights.hub.tokenSecret"
+        for checkpoint in weights.checkpoints
+        if checkpoint.fetch
+        and checkpoint.fetch.gated
+        and not (checkpoint.fetch.hub.token_secret or (has_token and checkpoint.fetch.hub.takes_token))
     ]
 
 
 def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]:
-    """What is wrong with where weights come from, of the stack and of each model that says so itself."""
-    said = list(all_weights(settings))
-    origins = [(path, _filled(weights)) for path, weights in said]
+    """Problems of the weights of the stack, and of each model that has weights of its own."""
+    sources = list(all_weights(settings))
+    origins = [(path, _filled(weights)) for path, weights in sources]
     reached = [way for _, weights in origins for way in _reached(weights, keeping.catalog)]
     problems = list(proxy_problems(settings.cluster, keeping.catalog.networks, reached))
-    problems += [problem for path, weights in said for problem in place_problems(weights, path, settings, keeping)]
+    problems += [problem for path, weights in sources for problem in place_problems(weights, path, settings, keeping)]
     stores = [(path, weights) for path, weights in origins if isinstance(weights, ObjectStoreWeights)]
-    return [*problems, *_differing(said), *writer_problems(stores), *_vouched_problems(settings)]
+    return [*problems, *_differing(sources), *writer_problems(stores), *_vouched_problems(settings)]
 
 
 def _reached(weights: WeightsSettings, catalog: Catalog) -> Iterator[tuple[HasEndpoint, str]]:
@@ -169,10 +169,10 @@ def _filled(weights: WeightsSettings) -> WeightsSettings:
     return weights.copied_from if isinstance(weights, NodeCacheWeights) else weights
 
 
-def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]:
+def _differing(sources: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]:
     """Weights of one place that are brought there in two ways: one claim is filled once."""
     first: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
-    for path, weights in said:
+    for path, weights in sources:
         filled = _filled(weights)
         how = filled.model_dump(exclude={"read_mib_per_s", "prewarm", "size_gib"})
         where, other = first.setdefault(place_key(weights), (path, how))
@@ -186,10 +186,10 @@ def _differing(said: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Problem]
 def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPlan]) -> WeightsPlan:
     """All checkpoints, each once, and why downloads are as they are."""
     distinct: dict[tuple[str, ...], CheckpointPlan] = {}
-    for one in checkpoints:
-        known = distinct.setdefault(one.key, one)
+    for checkpoint in checkpoints:
+        known = distinct.setdefault(checkpoint.key, checkpoint)
         # who signs a checkpoint signs it for all that serve it
-        distinct[one.key] = replace(known, signature=known.signature or one.signature)
+        distinct[checkpoint.key] = replace(known, signature=known.signature or checkpoint.signature)
     reasons = {
         f"{path.removeprefix('weights')}.{key}".removeprefix("."): why
         for path, weights in all_weights(settings)

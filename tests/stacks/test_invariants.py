@@ -18,7 +18,7 @@ from planning.plan.gateway import BundledRedis, ExistingRedis
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
 from planning.server.scaling import adapter_rules
-from planning.stack.weights import checkpoint
+from planning.stack.weights import plan_checkpoint
 from preview.rendering.manifests import Category
 from preview.rendering.prerequisites import find_prerequisites
 from settings.schema import SharedClaimWeights
@@ -597,7 +597,8 @@ def test_every_model_of_the_catalogue_has_a_download_job_of_its_own():
     """Names of download Jobs are short enough with Pulumi's ending, well formed, and differ between checkpoints."""
     settings = SharedClaimWeights.model_validate({"storageClass": "rwx"})
     names = {
-        name: checkpoint(name, model, None, settings, keeping(settings)).name for name, model in CATALOG.models.items()
+        name: plan_checkpoint(name, model, None, settings, keeping(settings)).name
+        for name, model in CATALOG.models.items()
     }
     longest = LONGEST_NAME - len("weights-") - AUTONAME
     assert [

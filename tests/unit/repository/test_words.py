@@ -14,8 +14,6 @@ import pytest
 from tests.harness import ROOT
 
 FOLDERS = ("catalog", "settings", "planning", "components", "preview", "workshop", "benchmarks")
-# Two files still have old names; what is mended there goes from this list.
-OPEN = {"components/model_weights.py", "planning/stack/weights.py"}
 FILES = [
     path.relative_to(ROOT)
     for path in [ROOT / "__main__.py", *sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))]
@@ -57,13 +55,13 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.as_posix() not in OPEN], ids=str)
+@pytest.mark.parametrize("path", FILES, ids=str)
 def test_things_have_the_names_of_their_field(path: Path):
     """No parameter and no variable of the product is called found, item, said or the like."""
     assert list(_pronouns(_tree(path))) == []
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.as_posix() not in {DOCUMENTED, *OPEN}], ids=str)
+@pytest.mark.parametrize("path", [path for path in FILES if path.as_posix() != DOCUMENTED], ids=str)
 def test_docstrings_say_what_is_returned(path: Path):
     """No docstring of the product begins with What, How, Where, Who, Why or Which."""
     assert list(_questions(_tree(path))) == []
@@ -87,10 +85,3 @@ def test_pronouns_and_questions_are_really_found():
     )
     assert sorted(_pronouns(tree)) == ["10: one", "5: item", "5: wanted", "7: said", "9: told"]
     assert sorted(_questions(tree)) == ["1: What", "2: How", "5: Where"]
-
-
-@pytest.mark.parametrize("path", sorted(OPEN))
-def test_open_files_are_really_open(path: str):
-    """A file of the list has an old name or question; without one it leaves the list."""
-    tree = _tree(Path(path))
-    assert [*_pronouns(tree), *_questions(tree)] != []

@@ -10,7 +10,7 @@ from planning.plan.pods import JobLimits
 from planning.plan.weights import CheckpointPlan, ClaimVolume, ExistingClaim, Fetch, Hub, OwnClaim, Source
 from planning.stack.network import endpoint_egress
 from planning.stack.places import disk_bytes
-from planning.stack.weights import apart, checkpoint
+from planning.stack.weights import plan_checkpoint, tell_apart
 from settings.schema import HubSettings, SharedClaimWeights
 from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, keeping, planned, properties, serving, stack
 
@@ -32,7 +32,7 @@ COMMIT = "40c069824f4251a91eefaf281ebe4c544efd3e18"
 
 def held(repository, model, revision, settings=SETTINGS) -> CheckpointPlan:
     """The checkpoint of a stack with these weights."""
-    return checkpoint(repository, model, revision, settings, keeping(settings))
+    return plan_checkpoint(repository, model, revision, settings, keeping(settings))
 
 
 def claim(checkpoint: CheckpointPlan) -> str:
@@ -142,7 +142,7 @@ def test_two_commits_with_the_same_first_digits_have_claims_of_their_own(order):
 def test_no_two_checkpoints_have_one_name(commits, long):
     """Nor one that is too long for a Job, whatever their commits."""
     name = "RedHatAI/DeepSeek-R1-Distill-Llama-70B-FP8-dynamic" if long else "Qwen/Qwen3-14B"
-    found = apart([held(name, CATALOG.models[name], commit, SETTINGS) for commit in sorted(commits)])
+    found = tell_apart([held(name, CATALOG.models[name], commit, SETTINGS) for commit in sorted(commits)])
     assert len({item.name for item in found}) == len({claim(item) for item in found}) == len(commits)
     assert all(len(item.name) <= 46 for item in found)
 
