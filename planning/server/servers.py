@@ -104,7 +104,7 @@ def draft_server(
     )
     machine = gpu or site.catalog.cpu_core
     args = _args(name, settings, model, files, placed, times, engine)
-    env = {**_env(engine, placed, times), **files.source.engine_environment, **settings.env}
+    env = {**_env(engine, placed, times), **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
@@ -126,7 +126,7 @@ def draft_server(
         checkpoints=(files,),
         serves=(name,),
         args=args,
-        env=env,
+        env={**env, **files.source.engine_environment},
         resources=resources,
         scratch=plan_server_scratch(resources, sidecars=1 if cache else 0),
         timing=times,

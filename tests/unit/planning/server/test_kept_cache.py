@@ -179,3 +179,15 @@ def test_an_image_without_a_digest_is_refused_where_digests_are_demanded():
     with pytest.raises(Refused) as refused:
         server({"images": {"requireDigests": True}, "gpuOperator": {"verifyNodes": False}})
     assert [problem.message for problem in refused.value.problems if "library/python" in problem.message] != []
+
+
+def test_the_way_to_a_bucket_does_not_matter():
+    """Another region, other keys or a proxy lead to the same files, of which the same is compiled."""
+    bucket = {"kind": "objectStore", "url": "s3://models/published", "storageClass": None}
+    keys = {"credentials": {"kind": "existingSecret", "name": "store"}}
+    proxy = {"cluster": {"proxy": {"endpoint": "http://proxy.corp:3128"}}}
+    assert (
+        key({"weights": bucket | keys})
+        == key({"weights": bucket | keys | {"region": "eu-central-1"}})
+        == key({"weights": bucket | keys, **proxy})
+    )
