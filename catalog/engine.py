@@ -48,7 +48,9 @@ class Loading(BaseModel):
     """Load formats of a server: of `files` in a folder, and of what is `streamed` from a bucket.
 
     `memory_limit` and `distributed`: what its streamer calls the bytes that it may buffer, and that the workers of a
-    replica share the reading; `variables`: how the names of those begin that the streamer reads.
+    replica share the reading; `variables`: how the names of those begin that the streamer reads. `sharded`: the format
+    of files of each rank, in buckets with `sharded_schemes`, whose loader has `memory_variable` for the limit;
+    `shards`: names of a rank's files, and `stage_shards` where there are pipeline stages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +60,11 @@ class Loading(BaseModel):
     memory_limit: str = ""
     distributed: str = ""
     variables: str = ""
+    sharded: str = ""
+    sharded_schemes: frozenset[str] = frozenset()
+    memory_variable: str = ""
+    shards: str = ""
+    stage_shards: str = ""
 
 
 class Engine(BaseModel):

@@ -19,7 +19,7 @@ CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
 # The script that proves weights for which somebody vouched.
 PROOF = "prove_weights"
 # Scripts that import others, and those.
-BESIDE = {"copy_store": ("buckets", "copy_weights", "fetch_weights")}
+BESIDE = {"check_shards": ("check_store",), "copy_store": ("buckets", "copy_weights", "fetch_weights")}
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 
 
@@ -140,6 +140,7 @@ def _opening(server: ServerPlan, checkpoint: CheckpointPlan, index: int) -> dict
         "PREWARM": str(source.prewarm).lower(),
         **source.environment,
         **({"COPY_DIR": source.copy.directory} if source.copy else {}),
+        **({"MODEL_SHARDS": " ".join(source.shards)} if source.shards else {}),
     }
     name = f"{verb}-{index}" if index else verb
     return _reading(server, name, source.script, variables, _mounts(server, opening=True))

@@ -75,6 +75,11 @@ def _manifest_parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 fine, 64 wrong usage.",
     )
     parser.add_argument("path", type=Path, metavar="FOLDER", help="the checkpoint, or its manifest.json")
+    parser.add_argument(
+        "--write",
+        metavar="ORG/NAME@COMMIT",
+        help="also write FOLDER/manifest.json, of files that no Job publishes; one that is there is never replaced",
+    )
     return parser
 
 
@@ -129,7 +134,7 @@ def _bundle(arguments: argparse.Namespace) -> int:
 def _manifest(arguments: argparse.Namespace) -> int:
     from preview.reporting.manifest_hash import show  # noqa: PLC0415 - as above
 
-    return show(arguments.path)
+    return show(arguments.path, arguments.write)
 
 
 if __name__ == "__main__":

@@ -501,6 +501,11 @@ class ObjectStoreWeights(Section):
         default=StoreIdentity(kind="workloadIdentity"), discriminator="kind", description="how pods may read it"
     )
     read_mib_per_s: Rate = Field(default=500, description="rate at which one pod reads from the store, MiB/s")
+    layout: Literal["whole", "sharded"] = Field(
+        default="whole",
+        description="sharded: files of each rank, as vLLM saves them for one tensorParallel and pipelineParallel; only "
+        "with s3://",
+    )
     fill: Annotated[FillSettings | None, BeforeValidator(_usual_fill)] = Field(
         default=None, description="true: a Job per checkpoint fills the bucket from a hub once; default: it is full"
     )
@@ -521,9 +526,18 @@ class ObjectStoreWeights(Section):
             raise ValueError("credentials.kind none is not there with az://; use existingSecret or workloadIdentity")
         if self.pod_port is not None and self.endpoint is None:
             raise ValueError("podPort needs endpoint: it describes what is behind that")
+        if self.layout == "sharded":
+            self._sharded()
         if self.fill and self.fill.credentials is None and self.credentials.kind == "none":
             raise ValueError("credentials.kind none may read alone, and fill writes; give fill.credentials")
         return self
+
+    def _sharded(self) -> None:
+        """Shards are listed by vLLM's own client, which asks nothing unsigned."""
+        if self.credentials.kind == "none":
+            raise ValueError("layout sharded is listed with a signature; use credentials.kind existingSecret")
+        if self.fill:
+            raise ValueError("layout sharded cannot be filled from a hub, which has whole files; leave out one of both")
 
 
 class ImageWeights(Section):
@@ -540,6 +554,11 @@ class ImageWeights(Section):
 
 FilledWeights = SharedClaimWeights | ExistingClaimWeights | ImageWeights
 CopiedWeights = FilledWeights | ObjectStoreWeights
+
+
+def is_sharded(weights: "WeightsSettings") -> bool:
+    """Whether each rank has files of its own."""
+    return isinstance(weights, ObjectStoreWeights) and weights.layout == "sharded"
 
 
 class NodeCacheWeights(Section):
@@ -562,6 +581,8 @@ class NodeCacheWeights(Section):
         """What is copied is read by that."""
         if not isinstance(self.copied_from, ObjectStoreWeights) and self.copied_from.prewarm is not None:
             raise ValueError("from.prewarm must be left out: pods read the copy, which is in the page cache when made")
+        if is_sharded(self.copied_from):
+            raise ValueError("from.layout must be left out: what is copied to a node is loaded as whole files")
         return self
 
 

@@ -10,7 +10,7 @@ image; every script is configured by its environment alone and uses only the sta
 from importlib.resources import files
 
 NAMES = (
-    *("buckets", "check_store", "compile_cache", "copy_store", "copy_weights"),
+    *("buckets", "check_shards", "check_store", "compile_cache", "copy_store", "copy_weights"),
     *("fetch_proven", "fetch_weights", "fill_store"),
     *("gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface", "hub_files"),
     *("prewarm_weights", "prove_weights", "verify_nodes"),

@@ -196,6 +196,8 @@ class Source:
     """Whether they are read into the page cache before the engine starts."""
     buffer_gib_per_gpu: int = 0
     """Memory that streaming takes."""
+    shards: tuple[str, ...] = ()
+    """Patterns of file names, one a rank, where each has files of its own."""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[SecretVariable, ...] = ()
     secret_file: SecretFile | None = None

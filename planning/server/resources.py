@@ -10,6 +10,7 @@ from planning.plan.pools import PoolPlan
 from planning.plan.servers import PodResources
 from planning.plan.weights import Source
 from planning.server.placement import NODE_MEMORY_SHARE
+from settings.problems import Problem
 from settings.schema import ModelSettings
 
 # Cores of a CPU node left to the kubelet and daemons.
@@ -71,3 +72,16 @@ def pod_resources(
         else f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm + {streamed} to stream weights through",
     }
     return PodResources(cpus, needed, limit, gpus, shm, GPU_CACHE_GIB), reasons
+
+
+def memory_problems(path: str, resources: PodResources) -> list[Problem]:
+    """The shared memory of a pod is part of its memory."""
+    if resources.memory_gib >= resources.shm_gib:
+        return []
+    return [
+        Problem(
+            f"{path}.memoryGib",
+            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
+            f"use at least {resources.shm_gib}, or leave it out",
+        )
+    ]

@@ -10,7 +10,7 @@ from catalog.schema import Model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
-from planning.plan.servers import Endpoint, KeptCache, PodResources, Server, Timing
+from planning.plan.servers import Endpoint, KeptCache, Server, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.arguments import check_args, server_args
 from planning.server.environment import check_env, server_env
@@ -18,16 +18,17 @@ from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.pre_pull import pulls_ahead
-from planning.server.resources import pod_resources
+from planning.server.resources import memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
 from planning.stack import cost
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
+from planning.stack.shards import as_read, shard_problems
 from planning.stack.signatures import sign_checkpoint
-from planning.stack.stores import access_problems, fill_problems, for_workers, streaming_problems
+from planning.stack.stores import access_problems, fill_problems, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
-from planning.stack.weights import plan_checkpoint
+from planning.stack.weights import asked_spread, plan_checkpoint
 from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings, WeightsSettings
@@ -90,13 +91,13 @@ def draft_server(
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
-    files, unsigned = _files(site, path, settings, model, weights, pool)
+    files, unread = _files(site, path, settings, model, weights, pool, placed)
     engine = site.catalog.vllm
-    problems = unplaced + outdated + unsigned + _unpinned(site, path, files)
+    problems = unplaced + outdated + unread + _unpinned(site, path, files)
     problems += _added(settings, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
-    files = for_workers(files, engine.loading, placed.parallelism.tensor)
+    files = as_read(files, weights, engine.loading, placed.parallelism)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(
@@ -139,15 +140,24 @@ def draft_server(
         ),
         reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times)},
     )
-    return draft, _group_problems(draft) + _memory_problems(path, resources)
+    return draft, _group_problems(draft) + memory_problems(path, resources)
 
 
 def _files(
-    site: Site, path: str, settings: ModelSettings, model: Model, weights: WeightsSettings, pool: PoolPlan
+    site: Site,
+    path: str,
+    settings: ModelSettings,
+    model: Model,
+    weights: WeightsSettings,
+    pool: PoolPlan,
+    placed: Placement | None,
 ) -> tuple[CheckpointPlan, list[Problem]]:
-    files = plan_checkpoint(settings.model, model, settings.revision, weights, replace(site.keeping, on=pool))
+    keeping, spread = replace(site.keeping, on=pool), asked_spread(settings, weights)
+    files = plan_checkpoint(settings.model, model, settings.revision, weights, keeping, spread)
     like, images = site.images["python"], site.settings.images
-    return sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
+    files, unsigned = sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
+    parallelism = placed.parallelism if placed else None
+    return files, unsigned + shard_problems(weights, model, parallelism, settings.args, path)
 
 
 def _kept(
@@ -241,19 +251,6 @@ def _start_reasons(weights: WeightsSettings, times: Timing) -> dict[str, str]:
     warmed, why = prewarm(weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
     return {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
-
-
-def _memory_problems(path: str, resources: PodResources) -> list[Problem]:
-    """The shared memory of a pod is part of its memory."""
-    if resources.memory_gib >= resources.shm_gib:
-        return []
-    return [
-        Problem(
-            f"{path}.memoryGib",
-            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
-            f"use at least {resources.shm_gib}, or leave it out",
-        )
-    ]
 
 
 def _args(

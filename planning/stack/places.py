@@ -92,8 +92,8 @@ class Keeping:
     image: ImagePlan
     store_image: ImagePlan
     on: PoolPlan | None = None
-    vouched: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(repository, commit) → hash of the manifest, as the stack says it."""
+    vouched: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    """(repository, commit, spread where ranks have files of their own) → hash of the manifest, as the stack says it."""
 
 
 def place_key(settings: WeightsSettings) -> tuple[str, ...]:
@@ -109,7 +109,8 @@ def place_key(settings: WeightsSettings) -> tuple[str, ...]:
             return place_key(settings.copied_from)
         case ObjectStoreWeights():
             account = (settings.account,) if settings.account else ()
-            return settings.kind, settings.url, settings.endpoint or "", *account
+            layout = (settings.layout,) if settings.layout != "whole" else ()
+            return settings.kind, settings.url, settings.endpoint or "", *account, *layout
 
 
 def kept_at(folder: str, name: str, model: Model, settings: WeightsSettings, keeping: Keeping) -> tuple[Place, Source]:

@@ -158,6 +158,11 @@ def store_problems(
 ) -> list[Problem]:
     """Problems that keep the pods of a cluster from the bucket."""
     problems = list(endpoint_problems(settings, path, catalog.networks, cluster.namespace, "store"))
+    scheme, known = scheme_of(settings), sorted(catalog.vllm.loading.sharded_schemes)
+    if settings.layout == "sharded" and scheme not in known:
+        schemes = " and ".join(f"{name}://" for name in known)
+        why = f"sharded is read from {schemes} alone, not from {scheme}://; leave it out"
+        problems.append(Problem(f"{path}.layout", why))
     credentials_at: dict[str, StoreIdentity | StoreSecret | PublicStore] = {f"{path}.credentials": settings.credentials}
     if settings.fill and settings.fill.credentials:
         credentials_at[f"{path}.fill.credentials"] = settings.fill.credentials

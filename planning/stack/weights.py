@@ -19,6 +19,7 @@ from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, plac
 from planning.stack.stores import scheme_of, writer_problems
 from settings.problems import Problem
 from settings.schema import (
+    ModelSettings,
     NodeCacheWeights,
     ObjectStoreWeights,
     SharedClaimWeights,
@@ -26,6 +27,7 @@ from settings.schema import (
     WeightsSettings,
     all_weights,
     hub_of,
+    is_sharded,
 )
 
 # What a revision is called when nobody has pinned one: the hub's newest, whatever branch the hub calls so.
@@ -40,8 +42,12 @@ def plan_checkpoint(
     revision: str | None,
     settings: WeightsSettings,
     keeping: Keeping,
+    spread: str = "",
 ) -> CheckpointPlan:
-    """The checkpoint of one server; where it is follows from repository and revision alone."""
+    """The checkpoint of one server; where it is follows from repository and revision alone.
+
+    `spread`: of `asked_spread`.
+    """
     pinned = revision or _known_commit(model, settings)
     chosen = pinned or UNPINNED_REVISION
     slug = repository.replace("/", "--")
@@ -60,8 +66,8 @@ def plan_checkpoint(
         source=source,
         key=(f"{slug}/{chosen}", *key),
         # who vouches for a checkpoint vouches for all that serve it; the catalogue's is of its own commit
-        manifest_sha256=keeping.vouched.get((repository, chosen))
-        or (model.manifest_sha256 if chosen == model.revision else None),
+        manifest_sha256=keeping.vouched.get((repository, chosen, spread))
+        or (model.manifest_sha256 if chosen == model.revision and not spread else None),
     )
 
 
@@ -136,25 +142,35 @@ def _reached(weights: WeightsSettings, catalog: Catalog) -> Iterator[tuple[HasEn
         yield weights, catalog.stores[scheme_of(weights)].host
 
 
-def _vouched(settings: StackSettings) -> Iterator[tuple[str, tuple[str, str | None], str]]:
+def _vouched(settings: StackSettings) -> Iterator[tuple[str, tuple[str, str | None, str], str]]:
     """(path, checkpoint, hash) of every model and canary that vouches for one."""
     for name, model in settings.models.items():
+        spread = asked_spread(model, settings.weights)
         if model.manifest_sha256:
-            yield f"models.{name}", (model.model, model.revision), model.manifest_sha256
+            yield f"models.{name}", (model.model, model.revision, spread), model.manifest_sha256
         canary = model.canary
         if canary and canary.manifest_sha256:
             revision = canary.revision or (model.revision if canary.model is None else None)
-            yield f"models.{name}.canary", (canary.model or model.model, revision), canary.manifest_sha256
+            yield f"models.{name}.canary", (canary.model or model.model, revision, spread), canary.manifest_sha256
 
 
-def vouched_hashes(settings: StackSettings) -> dict[tuple[str, str], str]:
-    """(repository, commit) → hash that the manifest of that checkpoint must have, wherever it is."""
-    return {(model, revision): manifest for _, (model, revision), manifest in _vouched(settings) if revision}
+def asked_spread(model: ModelSettings, usual: WeightsSettings) -> str:
+    """The ranks that were asked for where each has files of its own; empty for whole files, which all read."""
+    if not is_sharded(model.weights or usual):
+        return ""
+    return f"{model.tensor_parallel or 'auto'} × {model.pipeline_parallel or 1}"
+
+
+def vouched_hashes(settings: StackSettings) -> dict[tuple[str, str, str], str]:
+    """(repository, commit, spread) → hash that the manifest of that checkpoint must have, wherever it is."""
+    return {
+        (model, revision, spread): manifest for _, (model, revision, spread), manifest in _vouched(settings) if revision
+    }
 
 
 def _vouched_problems(settings: StackSettings) -> Iterator[Problem]:
     """Hashes of what moves, and two of one checkpoint."""
-    first: dict[tuple[str, str | None], tuple[str, str]] = {}
+    first: dict[tuple[str, str | None, str], tuple[str, str]] = {}
     for path, checkpoint_key, manifest in _vouched(settings):
         if checkpoint_key[1] is None:
             yield Problem(f"{path}.manifestSha256", f"is the hash of one commit; give {path}.revision too")

@@ -29,6 +29,7 @@ SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     "bucket with keys": (STORE | KEYS | {"endpoint": "https://minio.example.com"}, "generic"),
     "bucket with an identity": (STORE | {"credentials": {"kind": "workloadIdentity"}}, "eks"),
     "bucket of Google": (STORE | {"url": "gs://models/published"}, "gke"),
+    "bucket of shards": (STORE | KEYS | {"layout": "sharded"}, "generic"),
     "bucket that is filled": (STORE | KEYS | {"fill": {}}, "generic"),
     "image": (IMAGE, "generic"),
     "copy of a shared claim": ({"kind": "nodeCache", "storageClass": "nvme", "from": SHARED}, "generic"),
@@ -61,6 +62,8 @@ REFUSED = {
     ("claim of one pod", way): "ReadWriteMany"
     for way in ("several nodes", "a group of nodes", "canary", "a second server of the same checkpoint")
 }
+# experts, in fp8
+REFUSED["bucket of shards", "a group of nodes"] = "leave layout out, with the whole files in the bucket"
 
 
 def config(source_: str, way: str) -> Config:
@@ -68,6 +71,9 @@ def config(source_: str, way: str) -> Config:
     weights, platform = SOURCES[source_]
     base = two_nodes() if way == "a group of nodes" else minimal()
     changed = merged(base, {"cluster": {"platform": platform}} | WAYS[way])
+    if source_ == "bucket of shards" and way != "a group of nodes":
+        models = {name: model | {"tensorParallel": 2} for name, model in changed["models"].items()}
+        changed = merged(changed, {"gpuPools": {"l4": {"gpusPerNode": 2}}, "models": models})
     return {**changed, "weights": weights}
 
 
@@ -104,7 +110,8 @@ def test_a_pair_is_rendered_whole_or_refused_with_what_to_use(source_: str, way:
             assert pod.spec["containers"][0]["args"][0] == checkpoint.source.argument
             streamed = checkpoint.source.streamed
             formats = [word for word in pod.spec["containers"][0]["args"] if word.startswith("--load-format")]
-            assert formats == [f"--load-format={'runai_streamer' if streamed else 'safetensors'}"]
+            sharded = "_sharded" if source_ == "bucket of shards" else ""
+            assert formats == [f"--load-format={f'runai_streamer{sharded}' if streamed else 'safetensors'}"]
             mounted = [volume for volume in pod.spec["volumes"] if volume["name"].startswith(("models", "copy"))]
             assert bool(mounted) != streamed
             keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & {*environment(pod.spec["containers"][0])}
@@ -140,7 +147,7 @@ def test_what_a_pair_expects_of_a_cluster_is_said(source_: str, way: str):
 
 def test_every_script_of_a_source_is_one_of_ours():
     """What runs before a server is a file of the pod scripts."""
-    scripts = {"prewarm_weights", "check_store", "copy_store", "copy_weights"}
+    scripts = {"prewarm_weights", "check_shards", "check_store", "copy_store", "copy_weights"}
     rendered = {
         server.checkpoint.source.script
         for name in SOURCES

@@ -1,0 +1,100 @@
+"""Files of each rank in a bucket: the rendered check and the real loader of vLLM, two ranks, before a real S3 server.
+
+The files are saved by vLLM's own code, their manifest by `python -m preview manifest --write`. What stands for the
+endpoint of the stack is said in test_object_store.py.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from preview.__main__ import main as preview
+from tests.harness import VARIANTS, environment, merged, pods, stack
+from tests.local.store import PYTHON, serving, surroundings
+from tests.local.test_object_store import SERVER, STACK, Streaming
+from workshop.ports import free_ports
+
+pytestmark = pytest.mark.local
+
+RANKS = 2
+SHARDED = {
+    "gpuPools": {"l4": {"gpusPerNode": RANKS}},
+    "models": {"small": {"tensorParallel": RANKS, "canary": None}},
+    "weights": {"layout": "sharded"},
+}
+READER = Path(__file__).with_name("read_shards.py")
+
+
+def ranks(told: dict[str, str], *words: str | Path) -> list[tuple[int, str]]:
+    """(exit status, output) of every rank; each waits for the others."""
+    (port,) = free_ports(1)
+    started = [
+        subprocess.Popen(
+            [PYTHON, READER, str(rank), str(RANKS), str(port), *words],
+            env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for rank in range(RANKS)
+    ]  # fmt: skip
+    try:
+        said = [process.communicate(timeout=200)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Streaming, Path]]:
+    """The rendered pod with the bucket, and the folder of the whole model."""
+    deployed = stack(merged(VARIANTS[STACK.partition(":")[2]], SHARDED))
+    pod = next(pod.spec for pod in pods(deployed) if pod.owner == f"Deployment {SERVER}")
+    told, scripts = environment(pod["initContainers"][0]), tmp_path_factory.mktemp("scripts")
+    (mount,) = [one for one in pod["initContainers"][0]["volumeMounts"] if one["mountPath"] == "/scripts"]
+    name = next(one["configMap"]["name"] for one in pod["volumes"] if one["name"] == mount["name"])
+    for file, text in deployed.object("ConfigMap", name)["data"].items():
+        (scripts / file).write_text(text, encoding="utf-8")
+    whole, folder = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("shards")
+    subprocess.run([PYTHON, READER.with_name("make_tiny_qwen3.py"), whole], check=True, capture_output=True)
+    saved = ranks(surroundings(scripts), whole, "save", folder)
+    assert [code for code, _ in saved] == [0, 0], saved[0][1][-5000:]
+    for file in whole.iterdir():
+        if file.suffix != ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes())
+    assert preview(["manifest", str(folder), "--write", f"{told['MODEL_REPO']}@{told['MODEL_REVISION']}"]) == 0
+    bucket, _, prefix = told["MODEL_DIR"].removeprefix("s3://").partition("/")
+    with serving(tmp_path_factory.mktemp("s3"), bucket) as store:
+        store.fill(prefix, folder)
+        yield Streaming(store, pod, scripts / "check_shards.py", folder), whole
+
+
+def test_the_rendered_check_lets_the_ranks_of_the_server_through_and_no_others(sharded: tuple[Streaming, Path]):
+    """As many as its GPUs; one more than are there is said before the server starts."""
+    streaming, _ = sharded
+    told = streaming.check_environment
+    assert streaming.url.endswith(f"{told['MODEL_REVISION']}-tp{RANKS}")
+    code, said = streaming.check()
+    assert (code, said.startswith(f"{streaming.url} holds {told['MODEL_REPO']}@")) == (0, True), said
+    code, said = streaming.check(MODEL_SHARDS=f"{told['MODEL_SHARDS']} model-rank-2-part-*.safetensors")
+    assert (code, "model-rank-2-part-*.safetensors is missing" in said) == (1, True), said
+
+
+def test_the_loader_reads_what_each_rank_has(sharded: tuple[Streaming, Path]):
+    """With the rendered options and environment every rank has the tensors that it has of the whole files."""
+    streaming, whole = sharded
+    engine = streaming.pod["containers"][0]
+    options = [word for word in engine["args"] if "load" in word]
+    assert options == ["--load-format=runai_streamer_sharded"]
+    told = surroundings(streaming.script.parent) | streaming.told(engine, whole.parent)
+    assert told["RUNAI_STREAMER_MEMORY_LIMIT"] == str(2 * 2**30)
+    done = ranks(told, whole, "read", streaming.url, *options)
+    assert [code for code, _ in done] == [0] * RANKS, done[0][1][-5000:]
+    found = [json.loads(next(line for line in text.splitlines() if line.startswith('{"read"'))) for _, text in done]
+    assert [one["read"] for one in found] == [one["there"] for one in found]
+    first, second = (one["there"] for one in found)
+    assert first.keys() == second.keys()
+    assert {name for name in first if first[name] != second[name]} != set()
+    shards = {streaming.name_of(file.name) for file in streaming.folder.glob("*.safetensors")}
+    assert (streaming.store.read() & shards, len(shards) > RANKS) == (shards, True)
