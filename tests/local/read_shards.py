@@ -1,11 +1,11 @@
 """What vLLM's own loader reads of files of each rank, as one rank of a replica. Runs in .venv-local.
 
-    python read_shards.py RANK RANKS PORT FOLDER save TARGET
-    python read_shards.py RANK RANKS PORT FOLDER read URL OPTION...
+    python read_shards.py RANK RANKS PORT FOLDER TARGET URL OPTION...
 
-Every rank is a process of its own, which meets the others at PORT. The model in FOLDER is loaded as from any folder;
-`save` writes it as `save_sharded_state` does, `read` loads it anew from URL with a server's OPTIONs and prints one JSON
-object: the SHA-256 of every tensor as it was read, and as it is in the model of FOLDER.
+Every rank is a process of its own, which meets the others at PORT. It loads the model in FOLDER as from any folder,
+writes it to TARGET as `save_sharded_state` does, says SAVED and waits for a line. Then it loads the model anew from URL
+with a server's OPTIONs and prints one JSON object: the SHA-256 of every tensor as it was read, and as it is in the
+model of FOLDER.
 """
 
 # ruff: noqa: T201 - its output is its answer
@@ -54,7 +54,7 @@ def digests(model: Any) -> dict[str, str]:
     return {name: f"{tuple(one.shape)} {digest(one.reshape(-1))}" for name, one in model.state_dict().items()}
 
 
-def main(rank: int, ranks: int, port: str, folder: Path, what: str, target: str, *options: str) -> None:
+def main(rank: int, ranks: int, port: str, folder: Path, target: str, url: str, *options: str) -> None:
     """Do it."""
     common = [f"--tensor-parallel-size={ranks}", "--enforce-eager"]
     os.environ["VLLM_DIST_IDENT"] = f"read-shards-{port}"
@@ -64,10 +64,10 @@ def main(rank: int, ranks: int, port: str, folder: Path, what: str, target: str,
         init_distributed_environment(ranks, rank, meet, local_rank=rank, backend="gloo")
         initialize_model_parallel(ranks)
         model = loaded(usual)
-    if what == "save":
         ShardedStateLoader.save_model(model, target, max_size=LARGEST)
-        return
-    config = configured([f"--model={target}", *common, *options])
+    print("SAVED", flush=True)
+    sys.stdin.readline()
+    config = configured([f"--model={url}", *common, *options])
     with set_current_vllm_config(config):
         print(json.dumps({"read": digests(loaded(config)), "there": digests(model)}))
 

@@ -6,8 +6,12 @@ endpoint of the stack is said in test_object_store.py.
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,27 +32,50 @@ SHARDED = {
 READER = Path(__file__).with_name("read_shards.py")
 
 
-def ranks(told: dict[str, str], *words: str | Path) -> list[tuple[int, str]]:
-    """(exit status, output) of every rank; each waits for the others."""
+@dataclass(frozen=True)
+class Sharded:
+    """The rendered pod with the bucket, and every rank, which has saved its files and waits to read them."""
+
+    streaming: Streaming
+    ranks: list[subprocess.Popen[str]]
+
+    def read(self) -> list[dict[str, dict[str, str]]]:
+        """Lets them read; what each found."""
+        for rank in self.ranks:
+            assert rank.stdin
+            rank.stdin.write("\n")
+            rank.stdin.flush()
+        texts = [rank.communicate(timeout=200)[0] for rank in self.ranks]
+        assert [rank.returncode for rank in self.ranks] == [0] * RANKS, texts[0][-5000:]
+        return [json.loads(next(line for line in text.splitlines() if line.startswith('{"read"'))) for text in texts]
+
+
+@contextmanager
+def ranks(told: dict[str, str], *words: str | Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Every rank, once all have saved; ended at the end."""
     (port,) = free_ports(1)
     started = [
         subprocess.Popen(
             [PYTHON, READER, str(rank), str(RANKS), str(port), *words],
-            env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         for rank in range(RANKS)
     ]  # fmt: skip
     try:
-        said = [process.communicate(timeout=200)[0] for process in started]
+        for process in started:
+            assert process.stdout
+            text = list(takewhile(lambda line: line != "SAVED\n", process.stdout))
+            assert process.poll() is None, "".join(text)[-5000:]
+        yield started
     finally:
         for process in started:
             process.kill()
-    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+            process.wait()
 
 
 @pytest.fixture(scope="module")
-def sharded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Streaming, Path]]:
-    """The rendered pod with the bucket, and the folder of the whole model."""
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sharded]:
+    """Saved, published and there to be read."""
     deployed = stack(merged(VARIANTS[STACK.partition(":")[2]], SHARDED))
     pod = next(pod.spec for pod in pods(deployed) if pod.owner == f"Deployment {SERVER}")
     told, scripts = environment(pod["initContainers"][0]), tmp_path_factory.mktemp("scripts")
@@ -58,21 +85,27 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Streamin
         (scripts / file).write_text(text, encoding="utf-8")
     whole, folder = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("shards")
     subprocess.run([PYTHON, READER.with_name("make_tiny_qwen3.py"), whole], check=True, capture_output=True)
-    saved = ranks(surroundings(scripts), whole, "save", folder)
-    assert [code for code, _ in saved] == [0, 0], saved[0][1][-5000:]
     for file in whole.iterdir():
         if file.suffix != ".safetensors":
             (folder / file.name).write_bytes(file.read_bytes())
-    assert preview(["manifest", str(folder), "--write", f"{told['MODEL_REPO']}@{told['MODEL_REVISION']}"]) == 0
     bucket, _, prefix = told["MODEL_DIR"].removeprefix("s3://").partition("/")
     with serving(tmp_path_factory.mktemp("s3"), bucket) as store:
-        store.fill(prefix, folder)
-        yield Streaming(store, pod, scripts / "check_shards.py", folder), whole
+        streaming = Streaming(store, pod, scripts / "check_shards.py", folder)
+        engine = surroundings(scripts) | streaming.told(pod["containers"][0], scripts)
+        with ranks(engine, whole, folder, streaming.url, *options_of(pod)) as started:
+            assert preview(["manifest", str(folder), "--write", f"{told['MODEL_REPO']}@{told['MODEL_REVISION']}"]) == 0
+            store.fill(prefix, folder)
+            yield Sharded(streaming, started)
 
 
-def test_the_rendered_check_lets_the_ranks_of_the_server_through_and_no_others(sharded: tuple[Streaming, Path]):
+def options_of(pod: Mapping[str, Any]) -> list[str]:
+    """Options of the server about loading."""
+    return [word for word in pod["containers"][0]["args"] if "load" in word]
+
+
+def test_the_rendered_check_lets_the_ranks_of_the_server_through_and_no_others(sharded: Sharded):
     """As many as its GPUs; one more than are there is said before the server starts."""
-    streaming, _ = sharded
+    streaming = sharded.streaming
     told = streaming.check_environment
     assert streaming.url.endswith(f"{told['MODEL_REVISION']}-tp{RANKS}")
     code, said = streaming.check()
@@ -81,20 +114,16 @@ def test_the_rendered_check_lets_the_ranks_of_the_server_through_and_no_others(s
     assert (code, "model-rank-2-part-*.safetensors is missing" in said) == (1, True), said
 
 
-def test_the_loader_reads_what_each_rank_has(sharded: tuple[Streaming, Path]):
+def test_the_loader_reads_what_each_rank_has(sharded: Sharded):
     """With the rendered options and environment every rank has the tensors that it has of the whole files."""
-    streaming, whole = sharded
-    engine = streaming.pod["containers"][0]
-    options = [word for word in engine["args"] if "load" in word]
-    assert options == ["--load-format=runai_streamer_sharded"]
-    told = surroundings(streaming.script.parent) | streaming.told(engine, whole.parent)
-    assert told["RUNAI_STREAMER_MEMORY_LIMIT"] == str(2 * 2**30)
-    done = ranks(told, whole, "read", streaming.url, *options)
-    assert [code for code, _ in done] == [0] * RANKS, done[0][1][-5000:]
-    found = [json.loads(next(line for line in text.splitlines() if line.startswith('{"read"'))) for _, text in done]
+    streaming = sharded.streaming
+    assert options_of(streaming.pod) == ["--load-format=runai_streamer_sharded"]
+    assert environment(streaming.pod["containers"][0])["RUNAI_STREAMER_MEMORY_LIMIT"] == str(2 * 2**30)
+    shards = {streaming.name_of(file.name) for file in streaming.folder.glob("*.safetensors")}
+    assert streaming.store.read() & shards == set()
+    found = sharded.read()
     assert [one["read"] for one in found] == [one["there"] for one in found]
     first, second = (one["there"] for one in found)
     assert first.keys() == second.keys()
     assert {name for name in first if first[name] != second[name]} != set()
-    shards = {streaming.name_of(file.name) for file in streaming.folder.glob("*.safetensors")}
     assert (streaming.store.read() & shards, len(shards) > RANKS) == (shards, True)
