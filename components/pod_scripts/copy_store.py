@@ -12,70 +12,56 @@ that are whole; a copy that is there is left alone.
 """
 
 # ruff: noqa: T201 - printing is how a pod speaks
-import hashlib
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from buckets import Store, store_of
-from copy_weights import CHUNK_BYTES, GIB, MIB, Files, NotReadyError, promised
+from copy_weights import Files, NotReadyError, copy, promised
 from fetch_weights import RefusedError
 
 MANIFEST = "manifest.json"
 
 
+class Object:
+    """One file of a bucket, as `copy_weights` reads one of a volume."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name = store, name
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def open(self, _mode: str) -> Iterator[Any]:
+        """Its bytes, from the beginning; not every client has a stream that can be closed."""
+        yield self.store.open(self.name)
+
+
+class Folder:
+    """A folder of a bucket, as `copy_weights` reads one of a volume; its manifest is in `here` already."""
+
+    def __init__(self, store: Store, here: Path) -> None:
+        self.store, self.here = store, here
+
+    def __truediv__(self, name: str) -> Object | Path:
+        return self.here / name if name == MANIFEST else Object(self.store, name)
+
+
 def held(store: Store, url: str, folder: Path, repo: str, revision: str) -> Files:
     """Get the manifest into `folder`; return its files, or say why this is not the revision asked for."""
     if MANIFEST in store.sizes():
-        with store.open(MANIFEST) as reader:
-            (folder / MANIFEST).write_bytes(reader.read())
+        (folder / MANIFEST).write_bytes(store.open(MANIFEST).read())
     try:
         return promised(folder, repo, revision)
     except NotReadyError as error:
         raise NotReadyError(str(error).replace(str(folder), url)) from None
-
-
-def brought(store: Store, name: str, target: Path, entry: Mapping[str, Any]) -> int:
-    """Bring one file, hash what was read; return its bytes, 0 where a whole copy was there."""
-    if target.is_file() and target.stat().st_size == entry["bytes"]:
-        return 0
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial, total, digest = target.with_name(f"{target.name}.partial"), 0, hashlib.sha256()
-    with store.open(name) as reader, partial.open("wb") as writer:
-        while chunk := reader.read(CHUNK_BYTES):
-            digest.update(chunk)
-            writer.write(chunk)
-            total += len(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
-    if (total, digest.hexdigest()) != (entry["bytes"], entry["sha256"]):
-        partial.unlink()
-        raise NotReadyError(f"{name} is not what the manifest says: it has {total} bytes, {digest.hexdigest()}")
-    partial.replace(target)
-    return total
-
-
-def copy(store: Store, folder: Path, target: Path, files: Files, threads: int, clock: Callable[[], float]) -> str:
-    """Bring all files and then the manifest from `folder`; return what was achieved."""
-    size = sum(entry["bytes"] for entry in files.values())
-    target.mkdir(parents=True, exist_ok=True)
-    there = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
-    if (free := shutil.disk_usage(target).free + there) < size:
-        raise NotReadyError(f"{target} has room for {free / GIB:.2f} GiB, the checkpoint takes {size / GIB:.2f}")
-    start = clock()
-    with ThreadPoolExecutor(threads) as pool:
-        done = sum(pool.map(lambda name: brought(store, name, target / name, files[name]), sorted(files)))
-    shutil.copyfile(folder / MANIFEST, target / f".{MANIFEST}")
-    (target / f".{MANIFEST}").replace(target / MANIFEST)
-    seconds = clock() - start
-    return f"copied {done / GIB:.2f} GiB in {seconds:.0f} s, {done / MIB / max(seconds, 1e-9):.1f} MiB/s"
 
 
 def main(
@@ -94,8 +80,8 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             files = held(store, url, Path(folder), repo, revision)
             print(f"{url} holds {repo}@{revision}, {len(files)} files", flush=True)
-            threads = int(environ.get("COPY_THREADS") or 8)
-            print(copy(store, Path(folder), target, files, threads, clock), flush=True)
+            origin: Any = Folder(store, Path(folder))
+            print(copy(origin, target, files, int(environ.get("COPY_THREADS") or 8), clock), flush=True)
     except KeyError as missing:
         print(f"not ready: {missing.args[0]} is not set", flush=True)
     except (NotReadyError, RefusedError) as reason:

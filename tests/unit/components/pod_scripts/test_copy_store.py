@@ -6,10 +6,11 @@ That the rendered pod does it with the real client of S3 is proved in tests/loca
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from components.pod_scripts import copy_store
+from components.pod_scripts import copy_store, copy_weights
 from tests.unit.components.pod_scripts.test_copy_weights import FILES, REPO, REVISION, held
 from tests.unit.components.pod_scripts.test_fill_store import MemoryStore
 
@@ -97,8 +98,21 @@ def test_a_folder_without_the_checkpoint_is_said_to_be_so(tmp_path, capsys, buck
 
 def test_a_disk_without_room_is_said_before_anything_is_brought(tmp_path, capsys, monkeypatch):
     """With what there is and what it takes."""
-    monkeypatch.setattr(copy_store.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(copy_weights.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     bucket = store()
     assert run(bucket, tmp_path / "copy") == 1
     assert bucket.opened == ["manifest.json"]
     assert "has room for 0.00 GiB, the checkpoint takes 0.00" in capsys.readouterr().out
+
+
+def test_a_stream_that_can_only_be_read_is_enough(tmp_path):
+    """That of Azure's client cannot be closed, and is no context of a `with`."""
+
+    class Reading(MemoryStore):
+        def open(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(read=super().open(name).read)
+
+    bucket = Reading()
+    bucket.objects = store().objects
+    assert run(bucket, tmp_path / "copy") == 0
+    assert held(tmp_path / "copy") == FILES
