@@ -474,8 +474,9 @@ def test_each_checkpoint_stands_below_its_place(capsys):
         "• Qwen/Qwen3-1.7B @ 70d244cc86cc",
         "in the image",
         "• Qwen/Qwen3-0.6B @ c1899de289a0",
-        "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "in s3://acme-models/published",
+        "• Qwen/Qwen3-14B @ 40c069824f42",
+        "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "• Qwen/Qwen3-1.7B @ 70d244cc86cc",
     ]
