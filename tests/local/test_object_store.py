@@ -317,7 +317,8 @@ def test_a_bucket_is_copied_to_a_disk_byte_for_byte(streaming: Streaming, tmp_pa
     code, said = behind.check(**told)
     assert (code, "copied " in said) == (0, True), said
     there = {str(file.relative_to(tmp_path / "copy")): file.read_bytes() for file in (tmp_path / "copy").rglob("*.*")}
-    assert there == {file.name: file.read_bytes() for file in streaming.folder.iterdir()}
+    # vLLM compiled beside them
+    assert there == {file.name: file.read_bytes() for file in streaming.folder.iterdir() if file.is_file()}
     server = environment(pod["containers"][0])
     assert [variable for variable in server if variable.startswith(("AWS_", "RUNAI_"))] == []
     assert pod["containers"][0]["args"][0] == environment(check)["COPY_DIR"]
