@@ -152,6 +152,12 @@ def disk(mib: int) -> dict[str, str]:
     return {"ephemeral-storage": quantity(mib)}
 
 
+def resources(cpus: int, memory_gib: int, memory_limit_gib: int, disk_mib: int) -> dict[str, Any]:
+    """Requests of a container in whole cores and GiB, and its limit of memory; CPU has none."""
+    requested = {"cpu": str(cpus), "memory": f"{memory_gib}Gi", **disk(disk_mib)}
+    return {"requests": requested, "limits": {"memory": f"{memory_limit_gib}Gi"}}
+
+
 def requests(requests: Requests) -> dict[str, str]:
     """Requests of a container of a server's pod."""
     return {"cpu": cores(requests.cpu_millis), "memory": quantity(requests.memory_mib), **disk(requests.disk_mib)}

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from components.pod_scripts import source
+from components.pod_scripts import BESIDE, source
 from planning.plan.pods import JobLimits
 from planning.plan.pools import PoolPlan
 
@@ -18,14 +18,21 @@ MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
 def config_map(
     label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions, *modules: str
 ) -> k8s.core.v1.ConfigMap:
-    """Declare the scripts. They never change: another ConfigMap replaces it, and what mounts it."""
-    data = {f"{name}.py": source(name) for name in (script, *modules)}
+    """Declare scripts, and what they import. They never change: another ConfigMap replaces it, and what mounts it."""
+    names = [beside for name in (script, *modules) for beside in (name, *BESIDE.get(name, ()))]
+    data = {f"{name}.py": source(name) for name in names}
     return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts)
 
 
 def volume(name: pulumi.Input[str]) -> dict[str, Any]:
     """The volume of `MOUNT`."""
     return {"name": "scripts", "configMap": {"name": name}}
+
+
+def failing_at_once(container: str, *exit_codes: int) -> dict[str, Any]:
+    """The `podFailurePolicy` of a Job that no retry can help when this container ends so."""
+    codes = {"containerName": container, "operator": "In", "values": list(exit_codes)}
+    return {"rules": [{"action": "FailJob", "onExitCodes": codes}]}
 
 
 def container(name: str, image: str, python: str, script: str, **fields: Any) -> dict[str, Any]:

@@ -17,10 +17,6 @@ FOLDER = "/signature"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 # Entries of the ConfigMap.
 SIGNATURE, PUBLIC_KEY = "model.sig", "key.pub"
-# The program says 1 of a signature that is not right and 2 of a call that is not: neither is mended by a retry.
-REFUSED = {
-    "rules": [{"action": "FailJob", "onExitCodes": {"containerName": "verify", "operator": "In", "values": [1, 2]}}]
-}
 
 
 class Verifying:
@@ -61,7 +57,8 @@ class Verifying:
             on=signature.on,
             parent=self.parent,
             after=list(after),
-            podFailurePolicy=REFUSED,
+            # 1 of a signature that is not right, 2 of a call that is not: neither is mended by a retry
+            podFailurePolicy=_script.failing_at_once("verify", 1, 2),
         )
 
 
@@ -81,14 +78,9 @@ def _container(checkpoint: CheckpointPlan, signature: Signature, volume: ClaimVo
         "env": _k8s.env({"HOME": TMP}),
         "securityContext": _k8s.DROP_ALL,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": {
-            "requests": {
-                "cpu": str(DOWNLOAD_CPUS),
-                "memory": f"{SIGNATURE_MEMORY_GIB}Gi",
-                **_k8s.disk(scratch.SIGNATURE.disk_mib),
-            },
-            "limits": {"memory": f"{SIGNATURE_MEMORY_GIB}Gi"},
-        },
+        "resources": _k8s.resources(
+            DOWNLOAD_CPUS, SIGNATURE_MEMORY_GIB, SIGNATURE_MEMORY_GIB, scratch.SIGNATURE.disk_mib
+        ),
         "volumeMounts": [
             {"name": "models", "mountPath": volume.mount_path, "readOnly": True},
             {"name": "signature", "mountPath": FOLDER, "readOnly": True},

@@ -12,11 +12,9 @@ from planning.plan.weights import CheckpointPlan, Fetch, Source
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
 
-SCRIPT, BESIDE = "fill_store", ("buckets", "fetch_weights", "hub_files", "prove_weights")
+SCRIPT = "fill_store"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 STORE = "/store"
-# Exit 2 is a refusal that no retry can help.
-REFUSED = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fill", "operator": "In", "values": [2]}}]}
 Filled = tuple[CheckpointPlan, Fetch, Source]
 
 
@@ -33,7 +31,7 @@ class Filling:
         identity = next((writer.identity for _, _, writer in filled if writer.identity), None)
         known = _k8s.annotated(named, identity.annotations) if identity and identity.annotations else named
         self.account = service_account(instance, known, filled[0][1].hub.image, child)
-        self.script = _script.config_map(instance, named, SCRIPT, child, *BESIDE).metadata.name
+        self.script = _script.config_map(instance, named, SCRIPT, child).metadata.name
         rules = dict.fromkeys(rule for _, fetch, writer in filled for rule in (*fetch.hub.egress, *writer.egress))
         self.policy = k8s.networking.v1.NetworkPolicy(
             instance,
@@ -65,7 +63,7 @@ class Filling:
             limits=fetch.job,
             parent=self.parent,
             after=[self.policy],
-            podFailurePolicy=REFUSED,
+            podFailurePolicy=_script.failing_at_once("fill", 2),
         )
 
 
@@ -100,14 +98,7 @@ def _container(filled: Filled, token: list[dict[str, Any]]) -> dict[str, Any]:
         SCRIPT,
         env=[*_k8s.env(variables), *keys, *token],
         terminationMessagePolicy="FallbackToLogsOnError",
-        resources={
-            "requests": {
-                "cpu": str(DOWNLOAD_CPUS),
-                "memory": f"{hub.memory_gib}Gi",
-                **_k8s.disk(scratch.FILL.disk_mib),
-            },
-            "limits": {"memory": f"{hub.memory_limit_gib}Gi"},
-        },
+        resources=_k8s.resources(DOWNLOAD_CPUS, hub.memory_gib, hub.memory_limit_gib, scratch.FILL.disk_mib),
         volumeMounts=[
             _script.MOUNT,
             {"name": "tmp", "mountPath": TMP},

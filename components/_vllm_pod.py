@@ -18,8 +18,6 @@ APP = "vllm"
 CACHE = {"name": "cache", "mountPath": CACHE_ROOT}
 # The script that proves weights for which somebody vouched.
 PROOF = "prove_weights"
-# Scripts that import others, and those.
-BESIDE = {"check_shards": ("check_store",), "copy_store": ("buckets", "copy_weights", "fetch_weights")}
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 
 
@@ -173,14 +171,9 @@ def _reading(
         script,
         env=[*_k8s.env(variables), *_access(server, opening=True)],
         terminationMessagePolicy="FallbackToLogsOnError",
-        resources={
-            "requests": {
-                "cpu": str(OPENING_CPUS),
-                "memory": f"{resources.memory_gib}Gi",
-                **_k8s.disk(server.scratch.logs_mib),
-            },
-            "limits": {"memory": f"{resources.memory_limit_gib}Gi"},
-        },
+        resources=_k8s.resources(
+            OPENING_CPUS, resources.memory_gib, resources.memory_limit_gib, server.scratch.logs_mib
+        ),
         volumeMounts=[*mounts, _script.MOUNT],
     )
 

@@ -24,13 +24,11 @@ from planning.stack.places import MOUNT_PATH, ONE_POD, READERS
 APP = "model-weights"
 SCRIPT = "fetch_weights"
 # Of those whose manifest somebody vouched for.
-PROVEN, BESIDE_PROVEN = "fetch_proven", (SCRIPT, "prove_weights")
+PROVEN = "fetch_proven"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 # Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence; it is read where the preview
 # says what is expected on the cluster (preview/rendering/prerequisites.py).
 GATED = {"llm-stack.io/gated": "true"}
-# Exit 2 is a refusal that no retry can help.
-REFUSED = {"rules": [{"action": "FailJob", "onExitCodes": {"containerName": "fetch", "operator": "In", "values": [2]}}]}
 
 
 Kind = TypeVar("Kind", OwnClaim, ObjectStore)
@@ -154,7 +152,7 @@ class ModelWeights(pulumi.ComponentResource):
                 after=[policy, scripts[0]] if once else [policy],
                 # beside the server that has the claim, another run would wait for ever
                 once=once,
-                podFailurePolicy=REFUSED,
+                podFailurePolicy=_script.failing_at_once("fetch", 2),
             )
             jobs.append(job)
             self.gates[checkpoint.name] = [claim, job]
@@ -206,7 +204,7 @@ def _clone(
 def _proven(name: str, metadata: Any, opts: pulumi.ResourceOptions) -> k8s.core.v1.ConfigMap:
     """Scripts of their own: other Jobs do not run again for it."""
     named = _k8s.named(metadata, f"{APP}-proven")
-    return _script.config_map(f"{name}-proven", named, PROVEN, opts, *BESIDE_PROVEN)
+    return _script.config_map(f"{name}-proven", named, PROVEN, opts)
 
 
 def _token(
@@ -254,14 +252,7 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
             *token,
         ],
         terminationMessagePolicy="FallbackToLogsOnError",
-        resources={
-            "requests": {
-                "cpu": str(DOWNLOAD_CPUS),
-                "memory": f"{hub.memory_gib}Gi",
-                **_k8s.disk(scratch.DOWNLOAD.disk_mib),
-            },
-            "limits": {"memory": f"{hub.memory_limit_gib}Gi"},
-        },
+        resources=_k8s.resources(DOWNLOAD_CPUS, hub.memory_gib, hub.memory_limit_gib, scratch.DOWNLOAD.disk_mib),
         volumeMounts=[
             {"name": "models", "mountPath": MOUNT_PATH},
             _script.MOUNT,

@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _contract, _k8s, _kept_cache, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
-from components._vllm_pod import APP, BESIDE, PROOF, pod_spec
+from components._vllm_pod import APP, PROOF, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from planning.plan.access import Identity
 from planning.plan.pools import PoolPlan
@@ -123,9 +123,7 @@ class VllmServer(pulumi.ComponentResource):
 def _scripts(server: ServerPlan) -> list[str]:
     """Those beside the one that looks at the weights."""
     proves = any(checkpoint.proof for checkpoint in server.checkpoints)
-    scripts = {checkpoint.source.script for checkpoint in server.checkpoints}
-    beside = [name for script in scripts for name in BESIDE.get(script, ())]
-    return [*beside, *([PROOF] if proves else []), *_kept_cache.scripts(server)]
+    return [*([PROOF] if proves else []), *_kept_cache.scripts(server)]
 
 
 def _identified(metadata: Any, identity: Identity | None) -> Any:

@@ -7,6 +7,7 @@ image; every script is configured by its environment alone and uses only the sta
 `fetch_proven` and `prove_weights` import stands beside them in their pods.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 NAMES = (
@@ -15,6 +16,15 @@ NAMES = (
     *("gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface", "hub_files"),
     *("prewarm_weights", "prove_weights", "verify_nodes"),
 )
+# Script → the others that it imports as it begins, and that these import.
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "buckets": ("fetch_weights",),
+    "check_shards": ("check_store",),
+    "copy_store": ("buckets", "copy_weights", "fetch_weights"),
+    "fetch_proven": ("fetch_weights", "prove_weights"),
+    "fill_store": ("buckets", "fetch_weights", "hub_files", "prove_weights"),
+    "hub_files": ("fetch_weights",),
+}
 
 
 def source(name: str) -> str:

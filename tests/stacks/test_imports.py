@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from catalog import load_catalog
+from components.pod_scripts import BESIDE, NAMES, source
 from planning.capacity import flags
 from tests.harness import ROOT
 
@@ -423,6 +424,19 @@ def test_pod_scripts_use_the_standard_library_only():
         "prove_weights.py: check_store",
     }
     assert (wrong, len(scripts)) == (of_the_image, 17)
+
+
+def test_a_script_has_beside_it_what_it_imports():
+    """The table of the scripts is what their files import as they begin, and what those do."""
+    imported = {
+        name: {top for top in NAMES if re.search(rf"^(from {top} import|import {top}$)", source(name), re.MULTILINE)}
+        for name in NAMES
+    }
+    for _ in NAMES:
+        imported = {name: tops.union(*(imported[top] for top in tops)) for name, tops in imported.items()}
+    assert {name: set(beside) for name, beside in BESIDE.items()} == {
+        name: tops for name, tops in imported.items() if tops
+    }
 
 
 def code_lines(text: str) -> int:
