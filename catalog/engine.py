@@ -1,6 +1,7 @@
 """The shape of a file of `engines/`: what exactly one version of a program accepts and exports."""
 
 from collections.abc import Mapping
+from datetime import date
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -67,6 +68,39 @@ class Loading(BaseModel):
     stage_shards: str = ""
 
 
+class AnyDelta(BaseModel):
+    """Parsers of a server that are right however many tokens of a stream come to them at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tool_call_parsers: frozenset[str] = frozenset()
+    reasoning_parsers: frozenset[str] = frozenset()
+
+
+class CpuCost(BaseModel):
+    """Milliseconds of CPU of a gateway for an answer given whole, for a streamed one, and for each chunk of that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chat_ms: float = Field(gt=0)
+    stream_ms: float = Field(gt=0)
+    chunk_ms: float = Field(gt=0)
+
+
+class CpuCosts(BaseModel):
+    """The cost of a gateway whose one key is in a file, and of one with a `database` of virtual keys.
+
+    `measured`: the day; `loop_s`: CPU seconds that `benchmarks.gateway.loop_s` took on that machine, to compare others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measured: date
+    loop_s: float = Field(gt=0)
+    plain: CpuCost
+    database: CpuCost
+
+
 class Engine(BaseModel):
     """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
 
@@ -94,6 +128,8 @@ class Engine(BaseModel):
     loading: Loading = Loading()
     variables: Mapping[str, str] = {}
     uncompiled: Uncompiled = Uncompiled()
+    any_delta: AnyDelta = AnyDelta()
+    cpu: CpuCosts | None = None
     tasks: Mapping[str, list[str]] = {}
     router_settings: list[str] = []
     general_settings: list[str] = []

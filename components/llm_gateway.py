@@ -14,6 +14,7 @@ import yaml
 
 from components import _contract, _exposure, _k8s
 from components._account import service_account
+from components._gateway_workload import workload
 from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import migration
 from components._redis import redis
@@ -74,24 +75,8 @@ class LlmGateway(pulumi.ComponentResource):
             after.append(
                 migration(f"{name}-migrate", args["namespace"], plan, plan.database, account.metadata.name, self)
             )
-        deployment_spec: Any = {
-            "replicas": plan.replicas,
-            "selector": {"matchLabels": match},
-            "revisionHistoryLimit": 3,
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod},
-        }
-        timeout = f"{plan.await_timeout_s}s"
-        k8s.apps.v1.Deployment(
-            name,
-            metadata=named,
-            spec=deployment_spec,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=after,
-                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
-            ),
-        )
+        template = {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod}
+        workload(name, named, plan, match, template, after, self)
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),

@@ -50,7 +50,7 @@ def resolve_stack(
     pools = {name: add_node_needs(pool, drafts) for name, pool in pools.items()}
     url = prometheus_url(settings)
     servers, of_servers = complete_servers(site, drafts, url)
-    gateway, of_gateway = resolve_gateway(settings, servers, images, catalog.networks)
+    gateway, of_gateway = resolve_gateway(settings, servers, images, catalog)
     adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
     watched, of_watched = resolve_observability(settings, catalog, servers, gateway.server_ports, adapter, url)
     releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
@@ -83,6 +83,7 @@ def resolve_stack(
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
             *free_warnings(gateway.routes),
+            *gateway.size.warnings,
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
             *registry_warnings(settings, releases, weights.hubs, catalog),

@@ -18,6 +18,8 @@ MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
 MOST_MODELS, MOST_POOLS = 200, 64
 # Taints of a pool's nodes; every pod of the pool carries a toleration of each, and real nodes have a handful.
 MOST_TOLERATIONS = 50
+# Far more than a Redis or Postgres has connections for: a pod of the gateway takes ten of each.
+MOST_GATEWAY_PODS = 1_000
 # Secrets of registries; the kubelet tries each that fits.
 MOST_PULL_SECRETS = 10
 # Environment variables of one container, and hosts that are reached without a proxy.
@@ -223,6 +225,7 @@ CacheGib = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4096)]
 DownloadGib = Annotated[int, BeforeValidator(_number), Field(ge=4, le=1024)]
 # Gigabytes: what a gateway keeps of its requests in memory, and far more than one event loop ever fills.
 GatewayGib = Annotated[PositiveInt, Field(le=256)]
+GatewayPods = Annotated[PositiveInt, Field(le=MOST_GATEWAY_PODS)]
 # A pod that starts anew does not serve meanwhile; a fifth more than the most is still a number of 32 bits.
 RequestsServed = Annotated[int, BeforeValidator(_number), Field(ge=1000, le=1_000_000_000)]
 Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
@@ -232,6 +235,10 @@ ScalingWindow = Annotated[int, BeforeValidator(_number), Field(le=3600)]
 ScalingPeriod = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1800)]
 Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)]
 PositiveFloat = Annotated[float, BeforeValidator(_number), Field(gt=0)]
+# Beyond what the most gateway pods carry, by far; and what no request costs.
+RequestRate = Annotated[PositiveFloat, Field(le=1_000_000)]
+TokenRate = Annotated[PositiveFloat, Field(le=100_000_000)]
+Milliseconds = Annotated[PositiveFloat, Field(le=60_000)]
 UsdPerMillionTokens = Annotated[PositiveFloat, Field(le=MOST_USD_PER_HOUR)]
 # Far above the dearest storage, to find a price per TiB or a year's.
 UsdPerGibMonth = Annotated[PositiveFloat, Field(le=100)]

@@ -9,8 +9,19 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticKnownError
 
 from settings.problems import nearest
 from settings.scalars import (
@@ -36,12 +47,14 @@ from settings.scalars import (
     DownloadGib,
     EntryName,
     GatewayGib,
+    GatewayPods,
     HostName,
     ImageGib,
     ImageReference,
     LabelValue,
     MachineType,
     ManifestSha256,
+    Milliseconds,
     Namespace,
     NodeCpus,
     NodeGib,
@@ -62,6 +75,7 @@ from settings.scalars import (
     ReleaseName,
     Replicas,
     Repository,
+    RequestRate,
     RequestsServed,
     Retries,
     RoleName,
@@ -74,6 +88,7 @@ from settings.scalars import (
     StoreUrl,
     Tag,
     TagValue,
+    TokenRate,
     Tokens,
     Url,
     UsdPerGibMonth,
@@ -941,6 +956,67 @@ class DatabaseSettings(Section):
     )
 
 
+def _fixed_pods(value: object) -> object:
+    """A number is the fewest and the most."""
+    if value is None or isinstance(value, dict):
+        return value
+    try:
+        pods = TypeAdapter(GatewayPods).validate_python(value)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        context = detail.get("ctx", {})
+        if "error" in context:
+            raise ValueError(str(context["error"])) from None
+        raise PydanticKnownError(detail["type"], context) from None  # pyright: ignore[reportArgumentType]
+    return {"min": pods, "max": pods}
+
+
+class GatewayReplicas(Section):
+    """How many gateway pods there are; between two numbers, as many as their CPU asks for, read from metrics-server."""
+
+    min: GatewayPods | None = Field(
+        default=None,
+        description="fewest; default: a quarter of the most, 2 at least, and 1 without Redis",
+    )
+    max: GatewayPods | None = Field(
+        default=None, description="most; default: as many as capacity asks for, and 1 without Redis"
+    )
+
+    @model_validator(mode="after")
+    def ordered(self) -> Self:
+        """Refuses min > max."""
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min}) must not exceed max ({self.max})")
+        return self
+
+
+class GatewayCpuSettings(Section):
+    """Milliseconds of CPU that the gateway spends on your machines, as `make benchmark` prints them for one."""
+
+    chat: Milliseconds = Field(description="on an answer given whole")
+    stream: Milliseconds = Field(description="on a streamed answer without its chunks")
+    chunk: Milliseconds = Field(description="on a chunk of a stream: one token, or as many as its server puts together")
+
+
+class GatewayCapacitySettings(Section):
+    """The load that the gateway is to carry at its busiest; where no rate is given, all that the servers can write."""
+
+    chats_per_second: RequestRate | None = Field(
+        default=None,
+        description="answers given whole: chats, completions, embeddings; default: none, if another is given",
+    )
+    streams_per_second: RequestRate | None = Field(
+        default=None,
+        description="streamed answers that begin; default: streamedTokensPerSecond by the tokens of a usual answer",
+    )
+    streamed_tokens_per_second: TokenRate | None = Field(
+        default=None, description="tokens of all streams; default: streamsPerSecond times the tokens of a usual answer"
+    )
+    cpu_ms: GatewayCpuSettings | None = Field(
+        default=None, description="CPU of a request on your machines; default: as measured on another"
+    )
+
+
 class GatewaySettings(Section):
     """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
 
@@ -950,7 +1026,13 @@ class GatewaySettings(Section):
         discriminator="kind",
         description="how it is reached: gatewayApi, ingress, none",
     )
-    replicas: Annotated[PositiveInt, Field(le=1000)] = Field(default=2, description="gateway pods")
+    replicas: Annotated[GatewayReplicas, BeforeValidator(_fixed_pods)] = Field(
+        default=GatewayReplicas(),
+        description="gateway pods: a number, or {min, max} for an autoscaler; default: between what capacity asks for",
+    )
+    capacity: GatewayCapacitySettings = Field(
+        default=GatewayCapacitySettings(), description="what it is to carry; its replicas follow"
+    )
     existing_secret: DnsName | None = Field(
         default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
     )

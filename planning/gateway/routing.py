@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.schema import Networks
+from catalog.load import Catalog
+from planning.gateway.capacity import CPUS, plan_size
 from planning.gateway.prices import free_problems, price_reasons, token_price
 from planning.gateway.stores import counted_in_memory, database_problems, plan_database, plan_redis, redis_problems
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
 from planning.plan.gateway import GATEWAY, GatewayPlan, HttpRoute, Ingress, Route
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import ServerPlan
+from planning.stack.gateway_cpu import costs
 from planning.stack.timing import (
     GATEWAY_AWAIT_TIMEOUT_S,
     GATEWAY_PROBES,
@@ -31,8 +33,7 @@ from settings.schema import (
 
 PORT = 4000
 METRICS_PORT = 4002
-# About one CPU and 4 GiB per worker at steady state; less ends in OOM kills (LiteLLM docs, proxy/prod, 2026-10).
-CPUS = 1
+# 4 GiB per worker at steady state; less ends in OOM kills (LiteLLM docs, proxy/prod, 2026-10).
 MEMORY_GIB = 4
 MEMORY_REASON = "LiteLLM asks for 4 GiB per worker; it took half a GiB under load"
 # Tried: 0.46 GiB after 1,200 chats and after 3,200.
@@ -88,16 +89,17 @@ class _Part:
 
 
 def resolve_gateway(
-    settings: StackSettings, servers: Sequence[ServerPlan], images: Mapping[str, ImagePlan], networks: Networks
+    settings: StackSettings, servers: Sequence[ServerPlan], images: Mapping[str, ImagePlan], catalog: Catalog
 ) -> tuple[GatewayPlan, list[Problem]]:
     """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
     gateway, times = settings.gateway, plan_times(settings, servers)
     planned = plan_routes(servers, settings.models)
+    size, networks = plan_size(gateway, servers, costs(catalog)), catalog.networks
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
-        replicas=gateway.replicas,
+        size=size,
         server_ports=tuple(sorted({server.endpoint.port for server in servers})),
         routes=planned,
         fallbacks=fallbacks,
@@ -119,7 +121,7 @@ def resolve_gateway(
         probe_grace_s=PROBE_GRACE_S,
         probes=GATEWAY_PROBES,
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
-        reasons=_reasons(settings, times, planned),
+        reasons={**size.reasons, **_reasons(settings, times, planned)},
     )
     problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
     problems += (

@@ -66,12 +66,13 @@ def plan_redis(
 
 def redis_problems(gateway: GatewaySettings) -> list[Problem]:
     """More than one replica without a Redis, each of which would count for itself."""
-    if gateway.replicas == 1 or not isinstance(gateway.redis, NoRedis):
+    most = gateway.replicas.max or gateway.replicas.min or 1
+    if most == 1 or not isinstance(gateway.redis, NoRedis):
         return []
     return [
         Problem(
             "gateway.redis",
-            f"kind none with {gateway.replicas} replicas: each would count limits for itself; use gateway.replicas: 1, "
+            f"kind none with {most} replicas: each would count limits for itself; use gateway.replicas: 1, "
             "or gateway.redis: {kind: bundled}",
         )
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planning.plan.gateway_size import GatewaySize
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits, Probes
 from planning.tasks import Task
 
@@ -109,7 +110,7 @@ class GatewayPlan:
 
     name: str
     image: ImagePlan
-    replicas: int
+    size: GatewaySize
     server_ports: tuple[int, ...]
     routes: tuple[Route, ...]
     fallbacks: tuple[tuple[str, tuple[str, ...]], ...]
@@ -133,3 +134,8 @@ class GatewayPlan:
     probes: Probes
     await_timeout_s: int
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def replicas(self) -> int:
+        """The fewest."""
+        return self.size.fewest

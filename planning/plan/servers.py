@@ -138,6 +138,37 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """Tokens per second of one replica by the roofline of its hardware, which nobody measured.
+
+    `alone`: written for one sequence; `busy`: for as many `sequences` as decode together; `reads`: of prompts.
+    """
+
+    alone: float
+    busy: float
+    reads: float
+    sequences: float
+
+
+@dataclass(frozen=True)
+class StreamInterval:
+    """Tokens in each chunk of a streamed answer but the first, which has one.
+
+    `chosen`: by the plan, which has to write it. `smooth`: the most that no reader sees and no parser stumbles over.
+    """
+
+    tokens: int = 1
+    chosen: bool = False
+    smooth: int = 1
+    reason: str | None = None
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The reason as a part of a server's."""
+        return {"streamInterval": self.reason} if self.reason else {}
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """Address and key of a server, by the engine's own words.
 
@@ -180,6 +211,9 @@ class Server:
     timing: Timing
     probes: Probes
     cost: Cost | None
+    pace: Pace | None
+    """None where too little is known of the hardware."""
+    stream_interval: StreamInterval
     replaces: str | None
     """The server that goes before this one starts."""
     kept_cache: KeptCache | None

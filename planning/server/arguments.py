@@ -68,11 +68,13 @@ def server_args(
     kv_cache_dtype: str,
     drain_s: int,
     port: int,
+    stream_interval: int | None,
     extra: Sequence[str],
 ) -> tuple[str, ...]:
     """Arguments after `vllm serve`.
 
-    `for_task`: what the engine's file has for the model's; `utilization` None: a CPU server, which has no such limit.
+    `for_task`: what the engine's file has for the model's; `utilization` None: a CPU server, which has no such limit;
+    `stream_interval` None: as the engine or `extra` has it.
     """
     args = [
         source.argument,
@@ -101,6 +103,8 @@ def server_args(
         args.append(f"{flags.MAX_NUM_BATCHED_TOKENS}={max_num_batched_tokens}")
     if kv_cache_dtype != "auto":
         args.append(f"{flags.KV_CACHE_DTYPE}={kv_cache_dtype}")
+    if stream_interval is not None:
+        args.append(f"{flags.STREAM_INTERVAL}={stream_interval}")
     if task_of(model).prefix_caching:
         # caching prefixes of a hybrid model costs a second and third state per sequence; the memory model counts one
         hybrid = model.kv_profile is KvProfile.HYBRID

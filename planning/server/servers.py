@@ -10,7 +10,7 @@ from catalog.schema import Model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
-from planning.plan.servers import Endpoint, KeptCache, Server, Timing
+from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.arguments import check_args, server_args
 from planning.server.environment import check_env, server_env
@@ -20,7 +20,7 @@ from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.pre_pull import pulls_ahead
 from planning.server.resources import memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
-from planning.stack import cost
+from planning.server.throughput import throughput
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
 from planning.stack.shards import as_read, shard_problems
@@ -103,8 +103,8 @@ def draft_server(
     resources, resource_reasons = pod_resources(
         settings, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, files.source, workload.model_bytes
     )
-    machine = gpu or site.catalog.cpu_core
-    args = _args(name, settings, model, files, placed, times, engine)
+    price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings.args, site.catalog)
+    args = _args(name, settings, model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
@@ -135,10 +135,10 @@ def draft_server(
         replaces=server_name(settings.replaces, canary=canary) if settings.replaces else None,
         kept_cache=cache,
         watched=_watched(site, server_name(name, canary=canary), nodes, placed, task_of(model)),
-        cost=cost.estimate(
-            model, machine, pool, placed.parallelism, placed.memory, workload.max_num_seqs, workload.model_bytes
-        ),
-        reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times)},
+        cost=price,
+        pace=pace,
+        stream_interval=interval,
+        reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times), **interval.reasons},
     )
     return draft, _group_problems(draft) + memory_problems(path, resources)
 
@@ -261,6 +261,7 @@ def _args(
     placed: Placement,
     times: Timing,
     engine: Engine,
+    interval: StreamInterval,
 ) -> tuple[str, ...]:
     workload = placed.workload
     return server_args(
@@ -276,6 +277,7 @@ def _args(
         kv_cache_dtype=workload.kv_cache_dtype,
         drain_s=times.drain_s,
         port=engine.health.port,
+        stream_interval=interval.tokens if interval.chosen else None,
         extra=settings.args,
     )
 

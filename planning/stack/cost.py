@@ -1,11 +1,11 @@
-"""Cost of a replica, and the range a token costs by the roofline of its hardware. Estimates, and named so."""
+"""Pace of a replica by the roofline of its hardware, and the range a token costs. Estimates, and named so."""
 
 from catalog.load import Catalog
 from catalog.schema import CpuCore, Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import weight_bytes
 from planning.plan.pools import PoolPlan
-from planning.plan.servers import Cost
+from planning.plan.servers import Cost, Pace
 from planning.tasks import task_of
 
 # Share of peak memory bandwidth and of peak FLOPs that decode reaches in practice; both are usual planning figures.
@@ -35,34 +35,50 @@ def estimate(
     """
     if pool.usd_per_node_hour is None:
         return None
-    match hardware:
-        case Gpu():
-            gb_per_s, tflops = hardware.memory_gb_per_s, hardware.bf16_tflops
-            per_hour, units = pool.usd_per_node_hour * parallelism.gpus / pool.gpus_per_node, parallelism.gpus
-            flops_share = FLOPS_SHARE * (1 if model_bytes == 2 else FLOAT32_SHARE)
-        case CpuCore():
-            gb_per_s, tflops = hardware.memory_gb_per_s, hardware.tflops
-            per_hour, units, flops_share = pool.usd_per_node_hour, pool.cpus_per_node or 1, FLOPS_SHARE
-    total, _ = weight_bytes(model, parallelism, model_bytes=model_bytes)
-    if gb_per_s is None or tflops is None or not total:
+    share = 1 if isinstance(hardware, CpuCore) else parallelism.gpus / pool.gpus_per_node
+    per_hour = pool.usd_per_node_hour * share
+    pace = pace_of(model, hardware, pool, parallelism, memory, max_num_seqs, model_bytes)
+    if pace is None:
         return Cost(per_hour, None, 0.0, 0.0)
-    parameters = model.parameters or total
-    active = model.active_parameters or parameters
-    alone = BANDWIDTH_SHARE * gb_per_s * 1e9 * units / (total * active / parameters)
-    compute = flops_share * tflops * 1e12 * units / (2 * active)
-    together = max(1.0, min(BUSY_SEQUENCES, max_num_seqs, memory.kv_cache_tokens / TYPICAL_SEQUENCE_TOKENS))
-    alone = min(alone, compute)
-    busy = max(alone, min(alone * together, compute))
-    writes, per_second = task_of(model).writes, per_hour / 3600
-    if not writes:
-        # all tokens of a prompt are computed at once
-        alone = busy = compute
+    per_second = per_hour / 3600
     return Cost(
         usd_per_hour=per_hour,
-        usd_per_million_tokens=(per_second / busy * 1e6, per_second / alone * 1e6),
-        usd_per_input_token=_short(per_second / max(compute, busy)),
-        usd_per_output_token=_short(per_second / busy) if writes else 0.0,
+        usd_per_million_tokens=(per_second / pace.busy * 1e6, per_second / pace.alone * 1e6),
+        usd_per_input_token=_short(per_second / max(pace.reads, pace.busy)),
+        usd_per_output_token=_short(per_second / pace.busy) if task_of(model).writes else 0.0,
     )
+
+
+def pace_of(
+    model: Model,
+    hardware: Gpu | CpuCore,
+    pool: PoolPlan,
+    parallelism: Parallelism,
+    memory: MemoryBudget,
+    max_num_seqs: int,
+    model_bytes: int = 2,
+) -> Pace | None:
+    """Throughput of one replica by the roofline of its hardware; None where too little is known of that."""
+    match hardware:
+        case Gpu():
+            gb_per_s, tflops, units = hardware.memory_gb_per_s, hardware.bf16_tflops, parallelism.gpus
+            flops_share = FLOPS_SHARE * (1 if model_bytes == 2 else FLOAT32_SHARE)
+        case CpuCore():
+            gb_per_s, tflops, units = hardware.memory_gb_per_s, hardware.tflops, pool.cpus_per_node or 1
+            flops_share = FLOPS_SHARE
+    total, _ = weight_bytes(model, parallelism, model_bytes=model_bytes)
+    if gb_per_s is None or tflops is None or not total:
+        return None
+    parameters = model.parameters or total
+    active = model.active_parameters or parameters
+    compute = flops_share * tflops * 1e12 * units / (2 * active)
+    if not task_of(model).writes:
+        # all tokens of a prompt are computed at once
+        return Pace(alone=compute, busy=compute, reads=compute, sequences=1.0)
+    together = max(1.0, min(BUSY_SEQUENCES, max_num_seqs, memory.kv_cache_tokens / TYPICAL_SEQUENCE_TOKENS))
+    alone = min(BANDWIDTH_SHARE * gb_per_s * 1e9 * units / (total * active / parameters), compute)
+    busy = max(alone, min(alone * together, compute))
+    return Pace(alone=alone, busy=busy, reads=compute, sequences=together)
 
 
 def list_price(catalog: Catalog, gpu: str) -> tuple[float, str] | None:

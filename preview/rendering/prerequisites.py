@@ -63,6 +63,7 @@ def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
         *_gateways(manifests),
         *_licences(manifests),
         *_nodes(manifests),
+        *_resource_metrics(manifests),
         *_api_groups(manifests),
     )
 
@@ -234,6 +235,19 @@ def _nodes(manifests: Sequence[Manifest]) -> Iterator[Expected]:
     names = [manifest.name for manifest in manifests if manifest.category is Category.PATCH and manifest.kind == "Node"]
     if names:
         yield Expected("Nodes", ", ".join(names), note="get labels and taints")
+
+
+def _resource_metrics(manifests: Sequence[Manifest]) -> Iterator[Expected]:
+    """The API that serves the CPU of pods to autoscalers; without it their replicas stay as they are."""
+    scaled = [
+        manifest.name
+        for manifest in manifests
+        if manifest.kind == "HorizontalPodAutoscaler"
+        and any(metric["type"] == "Resource" for metric in manifest.body["spec"].get("metrics", []))
+    ]
+    if scaled:
+        note = f"metrics-server, for the autoscaler {', '.join(scaled)}, which without it leaves the replicas there are"
+        yield Expected("API", "metrics.k8s.io/v1beta1", note=note)
 
 
 def _api_groups(manifests: Sequence[Manifest]) -> Iterator[Expected]:

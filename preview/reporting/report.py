@@ -12,6 +12,7 @@ from rich.text import Text
 
 from planning.plan import Plan
 from planning.plan.gateway import BundledRedis, ExistingRedis
+from planning.plan.gateway_size import GatewaySize
 from planning.plan.storage import Stored
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
@@ -125,10 +126,14 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
         behaviour,
         *(f"{model} falls back to {', '.join(fallbacks)}" for model, fallbacks in gateway.fallbacks),
     ]
-    text = f"LiteLLM {gateway.image.version}, {count(gateway.replicas, 'replica')}, {reached}"
+    text = f"LiteLLM {gateway.image.version}, {_gateway_replicas(gateway.size)}, {reached}"
     yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))
     watched = plan.observability
     yield "alerts", f"{len(watched.alerts)} and a dashboard, for Prometheus release {watched.release}"
+
+
+def _gateway_replicas(size: GatewaySize) -> str:
+    return f"{size.fewest}–{size.most} replicas by their CPU" if size.scaling else count(size.fewest, "replica")
 
 
 def _weights(weights: WeightsPlan) -> Block:

@@ -10,6 +10,7 @@ from typing import Any
 
 from planning.plan import Plan
 from planning.plan.gateway import GatewayPlan
+from planning.plan.gateway_size import GatewaySize
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import CheckpointPlan, OwnClaim
@@ -97,10 +98,25 @@ def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
     return {
         "name": gateway.name,
         "host": gateway.exposure.host if gateway.exposure else None,
-        "replicas": gateway.replicas,
+        "replicas": gateway.size.fewest,
+        "max_replicas": gateway.size.most,
+        "capacity": _capacity(gateway.size),
+        "why": dict(gateway.reasons),
         "drain_s": gateway.drain_s,
         "fallbacks": {model: list(fallbacks) for model, fallbacks in gateway.fallbacks},
         "limits": _limits(gateway),
+    }
+
+
+def _capacity(size: GatewaySize) -> dict[str, Any]:
+    """The load the gateway is planned for, per second, what each part costs in milliseconds of CPU, and the sum."""
+    return {
+        "chats_per_s": round(size.load.chats, 3),
+        "streams_per_s": round(size.load.streams, 3),
+        "streamed_tokens_per_s": round(size.load.tokens, 3),
+        "chunks_per_s": round(size.load.chunks, 3),
+        "cpu_ms": size.cost.model_dump(),
+        "cores": round(size.cores, 3),
     }
 
 

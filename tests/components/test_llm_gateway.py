@@ -98,9 +98,39 @@ def test_the_gateway_has_these_children():
         ("ServiceAccount", "gateway", "litellm"),
         ("ConfigMap", "gateway-config", "gateway-config-auto"),
         ("Deployment", "gateway", "litellm"),
+        ("HorizontalPodAutoscaler", "gateway", "litellm"),
         ("Service", "gateway", "litellm"),
         ("PodDisruptionBudget", "gateway", "litellm"),
     ]
+
+
+def test_an_autoscaler_follows_the_cpu():
+    """60 % of what the pods request; up within a minute, down by one after ten minutes; it owns the replicas."""
+    deployed = stack(minimal())
+    spec = deployed.object("HorizontalPodAutoscaler", "litellm")["spec"]
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
+    up = {"policies": [{"type": "Percent", "value": 100, "periodSeconds": 60}]}
+    down = {"stabilizationWindowSeconds": 600, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}
+    assert spec == {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "litellm"},
+        "minReplicas": deployed.plan.gateway.size.fewest,
+        "maxReplicas": deployed.plan.gateway.size.most,
+        "metrics": [{"type": "Resource", "resource": cpu}],
+        "behavior": {"scaleUp": up, "scaleDown": down},
+    }
+    assert deployed.manifest("Deployment", "litellm").options.ignore_changes == ("spec.replicas",)
+    assert container_of(proxy(deployed))["resources"]["requests"]["cpu"] == "1"
+    (metrics,) = [item for item in find_prerequisites(deployed.manifests) if item.name == "metrics.k8s.io/v1beta1"]
+    assert metrics.note == (
+        "metrics-server, for the autoscaler litellm, which without it leaves the replicas there are"
+    )
+
+
+def test_a_fixed_number_has_no_autoscaler():
+    """A number is what somebody wants; the engine keeps it."""
+    deployed = stack(minimal(gateway={"replicas": 3}))
+    assert (proxy(deployed)["spec"]["replicas"], deployed.objects("HorizontalPodAutoscaler")) == (3, [])
+    assert deployed.manifest("Deployment", "litellm").options.ignore_changes == ()
 
 
 def test_the_proxy_is_replaced_without_a_gap():

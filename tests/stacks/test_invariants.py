@@ -725,9 +725,9 @@ def test_replicas_are_set_by_one_side_only(name: str):
         (body["spec"]["scaleTargetRef"]["kind"], body["spec"]["scaleTargetRef"]["name"]) for body in scalers(deployed)
     )
     ignored = {
-        (record.type.rpartition(":")[2], record.name): record.options.ignore_changes
-        for record in deployed.records
-        if record.options.ignore_changes
+        (manifest.kind, manifest.name): manifest.options.ignore_changes
+        for manifest in deployed.manifests
+        if manifest.options.ignore_changes
     }
     places = [one.place for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
     left = [("PersistentVolumeClaim", place.mounted) for place in places if place.cloned]
@@ -849,7 +849,7 @@ def test_the_adapter_offers_what_the_autoscaler_asks_for():
         if "<<.Series>>" not in str(rule["metricsQuery"])
     ]
     assert [promql.faults(query, METRICS, TARGET_LABELS) for query in asked] == [[]] * len(asked)
-    (scaler,) = deployed.objects("HorizontalPodAutoscaler")
+    scaler = deployed.object("HorizontalPodAutoscaler", "vllm-small")
     names = [metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]]
     assert [rule["name"] for rule in offered] == [{"as": name} for name in names]
 

@@ -267,13 +267,15 @@ def test_without_redis_the_preview_says_where_limits_are_counted(limits, reason)
     assert "redis" not in planned(serving(**limits)).gateway.reasons
 
 
-@pytest.mark.parametrize("replicas", [{}, {"replicas": 2}, {"replicas": 5}])
-def test_replicas_that_would_count_apart_are_refused(replicas):
-    """Two replicas without Redis, which is the default number, would allow twice the limit."""
-    raw = stack(gateway={"existingSecret": "k", "redis": {"kind": "none"}, **replicas})
+@pytest.mark.parametrize(
+    ("replicas", "most"), [(2, 2), (5, 5), ({"min": 2}, 2), ({"max": 3}, 3), ({"min": 1, "max": 4}, 4)]
+)
+def test_replicas_that_would_count_apart_are_refused(replicas, most):
+    """Two replicas without Redis would allow twice the limit."""
+    raw = stack(gateway={"existingSecret": "k", "redis": {"kind": "none"}, "replicas": replicas})
     assert refusals(raw) == [
         (
-            f"gateway.redis: kind none with {replicas.get('replicas', 2)} replicas: each would count limits for "
+            f"gateway.redis: kind none with {most} replicas: each would count limits for "
             "itself; use gateway.replicas: 1, or gateway.redis: {kind: bundled}"
         )
     ]
