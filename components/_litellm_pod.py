@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components import _k8s
+from components import _database, _k8s
 from components.vllm_server import ServerRef
 from planning.gateway.litellm import MOST_EQUAL_CHUNKS, key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
@@ -15,10 +15,12 @@ from planning.server import scratch
 CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who reaches it
-MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, DATABASE_ENTRY = "master-key", "redis-password", "salt-key", "database-url"
+MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY = "master-key", "redis-password", "salt-key"
 
 
-def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> list[Any]:
+def _environment(
+    plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str], passwords: pulumi.Input[str]
+) -> list[Any]:
     """Variables that LiteLLM and our modules in it read: values, then what Secrets have."""
     values: dict[str, pulumi.Input[str]] = {
         # a connection that is kept stays with one pod of a server, and those that were added would get nothing
@@ -47,7 +49,7 @@ def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulu
         values["LITELLM_PRISMA_COMMAND_TIMEOUT"] = str(plan.database.schema_check_s)
         secrets += [
             _k8s.secret_env("LITELLM_SALT_KEY", keys, SALT_ENTRY),
-            _k8s.secret_env("DATABASE_URL", plan.database.secret, DATABASE_ENTRY),
+            *_database.url(plan.database, passwords),
         ]
     secrets += [
         _k8s.secret_env(key_variable(server), ref["key_secret"], ref["key_entry"])
@@ -57,8 +59,10 @@ def _environment(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulu
     return [*_k8s.env(values), *secrets]
 
 
-def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str]) -> dict[str, Any]:
-    """The proxy's container; `keys` is the Secret with the gateway's own keys."""
+def container(
+    plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.Input[str], passwords: pulumi.Input[str]
+) -> dict[str, Any]:
+    """The proxy's container; `keys` is the Secret with the gateway's own keys, `passwords` that of its database."""
     ready = {"httpGet": {"path": "/health/readiness", "port": "http"}}
     alive = {"httpGet": {"path": "/health/liveliness", "port": "http"}}
     memory = f"{plan.memory_gib}Gi"
@@ -66,7 +70,7 @@ def container(plan: GatewayPlan, servers: Mapping[str, ServerRef], keys: pulumi.
         "name": "litellm",
         "image": plan.image.reference,
         "args": ["--config", CONFIG_PATH, "--host", EVERY_ADDRESS, "--port", str(PORT), "--num_workers", "1"],
-        "env": _environment(plan, servers, keys),
+        "env": _environment(plan, servers, keys, passwords),
         "ports": [
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},

@@ -4,14 +4,16 @@ It holds the address of the database and no key, and knows nothing of the models
 gateway runs it again, only another image, another Secret or another script does.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _k8s, _script
-from components._litellm_pod import DATABASE_ENTRY, TMP
-from planning.plan.gateway import DatabasePlan, GatewayPlan
+from components import _database, _k8s, _script
+from components._litellm_pod import TMP
+from planning.plan.gateway import GatewayPlan
+from planning.plan.stores import DatabasePlan
 from planning.server import scratch
 
 APP = "litellm-migration"
@@ -23,10 +25,12 @@ def migration(
     namespace: pulumi.Input[str],
     plan: GatewayPlan,
     database: DatabasePlan,
+    passwords: pulumi.Input[str],
     account: pulumi.Input[str],
     parent: pulumi.Resource,
+    after: Sequence[pulumi.Resource],
 ) -> pulumi.Resource:
-    """Declare the Job with its script and network rule; returns the Job.
+    """Declare the Job with its script and network rule; returns the Job. `passwords`: that of components/_database.py.
 
     Its pods are not the gateway's: neither Service nor disruption budget may count them.
     """
@@ -37,7 +41,7 @@ def migration(
         name,
         metadata=_k8s.named(metadata, f"{plan.name}-migration"),
         spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-            _k8s.selector(APP, plan.name), egress=_k8s.egress(database.egress)
+            _k8s.selector(APP, plan.name), egress=_database.egress(database)
         ),
         opts=child,
     )
@@ -55,7 +59,7 @@ def migration(
         plan.image.reference,
         "python",
         SCRIPT,
-        env=[*_k8s.env(values), _k8s.secret_env("DATABASE_URL", database.migration_secret, DATABASE_ENTRY)],
+        env=[*_k8s.env(values), *_database.url(database, passwords, _database.OWNER_ENTRY)],
         resources={
             "requests": {"cpu": str(plan.cpus), "memory": memory, **_k8s.disk(scratch.MIGRATION.disk_mib)},
             "limits": {"memory": memory},
@@ -70,5 +74,5 @@ def migration(
         _k8s.restricted_pod(account, plan.image, [container], volumes),
         limits=database.migration,
         parent=parent,
-        after=[policy],
+        after=[policy, *after],
     )

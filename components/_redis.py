@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components._account import service_account
-from planning.plan.gateway import GATEWAY_REDIS, BundledRedis
+from planning.plan.stores import GATEWAY_REDIS, BundledRedis
 from planning.server import scratch, small_pods
 from planning.server.scratch import quantity
 

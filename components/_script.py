@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
-from components.pod_scripts import BESIDE, source
+from components.pod_scripts import BESIDE, file_of, source
 from planning.plan.pods import JobLimits
 from planning.plan.pools import PoolPlan
 
@@ -20,7 +20,7 @@ def config_map(
 ) -> k8s.core.v1.ConfigMap:
     """Declare scripts, and what they import. They never change: another ConfigMap replaces it, and what mounts it."""
     names = [beside for name in (script, *modules) for beside in (name, *BESIDE.get(name, ()))]
-    data = {f"{name}.py": source(name) for name in names}
+    data = {file_of(name): source(name) for name in names}
     return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts)
 
 
@@ -35,12 +35,12 @@ def failing_at_once(container: str, *exit_codes: int) -> dict[str, Any]:
     return {"rules": [{"action": "FailJob", "onExitCodes": codes}]}
 
 
-def container(name: str, image: str, python: str, script: str, **fields: Any) -> dict[str, Any]:
-    """A container that runs a script of its pod; `python`: what the image calls it."""
+def container(name: str, image: str, program: str, script: str, **fields: Any) -> dict[str, Any]:
+    """A container that runs a script of its pod; `program`: what the image calls the script's own."""
     return {
         "name": name,
         "image": image,
-        "command": [python, f"{FOLDER}/{script}.py"],
+        "command": [program, f"{FOLDER}/{file_of(script)}"],
         "securityContext": _k8s.DROP_ALL,
         **fields,
     }

@@ -12,11 +12,13 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from components import _contract, _exposure, _k8s
+from components import _contract, _database, _exposure, _k8s
 from components._account import service_account
 from components._gateway_workload import workload
 from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, container, pod_spec
+from components._migration import APP as MIGRATION_APP
 from components._migration import migration
+from components._postgres import postgres
 from components._redis import redis
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
@@ -24,7 +26,9 @@ from components.vllm_server import ServerRef
 from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.gateway.routing import PORT
 from planning.gateway.surface import surface_file
-from planning.plan.gateway import GATEWAY_REDIS, BundledRedis, ExistingRedis, GatewayPlan
+from planning.plan.gateway import GatewayPlan
+from planning.plan.pods import EgressRule
+from planning.plan.stores import GATEWAY_REDIS, BundledDatabase, BundledRedis, ExistingDatabase, ExistingRedis
 
 APP = "litellm"
 
@@ -69,12 +73,10 @@ class LlmGateway(pulumi.ComponentResource):
         after += _policies(name, args, metadata, match, child)
         account = service_account(name, named, plan.image, child)
         config = _config(f"{name}-config", plan, args["servers"], metadata, child)
-        proxy = container(plan, args["servers"], keys)
+        passwords = _database.passwords(f"{name}-database", plan.database, args["keys"], metadata, child)
+        proxy = container(plan, args["servers"], keys, passwords)
         pod = pod_spec(plan, proxy, account.metadata.name, config, match)
-        if plan.database:
-            after.append(
-                migration(f"{name}-migrate", args["namespace"], plan, plan.database, account.metadata.name, self)
-            )
+        after += _database_gates(name, args, passwords, account.metadata.name, match, self)
         template = {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod}
         workload(name, named, plan, match, template, after, self)
         service = k8s.core.v1.Service(
@@ -96,6 +98,27 @@ class LlmGateway(pulumi.ComponentResource):
         self.register_outputs(
             {"endpoint": self.endpoint, "admin_url": self.admin_url, "metrics_selector": self.metrics_selector}
         )
+
+
+def _database_gates(
+    name: str,
+    args: LlmGatewayArgs,
+    passwords: pulumi.Input[str],
+    account: pulumi.Input[str],
+    match: Mapping[str, str],
+    parent: pulumi.Resource,
+) -> list[pulumi.Resource]:
+    """Declare Postgres, if it is ours, and then the migration Job; returns what the gateway waits for."""
+    plan, namespace = args["gateway"], args["namespace"]
+    database = plan.database
+    if database is None:
+        return []
+    stores: list[pulumi.Resource] = []
+    if isinstance(source := database.source, BundledDatabase):
+        clients = [match, _k8s.selector(MIGRATION_APP, plan.name)]
+        stores = postgres(f"{name}-postgres", namespace, source, database.port, passwords, clients, parent)
+    job = migration(f"{name}-migrate", namespace, plan, database, passwords, account, parent, stores)
+    return [*stores, job]
 
 
 def _keys(name: str, plan: GatewayPlan, keys: Keys, metadata: Any, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
@@ -158,7 +181,13 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
     plan = args["gateway"]
     servers = {"to": [_k8s.pods(args["server_pods"])], "ports": _k8s.tcp(*plan.server_ports)}
     policies = {"": _k8s.network_policy(match, ingress=[{"ports": _k8s.tcp(PORT)}], egress=[servers])}
-    elsewhere = {plan.database.port: plan.database.egress} if plan.database else {}
+    elsewhere: dict[int, tuple[EgressRule, ...]] = {}
+    if database := plan.database:
+        match database.source:
+            case ExistingDatabase(egress=rules):
+                elsewhere[database.port] = rules
+            case BundledDatabase():
+                policies["-to-postgres"] = _k8s.network_policy(match, egress=_database.egress(database))
     match plan.redis:
         case BundledRedis(port=port):
             to_redis = {"to": [_k8s.pods(_k8s.selector("redis", GATEWAY_REDIS))], "ports": _k8s.tcp(port)}

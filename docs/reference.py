@@ -103,6 +103,7 @@ class _Reference:
 
     def __init__(self, said: Said) -> None:
         self.said = said
+        self._shown: set[str] = set()
 
     def page(self) -> Iterator[str]:
         schema = StackSettings.model_json_schema(by_alias=True)
@@ -126,6 +127,7 @@ class _Reference:
     def _section(self, path: str, schema: Mapping[str, Any], known: Mapping[str, Any], level: int) -> Iterator[str]:
         """The table of one mapping, then those of the mappings in it."""
         inner: list[tuple[str, Mapping[str, Any]]] = []
+        self._shown.add(schema["title"])
         if path:
             docstring = " ".join(str(schema.get("description", "")).split())
             yield f"\n{'#' * level} `{path}`\n\n{self.said(docstring)}\n\n"
@@ -135,7 +137,13 @@ class _Reference:
             default = f"*{self.said('required')}*" if key in schema.get("required", []) else self._default(field)
             yield _row(f"`{key}`", self._type(field, known), default, self._cell(field.get("description", "")))
         for where, mapping in inner:
-            yield from self._section(where, mapping, known, min(level + 1, 4))
+            # what may be left out and has kinds has those of a section that must be there, or is told of here alone
+            if "oneOf" not in mapping:
+                yield from self._section(where, mapping, known, min(level + 1, 4))
+                continue
+            for there, kind in _mappings(where, mapping, known):
+                if kind["title"] not in self._shown:
+                    yield from self._section(there, kind, known, min(level + 1, 4))
 
     def _type(self, field: Mapping[str, Any], known: Mapping[str, Any]) -> str:
         """What may be written, in words."""
@@ -181,7 +189,9 @@ def _mappings(path: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> 
     """(path, schema) of every mapping with keys of its own that the field may hold."""
     choices = field.get("oneOf") or field.get("anyOf") or [field]
     for choice in choices:
-        if "$ref" in choice:
+        if "oneOf" in choice and choice is not field:
+            yield path, choice
+        elif "$ref" in choice:
             target = known[choice["$ref"].rpartition("/")[2]]
             kind = target["properties"].get("kind", {}).get("const")
             yield (f"{path} (kind: {kind})" if len(choices) > 1 and kind else path), target

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from catalog.load import Catalog
 from planning.gateway.metrics import restrict_metrics
-from planning.gateway.prices import free_warnings
-from planning.gateway.routing import resolve_gateway
+from planning.gateway.routing import gateway_warnings, resolve_gateway
 from planning.observe.observability import resolve_observability
 from planning.plan import Plan
 from planning.plan.pods import ImagePlan
@@ -73,7 +72,7 @@ def resolve_stack(
         weights=weights,
         compile_cache=cache,
         pre_pulls=pulls,
-        storage=stored(weights, servers, pools, cache),
+        storage=stored(weights, servers, pools, cache, gateway.database),
         servers=servers,
         gateway=gateway,
         observability=watched,
@@ -82,8 +81,7 @@ def resolve_stack(
         unpinned=_unpinned(used, servers),
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
-            *free_warnings(gateway.routes),
-            *gateway.size.warnings,
+            *gateway_warnings(settings.gateway, gateway),
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
             *registry_warnings(settings, releases, weights.hubs, catalog),

@@ -41,6 +41,7 @@ from settings.scalars import (
     CommitSha,
     ContextName,
     Cron,
+    DatabaseGib,
     DirectHost,
     DiskGib,
     DnsName,
@@ -939,9 +940,18 @@ class NoRedis(Section):
     kind: Literal["none"] = Field(description="count in the gateway's memory; only with `gateway.replicas: 1`")
 
 
-class DatabaseSettings(Section):
-    """Postgres for virtual keys, budgets and spend; its URL is the key `database-url` of an existing Secret."""
+# Of every kind of database.
+WHEN_AWAY = (
+    "while Postgres cannot be asked: `refuse` keys that are not known from before, or `admitEveryone` "
+    "with any key, without budgets and limits of keys; the latter only where nothing is exposed"
+)
+WhenAway = Literal["refuse", "admitEveryone"]
 
+
+class ExistingDatabaseSettings(Section):
+    """A Postgres somebody else runs; its URL is the key `database-url` of an existing Secret."""
+
+    kind: Literal["existing"] = Field(default="existing", description="use a Postgres that exists")
     existing_secret: DnsName = Field(description="existing Secret with the key `database-url`")
     migration_secret: DnsName | None = Field(
         default=None,
@@ -949,11 +959,26 @@ class DatabaseSettings(Section):
         "Job alone; default: existingSecret",
     )
     port: Port = Field(default=5432, description="port the gateway may reach it on")
-    when_away: Literal["refuse", "admitEveryone"] = Field(
-        default="refuse",
-        description="while Postgres cannot be asked: `refuse` keys that are not known from before, or `admitEveryone` "
-        "with any key, without budgets and limits of keys; the latter only where nothing is exposed",
+    when_away: WhenAway = Field(default="refuse", description=WHEN_AWAY)
+
+
+class BundledDatabaseSettings(Section):
+    """One Postgres pod of our own, for development and small teams: a claim that is kept, no standby, no backups."""
+
+    kind: Literal["bundled"] = Field(description="run one Postgres pod beside the gateway")
+    storage_class: DnsName | None = Field(
+        default=None, description="storage class of its claim, on block storage; default: the cluster's default class"
     )
+    gib: DatabaseGib = Field(default=20, description="size of its claim; it may grow where the class lets it")
+    when_away: WhenAway = Field(default="refuse", description=WHEN_AWAY)
+
+
+def _usual_database(value: object) -> object:
+    """A mapping without a kind is a Postgres that exists."""
+    return {"kind": "existing", **value} if isinstance(value, dict) else value
+
+
+DatabaseSettings = ExistingDatabaseSettings | BundledDatabaseSettings
 
 
 def _fixed_pods(value: object) -> object:
@@ -1041,7 +1066,12 @@ class GatewaySettings(Section):
         discriminator="kind",
         description="where limits are counted: bundled, existing, none",
     )
-    database: DatabaseSettings | None = Field(default=None, description="Postgres, for virtual keys and budgets")
+    database: Annotated[DatabaseSettings | None, BeforeValidator(_usual_database)] = Field(
+        default=None,
+        discriminator="kind",
+        description="Postgres, for virtual keys and budgets: bundled, existing; one that exists unless kind says "
+        "otherwise",
+    )
     request_timeout_s: Seconds | None = Field(
         default=None,
         description="longest a server may take for a whole answer; default 600, or more where a model's longest answer "
@@ -1142,7 +1172,7 @@ class ImagesSettings(Section):
         "pod needs them there; a node that is bought pulls for its first pod",
     )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
-    overrides: dict[Literal["vllm", "vllm-cpu", "litellm", "redis", "python"], ImageOverride] = Field(
+    overrides: dict[Literal["vllm", "vllm-cpu", "litellm", "redis", "postgres", "python"], ImageOverride] = Field(
         default_factory=dict, description="other versions of single images"
     )
 

@@ -416,6 +416,10 @@ VARIANTS: dict[str, Config] = {
         images={"mirror": "registry.example.com/mirror"},
     ),
     "on-cpu": on_cpu(),
+    "bundled-database": own_keys(gateway={"database": {"kind": "bundled", "storageClass": "ssd"}}),
+    "bundled-database-keys": minimal(
+        gateway={"database": {"kind": "bundled"}, "redis": {"kind": "none"}, "replicas": 1}
+    ),
     "weights-on-disk": minimal(
         gpuOperator={"verifyNodes": False},
         weights={"storageClass": None, "kind": "existingClaim", "claimName": "disk"},
@@ -585,7 +589,7 @@ def pods(deployed: Deployed) -> list[Pod]:
     found = []
     for manifest in deployed.manifests:
         spec, owner = manifest.body.get("spec", {}), f"{manifest.kind} {manifest.name}"
-        if manifest.kind in ("Deployment", "Job", "DaemonSet"):
+        if manifest.kind in ("Deployment", "Job", "DaemonSet", "StatefulSet"):
             found.append(_pod(owner, manifest, spec["template"], {}))
         elif manifest.kind == "LeaderWorkerSet":
             group = {"leaderworkerset.sigs.k8s.io/name": manifest.name}

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import yaml
 
 from planning.plan import Plan
-from planning.plan.gateway import ExistingRedis
+from planning.plan.stores import ExistingDatabase, ExistingRedis
 from preview.rendering.manifests import FastLoader
 from tests import kubernetes_rules
 from tests.harness import Pod, environment
 from tests.steps import Op, Resource, Step, Update
 
 Key = tuple[str, str, str]
-WORKLOADS = ("Deployment", "LeaderWorkerSet", "Job")
+WORKLOADS = ("Deployment", "LeaderWorkerSet", "StatefulSet", "Job")
 
 
 @dataclass
@@ -159,7 +159,8 @@ def outside(plan: Plan) -> frozenset[int]:
     """Ports the gateway needs outside of the namespace: of a database, and of a Redis that is somebody else's."""
     redis, database = plan.gateway.redis, plan.gateway.database
     found = {redis.port} if isinstance(redis, ExistingRedis) else set[int]()
-    return frozenset(found | ({database.port} if database else set()))
+    source = database.source if database else None
+    return frozenset(found | ({database.port} if database and isinstance(source, ExistingDatabase) else set()))
 
 
 def replay(update: Update, order: Iterable[Step], former: Plan, present: Plan) -> dict[str, str]:
@@ -168,7 +169,7 @@ def replay(update: Update, order: Iterable[Step], former: Plan, present: Plan) -
     world = World(known)
     for one in update.before.values():
         world.add(one)
-    running = [one for one in update.before.values() if one.kind in WORKLOADS[:2]]
+    running = [one for one in update.before.values() if one.kind in WORKLOADS[:3]]
     world.lives = [_life(one, former, known) for one in running]
     world.look("before")
     for step in order:

@@ -1,7 +1,8 @@
-"""Scripts that run inside pods, kept as plain Python files so that they can be read, linted and tested.
+"""Scripts that run inside pods, kept as plain files so that they can be read, linted and tested.
 
 Owns their text only. Components put `source(name)` into a ConfigMap and run `python /scripts/<name>.py` in a pinned
-image; every script is configured by its environment alone and uses only the standard library. Those that begin with
+image; every script is configured by its environment alone and uses only the standard library, and those of `SHELL`
+nothing but a POSIX shell and Postgres' own programs. Those that begin with
 `gateway_` use what LiteLLM's image has besides; two of them LiteLLM loads itself, from beside its configuration.
 `check_store` uses the streamer of vLLM's, and `buckets` what that streamer uses. What `copy_store`, `fill_store`,
 `fetch_proven` and `prove_weights` import stands beside them in their pods.
@@ -27,8 +28,17 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Scripts of a shell, for images without Python.
+SHELL = ("start_postgres",)
+
+
 def source(name: str) -> str:
-    """Return the text of one script, by its name without `.py`."""
-    if name not in NAMES:
-        raise ValueError(f"no pod script {name!r}; there are {', '.join(NAMES)}")
-    return files(__name__).joinpath(f"{name}.py").read_text(encoding="utf-8")
+    """Return the text of one script, by its name without `.py` or `.sh`."""
+    if name not in (*NAMES, *SHELL):
+        raise ValueError(f"no pod script {name!r}; there are {', '.join((*NAMES, *SHELL))}")
+    return files(__name__).joinpath(file_of(name)).read_text(encoding="utf-8")
+
+
+def file_of(name: str) -> str:
+    """Its file, in the package and in pods."""
+    return f"{name}.sh" if name in SHELL else f"{name}.py"

@@ -26,6 +26,8 @@ MOST_EQUAL_CHUNKS = 100_000
 # Keys that were used in this time are still known while Postgres is away, by all replicas where they share a Redis.
 # A key that is blocked or deleted is refused at once all the same.
 KNOWN_KEYS_S = 300
+# Connections of a replica to Postgres at most.
+POOL_CONNECTIONS = 10
 # More fails of one kind in a minute than there can be.
 NEVER = 10**9
 
@@ -59,7 +61,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
     if gateway_plan.database:
         general |= {
             "database_url": "os.environ/DATABASE_URL",
-            "database_connection_pool_limit": 10,
+            "database_connection_pool_limit": POOL_CONNECTIONS,
             "allow_requests_on_db_unavailable": gateway_plan.database.admits_everyone,
             "user_api_key_cache_ttl": KNOWN_KEYS_S,
         }

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 
 from catalog.load import Catalog
 from planning.gateway.capacity import CPUS, plan_size
-from planning.gateway.prices import free_problems, price_reasons, token_price
-from planning.gateway.stores import counted_in_memory, database_problems, plan_database, plan_redis, redis_problems
+from planning.gateway.prices import free_problems, free_warnings, price_reasons, token_price
+from planning.gateway.stores import (
+    counted_in_memory,
+    database_problems,
+    database_warnings,
+    plan_database,
+    plan_redis,
+    redis_problems,
+)
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
 from planning.plan.gateway import GATEWAY, GatewayPlan, HttpRoute, Ingress, Route
 from planning.plan.pods import ImagePlan
@@ -109,7 +116,7 @@ def resolve_gateway(
         route_timeout_s=times.route.s,
         retries=gateway.retries,
         redis=plan_redis(settings, images, networks),
-        database=plan_database(gateway, networks),
+        database=plan_database(settings, images, networks, size.most),
         existing_secret=gateway.existing_secret,
         exposure=_exposure(gateway),
         cpus=CPUS,
@@ -128,6 +135,11 @@ def resolve_gateway(
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
     return plan, problems + redis_problems(gateway) + database_problems(gateway)
+
+
+def gateway_warnings(settings: GatewaySettings, plan: GatewayPlan) -> list[str]:
+    """Sentences for a reviewer about a gateway that works."""
+    return [*free_warnings(plan.routes), *plan.size.warnings, *database_warnings(settings)]
 
 
 def _reasons(settings: StackSettings, times: Times, planned: Sequence[Route]) -> dict[str, str]:

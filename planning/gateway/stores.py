@@ -1,36 +1,72 @@
 """Stores of what the gateway's replicas share: counts of limits in Redis, keys and spend in Postgres."""
 
 from collections.abc import Mapping
+from math import ceil
 
 from catalog.schema import Networks
-from planning.plan.gateway import GATEWAY_REDIS, BundledRedis, DatabasePlan, ExistingRedis
+from planning.gateway.litellm import POOL_CONNECTIONS
 from planning.plan.pods import ImagePlan
+from planning.plan.stores import (
+    GATEWAY_POSTGRES,
+    GATEWAY_REDIS,
+    BundledDatabase,
+    BundledRedis,
+    DatabasePlan,
+    ExistingDatabase,
+    ExistingRedis,
+    RedisPlan,
+)
 from planning.stack.network import anywhere
-from planning.stack.timing import MIGRATION, REDIS_PROBES, SCHEMA_CHECK_S
+from planning.stack.timing import MIGRATION, POSTGRES, REDIS_PROBES, SCHEMA_CHECK_S
 from settings import schema
 from settings.problems import Problem
 from settings.schema import ClusterOnly, GatewaySettings, ModelSettings, NoRedis, StackSettings
 
-REDIS_PORT = 6379
+REDIS_PORT, POSTGRES_PORT = 6379, 5432
 # LiteLLM's import takes 0.5 GiB, Prisma's Node program and schema engine beside it less.
 MIGRATION_MEMORY_GIB = 2
+# What one replica takes at most (litellm.py), and as many again while it looks at its schema.
+CONNECTIONS_EACH, CONNECTIONS_STEP = 2 * POOL_CONNECTIONS, 500
 
 
-def plan_database(gateway: GatewaySettings, networks: Networks) -> DatabasePlan | None:
-    """Postgres, whose host only its Secret knows."""
-    database = gateway.database
-    if database is None:
-        return None
+def plan_database(
+    settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks, replicas: int
+) -> DatabasePlan | None:
+    """Our own Postgres, somebody else's, or none. `replicas`: the most there may be."""
+    match database := settings.gateway.database:
+        case None:
+            return None
+        case schema.ExistingDatabaseSettings(existing_secret=secret, migration_secret=owner, port=port):
+            source = ExistingDatabase(secret, owner or secret, anywhere(networks, port))
+        case schema.BundledDatabaseSettings(storage_class=storage_class, gib=gib):
+            port = POSTGRES_PORT
+            source = BundledDatabase(
+                host=f"{GATEWAY_POSTGRES}.{settings.cluster.namespace}.svc",
+                image=images["postgres"],
+                storage_class=storage_class,
+                gib=gib,
+                # in steps that are seldom left: another number starts it anew
+                connections=CONNECTIONS_STEP * ceil(CONNECTIONS_EACH * (replicas + 1) / CONNECTIONS_STEP),
+                probes=POSTGRES.probes,
+                grace_s=POSTGRES.grace_s,
+                await_timeout_s=POSTGRES.await_timeout_s,
+            )
     return DatabasePlan(
-        secret=database.existing_secret,
-        port=database.port,
-        migration_secret=database.migration_secret or database.existing_secret,
+        source=source,
+        port=port,
         migration_memory_gib=MIGRATION_MEMORY_GIB,
         migration=MIGRATION,
         schema_check_s=SCHEMA_CHECK_S,
         admits_everyone=database.when_away == "admitEveryone",
-        egress=anywhere(networks, database.port),
     )
+
+
+def database_warnings(gateway: GatewaySettings) -> list[str]:
+    """Warning about a Postgres of our own: neither a standby nor backups."""
+    if not isinstance(gateway.database, schema.BundledDatabaseSettings):
+        return []
+    gone = "keys and spend are lost with its claim (docs/operations.md, The database of the gateway)"
+    return [f"gateway: its Postgres is one pod, without a standby and without backups; {gone}"]
 
 
 def database_problems(gateway: GatewaySettings) -> list[Problem]:
@@ -50,9 +86,7 @@ def database_problems(gateway: GatewaySettings) -> list[Problem]:
     ]
 
 
-def plan_redis(
-    settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks
-) -> BundledRedis | ExistingRedis | None:
+def plan_redis(settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks) -> RedisPlan | None:
     """Our own Redis, somebody else's, or none."""
     match settings.gateway.redis:
         case NoRedis():

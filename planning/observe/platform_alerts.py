@@ -10,11 +10,12 @@ from catalog.load import Catalog
 from catalog.schema import Metric
 from planning.observe.promql import series
 from planning.observe.watched import cluster_seen, desired_replicas, gateway_up
-from planning.plan.gateway import GATEWAY, GATEWAY_REDIS
+from planning.plan.gateway import GATEWAY
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
 from planning.plan.servers import ServerPlan
-from settings.schema import BundledRedisSettings, StackSettings
+from planning.plan.stores import GATEWAY_POSTGRES, GATEWAY_REDIS
+from settings.schema import BundledDatabaseSettings, BundledRedisSettings, StackSettings
 
 # With a scrape and an evaluation every 30 s, the defaults of kube-prometheus-stack, this is noticed within 2 minutes.
 DEAD_FOR_S = 60
@@ -82,6 +83,21 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
             {"severity": "warning"},
             "Redis of the gateway is not ready",
             "Each gateway pod counts limits for itself until Redis is back.",
+        )
+    if isinstance(settings.gateway.database, BundledDatabaseSettings):
+        ready = series(
+            catalog.kubernetes.metrics,
+            "kube_statefulset_status_replicas_ready",
+            namespace=namespace,
+            statefulset=GATEWAY_POSTGRES,
+        )
+        yield Rule(
+            "LLMPostgresDown",
+            f"(max({ready}) or {seen}) < 1",
+            DEAD_FOR_S,
+            {"severity": "critical"},
+            "Postgres of the gateway is not ready",
+            "Keys that were not used in the last 5 minutes are refused with 503 until Postgres is back.",
         )
 
 

@@ -1,34 +1,15 @@
-"""The gateway, its Redis and its database, and how it is reached from outside."""
+"""The gateway, and how it is reached from outside."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from planning.plan.gateway_size import GatewaySize
-from planning.plan.pods import EgressRule, ImagePlan, JobLimits, Probes
+from planning.plan.pods import ImagePlan, Probes
+from planning.plan.stores import DatabasePlan, RedisPlan
 from planning.tasks import Task
 
-# Names of the gateway's and of its Redis' objects, which rules and policies name too.
+# Name of the gateway's objects, which rules and policies name too.
 GATEWAY = "litellm"
-GATEWAY_REDIS = "litellm-redis"
-
-
-@dataclass(frozen=True)
-class BundledRedis:
-    """Our own Redis, where limits are counted."""
-
-    host: str
-    port: int
-    image: ImagePlan
-    probes: Probes
-
-
-@dataclass(frozen=True)
-class ExistingRedis:
-    """Somebody else's Redis, and where it may be."""
-
-    host: str
-    port: int
-    egress: tuple[EgressRule, ...]
 
 
 @dataclass(frozen=True)
@@ -80,25 +61,6 @@ class Ingress:
 
 
 @dataclass(frozen=True)
-class DatabasePlan:
-    """Postgres of the gateway. `migration_secret`: of the role that may change the schema, which may be the same.
-
-    `admits_everyone`: without checking keys, while it is away.
-    """
-
-    secret: str
-    port: int
-    migration_secret: str
-    migration_memory_gib: int
-    migration: JobLimits
-    schema_check_s: int
-    """How long LiteLLM may compare its schema before it serves."""
-    admits_everyone: bool
-    egress: tuple[EgressRule, ...] = ()
-    """Where Postgres may be."""
-
-
-@dataclass(frozen=True)
 class GatewayPlan:
     """The OpenAI-compatible endpoint. `route_timeout_s` > all tries together: the gateway, not the route, gives up.
 
@@ -119,7 +81,7 @@ class GatewayPlan:
     first_token_timeout_s: int
     route_timeout_s: int
     retries: int
-    redis: BundledRedis | ExistingRedis | None
+    redis: RedisPlan | None
     database: DatabasePlan | None
     existing_secret: str | None
     exposure: HttpRoute | Ingress | None

@@ -98,6 +98,8 @@ GATEWAY = plan_scratch({"tmp": 2048})
 MIGRATION = plan_scratch({"tmp": 2048})
 # It keeps nothing; without a place to write it does not start.
 REDIS = plan_scratch({"tmp": 64})
+# Its socket, and the memory its processes share; everything else is on its claim.
+POSTGRES = plan_scratch({"tmp": 64}, {"shm": 128})
 # Caches of the hub's client; the files themselves are staged on the claim.
 DOWNLOAD = plan_scratch({"tmp": 20 * MIB_PER_GIB})
 # Small files of a checkpoint, and the heads of the others; the rest goes through memory.

@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
-from planning.plan.gateway import BundledRedis, GatewayPlan
+from planning.plan.gateway import GatewayPlan
 from planning.plan.pods import BY_DIGEST, ImagePlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
+from planning.plan.stores import BundledDatabase, BundledRedis
 from planning.plan.weights import WeightsPlan
 from planning.stack import known_bad
 from settings.problems import Problem
@@ -112,6 +113,8 @@ def used_images(
         yield from (checkpoint.signature.image for checkpoint in weights.checkpoints if checkpoint.signature)
         if isinstance(gateway.redis, BundledRedis):
             yield gateway.redis.image
+        if gateway.database and isinstance(gateway.database.source, BundledDatabase):
+            yield gateway.database.source.image
         yield from (pool.verification.image for pool in pools.values() if pool.verification)
 
     return tuple({image.reference: image for image in pulled()}.values())

@@ -13,6 +13,17 @@ from planning.plan.weights import Fetch, Hub
 from settings.schema import StartSettings
 
 MIB = 2**20
+
+
+@dataclass(frozen=True)
+class StoreTimes:
+    """Waits of a pod that keeps something: its probes, its end, and how long the engine waits for it."""
+
+    probes: Probes
+    grace_s: int
+    await_timeout_s: int
+
+
 # Pulling the 10 GB vLLM image took 101 s, compiling 195 s, on the cold start published in kaito-project/kaito#2325.
 IMAGE_PULL_S = 600
 # The same cold start: 10 GB in 101 s.
@@ -50,6 +61,12 @@ GATEWAY_PROBES = Probes(
     live=Probe(period_s=15, failures=4, timeout_s=10),
 )
 REDIS_PROBES = Probes(ready=Probe(period_s=5), live=Probe(period_s=20))
+# After a crash Postgres goes through its log before it answers; 10 min are beyond any of this size.
+POSTGRES = StoreTimes(
+    Probes(startup=Probe(period_s=5, failures=120), ready=Probe(period_s=5), live=Probe(period_s=20, failures=6)),
+    grace_s=60,
+    await_timeout_s=900,
+)
 # The gateway's rollout, and its migration before it, which gives up, and says why, before the engine does.
 GATEWAY_AWAIT_TIMEOUT_S = 900
 MIGRATION = JobLimits(retries=4, deadline_s=780, await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S)

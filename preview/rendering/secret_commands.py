@@ -16,6 +16,8 @@ ACCEPTED_BY = frozenset(
     {
         ("litellm", "LITELLM_MASTER_KEY"),
         ("litellm", "LITELLM_SALT_KEY"),
+        ("postgres", "OWNER_PASSWORD"),
+        ("postgres", "SERVING_PASSWORD"),
         ("redis", "REDIS_PASSWORD"),
     }
 )

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from planning.plan import Plan
-from planning.plan.gateway import BundledRedis, ExistingRedis
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.storage import Stored
+from planning.plan.stores import BundledDatabase, BundledRedis, DatabasePlan, ExistingDatabase, ExistingRedis
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, find_prerequisites
@@ -120,8 +120,8 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
             redis = f"Redis at {host}"
         case None:
             redis = "no Redis"
-    database = f"Postgres by Secret {gateway.database.secret}" if gateway.database else "no Postgres"
-    behaviour = f"requests up to {minutes(gateway.request_timeout_s)}, {gateway.retries} retries; {redis}, {database}"
+    stores = f"{redis}, {_database(gateway.database)}"
+    behaviour = f"requests up to {minutes(gateway.request_timeout_s)}, {gateway.retries} retries; {stores}"
     details = [
         behaviour,
         *(f"{model} falls back to {', '.join(fallbacks)}" for model, fallbacks in gateway.fallbacks),
@@ -134,6 +134,16 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
 
 def _gateway_replicas(size: GatewaySize) -> str:
     return f"{size.fewest}–{size.most} replicas by their CPU" if size.scaling else count(size.fewest, "replica")
+
+
+def _database(database: DatabasePlan | None) -> str:
+    match database and database.source:
+        case ExistingDatabase(secret=secret):
+            return f"Postgres by Secret {secret}"
+        case BundledDatabase(gib=gib):
+            return f"its own Postgres on a claim of {gib:,} GiB"
+        case _:
+            return "no Postgres"
 
 
 def _weights(weights: WeightsPlan) -> Block:

@@ -58,8 +58,8 @@ def test_children_belong_to_their_component_and_carry_its_name(name: str):
 
 
 @EVERY
-def test_only_weights_and_namespaces_outlive_the_stack(name: str):
-    """retain_on_delete is on claims of weights, and on namespaces, which may hold more than ours; nothing is protected.
+def test_only_weights_databases_and_namespaces_outlive_the_stack(name: str):
+    """retain_on_delete is on claims of weights and Postgres, and namespaces, which may hold more than ours; no protect.
 
     What servers have compiled goes: it is code that no later stack of the name should run.
     """
@@ -71,7 +71,7 @@ def test_only_weights_and_namespaces_outlive_the_stack(name: str):
     assert deployed.plan.namespace in namespaces
     kept = {"Namespace": namespaces, "PersistentVolumeClaim": claims}
     assert retained == {(kind, item) for kind, items in kept.items() for item in items}
-    assert bool(claims) == fetches(deployed)
+    assert bool(claims - {"gateway-postgres"}) == fetches(deployed)
     assert [record.name for record in deployed.records if record.options.protect] == []
 
 
@@ -113,7 +113,7 @@ def test_jobs_have_one_name_and_are_replaced_when_they_failed(name: str):
 
 @EVERY
 def test_whatever_takes_long_is_waited_for_long_enough(name: str):
-    """Servers, the gateway and Jobs have timeouts of their own for create and update; nothing else has any."""
+    """Servers, the gateway, its Postgres and Jobs have timeouts for create and update; nothing else has any."""
     found = {
         (kind_of(record), record.name): set(record.options.timeouts)
         for record in rendered(name).records
@@ -123,7 +123,7 @@ def test_whatever_takes_long_is_waited_for_long_enough(name: str):
     expected = {
         (kind_of(record), record.name)
         for record in rendered(name).records
-        if kind_of(record) in ("Job", "LeaderWorkerSet")
+        if kind_of(record) in ("Job", "LeaderWorkerSet", "StatefulSet")
         or (kind_of(record) == "Deployment" and record.name in (*servers, "gateway"))
     }
     assert set(found) == expected

@@ -74,7 +74,7 @@ def test_a_key_of_a_server_is_there_once():
     (route,) = plan.routes
     both = replace(plan, routes=(route, replace(route, model_name="x", id="vllm-small-x")))
     reference: Any = {"url": "http://x", "key_secret": "secret", "key_entry": "key"}
-    names = [item["name"] for item in container(both, {route.server: reference}, "keys")["env"]]
+    names = [item["name"] for item in container(both, {route.server: reference}, "keys", "")["env"]]
     assert [name for name in names if name.startswith("KEY_")] == ["KEY_VLLM_SMALL"]
 
 

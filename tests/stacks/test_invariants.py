@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from planning.plan.gateway import BundledRedis, ExistingRedis
 from planning.plan.pods import EgressRule, EveryNamespace
+from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis
 from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import plan_checkpoint
@@ -361,7 +361,8 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     deployed = rendered(name)
     declared = {body["metadata"]["name"]: set(body["stringData"]) for body in deployed.objects("Secret")}
     plan = deployed.plan
-    database = plan.gateway.database.secret if plan.gateway.database else None
+    source = plan.gateway.database.source if plan.gateway.database else None
+    database = source.secret if isinstance(source, ExistingDatabase) else None
     hubs = {one.fetch.hub.token_secret for one in plan.weights.checkpoints if one.fetch}
     held = [one.place for one in plan.weights.checkpoints]
     writers = [place.writer for place in held if isinstance(place, ObjectStore) and place.writer]
@@ -478,7 +479,8 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     gateway = set()
     if isinstance(plan.gateway.redis, ExistingRedis):
         gateway |= {where for rule in plan.gateway.redis.egress for where in destinations(rule)}
-    database = plan.gateway.database.egress if plan.gateway.database else ()
+    source = plan.gateway.database.source if plan.gateway.database else None
+    database = source.egress if isinstance(source, ExistingDatabase) else ()
     gateway |= {where for rule in database for where in destinations(rule)}
     expected = {}
     for pod in pods(deployed):

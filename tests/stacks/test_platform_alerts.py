@@ -30,6 +30,11 @@ def ready(name: str, values: str) -> dict[str, str]:
     return one(f'kube_deployment_status_replicas_available|deployment="{name}"', values)
 
 
+def keeps(name: str, values: str) -> dict[str, str]:
+    """Ready replicas of a StatefulSet."""
+    return one(f'kube_statefulset_status_replicas_ready|statefulset="{name}"', values)
+
+
 def asked_for(name: str, values: str) -> dict[str, str]:
     """Replicas a Deployment should have."""
     return one(f'kube_deployment_spec_replicas|deployment="{name}"', values)
@@ -228,6 +233,14 @@ def test_an_alert_fires_on_what_it_is_for_and_on_nothing_else(
     assert {item["annotations"]["runbook_url"] for item in found} == {f"{RUNBOOK}{alert.lower()}"}
 
 
+@pytest.mark.parametrize(("values", "severities"), [("1x40 0x40", {CRITICAL}), ("1x100", set())])
+def test_a_postgres_of_our_own_that_is_down_is_told(values: str, severities: set[str], tmp_path: Path):
+    """Where there is one; prod has somebody else's."""
+    samples = [NODE, keeps("litellm-postgres", values)]
+    found = fires(tmp_path, "LLMPostgresDown", samples, 12, "variant:bundled-database")
+    assert {item["labels"]["severity"] for item in found} == severities
+
+
 def test_every_alert_is_tried_both_ways():
     """No alert of prod is without a case in which it fires and one in which it does not."""
     (body,) = rendered("prod").objects("PrometheusRule")
@@ -238,7 +251,7 @@ def test_every_alert_is_tried_both_ways():
 
 
 def test_a_stack_without_it_is_not_alerted_of_it():
-    """No bundled Redis, no autoscaler, no GPU: no rule about it."""
+    """No Redis or Postgres of ours, no autoscaler, no GPU: no rule about it."""
 
     def alerts(**raw: Any) -> set[str]:
         (body,) = stack(minimal(**raw)).objects("PrometheusRule")
@@ -246,5 +259,7 @@ def test_a_stack_without_it_is_not_alerted_of_it():
 
     everything = alerts(models={"small": {"replicas": {"min": 1, "max": 2}}})
     assert everything - alerts() == {"LLMAutoscalerBlind", "LLMAutoscalerDown"}
+    assert alerts(gateway={"database": {"kind": "bundled"}}) - alerts() == {"LLMPostgresDown"}
+    assert alerts(gateway={"database": {"existingSecret": "pg"}}) - alerts() == set()
     bare = alerts(gateway={"redis": {"kind": "none"}, "replicas": 1}, gpuOperator={"install": False})
     assert alerts() - bare == {"LLMRedisDown", "LLMGpuMetricsAbsent", "LLMGpuXid"}

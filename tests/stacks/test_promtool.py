@@ -41,9 +41,9 @@ def promtool(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def fires(folder: Path, alert: str, samples: Samples, minute: int) -> list[dict[str, Any]]:
-    """The alerts called `alert` that fire after `minute` minutes, in prod's rules, on these samples."""
-    (folder / "rules.yaml").write_text(yaml.safe_dump(rules(rendered("prod"))))
+def fires(folder: Path, alert: str, samples: Samples, minute: int, stack: str = "prod") -> list[dict[str, Any]]:
+    """The alerts called `alert` that fire after `minute` minutes, in the stack's rules, on these samples."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules(rendered(stack))))
     wanted = {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": []}
     case = {"interval": "15s", "input_series": samples, "alert_rule_test": [wanted]}
     (folder / "test.yaml").write_text(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from planning.gateway import metrics as gateway_metrics
 from planning.gateway.litellm import key_variable, litellm_config
 from planning.gateway.routing import plan_routes
-from planning.plan.gateway import BundledRedis, DatabasePlan, ExistingRedis, HttpRoute, Ingress, Route
+from planning.plan.gateway import HttpRoute, Ingress, Route
 from planning.plan.pods import JobLimits
+from planning.plan.stores import BundledDatabase, BundledRedis, DatabasePlan, ExistingDatabase, ExistingRedis
 from planning.stack.network import anywhere
 from planning.tasks import GENERATE
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, checked, planned, properties, refusals, serving, stack
@@ -215,19 +216,44 @@ def test_fallbacks_that_nobody_serves_are_refused():
 
 
 def test_redis_and_postgres_are_where_they_are_said_to_be():
-    """A small Redis of our own unless somebody else's is named; Postgres only where its Secret is."""
+    """A small Redis of our own unless somebody else's is named; Postgres only where it is asked for."""
     own, other = gateway(), gateway(redis={"kind": "existing", "host": "redis.corp", "port": 6380})
     assert isinstance(own.redis, BundledRedis)
     assert (own.redis.host, own.redis.port, own.database) == ("litellm-redis.llm-serving.svc", 6379, None)
     assert own.redis.image.name == "redis"
     networks = CATALOG.networks
     assert other.redis == ExistingRedis("redis.corp", 6380, anywhere(networks, 6380))
-    found = gateway(database={"existingSecret": "pg"}).database
-    assert found == DatabasePlan("pg", 5432, "pg", 2, JobLimits(4, 780, 900), 10, False, anywhere(networks, 5432))
+    limits = 2, JobLimits(4, 780, 900), 10, False
+    there = ExistingDatabase("pg", "pg", anywhere(networks, 5432))
+    assert gateway(database={"existingSecret": "pg"}).database == DatabasePlan(there, 5432, *limits)
     owner = {"existingSecret": "pg", "migrationSecret": "owner", "port": 6432}
-    assert gateway(database=owner).database == DatabasePlan(
-        "pg", 6432, "owner", 2, JobLimits(4, 780, 900), 10, False, anywhere(networks, 6432)
+    there = ExistingDatabase("pg", "owner", anywhere(networks, 6432))
+    assert gateway(database=owner).database == DatabasePlan(there, 6432, *limits)
+
+
+@pytest.mark.parametrize(("replicas", "connections"), [(1, 500), (24, 500), (25, 1000), (60, 1500)])
+def test_a_postgres_of_our_own_has_connections_for_all_replicas_and_one_more(replicas: int, connections: int):
+    """Twice what a replica's pool takes, since it looks at its schema beside it; in steps that are seldom left."""
+    database = gateway(database={"kind": "bundled", "gib": 7, "storageClass": "ssd"}, replicas=replicas).database
+    assert database is not None
+    assert isinstance(database.source, BundledDatabase)
+    source = database.source
+    assert (source.host, database.port) == ("litellm-postgres.llm-serving.svc", 5432)
+    assert (source.image.name, source.storage_class, source.gib) == ("postgres", "ssd", 7)
+    assert source.connections == connections
+
+
+def test_what_a_postgres_of_our_own_lacks_is_said():
+    """Neither a standby nor backups, where somebody else's has whatever it has."""
+    ours, theirs = (
+        stack(gateway={"database": {"kind": "bundled"}}),
+        stack(gateway={"database": {"existingSecret": "pg"}}),
     )
+    warning = (
+        "gateway: its Postgres is one pod, without a standby and without backups; keys and spend are lost with its "
+    )
+    assert [line.startswith(warning) for line in planned(ours).warnings if "Postgres" in line] == [True]
+    assert [line for line in planned(theirs).warnings if "Postgres" in line] == []
 
 
 def test_one_replica_may_do_without_redis():
