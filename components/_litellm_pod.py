@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components import _database, _k8s
+from components import _authorities, _database, _k8s
 from components.vllm_server import ServerRef
 from planning.gateway.litellm import MOST_EQUAL_CHUNKS, key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
@@ -56,7 +56,11 @@ def _environment(
         for server in dict.fromkeys(route.server for route in plan.routes)
         for ref in [servers[server]]
     ]
-    return [*_k8s.env(values), *secrets]
+    secrets += [
+        _k8s.secret_env(variable.name, variable.secret, variable.entry)
+        for variable in (*plan.outside.secrets, *(provider.key for provider in plan.providers))
+    ]
+    return [*_k8s.env({**values, **plan.outside.environment}), *secrets]
 
 
 def container(
@@ -86,6 +90,7 @@ def container(
         "volumeMounts": [
             {"name": "config", "mountPath": "/etc/litellm", "readOnly": True},
             {"name": "tmp", "mountPath": TMP},
+            *([_authorities.MOUNT] if plan.outside.ca_bundle else []),
         ],
     }
 
@@ -99,6 +104,8 @@ def pod_spec(
 ) -> dict[str, Any]:
     """The whole pod spec, in Kubernetes' spelling."""
     volumes = [{"name": "config", "configMap": {"name": config}}, *_k8s.scratch_volumes(scratch.GATEWAY)]
+    if plan.outside.ca_bundle:
+        volumes.append(_authorities.volume(plan.outside.ca_bundle))
     return {
         **_k8s.restricted_pod(account, plan.image, [container], volumes),
         "affinity": _k8s.off_gpu_nodes(),

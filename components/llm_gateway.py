@@ -24,6 +24,7 @@ from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
 from components.vllm_server import ServerRef
 from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
+from planning.gateway.providers import PROVIDERS_FILE, PROVIDERS_MODULE, providers_file
 from planning.gateway.routing import PORT
 from planning.gateway.surface import surface_file
 from planning.plan.gateway import GatewayPlan
@@ -140,6 +141,11 @@ def _config(
     modules = [SURFACE_MODULE, HOOKS_MODULE, *([] if plan.database else [AUTH_MODULE])]
     beside = {f"{module}.py": source(module) for module in modules}
     beside[SURFACE_FILE] = json.dumps(surface_file(plan), indent=1)
+    if plan.providers:
+        beside |= {
+            f"{PROVIDERS_MODULE}.py": source(PROVIDERS_MODULE),
+            PROVIDERS_FILE: json.dumps(providers_file(plan), indent=1),
+        }
     return k8s.core.v1.ConfigMap(
         label,
         metadata=metadata,
@@ -198,4 +204,6 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
             pass
     for port, rules in sorted(elsewhere.items()):
         policies[f"-to-{port}"] = _k8s.network_policy(match, egress=_k8s.egress(dict.fromkeys(rules)))
+    for place, rules in plan.outside.egress.items():
+        policies[f"-to-{place}"] = _k8s.network_policy(match, egress=_k8s.egress(dict.fromkeys(rules)))
     return policies

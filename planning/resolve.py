@@ -81,7 +81,7 @@ def resolve_stack(
         unpinned=_unpinned(used, servers),
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
-            *gateway_warnings(settings.gateway, gateway),
+            *gateway_warnings(settings, gateway),
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
             *registry_warnings(settings, releases, weights.hubs, catalog),

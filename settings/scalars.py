@@ -15,7 +15,7 @@ MOST_NODES = 5_000
 # More than any machine has: 16 GPUs (a2-megagpu-16g, p2.16xlarge), 1,920 vCPUs and 32 TiB (u7inh-32tb.480xlarge).
 MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
 # Models and pools of one stack: each is planned with all others in sight, and shown on a page of its own.
-MOST_MODELS, MOST_POOLS = 200, 64
+MOST_MODELS, MOST_POOLS, MOST_PROVIDERS = 200, 64, 20
 # Taints of a pool's nodes; every pod of the pool carries a toleration of each, and real nodes have a handful.
 MOST_TOLERATIONS = 50
 # Far more than a Redis or Postgres has connections for: a pod of the gateway takes ten of each.
@@ -149,6 +149,11 @@ LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2048), AfterValidator(_url)]
 # Key of a ConfigMap or Secret.
 EntryName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+# A model of an external provider: our name for it, which is no path and no list to LiteLLM, and the provider's.
+ProviderModelName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", max_length=63)
+]
+ProviderModelId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$", max_length=200)]
 # Of a proxy, and what is reached without it.
 ProxyUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$", max_length=2048), AfterValidator(_url)]
 DirectHost = Annotated[str, StringConstraints(max_length=253), AfterValidator(_direct)]

@@ -32,6 +32,7 @@ from settings.scalars import (
     MOST_NODE_GPUS,
     MOST_NODES,
     MOST_POOLS,
+    MOST_PROVIDERS,
     MOST_PULL_SECRETS,
     MOST_TOLERATIONS,
     MOST_VARIABLES,
@@ -69,6 +70,8 @@ from settings.scalars import (
     Port,
     PositiveFloat,
     PositiveInt,
+    ProviderModelId,
+    ProviderModelName,
     ProxyUrl,
     QualifiedName,
     Rate,
@@ -864,6 +867,11 @@ class ModelSettings(Section):
     fallbacks: list[Word] = Field(
         default_factory=list, max_length=MOST_MODELS, description="models asked when this one fails, in order"
     )
+    data_policy: Literal["stays", "mayLeave"] = Field(
+        default="stays",
+        description="whether its requests may leave for an external provider, as one of its fallbacks: `stays`, or "
+        "`mayLeave`",
+    )
     price_usd_per_million_tokens: TokenPriceSettings | None = Field(
         default=None,
         description="what the gateway charges for tokens and counts against budgets; default: estimated from the price "
@@ -1042,6 +1050,43 @@ class GatewayCapacitySettings(Section):
     )
 
 
+class ProviderModelSettings(Section):
+    """One model of an external provider; its name in the map is what fallbacks and answers call it."""
+
+    model: ProviderModelId = Field(description="what the provider calls it, e.g. gpt-5-mini")
+    context_tokens: Tokens = Field(description="longest prompt plus answer in tokens")
+    price_usd_per_million_tokens: TokenPriceSettings | None = Field(
+        default=None, description="what the provider charges; needed where keys may have budgets"
+    )
+    direct: bool = Field(
+        default=False,
+        description="let clients ask it by its name, by which whatever they send leaves; otherwise it only answers as "
+        "a fallback",
+    )
+
+
+class ProviderSettings(Section):
+    """Somebody else's models on the internet, asked when ours fail."""
+
+    kind: Literal["openAi", "anthropic", "openAiCompatible"] = Field(description="API that it speaks")
+    existing_secret: DnsName = Field(description="existing Secret with its key")
+    entry: EntryName = Field(default="api-key", description="entry of that Secret")
+    endpoint: Url | None = Field(
+        default=None,
+        description="base URL; of openAiCompatible with the version of the API in it, e.g. "
+        "https://llm.example.com/v1; default: where openAi or anthropic are",
+    )
+    private: bool | None = Field(
+        default=None, description="whether it is inside a private network; default: as its address or name says"
+    )
+    pod_port: Port | None = Field(
+        default=None, description="port that the pods behind an endpoint inside the cluster listen on"
+    )
+    models: dict[ProviderModelName, ProviderModelSettings] = Field(
+        min_length=1, max_length=MOST_MODELS, description="its models by the names that fallbacks call them"
+    )
+
+
 class GatewaySettings(Section):
     """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
 
@@ -1084,6 +1129,12 @@ class GatewaySettings(Section):
     )
     retries: Retries = Field(
         default=2, description="how often a server is asked again after an error; never after a timeout"
+    )
+    providers: dict[ObjectName, ProviderSettings] = Field(
+        default_factory=dict,
+        max_length=MOST_PROVIDERS,
+        description="external providers by name, whose models may be fallbacks of models with `dataPolicy: mayLeave`; "
+        "default: nothing leaves",
     )
     memory_gib: GatewayGib | None = Field(default=None, description="memory of one gateway pod, GiB; default 4")
     restart_after_requests: RequestsServed | None = Field(

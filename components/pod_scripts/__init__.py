@@ -3,7 +3,7 @@
 Owns their text only. Components put `source(name)` into a ConfigMap and run `python /scripts/<name>.py` in a pinned
 image; every script is configured by its environment alone and uses only the standard library, and those of `SHELL`
 nothing but a POSIX shell and Postgres' own programs. Those that begin with
-`gateway_` use what LiteLLM's image has besides; two of them LiteLLM loads itself, from beside its configuration.
+`gateway_` use what LiteLLM's image has besides; most of them LiteLLM loads itself, from beside its configuration.
 `check_store` uses the streamer of vLLM's, and `buckets` what that streamer uses. What `copy_store`, `fill_store`,
 `fetch_proven` and `prove_weights` import stands beside them in their pods.
 """
@@ -14,7 +14,8 @@ from importlib.resources import files
 NAMES = (
     *("buckets", "check_shards", "check_store", "compile_cache", "copy_store", "copy_weights"),
     *("fetch_proven", "fetch_weights", "fill_store"),
-    *("gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_surface", "hub_files"),
+    *("gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_providers", "gateway_surface"),
+    "hub_files",
     *("prewarm_weights", "prove_weights", "verify_nodes"),
 )
 # Script → the others that it imports as it begins, and that these import.

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from planning.gateway import metrics as gateway_metrics
+from planning.gateway.providers import PROVIDERS_HOOK, provider_entries
 from planning.plan.gateway import GatewayPlan, Route
 from planning.tasks import VERSION
 
@@ -73,7 +74,10 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
         general |= {"custom_auth": AUTH_HOOK, "custom_auth_run_common_checks": True}
     redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
     return {
-        "model_list": [_deployment(route, gateway_plan, urls) for route in gateway_plan.routes],
+        "model_list": [
+            *(_deployment(route, gateway_plan, urls) for route in gateway_plan.routes),
+            *provider_entries(gateway_plan),
+        ],
         "router_settings": {
             "routing_strategy": ROUTING_STRATEGY,
             "num_retries": gateway_plan.retries,
@@ -92,7 +96,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             **(redis if gateway_plan.redis else {}),
         },
         "litellm_settings": {
-            "callbacks": ["prometheus", SURFACE_GUARD, HOOKS],
+            "callbacks": ["prometheus", SURFACE_GUARD, HOOKS, *([PROVIDERS_HOOK] if gateway_plan.providers else [])],
             **gateway_metrics.metric_settings(),
             # names of models, servers and fallbacks are nobody's business who asks
             "expose_router_debug_in_errors": False,

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from catalog.load import Catalog
 from planning.gateway.capacity import CPUS, plan_size
 from planning.gateway.prices import free_problems, free_warnings, price_reasons, token_price
+from planning.gateway.providers import (
+    plan_providers,
+    provider_models,
+    provider_problems,
+    provider_reasons,
+    provider_warnings,
+    provider_ways,
+)
 from planning.gateway.stores import (
     counted_in_memory,
     database_problems,
@@ -17,6 +25,7 @@ from planning.gateway.stores import (
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
 from planning.plan.gateway import GATEWAY, GatewayPlan, HttpRoute, Ingress, Route
 from planning.plan.pods import ImagePlan
+from planning.plan.providers import ProviderPlan
 from planning.plan.servers import ServerPlan
 from planning.stack.gateway_cpu import costs
 from planning.stack.timing import (
@@ -26,7 +35,7 @@ from planning.stack.timing import (
     PROBE_GRACE_S,
     SHUTDOWN_MARGIN_S,
 )
-from planning.tasks import Task, unanswered
+from planning.tasks import GENERATE, Task, unanswered
 from settings.problems import Problem, nearest
 from settings.schema import (
     ClusterOnly,
@@ -103,6 +112,7 @@ def resolve_gateway(
     planned = plan_routes(servers, settings.models)
     size, networks = plan_size(gateway, servers, costs(catalog)), catalog.networks
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
+    providers = plan_providers(settings)
     plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
@@ -110,7 +120,7 @@ def resolve_gateway(
         server_ports=tuple(sorted({server.endpoint.port for server in servers})),
         routes=planned,
         fallbacks=fallbacks,
-        larger_fallbacks=_larger(fallbacks, servers),
+        larger_fallbacks=_larger(fallbacks, servers, providers),
         request_timeout_s=times.request.s,
         first_token_timeout_s=times.first_token.s,
         route_timeout_s=times.route.s,
@@ -128,18 +138,26 @@ def resolve_gateway(
         probe_grace_s=PROBE_GRACE_S,
         probes=GATEWAY_PROBES,
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
-        reasons={**size.reasons, **_reasons(settings, times, planned)},
+        providers=providers,
+        outside=provider_ways(settings, networks),
+        reasons={**size.reasons, **_reasons(settings, times, planned), **provider_reasons(settings, providers)},
     )
     problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
+    problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
     return plan, problems + redis_problems(gateway) + database_problems(gateway)
 
 
-def gateway_warnings(settings: GatewaySettings, plan: GatewayPlan) -> list[str]:
+def gateway_warnings(settings: StackSettings, plan: GatewayPlan) -> list[str]:
     """Sentences for a reviewer about a gateway that works."""
-    return [*free_warnings(plan.routes), *plan.size.warnings, *database_warnings(settings)]
+    return [
+        *free_warnings(plan.routes),
+        *plan.size.warnings,
+        *database_warnings(settings.gateway),
+        *provider_warnings(settings, plan.providers),
+    ]
 
 
 def _reasons(settings: StackSettings, times: Times, planned: Sequence[Route]) -> dict[str, str]:
@@ -156,10 +174,10 @@ def _reasons(settings: StackSettings, times: Times, planned: Sequence[Route]) ->
 
 
 def _larger(
-    fallbacks: Sequence[tuple[str, tuple[str, ...]]], servers: Sequence[ServerPlan]
+    fallbacks: Sequence[tuple[str, tuple[str, ...]]], servers: Sequence[ServerPlan], providers: Sequence[ProviderPlan]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Fallbacks of each model, all of whose servers have more context than any of the model's own."""
-    contexts: dict[str, list[int]] = {}
+    contexts = {model.name: [model.context_tokens] for provider in providers for model in provider.models}
     for server in servers:
         if server.weight > 0:
             contexts.setdefault(server.model_name, []).append(server.memory.context_tokens)
@@ -186,13 +204,16 @@ def _exposure(gateway: GatewaySettings) -> HttpRoute | Ingress | None:
 def _fallback_problems(settings: StackSettings, tasks: Mapping[str, Task]) -> list[Problem]:
     """`tasks`: of the models that can be planned."""
     problems = []
+    # what providers do, chat models do
+    tasks = {**dict.fromkeys(provider_models(settings), GENERATE), **tasks}
+    known = [*settings.models, *provider_models(settings)]
     for name, model in settings.models.items():
         for position, fallback in enumerate(model.fallbacks):
             path = f"models.{name}.fallbacks[{position}]"
             if fallback == name:
                 problems.append(Problem(path, "a model cannot be its own fallback"))
-            elif fallback not in settings.models:
-                problems.append(Problem(path, f"no model '{fallback}' is served{nearest(fallback, settings.models)}"))
+            elif fallback not in known:
+                problems.append(Problem(path, f"no model '{fallback}' is served{nearest(fallback, known)}"))
             elif name in tasks and fallback in tasks and (missing := unanswered(tasks[name], tasks[fallback])):
                 problems.append(Problem(path, f"'{fallback}' does not answer {missing}, as '{name}' does"))
     return problems

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from planning.gateway.providers import chain, provider_models
 from planning.plan.servers import ServerPlan
 from planning.stack.timing import DEFAULT_REQUEST_TIMEOUT_S, all_tries_s, first_token_timeout_s, gateway_drain_s
 from settings.problems import Problem
@@ -35,7 +36,7 @@ def plan_times(settings: StackSettings, servers: Sequence[ServerPlan]) -> Times:
     """The settings' times, or as long as the longest answer of these servers takes at the slowest accepted speed."""
     gateway = settings.gateway
     request, first_token = _request(gateway, servers), _first_token(gateway, servers)
-    servers_of = Counter(server.model_name for server in servers if server.weight > 0)
+    servers_of = Counter([*(server.model_name for server in servers if server.weight > 0), *provider_models(settings)])
     tried = max((_chain(name, servers_of, settings) for name in settings.models), default=1)
     longest_s = all_tries_s(tried, gateway.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
     why = f"{tried} × {gateway.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
@@ -89,10 +90,4 @@ def _first_token(gateway: GatewaySettings, servers: Sequence[ServerPlan]) -> Wai
 
 def _chain(name: str, servers_of: Mapping[str, int], settings: StackSettings) -> int:
     """Number of servers that a request may ask one after the other: those of its model, then those of all fallbacks."""
-    names, seen = [name], {name}
-    for model in names:
-        known = settings.models.get(model)
-        further = dict.fromkeys(fallback for fallback in (known.fallbacks if known else ()) if fallback not in seen)
-        names += further
-        seen |= further.keys()
-    return max(1, sum(servers_of.get(model, 0) for model in names))
+    return max(1, sum(servers_of.get(model, 0) for model in (name, *chain(name, settings.models))))

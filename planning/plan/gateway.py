@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.pods import ImagePlan, Probes
+from planning.plan.providers import Outside, ProviderPlan
 from planning.plan.stores import DatabasePlan, RedisPlan
 from planning.tasks import Task
 
@@ -95,6 +96,9 @@ class GatewayPlan:
     probe_grace_s: int
     probes: Probes
     await_timeout_s: int
+    providers: tuple[ProviderPlan, ...] = ()
+    outside: Outside = field(default_factory=Outside)
+    """Places that it asks beyond the stack: providers."""
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property

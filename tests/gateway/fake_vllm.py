@@ -17,6 +17,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.gateway import fake_anthropic
+
 LOOPBACK = "127.0.0.1"
 # Measured with Qwen's tokenizer on Chinese prose; four characters a token is the usual figure for English.
 TOKENS_PER_WIDE_CHARACTER, TOKENS_PER_LATIN_CHARACTER = 0.44, 0.25
@@ -167,7 +169,7 @@ class Server:
         if how.resets:
             _break(writer)
             return False
-        if how.key and call.headers.get("authorization") != f"Bearer {how.key}":
+        if how.key and how.key not in (call.headers.get("authorization", "")[7:], call.headers.get("x-api-key")):
             return await _whole(writer, 401, {"error": "Unauthorized"})
         unread = "stream: Input should be a valid boolean" if _streams(call.body) is None else ""
         refusal = (how.status, how.message) if how.status != 200 else (400, unread or _too_long(call.body, how))
@@ -186,6 +188,13 @@ class Server:
         if how.hangs:
             await asyncio.Event().wait()
         await asyncio.sleep(how.first_after_s)
+        if call.path == fake_anthropic.PATH:
+            usage = _usage(call, how)
+            for event in fake_anthropic.events(call.body["model"], how.chunks, *list(usage.values())[:2]):
+                await _event(writer, event)
+            writer.write(b"0\r\n\r\n")
+            await writer.drain()
+            return True
         for position, text in enumerate(how.chunks):
             if position == how.cut_after:
                 _break(writer)
@@ -296,6 +305,8 @@ def _completion(call: Call, how: Behaviour) -> dict[str, Any]:
                 "tools": [],
                 "usage": counts,
             }
+        case "messages":
+            return fake_anthropic.message(call.body["model"], how.chunks, usage["prompt_tokens"], len(how.chunks))
         case "embeddings":
             data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
             return {**_common(call, "list"), "data": data, "usage": usage}

@@ -130,7 +130,8 @@ class StartFailed(Exception):
 def proxy(found: Rendered, keys: Keys, addresses: Mapping[str, str], more: Mapping[str, str] | None = None) -> Proxy:
     """A pod that is not started yet.
 
-    `keys`: entry of the Secrets → value. `addresses`: `host:port` as rendered → as it is here. `more`: variables of
+    `keys`: entry of the Secrets → value. `addresses`: `host:port`, or the
+    start of a URL, as rendered → as it is here. `more`: variables of
     this machine, for programs that an image brings along.
     """
     folder = Path(tempfile.mkdtemp(prefix="gateway-"))
@@ -169,7 +170,7 @@ def proxy(found: Rendered, keys: Keys, addresses: Mapping[str, str], more: Mappi
 
 def _moved(text: str, addresses: Mapping[str, str]) -> str:
     for there, here in addresses.items():
-        text = text.replace(f"http://{there}/", f"http://{here}/")
+        text = text.replace(there, here) if "://" in there else text.replace(f"http://{there}/", f"http://{here}/")
     return text
 
 

@@ -14,9 +14,31 @@ KEYS: dict[str, str] = {
     "master-key": MASTER,
     "redis-password": "redis-test-password",
     "salt-key": "sk-salt-test",
+    "openai-key": "sk-openai-marker-77aa",
+    "anthropic-key": "sk-ant-marker-88bb",
 }
+PRICE = {"input": 2, "output": 8}
 # Short, so that tests wait for them: a whole answer, and the silence of a stream.
 REQUEST_TIMEOUT_S, FIRST_TOKEN_TIMEOUT_S = 6, 3
+# Models of providers; the second may be asked by its name. Endpoint → name of the fake that is there.
+PROVIDERS: dict[str, Any] = {
+    "openai": {
+        "kind": "openAi",
+        "existingSecret": "llm-openai",
+        "entry": "openai-key",
+        "models": {
+            "gpt-x": {"model": "gpt-5-mini", "contextTokens": 400_000, "priceUsdPerMillionTokens": PRICE},
+            "gpt-direct": {"model": "gpt-5", "contextTokens": 400_000, "direct": True},
+        },
+    },
+    "anthropic": {
+        "kind": "anthropic",
+        "existingSecret": "llm-anthropic",
+        "entry": "anthropic-key",
+        "models": {"claude-x": {"model": "claude-sonnet-4-5", "contextTokens": 200_000}},
+    },
+}
+OUTSIDE = {"https://api.openai.com": "openai", "https://api.anthropic.com": "anthropic"}
 # The model whose server has several pods.
 SPREAD = "spread"
 # Last part of the paths that answer in words, also as streams → a request to them, without its model.
@@ -65,8 +87,11 @@ def everything(**gateway: Any) -> Config:
         "middle": {"fallbacks": ["last"]},
         "last": {},
         "larger": {"contextTokens": LARGER_CONTEXT},
+        "leaving": {"fallbacks": ["gpt-x", "claude-x"], "dataPolicy": "mayLeave"},
+        "leaving-last": {"fallbacks": ["larger", "claude-x"], "dataPolicy": "mayLeave"},
         SPREAD: {},
     }
+    gateway = {"providers": PROVIDERS, **gateway}
     settings = {"requestTimeoutS": REQUEST_TIMEOUT_S, "firstTokenTimeoutS": FIRST_TOKEN_TIMEOUT_S, **gateway}
     return serving(models, **settings)
 
@@ -87,6 +112,7 @@ def addresses(config: Config, fakes: Fakes, redis: Redis | None) -> dict[str, st
     }
     for server in done.plan.servers:
         KEYS.setdefault(server.name.removesuffix("-canary"), f"sk-{server.name.removesuffix('-canary')}-key")
+    found |= {host: f"http://{LOOPBACK}:{fakes.server(name).port}" for host, name in OUTSIDE.items()}
     if redis is not None:
         found[f"litellm-redis.{namespace}.svc:6379"] = f"{LOOPBACK}:{redis.port}"
     return found

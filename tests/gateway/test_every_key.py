@@ -34,6 +34,7 @@ CLAIMS = {
     "model_list.model_info.output_cost_per_token": "every_key: an_answer_costs_what_its_tokens_cost",
     "model_list.model_info.rpm": "limits: requests_per_minute_are_exact_over_both_replicas",
     "model_list.model_info.tpm": "limits: tokens_per_minute_bind_within_a_requests_worth",
+    "model_list.litellm_params.drop_params": "providers: a_provider_is_asked_as_it_can_be",
     "router_settings.retry_policy.TimeoutErrorRetries": "time: a_timeout_is_not_tried_again",
     "router_settings.allowed_fails_policy.NotFoundErrorAllowedFails":
         "time: endpoints_a_server_does_not_have_do_not_take_it_away_from_others",
@@ -66,6 +67,8 @@ CLAIMS = {
     "NO_DOCS": "every_key: nothing_but_the_api_is_served",
     "NO_OPENAPI": "every_key: nothing_but_the_api_is_served",
     "NO_REDOC": "every_key: nothing_but_the_api_is_served",
+    "PROVIDER_KEY_ANTHROPIC": "providers: the_next_provider_answers_when_the_first_is_down_too",
+    "PROVIDER_KEY_OPENAI": "providers: the_first_provider_answers_when_the_server_is_down",
     "REDIS_HOST": "limits: requests_per_minute_are_exact_over_both_replicas",
     "REDIS_PASSWORD": "limits: requests_per_minute_are_exact_over_both_replicas",
     "REDIS_PORT": "limits: requests_per_minute_are_exact_over_both_replicas",
