@@ -23,6 +23,7 @@ from components._redis import redis
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
 from components.vllm_server import ServerRef
+from planning.gateway.at_zero import AT_ZERO_FILE, AT_ZERO_MODULE, at_zero_file
 from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
 from planning.gateway.providers import PROVIDERS_FILE, PROVIDERS_MODULE, providers_file
 from planning.gateway.routing import PORT
@@ -139,18 +140,23 @@ def _config(
     """Declare LiteLLM's file and our modules beside it; returns the name, another one for other content."""
     urls = pulumi.Output.all(**{server: ref["url"] for server, ref in servers.items()})
     modules = [SURFACE_MODULE, HOOKS_MODULE, *([] if plan.database else [AUTH_MODULE])]
+    modules += [AT_ZERO_MODULE] if plan.at_zero else []
     beside = {f"{module}.py": source(module) for module in modules}
-    beside[SURFACE_FILE] = json.dumps(surface_file(plan), indent=1)
     if plan.providers:
         beside |= {
             f"{PROVIDERS_MODULE}.py": source(PROVIDERS_MODULE),
-            PROVIDERS_FILE: json.dumps(providers_file(plan), indent=1),
+            PROVIDERS_FILE: _json(providers_file(plan)),
         }
+    beside[SURFACE_FILE] = _json(surface_file(plan))
     return k8s.core.v1.ConfigMap(
         label,
         metadata=metadata,
         immutable=True,
-        data={"config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))), **beside},
+        data={
+            "config.yaml": urls.apply(lambda known: _yaml(litellm_config(plan, known))),
+            **({AT_ZERO_FILE: urls.apply(lambda known: _json(at_zero_file(plan, known)))} if plan.at_zero else {}),
+            **beside,
+        },
         opts=opts,
     ).metadata.name
 
@@ -158,6 +164,10 @@ def _config(
 def _outside(plan: GatewayPlan) -> dict[str, Any]:
     """Annotations of the pods: only its Secret says where a database is, so another port would start no others."""
     return {"annotations": {"llm-stack.io/database-port": str(plan.database.port)}} if plan.database else {}
+
+
+def _json(data: Mapping[str, object]) -> str:
+    return json.dumps(data, indent=1)
 
 
 def _yaml(data: Mapping[str, object]) -> str:

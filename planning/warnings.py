@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from catalog.load import Catalog
 from planning.plan.pods import BY_DIGEST
 from planning.plan.pools import Karpenter, NodeClass, PoolPlan
-from planning.plan.servers import ServerPlan
+from planning.plan.servers import ServerPlan, Timing
+from planning.stack.at_zero import at_zero
 from planning.stack.overlap import shared_nodes
-from settings.schema import ClusterOnly, IngressExposure, StackSettings
+from settings.schema import ClusterOnly, IngressExposure, ModelSettings, StackSettings
 
 
 def stack_warnings(
@@ -16,9 +17,7 @@ def stack_warnings(
     """Sentences for a reviewer about a stack that works."""
     engine = catalog.vllm.version
     sentences = [
-        line
-        for server in servers
-        for line in _server_warnings(server, engine, settings.models[server.model_name].fallbacks)
+        line for server in servers for line in _server_warnings(server, engine, settings.models[server.model_name])
     ]
     if (minor := settings.cluster.kubernetes_minor) > catalog.kubernetes.newest_minor:
         sentences.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
@@ -38,22 +37,35 @@ def stack_warnings(
     return list(dict.fromkeys([*sentences, *shared_nodes(pools, catalog.gpus)]))
 
 
-def _server_warnings(server: ServerPlan, engine: str, fallbacks: Sequence[str]) -> Iterator[str]:
-    """Sentences about one server; `engine`: the version its arguments were checked for; `fallbacks`: who answers."""
+def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> Iterator[str]:
+    """Sentences about one server; `engine`: the version its arguments were checked for."""
     name = server.name
     if server.rollout.gap_s:
         yield f"{name}: an update stops it for about {_minutes(server.rollout.gap_s)} ({server.rollout.reason})"
     if server.scaling and server.scaling.min_replicas == 0:
-        until = f"until it is loaded, about {_minutes(server.timing.cold_start_s)} later"
-        if fallbacks:
-            yield f"{name}: a request that finds it at zero is answered by {' or '.join(fallbacks)} {until}"
-        else:
-            yield f"{name}: a request that finds it at zero fails {until}; clients must retry, or give it fallbacks"
+        yield f"{name}: a request that finds it at zero {_at_zero(model, server.timing)}"
     if server.nodes_per_replica > 1:
         yield f"{name}: one replica spans {server.nodes_per_replica} nodes; it stops when one of them does"
     version = server.image.version.removeprefix("v").partition("-")[0]
     if version not in (engine, BY_DIGEST):
         yield f"{name}: its arguments were checked against vLLM {engine}, the image is {version}"
+
+
+def _at_zero(model: ModelSettings, timing: Timing) -> str:
+    until = f"until it is loaded, about {_minutes(timing.cold_start_s)} later"
+    match at_zero(model):
+        case "fail":
+            return f"gets 503 at once {until}; clients must retry"
+        case "hold":
+            longest_s = model.scaling.hold_s or timing.progress_deadline_s
+            return (
+                f"waits {until}, and at most {_minutes(longest_s)}; its client must wait as long, and nothing before "
+                "the gateway may cut a silent connection: streams get a comment every 15 s, other answers nothing"
+            )
+        case _ if model.fallbacks:
+            return f"is answered by {' or '.join(model.fallbacks)} {until}"
+        case _:
+            return f"fails {until}; clients must retry, or give it fallbacks, or use scaling.atZero: hold"
 
 
 def _minutes(seconds: int) -> str:

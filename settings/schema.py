@@ -669,6 +669,9 @@ class OffPeakSettings(Section):
         return self
 
 
+AtZero = Literal["fail", "fallback", "hold"]
+
+
 class ScalingSettings(Section):
     """When replicas are added and removed; the defaults are tried values for GPU nodes."""
 
@@ -681,6 +684,15 @@ class ScalingSettings(Section):
         default=300, description="how long it must be quiet, seconds"
     )
     off_peak: OffPeakSettings | None = Field(default=None, description="hours in which zero replicas are allowed")
+    at_zero: AtZero | None = Field(
+        default=None,
+        description="a request that finds no replica: `fail` at once, go to a `fallback`, or `hold` it until one is "
+        "there; default: fallback, which without fallbacks is an error after a few tries",
+    )
+    hold_s: Seconds | None = Field(
+        default=None,
+        description="longest that atZero: hold makes a request wait, seconds; default: all that a start may take",
+    )
 
 
 class StartSettings(Section):

@@ -36,7 +36,13 @@ SECRET_KEYS = ("gatewayMasterKey", "huggingFaceToken")
 MASTER_KEY = "sk-marker-7d41c2aa90e35b66f1"
 HUB_TOKEN = "hf_marker_51c0ffee9ad2"
 # Projects whose stacks are rendered by the stack tests: folder below the repository → golden folder of each stack.
-PROJECTS = {".": "{stack}", "examples/minimal": "minimal", "examples/weights": "weights", "examples/gateway": "gateway"}
+PROJECTS = {
+    ".": "{stack}",
+    "examples/minimal": "minimal",
+    "examples/weights": "weights",
+    "examples/gateway": "gateway",
+    "examples/traffic": "traffic",
+}
 Config = dict[str, Any]
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from planning.gateway import metrics as gateway_metrics
+from planning.gateway.at_zero import AT_ZERO_CALLBACK
 from planning.gateway.providers import PROVIDERS_HOOK, provider_entries
 from planning.plan.gateway import GatewayPlan, Route
 from planning.tasks import VERSION
@@ -96,7 +97,11 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             **(redis if gateway_plan.redis else {}),
         },
         "litellm_settings": {
-            "callbacks": ["prometheus", SURFACE_GUARD, HOOKS, *([PROVIDERS_HOOK] if gateway_plan.providers else [])],
+            "callbacks": [
+                *("prometheus", SURFACE_GUARD, HOOKS),
+                *([PROVIDERS_HOOK] if gateway_plan.providers else []),
+                *([AT_ZERO_CALLBACK] if gateway_plan.at_zero else []),
+            ],
             **gateway_metrics.metric_settings(),
             # names of models, servers and fallbacks are nobody's business who asks
             "expose_router_debug_in_errors": False,

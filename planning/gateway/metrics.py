@@ -8,6 +8,7 @@ route templates, status codes, teams. A model nobody serves is `other` (LiteLLM 
 from collections.abc import Mapping
 from dataclasses import replace
 
+from catalog.engine import ExportedMetric
 from catalog.load import Catalog
 
 _OUTCOME = ("requested_model", "model_id", "team_alias")
@@ -57,6 +58,13 @@ ALWAYS = (
     "litellm_admission_queued_requests",
     "litellm_admission_rejected_requests_total",
 )
+# From our own module in LiteLLM's process, where requests wait for a server (planning/server/scaling.py reads them).
+OWN = {
+    "gateway_requests_at_zero_total": ExportedMetric(
+        name="gateway_requests_at_zero_total", type="counter", labels=["requested_model"]
+    ),
+    "gateway_requests_held": ExportedMetric(name="gateway_requests_held", type="gauge", labels=["requested_model"]),
+}
 # A second wall: beyond it LiteLLM counts in one series that it calls overflow. 20 models × 2 servers × 10 statuses × 5.
 MOST_SERIES_PER_METRIC = 2000
 
@@ -94,5 +102,5 @@ def restrict_metrics(catalog: Catalog) -> Catalog:
         for name, metric in engine.metrics.items()
         if name in ALWAYS or name in allowed
     }
-    engines = {**catalog.engines, "litellm": engine.model_copy(update={"metrics": metrics})}
+    engines = {**catalog.engines, "litellm": engine.model_copy(update={"metrics": {**metrics, **OWN}})}
     return replace(catalog, engines=engines)

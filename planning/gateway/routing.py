@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.load import Catalog
+from planning.gateway.at_zero import at_zero_problems, at_zero_reasons, holds_s, plan_at_zero
 from planning.gateway.capacity import CPUS, plan_size
 from planning.gateway.prices import free_problems, free_warnings, price_reasons, token_price
 from planning.gateway.providers import (
@@ -108,8 +109,9 @@ def resolve_gateway(
     settings: StackSettings, servers: Sequence[ServerPlan], images: Mapping[str, ImagePlan], catalog: Catalog
 ) -> tuple[GatewayPlan, list[Problem]]:
     """The whole gateway; a fallback that no server serves, or a timeout that cuts answers, is a problem."""
-    gateway, times = settings.gateway, plan_times(settings, servers)
-    planned = plan_routes(servers, settings.models)
+    gateway, planned = settings.gateway, plan_routes(servers, settings.models)
+    asleep = plan_at_zero(settings.models, servers, planned)
+    times = plan_times(settings, servers, holds_s(asleep))
     size, networks = plan_size(gateway, servers, costs(catalog)), catalog.networks
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     providers = plan_providers(settings)
@@ -140,13 +142,20 @@ def resolve_gateway(
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
         providers=providers,
         outside=provider_ways(settings, networks),
-        reasons={**size.reasons, **_reasons(settings, times, planned), **provider_reasons(settings, providers)},
+        reasons={
+            **size.reasons,
+            **_reasons(settings, times, planned),
+            **provider_reasons(settings, providers),
+            **dict(at_zero_reasons(asleep)),
+        },
+        at_zero=asleep,
     )
     problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
     problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
+    problems += at_zero_problems(settings, servers)
     return plan, problems + redis_problems(gateway) + database_problems(gateway)
 
 

@@ -32,15 +32,30 @@ class Times:
     drain_s: int
 
 
-def plan_times(settings: StackSettings, servers: Sequence[ServerPlan]) -> Times:
-    """The settings' times, or as long as the longest answer of these servers takes at the slowest accepted speed."""
+def plan_times(settings: StackSettings, servers: Sequence[ServerPlan], holds_s: Mapping[str, int]) -> Times:
+    """The settings' times, or as long as the longest answer of these servers takes at the slowest accepted speed.
+
+    `holds_s`: model → how long it makes a request wait for a server, before any try.
+    """
     gateway = settings.gateway
     request, first_token = _request(gateway, servers), _first_token(gateway, servers)
     servers_of = Counter([*(server.model_name for server in servers if server.weight > 0), *provider_models(settings)])
-    tried = max((_chain(name, servers_of, settings) for name in settings.models), default=1)
-    longest_s = all_tries_s(tried, gateway.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
+
+    def longest(names: Sequence[str]) -> tuple[int, int, int]:
+        tried, held_s = (
+            max(1, sum(servers_of.get(name, 0) for name in names)),
+            sum(holds_s.get(name, 0) for name in names),
+        )
+        tries_s = all_tries_s(tried, gateway.retries, timeout_s=request.s, first_token_timeout_s=first_token.s)
+        return held_s + tries_s, held_s, tried
+
+    longest_s, held_s, tried = max(
+        (longest((name, *chain(name, settings.models))) for name in settings.models), default=longest(())
+    )
     why = f"{tried} × {gateway.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
-    return Times(request, first_token, Wait(longest_s + ROUTE_MARGIN_S, why), gateway_drain_s(longest_s, request.s))
+    why += f"; before them {held_s} s for a server to start" if held_s else ""
+    drain_s = gateway_drain_s(longest_s, held_s + request.s)
+    return Times(request, first_token, Wait(longest_s + ROUTE_MARGIN_S, why), drain_s)
 
 
 def answer_problems(settings: GatewaySettings, servers: Sequence[ServerPlan]) -> list[Problem]:
@@ -86,8 +101,3 @@ def _first_token(gateway: GatewaySettings, servers: Sequence[ServerPlan]) -> Wai
     context = max((server.memory.context_tokens for server in servers), default=1)
     why = f"the longest prompt has {context} tokens; at most requestTimeoutS"
     return Wait(first_token_timeout_s(context, _request(gateway, servers).s), why)
-
-
-def _chain(name: str, servers_of: Mapping[str, int], settings: StackSettings) -> int:
-    """Number of servers that a request may ask one after the other: those of its model, then those of all fallbacks."""
-    return max(1, sum(servers_of.get(model, 0) for model in (name, *chain(name, settings.models))))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planning.plan.at_zero import AtZero
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.pods import ImagePlan, Probes
 from planning.plan.providers import Outside, ProviderPlan
@@ -100,6 +101,8 @@ class GatewayPlan:
     outside: Outside = field(default_factory=Outside)
     """Places that it asks beyond the stack: providers."""
     reasons: Mapping[str, str] = field(default_factory=dict)
+    at_zero: tuple[AtZero, ...] = ()
+    """Names whose requests, while no server is there, are told so at once or wait."""
 
     @property
     def replicas(self) -> int:

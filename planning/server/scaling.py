@@ -19,6 +19,7 @@ from planning.observe.promql import series
 from planning.observe.watched import available, desired_replicas, gateway_up, reporting
 from planning.plan.scaling import CronFloor, Scaling, Signal, Watched
 from planning.plan.servers import ServerPlan, Timing
+from planning.stack.at_zero import at_zero, to_zero
 from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 
@@ -39,6 +40,8 @@ LEAST_TOKENS_PER_S = 20
 SHORTEST_QUIET_S = 90
 # What prometheus-adapter puts in place of the pods it asks for (its docs/config.md).
 ASKED_PODS = "<<.LabelMatchers>>"
+# What the gateway says of requests that find no server (components/pod_scripts/gateway_at_zero.py).
+CAME, WAIT = "gateway_requests_at_zero_total", "gateway_requests_held"
 # Of the query that wakes the first replica: no counter reaches it, so a second is never asked for.
 NEVER_A_SECOND = "1000000"
 
@@ -135,24 +138,33 @@ def _milli(share: float) -> str:
     return f"{round(share * 1000)}m"
 
 
-def wake_query(catalog: Catalog, namespace: str, *names: str) -> str:
+def wake_query(catalog: Catalog, namespace: str, *names: str, holds: bool = False) -> str:
     """Greater than 0 while somebody asks the gateway for a server, by any of its names; 0 only while one is scraped.
 
     The `unless … offset` part sees a series that has just appeared, whose rate is still 0. Who has no key is counted by
-    LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody.
+    LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody. `holds`: requests that wait are counted by
+    it when they have their answer, and by the gateway itself while they wait and once when they come.
     """
+    known = names[0] if len(names) == 1 else f"~{'|'.join(names)}"
     requests = series(
         catalog.litellm.metrics,
         "litellm_proxy_total_requests_metric_total",
-        requested_model=names[0] if len(names) == 1 else f"~{'|'.join(names)}",
+        requested_model=known,
         namespace=namespace,
         status_code="!~401|403",
     )
     nobody = f"0 * ({gateway_up(catalog, namespace)} > 0)"
-    return (
-        f"(sum(rate({requests}[{WAKE_WINDOW}])) or {nobody}) + "
-        f"(count({requests} unless {requests} offset {WAKE_WINDOW}) or {nobody})"
-    )
+    parts = [*_counted(requests)]
+    if holds:
+        came, wait = (
+            series(catalog.litellm.metrics, name, requested_model=known, namespace=namespace) for name in (CAME, WAIT)
+        )
+        parts += [*_counted(came), f"sum({wait})"]
+    return " + ".join(f"({part} or {nobody})" for part in parts)
+
+
+def _counted(counter: str) -> tuple[str, str]:
+    return f"sum(rate({counter}[{WAKE_WINDOW}]))", f"count({counter} unless {counter} offset {WAKE_WINDOW})"
 
 
 def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapping[str, object], ...]:
@@ -185,7 +197,7 @@ def adapter_rules(catalog: Catalog, servers: Sequence[ServerPlan]) -> tuple[Mapp
 def scaling_problems(name: str, model: ModelSettings, settings: StackSettings) -> list[Problem]:
     """Scaling that its driver cannot do, or that would not come to rest."""
     problems = []
-    if _to_zero(model) and settings.autoscaling.driver == "hpa":
+    if to_zero(model) and settings.autoscaling.driver == "hpa":
         where = "scaling.offPeak" if model.scaling.off_peak is not None else "replicas.min"
         message = "scaling to zero needs autoscaling.driver: keda; an HPA cannot watch pods that are gone"
         problems.append(Problem(f"models.{name}.{where}", message))
@@ -200,12 +212,8 @@ def scaling_problems(name: str, model: ModelSettings, settings: StackSettings) -
     return problems
 
 
-def _to_zero(model: ModelSettings) -> bool:
-    return model.replicas.min == 0 or model.scaling.off_peak is not None
-
-
 def _scales(model: ModelSettings) -> bool:
-    return _to_zero(model) or model.replicas.min < model.replicas.max
+    return to_zero(model) or model.replicas.min < model.replicas.max
 
 
 def plan_scaling(
@@ -218,21 +226,23 @@ def plan_scaling(
     prometheus_url: str,
 ) -> Scaling | None:
     """The autoscaling of one server, by the names it answers to; None when its number of replicas never changes."""
-    off_peak, floor, to_zero = model.scaling.off_peak, None, _to_zero(model)
+    off_peak, floor, sleeps = model.scaling.off_peak, None, to_zero(model)
     if not _scales(model):
         return None
     if off_peak is not None:
         floor = CronFloor(off_peak.timezone, start=off_peak.end, end=off_peak.start, replicas=model.replicas.min)
     return Scaling(
         driver=settings.autoscaling.driver,
-        min_replicas=0 if to_zero else model.replicas.min,
+        min_replicas=0 if sleeps else model.replicas.min,
         max_replicas=model.replicas.max,
         poll_s=POLL_S,
         blind_polls=BLIND_POLLS,
-        blind_replicas=max(1, 0 if to_zero else model.replicas.min),
+        blind_replicas=max(1, 0 if sleeps else model.replicas.min),
         target_waiting=model.scaling.target_waiting,
-        signals=signals(catalog, watched, target_waiting=model.scaling.target_waiting, to_zero=to_zero),
-        wake_query=wake_query(catalog, settings.cluster.namespace, *serves) if to_zero else None,
+        signals=signals(catalog, watched, target_waiting=model.scaling.target_waiting, to_zero=sleeps),
+        wake_query=wake_query(catalog, settings.cluster.namespace, *serves, holds=at_zero(model) == "hold")
+        if sleeps
+        else None,
         floor=floor,
         scale_up_after_s=model.scaling.scale_up_after_s,
         scale_up_period_s=model.scaling.scale_up_period_s,

@@ -246,7 +246,8 @@ def all_tries_s(servers: int, retries: int, *, timeout_s: int, first_token_timeo
 def gateway_drain_s(longest_s: int, timeout_s: int) -> int:
     """Seconds a gateway that stops lets its requests run: all tries of one, at most an hour, never less than one try.
 
-    `longest_s`: of `all_tries_s`; `timeout_s`: a whole answer of one try. A pod without requests ends at once.
+    `longest_s`: of `all_tries_s` and what is held before them; `timeout_s`: a whole answer of one try, and what is held
+    before it. A pod without requests ends at once.
     """
     return min(longest_s, max(timeout_s, LONGEST_GATEWAY_DRAIN_S))
 

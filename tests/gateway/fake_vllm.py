@@ -37,7 +37,7 @@ class Behaviour:
 
     `hangs`: before it sends headers, or after them, until the client goes. `resets`: closes the connection instead of
     answering. `cut_after`: closes it after so many chunks. Times in seconds; a whole answer takes as long as its
-    stream. `context_tokens`: longest prompt plus answer, None for any.
+    stream. `context_tokens`: longest prompt plus answer, None for any. `dead`: its engine is, says its health.
     """
 
     status: int = 200
@@ -52,6 +52,7 @@ class Behaviour:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     key: str | None = None
+    dead: bool = False
 
 
 @dataclass
@@ -102,8 +103,8 @@ class Server:
 
     @property
     def asked(self) -> list[Call]:
-        """Requests for answers, without those for lists of models."""
-        return [call for call in self.calls if call.path != "/v1/models"]
+        """Requests for answers, without those for lists of models and for its health."""
+        return [call for call in self.calls if call.path not in ("/v1/models", "/health")]
 
     def forget(self) -> None:
         """As new: answers everything, remembers nothing."""
@@ -162,8 +163,9 @@ class Server:
 
     async def _answer(self, call: Call, writer: asyncio.StreamWriter) -> bool:
         how = self.behaviour
-        if call.path == "/v1/models":
-            return await _whole(writer, 200, {"object": "list", "data": [{"id": self.name, "object": "model"}]})
+        if call.path in ("/health", "/v1/models"):
+            models = {"object": "list", "data": [{"id": self.name, "object": "model"}]}
+            return await _whole(writer, 503 if how.dead else 200, models)
         if how.hangs == "before headers":
             await asyncio.Event().wait()
         if how.resets:

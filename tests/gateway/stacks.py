@@ -39,6 +39,8 @@ PROVIDERS: dict[str, Any] = {
     },
 }
 OUTSIDE = {"https://api.openai.com": "openai", "https://api.anthropic.com": "anthropic"}
+# How long models at zero make requests wait: longer than both, and not.
+HELD_S, BRIEFLY_S = 60, 7
 # The model whose server has several pods.
 SPREAD = "spread"
 # Last part of the paths that answer in words, also as streams → a request to them, without its model.
@@ -67,6 +69,13 @@ def serving(models: Mapping[str, Mapping[str, Any]], **gateway: Any) -> Config:
     )
 
 
+def asleep(**scaling: Any) -> dict[str, Any]:
+    """A model that may have no replica, and starts so fast that its requests wait for as long as a test can."""
+    start = {"loadS": 1, "compileS": 1, "engineS": 1}
+    figures = {"weightsGibPerGpu": 1.2, "kvTokens": 100_000, "gpus": 1, "start": start}
+    return {"replicas": {"min": 0}, "measured": figures, "scaling": scaling}
+
+
 def everything(**gateway: Any) -> Config:
     """One model for each thing that can be said of a model's traffic, so that one start serves many tests."""
     canary = {"maxNumSeqs": 8}
@@ -90,6 +99,13 @@ def everything(**gateway: Any) -> Config:
         "leaving": {"fallbacks": ["gpt-x", "claude-x"], "dataPolicy": "mayLeave"},
         "leaving-last": {"fallbacks": ["larger", "claude-x"], "dataPolicy": "mayLeave"},
         SPREAD: {},
+        "held": asleep(atZero="hold", holdS=HELD_S),
+        "held-briefly": asleep(atZero="hold", holdS=BRIEFLY_S),
+        "held-backed": {**asleep(atZero="hold", holdS=BRIEFLY_S), "fallbacks": ["plain"]},
+        "held-canary": {**asleep(atZero="hold", holdS=HELD_S), "canary": {"weight": 10, **canary}},
+        "told": asleep(atZero="fail"),
+        "told-backed": {**asleep(atZero="fail"), "fallbacks": ["plain"]},
+        "falls": {**asleep(), "fallbacks": ["plain"]},
     }
     gateway = {"providers": PROVIDERS, **gateway}
     settings = {"requestTimeoutS": REQUEST_TIMEOUT_S, "firstTokenTimeoutS": FIRST_TOKEN_TIMEOUT_S, **gateway}

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from planning.gateway.metrics import OWN
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis
 from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
@@ -62,7 +63,7 @@ DEFAULT_GRACE_S = 30
 LONG_NAMES_ALLOWED = {"ClusterRole", "ClusterRoleBinding"}
 EXPORTED = ("exported_namespace", "exported_pod", "exported_container")
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "job", "instance", "endpoint", "node", *EXPORTED})
-METRICS = {name: metric for engine in CATALOG.engines.values() for name, metric in engine.metrics.items()}
+METRICS = {name: metric for engine in CATALOG.engines.values() for name, metric in engine.metrics.items()} | OWN
 
 
 def workloads(deployed: Deployed) -> list[Any]:

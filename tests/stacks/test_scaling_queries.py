@@ -100,6 +100,10 @@ UP = 'up{job="litellm",namespace="llm-serving",pod="%s"}'
 ASKED = 'litellm_proxy_total_requests_metric_total{namespace="llm-serving",requested_model="small",status_code="%s"}'
 
 
+HELD = 'gateway_requests_held{namespace="llm-serving",requested_model="small",pod="%s"}'
+CAME = 'gateway_requests_at_zero_total{namespace="llm-serving",requested_model="small"}'
+
+
 @pytest.mark.parametrize(
     ("wanted", "available", "load"),
     [
@@ -207,6 +211,27 @@ def test_what_is_not_scraped_is_not_zero(case: str, samples: Samples, expected: 
     found = values(tmp_path, samples, triggers(**ZERO))
     assert set(found) == GOOD
     assert {name: round(value[""], 3) for name, value in found.items() if value} == expected, case
+
+
+@pytest.mark.parametrize(
+    ("case", "samples", "expected"),
+    [
+        ("nobody has ever waited", [], 0),
+        ("nobody waits any more", [{"series": HELD % "g", "values": "3x200 0x100"}], 0),
+        (
+            "one waits for half an hour, another in another pod",
+            [{"series": HELD % pod, "values": "_x120 1x180"} for pod in "gh"],
+            2,
+        ),
+        ("one came for the first time and left", [{"series": CAME, "values": "_x238 1x62"}], 1),
+        ("one came again and left", [{"series": CAME, "values": "1x237 2x63"}], 0.008),
+    ],
+)
+def test_requests_that_wait_wake_their_server(case: str, samples: Samples, expected: float, tmp_path: Path):
+    """While they wait, and when they come: more than zero is one replica."""
+    model = {**ZERO, "scaling": {"atZero": "hold"}}
+    found = values(tmp_path, [*cluster(0, 0), *IDLE_GATEWAY, *samples], {"wake": triggers(**model)["wake"]})
+    assert round(found["wake"][""], 3) == pytest.approx(expected, abs=0.001), case
 
 
 def test_a_server_that_is_never_at_zero_has_no_zero_of_its_own(tmp_path: Path):

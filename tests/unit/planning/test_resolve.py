@@ -290,7 +290,18 @@ GAP = "an update stops it for about 6 min (no GPUs are spare: pods are replaced 
         (serving({**PRICED, "nodes": 1}), (f"vllm-m: {GAP}",)),
         (
             serving(PRICED, replicas={"min": 0, "max": 1}),
-            (f"vllm-m: a request that finds it at zero fails {LOADED}; clients must retry, or give it fallbacks",),
+            (
+                (f"vllm-m: a request that finds it at zero fails {LOADED}; clients must retry, or give it fallbacks, "
+                "or use scaling.atZero: hold"),
+            ),
+        ),
+        (
+            serving(PRICED, replicas={"min": 0, "max": 1}, scaling={"atZero": "hold"}),
+            (
+                (f"vllm-m: a request that finds it at zero waits {LOADED}, and at most 24 min; its client must wait as "
+                "long, and nothing before the gateway may cut a silent connection: streams get a comment every 15 s, "
+                "other answers nothing"),
+            ),
         ),
         (
             {

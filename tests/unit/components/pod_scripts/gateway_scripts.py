@@ -33,6 +33,7 @@ def load(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, app: Any = No
     """The module; `app` stands for LiteLLM's, the rest are settings of the gateway."""
     fakes = {
         "litellm.constants": {"LITELLM_PROXY_MASTER_KEY_ALIAS": "litellm_proxy_master_key"},
+        "litellm.exceptions": {"ServiceUnavailableError": FakeProxyError},
         "litellm.integrations.custom_logger": {"CustomLogger": type("CustomLogger", (), {})},
         "litellm.proxy._types": {
             "LitellmUserRoles": SimpleNamespace(INTERNAL_USER_VIEW_ONLY="internal_user_viewer"),
@@ -40,7 +41,11 @@ def load(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, app: Any = No
             "UserAPIKeyAuth": dict,
         },
         "litellm.proxy.proxy_server": {"app": app},
-        "prometheus_client": {"start_http_server": lambda *_: None},
+        "prometheus_client": {
+            "start_http_server": lambda *_: None,
+            "Counter": lambda *_: None,
+            "Gauge": lambda *_: None,
+        },
     }
     for module in ("litellm", "litellm.integrations", "litellm.proxy", *fakes):
         made = ModuleType(module)

@@ -5,6 +5,7 @@ Does not prove that scaling rests (`test_scaling_rests.py`), nor what the querie
 
 import pytest
 
+from planning.gateway.metrics import restrict_metrics
 from planning.plan.scaling import CronFloor
 from planning.server.scaling import adapter_rules, wake_query
 from tests.unit.small_stack import A10, CATALOG, planned, refusals, server, serving
@@ -42,6 +43,16 @@ def test_a_server_at_zero_is_woken_by_the_gateway():
     """Requests at the gateway, or a series that has just appeared: each counts as 0 only while a gateway is scraped."""
     assert wake_query(CATALOG, "n", "m") == (
         f"(sum(rate({ASKED}[2m])) or {NOBODY}) + (count({ASKED} unless {ASKED} offset 2m) or {NOBODY})"
+    )
+
+
+def test_requests_that_wait_keep_their_server_awake_until_it_is_there():
+    """For as long as they wait, however long its start takes, and when they come, though they may leave unanswered."""
+    catalog = restrict_metrics(CATALOG)
+    came, wait = (f'gateway_requests_{name}{{namespace="n",requested_model="m"}}' for name in ("at_zero_total", "held"))
+    assert wake_query(catalog, "n", "m", holds=True) == (
+        f"{wake_query(catalog, 'n', 'm')} + (sum(rate({came}[2m])) or {NOBODY}) + "
+        f"(count({came} unless {came} offset 2m) or {NOBODY}) + (sum({wait}) or {NOBODY})"
     )
 
 

@@ -1,0 +1,108 @@
+"""Requests for a model without a replica: which are told so at once, which wait for a server, and how long.
+
+Those that fall back need nothing here: a server that is not there is one that fails.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from planning.plan.at_zero import AtZero
+from planning.plan.gateway import GatewayPlan, Route
+from planning.plan.servers import ServerPlan
+from planning.stack.at_zero import at_zero, to_zero
+from settings.problems import Problem
+from settings.schema import ModelSettings, StackSettings
+
+# A module beside LiteLLM's configuration, its object and its data: components/pod_scripts/gateway_at_zero.py.
+AT_ZERO_MODULE = "gateway_at_zero"
+AT_ZERO_CALLBACK = f"{AT_ZERO_MODULE}.at_zero"
+AT_ZERO_FILE = "at_zero.json"
+# Of one gateway pod, all models together. 200 that waited took 40 MiB and 3 % of a core (LiteLLM 1.109.1, tried); a
+# body of several images is larger, and everything that waits is let go at the same moment.
+MOST_HELD = 256
+
+
+def plan_at_zero(
+    models: Mapping[str, ModelSettings], servers: Sequence[ServerPlan], routes: Sequence[Route]
+) -> tuple[AtZero, ...]:
+    """One entry per public name that fails at once or waits; a canary answers for its model while that is away."""
+    by_name = {server.name: server for server in servers}
+    kept = [route for route in routes if at_zero(models[by_name[route.server].model_name]) in ("fail", "hold")]
+    planned = []
+    for name in dict.fromkeys(route.model_name for route in kept):
+        own = {route.id: route.server for route in kept if route.model_name == name}
+        server = next(by_name[server] for server in own.values())
+        hold_s = _hold_s(models[server.model_name], server)
+        planned.append(AtZero(name, own, server.endpoint.health_path, hold_s, server.timing.cold_start_s))
+    return tuple(planned)
+
+
+def _hold_s(model: ModelSettings, server: ServerPlan) -> int | None:
+    """The whole load budget of a start, a node and all images included, unless less is asked for."""
+    if at_zero(model) != "hold":
+        return None
+    return model.scaling.hold_s or server.timing.progress_deadline_s
+
+
+def holds_s(plans: Sequence[AtZero]) -> Mapping[str, int]:
+    """Public name → how long it makes a request wait."""
+    return {plan.model_name: plan.hold_s for plan in plans if plan.hold_s is not None}
+
+
+def at_zero_problems(settings: StackSettings, servers: Sequence[ServerPlan]) -> list[Problem]:
+    """Words about a model without a replica that cannot come true, or that would answer nobody."""
+    timings = {server.model_name: server.timing for server in servers if not server.canary}
+    problems = []
+    for name, model in settings.models.items():
+        asked, path = model.scaling.at_zero, f"models.{name}.scaling"
+        if asked is not None and not to_zero(model):
+            problems.append(
+                Problem(
+                    f"{path}.atZero",
+                    f"{asked}, but it always has {model.replicas.min} or more; leave it out, or use replicas.min: 0",
+                )
+            )
+        if asked == "fallback" and not model.fallbacks:
+            problems.append(
+                Problem(f"{path}.atZero", f"fallback needs models.{name}.fallbacks; give one, or use hold or fail")
+            )
+        if model.scaling.hold_s is None:
+            continue
+        start = timings[name].cold_start_s if name in timings else 0
+        if asked != "hold":
+            problems.append(Problem(f"{path}.holdS", "nothing is held; leave it out, or use atZero: hold"))
+        elif model.scaling.hold_s < start:
+            problems.append(
+                Problem(
+                    f"{path}.holdS",
+                    f"{model.scaling.hold_s} s are over before the {start} s that a start takes, and nobody would be "
+                    f"answered; use at least {start}, or leave it out",
+                )
+            )
+    return problems
+
+
+def at_zero_reasons(plans: Sequence[AtZero]) -> Iterator[tuple[str, str]]:
+    """Sentences about each name, for the preview."""
+    for plan in plans:
+        if plan.hold_s is None:
+            yield f"{plan.model_name} at zero", f"503 at once, with retry-after {plan.start_s} s"
+        else:
+            yield (
+                f"{plan.model_name} at zero",
+                f"requests wait for up to {plan.hold_s} s, {MOST_HELD} per gateway pod; those beyond get 503",
+            )
+
+
+def at_zero_file(gateway: GatewayPlan, urls: Mapping[str, str]) -> Mapping[str, object]:
+    """Data for the script beside LiteLLM's configuration; `urls`: server → base URL."""
+    return {
+        "most_held": MOST_HELD,
+        "models": {
+            plan.model_name: {
+                "hold_s": plan.hold_s,
+                "start_s": plan.start_s,
+                "servers": {route: f"{urls[server]}{plan.health_path}" for route, server in plan.routes.items()},
+            }
+            for plan in gateway.at_zero
+        },
+    }
