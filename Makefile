@@ -21,8 +21,9 @@ WORKSHOP := $(VENV)/.stamp-workshop
 DEV := $(VENV)/.stamp-dev
 LOCAL_VENV := .venv-local
 SCAN_VENV := .venv-scan
+BENCH_VENV := .venv-bench
 KUBE_SCORE := github.com/zegl/kube-score/cmd/kube-score@v1.20.0
-LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock tests/local/requirements.lock workshop/local/requirements.lock
+LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock tests/local/requirements.lock workshop/local/requirements.lock benchmarks/requirements.lock
 # for every platform and Python that this project knows
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" >/dev/null
@@ -100,10 +101,13 @@ lint: $(DEV)  ## ruff and pyright; all of them, even when the first finds someth
 scan: $(DEV) $(SCAN_VENV)/.stamp  ## checkov, kube-score (where Go can build it) and zizmor; nothing but what docs/security.md explains
 	@$(RUN) -m tests.scan
 
-benchmark: $(WORKSHOP)  ## how long previews take, as ratios: to the least possible, and with `pulumi` to a flat program; how well memory is predicted; what a kept compile cache saves
+benchmark: $(DEV) $(BENCH_VENV)/.stamp  ## how long previews take, as ratios: to the least possible, and with `pulumi` to a flat program; how well memory is predicted; what a kept compile cache saves; the gateway's CPU and delay, and the planner's sum
 	@$(RUN) -m benchmarks.preview
 	@$(RUN) -m benchmarks.accuracy
 	@$(RUN) -m benchmarks.compile_cache
+	@$(call debian,nginx,nginx-light)
+	@$(call debian,redis-server,redis-server)
+	@$(RUN) -m benchmarks.gateway
 
 cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; fetches a control plane first (once), or builds it (5 to 12 min); ARGS="-k drain"
 	@$(RUN) -m workshop.simcluster build
@@ -128,12 +132,13 @@ golden: $(RUNTIME)  ## render the golden manifests of all stacks and the model Ã
 docs: $(RUNTIME)  ## renew what documentation takes from code: docs/configuration.md, and what the README says is printed
 	@$(RUN) -m docs.generate
 
-lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, and the locks of .venv-local and .venv-scan
+lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constraints.txt and what is made of it, and the locks of .venv-local, .venv-scan and .venv-bench
 	@$(index); set -e; \
 	$(COMPILE) --upgrade --output-file constraints.txt requirements.in workshop/requirements.in requirements-dev.in; \
 	for part in requirements workshop/requirements; do \
 	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
 	$(COMPILE) --output-file tests/scan/requirements.lock tests/scan/requirements.in; \
+	$(COMPILE) --output-file benchmarks/requirements.lock benchmarks/requirements.in; \
 	$(COMPILE) --no-deps --output-file tests/local/requirements.lock tests/local/requirements.in; \
 	$(COMPILE) --override workshop/local/overrides.txt --output-file workshop/local/requirements.lock workshop/local/requirements.in
 	@for file in $(LOCKS); do echo "$$file: $$(grep -c == $$file) packages"; done
@@ -144,8 +149,8 @@ setup: $(DEV)  ## make .venv with everything in it; the other targets do so them
 promtool:  ## install Prometheus' rule checker, where this machine lets us; without it the tests that need it are skipped
 	@$(call debian,promtool,prometheus)
 
-clean:  ## remove .venv, .venv-local, .venv-gateway, .venv-scan, caches and preview-out/
-	@rm -rf $(VENV) $(LOCAL_VENV) $(SCAN_VENV) .venv-gateway .local preview-out .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove .venv, .venv-local, .venv-gateway, .venv-scan, .venv-bench, caches and preview-out/
+	@rm -rf $(VENV) $(LOCAL_VENV) $(SCAN_VENV) $(BENCH_VENV) .venv-gateway .local preview-out .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list
@@ -217,6 +222,13 @@ $(DEV): $(RUNTIME) constraints.txt
 # vLLM's CPU build and LiteLLM: workshop/local/toolchain.py.
 $(LOCAL_VENV)/.stamp: workshop/local/requirements.lock | $(WORKSHOP)
 	@$(index); $(RUN) -m workshop.local setup; touch $@
+
+# What the gateway is measured beside.
+$(BENCH_VENV)/.stamp: benchmarks/requirements.lock | $(DEV)
+	@set -e; $(index); echo "setting up $(BENCH_VENV) ..." >&2; \
+	$(VENV)/bin/uv venv --quiet --clear --python $(RUN) $(BENCH_VENV); \
+	if $(VENV)/bin/uv pip sync --quiet --require-hashes --python $(BENCH_VENV)/bin/python benchmarks/requirements.lock; then touch $@; \
+	else echo "vllm-router could not be installed; it is not measured" >&2; fi
 
 # checkov from its lock, and kube-score, which Go's checksum database vouches for.
 $(SCAN_VENV)/.stamp: tests/scan/requirements.lock Makefile | $(DEV)

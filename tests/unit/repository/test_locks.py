@@ -20,6 +20,7 @@ LOCKS = {
     "tests/scan/requirements.lock": ("tests/scan/requirements.in",),
     "tests/local/requirements.lock": ("tests/local/requirements.in",),
     "workshop/local/requirements.lock": ("workshop/local/requirements.in",),
+    "benchmarks/requirements.lock": ("benchmarks/requirements.in",),
 }
 PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^ ;]+)(?: ; .+?)?((?: --hash=sha256:[0-9a-f]{64})*)")
 RENOVATE = json.loads((ROOT / "renovate.json").read_text())
