@@ -82,12 +82,16 @@ def fitted(chat_ms: float, short_ms: float, long_ms: float) -> CpuCost:
     return CpuCost(chat_ms=chat_ms, stream_ms=max(1e-4, short_ms - SHORT.chunks * chunk_ms), chunk_ms=chunk_ms)
 
 
+def requests(cost: CpuCost) -> Mapping[str, float]:
+    """Milliseconds of whole requests: what is left of a stream without its chunks says little of any by itself."""
+    streams = {f"a stream of {kind.chunks}": cost.stream_ms + kind.chunks * cost.chunk_ms for kind in (SHORT, LONG)}
+    return {"a chat": cost.chat_ms, **streams}
+
+
 def deviations(measured: CpuCost, known: CpuCost, speed: float) -> Mapping[str, float]:
-    """Part → share by which the catalogue's cost, times `speed`, the time this machine takes, misses the measured."""
-    return {
-        part.removesuffix("_ms"): getattr(known, part) * speed / getattr(measured, part) - 1
-        for part in CpuCost.model_fields
-    }
+    """Request → share by which the catalogue's cost times `speed`, the time this machine takes, is off."""
+    taken = requests(measured)
+    return {name: planned_ms * speed / taken[name] - 1 for name, planned_ms in requests(known).items()}
 
 
 def planned_cores(known: CpuCosts, *, database: bool) -> float:
@@ -167,8 +171,8 @@ def compared(subject: Subject, cost: CpuCost, mixed: float, known: CpuCosts, spe
     off = deviations(cost, known.database if subject.database else known.plain, speed)
     planned = planned_cores(known, database=subject.database) * speed
     summed = planned / mixed - 1
-    shares = ", ".join(f"{part} {share:+.0%}" for part, share in off.items())
-    own = ", ".join(f"{part}: {getattr(cost, part + '_ms'):.2f}" for part in off)
+    shares = ", ".join(f"{name} {share:+.0%}" for name, share in off.items())
+    own = ", ".join(f"{part.removesuffix('_ms')}: {value:.2f}" for part, value in cost.model_dump().items())
     lines = (
         f"{subject.name}: the catalogue's costs × {speed:.2f} against those measured: {shares}\n"
         f"{subject.name}: planned {planned:.2f} cores for a mixed load, which took {mixed:.2f} ({summed:+.0%})\n"

@@ -30,7 +30,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go, and with which key."""
+    """The address that requests go to, and their key."""
 
     url: str
     key: str
@@ -50,7 +50,7 @@ class _Connection(asyncio.Protocol):
         self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
-        """What was under way has failed."""
+        """A request that was under way has failed."""
         self.lost = True
         self._finish(ok=False)
 
@@ -91,9 +91,9 @@ class Client:
         self._idle: list[_Connection] = []
 
     def _request(self, kind: Kind) -> bytes:
-        said = f"{kind.chunks} {kind.between_ms:g}"
+        wish = f"{kind.chunks} {kind.between_ms:g}"
         messages = [{"role": "user", "content": "Summarise the report in a few words, please."}]
-        body = {"model": self.target.model, "messages": [*messages, {"role": "user", "content": said}]}
+        body = {"model": self.target.model, "messages": [*messages, {"role": "user", "content": wish}]}
         data = json.dumps({**body, "stream": True} if kind.streamed else body).encode()
         host = urlsplit(self.target.url).netloc
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {self.target.key}\r\n"

@@ -1,4 +1,4 @@
-"""What the benchmark of the gateway asks: a server alone, nginx, vllm-router, and LiteLLM as it is rendered."""
+"""Subjects of the gateway's benchmark: a server alone, nginx, vllm-router, and LiteLLM as it is rendered."""
 
 import contextlib
 import os
@@ -174,13 +174,13 @@ def _gateways(stack: contextlib.ExitStack, upstream: int) -> tuple[list[Subject]
     plain, *keyed = proxies
     return [
         _subject("LiteLLM, a key in a file", plain, stacks.MASTER),
-        *(_subject("LiteLLM, a key in Postgres", one, _virtual_key(one), database=True) for one in keyed),
+        *(_subject("LiteLLM, a key in Postgres", pod, _virtual_key(pod), database=True) for pod in keyed),
     ], skipped
 
 
-def _subject(name: str, one: Proxy, key: str, *, database: bool = False) -> Subject:
-    pids = [process.pid for process in one.processes]
-    return Subject(name, one.url, key, pids, heavy=True, database=database)
+def _subject(name: str, pod: Proxy, key: str, *, database: bool = False) -> Subject:
+    pids = [process.pid for process in pod.processes]
+    return Subject(name, pod.url, key, pids, heavy=True, database=database)
 
 
 def _proxy(config: Config, upstream: int, redis: Redis, postgres: Postgres | None) -> Proxy:
@@ -192,6 +192,6 @@ def _proxy(config: Config, upstream: int, redis: Redis, postgres: Postgres | Non
     return proxy(pod, keys, addresses, database.environment(postgres.url) if postgres else {})
 
 
-def _virtual_key(one: Proxy) -> str:
-    answer = request(one.url, "/key/generate", {"key_alias": "benchmark", "models": ["plain"]}, stacks.MASTER)
+def _virtual_key(pod: Proxy) -> str:
+    answer = request(pod.url, "/key/generate", {"key_alias": "benchmark", "models": ["plain"]}, stacks.MASTER)
     return answer.json["key"]

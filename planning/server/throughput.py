@@ -22,8 +22,9 @@ from planning.tasks import task_of
 
 # Ten steps a second look like a flow. More tokens at once than four are for people to ask for.
 SMOOTH_STEPS_PER_S, MOST_CHOSEN = 10, 4
-# Cores of the gateway that one busy replica's tokens must take before they come together: one pod's.
-WORTH_CORES = 1.0
+# Tokens per second of a busy replica from which they come together: about a pod of the gateway. A number of its own,
+# because a cost that is measured anew must not restart servers.
+WORTH_TOKENS_PER_S = 1000
 
 
 def throughput(
@@ -49,7 +50,7 @@ def stream_interval(
         tokens = max(1, int(value)) if re.fullmatch(flags.WHOLE, value) else 1
         risk = f", though {broken} may lose what comes in steps of several tokens" if broken and tokens > 1 else ""
         return StreamInterval(tokens, smooth=smooth, reason=f"{value}: given in args{risk}")
-    if _pods_cores(rate, gateway) <= WORTH_CORES:
+    if rate <= WORTH_TOKENS_PER_S:
         return StreamInterval(smooth=smooth)
     spared = f"{_pods_cores(rate * (1 - 1 / max(2, unseen)), gateway):.1f} cores for each busy replica"
     would = f"1: {flags.STREAM_INTERVAL}={max(2, unseen)} in args would spare the gateway {spared}"

@@ -86,9 +86,12 @@ def proxy(deployed: Deployed) -> Any:
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 
+SCALED = {"replicas": {"min": 2, "max": 5}}
+
+
 def test_the_gateway_has_these_children():
-    """Redis with all it needs, and the proxy with its configuration, Service and budget."""
-    assert stack(minimal()).children("gateway") == [
+    """Redis with all it needs, and the proxy with its configuration, autoscaler, Service and budget."""
+    assert stack(minimal(gateway=SCALED)).children("gateway") == [
         ("ServiceAccount", "gateway-redis", "litellm-redis"),
         ("Deployment", "gateway-redis", "litellm-redis"),
         ("Service", "gateway-redis", "litellm-redis"),
@@ -106,15 +109,15 @@ def test_the_gateway_has_these_children():
 
 def test_an_autoscaler_follows_the_cpu():
     """60 % of what the pods request; up within a minute, down by one after ten minutes; it owns the replicas."""
-    deployed = stack(minimal())
+    deployed = stack(minimal(gateway=SCALED))
     spec = deployed.object("HorizontalPodAutoscaler", "litellm")["spec"]
     cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
     up = {"policies": [{"type": "Percent", "value": 100, "periodSeconds": 60}]}
     down = {"stabilizationWindowSeconds": 600, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}]}
     assert spec == {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "litellm"},
-        "minReplicas": deployed.plan.gateway.size.fewest,
-        "maxReplicas": deployed.plan.gateway.size.most,
+        "minReplicas": 2,
+        "maxReplicas": 5,
         "metrics": [{"type": "Resource", "resource": cpu}],
         "behavior": {"scaleUp": up, "scaleDown": down},
     }

@@ -46,8 +46,15 @@ def test_the_sum_is_the_planners():
 def test_another_machine_is_compared_by_its_speed():
     """One that takes twice as long for everything misses nothing; one that takes as long, half of it."""
     slow = CpuCost(chat_ms=40, stream_ms=60, chunk_ms=1)
-    assert deviations(slow, COST, 2) == {"chat": 0, "stream": 0, "chunk": 0}
-    assert deviations(slow, COST, 1) == {"chat": -0.5, "stream": -0.5, "chunk": -0.5}
+    names = ("a chat", "a stream of 8", "a stream of 64")
+    assert deviations(slow, COST, 2) == dict.fromkeys(names, 0)
+    assert deviations(slow, COST, 1) == dict.fromkeys(names, -0.5)
+
+
+def test_requests_are_compared_as_they_come():
+    """A chunk that costs twice as much shows in long streams, and hardly in short ones."""
+    dear = CpuCost(chat_ms=20, stream_ms=30, chunk_ms=1)
+    assert deviations(dear, COST, 1) == {"a chat": 0, "a stream of 8": 34 / 38 - 1, "a stream of 64": 62 / 94 - 1}
 
 
 def test_what_is_off_by_more_than_thirty_percent_is_missed():
