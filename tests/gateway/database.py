@@ -1,12 +1,8 @@
-"""A real Postgres on loopback with LiteLLM's tables, and what LiteLLM needs to speak to it.
+"""A real Postgres on loopback with LiteLLM's tables, for which LiteLLM has Prisma as `make up` has it.
 
-LiteLLM uses Prisma, whose engine is a binary that its publisher's servers hand out. Here the same engine comes as
-WebAssembly from npm (prisma/query_engine.js). `python -m tests.gateway.database` puts it into `.venv-gateway`, once.
-What this does not prove is `prisma migrate deploy`, the migration Job's own command: tables come from the same schema
-by `prisma migrate diff` and psql.
+`python -m tests.gateway.database` makes `.venv-gateway`, once (workshop/local/database.py).
 """
 
-import hashlib
 import os
 import shutil
 import signal
@@ -20,23 +16,12 @@ from typing import Any
 
 from tests.gateway.fake_vllm import LOOPBACK, wait_for
 from tests.gateway.proxies import free_port
-from tests.harness import ROOT
-from workshop.local.toolchain import VENV
+from workshop.local import database
+from workshop.local.database import PLACE, is_ready, program
 
-SOURCES = Path(__file__).with_name("prisma")
-PLACE = ROOT / ".venv-gateway"
-ENGINE = SOURCES / "query_engine.js"
 # `nobody`: Postgres refuses to run as root.
 UNPRIVILEGED = 65534
 NAME = "litellm"
-# Binaries that Prisma would fetch; of ours it only asks the version.
-STUBS = ("PRISMA_QUERY_ENGINE_BINARY", "PRISMA_QUERY_ENGINE_LIBRARY", "PRISMA_SCHEMA_ENGINE_BINARY")
-
-
-def program(name: str) -> str | None:
-    """Where a program of Postgres is; Debian keeps some of them off PATH."""
-    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
-    return shutil.which(name) or next((str(found) for found in installed), None)
 
 
 def missing() -> list[str]:
@@ -46,50 +31,15 @@ def missing() -> list[str]:
     return lacking if is_ready() or lacking else [f"{PLACE.name} (made by `make gateway-test`)"]
 
 
-def is_ready() -> bool:
-    """Whether `.venv-gateway` is there and made from these sources for this LiteLLM."""
-    stamp = PLACE / ".stamp"
-    return stamp.is_file() and stamp.read_text("utf-8") == _digest()
-
-
-def prepare() -> None:
-    """Makes `.venv-gateway`: Prisma's packages of npm and PyPI, and the Python client for LiteLLM's schema."""
-    shutil.rmtree(PLACE, ignore_errors=True)
-    PLACE.mkdir()
-    for file in SOURCES.glob("*"):
-        shutil.copy(file, PLACE)
-    uv = Path(sys.executable).with_name("uv")
-    packages = ["--python", str(VENV / "bin" / "python"), "--target", str(PLACE / "python"), "--no-deps"]
-    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
-    _run([str(uv), "pip", "install", "--quiet", *packages, "-r", str(SOURCES / "requirements.txt")])
-    _run([str(VENV / "bin" / "python"), "-m", "prisma", "generate", "--schema", str(_schema())])
-    (PLACE / ".stamp").write_text(_digest(), encoding="utf-8")
-
-
-def environment(url: str = "postgresql://127.0.0.1/none") -> dict[str, str]:
+def environment(url: str) -> dict[str, str]:
     """Variables for LiteLLM, or for Prisma's own commands, in place of what an image has built in."""
-    return {
-        "DATABASE_URL": url,
-        "PATH": f"{PLACE / 'python' / 'bin'}:{VENV / 'bin'}:{os.environ['PATH']}",
-        "PRISMA_BINARY_CACHE_DIR": str(PLACE),
-        "PYTHONPATH": str(PLACE / "python"),
-        "QUERY_ENGINE_MODULES": str(PLACE / "node_modules"),
-        **dict.fromkeys(STUBS, str(ENGINE)),
-    }
+    return {"DATABASE_URL": url, **database.environment()}
 
 
-def _schema() -> Path:
-    return next(VENV.glob("lib/python3*/site-packages/litellm/proxy/schema.prisma"))
-
-
-def _digest() -> str:
-    parts = [file.read_bytes() for file in (*sorted(SOURCES.glob("*")), _schema())]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _run(words: Sequence[str], url: str | None = None) -> str:
-    more = environment(url) if url else environment()
-    done = subprocess.run(words, cwd=PLACE, env={**os.environ, **more}, capture_output=True, text=True, check=False)
+def _run(words: Sequence[str], url: str) -> str:
+    done = subprocess.run(
+        words, cwd=PLACE, env={**os.environ, **environment(url)}, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}{done.stdout[-500:]}")
     return done.stdout
@@ -121,7 +71,9 @@ class Postgres:
         self.start()
         self.sql(f"CREATE DATABASE {NAME}", database="postgres")
         node = ["node", "node_modules/prisma-6/build/index.js", "migrate", "diff", "--from-empty", "--script"]
-        script = _run([*node, "--to-schema-datamodel", str(_schema()), "--config", "prisma.config.mjs"], self.url)
+        script = _run(
+            [*node, "--to-schema-datamodel", str(database.schema()), "--config", "prisma.config.mjs"], self.url
+        )
         self.sql(script)
 
     def start(self, *options: str) -> None:
@@ -234,6 +186,5 @@ class Postgres:
 
 
 if __name__ == "__main__":
-    if not is_ready():
-        sys.stderr.write(f"making {PLACE.name} (Prisma without its binaries, 150 MB) ...\n")
-        prepare()
+    sys.stderr.write(f"{PLACE.name}: Prisma without its binaries ...\n")
+    database.ensure(lambda _: None)

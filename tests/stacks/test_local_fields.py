@@ -48,7 +48,7 @@ def test_every_field_of_the_table_is_one_of_kubernetes(kind):
     definitions = utils.schema_contents(f"kubernetes-json-schema/v{VERSION}.0-local/_definitions.json", VERSION)[
         "$defs"
     ]
-    group = {"Deployment": "apps", "Job": "batch"}.get(kind, "core")
+    group = {"Deployment": "apps", "StatefulSet": "apps", "Job": "batch"}.get(kind, "core")
     schema = definitions[f"io.k8s.api.{group}.v1.{kind}"]
     row, inside = (kind, schema) if kind in SHAPES else (f"{kind}.spec", schema["properties"]["spec"])
     assert list(unknown(row, inside, definitions)) == []

@@ -15,7 +15,7 @@ from preview.rendering.secret_commands import FOREIGN
 from settings.problems import Problem
 from workshop.local.images import STANDS, stand_for, tag_of
 from workshop.local.objects import Container, Object, Rendered, SecretRef, Service, Workload, read
-from workshop.local.translate import undirected_ports
+from workshop.local.translate import asks_database, undirected_ports
 from workshop.problems import refuse
 
 SERVER, GATEWAY = "vllm-openai-cpu", "litellm-non_root"
@@ -63,6 +63,7 @@ class Blueprint:
     gateway: Entrance | None
     servers: tuple[Entrance, ...]
     memory_gib: float
+    asks_database: bool
     not_here: tuple[tuple[str, str], ...]
     other_versions: tuple[str, ...]
 
@@ -86,6 +87,7 @@ def blueprint(
         gateway=next(_entrances(rendered, GATEWAY, "LITELLM_MASTER_KEY"), None),
         servers=tuple(_entrances(rendered, SERVER, "VLLM_API_KEY")),
         memory_gib=sum(workload.replicas * _resident_gib(workload) for workload in rendered.workloads),
+        asks_database=any(asks_database(container) for _, container in rendered.containers),
         not_here=tuple(_not_here(rendered)),
         other_versions=tuple(dict.fromkeys(_other_versions(rendered, lock))),
     )

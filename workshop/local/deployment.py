@@ -34,7 +34,7 @@ class Pods:
 
 
 class Deployment(Pods):
-    """Keeps `replicas` pods running; one that is deleted is replaced at once, as a ReplicaSet does it."""
+    """Keeps `replicas` pods running; who is deleted is replaced, in a StatefulSet when it is gone, else at once."""
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -55,11 +55,14 @@ class Deployment(Pods):
             return
         self.pods.append(pod)
         life = group.create_task(pod.run())
-        await pod.left.wait()
-        group.create_task(self._life(group))
+        if self.workload.kind == "Deployment":
+            await pod.left.wait()
+            group.create_task(self._life(group))
         await life
         self.pods.remove(pod)
         await asyncio.to_thread(pod.remove)
+        if self.workload.kind == "StatefulSet":
+            group.create_task(self._life(group))
 
 
 class Job(Pods):
@@ -107,7 +110,9 @@ class Job(Pods):
 
 
 def pod_name(workload: Workload) -> str:
-    """The workload's name and five characters, as a ReplicaSet names its pods."""
+    """The workload's name and five characters, as a ReplicaSet names its pods; that of a StatefulSet has a number."""
+    if workload.kind == "StatefulSet":
+        return f"{workload.name}-0"
     return f"{workload.name}-{''.join(secrets.choice(ALPHABET) for _ in range(SUFFIX_LENGTH))}"
 
 

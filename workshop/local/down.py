@@ -56,7 +56,7 @@ def down(folder: RunFolder, console: Console, *, now: bool) -> int:
     if marked(folder.mark) or client.status(folder):
         console.print("stopping: pods drain first; Ctrl-C ends them at once" if not now else "stopping at once")
         stop(folder, now=now)
-        console.print(f"down after {time.monotonic() - begun:.0f} s; nothing is left but the weights in the cache")
+        console.print(f"down after {time.monotonic() - begun:.0f} s; nothing is left but claims in the cache")
         return 0
     if folder.path.parent.is_dir():
         with folder.alone() as alone:

@@ -1,7 +1,6 @@
 """Programs that stand for images where there are no containers: one table, by the last part of the repository."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -10,9 +9,9 @@ class Stand:
 
     `entrypoint`: the image's own, in programs of `.venv-local`; `{venv}` is its folder. `positional`: the option that
     takes the image's first argument. `port_options`, `port_env`: where the process is told the ports it opens.
-    `service_env`: pairs of variables that name a Service and its port. `append`: program → what its command line gets
-    besides, `{port NAME}` for a port. `package`: the distribution of requirements.lock whose version should be the
-    tag's. `resident_gib`: what it took here; None: what the pod requests.
+    `service_env`: pairs of variables that name a Service and its port. `programs`: those of this machine that it calls;
+    what stands for them in workshop/local/programs is told their port. `package`: the distribution of requirements.lock
+    whose version should be the tag's. `resident_gib`: what it took here; None: what the pod requests.
     """
 
     image: str
@@ -21,7 +20,7 @@ class Stand:
     port_options: tuple[str, ...] = ()
     port_env: tuple[str, ...] = ()
     service_env: tuple[tuple[str, str], ...] = ()
-    append: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
     package: str | None = None
     resident_gib: float | None = None
 
@@ -50,8 +49,15 @@ STANDS = (
     Stand(
         image="redis",
         entrypoint=("redis-server",),
-        # its title would be written over the environment, where its mark is
-        append={"redis-server": ("--port", "{port redis}", "--bind", "127.0.0.1", "--set-proc-title", "no")},
+        programs=("redis-server",),
+    ),
+    Stand(
+        image="postgres",
+        entrypoint=("postgres",),
+        programs=("postgres", "initdb"),
+        port_env=("PGPORT",),
+        # measured
+        resident_gib=0.1,
     ),
 )
 # Programs a pod calls by name, and what stands for them; others must be on PATH.

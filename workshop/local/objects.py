@@ -9,8 +9,8 @@ from settings.problems import Problem
 from workshop.local.unsupported import Object, refusals
 
 # Kinds whose pods run here. Others with pods are refused; kinds without pods are listed as not enforced.
-RUNNABLE = ("Deployment", "Job")
-WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet")
+RUNNABLE = ("Deployment", "StatefulSet", "Job")
+WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet")
 READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
 # What a probe asks by, and what a hook is (workshop/local/fields.yaml refuses the others).
 HANDLERS, HOOKS = ("httpGet", "tcpSocket"), ("httpGet", "sleep")
@@ -67,7 +67,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Workload:
-    """A Deployment or a Job. `fail_on`: exit codes after which a Job is not tried again."""
+    """A Deployment, a StatefulSet or a Job. `fail_on`: exit codes after which a Job is not tried again."""
 
     kind: str
     name: str
@@ -130,6 +130,11 @@ class Rendered:
     objects: tuple[Object, ...] = field(repr=False, default=())
 
     @property
+    def jobs(self) -> list[str]:
+        """Names of all Jobs."""
+        return [workload.name for workload in self.workloads if workload.kind == "Job"]
+
+    @property
     def containers(self) -> Iterator[tuple[Workload, Container]]:
         """The containers of all workloads, in the order in which they start."""
         return ((workload, container) for workload in self.workloads for container in workload.all_containers)
@@ -141,7 +146,10 @@ def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
     for body in objects:
         by_kind.setdefault(body["kind"], []).append(_without_nulls(body))
     problems += [
-        Problem(f"{kind} {body['metadata']['name']}", f"a {kind} is not run here; only Deployments and Jobs are")
+        Problem(
+            f"{kind} {body['metadata']['name']}",
+            f"a {kind} is not run here; only Deployments, StatefulSets and Jobs are",
+        )
         for kind in WITH_PODS
         for body in by_kind.get(kind, [])
     ]

@@ -1,6 +1,7 @@
 """Folders of a run: its own below the project, and the user's cache, which outlives it."""
 
 import contextlib
+import hashlib
 import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,10 @@ class RunFolder:
         # the socket of the supervisor, and what it has to say
         self.control = path / "control"
         self.supervisor_log = path / "supervisor.log"
+
+    def data(self, name: str) -> Path:
+        """The directory of a claim of a StatefulSet: of this stack alone, and kept."""
+        return claim(f"{name}-{hashlib.sha256(self.mark.encode()).hexdigest()[:8]}")
 
     @classmethod
     def of(cls, project: Path, stack: str) -> "RunFolder":

@@ -7,8 +7,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shlex
-import shutil
 import signal
 import socket
 import sys
@@ -17,17 +15,21 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
+from workshop.local import database
 from workshop.local.blueprint import Blueprint
 from workshop.local.deployment import Deployment, Job
 from workshop.local.monitoring import write_targets
 from workshop.local.objects import Service, Workload
 from workshop.local.places import RunFolder, claim, forget, short
-from workshop.local.pod import Place, Pod
+from workshop.local.pod import Place, Pod, pause
 from workshop.local.process import kill_marked
 from workshop.local.services import Router
-from workshop.local.translate import TMP, Command, Machine, command_of
+from workshop.local.translate import TMP, Machine, asks_database, command_of, named_services
 from workshop.lock import held
 from workshop.ports import free_ports
+
+# How often what keeps data is looked at before others start.
+READY_EVERY_S = 0.2
 
 
 class Supervisor:
@@ -40,6 +42,7 @@ class Supervisor:
         self.events: list[tuple[float, str, str]] = []
         self.router = Router(plan.rendered.services, self._endpoints)
         self.workloads: list[Deployment | Job] = []
+        self.done: list[str] = []
         self.failed: list[str] = []
         self._stop = asyncio.Event()
         self._at_once = False
@@ -81,21 +84,34 @@ class Supervisor:
             self.folder.control.unlink(missing_ok=True)
 
     async def _work(self) -> None:
-        """Jobs first, side by side; what needs their results waits for them. Then all Deployments."""
-        workloads = self.plan.rendered.workloads
-        jobs = [Job(workload, self._make) for workload in workloads if workload.kind == "Job"]
-        self.workloads += jobs
-        # task groups, because a mistake of ours in one of them must end all
+        """StatefulSets until they are ready, Jobs that others wait for, then Deployments, and Jobs that ask those."""
+        services = self.plan.rendered.services
+        served = [workload for workload in self.plan.rendered.workloads if workload.kind == "Deployment"]
+        ask = {service.name for service in services if any(service.selects(workload.labels) for workload in served)}
+        stages: tuple[list[Deployment | Job], ...] = ([], [], [])
+        for workload in self.plan.rendered.workloads:
+            names = {service.name for main in workload.containers for service in named_services(main, services)}
+            stage = {"StatefulSet": 0, "Job": 1 if names.isdisjoint(ask) else 2}.get(workload.kind, 2)
+            stages[stage].append((Job if workload.kind == "Job" else Deployment)(workload, self._make))
+        # a task group, because a mistake of ours in one of them must end all
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(job.run()) for job in jobs]
-        self.failed += [job.workload.name for job, task in zip(jobs, tasks, strict=True) if not task.result()]
-        if self.failed or self._stop.is_set():
-            return
-        deployments = [Deployment(workload, self._make) for workload in workloads if workload.kind != "Job"]
-        self.workloads += deployments
-        async with asyncio.TaskGroup() as group:
-            for workload in deployments:
-                group.create_task(workload.run())
+            for stage in stages:
+                self.workloads += stage
+                tasks = [group.create_task(self._run_one(workload)) for workload in stage]
+                if stage is stages[1] and tasks:
+                    await asyncio.wait(tasks)
+                while stage is stages[0] and not all(pods.pods and pods.pods[0].ready for pods in stage):
+                    await pause(self._stop, READY_EVERY_S)
+                    if self._stop.is_set():
+                        return
+                if self.failed or self._stop.is_set():
+                    return
+
+    async def _run_one(self, workload: Deployment | Job) -> None:
+        """Until a Job has ended; anything else until it is stopped."""
+        done = await workload.run()
+        if isinstance(workload, Job):
+            (self.done if done else self.failed).append(workload.workload.name)
 
     # ---- pods -------------------------------------------------------------------------------------------------------
 
@@ -112,11 +128,10 @@ class Supervisor:
                 names_port=self.router.names_port,
                 secrets=self.plan.secrets,
                 environment=os.environ,
+                prisma=database.environment() if any(map(asks_database, workload.all_containers)) else {},
             )
             commands = {
-                container.name: _with_shims(
-                    command_of(self.plan.rendered, workload, container, machine), folder / "bin"
-                )
+                container.name: command_of(self.plan.rendered, workload, container, machine)
                 for container in workload.all_containers
             }
         except OSError as error:
@@ -132,7 +147,9 @@ class Supervisor:
         mounts = [mount for container in workload.all_containers for mount in container.mounts.items()]
         temporary = {volume for path, volume in mounts if path == TMP}
         for name, volume in workload.volumes.items():
-            place = claim(volume.source) if volume.kind == "persistentVolumeClaim" else folder / name
+            place = folder / name
+            if volume.kind == "persistentVolumeClaim":
+                place = self.folder.data(volume.source) if workload.kind == "StatefulSet" else claim(volume.source)
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             directories[name] = str(short(place) if name in temporary else place)
             if volume.kind == "configMap":
@@ -220,6 +237,7 @@ class Supervisor:
             "digest": self.digest,
             "stopping": self._stop.is_set(),
             "failed": self.failed,
+            "awaited": [name for name in self.plan.rendered.jobs if name not in self.done],
             "pods": [_pod_status(pod) for pod in self._pods()],
             "services": [
                 {"name": service.name, "port": port, "here": self.router.ports[service.name, port],
@@ -246,17 +264,3 @@ def _pod_status(pod: Pod) -> dict[str, Any]:
             for container in pod.workload.all_containers
         ],
     }  # fmt: skip
-
-
-def _with_shims(command: Command, folder: Path) -> Command:
-    """Programs that get further arguments are found first on the path, as scripts that add them."""
-    if not command.appended:
-        return command
-    folder.mkdir(parents=True, exist_ok=True)
-    for program, more in command.appended.items():
-        real = shutil.which(program) or program
-        script = folder / program
-        script.write_text(f'#!/bin/sh\nexec {shlex.quote(real)} "$@" {shlex.join(more)}\n', encoding="utf-8")
-        script.chmod(0o755)
-    path = f"{folder}{os.pathsep}{command.env.get('PATH', os.defpath)}"
-    return Command(command.argv, {**command.env, "PATH": path}, command.replaced, command.appended)

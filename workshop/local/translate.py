@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 
 from workshop.local.images import PROGRAMS, Stand, stand_for
 from workshop.local.objects import Container, Rendered, SecretRef, Service, Workload
@@ -19,7 +20,8 @@ EXPANSION = re.compile(r"\$(?:\$|\(([^)]*)\))")
 # URLs stay as they are; what stands before and behind a path that is a whole one or the beginning of one.
 URL = r"[\w+.-]+://[^\s\"'`,;)<>|]*"
 BEFORE, BEHIND = r"(?<![^\s\"'=:,;(<>|&`\[{])", r"(?=$|[/\s\"'=:,;)<>|&`\]}])"
-PORT = re.compile(r"\{port (\w+)\}")
+NAMED = re.compile(r"(?<=[@/])([a-z0-9.-]+):(\d+)(?=/|$)")
+PROGRAMS_HERE = Path(__file__).with_name("programs")
 # What a process needs of this machine, and a container brings along.
 INHERITED = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 TMP = "/tmp"  # noqa: S108 - a path of the container
@@ -34,7 +36,8 @@ class Machine:
     """The share of this machine, and of its `environment`, that a pod is given.
 
     `directories`: volume → directory. `ports`: port of the pod → free port. `services`: (name, port) → port here.
-    `names_port`: of the proxy that knows the names of Services. `secrets`: name → entries.
+    `names_port`: of the proxy that knows the names of Services. `secrets`: name → entries. `prisma`: variables for what
+    asks Postgres by it.
     """
 
     venv: str
@@ -44,16 +47,16 @@ class Machine:
     names_port: int
     secrets: Mapping[str, Mapping[str, str]]
     environment: Mapping[str, str]
+    prisma: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Command:
-    """A process to start. `replaced`: (where, as rendered, as run), no secrets; `appended`: program → arguments."""
+    """A process to start. `replaced`: (where, as rendered, as run), no secrets."""
 
     argv: Words
     env: Mapping[str, str] = field(repr=False)
     replaced: tuple[tuple[str, str, str], ...] = ()
-    appended: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def service_names(services: Sequence[Service]) -> dict[str, Service]:
@@ -88,13 +91,7 @@ def command_of(rendered: Rendered, workload: Workload, container: Container, mac
         argv.append(new)
         if new != word:
             replaced.append(("argument", word, seen))
-    named = {name: machine.ports[number] for name, number in container.ports.items()}
-    appended = {
-        program: tuple(PORT.sub(lambda match: str(named[match[1]]), word) for word in more)
-        for program, more in stand.append.items()
-    }
-    replaced += [("command", program, " ".join((program, "…", *more))) for program, more in appended.items()]
-    return Command(tuple(argv), env, tuple(replaced), appended)
+    return Command(tuple(argv), env, tuple(replaced))
 
 
 def _words(container: Container, machine: Machine, stand: Stand, replaced: Replaced) -> tuple[Words, Words]:
@@ -163,7 +160,7 @@ def _environment(
             env[name], shown[name] = machine.secrets[value.secret][value.entry], SHOWN_SECRET
             continue
         placed = _placed(value, container, machine)
-        new, seen = _expanded(placed, env), _expanded(placed, shown)
+        new, seen = (_reached(_expanded(placed, values), hosts, machine) for values in (env, shown))
         if name in stand.port_env:
             new = seen = _port(new, machine)
         elif value in hosts and any(name == host for host, _ in stand.service_env):
@@ -173,22 +170,29 @@ def _environment(
         if new != value:
             replaced.append((name, value, seen))
         env[name], shown[name] = new, seen
-    for name, value, why in _additions(rendered, workload, container, machine):
+    for name, value, why in _additions(rendered, workload, container, machine, stand):
         replaced.append((name, f"not set; {why}", value))
         env[name] = shown[name] = value
     return env, shown
 
 
 def _additions(
-    rendered: Rendered, workload: Workload, container: Container, machine: Machine
+    rendered: Rendered, workload: Workload, container: Container, machine: Machine, stand: Stand
 ) -> Iterator[tuple[str, str, str]]:
     """(name, value, why) of variables that are not rendered."""
+    if stand.programs:
+        path = f"{PROGRAMS_HERE}:{machine.environment.get('PATH', '')}"
+        yield "PATH", path, f"{' and '.join(stand.programs)} of this machine"
+    if stand.programs and stand.image in container.ports:
+        yield f"PORT_{stand.image.upper()}", str(machine.ports[container.ports[stand.image]]), "read by what is on PATH"
+    if asks_database(container):
+        yield from ((name, value, "Prisma without its binaries") for name, value in machine.prisma.items())
     if TMP in container.mounts:
         yield "TMPDIR", machine.directories[container.mounts[TMP]], f"{TMP} is the pod's own"
     if files := files_with_names(rendered, workload, container):
         proxy = f"http://{LOOPBACK}:{machine.names_port}"
         yield "http_proxy", proxy, f"it knows the names of Services in {', '.join(files)}"
-        yield "no_proxy", LOOPBACK, "what runs beside it is reached directly"
+        yield "no_proxy", f"{LOOPBACK},localhost", "what runs beside it is reached directly"
 
 
 def undirected_ports(container: Container) -> list[str]:
@@ -198,5 +202,28 @@ def undirected_ports(container: Container) -> list[str]:
     told_values = {value for name, value in container.env if name in stand.port_env and isinstance(value, str)}
     words = (*container.command, *container.args)
     told_values |= {option[1] for pair in pairwise(("", *words)) if (option := _option(*pair, stand.port_options))}
-    named = {match[1] for more in stand.append.values() for word in more for match in PORT.finditer(word)}
-    return [name for name, number in container.ports.items() if str(number) not in told_values and name not in named]
+    own = stand.image if stand.programs else None
+    return [name for name, number in container.ports.items() if str(number) not in told_values and name != own]
+
+
+def asks_database(container: Container) -> bool:
+    """Whether it is LiteLLM with a database."""
+    stand = stand_for(container.image)
+    return bool(stand) and stand.package == "litellm" and "DATABASE_URL" in dict(container.env)
+
+
+def named_services(container: Container, services: Sequence[Service]) -> list[Service]:
+    """Services that a variable of a container gives the address of."""
+    hosts, values = service_names(services), [value for _, value in container.env if isinstance(value, str)]
+    return [hosts[match[1]] for value in values for match in NAMED.finditer(value) if match[1] in hosts]
+
+
+def _reached(text: str, hosts: Mapping[str, Service], machine: Machine) -> str:
+    """`text` with the port of this machine in place of every `NAME:PORT` of a Service in a URL."""
+
+    def here(match: re.Match[str]) -> str:
+        service = hosts.get(match[1])
+        port = machine.services.get((service.name, int(match[2]))) if service else None
+        return f"{LOOPBACK}:{port}" if port else match[0]
+
+    return NAMED.sub(here, text)

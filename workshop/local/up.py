@@ -17,7 +17,7 @@ from rich.console import Console
 from preview.rendering.manifests import Manifest, collect_manifests, write
 from preview.rendering.stackfile import Project
 from settings.problems import Problem, Refused
-from workshop.local import client, places, toolchain, weights
+from workshop.local import client, database, places, toolchain, weights
 from workshop.local.blueprint import Blueprint, blueprint, locked
 from workshop.local.chat import load, question
 from workshop.local.down import stop
@@ -34,6 +34,8 @@ from workshop.shown import show
 LOOK_EVERY_S = 0.5
 # What the preview writes besides objects, by the first word of its file's name.
 OTHER = {"patch": "patch of a node", "release": "Helm release"}
+# Program → its package.
+PACKAGES = {"redis-server": "redis-server", "postgres": "postgresql", "initdb": "postgresql"}
 # A container that ended this often will not come up by waiting.
 HOPELESS_RESTARTS = 3
 SAID_LINES = 25
@@ -123,6 +125,7 @@ def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
     return [
         *weights.problems(plan.checkpoints, claims),
         *_missing_programs(plan),
+        *(database.problems() if plan.asks_database else []),
         *toolchain.problems(),
         *places.problems(folder.path.parent.name, folder.path, places.RUN_GB, places.OF_PROJECT),
     ]
@@ -131,11 +134,14 @@ def _problems(folder: RunFolder, plan: Blueprint) -> list[Problem]:
 def _missing_programs(plan: Blueprint) -> list[Problem]:
     """Programs that stand for an image, and are not on this machine."""
     return [
-        Problem(str(workload), f"needs {program}, and it is not on PATH; install it, or leave it out of the stack")
+        Problem(
+            str(workload),
+            f"needs {program}, which is not here; on Debian and Ubuntu: apt-get install {PACKAGES[program]}",
+        )
         for workload, container in plan.rendered.containers
         if (stand := stand_for(container.image))
-        for program in stand.append
-        if shutil.which(program) is None
+        for program in stand.programs
+        if database.program(program) is None
     ]
 
 
@@ -154,6 +160,9 @@ def _set_up(plan: Blueprint, console: Console) -> None:
         took = toolchain.ensure(say)
     if took:
         console.print(f"{toolchain.VENV.name} is ready after {took:.0f} s")
+    if plan.asks_database:
+        with progress(console) as say:
+            database.ensure(say)
     for checkpoint in plan.checkpoints:
         with progress(console) as say:
             took = weights.prepare(checkpoint, toolchain.VENV, say)
@@ -198,7 +207,7 @@ def _wait(folder: RunFolder, console: Console) -> dict[str, Any]:
             if reason := _hopeless(status):
                 raise Failed(reason)
             behind = all(service["ready"] or not service["wanted"] for service in status["services"])
-            if behind and all(pod["ready"] for pod in pods):
+            if behind and all(pod["ready"] for pod in pods) and not status["awaited"]:
                 return status
             ready = sum(pod["ready"] for pod in pods)
             say(f"{ready} of {len(pods)} pods ready, {time.monotonic() - begun:.0f} s; loading vLLM takes 1 to 2 min")

@@ -181,7 +181,7 @@ def test_all_refusals_come_at_once():
         service("odd", 81, app="app"),
     )
     assert refusals(*objects) == [
-        "DaemonSet exporter: a DaemonSet is not run here; only Deployments and Jobs are",
+        "DaemonSet exporter: a DaemonSet is not run here; only Deployments, StatefulSets and Jobs are",
         (
             "Deployment vllm: container vllm asks for nvidia.com/gpu: 1, and processes of this machine get no devices; "
             "use a pool with gpu: none, or CLUSTER=sim"
@@ -192,7 +192,7 @@ def test_all_refusals_come_at_once():
         ),
         (
             "Deployment vllm: container vllm: nothing on this machine stands for the image "
-            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis"
+            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis, postgres"
         ),
         "Deployment litellm: container litellm opens port 9000 (metrics), and nothing tells it another one",
         "Deployment app: container main: /c mounts ConfigMap nowhere, which the stack does not declare",

@@ -165,7 +165,7 @@ def test_a_stack_for_a_cluster_is_refused_with_every_reason(capsys):
         ),
         (
             "Deployment vllm-qwen3-14b: container vllm: nothing on this machine stands for the image "
-            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis"
+            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis, postgres"
         ),
     }
     assert (expected - set(lines), len(lines) > 6, len(lines) == len(set(lines))) == (set(), True, True)
@@ -248,7 +248,7 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
     soon(lambda: list(folder.pods.glob("deaf-*/deaf")))
     pids = [process.pid for process in marked(folder.mark)]
     assert main(["down", *words, "--now"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith("nothing is left but the weights in the cache")
+    assert capsys.readouterr().out.splitlines()[-1].endswith("nothing is left but claims in the cache")
     assert (len(pids), all(is_gone(pid) for pid in pids), (tmp_path / ".local").exists()) == (3, True, False)
 
 
@@ -371,7 +371,7 @@ def test_programs_that_are_missing_are_refused(monkeypatch):
     plan = planned_of(deployment({"name": "redis", "image": "redis:8.10.1"}, name="redis"))
     monkeypatch.setattr("shutil.which", lambda _: None)
     assert [str(problem) for problem in _missing_programs(plan)] == [
-        "Deployment redis: needs redis-server, and it is not on PATH; install it, or leave it out of the stack"
+        "Deployment redis: needs redis-server, which is not here; on Debian and Ubuntu: apt-get install redis-server"
     ]
     monkeypatch.setattr("shutil.which", lambda _: "/bin/redis-server")
     assert _missing_programs(plan) == []

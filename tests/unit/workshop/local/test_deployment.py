@@ -124,6 +124,23 @@ async def test_a_deleted_pod_is_replaced_before_it_is_gone(tmp_path):
 
 
 @in_loop
+async def test_a_pod_of_a_stateful_set_keeps_its_name_and_is_alone(tmp_path):
+    """What keeps data is never there twice: the next pod starts when the former is gone, under the same name."""
+    grace = {"terminationGracePeriodSeconds": 3600}
+    found = Deployment(parsed(container(STUBBORN), kind="StatefulSet", pod=grace), Making(tmp_path))
+    async with run(found):
+        first = (await until(lambda: found.pods))[0]
+        await until((first.place.folder / "deaf").exists)
+        deleting = asyncio.create_task(first.delete())
+        await until(lambda: first.deleting)
+        assert found.pods == [first]
+        await first.delete(at_once=True)
+        await deleting
+        await until(lambda: len(made(found)) == 2 and found.pods == [made(found)[1]])
+        assert [pod.name for pod in made(found)] == ["app-0", "app-0"]
+
+
+@in_loop
 async def test_a_deployment_tries_again_where_no_pod_can_be_made(tmp_path, monkeypatch):
     """A full disk ends nothing: there is another try, after a pause."""
     real, pauses = Making(tmp_path), []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.harness import ROOT
 from tests.unit.small_stack import properties
-from tests.unit.workshop.local.pods import config_map, container, deployment, job, refusals, service
+from tests.unit.workshop.local.pods import config_map, container, deployment, job, refusals, service, workload
 from workshop.local.unsupported import ENVELOPE, LEAVE_OUT, SHAPES, Shape
 
 PORTS = [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
@@ -37,6 +37,7 @@ WHOLE = (
             ],
         },
     ),
+    workload("StatefulSet", container()),
     job(container(), podFailurePolicy={"rules": [{"action": "FailJob", "onExitCodes": {"values": [2]}}]}),
     service(),
     config_map("c", a="1"),

@@ -1,7 +1,11 @@
 """The table of what stands for an image. Does not prove that the programs in it exist: tests/local runs them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
+from workshop.local import images
 from workshop.local.blueprint import locked
 from workshop.local.images import PYTHON, STANDS, stand_for, tag_of
 from workshop.local.toolchain import lock_text
@@ -60,7 +64,16 @@ def test_the_table_is_whole():
             (("REDIS_HOST", "REDIS_PORT"),),
         ),
         "redis": (("redis-server",), None, (), (), ()),
+        "postgres": (("postgres",), None, (), ("PGPORT",), ()),
     }  # fmt: skip
+
+
+def test_programs_of_this_machine_have_something_that_tells_them_their_port():
+    """Each is a script that can be run, beside the table."""
+    folder = Path(images.__file__).with_name("programs")
+    named = {program for stand in STANDS for program in stand.programs}
+    assert named == {file.name for file in folder.iterdir()}
+    assert [file.name for file in folder.iterdir() if not os.access(file, os.X_OK)] == []
 
 
 def test_every_package_of_the_table_is_locked():

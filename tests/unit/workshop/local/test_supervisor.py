@@ -39,13 +39,13 @@ from tests.unit.workshop.local.pods import (
     soon,
     supervised,
     until,
+    workload,
 )
 from workshop.local.client import NotRunning, ask
 from workshop.local.client import status as status_of
 from workshop.local.places import RunFolder, claim
 from workshop.local.process import marked
-from workshop.local.supervisor import Supervisor, _with_shims
-from workshop.local.translate import Command
+from workshop.local.supervisor import Supervisor
 from workshop.process import last_lines
 
 ROOT = Path(__file__).parents[4]
@@ -276,23 +276,37 @@ async def test_pods_get_their_secrets_and_nobody_sees_them(tmp_path):
         assert "hushhush" not in json.dumps(await asked(found, do="status"))
 
 
-def test_shims_add_arguments_to_programs(tmp_path):
-    """Found before the real one, whatever characters the folders have; without any nothing changes."""
-    programs = tmp_path / "with space"
-    programs.mkdir()
-    (programs / "tool").write_text('#!/bin/sh\necho "$@"\n')
-    (programs / "tool").chmod(0o755)
-    before = os.environ["PATH"]
-    os.environ["PATH"] = f"{programs}:{before}"
-    try:
-        command = Command(("tool", "-"), {"PATH": os.environ["PATH"]}, (), {"tool": ("--a b", "'")})
-        found = _with_shims(command, tmp_path / "bin")
-    finally:
-        os.environ["PATH"] = before
-    said = subprocess.run(found.argv, env=dict(found.env), capture_output=True, text=True, check=True).stdout
-    assert said == "- --a b '\n"
-    plain = Command(("tool",), {})
-    assert (_with_shims(plain, tmp_path / "other") is plain, (tmp_path / "other").exists()) == (True, False)
+@in_loop
+async def test_what_keeps_data_comes_first_and_who_asks_a_deployment_last(tmp_path):
+    """A StatefulSet until it is ready, a Job that asks it, Deployments, and beside them a Job that asks one."""
+    asks = {"first": "data:8000", "last": "app:8000"}
+    order = "import os, pathlib; pathlib.Path('{}').open('a').write('{} ')"
+    log = tmp_path / "order"
+    jobs = [
+        job(container(order.format(log, name), env=[{"name": "URL", "value": f"http://{where}/"}]), name=name)
+        for name, where in asks.items()
+    ]
+    keeps = workload("StatefulSet", server(), name="data")
+    objects = (*jobs, deployment(server()), keeps, service(), service("data"))
+    async with supervised(tmp_path, *objects) as found:
+        await until(lambda: found.done == ["first", "last"])
+        assert log.read_text() == "first last "
+        created = [pod.partition("-")[0] for _, pod, text in found.events if text == "is created"]
+        assert created[:2] == ["data", "first"]
+        assert sorted(created[2:]) == ["app", "last"]
+        assert (await asked(found, do="status"))["awaited"] == []
+
+
+@in_loop
+async def test_a_claim_of_what_keeps_data_is_of_one_stack(tmp_path):
+    """Another stack of the same names has another folder; weights are shared."""
+    pod = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}
+    mounting = container(volumeMounts=[{"mountPath": "/v", "name": "v"}])
+    for name in ("one", "two"):
+        async with supervised(tmp_path / name, workload("StatefulSet", mounting, pod=pod)) as found:
+            await until(lambda: ready(found) == 1)
+    kept = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "cache" / "llm-stack" / "claims").iterdir())
+    assert kept == ["c", "c"]
 
 
 # ---- deleting and stopping -------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Does not prove that vLLM and LiteLLM take these arguments; tests/local does, wit
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
@@ -22,6 +23,7 @@ from tests.unit.workshop.local.pods import (
     rendered,
     service,
 )
+from workshop.local import translate
 from workshop.local.objects import Rendered
 from workshop.local.translate import (
     Machine,
@@ -145,7 +147,7 @@ def test_a_gateway_as_rendered():
         "REDIS_PASSWORD": "sk-hidden",
         "TMPDIR": "/tmp/run/models/tmp",
         "http_proxy": "http://127.0.0.1:9999",
-        "no_proxy": "127.0.0.1",
+        "no_proxy": "127.0.0.1,localhost",
     }
     assert found.replaced == (
         ("GATEWAY_METRICS_PORT", "9000", "41001"),
@@ -153,7 +155,7 @@ def test_a_gateway_as_rendered():
         ("REDIS_PORT", "6379", "42000"),
         ("TMPDIR", "not set; /tmp is the pod's own", "/tmp/run/models/tmp"),
         ("http_proxy", "not set; it knows the names of Services in gateway", "http://127.0.0.1:9999"),
-        ("no_proxy", "not set; what runs beside it is reached directly", "127.0.0.1"),
+        ("no_proxy", "not set; what runs beside it is reached directly", "127.0.0.1,localhost"),
         ("entrypoint", f"of {LITELLM}", "/venv/bin/python /venv/bin/litellm"),
         ("argument", "--config=/etc/litellm/config.yaml", "--config=/tmp/run/config/config.yaml"),
         ("argument", "4000", "41000"),
@@ -173,12 +175,42 @@ def test_redis_gets_its_port_and_address_wherever_it_is_called():
         on=machine(directories=DIRECTORIES, ports={6379: 43000}),
     )
     assert found.argv == ("sh", "-c", "printf 'dir /tmp/run/models/tmp' | exec redis-server -")
-    assert found.appended == {"redis-server": ("--port", "43000", "--bind", "127.0.0.1", "--set-proc-title", "no")}
-    assert found.replaced[-1] == (
-        "command",
-        "redis-server",
-        "redis-server … --port 43000 --bind 127.0.0.1 --set-proc-title no",
-    )
+    programs = str(Path(translate.__file__).with_name("programs"))
+    assert found.env["PATH"].partition(":")[0] == programs
+    assert found.env["PORT_REDIS"] == "43000"
+    assert {
+        ("PATH", "not set; redis-server of this machine", found.env["PATH"]),
+        ("PORT_REDIS", "not set; read by what is on PATH", "43000"),
+    } <= set(found.replaced)
+
+
+def test_urls_in_variables_get_the_ports_of_services():
+    """Whatever name they call a Service by, with a password or a path; what is no Service, or no such port, stays."""
+    names = {"database": 43001, "database.llm.svc": 43001, "database.llm.svc.cluster.local": 43001}
+    on = machine(directories=DIRECTORIES, ports={}, services={("database", 5432): 43001}, secrets={"s": {"p": "hush"}})
+    env = [
+        {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "p"}}},
+        *({"name": f"U{n}", "value": f"postgresql://me:$(PASSWORD)@{name}:5432/x"} for n, name in enumerate(names)),
+        {"name": "OTHER", "value": "postgresql://me@database.elsewhere.svc:5432/x"},
+        {"name": "PORT", "value": "http://database:80/x"},
+        {"name": "END", "value": "http://database:5432"},
+    ]
+    found = command({"name": "main", "image": LITELLM, "env": env}, service("database", 5432, 5432), on=on)
+    assert [found.env[f"U{n}"] for n in range(3)] == ["postgresql://me:hush@127.0.0.1:43001/x"] * 3
+    assert found.env["OTHER"] == "postgresql://me@database.elsewhere.svc:5432/x"
+    assert (found.env["PORT"], found.env["END"]) == ("http://database:80/x", "http://127.0.0.1:43001")
+    assert "hush" not in str(found.replaced)
+
+
+def test_litellm_with_a_database_gets_prisma():
+    """And without one it does not."""
+    prisma = {"PYTHONPATH": "/prisma", "PATH": "/prisma/bin:/bin"}
+    env = [{"name": "DATABASE_URL", "value": "postgresql://x/y"}]
+    on = machine(directories=DIRECTORIES, ports={}, prisma=prisma)
+    with_it = command({"name": "main", "image": LITELLM, "env": env}, on=on)
+    without = command({"name": "main", "image": LITELLM}, on=on)
+    assert {name: with_it.env[name] for name in prisma} == prisma
+    assert "PYTHONPATH" not in without.env
 
 
 @pytest.mark.parametrize("program", ["python", "python3"])

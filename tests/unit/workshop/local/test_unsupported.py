@@ -11,11 +11,11 @@ PORTS = [{"name": "http", "containerPort": 8000, "protocol": "TCP"}]
 WEB = {"httpGet": {"path": "/", "port": "http", "httpHeaders": [{"name": "A", "value": "b"}]}}
 
 
-@pytest.mark.parametrize("kind", ["CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet", "StatefulSet"])
+@pytest.mark.parametrize("kind", ["CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet"])
 def test_other_kinds_with_pods_are_refused(kind):
     """Each by its name."""
     assert refusals({"kind": kind, "metadata": {"name": "x"}}) == [
-        f"{kind} x: a {kind} is not run here; only Deployments and Jobs are"
+        f"{kind} x: a {kind} is not run here; only Deployments, StatefulSets and Jobs are"
     ]
 
 

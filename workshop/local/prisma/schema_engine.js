@@ -4,7 +4,7 @@
 // The command line starts this program and speaks JSON-RPC with it, a message a line. It has the same SQL to run, in the
 // same order, and keeps the same list of what was run (_prisma_migrations); anything else it is asked is an error.
 "use strict";
-const crypto = require("node:crypto"), fs = require("node:fs"), path = require("node:path"), readline = require("node:readline");
+const { execFileSync } = require("node:child_process"), crypto = require("node:crypto"), fs = require("node:fs"), path = require("node:path"), readline = require("node:readline");
 
 // The commit of Prisma 5.17.0.
 const COMMIT = "393aa359c9ad4a4bb28630fb5613f9c281cde053";
@@ -38,6 +38,22 @@ async function connected(url, work) {
 
 const migrations = (folder) => fs.readdirSync(folder).sort().filter((name) => fs.existsSync(path.join(folder, name, "migration.sql")));
 
+// PyPI has no migrations for the newest tables of the installed LiteLLM: they come from its data model. Nothing else does.
+async function complete(client) {
+  const models = [...fs.readFileSync(process.env.INSTALLED_SCHEMA, "utf8").matchAll(/^model (\w+) /gm)].map(([, name]) => name);
+  const types = await client.query("SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace");
+  const present = new Set(types.rows.map((row) => row.typname));
+  if (models.every((name) => present.has(name))) return;
+  const root = path.dirname(process.env.QUERY_ENGINE_MODULES);
+  const words = ["migrate", "diff", "--from-empty", "--script", "--to-schema-datamodel", process.env.INSTALLED_SCHEMA];
+  const script = execFileSync(process.execPath, [
+    path.join(root, "node_modules/prisma-6/build/index.js"), ...words, "--config", path.join(root, "prisma.config.mjs"),
+  ], { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  const about = /^(?:CREATE TYPE|CREATE TABLE|ALTER TABLE|CREATE (?:UNIQUE )?INDEX "\w+" ON) "(\w+)"/m;
+  const statements = script.split(/;\s*\n/).filter((text) => !present.has(about.exec(text)?.[1]) && about.test(text));
+  await client.query(statements.join(";\n"));
+}
+
 async function deploy(client, folder) {
   const ledger = (await client.query("SELECT to_regclass('public._prisma_migrations') AS there")).rows[0].there;
   if (!ledger && (await client.query(EMPTY)).rowCount) throw new Known("P3005", "The database schema is not empty.");
@@ -59,6 +75,7 @@ async function deploy(client, folder) {
     await client.query("UPDATE _prisma_migrations SET finished_at = now(), applied_steps_count = 1 WHERE id = $1", [id]);
     applied.push(name);
   }
+  await complete(client);
   return { appliedMigrationNames: applied };
 }
 
