@@ -23,7 +23,7 @@ LOCAL_VENV := .venv-local
 SCAN_VENV := .venv-scan
 BENCH_VENV := .venv-bench
 KUBE_SCORE := github.com/zegl/kube-score/cmd/kube-score@v1.20.0
-LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock tests/local/requirements.lock workshop/local/requirements.lock benchmarks/requirements.lock
+LOCKS := constraints.txt requirements.txt workshop/requirements.txt tests/scan/requirements.lock tests/local/requirements.lock tests/gateway/requirements.lock workshop/local/requirements.lock benchmarks/requirements.lock
 # for every platform and Python that this project knows
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" >/dev/null
@@ -83,7 +83,7 @@ gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM
 	@$(call debian,postgres,postgresql)
 	@$(call debian,npm,npm)
 	@if command -v npm >/dev/null 2>&1; then $(index); $(RUN) -m tests.gateway.database; fi
-	@$(RUN) -m pytest -q -m gateway tests/gateway $(ARGS)
+	@$(index); $(RUN) -m pytest -q -m gateway tests/gateway $(ARGS)
 
 vllm-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the KV cache sizes of the real vLLM, engine by engine; makes .venv-local first; ARGS="-k fp8"
 	@$(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)
@@ -139,7 +139,8 @@ lock: $(DEV)  ## find newer versions of everything indirect, with hashes: constr
 	  $(COMPILE) --constraint constraints.txt --output-file $$part.txt $$part.in; done; \
 	$(COMPILE) --output-file tests/scan/requirements.lock tests/scan/requirements.in; \
 	$(COMPILE) --output-file benchmarks/requirements.lock benchmarks/requirements.in; \
-	$(COMPILE) --no-deps --output-file tests/local/requirements.lock tests/local/requirements.in; \
+	for part in local gateway; do \
+	  $(COMPILE) --no-deps --output-file tests/$$part/requirements.lock tests/$$part/requirements.in; done; \
 	$(COMPILE) --override workshop/local/overrides.txt --output-file workshop/local/requirements.lock workshop/local/requirements.in
 	@for file in $(LOCKS); do echo "$$file: $$(grep -c == $$file) packages"; done
 

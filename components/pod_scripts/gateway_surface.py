@@ -9,6 +9,7 @@ requests. LiteLLM 1.109.1 has no setting for any of this; `surface.json` beside 
 - No header and no text of an error names an address inside the cluster.
 - Metrics are served by a thread of this process: there is no second process that may start late, and no files.
 - After `restart_after_requests` requests the process leaves the Service, lets all requests end, and ends itself.
+- Before it ends it asks its clients to close: uvicorn alone closes connections on which a request may be under way.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,7 +108,7 @@ class Guard:
         self.below: dict[str, dict[str, Any]] = RULES["below"]
         limit = RULES["restart_after_requests"]
         self.left: int | None = limit and round(limit * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - no secret
-        self.leaving = False
+        self.leaving = self.closing = False
         self.refused, self.told_at = 0, -float(TOLD_EVERY_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,9 +120,35 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
         elif (status := self.status(scope)) != 200:
             self.tell(scope, status)
-            await _answer(send, status, scope["method"] == "HEAD")
+            await _answer(self.last(send), status, scope["method"] == "HEAD")
         else:
-            await self.inner(scope, receive, self.watched(scope, send))
+            await self.inner(scope, receive, self.watched(scope, self.last(send)))
+
+    def last(self, send: Send) -> Send:
+        """`send` that asks the client to close its connection once the process is to end."""
+
+        async def closing(message: Message) -> None:
+            if self.closing and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            await send(message)
+
+        return closing
+
+    def end_gently(self) -> None:
+        """Makes SIGTERM leave the Service, and do what it does now `close_s` later; a second one does it at once."""
+        end = signal.getsignal(signal.SIGTERM)
+        if not callable(end):
+            return
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            if self.closing:
+                end(number, frame)
+                return
+            self.leaving = self.closing = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(loop.call_later, RULES["close_s"], end, number, None)
+
+        signal.signal(signal.SIGTERM, leave)
 
     def status(self, scope: Scope) -> int:
         """200 when LiteLLM may see the request."""
@@ -259,8 +287,8 @@ def _install() -> CustomLogger:
         app.add_middleware(Guard)
     else:
         app.middleware_stack = Guard(app.middleware_stack)
-    port = os.environ.get("GATEWAY_METRICS_PORT")
-    if port:
+        app.middleware_stack.end_gently()
+    if port := os.environ.get("GATEWAY_METRICS_PORT"):
         try:
             start_http_server(int(port), os.environ.get("GATEWAY_METRICS_HOST", "127.0.0.1"))
         except OSError as error:

@@ -31,6 +31,7 @@ from planning.plan.servers import ServerPlan
 from planning.stack.gateway_cpu import costs
 from planning.stack.timing import (
     GATEWAY_AWAIT_TIMEOUT_S,
+    GATEWAY_CLOSE_S,
     GATEWAY_PROBES,
     PRE_STOP_S,
     PROBE_GRACE_S,
@@ -135,8 +136,9 @@ def resolve_gateway(
         memory_gib=gateway.memory_gib or MEMORY_GIB,
         restart_after_requests=gateway.restart_after_requests,
         pre_stop_s=PRE_STOP_S,
+        close_s=GATEWAY_CLOSE_S,
         drain_s=times.drain_s,
-        termination_grace_s=PRE_STOP_S + times.drain_s + SHUTDOWN_MARGIN_S,
+        termination_grace_s=PRE_STOP_S + GATEWAY_CLOSE_S + times.drain_s + SHUTDOWN_MARGIN_S,
         probe_grace_s=PROBE_GRACE_S,
         probes=GATEWAY_PROBES,
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,

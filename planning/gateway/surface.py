@@ -59,7 +59,7 @@ def surface_file(gateway: GatewayPlan) -> Mapping[str, object]:
 
     Calls are there with and without `/v1`: LiteLLM serves both, and clients in the cluster use both. `admin`: whether
     the master key opens everything else, which only a database gives a meaning. `restart_after_requests`: None, never;
-    `leave_s`: how long it goes on answering then.
+    `leave_s`: how long it goes on answering then. `close_s`: how long it asks clients to close, once it is told to end.
     """
     exact: dict[str, list[str]] = {}
     below: dict[str, object] = {}
@@ -74,4 +74,5 @@ def surface_file(gateway: GatewayPlan) -> Mapping[str, object]:
         "admin": gateway.database is not None,
         "restart_after_requests": gateway.restart_after_requests,
         "leave_s": LEAVE_S,
+        "close_s": gateway.close_s,
     }

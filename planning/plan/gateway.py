@@ -92,6 +92,8 @@ class GatewayPlan:
     memory_gib: int
     restart_after_requests: int | None
     pre_stop_s: int
+    close_s: int
+    """How long it answers on after SIGTERM, asking clients to close their connections."""
     drain_s: int
     termination_grace_s: int
     probe_grace_s: int

@@ -47,6 +47,9 @@ LEAST_BUDGET_S = 300
 PROBE_PERIOD_S = 10
 # Endpoints are gone from kube-proxy and gateways well within this; a request after SIGTERM would get HTTP 500.
 PRE_STOP_S = 15
+# Connections to the gateway are kept, and outlive its endpoint: who keeps one is asked to close it before it is closed
+# under a request.
+GATEWAY_CLOSE_S = 10
 # vLLM needs up to 5 s to end its workers (VLLM_WORKER_SHUTDOWN_TIMEOUT_SECONDS) after the drain.
 SHUTDOWN_MARGIN_S = 15
 # Who fails a liveness or startup probe has nothing left to drain. It gets preStop and as much again to write its last

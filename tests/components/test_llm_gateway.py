@@ -190,6 +190,7 @@ def test_the_proxy_container_is_closed_and_drained():
         "NO_DOCS": "True",
         "NO_OPENAPI": "True",
         "NO_REDOC": "True",
+        "REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10",
         "REDIS_HOST": "litellm-redis.llm-serving.svc",
         "REDIS_PASSWORD": "secret:llm-keys/redis-password",
         "REDIS_PORT": "6379",
@@ -198,7 +199,7 @@ def test_the_proxy_container_is_closed_and_drained():
     }
     assert [(port["name"], port["containerPort"]) for port in container["ports"]] == [("http", 4000), ("metrics", 4002)]
     assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
-    assert proxy(deployed)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 15 + 1816 + 15
+    assert proxy(deployed)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 15 + 10 + 1816 + 15
 
 
 def test_probes_ask_the_health_paths_that_need_no_key():

@@ -1,10 +1,10 @@
 """A real Redis on loopback; it ends with the tests."""
 
-import socket
+import signal
 import subprocess
 
 from tests.gateway.fake_vllm import LOOPBACK, wait_for
-from tests.gateway.proxies import free_port
+from tests.gateway.proxies import free_port, listens
 
 
 class Redis:
@@ -20,7 +20,17 @@ class Redis:
         words = f"--port {self.port} --bind {LOOPBACK} --save --appendonly no --requirepass {self.password}".split()
         words.insert(words.index("--save") + 1, "")
         self._process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL, start_new_session=True)
-        wait_for(lambda: _listens(self.port), 20, "redis-server listens")
+        wait_for(lambda: listens(self.port), 20, "redis-server listens")
+
+    def freeze(self) -> None:
+        """As a node that died: connections stay, nothing is answered."""
+        assert self._process is not None, "it runs"
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on, if it runs."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
 
     def command(self, *words: str) -> str:
         """What `redis-cli` answers to a command."""
@@ -33,8 +43,3 @@ class Redis:
             self._process.kill()
             self._process.wait()
             self._process = None
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0

@@ -175,6 +175,11 @@ class Postgres:
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout.strip()
 
+    def dump(self) -> str:
+        """All rows of the gateway's database, as `pg_dump` writes them."""
+        words = [str(program("pg_dump")), "-h", LOOPBACK, "-p", str(self.port), "-U", "postgres", "--data-only", NAME]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
     def _psql(self, database: str, text: str | None = None) -> list[str]:
         where = ["-h", LOOPBACK, "-p", str(self.port), "-U", "postgres", "-d", database]
         return [str(program("psql")), *where, "-qAtX", "-v", "ON_ERROR_STOP=1", *(["-c", text] if text else [])]

@@ -13,9 +13,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tests.gateway import fake_anthropic
 
@@ -317,11 +317,20 @@ def _completion(call: Call, how: Behaviour) -> dict[str, Any]:
             return {**_common(call, "text_completion"), "choices": [choice], "usage": usage}
 
 
+class Endpoint(Protocol):
+    """What listens on a port."""
+
+    @property
+    def port(self) -> int:
+        """The port."""
+        ...
+
+
 class Balancer:
     """What kube-proxy does for a Service: each new TCP connection goes to one of its endpoints, in turn."""
 
-    def __init__(self, endpoints: list[Server]) -> None:
-        self.endpoints = endpoints
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.endpoints: Sequence[Endpoint] = endpoints
         self.port = 0
         self._turn = itertools.count()
 
@@ -375,9 +384,14 @@ class Fakes:
     def service(self, name: str) -> Balancer:
         """The Service of this name, before a server of its own until a test says otherwise."""
         if name not in self.services:
-            self.services[name] = Balancer([self.server(name)])
-            self.do(self.services[name].listen())
+            self.services[name] = self.balancer(self.server(name))
         return self.services[name]
+
+    def balancer(self, *endpoints: Endpoint) -> Balancer:
+        """A Service of these endpoints."""
+        balancer = Balancer(endpoints)
+        self.do(balancer.listen())
+        return balancer
 
     def forget(self) -> None:
         """All as new; those that were stopped listen again."""

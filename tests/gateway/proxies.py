@@ -35,6 +35,12 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
+def listens(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
 @dataclass(frozen=True)
 class Rendered:
     """What a stack declares of its gateway."""
@@ -67,6 +73,11 @@ class Proxy:
     def url(self) -> str:
         """Where clients reach it."""
         return f"http://{LOOPBACK}:{self.ports['http']}"
+
+    @property
+    def port(self) -> int:
+        """That of its Service."""
+        return self.ports["http"]
 
     @property
     def metrics_url(self) -> str:
@@ -109,15 +120,15 @@ class Proxy:
         raise StartFailed(f"not ready after {seconds} s: {self.log[-3000:]}")
 
     def stop(self) -> None:
-        """Ends its containers and all they started."""
+        """Ends its containers and all they started, without time for clients to close (a second SIGTERM)."""
         for process in self.processes:
-            for number in (signal.SIGTERM, signal.SIGKILL):
+            for number, seconds in ((signal.SIGTERM, 0.3), (signal.SIGTERM, 5), (signal.SIGKILL, 5)):
                 try:
                     os.killpg(process.pid, number)
                 except ProcessLookupError:
                     break
                 try:
-                    process.wait(5)
+                    process.wait(seconds)
                 except subprocess.TimeoutExpired:
                     continue
         self.processes.clear()

@@ -69,6 +69,7 @@ CLAIMS = {
     "NO_REDOC": "every_key: nothing_but_the_api_is_served",
     "PROVIDER_KEY_ANTHROPIC": "providers: the_next_provider_answers_when_the_first_is_down_too",
     "PROVIDER_KEY_OPENAI": "providers: the_first_provider_answers_when_the_server_is_down",
+    "REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "redis: limits_are_shared_again_soon_after_redis_is_back",
     "REDIS_HOST": "limits: requests_per_minute_are_exact_over_both_replicas",
     "REDIS_PASSWORD": "limits: requests_per_minute_are_exact_over_both_replicas",
     "REDIS_PORT": "limits: requests_per_minute_are_exact_over_both_replicas",

@@ -93,12 +93,13 @@ def test_a_limit_of_one_is_one_with_a_canary_too(pair: Pair):
 
 @pytest.mark.parametrize("model", ["tpm", "tpm-canary"])
 def test_tokens_per_minute_bind_within_a_requests_worth(pair: Pair, fakes: Fakes, model: str):
-    """300 tokens are 10 requests of 30 tokens; a canary's rest of its part may be one request more."""
+    """300 tokens are 10 requests of 30 tokens, and one more that comes before the last of them is counted."""
     for name in (f"vllm-{model}", f"vllm-{model}-canary"):
         if name in fakes.servers:
             fakes.server(name).behaviour = Behaviour(prompt_tokens=20, completion_tokens=10)
     found = statuses(alternating(pair, model, 16))
-    assert found == [200] * 10 + [429] * 6
+    passed = found.count(200)
+    assert (passed in (10, 11), found) == (True, [200] * passed + [429] * (16 - passed))
 
 
 @pytest.mark.parametrize("path", stacks.ANSWERING)

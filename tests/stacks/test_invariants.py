@@ -638,7 +638,10 @@ def test_no_wait_undercuts_another_one(name: str):
 
 @EVERY
 def test_a_stopping_pod_has_time_to_finish(name: str):
-    """Pause + drain < grace period, for servers by --shutdown-timeout and for the gateway by its own variable."""
+    """Pause + drain < grace period, for servers by --shutdown-timeout and for the gateway by its own variable.
+
+    The gateway also asks its clients to close for a while.
+    """
     found = {}
     for pod in pods(rendered(name)):
         container = pod.spec["containers"][0]
@@ -649,7 +652,10 @@ def test_a_stopping_pod_has_time_to_finish(name: str):
         ]
         drain = int(given[0] if given else environment(container)["GRACEFUL_SHUTDOWN_TIMEOUT"])
         pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        found[pod.owner] = pause >= 10 and drain > 0 and pause + drain < pod.spec["terminationGracePeriodSeconds"]
+        closes = 0 if given else rendered(name).plan.gateway.close_s
+        found[pod.owner] = (
+            pause >= 10 and drain > 0 and pause + closes + drain < pod.spec["terminationGracePeriodSeconds"]
+        )
     assert found == dict.fromkeys(found, True)
     assert len(found) == 1 + len(rendered(name).plan.servers)
 

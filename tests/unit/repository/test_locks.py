@@ -19,6 +19,7 @@ LOCKS = {
     "workshop/requirements.txt": ("workshop/requirements.in",),
     "tests/scan/requirements.lock": ("tests/scan/requirements.in",),
     "tests/local/requirements.lock": ("tests/local/requirements.in",),
+    "tests/gateway/requirements.lock": ("tests/gateway/requirements.in",),
     "workshop/local/requirements.lock": ("workshop/local/requirements.in",),
     "benchmarks/requirements.lock": ("benchmarks/requirements.in",),
 }

@@ -1,0 +1,88 @@
+"""Redis, where limits are counted, stopped or frozen: answers go on, and what is counted for all comes back with it.
+
+Does not prove what a Redis does that fails over to another.
+"""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway import stacks
+from tests.gateway.backing import Redis
+from tests.gateway.client import chat
+from tests.gateway.fake_vllm import Fakes, wait_for
+from tests.gateway.proxies import Proxy
+
+pytestmark = pytest.mark.gateway
+Pair = tuple[Proxy, Proxy]
+# A request waits for a Redis that does not answer a few times, until it is left alone.
+FIRST_S, USUAL_S = 15, 2.5
+# 10 s after the last failure, and a moment.
+BACK_S = 40
+EARLY_S = 30
+
+
+def early_in_a_minute() -> None:
+    """LiteLLM counts by the minute of the clock; what follows takes far less than the rest of this one."""
+    if time.time() % 60 > EARLY_S:
+        time.sleep(60 - time.time() % 60)
+
+
+def allowed(pair: Pair, times: int) -> int:
+    """How many of so many requests to a limited model pass, one replica and the other in turn."""
+    statuses = [chat(pair[turn % 2].url, "rpm", stacks.MASTER).status for turn in range(times)]
+    assert set(statuses) <= {200, 429}
+    return statuses.count(200)
+
+
+@pytest.fixture
+def there(pair: Pair, redis: Redis) -> Iterator[Redis]:
+    """Redis is there before, and after."""
+    yield redis
+    redis.thaw()
+    redis.stop()
+    redis.start()
+    wait_for(lambda: all(counts(proxy, redis) for proxy in pair), BACK_S, "both replicas count in Redis again")
+
+
+def counts(proxy: Proxy, redis: Redis) -> bool:
+    """Whether a replica counts requests in Redis."""
+    redis.command("FLUSHALL")
+    assert chat(proxy.url, "rpm", stacks.MASTER).status in (200, 429)
+    return any(key.startswith("vllm-rpm:") for key in redis.command("KEYS", "*:rpm:*").split())
+
+
+@pytest.mark.parametrize("away", ["stopped", "frozen"])
+def test_without_redis_answers_go_on_and_each_replica_counts_for_itself(
+    pair: Pair,
+    there: Redis,
+    fakes: Fakes,  # noqa: ARG001 - as new
+    away: str,
+):
+    """No request fails, and none but the first waits; two replicas let twice the limit through, and no more."""
+    there.command("FLUSHALL")
+    if away == "stopped":
+        there.stop()
+    else:
+        there.freeze()
+    first = [chat(proxy.url, "plain", stacks.MASTER) for proxy in pair for _ in range(3)]
+    assert [answer.status for answer in first] == [200] * 6
+    assert max(answer.took_s for answer in first) < FIRST_S
+    later = [chat(pair[turn % 2].url, "plain", stacks.MASTER) for turn in range(20)]
+    assert [answer.status for answer in later] == [200] * 20
+    assert sorted(answer.took_s for answer in later)[-3] < USUAL_S
+    early_in_a_minute()
+    assert allowed(pair, 2 * stacks.REQUESTS + 4) == 2 * stacks.REQUESTS
+
+
+def test_limits_are_shared_again_soon_after_redis_is_back(pair: Pair, there: Redis, fakes: Fakes):  # noqa: ARG001 - as new
+    """Within seconds both replicas count together, and the limit is exact."""
+    there.stop()
+    for turn in range(12):
+        assert chat(pair[turn % 2].url, "plain", stacks.MASTER).status == 200
+    there.start()
+    wait_for(lambda: all(counts(proxy, there) for proxy in pair), BACK_S, "both replicas count in Redis again")
+    time.sleep(60 - time.time() % 60)
+    there.command("FLUSHALL")
+    assert allowed(pair, stacks.REQUESTS + 5) == stacks.REQUESTS
