@@ -107,6 +107,8 @@ benchmark: $(DEV) $(BENCH_VENV)/.stamp  ## how long previews take, as ratios: to
 	@$(RUN) -m benchmarks.compile_cache
 	@$(call debian,nginx,nginx-light)
 	@$(call debian,redis-server,redis-server)
+	@$(call debian,postgres,postgresql)
+	@if [ -e $(LOCAL_VENV)/.stamp ] && command -v npm >/dev/null 2>&1; then $(index); $(RUN) -m tests.gateway.database; fi
 	@$(RUN) -m benchmarks.gateway
 
 cluster-test: $(DEV)  ## the stacks on a simulated GPU cluster; fetches a control plane first (once), or builds it (5 to 12 min); ARGS="-k drain"

@@ -164,7 +164,7 @@ def _gateways(stack: contextlib.ExitStack, upstream: int) -> tuple[list[Subject]
     redis.start()
     proxies = [_proxy(stacks.serving({"plain": {}}), upstream, redis, None)]
     if lacking := database.missing():
-        skipped.append(f"LiteLLM with a database: needs {', '.join(lacking)}; make gateway-test makes it")
+        skipped.append(f"LiteLLM with a database: needs {', '.join(lacking)}")
     else:
         postgres = Postgres()
         stack.callback(postgres.close)

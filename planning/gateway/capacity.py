@@ -96,10 +96,9 @@ def _asked(capacity: GatewayCapacitySettings, planned: GatewayLoad) -> tuple[Gat
 
 def _planned_reason(load: GatewayLoad, servers: Sequence[ServerPlan]) -> str:
     unknown = sorted({server.name for server in servers if server.pace is None and server.weight})
-    reason = (
-        f"estimated from what busy servers write with their most replicas, all of it in streams of "
-        f"{USUAL_ANSWER_TOKENS} tokens"
-    )
+    rates = [f"{load.tokens:,.0f} tokens/s in streams of {USUAL_ANSWER_TOKENS}"] if load.tokens else []
+    rates += [f"{load.chats:,.0f} answers/s of {USUAL_PROMPT_TOKENS:,} tokens read"] if load.chats else []
+    reason = f"estimated: {' and '.join(rates)}, of busy servers with their most replicas"
     if load == NOTHING:
         reason = "nothing: no server's pace is known"
     elif unknown:
@@ -170,7 +169,7 @@ def _warnings(gateway: GatewaySettings, cores: float, most: int, asked: int, lev
     if unbounded and asked > most == MOST_DERIVED:
         message = (
             f"gateway: the planned load asks for {asked} replicas, and more than {MOST_DERIVED} are not derived; give "
-            f"gateway.capacity if it is less, or gateway.replicas{less}"
+            f"gateway.replicas if they are wanted, or gateway.capacity{less}"
         )
         return [message]
     if cores <= most * CPUS:

@@ -122,12 +122,26 @@ def _gateway(sides: Sides) -> Iterator[Notice]:
                 yield Notice(Rank.FAILS, EVERYBODY, f"the gateway is {change.action}")
         elif kind in ROUTES and change.action in (Action.DELETE, Action.REPLACE) and name == after.get("name", name):
             yield from _route(sides, kind)
+    yield from _gateway_replicas(before, after)
     hosts = before.get("host"), after.get("host")
     if before and hosts[0] and hosts[0] != hosts[1]:
         there = f"https://{hosts[1]}" if hosts[1] else "inside the cluster only"
         yield Notice(
             Rank.FAILS, "clients outside of the cluster", f"https://{hosts[0]} no longer answers; it is {there}"
         )
+
+
+def _gateway_replicas(before: Document, after: Document) -> Iterator[Notice]:
+    """Another number of replicas; documents of former versions have one number."""
+    (low, high), (fewest, most) = (
+        (side.get("replicas", 0), side.get("max_replicas", side.get("replicas", 0))) for side in (before, after)
+    )
+    if not low or not fewest or (low, high) == (fewest, most):
+        return
+    was, now = (str(a) if a == b else f"{a}–{b}" for a, b in ((low, high), (fewest, most)))
+    drain = after.get("drain_s")
+    fewer = f"; streams of pods that go have {minutes(drain)} to end" if drain and (fewest < low or most < high) else ""
+    yield Notice(Rank.NOBODY, "nobody", f"the gateway runs with {now} replicas, no longer {was}{fewer}")
 
 
 def _route(sides: Sides, kind: str) -> Iterator[Notice]:

@@ -3,7 +3,10 @@
 Does not prove that KEDA decides so: it does not run here.
 """
 
-from tests.cluster.world import NAMESPACE, SOON_S, World, scale, stuck
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.world import NAMESPACE, SOON_S, World, scale, stuck, variant
 from workshop.simcluster.api import wait_until
 
 
@@ -34,6 +37,31 @@ def test_the_autoscaler_keeps_its_replicas(prod: World):
     prod.settled("vllm-qwen3-14b", 3)
     prod.deploy()
     assert prod.deployment("vllm-qwen3-14b")["spec"]["replicas"] == 3
+
+
+def test_the_gateways_autoscaler_keeps_its_replicas(dev: World, tmp_path: Path):
+    """The API server takes it as it is rendered; without metrics it changes nothing, and neither does the next `up`."""
+
+    def ranged(config: dict[str, Any]) -> None:
+        config["llm-stack:gateway"]["replicas"] = {"min": 1, "max": 3}
+
+    whole = variant("dev", tmp_path, ranged)
+    dev.deploy(whole)
+    scaler = dev.api.get("autoscaling/v2", "HorizontalPodAutoscaler", "litellm", NAMESPACE)
+    assert scaler is not None
+    (declared,) = [target.body for target in whole.targets if target.body["kind"] == "HorizontalPodAutoscaler"]
+    spec = scaler["spec"]
+    assert {key: spec[key] for key in declared["spec"] if key != "behavior"} == {
+        key: value for key, value in declared["spec"].items() if key != "behavior"
+    }
+    down = {**declared["spec"]["behavior"]["scaleDown"], "selectPolicy": "Max"}
+    assert spec["behavior"]["scaleDown"] == down
+    dev.scale("litellm", 2)
+    dev.settled("litellm", 2)
+    dev.deploy(whole)
+    assert dev.deployment("litellm")["spec"]["replicas"] == 2
+    dev.api.delete({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", **scaler})
+    dev.restore()
 
 
 def test_scale_of_a_replica_over_two_nodes(sim: World):

@@ -156,8 +156,8 @@ def test_far_too_many_are_not_derived():
     (warning,) = found.warnings
     assert found.most == MOST_DERIVED
     assert warning == (
-        "gateway: the planned load asks for 3334 replicas, and more than 50 are not derived; give gateway.capacity "
-        "if it is less, or gateway.replicas"
+        "gateway: the planned load asks for 3334 replicas, and more than 50 are not derived; give gateway.replicas "
+        "if they are wanted, or gateway.capacity"
     )
     asked = sized(capacity={"chatsPerSecond": 100}, replicas={"max": 500})
     assert (asked.most, asked.warnings) == (500, ())

@@ -236,6 +236,27 @@ def test_the_gateway_and_its_redis():
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ((2, None), (2, 2), []),
+        ((2, None), (2, 9), ["**nobody**: the gateway runs with 2–9 replicas, no longer 2"]),
+        (
+            (3, 9),
+            (3, 3),
+            ["**nobody**: the gateway runs with 3 replicas, no longer 3–9; streams of pods that go have 10 min to end"],
+        ),
+    ],
+)
+def test_the_gateways_replicas(old, new, expected):
+    """A number or a range, also against the document of a version that knew numbers alone."""
+    sides = [
+        document({}, gateway={**GATEWAY, "replicas": few, **({"max_replicas": most} if most else {})})
+        for few, most in (old, new)
+    ]
+    assert said(sides[0], sides[1], [], []) == expected
+
+
+@pytest.mark.parametrize(
     ("old", "new", "host", "expected"),
     [
         (
