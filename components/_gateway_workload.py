@@ -18,8 +18,8 @@ def workload(
     template: Any,
     after: Sequence[pulumi.Resource],
     parent: pulumi.Resource,
-) -> None:
-    """Declare both; the autoscaler unless the number of replicas is fixed."""
+) -> k8s.apps.v1.Deployment:
+    """Declare both, the autoscaler unless the number of replicas is fixed; returns the Deployment."""
     timeout = f"{plan.await_timeout_s}s"
     spec: Any = {
         "replicas": plan.replicas,
@@ -43,6 +43,7 @@ def workload(
     if scaling := plan.size.scaling:
         scales = pulumi.ResourceOptions(parent=parent, depends_on=[deployment])
         _autoscaler(name, metadata, plan.size, scaling, scales)
+    return deployment
 
 
 def _autoscaler(

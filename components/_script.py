@@ -16,11 +16,19 @@ MOUNT = {"name": "scripts", "mountPath": FOLDER, "readOnly": True}
 
 
 def config_map(
-    label: str, metadata: Any, script: str, opts: pulumi.ResourceOptions, *modules: str
+    label: str,
+    metadata: Any,
+    script: str,
+    opts: pulumi.ResourceOptions,
+    *modules: str,
+    files: Mapping[str, str] | None = None,
 ) -> k8s.core.v1.ConfigMap:
-    """Declare scripts, and what they import. They never change: another ConfigMap replaces it, and what mounts it."""
+    """Declare scripts, and what they import. They never change: another ConfigMap replaces it, and what mounts it.
+
+    `files`: what they read, name → text.
+    """
     names = [beside for name in (script, *modules) for beside in (name, *BESIDE.get(name, ()))]
-    data = {file_of(name): source(name) for name in names}
+    data = {**{file_of(name): source(name) for name in names}, **(files or {})}
     return k8s.core.v1.ConfigMap(label, metadata=metadata, immutable=True, data=data, opts=opts)
 
 
@@ -57,12 +65,14 @@ def job(
     parent: pulumi.Resource,
     after: list[pulumi.Resource],
     once: bool = False,
+    named_by_content: bool = False,
     **spec: Any,
 ) -> k8s.batch.v1.Job:
     """A Job that may be run again: under a fixed name, so that there is never a second one beside it.
 
     One that failed, or was cut off, is replaced by the next `up` (`replaceUnready`); otherwise that would wait for it
     for ever, because a Job that has failed stays failed. `once`: one that has succeeded stays, whatever changes.
+    `named_by_content`: its name is another when it is to run again; the former goes first even so.
     """
     replaced = {**metadata.get("annotations", {}), "pulumi.com/replaceUnready": "true"}
     timeout = f"{limits.await_timeout_s}s"
@@ -83,6 +93,7 @@ def job(
             parent=parent,
             depends_on=after,
             ignore_changes=["spec"] if once else None,
+            delete_before_replace=True if named_by_content else None,
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
         ),
     )

@@ -20,6 +20,7 @@ from components._migration import APP as MIGRATION_APP
 from components._migration import migration
 from components._postgres import postgres
 from components._redis import redis
+from components._teams import ToldGateway, teams
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
 from components.vllm_server import ServerRef
@@ -50,6 +51,8 @@ class LlmGatewayArgs(TypedDict):
     """What its own keys are derived from, or the Secret that has them."""
     after: NotRequired[Sequence[pulumi.Resource]]
     """What must serve before it gets traffic: canaries."""
+    owner: NotRequired[str]
+    """Whose its teams and keys are, among all gateways that share its database; by default the component's name."""
 
 
 class LlmGateway(pulumi.ComponentResource):
@@ -80,21 +83,21 @@ class LlmGateway(pulumi.ComponentResource):
         pod = pod_spec(plan, proxy, account.metadata.name, config, match)
         after += _database_gates(name, args, passwords, account.metadata.name, match, self)
         template = {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod}
-        workload(name, named, plan, match, template, after, self)
+        deployment = workload(name, named, plan, match, template, after, self)
         service = k8s.core.v1.Service(
             name,
             metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
             spec=_k8s.service_spec(match, "http", PORT),
             opts=child,
         )
-        k8s.policy.v1.PodDisruptionBudget(
-            name,
-            metadata=named,
-            spec=_k8s.disruption_spec(match),
-            opts=child,
-        )
+        k8s.policy.v1.PodDisruptionBudget(name, metadata=named, spec=_k8s.disruption_spec(match), opts=child)
         exposed = _exposure.expose(name, named, plan, service.metadata.name, child)
         self.admin_url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
+        if plan.teams:
+            reached = ToldGateway(
+                self.admin_url, match, args["keys"], keys, account.metadata.name, [deployment, service]
+            )
+            teams(f"{name}-teams", metadata, plan, plan.teams, args.get("owner", name), reached, self)
         self.endpoint = pulumi.Output.from_input(exposed) if exposed else pulumi.Output.concat(self.admin_url, "/v1")
         self.metrics_selector = pulumi.Output.from_input(match)
         self.register_outputs(

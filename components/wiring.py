@@ -75,15 +75,16 @@ def server_args(
 
 
 def gateway_args(
-    plan: Plan, namespace: pulumi.Input[str], servers: Mapping[str, VllmServer], keys: Keys
+    plan: Plan, namespace: pulumi.Input[str], servers: Mapping[str, VllmServer], keys: Keys, owner: str
 ) -> LlmGatewayArgs:
-    """The gateway may ask every server, knows those that get traffic, and waits for canaries."""
+    """The gateway may ask every server, knows those that get traffic, and waits for canaries. `owner`: of its teams."""
     return {
         "namespace": namespace,
         "gateway": plan.gateway,
         "servers": {route.server: servers[route.server].reference for route in plan.gateway.routes},
         "server_pods": SERVER_PODS,
         "keys": keys,
+        "owner": owner,
         "after": [servers[server.name].workload for server in plan.servers if server.canary],
     }
 

@@ -182,7 +182,7 @@ class _Reference:
         if isinstance(value, str):
             # a version in YAML needs its quotes
             return f'`"{value}"`' if value[0].isdigit() else f"`{value}`"
-        return f"`[{', '.join(value)}]`" if isinstance(value, list) else f"`{json.dumps(value)}`"
+        return f"`[{', '.join(map(str, value))}]`" if isinstance(value, list) else f"`{json.dumps(value)}`"
 
 
 def _mappings(path: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

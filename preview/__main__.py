@@ -25,7 +25,8 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="Render a stack without Pulumi's engine, a cluster or credentials, and report on it.",
         epilog=f"`{PROGRAM} diff --base REF` compares with a commit, `{PROGRAM} bundle --stack NAME` lists what a "
-        f"network without internet needs, `{PROGRAM} manifest FOLDER` prints the hash of a checkpoint. {EXIT_CODES}",
+        f"network without internet needs, `{PROGRAM} keys --stack NAME` says which key is where, "
+        f"`{PROGRAM} manifest FOLDER` prints the hash of a checkpoint. {EXIT_CODES}",
     )
     _common(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the report")
@@ -83,6 +84,17 @@ def _manifest_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _keys_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"{PROGRAM} keys",
+        description="List which key of a stack is in which Secret, for whom, and what it opens; no value is shown.",
+        epilog=EXIT_CODES,
+    )
+    _common(parser, single=True)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the page")
+    return parser
+
+
 def _ref(text: str) -> str:
     """A name of a commit, which begins with no dash and has no control character (git-check-ref-format)."""
     if text.startswith("-") or not text.isprintable() or len(text) > LONGEST_REF:
@@ -108,6 +120,8 @@ def _run(words: Sequence[str]) -> int:
         return _diff(_diff_parser().parse_args(words[1:]))
     if words[:1] == ["bundle"]:
         return _bundle(_bundle_parser().parse_args(words[1:]))
+    if words[:1] == ["keys"]:
+        return _keys(_keys_parser().parse_args(words[1:]))
     if words[:1] == ["manifest"]:
         return _manifest(_manifest_parser().parse_args(words[1:]))
     return _preview(_parser().parse_args(words))
@@ -129,6 +143,12 @@ def _bundle(arguments: argparse.Namespace) -> int:
     from preview.reporting.bundle_show import show  # noqa: PLC0415 - as above
 
     return show(arguments.project, arguments.stack, arguments.format, arguments.listing, ask_helm=arguments.helm)
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from preview.reporting.keys import show  # noqa: PLC0415 - as above
+
+    return show(arguments.project, arguments.stack, as_json=arguments.json)
 
 
 def _manifest(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ MOST_NODES = 5_000
 MOST_NODE_GPUS, MOST_NODE_CPUS, MOST_NODE_GIB = 64, 4_096, 65_536
 # Models and pools of one stack: each is planned with all others in sight, and shown on a page of its own.
 MOST_MODELS, MOST_POOLS, MOST_PROVIDERS = 200, 64, 20
+# Teams of a gateway, keys of one, and generations of one key, of which rotation needs two.
+MOST_TEAMS, MOST_TEAM_KEYS, MOST_GENERATIONS = 1_000, 100, 5
 # Taints of a pool's nodes; every pod of the pool carries a toleration of each, and real nodes have a handful.
 MOST_TOLERATIONS = 50
 # Far more than a Redis or Postgres has connections for: a pod of the gateway takes ten of each.
@@ -249,5 +251,7 @@ Milliseconds = Annotated[PositiveFloat, Field(le=60_000)]
 UsdPerMillionTokens = Annotated[PositiveFloat, Field(le=MOST_USD_PER_HOUR)]
 # Far above the dearest storage, to find a price per TiB or a year's.
 UsdPerGibMonth = Annotated[PositiveFloat, Field(le=100)]
+# What a team may spend in a month; more is a slip of a finger.
+UsdPerMonth = Annotated[PositiveFloat, Field(le=100_000_000)]
 UsdPerHour = Annotated[PositiveFloat, Field(le=MOST_USD_PER_HOUR)]
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]

@@ -28,12 +28,15 @@ from settings.scalars import (
     LONGEST_S,
     MOST_ANNOTATION_BYTES,
     MOST_DIRECT_HOSTS,
+    MOST_GENERATIONS,
     MOST_MODELS,
     MOST_NODE_GPUS,
     MOST_NODES,
     MOST_POOLS,
     MOST_PROVIDERS,
     MOST_PULL_SECRETS,
+    MOST_TEAM_KEYS,
+    MOST_TEAMS,
     MOST_TOLERATIONS,
     MOST_VARIABLES,
     Argument,
@@ -98,6 +101,7 @@ from settings.scalars import (
     UsdPerGibMonth,
     UsdPerHour,
     UsdPerMillionTokens,
+    UsdPerMonth,
     VariableName,
     Word,
 )
@@ -1099,6 +1103,81 @@ class ProviderSettings(Section):
     )
 
 
+class LimitSettings(Section):
+    """Limits of one team on one model, over all of its keys and all replicas of the gateway."""
+
+    requests_per_minute: PositiveInt | None = Field(default=None, description="requests of the team to this model")
+    tokens_per_minute: PositiveInt | None = Field(default=None, description="tokens of the team with this model")
+
+    @model_validator(mode="after")
+    def limits_something(self) -> Self:
+        """An entry without a limit is a slip."""
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ValueError("limits nothing; give requestsPerMinute or tokensPerMinute, or leave it out")
+        return self
+
+
+class KeySettings(Section):
+    """One key of a team, in one or more generations: all that are named are valid at the same time."""
+
+    generations: list[PositiveInt] = Field(
+        default=[1],
+        min_length=1,
+        max_length=MOST_GENERATIONS,
+        description="generations that are valid; to rotate, [1, 2], then [2] when nobody uses the first any more",
+    )
+
+    @field_validator("generations")
+    @classmethod
+    def rising(cls, generations: list[int]) -> list[int]:
+        """Refuses what is named twice, and an order that says nothing."""
+        if sorted(set(generations)) != generations:
+            raise ValueError(f"{generations} must rise, each named once, e.g. {sorted(set(generations))}")
+        return generations
+
+
+def _spelled_out(value: object) -> object:
+    """A list of names is a mapping of keys that have one generation."""
+    if isinstance(value, str):
+        raise ValueError("must be a list, e.g. [app, batch]")  # noqa: TRY004 - pydantic reports ValueError only
+    if not isinstance(value, list):
+        return value
+    if twice := next((name for name in value if value.count(name) > 1), None):
+        raise ValueError(f"{twice} is named twice")
+    return {str(name) if isinstance(name, (list, dict)) else name: {} for name in value}
+
+
+class TeamSettings(Section):
+    """A group of clients of the gateway: its keys share models, limits and a budget."""
+
+    models: list[Word] = Field(
+        min_length=1, max_length=MOST_MODELS, description="models it may ask; those they fall back to are added"
+    )
+    requests_per_minute: PositiveInt | None = Field(
+        default=None, description="limit of all its keys together, over all gateway replicas"
+    )
+    tokens_per_minute: PositiveInt | None = Field(
+        default=None, description="limit of all its keys together, over all gateway replicas"
+    )
+    per_model: dict[Word, LimitSettings] = Field(
+        default_factory=dict, max_length=MOST_MODELS, description="further limits on single models of the team"
+    )
+    monthly_budget_usd: UsdPerMonth | None = Field(
+        default=None,
+        description="what it may use up in a calendar month (UTC), at the prices of the models; then it gets 429",
+    )
+    keys: Annotated[dict[ObjectName, KeySettings], BeforeValidator(_spelled_out)] = Field(
+        min_length=1,
+        max_length=MOST_TEAM_KEYS,
+        description="its keys: [app, batch], or with their generations {app: {generations: [1, 2]}, batch: {}}",
+    )
+    existing_secret: DnsName | None = Field(
+        default=None,
+        description="existing Secret with an entry KEY-GENERATION for each key, e.g. app-1; needed with "
+        "gateway.existingSecret; default: the Secret llm-team-NAME with keys derived from gatewayMasterKey",
+    )
+
+
 class GatewaySettings(Section):
     """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
 
@@ -1128,6 +1207,12 @@ class GatewaySettings(Section):
         discriminator="kind",
         description="Postgres, for virtual keys and budgets: bundled, existing; one that exists unless kind says "
         "otherwise",
+    )
+    teams: dict[ObjectName, TeamSettings] | None = Field(
+        default=None,
+        max_length=MOST_TEAMS,
+        description="who may ask what, and how much, by name; {} ends all keys that the stack has made, without it "
+        "they stay as they are; needs database",
     )
     request_timeout_s: Seconds | None = Field(
         default=None,

@@ -42,6 +42,7 @@ PROJECTS = {
     "examples/weights": "weights",
     "examples/gateway": "gateway",
     "examples/traffic": "traffic",
+    "examples/teams": "teams",
 }
 Config = dict[str, Any]
 

@@ -5,7 +5,7 @@ image; every script is configured by its environment alone and uses only the sta
 nothing but a POSIX shell and Postgres' own programs. Those that begin with
 `gateway_` use what LiteLLM's image has besides; most of them LiteLLM loads itself, from beside its configuration.
 `check_store` uses the streamer of vLLM's, and `buckets` what that streamer uses. What `copy_store`, `fill_store`,
-`fetch_proven` and `prove_weights` import stands beside them in their pods.
+`fetch_proven`, `gateway_teams` and `prove_weights` import stands beside them in their pods.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from importlib.resources import files
 NAMES = (
     *("buckets", "check_shards", "check_store", "compile_cache", "copy_store", "copy_weights"),
     *("fetch_proven", "fetch_weights", "fill_store"),
-    *("gateway_at_zero", "gateway_auth", "gateway_hooks", "gateway_migrate", "gateway_providers", "gateway_surface"),
+    *("gateway_admin", "gateway_at_zero", "gateway_auth", "gateway_hooks", "gateway_migrate"),
+    *("gateway_providers", "gateway_surface", "gateway_teams"),
     "hub_files",
     *("prewarm_weights", "prove_weights", "verify_nodes"),
 )
@@ -25,6 +26,7 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
     "copy_store": ("buckets", "copy_weights", "fetch_weights"),
     "fetch_proven": ("fetch_weights", "prove_weights"),
     "fill_store": ("buckets", "fetch_weights", "hub_files", "prove_weights"),
+    "gateway_teams": ("gateway_admin",),
     "hub_files": ("fetch_weights",),
 }
 

@@ -23,6 +23,7 @@ from planning.gateway.stores import (
     plan_redis,
     redis_problems,
 )
+from planning.gateway.teams import plan_teams
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
 from planning.plan.gateway import GATEWAY, GatewayPlan, HttpRoute, Ingress, Route
 from planning.plan.pods import ImagePlan
@@ -116,6 +117,7 @@ def resolve_gateway(
     size, networks = plan_size(gateway, servers, costs(catalog)), catalog.networks
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     providers = plan_providers(settings)
+    teams, of_teams = plan_teams(settings, planned, fallbacks)
     plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
@@ -151,6 +153,7 @@ def resolve_gateway(
             **dict(at_zero_reasons(asleep)),
         },
         at_zero=asleep,
+        teams=teams,
     )
     problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
     problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
@@ -158,7 +161,7 @@ def resolve_gateway(
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
     problems += at_zero_problems(settings, servers)
-    return plan, problems + redis_problems(gateway) + database_problems(gateway)
+    return plan, problems + redis_problems(gateway) + database_problems(gateway) + of_teams
 
 
 def gateway_warnings(settings: StackSettings, plan: GatewayPlan) -> list[str]:

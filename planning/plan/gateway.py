@@ -8,6 +8,7 @@ from planning.plan.gateway_size import GatewaySize
 from planning.plan.pods import ImagePlan, Probes
 from planning.plan.providers import Outside, ProviderPlan
 from planning.plan.stores import DatabasePlan, RedisPlan
+from planning.plan.teams import TeamsPlan
 from planning.tasks import Task
 
 # Name of the gateway's objects, which rules and policies name too.
@@ -105,6 +106,8 @@ class GatewayPlan:
     reasons: Mapping[str, str] = field(default_factory=dict)
     at_zero: tuple[AtZero, ...] = ()
     """Names whose requests, while no server is there, are told so at once or wait."""
+    teams: TeamsPlan | None = None
+    """None: nothing is said of teams, and keys are made by hand if at all."""
 
     @property
     def replicas(self) -> int:

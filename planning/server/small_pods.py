@@ -10,6 +10,8 @@ POSTGRES, POSTGRES_LIMIT_MIB = Requests(250, 512, scratch.POSTGRES.disk_mib), 10
 # A Python that lists nodes.
 VERIFICATION = Requests(50, 64, scratch.VERIFICATION.disk_mib)
 VERIFICATION_LIMIT = Requests(500, 256, 0)
+# A Python that asks the gateway, one request at a time, and holds the answers of a few thousand keys.
+TEAMS, TEAMS_LIMIT_MIB = Requests(50, 64, scratch.LOGS_MIB), 512
 # A Python that does nothing, once for every image that a node pulls beforehand.
 PULLER = Requests(10, 32, scratch.LOGS_MIB)
 PULLER_LIMIT_MIB = 128

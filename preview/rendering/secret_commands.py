@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from catalog import load_catalog
+from planning.gateway.teams import VARIABLE as TEAM_KEY
 
 # Who has to accept a value decides what it may be: (app.kubernetes.io/name, variable) of programs that take any, as
 # servers do.
@@ -21,7 +22,7 @@ ACCEPTED_BY = frozenset(
         ("redis", "REDIS_PASSWORD"),
     }
 )
-# LiteLLM wants its master key to begin like this; the others do not mind.
+# LiteLLM wants its master key and those of teams to begin like this; the others do not mind.
 DRAWN = "sk-$(openssl rand -hex 24)"
 # Entries whose value is always somebody else's, and what it is, for the message of the shell.
 FOREIGN = {
@@ -35,6 +36,8 @@ WIDTH = 88
 
 def takes_any(app: str, variable: str) -> bool:
     """Whether a program takes any value of this variable for its key."""
+    if app == "litellm-teams" and variable.startswith(TEAM_KEY):
+        return True
     return (app, variable) in {*ACCEPTED_BY, ("vllm", load_catalog().vllm.health.api_key_env)}
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from planning.plan import Plan
+from planning.plan.gateway import GatewayPlan
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.storage import Stored
 from planning.plan.stores import BundledDatabase, BundledRedis, DatabasePlan, ExistingDatabase, ExistingRedis
@@ -37,10 +38,13 @@ from preview.reporting.page import (
     stacked,
 )
 from preview.reporting.summary import bill, display_name, storage_bill, unpriced_storage
+from preview.reporting.teams import sum_of
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
 
 # Wide enough for every line that matters, narrow enough for a code review.
 PLAIN_WIDTH = 100
+# Teams that a page of a stack shows; all of them have a page of their own.
+MOST_TEAMS = 20
 # How a page says where something is kept.
 STORED = {"claim": "on claims of", "existing claim": "on the claim", "node": "on nodes:", "bucket": "in"}
 RULES_IN_ASCII = str.maketrans("─═", "--")
@@ -125,6 +129,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     details = [
         behaviour,
         *(f"{model} falls back to {', '.join(fallbacks)}" for model, fallbacks in gateway.fallbacks),
+        *_teams(gateway),
     ]
     text = f"LiteLLM {gateway.image.version}, {_gateway_replicas(gateway.size)}, {reached}"
     yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))
@@ -144,6 +149,19 @@ def _database(database: DatabasePlan | None) -> str:
             return f"its own Postgres on a claim of {gib:,} GiB"
         case _:
             return "no Postgres"
+
+
+def _teams(gateway: GatewayPlan) -> Iterator[str]:
+    """A line for each team: models with the fallbacks that were added, limits, budget, keys."""
+    if gateway.teams is None:
+        return
+    teams = gateway.teams.teams
+    for team in teams[:MOST_TEAMS]:
+        yield f"team {team.name}: {sum_of(team)}; {count(len(team.keys), 'key')} in Secret {team.secret}"
+    if len(teams) > MOST_TEAMS:
+        yield f"and {count(len(teams) - MOST_TEAMS, 'team')} more; python -m preview keys lists all"
+    if not teams:
+        yield "no team: all keys that the stack has made end"
 
 
 def _weights(weights: WeightsPlan) -> Block:

@@ -113,8 +113,9 @@ def everything(**gateway: Any) -> Config:
 
 
 def with_database(**database: Any) -> Config:
-    """Two models that cost something, keys in Postgres, and the default times."""
-    config = serving({"plain": {}, "other": {}}, database={"existingSecret": "llm-database", **database})
+    """Models that cost something, one of which falls back to another, keys in Postgres, and the default times."""
+    models: dict[str, dict[str, Any]] = {"plain": {}, "other": {}, "backed": {"fallbacks": ["other"]}}
+    config = serving(models, database={"existingSecret": "llm-database", **database})
     return merged(config, {"gpuPools": {"l4": {"pricePerNodeHourUsd": 10}}})
 
 

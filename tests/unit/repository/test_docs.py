@@ -6,6 +6,7 @@ Does not prove that a sentence is true, nor that links to other sites lead anywh
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
@@ -90,13 +91,18 @@ def test_what_a_readme_says_is_printed_is_what_is_printed(page: Path):
 
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
 def test_every_example_of_a_readme_can_be_deployed(page: Path):
-    """The stack file, and the models that other sections show in its place, are planned without a refusal."""
-    whole, *models = (yaml.safe_load(block) for block in YAML_BLOCK.findall(page.read_text(encoding="utf-8")))
-    config = {key.removeprefix("llm-stack:"): value for key, value in whole["config"].items() if "llm-stack:" in key}
-    assert len(models) >= 2
-    for changed in [config["models"], *models]:
-        settings, problems = validate({**config, "models": changed})
+    """The stack file, and the models and sections that others show in its place, are planned without a refusal."""
+    whole, *parts = (yaml.safe_load(block) for block in YAML_BLOCK.findall(page.read_text(encoding="utf-8")))
+    config = _sections(whole["config"])
+    assert len(parts) >= 3
+    for part in [{}, *(_sections(part) or {"models": part} for part in parts)]:
+        settings, problems = validate({**config, **part})
         assert set(resolve_stack(settings, load_catalog(), problems).pools) == {"a10"}
+
+
+def _sections(block: dict[str, Any]) -> dict[str, Any]:
+    """Those of a stack file; none where a block shows models alone."""
+    return {key.removeprefix("llm-stack:"): value for key, value in block.items() if key.startswith("llm-stack:")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -1,0 +1,30 @@
+"""Words about a team: what it may ask, how much of it, and what it may spend. Never a value of a key."""
+
+from planning.plan.teams import ModelLimit, TeamPlan
+from preview.reporting.wording import usd
+
+
+def models_of(team: TeamPlan) -> str:
+    """`qwen3-14b (and its fallbacks qwen3-8b)`."""
+    asked = ", ".join(model for model in team.models if model not in team.added)
+    return f"{asked} (and, as fallback, {', '.join(team.added)})" if team.added else asked
+
+
+def limits_of(limited: TeamPlan | ModelLimit) -> str:
+    """`600 requests and 400,000 tokens a minute`; empty where there is no limit."""
+    parts = [
+        f"{limit:,} {unit}"
+        for limit, unit in ((limited.requests_per_minute, "requests"), (limited.tokens_per_minute, "tokens"))
+        if limit is not None
+    ]
+    return f"{' and '.join(parts)} a minute" if parts else ""
+
+
+def sum_of(team: TeamPlan) -> str:
+    """All of it in one line."""
+    parts = [
+        limits_of(team),
+        *(f"of {limit.model} {limits_of(limit)}" for limit in team.per_model),
+        f"{usd(team.monthly_budget_usd)} a month" if team.monthly_budget_usd else "",
+    ]
+    return "; ".join([models_of(team), *filter(None, parts)])
