@@ -5,19 +5,18 @@ Teams come from the plan, Secrets of servers and of the gateway itself from the 
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planning.plan import Plan
-from planning.plan.teams import TeamPlan
 from preview.rendering.manifests import Manifest, collect_manifests
 from preview.rendering.recorder import autoname
 from preview.rendering.render import render
 from preview.rendering.stackfile import find_project, read_project
 from preview.reporting.show import report_refusals
-from preview.reporting.teams import sum_of
+from preview.reporting.teams import sum_of, team_document
 
 # What a name ends in that the engine makes, here and on the page.
 DRAWN_HERE, DRAWN = autoname(""), "-<drawn>"
@@ -65,7 +64,7 @@ def document(stack: str, plan: Plan, places: Sequence[Place]) -> dict[str, Any]:
         "stack": stack,
         "refused": [],
         "namespace": plan.namespace,
-        "teams": {team.name: _team(team) for team in teams},
+        "teams": {team.name: team_document(team) for team in teams},
         **{
             group: [
                 {"workload": place.workload, "variable": place.variable, "secret": place.secret, "entry": place.entry}
@@ -74,28 +73,6 @@ def document(stack: str, plan: Plan, places: Sequence[Place]) -> dict[str, Any]:
             ]
             for app, group in (("litellm", "gateway"), ("vllm", "servers"))
         },
-    }
-
-
-def _team(team: TeamPlan) -> Mapping[str, Any]:
-    return {
-        "models": [model for model in team.models if model not in team.added],
-        "fallbacks": list(team.added),
-        "requests_per_minute": team.requests_per_minute,
-        "tokens_per_minute": team.tokens_per_minute,
-        "per_model": {
-            limit.model: {
-                "requests_per_minute": limit.requests_per_minute,
-                "tokens_per_minute": limit.tokens_per_minute,
-            }
-            for limit in team.per_model
-        },
-        "monthly_budget_usd": team.monthly_budget_usd,
-        "secret": team.secret,
-        "derived": team.derived,
-        "keys": [
-            {"key": key.name, "generation": key.generation, "alias": key.alias, "entry": key.entry} for key in team.keys
-        ],
     }
 
 

@@ -11,6 +11,7 @@ from preview.reporting.compare import POD_TEMPLATE, RESTART, Action, Change
 from preview.reporting.fields import ABSENT
 from preview.reporting.server_notices import of_servers, start_s
 from preview.reporting.sides import Document, Notice, Rank, Sides, identity
+from preview.reporting.team_notices import of_teams
 from preview.reporting.wording import count, gib, minutes
 
 ROUTES = ("HTTPRoute", "Ingress")
@@ -51,6 +52,7 @@ def _step_by_step(sides: Sides, before: Document) -> Iterator[Notice]:
     yield from _gateway(sides)
     yield from _limits(before, sides.after)
     yield from _keys(sides)
+    yield from of_teams(before, sides.after)
     yield from _operators(sides.changes)
     yield from _weights(sides, before["models"])
     yield from _on_call(before.get("alerts"), sides.after.get("alerts"))

@@ -17,6 +17,7 @@ from planning.plan.weights import CheckpointPlan, OwnClaim
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import find_prerequisites
 from preview.rendering.render import Rendering
+from preview.reporting.teams import team_document
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
         "drain_s": gateway.drain_s,
         "fallbacks": {model: list(fallbacks) for model, fallbacks in gateway.fallbacks},
         "limits": _limits(gateway),
+        "teams": {team.name: team_document(team) for team in gateway.teams.teams} if gateway.teams else None,
     }
 
 

@@ -1,5 +1,7 @@
 """Words about a team: what it may ask, how much of it, and what it may spend. Never a value of a key."""
 
+from typing import Any
+
 from planning.plan.teams import ModelLimit, TeamPlan
 from preview.reporting.wording import usd
 
@@ -28,3 +30,26 @@ def sum_of(team: TeamPlan) -> str:
         f"{usd(team.monthly_budget_usd)} a month" if team.monthly_budget_usd else "",
     ]
     return "; ".join([models_of(team), *filter(None, parts)])
+
+
+def team_document(team: TeamPlan) -> dict[str, Any]:
+    """The same for machines."""
+    return {
+        "models": [model for model in team.models if model not in team.added],
+        "fallbacks": list(team.added),
+        "requests_per_minute": team.requests_per_minute,
+        "tokens_per_minute": team.tokens_per_minute,
+        "per_model": {
+            limit.model: {
+                "requests_per_minute": limit.requests_per_minute,
+                "tokens_per_minute": limit.tokens_per_minute,
+            }
+            for limit in team.per_model
+        },
+        "monthly_budget_usd": team.monthly_budget_usd,
+        "secret": team.secret,
+        "derived": team.derived,
+        "keys": [
+            {"key": key.name, "generation": key.generation, "alias": key.alias, "entry": key.entry} for key in team.keys
+        ],
+    }
