@@ -59,7 +59,9 @@ def teams(
         opts=child,
     )
     files = {PLAN_FILE: json.dumps(teams.file, indent=1, sort_keys=True)}
-    script = _script.config_map(f"{name}-script", metadata, SCRIPT, child, files=files)
+    # what a Job mounts is called as it is: the next `up` takes over the one of an engine that was killed
+    named = _k8s.named(metadata, f"{plan.name}-teams-{teams.digest}")
+    script = _script.config_map(f"{name}-script", named, SCRIPT, child, files=files)
     values = {
         "GATEWAY_URL": gateway.url,
         "MANAGED_BY": f"{_k8s.PART_OF}/{owner}",
@@ -89,7 +91,7 @@ def teams(
     )
     _script.job(
         name,
-        f"{plan.name}-teams-{teams.digest}",
+        named["name"],
         metadata,
         _k8s.restricted_pod(gateway.account, plan.image, [container], [_script.volume(script.metadata.name)]),
         limits=teams.job,

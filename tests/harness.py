@@ -619,6 +619,7 @@ def planned_jobs(plan: Plan) -> dict[str, int]:
         ),
         "verify-nodes": sum(pool.verification is not None for pool in plan.pools.values()),
         "litellm-migration": 1 if plan.gateway.database else 0,
+        "litellm-teams": 1 if plan.gateway.teams else 0,
     }
 
 

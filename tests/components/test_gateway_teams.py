@@ -72,7 +72,7 @@ def test_the_job_reads_values_from_secrets_and_all_else_from_a_file():
         "TEAM_KEY_SEARCH_APP_2": "secret:llm-team-search/app-2",
         "TEAM_KEY_SEARCH_BATCH_1": "secret:llm-team-search/batch-1",
     }
-    files = deployed.object("ConfigMap", "gateway-teams-script-auto")["data"]
+    files = deployed.object("ConfigMap", job["metadata"]["name"])["data"]
     assert sorted(files) == ["gateway_admin.py", "gateway_teams.py", "teams.json"]
     assert deployed.plan.gateway.teams is not None
     assert json.loads(files["teams.json"]) == deployed.plan.gateway.teams.file

@@ -369,7 +369,8 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     writers = [place.writer for place in held if isinstance(place, ObjectStore) and place.writer]
     sources = [*(server.checkpoint.source for server in plan.servers), *writers]
     stores = {secret.secret for source in sources for secret in source.secrets}
-    named = {plan.gateway.existing_secret, *hubs, *stores, database} - {None}
+    teams = {team.secret for team in plan.gateway.teams.teams if not team.derived} if plan.gateway.teams else set()
+    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, database} - {None}
     read = {
         (secret, entry)
         for pod in pods(deployed)
