@@ -17,6 +17,7 @@ from components.keys import Keys, MasterKey, own_secret
 from planning.gateway.routing import PORT
 from planning.gateway.teams import REFUSED_EXIT
 from planning.plan.gateway import GatewayPlan
+from planning.plan.pods import ImagePlan
 from planning.plan.teams import TeamsPlan
 from planning.server import scratch, small_pods
 
@@ -34,6 +35,7 @@ class ToldGateway:
     keys: Keys
     own_keys: pulumi.Input[str]
     """The Secret with the master key."""
+    image: ImagePlan
     account: pulumi.Input[str]
     resources: Sequence[pulumi.Resource]
 
@@ -62,15 +64,33 @@ def teams(
     # what a Job mounts is called as it is: the next `up` takes over the one of an engine that was killed
     named = _k8s.named(metadata, f"{plan.name}-teams-{teams.digest}")
     script = _script.config_map(f"{name}-script", named, SCRIPT, child, files=files)
+    container = _container(teams, owner, gateway, secrets)
+    _script.job(
+        name,
+        named["name"],
+        metadata,
+        _k8s.restricted_pod(gateway.account, gateway.image, [container], [_script.volume(script.metadata.name)]),
+        limits=teams.job,
+        parent=parent,
+        after=[*gateway.resources, policy],
+        named_by_content=True,
+        podFailurePolicy=_script.failing_at_once("teams", REFUSED_EXIT),
+    )
+
+
+def _container(
+    teams: TeamsPlan, owner: str, gateway: ToldGateway, secrets: Mapping[str, pulumi.Input[str]]
+) -> dict[str, Any]:
+    """The script with what it is told; `secrets`: team → name of its Secret, of those that are ours."""
     values = {
         "GATEWAY_URL": gateway.url,
         "MANAGED_BY": f"{_k8s.PART_OF}/{owner}",
         "PATIENCE_S": str(teams.patience_s),
         "PLAN_FILE": f"{_script.FOLDER}/{PLAN_FILE}",
     }
-    container = _script.container(
+    return _script.container(
         "teams",
-        plan.image.reference,
+        gateway.image.reference,
         "python",
         SCRIPT,
         env=[
@@ -88,17 +108,6 @@ def teams(
             "limits": {"memory": scratch.quantity(small_pods.TEAMS_LIMIT_MIB)},
         },
         volumeMounts=[_script.MOUNT],
-    )
-    _script.job(
-        name,
-        named["name"],
-        metadata,
-        _k8s.restricted_pod(gateway.account, plan.image, [container], [_script.volume(script.metadata.name)]),
-        limits=teams.job,
-        parent=parent,
-        after=[*gateway.resources, policy],
-        named_by_content=True,
-        podFailurePolicy=_script.failing_at_once("teams", REFUSED_EXIT),
     )
 
 

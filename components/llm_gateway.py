@@ -95,7 +95,7 @@ class LlmGateway(pulumi.ComponentResource):
         self.admin_url = pulumi.Output.concat("http://", service.metadata.name, ".", args["namespace"], f".svc:{PORT}")
         if plan.teams:
             reached = ToldGateway(
-                self.admin_url, match, args["keys"], keys, account.metadata.name, [deployment, service]
+                self.admin_url, match, args["keys"], keys, plan.image, account.metadata.name, [deployment, service]
             )
             teams(f"{name}-teams", metadata, plan, plan.teams, args.get("owner", name), reached, self)
         self.endpoint = pulumi.Output.from_input(exposed) if exposed else pulumi.Output.concat(self.admin_url, "/v1")

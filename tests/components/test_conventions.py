@@ -5,6 +5,7 @@ Options are read as they are sent to the engine; what the engine does with them 
 
 import pytest
 
+from planning.plan.stores import BundledDatabase
 from planning.plan.weights import OwnClaim
 from preview.rendering.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
@@ -156,7 +157,7 @@ def test_what_rolls_pods_has_a_drawn_name(name: str):
         if kind_of(record) == "ConfigMap"
     }
     people_read = {"observability-dashboard", "observability-adapter"}
-    of_jobs = ("-verify", "-fetch", "-fill", "-proven")
+    of_jobs = ("-verify", "-fetch", "-fill", "-proven", "-teams-script")
     assert found == {
         label: (
             label not in people_read,
@@ -175,6 +176,8 @@ def test_nobody_waits_for_what_cannot_become_ready(name: str):
         if (item.body.get("metadata") or {}).get("annotations", {}).get("pulumi.com/skipAwait") == "true"
     }
     deployed = rendered(name)
-    claims = {"PersistentVolumeClaim"} if fetches(deployed) or deployed.plan.compile_cache else set()
+    plan = deployed.plan
+    own_database = plan.gateway.database is not None and isinstance(plan.gateway.database.source, BundledDatabase)
+    claims = {"PersistentVolumeClaim"} if fetches(deployed) or plan.compile_cache or own_database else set()
     pulls = {"DaemonSet"} if deployed.plan.pre_pulls else set()
     assert skipped - {"Ingress"} == {"Service", *claims, *pulls}
