@@ -74,6 +74,8 @@ def test_parsers_that_lose_calls_are_spared():
         f"1: --stream-interval=4 in args would spare the gateway {spared(32 * 150)} cores for each busy replica, but "
         "its parser of tool calls, deepseek_v3, may lose what comes in steps of several tokens"
     )
+    asked = planned(serving(H200, **R1, args=[f"{OPTION}=1"]))
+    assert (asked.servers[0].stream_interval.smooth, OPTION in asked.gateway.size.reason) == (1, False)
     brave = server(serving(H200, **R1, args=[f"{OPTION}=4"]))
     assert brave.reasons["streamInterval"] == (
         "4: given in args, though its parser of tool calls, deepseek_v3, may lose what comes in steps of several tokens"
