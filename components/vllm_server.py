@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _contract, _k8s, _kept_cache, _scaling, _script
+from components import _contract, _k8s, _kept_cache, _router, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, PROOF, pod_spec
@@ -79,7 +79,7 @@ class VllmServer(pulumi.ComponentResource):
         policy = k8s.networking.v1.NetworkPolicy(
             name,
             metadata=named,
-            spec=_network(server, args.get("clients", ()), match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+            spec=_network(server, _clients(server, args), match),  # pyright: ignore[reportArgumentType] - checked against its schema in tests
             opts=child,
         )
         service = k8s.core.v1.Service(
@@ -108,9 +108,8 @@ class VllmServer(pulumi.ComponentResource):
         if server.scaling:
             scales = pulumi.ResourceOptions(parent=self, depends_on=[*args.get("after", ()), self.workload])
             _scaling.autoscaler(name, named, server, server.scaling, scales)
-        self.url = pulumi.Output.concat(
-            "http://", service.metadata.name, ".", args["namespace"], f".svc:{server.endpoint.port}"
-        )
+        front, port = _front(name, args, service, match, key, child)
+        self.url = pulumi.Output.concat("http://", front.metadata.name, ".", args["namespace"], f".svc:{port}")
         self.model_name = pulumi.Output.from_input(server.model_name)
         self.metrics_selector = pulumi.Output.from_input(match)
         self.reference: ServerRef = {"url": self.url, "key_secret": key_secret, "key_entry": key_entry}
@@ -118,6 +117,28 @@ class VllmServer(pulumi.ComponentResource):
         self.register_outputs(
             {"url": self.url, "model_name": self.model_name, "metrics_selector": self.metrics_selector}
         )
+
+
+def _front(
+    name: str,
+    args: VllmServerArgs,
+    service: k8s.core.v1.Service,
+    match: Mapping[str, str],
+    key: Mapping[str, Any],
+    opts: pulumi.ResourceOptions,
+) -> tuple[k8s.core.v1.Service, int]:
+    """(Service, port) that clients ask: the server's own, or that of the router before it."""
+    server, plan = args["server"], args["server"].router
+    if plan is None:
+        return service, server.endpoint.port
+    clients = args.get("clients", ())
+    front = _router.router(f"{name}-router", args["namespace"], plan, match, server.endpoint.port, clients, key, opts)
+    return front, plan.port
+
+
+def _clients(server: ServerPlan, args: VllmServerArgs) -> list[Mapping[str, str]]:
+    """Pods that connect to its pods."""
+    return [*args.get("clients", ()), *([_router.pods(server.router)] if server.router else [])]
 
 
 def _scripts(server: ServerPlan) -> list[str]:

@@ -850,6 +850,11 @@ class ModelSettings(Section):
     )
     replicas: ReplicaSettings = Field(default=ReplicaSettings(), description="how many copies")
     scaling: ScalingSettings = Field(default=ScalingSettings(), description="when copies are added and removed")
+    routing: Literal["service", "prefix"] = Field(
+        default="service",
+        description="which replica gets a request: any (`service`), or one that has the beginning of its prompt "
+        "cached (`prefix`, by vllm-router)",
+    )
     tensor_parallel: PositiveInt | None = Field(default=None, description="GPUs that share each layer")
     pipeline_parallel: PositiveInt | None = Field(default=None, description="groups of layers over GPUs or nodes")
     data_parallel: PositiveInt | None = Field(default=None, description="copies of the attention in one server")
@@ -1303,6 +1308,9 @@ class ImageOverride(Section):
     digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
 
 
+OverriddenImage = Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "python"]
+
+
 class ImagesSettings(Section):
     """Where images come from and how strictly they are pinned."""
 
@@ -1320,9 +1328,9 @@ class ImagesSettings(Section):
         "pod needs them there; a node that is bought pulls for its first pod",
     )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
-    overrides: dict[Literal["vllm", "vllm-cpu", "litellm", "redis", "postgres", "python"], ImageOverride] = Field(
-        default_factory=dict, description="other versions of single images"
-    )
+    overrides: dict[
+        Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "python"], ImageOverride
+    ] = Field(default_factory=dict, description="other versions of single images")
 
     @field_validator("pull_secrets")
     @classmethod

@@ -38,6 +38,7 @@ MAX_LORAS = "--max-loras"
 MAX_LORA_RANK = "--max-lora-rank"
 ENABLE_PREFIX_CACHING = "--enable-prefix-caching"
 NO_ENABLE_PREFIX_CACHING = "--no-enable-prefix-caching"
+NO_PREFIX_CACHING = (NO_ENABLE_PREFIX_CACHING, "--disable-prefix-caching")
 REASONING_PARSER = "--reasoning-parser"
 ENABLE_AUTO_TOOL_CHOICE = "--enable-auto-tool-choice"
 TOOL_CALL_PARSER = "--tool-call-parser"
@@ -112,6 +113,13 @@ def workload_flags(args: Sequence[str], *, language_model_only: bool = False) ->
         "max_lora_rank": _number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
         "dtype": value_of(args, DTYPE) or "auto",
     }
+
+
+def prefix_cache_is_off(args: Sequence[str]) -> bool:
+    """Whether the last word about the cache of prompts is that there is none."""
+    words = [name for name in (argument.partition("=")[0].replace("_", "-") for argument in args) if "prefix-c" in name]
+    known = [name for name in words if name in (ENABLE_PREFIX_CACHING, *NO_PREFIX_CACHING)]
+    return bool(known) and known[-1] in NO_PREFIX_CACHING
 
 
 def decode_context(args: Sequence[str]) -> int:

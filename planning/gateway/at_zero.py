@@ -32,7 +32,9 @@ def plan_at_zero(
         own = {route.id: route.server for route in kept if route.model_name == name}
         server = next(by_name[server] for server in own.values())
         hold_s = _hold_s(models[server.model_name], server)
-        planned.append(AtZero(name, own, server.endpoint.health_path, hold_s, server.timing.cold_start_s))
+        # a router answers for its servers as soon as it knows one
+        path = server.router.ready_path if server.router else server.endpoint.health_path
+        planned.append(AtZero(name, own, path, hold_s, server.timing.cold_start_s))
     return tuple(planned)
 
 

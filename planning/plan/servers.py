@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.plan.pods import ImagePlan, Probes
+from planning.plan.router import RouterPlan
 from planning.plan.scaling import Scaling, Watched
 from planning.plan.weights import CheckpointPlan
 from planning.tasks import Task
@@ -236,3 +237,5 @@ class ServerPlan(Server):
     replicas: int
     max_replicas: int
     scaling: Scaling | None
+    router: RouterPlan | None = None
+    """None: its Service chooses a replica."""

@@ -8,6 +8,7 @@ from planning.server.claim_modes import is_sole, replaced_in_place
 from planning.server.fit import Site
 from planning.server.rollout import plan_rollout
 from planning.server.room import ceiling, floor, sure_replicas
+from planning.server.router import plan_router, router_problems, router_reasons
 from planning.server.scaling import plan_scaling, scaling_problems
 from planning.server.servers import Draft
 from settings.problems import Problem
@@ -19,6 +20,7 @@ def complete_servers(
     """The plan of every server; scaling that cannot work is a problem."""
     scaled = [draft for draft in drafts if not draft.canary]
     problems = [p for draft in scaled for p in scaling_problems(draft.model_name, draft.settings, site.settings)]
+    problems += [p for draft in drafts for p in router_problems(draft)]
     return tuple(_completed(site, draft, drafts, prometheus_url) for draft in drafts), problems
 
 
@@ -41,9 +43,17 @@ def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url
     known["reasons"] = {
         **draft.reasons,
         **({"scaling": scaled.reason} if scaled else {}),
+        **router_reasons(draft),
         "rollout": replaced.reason,
     }
-    return ServerPlan(**known, rollout=replaced, replicas=floor(draft), max_replicas=ceiling(draft), scaling=scaled)
+    return ServerPlan(
+        **known,
+        rollout=replaced,
+        replicas=floor(draft),
+        max_replicas=ceiling(draft),
+        scaling=scaled,
+        router=plan_router(draft, site.images),
+    )
 
 
 def _rollout(draft: Draft, room: int) -> Rollout:

@@ -92,6 +92,8 @@ def boot_disk_gb(pods_mib: int) -> int | None:
     return size if size > GKE_BOOT_DISK_GB else None
 
 
+# It writes its log, and nothing else.
+ROUTER = plan_scratch()
 # LiteLLM spools uploads there.
 GATEWAY = plan_scratch({"tmp": 2048})
 # It unpacks the migrations of its database, and Prisma's programs if the image lacks them.

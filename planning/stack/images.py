@@ -107,6 +107,7 @@ def used_images(
 
     def pulled() -> Iterator[ImagePlan]:
         yield from (server.image for server in servers)
+        yield from (server.router.image for server in servers if server.router)
         yield from (server.kept_cache.image for server in servers if server.kept_cache)
         yield gateway.image
         yield from (checkpoint.fetch.hub.image for checkpoint in weights.checkpoints if checkpoint.fetch)

@@ -238,7 +238,7 @@ CATALOG = load_catalog()
 ENGINE = CATALOG.vllm
 # The one module in which options of the engine are written.
 OPTIONS_MODULE = "planning/capacity/flags.py"
-# Options of other programs that are written like some of the engine's: the planner, LiteLLM, the hub's client.
+# Options of other programs that are written like some of the engine's: planner, LiteLLM, router, hub client.
 OTHERS_OPTIONS = {
     "planning/__main__.py": {
         "--enforce-eager",
@@ -251,6 +251,8 @@ OTHERS_OPTIONS = {
     },
     "planning/questions/calibrate.py": {"--kv-cache-dtype", "--model"},
     "components/_litellm_pod.py": {"--config", "--host", "--port"},
+    "components/_router.py": {"--api-key"},
+    "planning/server/router.py": {"--host", "--port"},
     "preview/reporting/bundle_script.py": {"--revision"},
 }
 

@@ -16,6 +16,7 @@ import pytest
 from catalog import load_catalog
 from planning.gateway.metrics import OWN
 from planning.plan.pods import EgressRule, EveryNamespace
+from planning.plan.router import RouterPlan
 from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis
 from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
 from planning.server.scaling import adapter_rules
@@ -69,6 +70,11 @@ METRICS = {name: metric for engine in CATALOG.engines.values() for name, metric 
 def workloads(deployed: Deployed) -> list[Any]:
     """Everything that keeps pods running."""
     return [body for kind in ("Deployment", "LeaderWorkerSet") for body in deployed.objects(kind)]
+
+
+def routers(deployed: Deployed) -> list[RouterPlan]:
+    """Those that stand before servers."""
+    return [server.router for server in deployed.plan.servers if server.router]
 
 
 def own_redis_of(deployed: Deployed) -> bool:
@@ -187,7 +193,7 @@ def test_every_pod_passes_the_restricted_level(name: str):
     deployed = rendered(name)
     found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(deployed)}
     assert faulty(found) == {}
-    others = 1 + int(own_redis_of(deployed)) + len(deployed.plan.pre_pulls)
+    others = 1 + int(own_redis_of(deployed)) + len(deployed.plan.pre_pulls) + len(routers(deployed))
     assert len(found) == len(deployed.plan.servers) + others + sum(planned_jobs(deployed.plan).values())
 
 
@@ -279,7 +285,8 @@ def test_the_scheduler_knows_what_a_pod_may_write(name: str):
 
 @EVERY
 def test_pods_are_told_nothing_they_do_not_need(name: str):
-    """No service links, an own ServiceAccount, and a token only where nodes are verified."""
+    """No service links, an own ServiceAccount, and a token only where nodes are verified or pods are looked for."""
+    askers = ("Job verify-nodes-", *(f"Deployment {router.name}" for router in routers(rendered(name))))
     found = {
         pod.owner: (
             pod.spec["enableServiceLinks"],
@@ -288,7 +295,7 @@ def test_pods_are_told_nothing_they_do_not_need(name: str):
         )
         for pod in pods(rendered(name))
     }
-    assert found == {owner: (False, owner.startswith("Job verify-nodes-"), True) for owner in found}
+    assert found == {owner: (False, owner.startswith(askers), True) for owner in found}
     assert {body["automountServiceAccountToken"] for body in rendered(name).objects("ServiceAccount")} == {False}
 
 
@@ -421,7 +428,7 @@ def test_every_pod_has_a_network_policy_of_its_own(name: str):
 
 @EVERY
 def test_only_the_gateway_reaches_servers_and_redis(name: str):
-    """Of all connections between pods exactly these are allowed: gateway → servers, gateway → own Redis."""
+    """Of all connections between pods exactly these are allowed: gateway → servers, also by a router, and own Redis."""
     deployed = rendered(name)
     policies = network_policies(deployed)
     listening = {pod.owner: (pod, port) for pod in pods(deployed) for port in pod.ports.values() if port != 4002}
@@ -436,6 +443,10 @@ def test_only_the_gateway_reaches_servers_and_redis(name: str):
         ("Deployment litellm", f"{'LeaderWorkerSet' if server.nodes_per_replica > 1 else 'Deployment'} {server.name}")
         for server in deployed.plan.servers
     }
+    for server in deployed.plan.servers:
+        if server.router:
+            between = f"Deployment {server.router.name}"
+            expected |= {("Deployment litellm", between), (between, f"Deployment {server.name}")}
     if own_redis_of(deployed):
         expected.add(("Deployment litellm", "Deployment litellm-redis"))
     assert found == expected
@@ -464,7 +475,7 @@ def destinations(rule: EgressRule) -> set[tuple[str, str]]:
 
 @EVERY
 def test_nothing_but_the_download_leaves_for_the_internet(name: str):
-    """DNS for all, the hub for downloads, the API server for verification, what is foreign for the gateway."""
+    """DNS for all, the hub for downloads, the API server for who asks it, what is foreign for the gateway."""
     deployed = rendered(name)
     plan = deployed.plan
     dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
@@ -490,7 +501,7 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
         if pod.labels["app.kubernetes.io/name"] == "model-weights":
             of_instance = {"weights-fill": filling, "weights-verify": set(), "weights": hub}
             extra = of_instance[pod.labels["app.kubernetes.io/instance"]]
-        elif pod.labels["app.kubernetes.io/name"] == "verify-nodes":
+        elif pod.labels["app.kubernetes.io/name"] in ("verify-nodes", "vllm-router"):
             extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
         elif pod.labels["app.kubernetes.io/name"] == "vllm":
             extra = stores[pod.labels["app.kubernetes.io/instance"]]
@@ -536,7 +547,7 @@ def test_a_disruption_budget_covers_one_workload(name: str):
         chosen = {pod.owner for pod in pods(deployed) if selects(body["spec"]["selector"], pod.labels)}
         found[body["metadata"]["name"]] = chosen
     kinds = {body["metadata"]["name"]: body["kind"] for body in workloads(deployed)}
-    wanted = {"litellm", *(server.name for server in deployed.plan.servers)}
+    wanted = {"litellm", *(one.name for one in (*deployed.plan.servers, *routers(deployed)))}
     assert found == {workload: {f"{kinds[workload]} {workload}"} for workload in wanted}
 
 
@@ -651,6 +662,9 @@ def test_a_stopping_pod_has_time_to_finish(name: str):
         given = [
             argument.partition("=")[2] for argument in container["args"] if argument.startswith("--shutdown-timeout=")
         ]
+        if pod.labels["app.kubernetes.io/name"] == "vllm-router":
+            # it ends when its requests have: tests/gateway/test_prefix.py
+            given = [str(max(server.timing.drain_s for server in rendered(name).plan.servers if server.router))]
         drain = int(given[0] if given else environment(container)["GRACEFUL_SHUTDOWN_TIMEOUT"])
         pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
         closes = 0 if given else rendered(name).plan.gateway.close_s
@@ -658,7 +672,7 @@ def test_a_stopping_pod_has_time_to_finish(name: str):
             pause >= 10 and drain > 0 and pause + closes + drain < pod.spec["terminationGracePeriodSeconds"]
         )
     assert found == dict.fromkeys(found, True)
-    assert len(found) == 1 + len(rendered(name).plan.servers)
+    assert len(found) == 1 + len(rendered(name).plan.servers) + len(routers(rendered(name)))
 
 
 @EVERY
@@ -682,7 +696,7 @@ def test_who_hangs_is_not_drained(name: str):
                 faults.append(f"{pod.owner}: readinessProbe")
             drained += [pod.owner] if own and grace > DEFAULT_GRACE_S else []
     assert faults == []
-    assert len(drained) == 1 + len(rendered(name).plan.servers)
+    assert len(drained) == 1 + len(rendered(name).plan.servers) + len(routers(rendered(name)))
 
 
 @EVERY

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from planning.plan.servers import ServerPlan
 from tests.harness import Deployed, container_of, environment, every_stack, gateway_config, rendered, walk
 
 ENGINE = load_catalog().litellm
@@ -60,6 +61,12 @@ def test_an_unknown_key_is_really_noticed(change: dict[str, Any], unknown: list[
     assert unknown_keys({"model_list": [], **change}) == unknown
 
 
+def asked(server: ServerPlan, namespace: str) -> str:
+    """The address of a server, or of the router before it."""
+    at = f"{server.router.name}.{namespace}.svc:8080" if server.router else f"{server.name}.{namespace}.svc:8000"
+    return f"http://{at}/v1"
+
+
 @EVERY
 def test_every_served_model_has_its_routes(name: str):
     """One route per server that gets traffic: its public name, its Service, its own key."""
@@ -70,7 +77,7 @@ def test_every_served_model_has_its_routes(name: str):
         for entry in gateway_config(deployed)["model_list"]
     ]
     expected = [
-        (server.model_name, f"http://{server.name}.{namespace}.svc:8000/v1", f"hosted_vllm/{server.model_name}")
+        (server.model_name, asked(server, namespace), f"hosted_vllm/{server.model_name}")
         for server in deployed.plan.servers
         if server.weight
     ]
@@ -83,7 +90,7 @@ def test_a_route_asks_a_server_by_the_name_it_answers_to(name: str):
     """The model of every route is the --served-model-name of the server behind it."""
     deployed = rendered(name)
     served = {
-        f"http://{server.name}.{deployed.plan.namespace}.svc:8000/v1": next(
+        asked(server, deployed.plan.namespace): next(
             argument.partition("=")[2] for argument in server.args if argument.startswith("--served-model-name=")
         )
         for server in deployed.plan.servers
