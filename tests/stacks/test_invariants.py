@@ -739,6 +739,20 @@ def test_no_timeout_cuts_an_answer(name: str):
 
 
 @EVERY
+def test_what_is_scaled_by_cpu_requests_some(name: str):
+    """A share of what is requested: with one container that requests none, an HPA never has a figure."""
+    deployed = rendered(name)
+    by_cpu = {
+        "{kind} {name}".format(**body["spec"]["scaleTargetRef"])
+        for body in deployed.objects("HorizontalPodAutoscaler")
+        if any(metric["type"] == "Resource" for metric in body["spec"]["metrics"])
+    }
+    containers = [container for pod in pods(deployed) if pod.owner in by_cpu for container in pod.containers]
+    assert [item["name"] for item in containers if "cpu" not in item["resources"]["requests"]] == []
+    assert bool(containers) == bool(by_cpu)
+
+
+@EVERY
 def test_replicas_are_set_by_one_side_only(name: str):
     """Where an autoscaler targets a workload the engine ignores its replicas, and only there; one autoscaler each.
 
