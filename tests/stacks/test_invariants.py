@@ -428,7 +428,7 @@ def test_every_pod_has_a_network_policy_of_its_own(name: str):
 
 @EVERY
 def test_only_the_gateway_reaches_servers_and_redis(name: str):
-    """Of all connections between pods exactly these are allowed: gateway → servers, also by a router, and own Redis."""
+    """Just these connections between pods: gateway → servers, also by a router, own Redis; Job of teams → gateway."""
     deployed = rendered(name)
     policies = network_policies(deployed)
     listening = {pod.owner: (pod, port) for pod in pods(deployed) for port in pod.ports.values() if port != 4002}
@@ -449,6 +449,8 @@ def test_only_the_gateway_reaches_servers_and_redis(name: str):
             expected |= {("Deployment litellm", between), (between, f"Deployment {server.name}")}
     if own_redis_of(deployed):
         expected.add(("Deployment litellm", "Deployment litellm-redis"))
+    if teams := deployed.plan.gateway.teams:
+        expected.add((f"Job litellm-teams-{teams.digest}", "Deployment litellm"))
     assert found == expected
 
 
