@@ -61,9 +61,14 @@ def _environment(
     ]
     secrets += [
         _k8s.secret_env(variable.name, variable.secret, variable.entry)
-        for variable in (*plan.outside.secrets, *(provider.key for provider in plan.providers))
+        for variable in (
+            *plan.outside.secrets,
+            *(provider.key for provider in plan.providers),
+            *(plan.callbacks.secrets if plan.callbacks else ()),
+        )
     ]
-    return [*_k8s.env({**values, **plan.outside.environment}), *secrets]
+    callbacks = plan.callbacks.environment if plan.callbacks else {}
+    return [*_k8s.env({**values, **plan.outside.environment, **callbacks}), *secrets]
 
 
 def container(

@@ -24,11 +24,10 @@ from components._teams import ToldGateway, teams
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
 from components.vllm_server import ServerRef
-from planning.gateway.at_zero import AT_ZERO_FILE, AT_ZERO_MODULE, at_zero_file
-from planning.gateway.litellm import AUTH_MODULE, HOOKS_MODULE, SURFACE_FILE, SURFACE_MODULE, litellm_config
-from planning.gateway.providers import PROVIDERS_FILE, PROVIDERS_MODULE, providers_file
+from planning.gateway.at_zero import AT_ZERO_FILE, at_zero_file
+from planning.gateway.beside import data_files, modules
+from planning.gateway.litellm import litellm_config
 from planning.gateway.routing import PORT
-from planning.gateway.surface import surface_file
 from planning.plan.gateway import GatewayPlan
 from planning.plan.pods import EgressRule
 from planning.plan.stores import GATEWAY_REDIS, BundledDatabase, BundledRedis, ExistingDatabase, ExistingRedis
@@ -142,15 +141,8 @@ def _config(
 ) -> pulumi.Output[str]:
     """Declare LiteLLM's file and our modules beside it; returns the name, another one for other content."""
     urls = pulumi.Output.all(**{server: ref["url"] for server, ref in servers.items()})
-    modules = [SURFACE_MODULE, HOOKS_MODULE, *([] if plan.database else [AUTH_MODULE])]
-    modules += [AT_ZERO_MODULE] if plan.at_zero else []
-    beside = {f"{module}.py": source(module) for module in modules}
-    if plan.providers:
-        beside |= {
-            f"{PROVIDERS_MODULE}.py": source(PROVIDERS_MODULE),
-            PROVIDERS_FILE: _json(providers_file(plan)),
-        }
-    beside[SURFACE_FILE] = _json(surface_file(plan))
+    beside = {f"{module}.py": source(module) for module in modules(plan)}
+    beside |= {name: _json(data) for name, data in data_files(plan).items()}
     return k8s.core.v1.ConfigMap(
         label,
         metadata=metadata,

@@ -1,6 +1,6 @@
 """Problems of a configuration, in words for the person who wrote it: where, what, which rule, nearest fix."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -70,3 +70,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     listed = sorted(words.values())
     shown = ", ".join(listed[:12]) + (", …" if len(listed) > 12 else "")
     return f"; known: {shown}" if listed else ""
+
+
+# Keys that people look for, and why there are none: LiteLLM 1.109.1, proxy/auth/user_api_key_auth.py (JWT, OAuth2) and
+# repositories/user_repository.py (the sixth user of its administration).
+_ENTERPRISE = "is of LiteLLM's Enterprise licence, without which it answers 403"
+_BEFORE = "let what is in front of the gateway ask for it (an Envoy Gateway SecurityPolicy, oauth2-proxy)"
+_NO_PAGES = f"its administration is not served; {_BEFORE} and use gateway.database with virtual keys"
+NOT_OFFERED = {
+    ("gateway", "jwt"): f"authentication by JWT {_ENTERPRISE}; use keys, or {_BEFORE}",
+    ("gateway", "oauth2"): f"authentication by OAuth2 tokens {_ENTERPRISE}; use keys, or {_BEFORE}",
+    ("gateway", "oidc"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
+    ("gateway", "sso"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
+    ("gateway", "adminUi"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
+}
+
+
+def not_offered(section: Sequence[object], key: str) -> str:
+    """The reason why a section has no such key, where people look for it; else nothing."""
+    reason = NOT_OFFERED.get((".".join(map(str, section)), key))
+    return f": {reason}" if reason else ""

@@ -1071,6 +1071,48 @@ class GatewayCapacitySettings(Section):
     )
 
 
+class AuditSettings(Section):
+    """A line of JSON on the gateway's standard output for each request of a known key."""
+
+    prompts: bool = Field(default=False, description="with what was asked and answered, whatever is in it")
+
+
+class LangfuseSettings(Section):
+    """A Langfuse, by its OpenTelemetry endpoint."""
+
+    endpoint: Url = Field(description="its URL, e.g. https://cloud.langfuse.com")
+    existing_secret: DnsName = Field(description="existing Secret with the entries `public-key` and `secret-key`")
+    private: bool | None = Field(
+        default=None, description="whether it is inside a private network; default: as its address or name says"
+    )
+    pod_port: Port | None = Field(
+        default=None, description="port that the pods behind an endpoint inside the cluster listen on"
+    )
+
+
+class OtelSettings(Section):
+    """A collector of OpenTelemetry, by OTLP over HTTP."""
+
+    endpoint: Url = Field(description="its URL, e.g. https://otel.example.com:4318")
+    existing_secret: DnsName | None = Field(
+        default=None, description="existing Secret whose entry `headers` is sent along, e.g. authorization=Bearer …"
+    )
+    private: bool | None = Field(
+        default=None, description="whether it is inside a private network; default: as its address or name says"
+    )
+    pod_port: Port | None = Field(
+        default=None, description="port that the pods behind an endpoint inside the cluster listen on"
+    )
+
+
+class CallbackSettings(Section):
+    """Who hears of every request while it is served."""
+
+    langfuse: LangfuseSettings | None = Field(default=None, description="a Langfuse")
+    otel: OtelSettings | None = Field(default=None, description="a collector of OpenTelemetry")
+    prompts: bool = Field(default=False, description="tell them what was asked and answered as well")
+
+
 class ProviderModelSettings(Section):
     """One model of an external provider; its name in the map is what fallbacks and answers call it."""
 
@@ -1232,6 +1274,12 @@ class GatewaySettings(Section):
     retries: Retries = Field(
         default=2, description="how often a server is asked again after an error; never after a timeout"
     )
+    audit: AuditSettings | None = Field(
+        default=None,
+        description="who asked which model when, with tokens and status, in the logs of its pods; `{}` is enough; "
+        "default: no line about single requests",
+    )
+    callbacks: CallbackSettings | None = Field(default=None, description="where requests are traced; default: nowhere")
     providers: dict[ObjectName, ProviderSettings] = Field(
         default_factory=dict,
         max_length=MOST_PROVIDERS,

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from settings.gate import Path, copy_checked
-from settings.problems import Problem, nearest
+from settings.problems import Problem, nearest, not_offered
 from settings.scalars import LABEL, TO_WRITE
 from settings.schema import StackSettings
 from settings.secret_shapes import mask
@@ -213,7 +213,7 @@ def _misplaced(key: str, section: Path, values: Any) -> str:
     members = _kinds(_annotation(section, values))
     kinds = [kind for kind, member in members.items() if key in _fields(member)]
     if not kinds:
-        return f"{UNKNOWN[0]}{nearest(key, _fields(_section(section, values)))}"
+        return f"{UNKNOWN[0]}{not_offered(section, key) or nearest(key, _fields(_section(section, values)))}"
     return f"{UNKNOWN[1]} {' or '.join(kinds)}; leave it out, or use kind: {kinds[0]}"
 
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 NAMES = (
     *("buckets", "check_shards", "check_store", "compile_cache", "copy_store", "copy_weights"),
     *("fetch_proven", "fetch_weights", "fill_store"),
-    *("gateway_admin", "gateway_at_zero", "gateway_auth", "gateway_hooks", "gateway_migrate"),
+    *("gateway_admin", "gateway_at_zero", "gateway_audit", "gateway_auth", "gateway_hooks", "gateway_migrate"),
     *("gateway_providers", "gateway_surface", "gateway_teams"),
     "hub_files",
     *("prewarm_weights", "prove_weights", "verify_nodes"),

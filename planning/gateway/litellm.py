@@ -4,21 +4,11 @@ import re
 from collections.abc import Mapping
 
 from planning.gateway import metrics as gateway_metrics
-from planning.gateway.at_zero import AT_ZERO_CALLBACK
-from planning.gateway.providers import PROVIDERS_HOOK, provider_entries
+from planning.gateway.beside import AUTH_HOOK, callbacks
+from planning.gateway.providers import provider_entries
 from planning.plan.gateway import GatewayPlan, Route
 from planning.tasks import VERSION
 
-# A module beside the configuration file, and its function: components/pod_scripts/gateway_auth.py.
-AUTH_MODULE = "gateway_auth"
-AUTH_HOOK = f"{AUTH_MODULE}.check"
-# The guard in front of LiteLLM: components/pod_scripts/gateway_surface.py, loaded as a logger, and its data.
-SURFACE_MODULE = "gateway_surface"
-SURFACE_GUARD = f"{SURFACE_MODULE}.guard"
-SURFACE_FILE = "surface.json"
-# Another, and its object: components/pod_scripts/gateway_hooks.py.
-HOOKS_MODULE = "gateway_hooks"
-HOOKS = f"{HOOKS_MODULE}.hooks"
 # Only this strategy reads `weight`, and servers of one name exist only while a canary runs: docs/adr/0006.
 ROUTING_STRATEGY = "simple-shuffle"
 # Proxies and load balancers cut connections that are silent for 60 s, some for 30 s.
@@ -97,20 +87,22 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             **(redis if gateway_plan.redis else {}),
         },
         "litellm_settings": {
-            "callbacks": [
-                *("prometheus", SURFACE_GUARD, HOOKS),
-                *([PROVIDERS_HOOK] if gateway_plan.providers else []),
-                *([AT_ZERO_CALLBACK] if gateway_plan.at_zero else []),
-            ],
+            "callbacks": callbacks(gateway_plan),
             **gateway_metrics.metric_settings(),
             # names of models, servers and fallbacks are nobody's business who asks
             "expose_router_debug_in_errors": False,
             "json_logs": True,
             "sse_keepalive_ping_interval_seconds": KEEP_ALIVE_S,
+            **({"turn_off_message_logging": True} if _silent(gateway_plan) else {}),
             **auth,
         },
         "general_settings": general,
     }
+
+
+def _silent(gateway_plan: GatewayPlan) -> bool:
+    """Whether callbacks hear of requests and not of what is in them."""
+    return gateway_plan.callbacks is not None and not gateway_plan.callbacks.prompts
 
 
 def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[str, object]:

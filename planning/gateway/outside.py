@@ -16,10 +16,12 @@ from settings.schema import ClusterSettings
 SERVICES = (".svc", ".cluster.local")
 
 
-def plan_outside(
-    places: Mapping[str, tuple[HasEndpoint, str]], cluster: ClusterSettings, networks: Networks
-) -> Outside:
-    """Name → (place, host where it is if nothing is said of that). Nothing where there are no places."""
+# Name → (place, host where it is if nothing is said of that).
+Places = Mapping[str, tuple[HasEndpoint, str]]
+
+
+def plan_outside(places: Places, cluster: ClusterSettings, networks: Networks) -> Outside:
+    """The ways to all of them; nothing where there are none."""
     ways = {name: outward(at, host, cluster, networks, forwards=False) for name, (at, host) in places.items()}
     environment = {key: value for way in ways.values() for key, value in way.environment.items()}
     if any(through_proxy(at, host, cluster) for at, host in places.values()):

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from catalog.schema import Networks
-from planning.gateway.outside import plan_outside
+from planning.gateway.outside import Places
 from planning.plan.access import SecretVariable
 from planning.plan.gateway import GatewayPlan
-from planning.plan.providers import Outside, ProviderModel, ProviderPlan
-from planning.stack.network import HasEndpoint, endpoint_problems, host_of, is_inside
+from planning.plan.providers import ProviderModel, ProviderPlan
+from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.outward import through_proxy
 from settings.problems import Problem
 from settings.schema import ClusterSettings, ModelSettings, ProviderSettings, StackSettings
@@ -97,18 +97,13 @@ def provider_models(settings: StackSettings) -> dict[str, str]:
     return {model: name for name, provider in sorted(settings.gateway.providers.items()) for model in provider.models}
 
 
-def _places(settings: StackSettings) -> dict[str, tuple[HasEndpoint, str]]:
+def provider_places(settings: StackSettings) -> Places:
     """Name of the place → where it is: as it is said, or where its kind is."""
     return {
         f"provider-{name}": (provider, host_of(KINDS[provider.kind].base_url or ""))
         for name, provider in sorted(settings.gateway.providers.items())
         if provider.endpoint or KINDS[provider.kind].base_url
     }
-
-
-def provider_ways(settings: StackSettings, networks: Networks) -> Outside:
-    """The ways there."""
-    return plan_outside(_places(settings), settings.cluster, networks)
 
 
 def provider_problems(settings: StackSettings, taken: Collection[str], networks: Networks) -> list[Problem]:

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 from catalog.load import Catalog
 from planning.gateway.at_zero import at_zero_problems, at_zero_reasons, holds_s, plan_at_zero
+from planning.gateway.callbacks import callback_places, callback_problems, plan_callbacks
 from planning.gateway.capacity import CPUS, plan_size
+from planning.gateway.outside import plan_outside
 from planning.gateway.prices import free_problems, free_warnings, price_reasons, token_price
 from planning.gateway.providers import (
     plan_providers,
     provider_models,
+    provider_places,
     provider_problems,
     provider_reasons,
     provider_warnings,
-    provider_ways,
 )
 from planning.gateway.stores import (
     counted_in_memory,
@@ -25,7 +27,7 @@ from planning.gateway.stores import (
 )
 from planning.gateway.teams import plan_teams
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
-from planning.plan.gateway import GATEWAY, GatewayPlan, HttpRoute, Ingress, Route
+from planning.plan.gateway import GATEWAY, AuditPlan, GatewayPlan, HttpRoute, Ingress, Route
 from planning.plan.pods import ImagePlan
 from planning.plan.providers import ProviderPlan
 from planning.plan.servers import ServerPlan
@@ -145,7 +147,9 @@ def resolve_gateway(
         probes=GATEWAY_PROBES,
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
         providers=providers,
-        outside=provider_ways(settings, networks),
+        audit=AuditPlan(gateway.audit.prompts) if gateway.audit else None,
+        outside=plan_outside({**provider_places(settings), **callback_places(settings)}, settings.cluster, networks),
+        callbacks=plan_callbacks(settings),
         reasons={
             **size.reasons,
             **_reasons(settings, times, planned),
@@ -156,6 +160,7 @@ def resolve_gateway(
         teams=teams,
     )
     problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
+    problems += callback_problems(settings, networks)
     problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from planning.plan.at_zero import AtZero
+from planning.plan.callbacks import CallbackPlan
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.pods import ImagePlan, Probes
 from planning.plan.providers import Outside, ProviderPlan
@@ -64,6 +65,13 @@ class Ingress:
 
 
 @dataclass(frozen=True)
+class AuditPlan:
+    """Lines about requests; `prompts`: with what was asked and answered."""
+
+    prompts: bool
+
+
+@dataclass(frozen=True)
 class GatewayPlan:
     """The OpenAI-compatible endpoint. `route_timeout_s` > all tries together: the gateway, not the route, gives up.
 
@@ -102,7 +110,9 @@ class GatewayPlan:
     await_timeout_s: int
     providers: tuple[ProviderPlan, ...] = ()
     outside: Outside = field(default_factory=Outside)
-    """Places that it asks beyond the stack: providers."""
+    """Places that it asks beyond the stack: providers, collectors."""
+    audit: AuditPlan | None = None
+    callbacks: CallbackPlan | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     at_zero: tuple[AtZero, ...] = ()
     """Names whose requests, while no server is there, are told so at once or wait."""

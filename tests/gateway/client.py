@@ -58,14 +58,17 @@ def request(
     timeout_s: float = 60,
     leave_after_s: float | None = None,
 ) -> Answer:
-    """One request: POST with a body, GET without. `leave_after_s`: hang up then; the status is 0 if nothing came."""
+    """One request: POST with a body, which is JSON unless it is bytes; GET without.
+
+    `leave_after_s`: hang up then; the status is 0 if nothing came.
+    """
     start = time.monotonic()
     split = urlsplit(url)
     connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=leave_after_s or timeout_s)
     sent = {"content-type": "application/json", **(headers or {})}
     if key is not None:
         sent["authorization"] = f"Bearer {key}"
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     try:
         connection.request("GET" if data is None else "POST", path, data, sent)
         response = connection.getresponse()

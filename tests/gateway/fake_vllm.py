@@ -78,7 +78,7 @@ def tokens(text: str) -> int:
 def prompt_of(body: dict[str, Any]) -> str:
     """All text of a request."""
     if "messages" not in body:
-        return str(body.get("prompt") or body.get("input") or "")
+        return str(body.get("prompt") or body.get("input") or body.get("query") or "")
     return "".join(str(message.get("content") or "") for message in body["messages"])
 
 
@@ -141,7 +141,7 @@ class Server:
         first, *lines = head.split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
-        body = json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode("utf-8", "replace")
+        body = json.loads(raw) if raw[:1] in (b"{", b"[") else {"form": raw.decode("utf-8", "replace")}
         call = Call(first.split()[1], headers, body, number, time.monotonic())
         self.calls.append(call)
         self._running += 1
@@ -309,12 +309,24 @@ def _completion(call: Call, how: Behaviour) -> dict[str, Any]:
             }
         case "messages":
             return fake_anthropic.message(call.body["model"], how.chunks, usage["prompt_tokens"], len(how.chunks))
-        case "embeddings":
-            data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
-            return {**_common(call, "list"), "data": data, "usage": usage}
+        case "rerank" | "audio/transcriptions" | "embeddings":
+            return _unwritten(call, text, usage)
         case _:
             choice = {"index": 0, "text": text, "finish_reason": "stop"}
             return {**_common(call, "text_completion"), "choices": [choice], "usage": usage}
+
+
+def _unwritten(call: Call, text: str, usage: dict[str, int]) -> dict[str, Any]:
+    """Answers that are no continuation of a text."""
+    match call.path.removeprefix("/v1/"):
+        case "rerank":
+            results = [{"index": 0, "document": {"text": "x"}, "relevance_score": 0.9}]
+            return {**_common(call, "list"), "results": results, "usage": usage}
+        case "audio/transcriptions":
+            return {"text": text, "usage": {"type": "duration", "seconds": 1}}
+        case _:
+            data = [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]
+            return {**_common(call, "list"), "data": data, "usage": usage}
 
 
 class Endpoint(Protocol):

@@ -165,6 +165,7 @@ def proxy(found: Rendered, keys: Keys, addresses: Mapping[str, str], more: Mappi
             variables[item["name"]] = keys[item["valueFrom"]["secretKeyRef"]["key"]]
         else:
             variables[item["name"]] = here(item["value"])
+    variables = {name: _moved(value, addresses) for name, value in variables.items()}
     if "REDIS_HOST" in variables:
         at = addresses[f"{variables['REDIS_HOST']}:{variables['REDIS_PORT']}"].split(":")
         variables |= {name: at[position] for name, position in redis.items()}

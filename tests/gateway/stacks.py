@@ -16,6 +16,9 @@ KEYS: dict[str, str] = {
     "salt-key": "sk-salt-test",
     "openai-key": "sk-openai-marker-77aa",
     "anthropic-key": "sk-ant-marker-88bb",
+    "public-key": "pk-lf-marker-1",
+    "secret-key": "sk-lf-marker-2",
+    "headers": "authorization=Bearer otel-marker-3",
 }
 PRICE = {"input": 2, "output": 8}
 # Short, so that tests wait for them: a whole answer, and the silence of a stream.
@@ -38,7 +41,16 @@ PROVIDERS: dict[str, Any] = {
         "models": {"claude-x": {"model": "claude-sonnet-4-5", "contextTokens": 200_000}},
     },
 }
-OUTSIDE = {"https://api.openai.com": "openai", "https://api.anthropic.com": "anthropic"}
+CALLBACKS = {
+    "langfuse": {"endpoint": "https://langfuse.example.com", "existingSecret": "llm-langfuse"},
+    "otel": {"endpoint": "https://otel.example.com:4318", "existingSecret": "llm-otel"},
+}
+OUTSIDE = {
+    "https://api.openai.com": "openai",
+    "https://api.anthropic.com": "anthropic",
+    "https://langfuse.example.com": "langfuse",
+    "https://otel.example.com:4318": "otel",
+}
 # How long models at zero make requests wait: longer than both, and not.
 HELD_S, BRIEFLY_S = 60, 7
 # The model whose server has several pods.
@@ -107,7 +119,7 @@ def everything(**gateway: Any) -> Config:
         "told-backed": {**asleep(atZero="fail"), "fallbacks": ["plain"]},
         "falls": {**asleep(), "fallbacks": ["plain"]},
     }
-    gateway = {"providers": PROVIDERS, **gateway}
+    gateway = {"providers": PROVIDERS, "audit": {}, "callbacks": CALLBACKS, **gateway}
     settings = {"requestTimeoutS": REQUEST_TIMEOUT_S, "firstTokenTimeoutS": FIRST_TOKEN_TIMEOUT_S, **gateway}
     return serving(models, **settings)
 
@@ -115,7 +127,7 @@ def everything(**gateway: Any) -> Config:
 def with_database(**database: Any) -> Config:
     """Models that cost something, one of which falls back to another, keys in Postgres, and the default times."""
     models: dict[str, dict[str, Any]] = {"plain": {}, "other": {}, "backed": {"fallbacks": ["other"]}}
-    config = serving(models, database={"existingSecret": "llm-database", **database})
+    config = serving(models, database={"existingSecret": "llm-database", **database}, audit={"prompts": True})
     return merged(config, {"gpuPools": {"l4": {"pricePerNodeHourUsd": 10}}})
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from catalog import load_catalog
 from planning.plan.servers import ServerPlan
+from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES
 from tests.harness import Deployed, container_of, environment, every_stack, gateway_config, rendered, walk
 
 ENGINE = load_catalog().litellm
@@ -67,6 +68,12 @@ def asked(server: ServerPlan, namespace: str) -> str:
     return f"http://{at}/v1"
 
 
+def own_models(deployed: Deployed) -> list[Any]:
+    """The entries of the stack's own servers, without those of providers."""
+    entries = gateway_config(deployed)["model_list"]
+    return [entry for entry in entries if entry["litellm_params"]["model"].startswith("hosted_vllm/")]
+
+
 @EVERY
 def test_every_served_model_has_its_routes(name: str):
     """One route per server that gets traffic: its public name, its Service, its own key."""
@@ -74,7 +81,7 @@ def test_every_served_model_has_its_routes(name: str):
     namespace = deployed.plan.namespace
     found = [
         (entry["model_name"], entry["litellm_params"]["api_base"], entry["litellm_params"]["model"])
-        for entry in gateway_config(deployed)["model_list"]
+        for entry in own_models(deployed)
     ]
     expected = [
         (server.model_name, asked(server, namespace), f"hosted_vllm/{server.model_name}")
@@ -95,7 +102,7 @@ def test_a_route_asks_a_server_by_the_name_it_answers_to(name: str):
         )
         for server in deployed.plan.servers
     }
-    for entry in gateway_config(deployed)["model_list"]:
+    for entry in own_models(deployed):
         parameters = entry["litellm_params"]
         assert parameters["model"] == f"hosted_vllm/{served[parameters['api_base']]}"
 
@@ -114,8 +121,8 @@ def test_every_variable_the_configuration_reads_is_set(name: str):
     in_clear = {variable for variable in read if not values[variable].startswith("secret:")}
     redis = deployed.plan.gateway.redis
     assert in_clear == ({"REDIS_HOST", "REDIS_PORT"} if redis else set())
-    keys = {entry["litellm_params"]["api_key"] for entry in config["model_list"]}
-    assert len(keys) == len(config["model_list"])
+    models = own_models(deployed)
+    assert len({entry["litellm_params"]["api_key"] for entry in models}) == len(models)
     assert {"LITELLM_MASTER_KEY", *(["REDIS_PASSWORD"] if redis else [])} < read
     assert ("REDIS_PASSWORD" in values) == (redis is not None)
 
@@ -131,7 +138,7 @@ def test_gateway_and_server_have_the_same_key(name: str):
         spec = deployed.object(kind, server.name)["spec"]
         template = spec["leaderWorkerTemplate"]["leaderTemplate"] if kind == "LeaderWorkerSet" else spec["template"]
         demanded[server.name] = environment(template["spec"]["containers"][0])["VLLM_API_KEY"]
-    for entry in gateway_config(deployed)["model_list"]:
+    for entry in own_models(deployed):
         variable = entry["litellm_params"]["api_key"].removeprefix(FROM_ENVIRONMENT)
         assert sent[variable] == demanded[entry["model_info"]["id"]]
 
@@ -149,10 +156,9 @@ def test_limits_are_shared_over_replicas(name: str):
 
 @EVERY
 def test_variables_have_names_a_shell_accepts(name: str):
-    """Every environment variable of the gateway is upper case letters, digits and underscores."""
-    assert [
-        variable for variable in gateway_environment(rendered(name)) if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable)
-    ] == []
+    """Upper case letters, digits and underscores, but for the second spelling of a proxy's variables."""
+    names = set(gateway_environment(rendered(name))) - {*PROXY_VARIABLES, *DIRECT_VARIABLES}
+    assert [variable for variable in names if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", variable)] == []
 
 
 def test_fallbacks_and_limits_reach_the_router():
