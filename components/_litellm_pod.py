@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components import _authorities, _database, _k8s
+from components import _authorities, _database, _k8s, _redis_access
 from components.vllm_server import ServerRef
 from planning.gateway.litellm import MOST_EQUAL_CHUNKS, key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
@@ -18,7 +18,7 @@ EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who r
 # How soon LiteLLM looks for a Redis that was away, seconds: until then each replica counts limits for itself. Its own
 # 60 let them be doubled for two minutes after every restart of Redis.
 REDIS_AWAY = {"REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10"}
-MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY = "master-key", "redis-password", "salt-key"
+MASTER_ENTRY, SALT_ENTRY = "master-key", "salt-key"
 
 
 def _environment(
@@ -45,9 +45,9 @@ def _environment(
         "XDG_CACHE_HOME": f"{TMP}/cache",
     }
     secrets = [_k8s.secret_env("LITELLM_MASTER_KEY", keys, MASTER_ENTRY)]
-    if plan.redis:
-        values |= {"REDIS_HOST": plan.redis.host, "REDIS_PORT": str(plan.redis.port), **REDIS_AWAY}
-        secrets.append(_k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY))
+    of_redis, redis_secrets = _redis_access.variables(plan.redis, keys)
+    values |= {**of_redis, **(REDIS_AWAY if plan.redis else {})}
+    secrets += redis_secrets
     if plan.database:
         values["LITELLM_PRISMA_COMMAND_TIMEOUT"] = str(plan.database.schema_check_s)
         secrets += [
@@ -99,6 +99,7 @@ def container(
             {"name": "config", "mountPath": "/etc/litellm", "readOnly": True},
             {"name": "tmp", "mountPath": TMP},
             *([_authorities.MOUNT] if plan.outside.ca_bundle else []),
+            *_redis_access.files(plan.redis)[1],
         ],
     }
 
@@ -114,6 +115,7 @@ def pod_spec(
     volumes = [{"name": "config", "configMap": {"name": config}}, *_k8s.scratch_volumes(scratch.GATEWAY)]
     if plan.outside.ca_bundle:
         volumes.append(_authorities.volume(plan.outside.ca_bundle))
+    volumes += _redis_access.files(plan.redis)[0]
     return {
         **_k8s.restricted_pod(account, plan.image, [container], volumes),
         "affinity": _k8s.off_gpu_nodes(),

@@ -15,11 +15,12 @@ import yaml
 from components import _contract, _database, _exposure, _k8s
 from components._account import service_account
 from components._gateway_workload import workload
-from components._litellm_pod import MASTER_ENTRY, REDIS_ENTRY, SALT_ENTRY, container, pod_spec
+from components._litellm_pod import MASTER_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import APP as MIGRATION_APP
 from components._migration import migration
 from components._postgres import postgres
 from components._redis import redis
+from components._redis_access import PASSWORD_ENTRY as REDIS_ENTRY
 from components._teams import ToldGateway, teams
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
 from components.pod_scripts import source
@@ -30,7 +31,14 @@ from planning.gateway.litellm import litellm_config
 from planning.gateway.routing import PORT
 from planning.plan.gateway import GatewayPlan
 from planning.plan.pods import EgressRule
-from planning.plan.stores import GATEWAY_REDIS, BundledDatabase, BundledRedis, ExistingDatabase, ExistingRedis
+from planning.plan.stores import (
+    GATEWAY_REDIS,
+    BundledDatabase,
+    BundledRedis,
+    ExistingDatabase,
+    ExistingRedis,
+    SentinelRedis,
+)
 
 APP = "litellm"
 
@@ -131,7 +139,8 @@ def _keys(name: str, plan: GatewayPlan, keys: Keys, metadata: Any, opts: pulumi.
         case ExistingSecret(name=existing):
             return existing
         case MasterKey() as master:
-            redis_key = {REDIS_ENTRY: master.derived("redis")} if plan.redis else {}
+            own = isinstance(plan.redis, BundledRedis)
+            redis_key = {REDIS_ENTRY: master.derived("redis")} if own else {}
             entries = {MASTER_ENTRY: master.strong, **redis_key, SALT_ENTRY: master.derived("salt")}
             return own_secret(name, metadata, entries, opts)
 
@@ -203,8 +212,9 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
         case BundledRedis(port=port):
             to_redis = {"to": [_k8s.pods(_k8s.selector("redis", GATEWAY_REDIS))], "ports": _k8s.tcp(port)}
             policies["-to-redis"] = _k8s.network_policy(match, egress=[to_redis])
-        case ExistingRedis(port=port, egress=rules):
-            elsewhere[port] = (*elsewhere.get(port, ()), *rules)
+        case ExistingRedis(egress=by_port) | SentinelRedis(egress=by_port):
+            for port, rules in by_port.items():
+                elsewhere[port] = (*elsewhere.get(port, ()), *rules)
         case None:
             pass
     for port, rules in sorted(elsewhere.items()):

@@ -33,7 +33,10 @@ PLACES: tuple[tuple[Path, str], ...] = (
         ("weights", "hub"),
         "the hub's token is the config secret huggingFaceToken, or a Secret in weights.hub.tokenSecret",
     ),
-    (("gateway", "redis"), "a Redis' password is the entry redis-password of gateway.existingSecret"),
+    (
+        ("gateway", "redis"),
+        "a Redis' password is the entry redis-password of gateway.existingSecret or redis.passwordSecret",
+    ),
     (("gateway", "database"), "a database's URL is the entry database-url of gateway.database.existingSecret"),
     (("gateway",), "keys are the config secret gatewayMasterKey, or a Secret that gateway.existingSecret names"),
     (("images",), "nodes log in to a registry by a pull secret or their own configuration"),

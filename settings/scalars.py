@@ -24,6 +24,8 @@ MOST_TOLERATIONS = 50
 MOST_GATEWAY_PODS = 1_000
 # Secrets of registries; the kubelet tries each that fits.
 MOST_PULL_SECRETS = 10
+# Sentinels of one Redis: an odd handful.
+MOST_SENTINELS = 20
 # Environment variables of one container, and hosts that are reached without a proxy.
 MOST_VARIABLES, MOST_DIRECT_HOSTS = 200, 200
 # A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.
@@ -34,6 +36,7 @@ MOST_TOKENS = 2**27
 MOST_SEQUENCES = 16_384
 # Ten times the dearest machine type there is.
 MOST_USD_PER_HOUR = 10_000
+HIGHEST_PORT = 65_535
 # A terabyte per second, beyond any storage for one pod.
 MOST_MIB_PER_S = 2**20
 # Kubernetes takes annotations of 256 KiB in all (ValidateAnnotations, TotalAnnotationSizeLimitB); some are ours.
@@ -104,6 +107,31 @@ def _page(text: str) -> str:
     return text
 
 
+def _bare(host: Any) -> Any:
+    """Refuses a URL, and a host with its port, by the keys that have those parts."""
+    if not isinstance(host, str):
+        return host
+    if "://" in host:
+        scheme, _, rest = host.partition("://")
+        secured = ", and tls: true" if scheme.endswith("ss") or scheme == "https" else ""
+        raise ValueError(f"is a URL; write host: {re.split('[:/?]', rest.rpartition('@')[2])[0] or 'HOST'}{secured}")
+    name, colon, port = host.partition(":")
+    if colon and port.isdecimal():
+        raise ValueError(f'"{host}" has a port; write host: {name}, and port: {port}')
+    return host
+
+
+def _sentinel(address: Any) -> Any:
+    if isinstance(address, str) and "://" in address:
+        rest = re.split("[/?]", address.partition("://")[2].rpartition("@")[2])[0]
+        raise ValueError(f"is a URL; write {rest or 'HOST:26379'}")
+    if isinstance(address, str) and re.fullmatch(r"[^:]+:[0-9]{1,9}", address):
+        port = int(address.rpartition(":")[2])
+        if not 0 < port <= HIGHEST_PORT:
+            raise ValueError(f'"{address}" has no port; they are 1 to {HIGHEST_PORT}')
+    return address
+
+
 def _cron(text: str) -> str:
     """Refuses a schedule that KEDA would refuse, but only in the cluster."""
     for field, (name, least, most) in zip(text.split(), CRON_FIELDS, strict=True):
@@ -149,6 +177,16 @@ QualifiedName = Annotated[
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 # Browsers and proxies take 2,048 characters everywhere (RFC 9110 recommends 8,000).
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2048), AfterValidator(_url)]
+# A host without what belongs to other keys.
+BareHost = Annotated[DnsName, BeforeValidator(_bare)]
+# A Sentinel, at its usual port unless it says another one.
+SentinelAddress = Annotated[
+    str,
+    StringConstraints(pattern=rf"{DNS_NAME[:-1]}(:[0-9]{{1,5}})?$", max_length=260),
+    BeforeValidator(_sentinel),
+]
+# Of an ACL of Redis, and the name that Sentinels have for a master.
+RedisName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,128}$")]
 # Key of a ConfigMap or Secret.
 EntryName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 # A model of an external provider: our name for it, which is no path and no list to LiteLLM, and the provider's.
@@ -242,7 +280,7 @@ Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100)]
 # KEDA hands both on to an autoscaler of Kubernetes, where a larger one would leave the server without any.
 ScalingWindow = Annotated[int, BeforeValidator(_number), Field(le=3600)]
 ScalingPeriod = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1800)]
-Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65535)]
+Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=HIGHEST_PORT)]
 PositiveFloat = Annotated[float, BeforeValidator(_number), Field(gt=0)]
 # Beyond what the most gateway pods carry, by far; and what no request costs.
 RequestRate = Annotated[PositiveFloat, Field(le=1_000_000)]

@@ -7,7 +7,7 @@ All models are frozen and closed (an unknown key is an error), camelCase in YAML
 import zoneinfo
 from collections.abc import Iterator
 from functools import cache
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -35,11 +35,13 @@ from settings.scalars import (
     MOST_POOLS,
     MOST_PROVIDERS,
     MOST_PULL_SECRETS,
+    MOST_SENTINELS,
     MOST_TEAM_KEYS,
     MOST_TEAMS,
     MOST_TOLERATIONS,
     MOST_VARIABLES,
     Argument,
+    BareHost,
     CacheGib,
     ChartSource,
     CommitSha,
@@ -78,6 +80,7 @@ from settings.scalars import (
     ProxyUrl,
     QualifiedName,
     Rate,
+    RedisName,
     RegistryPrefix,
     ReleaseName,
     Replicas,
@@ -89,6 +92,7 @@ from settings.scalars import (
     ScalingPeriod,
     ScalingWindow,
     Seconds,
+    SentinelAddress,
     Sequences,
     Sha256,
     Share,
@@ -465,6 +469,11 @@ class PublicStore(Section):
     kind: Literal["none"] = Field(description="everybody may read; not with az")
 
 
+def _usual_switch(value: object) -> object:
+    """`true` is all that most need to say."""
+    return {True: {}, False: None}.get(value, value) if isinstance(value, bool) else value
+
+
 class FillSettings(Section):
     """A Job per checkpoint that brings it from a hub into the bucket, once, before its servers start."""
 
@@ -486,11 +495,6 @@ class FillSettings(Section):
         if "xet" in self.hub.model_fields_set:
             raise ValueError("hub.xet must be left out: a bucket is filled over plain HTTPS")
         return self
-
-
-def _usual_fill(value: object) -> object:
-    """`true` is all that most need to say."""
-    return {True: {}, False: None}.get(value, value) if isinstance(value, bool) else value
 
 
 class ObjectStoreWeights(Section):
@@ -529,7 +533,7 @@ class ObjectStoreWeights(Section):
         description="sharded: files of each rank, as vLLM saves them for one tensorParallel and pipelineParallel; only "
         "with s3://",
     )
-    fill: Annotated[FillSettings | None, BeforeValidator(_usual_fill)] = Field(
+    fill: Annotated[FillSettings | None, BeforeValidator(_usual_switch)] = Field(
         default=None, description="true: a Job per checkpoint fills the bucket from a hub once; default: it is full"
     )
     usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
@@ -955,12 +959,77 @@ class BundledRedisSettings(Section):
     kind: Literal["bundled"] = Field(description="run one Redis pod beside the gateway")
 
 
+class RedisTlsSettings(Section):
+    """TLS towards a Redis; its certificate must name the host."""
+
+    ca_bundle: CaBundleSettings | None = Field(
+        default=None, description="authorities that the certificate is from; default: those of LiteLLM's image"
+    )
+
+
+# Of every Redis that exists.
+PASSWORDLESS = "whether it asks for no password"
+REDIS_SECRET = "existing Secret with `redis-password`; default: gateway.existingSecret, which has to be there otherwise"  # noqa: S105 - words
+REDIS_TLS = "connect over TLS; `tls: true` trusts the authorities of LiteLLM's image"
+
+
 class ExistingRedisSettings(Section):
-    """A Redis somebody else runs; its password is the key `redis-password` of the keys Secret."""
+    """A Redis somebody else runs, and its password in a Secret that exists: neither is made up."""
 
     kind: Literal["existing"] = Field(description="use a Redis that exists")
-    host: DnsName = Field(description="host name of the Redis")
+    host: BareHost = Field(description="host name of the Redis")
     port: Port = Field(default=6379, description="port of the Redis")
+    username: RedisName | None = Field(default=None, description="user of its ACL; default: the one without a name")
+    passwordless: bool = Field(default=False, description=PASSWORDLESS)
+    password_secret: DnsName | None = Field(default=None, description=REDIS_SECRET)
+    tls: Annotated[RedisTlsSettings | None, BeforeValidator(_usual_switch)] = Field(default=None, description=REDIS_TLS)
+
+    @model_validator(mode="after")
+    def one_answer(self) -> Self:
+        """Who asks for no password has no user and no Secret."""
+        return _without_password(self, self.username)
+
+
+class SentinelRedisSettings(Section):
+    """A Redis behind Sentinels, which say where its master is; both speak TLS, or neither."""
+
+    kind: Literal["sentinel"] = Field(description="ask Sentinels for the Redis that is the master")
+    sentinels: list[SentinelAddress] = Field(
+        min_length=1, max_length=MOST_SENTINELS, description="the Sentinels as HOST or HOST:PORT; default port 26379"
+    )
+    master_name: RedisName = Field(description="name that the Sentinels have for the master, e.g. mymaster")
+    port: Port = Field(default=6379, description="port of the Redis servers they may name")
+    passwordless: bool = Field(default=False, description=PASSWORDLESS)
+    password_secret: DnsName | None = Field(default=None, description=REDIS_SECRET)
+    sentinels_ask_password: bool = Field(
+        default=False,
+        description="whether the Sentinels ask for a password themselves: `redis-sentinel-password` of the same Secret",
+    )
+    tls: Annotated[RedisTlsSettings | None, BeforeValidator(_usual_switch)] = Field(default=None, description=REDIS_TLS)
+
+    @field_validator("sentinels")
+    @classmethod
+    def unique(cls, addresses: list[str]) -> list[str]:
+        """Refuses a Sentinel named twice."""
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("names a Sentinel twice")
+        return addresses
+
+    @model_validator(mode="after")
+    def one_answer(self) -> Self:
+        """As above; Sentinels may ask for a password where Redis does not."""
+        return self if self.sentinels_ask_password else _without_password(self, None)
+
+
+RedisThere = TypeVar("RedisThere", ExistingRedisSettings, SentinelRedisSettings)
+
+
+def _without_password(redis: RedisThere, username: str | None) -> RedisThere:
+    """Refuses what nothing would read."""
+    useless = [key for key, value in (("username", username), ("passwordSecret", redis.password_secret)) if value]
+    if redis.passwordless and useless:
+        raise ValueError(f"{' and '.join(useless)} must be left out with passwordless: true")
+    return redis
 
 
 class NoRedis(Section):
@@ -1244,10 +1313,10 @@ class GatewaySettings(Section):
     existing_secret: DnsName | None = Field(
         default=None, description="existing Secret with all keys, instead of the config secret gatewayMasterKey"
     )
-    redis: BundledRedisSettings | ExistingRedisSettings | NoRedis = Field(
+    redis: BundledRedisSettings | ExistingRedisSettings | SentinelRedisSettings | NoRedis = Field(
         default=BundledRedisSettings(kind="bundled"),
         discriminator="kind",
-        description="where limits are counted: bundled, existing, none",
+        description="where limits are counted: bundled, existing, sentinel, none",
     )
     database: Annotated[DatabaseSettings | None, BeforeValidator(_usual_database)] = Field(
         default=None,

@@ -423,6 +423,28 @@ VARIANTS: dict[str, Config] = {
         images={"mirror": "registry.example.com/mirror"},
     ),
     "on-cpu": on_cpu(),
+    "redis-over-tls": own_keys(
+        gateway={
+            "redis": {
+                "kind": "existing",
+                "host": "redis.data.svc",
+                "username": "gateway",
+                "passwordSecret": "redis",
+                "tls": {"caBundle": {"kind": "secret", "name": "redis-ca"}},
+            }
+        }
+    ),
+    "redis-sentinels": minimal(
+        gateway={
+            "redis": {
+                "kind": "sentinel",
+                "sentinels": ["s-0.data.svc", "s-1.data.svc:26380"],
+                "masterName": "mymaster",
+                "sentinelsAskPassword": True,
+                "tls": True,
+            }
+        }
+    ),
     "bundled-database": own_keys(gateway={"database": {"kind": "bundled", "storageClass": "ssd"}}),
     "bundled-database-keys": minimal(
         gateway={"database": {"kind": "bundled"}, "redis": {"kind": "none"}, "replicas": 1}

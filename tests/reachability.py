@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from planning.plan import Plan
-from planning.plan.stores import ExistingDatabase, ExistingRedis
+from planning.plan.stores import ExistingDatabase, ExistingRedis, SentinelRedis
 from preview.rendering.manifests import FastLoader
 from tests import kubernetes_rules
 from tests.harness import Pod, environment
@@ -158,7 +158,7 @@ def pods_of(one: Resource) -> list[Pod]:
 def outside(plan: Plan) -> frozenset[int]:
     """Ports the gateway needs outside of the namespace: of a database, and of a Redis that is somebody else's."""
     redis, database = plan.gateway.redis, plan.gateway.database
-    found = {redis.port} if isinstance(redis, ExistingRedis) else set[int]()
+    found = set(redis.egress) if isinstance(redis, ExistingRedis | SentinelRedis) else set[int]()
     source = database.source if database else None
     return frozenset(found | ({database.port} if database and isinstance(source, ExistingDatabase) else set()))
 

@@ -7,6 +7,7 @@ from planning.gateway import metrics as gateway_metrics
 from planning.gateway.beside import AUTH_HOOK, callbacks
 from planning.gateway.providers import provider_entries
 from planning.plan.gateway import GatewayPlan, Route
+from planning.plan.stores import BundledRedis, ExistingRedis, RedisPlan, SentinelRedis
 from planning.tasks import VERSION
 
 # Only this strategy reads `weight`, and servers of one name exist only while a canary runs: docs/adr/0006.
@@ -63,6 +64,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
     else:
         # without it LiteLLM answers a wrong key with 400 when there is no database to look it up in
         general |= {"custom_auth": AUTH_HOOK, "custom_auth_run_common_checks": True}
+    general |= _shared_counts(gateway_plan.redis)
     redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
     return {
         "model_list": [
@@ -84,7 +86,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             # only these are asked when a prompt is too long, and none when a request is wrong
             "context_window_fallbacks": [{name: list(models)} for name, models in gateway_plan.larger_fallbacks],
             "fallback_on_unsupported_params": False,
-            **(redis if gateway_plan.redis else {}),
+            **(redis if isinstance(gateway_plan.redis, BundledRedis) else {}),
         },
         "litellm_settings": {
             "callbacks": callbacks(gateway_plan),
@@ -103,6 +105,21 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
 def _silent(gateway_plan: GatewayPlan) -> bool:
     """Whether callbacks hear of requests and not of what is in them."""
     return gateway_plan.callbacks is not None and not gateway_plan.callbacks.prompts
+
+
+def _shared_counts(redis: RedisPlan | None) -> dict[str, object]:
+    """The Redis that exists, by its kind; user, passwords and TLS are in the environment.
+
+    Named here, because one of the environment alone is left out for ever by a proxy that starts while it is away.
+    """
+    match redis:
+        case ExistingRedis(host=host, port=port):
+            return {"coordination_redis": {"host": host, "port": port}}
+        case SentinelRedis(sentinels=sentinels, master_name=name):
+            nodes = [[host, port] for host, port in sentinels]
+            return {"coordination_redis": {"sentinel_nodes": nodes, "service_name": name}}
+        case BundledRedis() | None:
+            return {}
 
 
 def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[str, object]:

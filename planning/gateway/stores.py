@@ -5,7 +5,8 @@ from math import ceil
 
 from catalog.schema import Networks
 from planning.gateway.litellm import POOL_CONNECTIONS
-from planning.plan.pods import ImagePlan
+from planning.plan.access import CaBundle
+from planning.plan.pods import EgressRule, ImagePlan
 from planning.plan.stores import (
     GATEWAY_POSTGRES,
     GATEWAY_REDIS,
@@ -15,14 +16,25 @@ from planning.plan.stores import (
     ExistingDatabase,
     ExistingRedis,
     RedisPlan,
+    RedisTls,
+    SentinelRedis,
 )
 from planning.stack.network import anywhere
 from planning.stack.timing import MIGRATION, POSTGRES, REDIS_PROBES, SCHEMA_CHECK_S
 from settings import schema
 from settings.problems import Problem
-from settings.schema import ClusterOnly, GatewaySettings, ModelSettings, NoRedis, StackSettings
+from settings.schema import (
+    ClusterOnly,
+    ExistingRedisSettings,
+    GatewaySettings,
+    ModelSettings,
+    NoRedis,
+    RedisTlsSettings,
+    SentinelRedisSettings,
+    StackSettings,
+)
 
-REDIS_PORT, POSTGRES_PORT = 6379, 5432
+REDIS_PORT, SENTINEL_PORT, POSTGRES_PORT = 6379, 26379, 5432
 # LiteLLM's import takes 0.5 GiB, Prisma's Node program and schema engine beside it less.
 MIGRATION_MEMORY_GIB = 2
 # What one replica takes at most (litellm.py), and as many again while it looks at its schema.
@@ -88,18 +100,59 @@ def database_problems(gateway: GatewaySettings) -> list[Problem]:
 
 def plan_redis(settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks) -> RedisPlan | None:
     """Our own Redis, somebody else's, or none."""
-    match settings.gateway.redis:
+    keys = settings.gateway.existing_secret
+    match redis := settings.gateway.redis:
         case NoRedis():
             return None
-        case schema.ExistingRedisSettings(host=host, port=port):
-            return ExistingRedis(host, port, anywhere(networks, port, host))
+        case ExistingRedisSettings(host=host, port=port, username=username):
+            rules = {port: anywhere(networks, port, host)}
+            return ExistingRedis(host, port, rules, _password_secret(redis, keys), username, _tls(redis.tls))
+        case SentinelRedisSettings(sentinels=sentinels, master_name=name, port=port):
+            addresses = tuple(_address(sentinel) for sentinel in sentinels)
+            rules_by_port: dict[int, tuple[EgressRule, ...]] = {port: anywhere(networks, port)}
+            for host, at in addresses:
+                rules_by_port[at] = tuple(dict.fromkeys((*rules_by_port.get(at, ()), *anywhere(networks, at, host))))
+            own = (redis.password_secret or keys) if redis.sentinels_ask_password else None
+            return SentinelRedis(addresses, name, rules_by_port, _password_secret(redis, keys), own, _tls(redis.tls))
         case schema.BundledRedisSettings():
             host = f"{GATEWAY_REDIS}.{settings.cluster.namespace}.svc"
             return BundledRedis(host, REDIS_PORT, images["redis"], REDIS_PROBES)
 
 
+def _password_secret(redis: ExistingRedisSettings | SentinelRedisSettings, keys: str | None) -> str | None:
+    return None if redis.passwordless else redis.password_secret or keys
+
+
+def _tls(tls: RedisTlsSettings | None) -> RedisTls | None:
+    if tls is None:
+        return None
+    bundle = tls.ca_bundle
+    return RedisTls(CaBundle(bundle.kind, bundle.name, bundle.key) if bundle else None)
+
+
+def _address(sentinel: str) -> tuple[str, int]:
+    host, _, port = sentinel.partition(":")
+    return host, int(port or SENTINEL_PORT)
+
+
+def _password_problems(gateway: GatewaySettings) -> list[Problem]:
+    """Passwords of a Redis that exists, which nothing here may make up."""
+    redis = gateway.redis
+    if not isinstance(redis, ExistingRedisSettings | SentinelRedisSettings):
+        return []
+    asks = not redis.passwordless or (isinstance(redis, SentinelRedisSettings) and redis.sentinels_ask_password)
+    if not asks or redis.password_secret or gateway.existing_secret:
+        return []
+    why = (
+        "is missing: the password of a Redis that exists is nobody's to make up; name a Secret with redis-password, or"
+    )
+    return [Problem("gateway.redis.passwordSecret", f"{why} say passwordless: true")]
+
+
 def redis_problems(gateway: GatewaySettings) -> list[Problem]:
-    """More than one replica without a Redis, each of which would count for itself."""
+    """Several replicas without a Redis, each of which would count for itself, or a password that nobody has given."""
+    if problems := _password_problems(gateway):
+        return problems
     most = gateway.replicas.max or gateway.replicas.min or 1
     if most == 1 or not isinstance(gateway.redis, NoRedis):
         return []

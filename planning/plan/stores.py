@@ -1,7 +1,9 @@
 """The stores that the gateway's replicas share: Redis for counts of limits, Postgres for keys and spend."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planning.plan.access import CaBundle
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits, Probes
 
 # Names of the objects of our own, which rules and policies name too.
@@ -20,15 +22,41 @@ class BundledRedis:
 
 
 @dataclass(frozen=True)
+class RedisTls:
+    """TLS to a Redis; `authorities` None: those of the image."""
+
+    authorities: CaBundle | None
+
+
+@dataclass(frozen=True)
 class ExistingRedis:
-    """Somebody else's Redis, and where it may be."""
+    """Somebody else's Redis, and by its port where it may be. `secret` has its password; None: it asks for none."""
 
     host: str
     port: int
-    egress: tuple[EgressRule, ...]
+    egress: Mapping[int, tuple[EgressRule, ...]]
+    secret: str | None
+    username: str | None = None
+    tls: RedisTls | None = None
 
 
-RedisPlan = BundledRedis | ExistingRedis
+@dataclass(frozen=True)
+class SentinelRedis:
+    """Somebody else's Redis, of which Sentinels (host, port) know where its master is.
+
+    `egress`: by port, to them and to what they may name. `sentinel_secret` has their own password; None: they ask for
+    none.
+    """
+
+    sentinels: tuple[tuple[str, int], ...]
+    master_name: str
+    egress: Mapping[int, tuple[EgressRule, ...]]
+    secret: str | None
+    sentinel_secret: str | None
+    tls: RedisTls | None
+
+
+RedisPlan = BundledRedis | ExistingRedis | SentinelRedis
 
 
 @dataclass(frozen=True)

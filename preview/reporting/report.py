@@ -14,7 +14,14 @@ from planning.plan import Plan
 from planning.plan.gateway import GatewayPlan
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.storage import Stored
-from planning.plan.stores import BundledDatabase, BundledRedis, DatabasePlan, ExistingDatabase, ExistingRedis
+from planning.plan.stores import (
+    BundledDatabase,
+    BundledRedis,
+    DatabasePlan,
+    ExistingDatabase,
+    ExistingRedis,
+    SentinelRedis,
+)
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.prerequisites import Expected, find_prerequisites
@@ -122,6 +129,8 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
             redis = "its own Redis"
         case ExistingRedis(host=host):
             redis = f"Redis at {host}"
+        case SentinelRedis(sentinels=sentinels, master_name=name):
+            redis = f"Redis {name} by {count(len(sentinels), 'Sentinel')}"
         case None:
             redis = "no Redis"
     stores = f"{redis}, {_database(gateway.database)}"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pulumi
 import pytest
+import yaml
 
-from components._litellm_pod import container
+from components._litellm_pod import REDIS_AWAY, container
 from components.keys import MasterKey
 from preview.rendering.prerequisites import find_prerequisites
 from tests.harness import (
@@ -340,6 +341,64 @@ def test_an_existing_redis_is_used_and_none_is_run():
     assert deployed.object("NetworkPolicy", "litellm-to-6380")["spec"]["egress"] == [
         {"to": ELSEWHERE, "ports": [{"port": 6380, "protocol": "TCP"}]}
     ]
+
+
+def test_a_redis_that_exists_is_reached_as_the_stack_says():
+    """Over TLS with authorities of one's own, as a user; the password is the named Secret's, and none is derived."""
+    redis = {
+        "kind": "existing",
+        "host": "redis.example.com",
+        "username": "gateway",
+        "passwordSecret": "redis",
+        "tls": {"caBundle": {"kind": "configMap", "name": "company-ca", "key": "root.pem"}},
+    }
+    deployed = stack(own_keys(gateway={"redis": redis}))
+    spec = proxy(deployed)["spec"]["template"]["spec"]
+    values = environment(container_of(proxy(deployed)))
+    assert {name: value for name, value in values.items() if name.startswith("REDIS_")} == {
+        "REDIS_HOST": "redis.example.com",
+        "REDIS_PORT": "6379",
+        **REDIS_AWAY,
+        "REDIS_PASSWORD": "secret:redis/redis-password",
+        "REDIS_SSL": "true",
+        "REDIS_SSL_CA_CERTS": "/etc/redis-ca/ca.crt",
+        "REDIS_USERNAME": "gateway",
+    }
+    items = [{"key": "root.pem", "path": "ca.crt"}]
+    assert {"name": "redis-ca", "configMap": {"name": "company-ca", "items": items}} in spec["volumes"]
+    assert {"name": "redis-ca", "mountPath": "/etc/redis-ca", "readOnly": True} in container_of(proxy(deployed))[
+        "volumeMounts"
+    ]
+    assert sorted(deployed.secret("gateway-keys")) == ["master-key", "salt-key"]
+
+
+def test_sentinels_are_asked_for_the_master():
+    """They stand in the configuration, and both ports are open; without a user, without TLS unless it is said."""
+    redis = {"kind": "sentinel", "sentinels": ["s-0.data.svc", "s-1.data.svc:26380"], "masterName": "m", "port": 6380}
+    deployed = stack(minimal(gateway={"redis": {**redis, "sentinelsAskPassword": True}}))
+    values = environment(container_of(proxy(deployed)))
+    assert {name: value for name, value in values.items() if name.startswith("REDIS_")} == {
+        **REDIS_AWAY,
+        "REDIS_PASSWORD": "secret:llm-keys/redis-password",
+        "REDIS_SENTINEL_PASSWORD": "secret:llm-keys/redis-sentinel-password",
+    }
+    texts = [body["data"].get("config.yaml") for body in deployed.objects("ConfigMap")]
+    config = yaml.safe_load(next(text for text in texts if text))
+    assert config["general_settings"]["coordination_redis"] == {
+        "sentinel_nodes": [["s-0.data.svc", 26379], ["s-1.data.svc", 26380]],
+        "service_name": "m",
+    }
+    assert [key for key in config["router_settings"] if key.startswith("redis")] == []
+    names = {item.name for item in deployed.manifests if item.kind == "NetworkPolicy"}
+    assert {"litellm-to-6380", "litellm-to-26379", "litellm-to-26380"} <= names
+
+
+def test_a_redis_without_a_password_gets_none():
+    """Nothing is derived, and nothing is read."""
+    redis = {"kind": "existing", "host": "redis.example.com", "passwordless": True}
+    deployed = stack(own_keys(gateway={"redis": redis}))
+    assert "REDIS_PASSWORD" not in environment(container_of(proxy(deployed)))
+    assert "redis-password" not in deployed.secret("gateway-keys")
 
 
 def test_without_redis_nothing_of_it_is_left():

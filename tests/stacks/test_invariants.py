@@ -17,7 +17,7 @@ from catalog import load_catalog
 from planning.gateway.metrics import OWN
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.router import RouterPlan
-from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis
+from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis, SentinelRedis
 from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import plan_checkpoint
@@ -377,7 +377,9 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     sources = [*(server.checkpoint.source for server in plan.servers), *writers]
     stores = {secret.secret for source in sources for secret in source.secrets}
     teams = {team.secret for team in plan.gateway.teams.teams if not team.derived} if plan.gateway.teams else set()
-    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, database} - {None}
+    redis = plan.gateway.redis
+    of_redis = redis.secret if isinstance(redis, ExistingRedis | SentinelRedis) else None
+    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, database, of_redis} - {None}
     read = {
         (secret, entry)
         for pod in pods(deployed)
@@ -492,8 +494,9 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
         for server in plan.servers
     }
     gateway = set()
-    if isinstance(plan.gateway.redis, ExistingRedis):
-        gateway |= {where for rule in plan.gateway.redis.egress for where in destinations(rule)}
+    if isinstance(plan.gateway.redis, ExistingRedis | SentinelRedis):
+        rules = [rule for by_port in plan.gateway.redis.egress.values() for rule in by_port]
+        gateway |= {where for rule in rules for where in destinations(rule)}
     source = plan.gateway.database.source if plan.gateway.database else None
     database = source.egress if isinstance(source, ExistingDatabase) else ()
     gateway |= {where for rule in database for where in destinations(rule)}

@@ -21,6 +21,7 @@ from planning.stack.network import anywhere
 from planning.tasks import GENERATE
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, checked, planned, properties, refusals, serving, stack
 
+SENTINELS = {"kind": "sentinel", "sentinels": ["s"], "masterName": "m"}
 SMALL = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
 
 
@@ -222,13 +223,36 @@ def test_redis_and_postgres_are_where_they_are_said_to_be():
     assert (own.redis.host, own.redis.port, own.database) == ("litellm-redis.llm-serving.svc", 6379, None)
     assert own.redis.image.name == "redis"
     networks = CATALOG.networks
-    assert other.redis == ExistingRedis("redis.corp", 6380, anywhere(networks, 6380))
+    assert other.redis == ExistingRedis("redis.corp", 6380, {6380: anywhere(networks, 6380)}, "llm-keys")
     limits = 2, JobLimits(4, 780, 900), 10, False
     there = ExistingDatabase("pg", "pg", anywhere(networks, 5432))
     assert gateway(database={"existingSecret": "pg"}).database == DatabasePlan(there, 5432, *limits)
     owner = {"existingSecret": "pg", "migrationSecret": "owner", "port": 6432}
     there = ExistingDatabase("pg", "owner", anywhere(networks, 6432))
     assert gateway(database=owner).database == DatabasePlan(there, 6432, *limits)
+
+
+@pytest.mark.parametrize(
+    ("redis", "problems"),
+    [
+        ({"kind": "existing", "host": "r"}, True),
+        ({"kind": "existing", "host": "r", "passwordSecret": "redis"}, False),
+        ({"kind": "existing", "host": "r", "passwordless": True}, False),
+        (SENTINELS, True),
+        ({**SENTINELS, "passwordless": True}, False),
+        ({**SENTINELS, "passwordless": True, "sentinelsAskPassword": True}, True),
+        ({"kind": "bundled"}, False),
+    ],
+)
+def test_the_password_of_a_redis_that_exists_is_never_made_up(redis: dict[str, object], problems: bool):
+    """Without a Secret of all keys it has one of its own, or it is said that there is none."""
+    raw = stack(gateway={"redis": redis})
+    raw["gateway"].pop("existingSecret", None)
+    wanted = "gateway.redis.passwordSecret: is missing: the password of a Redis that exists is nobody's to make up; "
+    found = [text for text in refusals(raw) if text.startswith("gateway.redis")] if problems else []
+    assert [text.startswith(wanted) for text in found] == [True] * problems
+    if not problems:
+        assert planned(raw).gateway.redis is not None
 
 
 @pytest.mark.parametrize(("replicas", "connections"), [(1, 500), (24, 500), (25, 1000), (60, 1500)])
