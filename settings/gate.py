@@ -38,6 +38,10 @@ PLACES: tuple[tuple[Path, str], ...] = (
         "a Redis' password is the entry redis-password of gateway.existingSecret or redis.passwordSecret",
     ),
     (("gateway", "database"), "a database's URL is the entry database-url of gateway.database.existingSecret"),
+    (
+        ("gateway", "teams"),
+        "keys are only named here; their values are derived from gatewayMasterKey, or entries of the team's Secret",
+    ),
     (("gateway",), "keys are the config secret gatewayMasterKey, or a Secret that gateway.existingSecret names"),
     (("images",), "nodes log in to a registry by a pull secret or their own configuration"),
     (("charts",), "Helm logs in by `helm registry login` or its own configuration"),

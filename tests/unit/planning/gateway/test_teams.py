@@ -237,6 +237,14 @@ def test_what_is_refused(said: dict[str, Any], message: str):
     assert refused({"search": {**SEARCH, **said}}) == [message]
 
 
+def test_a_value_in_place_of_a_name_is_refused_and_not_shown():
+    """A key is named in the stack file; whoever writes its value there is told where that belongs."""
+    assert refused({"search": {**SEARCH, "keys": ["sk-abcdefghijklmnopqrstuvwx"]}})[0] == (
+        "gateway.teams.search.keys[0]: holds an API key, which everybody who reads the stack would see; keys are only "
+        "named here; their values are derived from gatewayMasterKey, or entries of the team's Secret"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "fix"), [("Search", "; did you mean 'search'?"), ("search_1", "; did you mean 'search-1'?"), ("-", "")]
 )
