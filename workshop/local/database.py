@@ -30,13 +30,13 @@ ENGINES = {
 def is_ready() -> bool:
     """Whether it is there and made from these sources for this LiteLLM."""
     stamp = PLACE / ".stamp"
-    return stamp.is_file() and stamp.read_text("utf-8") == _digest()
+    return stamp.is_file() and schema().is_file() and stamp.read_text("utf-8") == _digest()
 
 
 def problems() -> list[Problem]:
     """Programs that this machine lacks, and too little disk."""
     how = "is not on PATH; on Debian and Ubuntu: apt-get install npm, or leave gateway.database out"
-    lacking = [Problem(name, f"{how}") for name in ("node", "npm") if shutil.which(name) is None]
+    lacking = [Problem(name, how) for name in ("node", "npm") if shutil.which(name) is None]
     return lacking if is_ready() else [*lacking, *places.problems(PLACE.name, PLACE, DISK_GB, places.OF_PROJECT)]
 
 
@@ -50,32 +50,14 @@ def ensure(progress: Progress) -> float:
         return 0.0
     shutil.rmtree(PLACE, ignore_errors=True)
     shutil.copytree(SOURCES, PLACE)
-    python, uv = str(VENV / "bin" / "python"), str(Path(sys.executable).with_name("uv"))
-    packages = [
-        "--python",
-        python,
-        "--target",
-        str(PLACE / "python"),
-        "--no-deps",
-        "-r",
-        str(SOURCES / "requirements.txt"),
-    ]
-    for command in (
-        ["npm", "ci", "--prefix", str(PLACE), "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-        [uv, "pip", "install", "--quiet", *packages],
-        [
-            *("env", *(f"{name}={value}" for name, value in environment().items())),
-            python,
-            "-m",
-            "prisma",
-            "generate",
-            "--schema",
-            str(schema()),
-        ],
-    ):
-        status, lines = watched(command, lambda: progress(f"installing Prisma: {time.monotonic() - begun:.0f} s"))
-        if status:
-            raise Refused([Problem(PLACE.name, f"{Path(command[0]).name} failed: {' '.join(lines[-3:])}")])
+    programs = {"UV": Path(sys.executable).with_name("uv"), "PYTHON": VENV / "bin" / "python"}
+    variables = [f"{name}={value}" for name, value in {**environment(), **programs}.items()]
+    status, lines = watched(
+        ["env", *variables, "sh", PLACE / "prepare.sh"],
+        lambda: progress(f"installing Prisma: {time.monotonic() - begun:.0f} s"),
+    )
+    if status:
+        raise Refused([Problem(PLACE.name, f"could not be made: {' '.join(lines[-3:])}")])
     (PLACE / ".stamp").write_text(_digest(), encoding="utf-8")
     return time.monotonic() - begun
 
@@ -100,7 +82,7 @@ def program(name: str) -> str | None:
 
 def schema() -> Path:
     """LiteLLM's data model, as its package has it."""
-    return next(VENV.glob("lib/python3*/site-packages/litellm/proxy/schema.prisma"))
+    return next(VENV.glob("lib/python3*/site-packages/litellm/proxy/schema.prisma"), VENV / "schema.prisma")
 
 
 def _digest() -> str:
