@@ -18,7 +18,7 @@ from tests.gateway.backing import Redis
 from tests.gateway.client import request
 from tests.gateway.database import Postgres
 from tests.gateway.proxies import Proxy, free_port, proxy, rendered, running
-from tests.harness import Config
+from tests.harness import Config, merged, stack
 from workshop.local.toolchain import VENV, is_ready
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,20 +122,20 @@ def _listens(port: int) -> bool:
 @contextlib.contextmanager
 def subjects() -> Iterator[tuple[list[Subject], list[str]]]:
     """(all that can be started here, started; why others are not)."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+    with contextlib.ExitStack() as cleanup:
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         upstream = free_port()
         words = [sys.executable, "-m", "benchmarks.upstream", str(upstream)]
-        stack.enter_context(_process(["env", f"PYTHONPATH={ROOT}", *words], upstream, folder))
+        cleanup.enter_context(_process(["env", f"PYTHONPATH={ROOT}", *words], upstream, folder))
         started = [Subject("the server alone", f"http://{LOOPBACK}:{upstream}", "none", [])]
         skipped = []
         for name, port, command in (_nginx(folder, upstream), _router(upstream)):
             if command is None:
                 skipped.append(f"{name} is not here")
                 continue
-            process = stack.enter_context(_process(command, port, folder))
+            process = cleanup.enter_context(_process(command, port, folder))
             started.append(Subject(name, f"http://{LOOPBACK}:{port}", "none", [process.pid]))
-        gateways, missing = _gateways(stack, upstream)
+        gateways, missing = _gateways(cleanup, upstream)
         yield started + gateways, skipped + missing
 
 
@@ -153,24 +153,24 @@ def _router(upstream: int) -> tuple[str, int, list[str] | None]:
     return "vllm-router", port, [str(ROUTER), *words, *server] if ROUTER.exists() else None
 
 
-def _gateways(stack: contextlib.ExitStack, upstream: int) -> tuple[list[Subject], list[str]]:
+def _gateways(cleanup: contextlib.ExitStack, upstream: int) -> tuple[list[Subject], list[str]]:
     """LiteLLM without and with a database, where they can be had."""
     if not is_ready(VENV):
         return [], ["LiteLLM: .venv-local is not there; make gateway-test makes it"]
     if shutil.which("redis-server") is None:
         return [], ["LiteLLM: redis-server is not here"]
     redis, skipped = Redis(stacks.KEYS["redis-password"]), []
-    stack.callback(redis.stop)
+    cleanup.callback(redis.stop)
     redis.start()
-    proxies = [_proxy(stacks.serving({"plain": {}}), upstream, redis, None)]
+    proxies = [pod_of(stacks.serving({"plain": {}}), upstream, redis, None)]
     if lacking := database.missing():
         skipped.append(f"LiteLLM with a database: needs {', '.join(lacking)}")
     else:
         postgres = Postgres()
-        stack.callback(postgres.close)
+        cleanup.callback(postgres.close)
         postgres.create()
-        proxies.append(_proxy(stacks.with_database(), upstream, redis, postgres))
-    stack.enter_context(running(*proxies))
+        proxies.append(pod_of(with_database(), upstream, redis, postgres))
+    cleanup.enter_context(running(*proxies))
     plain, *keyed = proxies
     return [
         _subject("LiteLLM, a key in a file", plain, stacks.MASTER),
@@ -183,13 +183,20 @@ def _subject(name: str, pod: Proxy, key: str, *, database: bool = False) -> Subj
     return Subject(name, pod.url, key, pids, heavy=True, database=database)
 
 
-def _proxy(config: Config, upstream: int, redis: Redis, postgres: Postgres | None) -> Proxy:
+def pod_of(config: Config, upstream: int, redis: Redis, postgres: Postgres | None) -> Proxy:
+    """The gateway of a stack as a pod before the one server, not started."""
     pod = rendered(config)
-    names = ("vllm-plain", "vllm-other")
+    names = [server.name for server in stack(config).plan.servers]
     addresses = {f"{name}.{pod.namespace}.svc:8000": f"{LOOPBACK}:{upstream}" for name in names}
     addresses[f"litellm-redis.{pod.namespace}.svc:6379"] = f"{LOOPBACK}:{redis.port}"
     keys = {**stacks.KEYS, **dict.fromkeys(names, "sk-any"), **({"database-url": postgres.url} if postgres else {})}
     return proxy(pod, keys, addresses, database.environment(postgres.url) if postgres else {})
+
+
+def with_database() -> Config:
+    """The stack of the other, with keys in Postgres, whose budgets need prices."""
+    config = stacks.serving({"plain": {}}, database={"existingSecret": "llm-database"})
+    return merged(config, {"gpuPools": {"l4": {"pricePerNodeHourUsd": 10}}})
 
 
 def _virtual_key(pod: Proxy) -> str:

@@ -3,11 +3,17 @@
 Nothing is measured here: `make benchmark` does.
 """
 
+import shutil
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from benchmarks.gateway import CHAT, LONG, SHORT, compared, deviations, faults, fitted, planned_cores
-from benchmarks.targets import Subject, cpu_s
+from benchmarks.targets import Subject, cpu_s, pod_of, with_database
 from catalog.engine import CpuCost, CpuCosts
+from tests.gateway import stacks
+from tests.gateway.backing import Redis
 
 COST = CpuCost(chat_ms=20, stream_ms=30, chunk_ms=0.5)
 KNOWN = CpuCosts.model_validate({"measured": "2026-11-29", "loop_s": 0.1, "plain": COST, "database": COST})
@@ -72,3 +78,17 @@ def test_a_report_has_what_to_write_into_a_stack_file():
     assert text.splitlines()[-1] == (
         "it: of this machine is gateway.capacity.cpuMs: {chat: 20.00, stream: 30.00, chunk: 0.50}"
     )
+
+
+@pytest.mark.parametrize("database", [False, True])
+def test_both_gateways_can_be_put_together(database):
+    """Whatever the rendered pod asks for is there: every key of a Secret, and the one server for every name."""
+    config = with_database() if database else stacks.serving({"plain": {}})
+    postgres: Any = SimpleNamespace(url="postgresql://x") if database else None
+    made = pod_of(config, 4321, Redis("password"), postgres)
+    try:
+        text = (made.folder / "config.yaml").read_text("utf-8")
+        assert ("http://127.0.0.1:4321/v1" in text, ".svc:8000" in text) == (True, False)
+        assert ("DATABASE_URL" in made.environment) == database
+    finally:
+        shutil.rmtree(made.folder)
