@@ -31,14 +31,25 @@ PROVIDERS: dict[str, Any] = {
         "entry": "openai-key",
         "models": {
             "gpt-x": {"model": "gpt-5-mini", "contextTokens": 400_000, "priceUsdPerMillionTokens": PRICE},
-            "gpt-direct": {"model": "gpt-5", "contextTokens": 400_000, "direct": True},
+            "gpt-direct": {
+                "model": "gpt-5",
+                "contextTokens": 400_000,
+                "direct": True,
+                "priceUsdPerMillionTokens": PRICE,
+            },
         },
     },
     "anthropic": {
         "kind": "anthropic",
         "existingSecret": "llm-anthropic",
         "entry": "anthropic-key",
-        "models": {"claude-x": {"model": "claude-sonnet-4-5", "contextTokens": 200_000}},
+        "models": {
+            "claude-x": {
+                "model": "claude-sonnet-4-5",
+                "contextTokens": 200_000,
+                "priceUsdPerMillionTokens": PRICE,
+            }
+        },
     },
 }
 CALLBACKS = {
@@ -127,7 +138,10 @@ def everything(**gateway: Any) -> Config:
 def with_database(**database: Any) -> Config:
     """Models that cost something, one of which falls back to another, keys in Postgres, and the default times."""
     models: dict[str, dict[str, Any]] = {"plain": {}, "other": {}, "backed": {"fallbacks": ["other"]}}
-    config = serving(models, database={"existingSecret": "llm-database", **database}, audit={"prompts": True})
+    models["leaving"] = {"fallbacks": ["gpt-x"], "dataPolicy": "mayLeave"}
+    config = serving(
+        models, database={"existingSecret": "llm-database", **database}, audit={"prompts": True}, providers=PROVIDERS
+    )
     return merged(config, {"gpuPools": {"l4": {"pricePerNodeHourUsd": 10}}})
 
 

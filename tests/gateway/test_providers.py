@@ -11,6 +11,7 @@ import pytest
 
 from tests.gateway import stacks
 from tests.gateway.client import Answer, at_once, chat, request
+from tests.gateway.conftest import Databased
 from tests.gateway.fake_vllm import Behaviour, Call, Fakes
 from tests.gateway.proxies import Proxy
 
@@ -191,3 +192,22 @@ def test_an_answer_of_a_provider_costs_what_it_charges(pair: Pair, fakes: Fakes)
     fakes.server("openai").behaviour = Behaviour(prompt_tokens=1000, completion_tokens=100)
     answer = chat(pair[0].url, "leaving", stacks.MASTER)
     assert float(answer.headers["x-litellm-response-cost"]) == pytest.approx((1000 * 2 + 100 * 8) / 1e6)
+
+
+# --- keys of teams ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("models", [["leaving"], ["leaving", "gpt-x"]], ids=["without", "with"])
+def test_a_request_leaves_only_where_its_key_may_ask(databased: Databased, fakes: Fakes, models: list[str]):
+    """A team has the fallback among its models, as its Job gives it, or no failover; by its name it never asks it."""
+    url, team = databased.proxies[0].url, f"leaves-{len(models)}"
+    body = {"team_id": team, "team_alias": team, "models": models}
+    assert request(url, "/team/new", body, stacks.MASTER).status == 200
+    key = request(url, "/key/generate", {"team_id": team, "models": ["all-team-models"]}, stacks.MASTER).json["key"]
+    down(fakes, "vllm-leaving")
+    answer = chat(url, "leaving", key)
+    leaves = "gpt-x" in models
+    assert (answer.status == 200, asked(fakes)["openai"]) == (leaves, int(leaves))
+    assert chat(url, "gpt-x", key).status in (400, 401, 403)
+    assert [model["id"] for model in request(url, "/v1/models", None, key).json["data"]] == ["leaving"]
+    assert asked(fakes)["openai"] == int(leaves)
