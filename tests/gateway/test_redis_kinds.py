@@ -54,8 +54,9 @@ def both(all_fakes: Fakes) -> Iterator[Both]:
 def _replica(fakes: Fakes, redis: SecuredRedis, kind: dict, password: str) -> Proxy:
     config = stacks.serving({MODEL: {"requestsPerMinute": LIMIT}}, replicas=1, redis=kind)
     here = f"{secured_redis.HOST}:{redis.master}"
-    keys = {**stacks.KEYS, "redis-password": password, "redis-sentinel-password": secured_redis.SENTINEL_PASSWORD}
+    # it notes the keys of the servers, too
     addresses = {**stacks.addresses(config, fakes, None), here: here}
+    keys = {**stacks.KEYS, "redis-password": password, "redis-sentinel-password": secured_redis.SENTINEL_PASSWORD}
     return proxy(rendered(config), keys, addresses, {"REDIS_SSL_CA_CERTS": str(redis.authority)})
 
 
