@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateway import stacks
 from tests.gateway.client import at_once, chat
+from tests.gateway.conftest import Databased
 from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for
 from tests.gateway.proxies import Proxy
 
@@ -21,10 +22,10 @@ TEXT = "long " * 2_000_000
 BURST, KILLED_AFTER = 160, 40
 
 
-def test_two_hundred_streams_at_once_arrive_whole(pair: Pair, fakes: Fakes):
+def test_two_hundred_streams_at_once_arrive_whole(databased: Databased, fakes: Fakes):
     """A hundred for each replica, none refused, none cut, none mixed up with another."""
     fakes.server("vllm-plain").behaviour = Behaviour(between_s=0.1)
-    urls = [pair[turn % 2].url for turn in range(STREAMS)]
+    urls = [databased.proxies[turn % 2].url for turn in range(STREAMS)]
     answers = at_once([lambda url=url: chat(url, "plain", stacks.MASTER, stream=True, timeout_s=120) for url in urls])
     whole = ("".join(Behaviour().chunks), "[DONE]")
     assert {(answer.status, answer.streamed, answer.events[-1]) for answer in answers} == {(200, *whole)}

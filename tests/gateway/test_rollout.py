@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -16,14 +17,18 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.gateway import stacks
-from tests.gateway.client import request
+from tests.gateway.client import chat, request
+from tests.gateway.conftest import Databased
 from tests.gateway.envoy import edge
 from tests.gateway.fake_vllm import LOOPBACK, Balancer, Behaviour, Fakes, wait_for
 from tests.gateway.proxies import Proxy, start
+from tests.gateway.test_database import admin, new_key
 
 pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]
 CLIENTS_PER_EDGE = 4
+# A budget is worth so many answers; it has ended when so many in a row are refused.
+BUDGET_ANSWERS, REFUSALS = 40, 10
 # Until edges that hear of it send nothing new to a replica that goes; in a cluster its preStop waits for that.
 HEARD_S = 1
 HEADERS = {"content-type": "application/json", "authorization": f"Bearer {stacks.MASTER}"}
@@ -113,3 +118,33 @@ def test_a_replica_that_is_replaced_loses_no_request(pair: Pair, connections: Ba
         pair[0].stop()
         start(pair[0])
         assert {url: lost(each) for url, each in clients.items()} == {l4: [], envoy: []}
+
+
+def test_a_budget_holds_though_a_replica_is_killed_while_it_runs_out(databased: Databased, fakes: Fakes):
+    """What the killed one counted counts at the other: answers end with the budget, but for what is under way."""
+    fakes.server("vllm-plain").behaviour = Behaviour(between_s=0.02)
+    killed, url = databased.proxies[0], databased.proxies[1].url
+    key = new_key(databased, "outlives-a-replica", max_budget=1000)
+    cost = float(chat(url, "plain", key).headers["x-litellm-response-cost"])
+    admin(databased, "/key/update", {"key": key, "max_budget": BUDGET_ANSWERS * cost})
+    statuses: list[int] = []
+
+    def ask(proxy: Proxy) -> None:
+        while statuses[-REFUSALS:] != [429] * REFUSALS:
+            try:
+                statuses.append(chat(proxy.url, "plain", key).status)
+            except (OSError, http.client.HTTPException):
+                return
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(ask, proxy) for proxy in databased.proxies]
+            wait_for(lambda: statuses.count(200) >= BUDGET_ANSWERS // 2, 60, "half of the budget is spent")
+            killed.processes[0].kill()
+        assert [done.exception() for done in asked] == [None, None]
+    finally:
+        killed.stop()
+        start(killed)
+    # the first one was before, and two are asked at a time
+    assert abs(statuses.count(200) - (BUDGET_ANSWERS - 1)) <= 2
+    assert [chat(proxy.url, "plain", key).status for proxy in databased.proxies] == [429, 429]
