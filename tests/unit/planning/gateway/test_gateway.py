@@ -115,7 +115,7 @@ def test_no_timeout_cuts_an_answer(model, wanted, timeout):
     drain = min(longest, 3600)
     assert (found.request_timeout_s, found.drain_s) == (timeout, drain)
     assert found.route_timeout_s == longest + 30
-    assert found.termination_grace_s == 15 + drain + 15
+    assert found.termination_grace_s == 15 + 10 + drain + 15
     assert all(server.timing.longest_request_s <= found.request_timeout_s for server in plan.servers)
 
 
