@@ -64,10 +64,11 @@ GATEWAY_PROBES = Probes(
     live=Probe(period_s=15, failures=4, timeout_s=10),
 )
 REDIS_PROBES = Probes(ready=Probe(period_s=5), live=Probe(period_s=20))
-# After a crash Postgres goes through its log before it answers; 10 min are beyond any of this size.
+# After a crash Postgres goes through its log before it answers; 10 min are beyond any of this size. Half a minute is
+# enough to write down what it holds when it is stopped, and one that hangs is missed no longer.
 POSTGRES = StoreTimes(
     Probes(startup=Probe(period_s=5, failures=120), ready=Probe(period_s=5), live=Probe(period_s=20, failures=6)),
-    grace_s=60,
+    grace_s=30,
     await_timeout_s=900,
 )
 # The gateway's rollout, and its migration before it, which gives up, and says why, before the engine does.

@@ -17,7 +17,14 @@ from catalog import load_catalog
 from planning.gateway.metrics import OWN
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.router import RouterPlan
-from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis, SentinelRedis
+from planning.plan.stores import (
+    GATEWAY_POSTGRES,
+    BundledDatabase,
+    BundledRedis,
+    ExistingDatabase,
+    ExistingRedis,
+    SentinelRedis,
+)
 from planning.plan.weights import ExistingClaim, ObjectStore, OwnClaim
 from planning.server.scaling import adapter_rules
 from planning.stack.weights import plan_checkpoint
@@ -54,7 +61,10 @@ from tests.unit.small_stack import keeping
 
 CATALOG = load_catalog()
 EVERY = pytest.mark.parametrize("name", every_stack())
-EXACT_IMAGE = re.compile(r"^[a-z0-9][a-z0-9._/:-]*:v?\d+\.\d+\.\d+[a-z0-9.-]*(@sha256:[0-9a-f]{64})?$")
+# A release of Postgres has two numbers; the third word is that of the system below it.
+EXACT_IMAGE = re.compile(
+    r"^[a-z0-9][a-z0-9._/:-]*:(v?\d+\.\d+\.\d+[a-z0-9.-]*|\d+\.\d+-[a-z]+)(@sha256:[0-9a-f]{64})?$"
+)
 # What Pulumi adds to a logical name where an object has no metadata.name: a dash and eight characters.
 AUTONAME = 9
 LONGEST_NAME = 63
@@ -80,6 +90,12 @@ def routers(deployed: Deployed) -> list[RouterPlan]:
 def own_redis_of(deployed: Deployed) -> bool:
     """Whether the stack runs a Redis itself; it may also use somebody else's, or none."""
     return isinstance(deployed.plan.gateway.redis, BundledRedis)
+
+
+def own_postgres_of(deployed: Deployed) -> bool:
+    """Whether the stack runs a Postgres itself."""
+    database = deployed.plan.gateway.database
+    return database is not None and isinstance(database.source, BundledDatabase)
 
 
 def scalers(deployed: Deployed) -> list[Any]:
@@ -193,7 +209,8 @@ def test_every_pod_passes_the_restricted_level(name: str):
     deployed = rendered(name)
     found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(deployed)}
     assert faulty(found) == {}
-    others = 1 + int(own_redis_of(deployed)) + len(deployed.plan.pre_pulls) + len(routers(deployed))
+    own_stores = int(own_redis_of(deployed)) + int(own_postgres_of(deployed))
+    others = 1 + own_stores + len(deployed.plan.pre_pulls) + len(routers(deployed))
     assert len(found) == len(deployed.plan.servers) + others + sum(planned_jobs(deployed.plan).values())
 
 
@@ -323,7 +340,8 @@ def dangling(deployed: Deployed) -> list[str]:
     places = [one.place for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
     ours = {name for place in places for name in (place.name, place.mounted)}
     compiled = {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
-    assert there["PersistentVolumeClaim"] == ours | compiled
+    kept = {GATEWAY_POSTGRES} if own_postgres_of(deployed) else set()
+    assert there["PersistentVolumeClaim"] == ours | compiled | kept
     there["PersistentVolumeClaim"] |= {
         one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, ExistingClaim)
     }
@@ -348,7 +366,8 @@ def dangling(deployed: Deployed) -> list[str]:
                 for mount in container.get("volumeMounts", [])
                 if mount["name"] == volume["name"] and not mount.get("readOnly")
             }
-            if claim and pod.kind != "Job" and writers != ({"publish-cache"} if claim in compiled else set()):
+            may_write = {"publish-cache"} if claim in compiled else {"postgres"} if claim in kept else set()
+            if claim and pod.kind != "Job" and writers != may_write:
                 faults.append(f"{pod.owner}: {writers or 'nobody'} may write to claim {claim}")
             if claim and pod.kind != "Job" and not writers and not volume["persistentVolumeClaim"].get("readOnly"):
                 faults.append(f"{pod.owner}: claim {claim} is mounted for writing")
@@ -359,7 +378,7 @@ def dangling(deployed: Deployed) -> list[str]:
 
 @EVERY
 def test_what_a_pod_refers_to_is_there(name: str):
-    """Every volume is mounted, every mount has one, and only a Job or a keeper of caches writes to a claim."""
+    """Every volume is mounted, every mount has one; only a Job, a keeper of caches or Postgres writes to a claim."""
     assert dangling(rendered(name)) == []
 
 
@@ -379,7 +398,10 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     teams = {team.secret for team in plan.gateway.teams.teams if not team.derived} if plan.gateway.teams else set()
     redis = plan.gateway.redis
     of_redis = redis.secret if isinstance(redis, ExistingRedis | SentinelRedis) else None
-    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, database, of_redis} - {None}
+    outside = {secret.secret for secret in plan.gateway.outside.secrets}
+    outside |= {provider.key.secret for provider in plan.gateway.providers}
+    outside |= {secret.secret for secret in plan.gateway.callbacks.secrets} if plan.gateway.callbacks else set()
+    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, *outside, database, of_redis} - {None}
     read = {
         (secret, entry)
         for pod in pods(deployed)
@@ -430,7 +452,7 @@ def test_every_pod_has_a_network_policy_of_its_own(name: str):
 
 @EVERY
 def test_only_the_gateway_reaches_servers_and_redis(name: str):
-    """Just these connections between pods: gateway → servers, also by a router, own Redis; Job of teams → gateway."""
+    """Just these connections between pods: gateway → servers, also by a router, and own stores; Jobs of the gateway."""
     deployed = rendered(name)
     policies = network_policies(deployed)
     listening = {pod.owner: (pod, port) for pod in pods(deployed) for port in pod.ports.values() if port != 4002}
@@ -451,6 +473,9 @@ def test_only_the_gateway_reaches_servers_and_redis(name: str):
             expected |= {("Deployment litellm", between), (between, f"Deployment {server.name}")}
     if own_redis_of(deployed):
         expected.add(("Deployment litellm", "Deployment litellm-redis"))
+    if own_postgres_of(deployed):
+        postgres = "StatefulSet litellm-postgres"
+        expected |= {("Deployment litellm", postgres), ("Job litellm-migration", postgres)}
     if teams := deployed.plan.gateway.teams:
         expected.add((f"Job litellm-teams-{teams.digest}", "Deployment litellm"))
     assert found == expected
@@ -500,6 +525,9 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     source = plan.gateway.database.source if plan.gateway.database else None
     database = source.egress if isinstance(source, ExistingDatabase) else ()
     gateway |= {where for rule in database for where in destinations(rule)}
+    gateway |= {
+        where for rules in plan.gateway.outside.egress.values() for rule in rules for where in destinations(rule)
+    }
     expected = {}
     for pod in pods(deployed):
         extra: set[tuple[str, str]] = set()

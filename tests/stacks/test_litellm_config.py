@@ -11,6 +11,7 @@ import pytest
 
 from catalog import load_catalog
 from planning.plan.servers import ServerPlan
+from planning.plan.stores import BundledDatabase, BundledRedis, ExistingRedis, SentinelRedis
 from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES
 from tests.harness import Deployed, container_of, environment, every_stack, gateway_config, rendered, walk
 
@@ -22,6 +23,7 @@ SECTIONS = {
     "litellm_settings": ENGINE.litellm_settings,
 }
 FROM_ENVIRONMENT = "os.environ/"
+REDIS = ("REDIS_HOST", "REDIS_PORT")
 
 
 def unknown_keys(config: dict[str, Any]) -> list[str]:
@@ -109,7 +111,10 @@ def test_a_route_asks_a_server_by_the_name_it_answers_to(name: str):
 
 @EVERY
 def test_every_variable_the_configuration_reads_is_set(name: str):
-    """Each os.environ/NAME is in the container's environment: keys from Secrets, host names and ports in clear."""
+    """Each os.environ/NAME is in the container's environment: keys from Secrets, host names and ports in clear.
+
+    The address of a Postgres of the stack's own is in clear but for its password, which the kubelet fills in.
+    """
     deployed = rendered(name)
     config, values = gateway_config(deployed), gateway_environment(deployed)
     read = {
@@ -119,12 +124,17 @@ def test_every_variable_the_configuration_reads_is_set(name: str):
     }
     assert read - set(values) == set()
     in_clear = {variable for variable in read if not values[variable].startswith("secret:")}
-    redis = deployed.plan.gateway.redis
-    assert in_clear == ({"REDIS_HOST", "REDIS_PORT"} if redis else set())
+    gateway = deployed.plan.gateway
+    own_redis = isinstance(gateway.redis, BundledRedis)
+    own_postgres = gateway.database is not None and isinstance(gateway.database.source, BundledDatabase)
+    assert in_clear == {*(REDIS if own_redis else ()), *(["DATABASE_URL"] if own_postgres else [])}
+    if own_postgres:
+        assert values["DATABASE_URL"].startswith("postgresql://litellm:$(POSTGRES_PASSWORD)@")
+        assert values["POSTGRES_PASSWORD"].startswith("secret:")
     models = own_models(deployed)
     assert len({entry["litellm_params"]["api_key"] for entry in models}) == len(models)
-    assert {"LITELLM_MASTER_KEY", *(["REDIS_PASSWORD"] if redis else [])} < read
-    assert ("REDIS_PASSWORD" in values) == (redis is not None)
+    assert {"LITELLM_MASTER_KEY", *(["REDIS_PASSWORD"] if own_redis else [])} < read
+    assert ("REDIS_PASSWORD" in values) == (gateway.redis is not None)
 
 
 @EVERY
@@ -148,10 +158,13 @@ def test_limits_are_shared_over_replicas(name: str):
     """A strategy or limit that counts needs Redis, and the router is given one; one replica may count alone."""
     deployed = rendered(name)
     router = gateway_config(deployed)["router_settings"]
+    general = gateway_config(deployed)["general_settings"]
     given = {key: value for key, value in router.items() if "redis" in key}
     shared = {f"redis_{part}": f"{FROM_ENVIRONMENT}REDIS_{part.upper()}" for part in ("host", "port", "password")}
-    assert given == (shared if deployed.plan.gateway.redis else {})
-    assert given or deployed.object("Deployment", "litellm")["spec"]["replicas"] == 1
+    redis = deployed.plan.gateway.redis
+    assert given == (shared if isinstance(redis, BundledRedis) else {})
+    assert ("coordination_redis" in general) == isinstance(redis, (ExistingRedis, SentinelRedis))
+    assert redis or deployed.object("Deployment", "litellm")["spec"]["replicas"] == 1
 
 
 @EVERY

@@ -350,7 +350,10 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (
             stack(images={"overrides": {"vllmm": {"version": "v0.33.0"}}}),
             "images.overrides.vllmm",
-            "\"vllmm\" is not one of vllm, vllm-cpu, litellm, redis, postgres, python; did you mean 'vllm'?",
+            (
+                '"vllmm" is not one of vllm, vllm-cpu, vllm-router, litellm, redis, postgres, python; '
+                "did you mean 'vllm'?"
+            ),
         ),
         # forms
         (cluster(kubernetes="1.4"), "cluster.kubernetes", r'"1.4" is not well formed; it must match ^1\.\d{2}$'),
@@ -473,7 +476,7 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (
             gateway(redis={"kind": "nome"}),
             "gateway.redis",
-            "kind 'nome' is not one of bundled, existing, none; did you mean 'none'?",
+            "kind 'nome' is not one of bundled, existing, sentinel, none; did you mean 'none'?",
         ),
         (
             gateway(redis={"kind": "none", "host": "r"}),
