@@ -35,7 +35,7 @@ PLACES: tuple[tuple[Path, str], ...] = (
     ),
     (
         ("gateway", "redis"),
-        "a Redis' password is the entry redis-password of gateway.existingSecret or redis.passwordSecret",
+        "a Redis' password is the entry redis-password of gateway.existingSecret or gateway.redis.passwordSecret",
     ),
     (("gateway", "database"), "a database's URL is the entry database-url of gateway.database.existingSecret"),
     (

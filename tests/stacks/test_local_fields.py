@@ -16,7 +16,13 @@ from workshop.local.unsupported import SHAPES
 
 VERSION = "1.36"
 # The end of a refusal that names the setting which asks for the field.
-ASKED_FOR = ("(compileCache)", "(weights.kind)", "use weights.accessMode ReadWriteMany", "name those")
+ASKED_FOR = (
+    "(compileCache)",
+    "(gateway.redis.tls)",
+    "(weights.kind)",
+    "use weights.accessMode ReadWriteMany",
+    "name those",
+)
 
 
 @pytest.mark.parametrize("name", every_stack())

@@ -26,7 +26,7 @@ LISTED = {
 FILLED_IN = {"--node-rank": "$(LWS_WORKER_INDEX)", "--master-addr": "$(LWS_LEADER_ADDRESS)"}
 
 # Stacks that choose another version than the one whose options are known.
-OTHER_VERSIONS = {"local": "v0.32.0"}
+OTHER_VERSIONS = {"local": "v0.32.0", "teams": "v0.32.0"}
 
 
 def spellings() -> dict[str, tuple[str, bool]]:

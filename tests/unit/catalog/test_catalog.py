@@ -449,9 +449,13 @@ def test_instances_carry_known_gpus(name):
 
 @pytest.mark.parametrize("name", CATALOG.images)
 def test_images_have_no_floating_tag(name):
-    """Every image is pinned to a full version, in a repository without a tag, as a numeric user that is not root."""
+    """Every image is pinned to a full version, in a repository without a tag, as a numeric user that is not root.
+
+    A release of Postgres has two numbers.
+    """
     image = CATALOG.images[name]
-    assert re.fullmatch(r"v?\d+\.\d+\.\d+(-[a-z0-9-]+)?", image.version)
+    numbers = 2 if name == "postgres" else 3
+    assert re.fullmatch(rf"v?\d+(\.\d+){{{numbers - 1}}}(-[a-z0-9-]+)?", image.version)
     assert ":" not in image.repository
     assert "@" not in image.repository
     assert image.uid > 0

@@ -154,7 +154,7 @@ def test_what_follows_from_a_broken_section_is_not_said():
             stack(gateway={"existingSecret": "k", "redis": {"kind": "existing", "host": "redis://:PW@h"}}),
             (
                 f"gateway.redis.host: holds a password in a URL, {SEEN}; a Redis' password is the entry redis-password "
-                "of gateway.existingSecret"
+                "of gateway.existingSecret or gateway.redis.passwordSecret"
             ),
         ),
         (

@@ -151,7 +151,10 @@ def test_a_grace_period_of_a_readiness_probe_is_refused():
         ({"volumes": [{"name": "v", "hostPath": {}}]}, f"volumes[v].hostPath: {{}} is not obeyed here; {LEAVE_OUT}"),
         (
             {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
-            "volumes[v].secret: {secretName} is not obeyed here; a Secret is not written to files; use a variable",
+            (
+                "volumes[v].secret: {secretName} is not obeyed here; a Secret is not written to files; leave out what "
+                "asks for one (gateway.redis.tls)"
+            ),
         ),
         (
             {"volumes": [{"name": "v", "configMap": {"name": "c", "items": []}}]},
