@@ -16,7 +16,7 @@ CONFIG_PATH = "/etc/litellm/config.yaml"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - of the pod; a NetworkPolicy says who reaches it
 # How soon LiteLLM looks for a Redis that was away, seconds: until then each replica counts limits for itself. Its own
-# 60 let them be doubled for two minutes after every restart of Redis.
+# 60 let them be doubled for minutes after every restart of Redis, because each connection of before is tried in turn.
 REDIS_AWAY = {"REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT": "10"}
 MASTER_ENTRY, SALT_ENTRY = "master-key", "salt-key"
 

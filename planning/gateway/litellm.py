@@ -21,6 +21,9 @@ MOST_EQUAL_CHUNKS = 100_000
 KNOWN_KEYS_S = 300
 # Connections of a replica to Postgres at most.
 POOL_CONNECTIONS = 10
+# How long a Redis that is frozen is waited for. A request that looks whether it is back waits a few times, which must
+# be over before the next one looks: components/_litellm_pod.py, REDIS_AWAY.
+REDIS_WAIT = {"socket_timeout": 2, "socket_connect_timeout": 2}
 # More fails of one kind in a minute than there can be.
 NEVER = 10**9
 
@@ -86,7 +89,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             # only these are asked when a prompt is too long, and none when a request is wrong
             "context_window_fallbacks": [{name: list(models)} for name, models in gateway_plan.larger_fallbacks],
             "fallback_on_unsupported_params": False,
-            **(redis if isinstance(gateway_plan.redis, BundledRedis) else {}),
+            **(redis | {"cache_kwargs": REDIS_WAIT} if isinstance(gateway_plan.redis, BundledRedis) else {}),
         },
         "litellm_settings": {
             "callbacks": callbacks(gateway_plan),

@@ -42,6 +42,8 @@ CLAIMS = {
     "router_settings.enable_weighted_failover": "limits: a_canary_and_its_model_share_one_limit",
     "router_settings.fallbacks": "time: a_hung_answer_reaches_the_fallback_in_time",
     "router_settings.context_window_fallbacks": "context: a_fallback_with_less_context_is_not_asked",
+    "router_settings.cache_kwargs.socket_timeout":
+        "redis: without_redis_answers_go_on_and_each_replica_counts_for_itself",
     "router_settings.fallback_on_unsupported_params": "context: a_wrong_request_is_not_tried_elsewhere",
     "litellm_settings.callbacks": "every_key: requests_are_counted",
     "litellm_settings.turn_off_message_logging": "callbacks: collectors_hear_of_a_request_and_not_what_was_said",
@@ -89,6 +91,7 @@ WRITTEN_OUT = {
     "router_settings.allowed_fails": "LiteLLM's default",
     "router_settings.cooldown_time": "for how long a failing server is not asked, which no test waits for",
     "router_settings.allowed_fails_policy.RateLimitErrorAllowedFails": "1.109.1 does not count its own 429 either",
+    "router_settings.cache_kwargs.socket_connect_timeout": "a host that is gone, which loopback cannot play",
     "router_settings.redis_host": "replicas tell each other of failing servers; limits need only REDIS_HOST",
     "router_settings.redis_port": "the same",
     "router_settings.redis_password": "the same",

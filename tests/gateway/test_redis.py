@@ -19,8 +19,8 @@ pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]
 # A request waits for a Redis that does not answer a few times, until it is left alone.
 FIRST_S, USUAL_S = 15, 2.5
-# 10 s after the last failure, and a moment.
-BACK_S = 40
+# 10 s after the last failure, for each connection of before.
+BACK_S = 60
 EARLY_S = 30
 
 
@@ -75,7 +75,9 @@ def test_without_redis_answers_go_on_and_each_replica_counts_for_itself(
     # now and then one finds out whether Redis is back
     assert median(answer.took_s for answer in later) < USUAL_S
     early_in_a_minute()
-    assert allowed(pair, 2 * stacks.REQUESTS + 4) == 2 * stacks.REQUESTS
+    # one that waited for a frozen Redis is not counted: no more than one of each replica in this time
+    more = allowed(pair, 2 * stacks.REQUESTS + 4) - 2 * stacks.REQUESTS
+    assert 0 <= more <= (len(pair) if away == "frozen" else 0)
 
 
 def test_limits_are_shared_again_soon_after_redis_is_back(pair: Pair, there: Redis, fakes: Fakes):  # noqa: ARG001 - as new

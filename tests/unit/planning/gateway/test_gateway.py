@@ -287,7 +287,7 @@ def test_one_replica_may_do_without_redis():
     plan = planned(stack(gateway={"existingSecret": "k", "replicas": 1, "redis": {"kind": "none"}}))
     assert "redis" not in {image.name for image in plan.images}
     urls = {"vllm-m": "http://vllm-m"}
-    removed = {"redis_host", "redis_port", "redis_password"}
+    removed = {"redis_host", "redis_port", "redis_password", "cache_kwargs"}
     config, bare = litellm_config(with_redis, urls), litellm_config(without, urls)
     router, bare_router = config["router_settings"], bare["router_settings"]
     assert isinstance(router, dict)
@@ -406,6 +406,7 @@ def test_litellms_configuration_is_exact():
             "redis_host": "os.environ/REDIS_HOST",
             "redis_port": "os.environ/REDIS_PORT",
             "redis_password": "os.environ/REDIS_PASSWORD",
+            "cache_kwargs": {"socket_timeout": 2, "socket_connect_timeout": 2},
         },
         "litellm_settings": {
             "callbacks": ["prometheus", "gateway_surface.guard", "gateway_hooks.hooks"],
