@@ -76,12 +76,11 @@ test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 	@$(RUN) -m pytest -q -n $(WORKERS) $(ARGS)
 
 local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and try them; makes .venv-local first (7 GB); ARGS="-k drain"
+	@$(stores)
 	@$(index); $(RUN) -m pytest -q -m local tests/local $(ARGS)
 
 gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM, Redis and Postgres before fake servers; makes .venv-local first; ARGS="-k limit"
-	@$(call debian,redis-server,redis-server)
-	@$(call debian,postgres,postgresql)
-	@$(call debian,npm,npm)
+	@$(stores)
 	@if command -v npm >/dev/null 2>&1; then $(index); $(RUN) -m tests.gateway.database; fi
 	@$(index); $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile -m gateway tests/gateway $(ARGS)
 
@@ -183,6 +182,13 @@ elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2); } >/dev/null 2>&1 \
     || echo "$(1) could not be installed; the tests that need it are skipped"; \
 else echo "$(1) is missing and only root can install it with apt-get; the tests that need it are skipped"; fi
+endef
+
+# What a stack's own Redis and Postgres are run with here.
+define stores
+$(call debian,redis-server,redis-server); \
+$(call debian,postgres,postgresql); \
+$(call debian,npm,npm)
 endef
 
 # uv reads no pip configuration, so pip's index and certificate are handed to it.
