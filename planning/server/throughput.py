@@ -33,7 +33,7 @@ def throughput(
     """(cost, pace, stream interval) of a server with these arguments of its user."""
     sequences, width = placed.workload.max_num_seqs, placed.workload.model_bytes
     pace = cost.pace_of(model, machine, pool, placed.parallelism, placed.memory, sequences, width)
-    price = cost.estimate(model, machine, pool, placed.parallelism, placed.memory, sequences, width)
+    price = cost.estimate(model, machine, pool, placed.parallelism, pace)
     return price, pace, stream_interval(model, pace, args, catalog.vllm, costs(catalog).plain)
 
 

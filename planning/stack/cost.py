@@ -25,19 +25,16 @@ def estimate(
     hardware: Gpu | CpuCore,
     pool: PoolPlan,
     parallelism: Parallelism,
-    memory: MemoryBudget,
-    max_num_seqs: int,
-    model_bytes: int = 2,
+    pace: Pace | None,
 ) -> Cost | None:
     """USD per hour of one replica and USD per million tokens written, or else read (busy, alone). None without a price.
 
-    A replica on CPUs has its node to itself. `model_bytes` 4: the model runs in float32, in which a GPU is slower.
+    A replica on CPUs has its node to itself.
     """
     if pool.usd_per_node_hour is None:
         return None
     share = 1 if isinstance(hardware, CpuCore) else parallelism.gpus / pool.gpus_per_node
     per_hour = pool.usd_per_node_hour * share
-    pace = pace_of(model, hardware, pool, parallelism, memory, max_num_seqs, model_bytes)
     if pace is None:
         return Cost(per_hour, None, 0.0, 0.0)
     per_second = per_hour / 3600
@@ -58,7 +55,10 @@ def pace_of(
     max_num_seqs: int,
     model_bytes: int = 2,
 ) -> Pace | None:
-    """Throughput of one replica by the roofline of its hardware; None where too little is known of that."""
+    """Throughput of one replica by the roofline of its hardware; None where too little is known of that.
+
+    `model_bytes` 4: the model runs in float32, in which a GPU is slower.
+    """
     match hardware:
         case Gpu():
             gb_per_s, tflops, units = hardware.memory_gb_per_s, hardware.bf16_tflops, parallelism.gpus

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from catalog.schema import Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import Workload, budget, weight_bytes
-from planning.stack.cost import estimate, list_price
+from planning.plan.pools import PoolPlan
+from planning.plan.servers import Cost
+from planning.stack.cost import estimate, list_price, pace_of
 from tests.unit import small_stack
 from tests.unit.small_stack import A10, CATALOG, CPU, planned, refusals, server, serving
 
@@ -23,10 +26,18 @@ def memory(parallelism: Parallelism) -> MemoryBudget:
     return budget(MODEL, GPU, parallelism, Workload(32_768, 256, 2048))
 
 
+def priced(
+    model: Model, gpu: Gpu, pool: PoolPlan, parallelism: Parallelism, memory: MemoryBudget, sequences: int
+) -> Cost | None:
+    """The cost of a replica at the pace of its hardware."""
+    pace = pace_of(model, gpu, pool, parallelism, memory, sequences)
+    return estimate(model, gpu, pool, parallelism, pace)
+
+
 def test_qwen3_14b_on_two_a10s_is_exact():
     """Bandwidth decides: 0.6 of two A10s over 27.5 GiB a token alone, thirteen sequences of 4,096 tokens together."""
     pool = planned(serving(PRICED)).pools["a10"]
-    found = estimate(MODEL, GPU, pool, Parallelism(2), memory(Parallelism(2)), 256)
+    found = priced(MODEL, GPU, pool, Parallelism(2), memory(Parallelism(2)), 256)
     assert found is not None
     alone = 0.6 * 600e9 * 2 / 29_536_614_400
     together = 53_904 / 4096
@@ -43,16 +54,14 @@ def test_qwen3_14b_on_two_a10s_is_exact():
 def test_a_replica_pays_for_its_share_of_the_node():
     """One of two GPUs is half a node; a replica over two nodes pays both."""
     pool = planned(serving(PRICED)).pools["a10"]
-    found = [
-        estimate(MODEL, GPU, pool, Parallelism(tp, pp), memory(Parallelism(2)), 256) for tp, pp in ((1, 1), (2, 2))
-    ]
+    found = [priced(MODEL, GPU, pool, Parallelism(tp, pp), memory(Parallelism(2)), 256) for tp, pp in ((1, 1), (2, 2))]
     assert [item.usd_per_hour for item in found if item] == [1.42, 5.68]
 
 
 def test_one_sequence_at_a_time_is_the_dear_end_of_the_range():
     """With max_num_seqs 1 busy and alone are the same."""
     pool = planned(serving(PRICED)).pools["a10"]
-    found = estimate(MODEL, GPU, pool, Parallelism(2), memory(Parallelism(2)), 1)
+    found = priced(MODEL, GPU, pool, Parallelism(2), memory(Parallelism(2)), 1)
     assert found is not None
     assert found.usd_per_million_tokens is not None
     assert found.usd_per_million_tokens[0] == found.usd_per_million_tokens[1]
@@ -192,7 +201,7 @@ def test_busy_is_never_dearer_than_alone_nor_input_than_output(gpu):
             continue
         spread = Parallelism(8)
         amount = budget(model, CATALOG.gpus[gpu], spread, Workload(1024, 64, 2048))
-        found = estimate(model, CATALOG.gpus[gpu], plan.pools["a10"], spread, amount, 64)
+        found = priced(model, CATALOG.gpus[gpu], plan.pools["a10"], spread, amount, 64)
         assert found is not None
         assert found.usd_per_million_tokens is not None
         busy, alone = found.usd_per_million_tokens
