@@ -6,7 +6,7 @@ from catalog.load import Catalog
 from planning.plan.pods import BY_DIGEST
 from planning.plan.pools import Karpenter, NodeClass, PoolPlan
 from planning.plan.servers import ServerPlan, Timing
-from planning.stack.at_zero import at_zero
+from planning.stack.at_zero import at_zero, held_s
 from planning.stack.overlap import shared_nodes
 from settings.schema import ClusterOnly, IngressExposure, ModelSettings, StackSettings
 
@@ -53,15 +53,14 @@ def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> I
 
 def _at_zero(model: ModelSettings, timing: Timing) -> str:
     until = f"until it is loaded, about {_minutes(timing.cold_start_s)} later"
+    if (longest_s := held_s(model, timing)) is not None:
+        return (
+            f"waits {until}, and at most {_minutes(longest_s)}; its client must wait as long, and nothing before "
+            "the gateway may cut a silent connection: streams get a comment every 15 s, other answers nothing"
+        )
     match at_zero(model):
         case "fail":
             return f"gets 503 at once {until}; clients must retry"
-        case "hold":
-            longest_s = model.scaling.hold_s or timing.progress_deadline_s
-            return (
-                f"waits {until}, and at most {_minutes(longest_s)}; its client must wait as long, and nothing before "
-                "the gateway may cut a silent connection: streams get a comment every 15 s, other answers nothing"
-            )
         case _ if model.fallbacks:
             return f"is answered by {' or '.join(model.fallbacks)} {until}"
         case _:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from planning.plan.at_zero import AtZero
 from planning.plan.gateway import GatewayPlan, Route
 from planning.plan.servers import ServerPlan
-from planning.stack.at_zero import at_zero, to_zero
+from planning.stack.at_zero import at_zero, held_s, to_zero
 from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 
@@ -31,18 +31,11 @@ def plan_at_zero(
     for name in dict.fromkeys(route.model_name for route in kept):
         own = {route.id: route.server for route in kept if route.model_name == name}
         server = next(by_name[server] for server in own.values())
-        hold_s = _hold_s(models[server.model_name], server)
+        hold_s = held_s(models[server.model_name], server.timing)
         # a router answers for its servers as soon as it knows one
         path = server.router.ready_path if server.router else server.endpoint.health_path
         planned.append(AtZero(name, own, path, hold_s, server.timing.cold_start_s))
     return tuple(planned)
-
-
-def _hold_s(model: ModelSettings, server: ServerPlan) -> int | None:
-    """The whole load budget of a start, a node and all images included, unless less is asked for."""
-    if at_zero(model) != "hold":
-        return None
-    return model.scaling.hold_s or server.timing.progress_deadline_s
 
 
 def holds_s(plans: Sequence[AtZero]) -> Mapping[str, int]:

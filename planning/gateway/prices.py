@@ -5,16 +5,20 @@ from collections.abc import Iterator, Sequence
 from planning.plan.gateway import Route
 from planning.plan.servers import ServerPlan
 from settings.problems import Problem
-from settings.schema import ModelSettings, StackSettings
+from settings.schema import ModelSettings, StackSettings, TokenPriceSettings
 
 
 def token_price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]:
     """USD per token of (prompt, answer): what is given for the model, else the estimate, else nothing."""
     if (prices := model.price_usd_per_million_tokens) is not None:
-        # as short as it was written: 0.1 / 1e6 is not 1e-07
-        input_price, output_price = (float(f"{price / 1e6:.12g}") for price in (prices.input, prices.output))
+        input_price, output_price = per_token(prices)
         return input_price, output_price if server.task.writes else 0.0
     return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
+
+
+def per_token(prices: TokenPriceSettings) -> tuple[float, float]:
+    """USD per token of (prompt, answer), as short as it was written: 0.1 / 1e6 is not 1e-07."""
+    return float(f"{prices.input / 1e6:.12g}"), float(f"{prices.output / 1e6:.12g}")
 
 
 def free_routes(planned: Sequence[Route]) -> list[Route]:

@@ -8,14 +8,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from catalog.schema import Networks
+from planning.gateway.fallbacks import chains_of
 from planning.gateway.outside import Places
+from planning.gateway.prices import per_token
 from planning.plan.access import SecretVariable
 from planning.plan.gateway import GatewayPlan
 from planning.plan.providers import ProviderModel, ProviderPlan
 from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.outward import through_proxy
 from settings.problems import Problem
-from settings.schema import ClusterSettings, ModelSettings, ProviderSettings, StackSettings
+from settings.schema import ClusterSettings, ProviderSettings, StackSettings
 
 # The module beside LiteLLM's configuration, its object and its data: components/pod_scripts/gateway_providers.py.
 PROVIDERS_MODULE = "gateway_providers"
@@ -41,14 +43,13 @@ KINDS: Mapping[str, Kind] = {
 
 def plan_providers(settings: StackSettings) -> tuple[ProviderPlan, ...]:
     """Those that are told where they are, in the order of their names."""
-    planned = []
+    planned, chains = [], chains_of(settings.models)
     for name, provider in sorted(settings.gateway.providers.items()):
         base_url = provider.endpoint or KINDS[provider.kind].base_url
         if base_url is None:
             continue
         models = tuple(_model(provider, model) for model in sorted(provider.models))
         names = {model.name for model in models}
-        chains = {served: tuple(chain(served, settings.models)) for served in settings.models}
         planned.append(
             ProviderPlan(
                 name=name,
@@ -71,25 +72,15 @@ def plan_providers(settings: StackSettings) -> tuple[ProviderPlan, ...]:
 def _model(settings: ProviderSettings, name: str) -> ProviderModel:
     model = settings.models[name]
     prices = model.price_usd_per_million_tokens
-    # as short as it was written: 0.1 / 1e6 is not 1e-07
-    costs = [float(f"{price / 1e6:.12g}") for price in (prices.input, prices.output)] if prices else [0.0, 0.0]
+    input_cost, output_cost = per_token(prices) if prices else (0.0, 0.0)
     return ProviderModel(
         name=name,
         model=f"{KINDS[settings.kind].provider}/{model.model}",
         context_tokens=model.context_tokens,
-        input_cost_per_token=costs[0],
-        output_cost_per_token=costs[1],
+        input_cost_per_token=input_cost,
+        output_cost_per_token=output_cost,
         direct=model.direct,
     )
-
-
-def chain(name: str, models: Mapping[str, ModelSettings]) -> list[str]:
-    """Everything that may answer for a model, its fallbacks' fallbacks included, in the order of asking."""
-    names = [name]
-    for each in names:
-        known = models.get(each)
-        names += dict.fromkeys(fallback for fallback in (known.fallbacks if known else ()) if fallback not in names)
-    return names[1:]
 
 
 def provider_models(settings: StackSettings) -> dict[str, str]:
@@ -147,11 +138,12 @@ def _endpoint_problems(
 
 def _leaving(settings: StackSettings, owner: Mapping[str, str]) -> Iterator[Problem]:
     """A model whose requests must stay and could reach a provider, by a fallback of its own or of its fallbacks."""
+    chains = chains_of(settings.models)
     for name, model in settings.models.items():
         if model.data_policy == "mayLeave":
             continue
         for position, fallback in enumerate(model.fallbacks):
-            reached = [fallback, *chain(fallback, settings.models)]
+            reached = [fallback, *chains.get(fallback, ())]
             outside = next((each for each in reached if each in owner and each != name), None)
             if outside is None:
                 continue

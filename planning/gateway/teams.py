@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from planning.gateway.fallbacks import reached
 from planning.plan.gateway import Route
 from planning.plan.pods import JobLimits
 from planning.plan.teams import ModelLimit, TeamKey, TeamPlan, TeamsPlan
@@ -75,6 +76,7 @@ def _providers_models(settings: StackSettings) -> dict[str, bool]:
 
 def _team(name: str, team: TeamSettings, chains: Mapping[str, Sequence[str]]) -> TeamPlan:
     models = tuple(dict.fromkeys(team.models))
+    # LiteLLM asks no fallback that a key may not ask
     added = tuple(model for model in reached(models, chains) if model not in models)
     return TeamPlan(
         name=name,
@@ -102,16 +104,6 @@ def team_key(team: str, key: str, generation: int) -> TeamKey:
     alias = f"{team}-{key}-{generation}"
     variable = f"{VARIABLE}{alias.upper().replace('-', '_')}"
     return TeamKey(key, generation, alias, f"{key}-{generation}", variable, f"team/{team}/{key}/{generation}")
-
-
-def reached(models: Iterable[str], chains: Mapping[str, Sequence[str]]) -> list[str]:
-    """The models with all that they, and those in turn, fall back to: LiteLLM asks none that a key may not ask."""
-    waiting, known = list(models), list(dict.fromkeys(models))
-    while waiting:
-        more = [name for name in chains.get(waiting.pop(0), ()) if name not in known]
-        known += dict.fromkeys(more)
-        waiting += more
-    return known
 
 
 def plan_file(teams: Sequence[TeamPlan], hidden: Collection[str] = ()) -> dict[str, object]:

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planning.gateway.providers import chain, provider_models
+from planning.gateway.fallbacks import chains_of
+from planning.gateway.providers import provider_models
 from planning.plan.servers import ServerPlan
 from planning.stack.timing import DEFAULT_REQUEST_TIMEOUT_S, all_tries_s, first_token_timeout_s, gateway_drain_s
 from settings.problems import Problem
@@ -50,7 +51,7 @@ def plan_times(settings: StackSettings, servers: Sequence[ServerPlan], holds_s: 
         return held_s + tries_s, held_s, tried
 
     longest_s, held_s, tried = max(
-        (longest((name, *chain(name, settings.models))) for name in settings.models), default=longest(())
+        (longest((name, *chain)) for name, chain in chains_of(settings.models).items()), default=longest(())
     )
     why = f"{tried} × {gateway.retries + 1} tries of {request.s} s, the pauses between them, and {ROUTE_MARGIN_S} s"
     why += f"; before them {held_s} s for a server to start" if held_s else ""

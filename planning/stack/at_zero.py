@@ -1,5 +1,6 @@
 """Models that may have no replica, and what a request then meets: an error, another model, or a wait."""
 
+from planning.plan.servers import Timing
 from settings.schema import AtZero, ModelSettings
 
 
@@ -13,3 +14,13 @@ def at_zero(model: ModelSettings) -> AtZero | None:
     if not to_zero(model):
         return None
     return model.scaling.at_zero or "fallback"
+
+
+def held_s(model: ModelSettings, timing: Timing) -> int | None:
+    """Seconds that a request waits: the whole load budget of a start, node and images included, or less if asked for.
+
+    None: it does not.
+    """
+    if at_zero(model) != "hold":
+        return None
+    return model.scaling.hold_s or timing.progress_deadline_s

@@ -20,8 +20,8 @@ from preview.reporting.teams import sum_of, team_document
 
 # What a name ends in that the engine makes, here and on the page.
 DRAWN_HERE, DRAWN = autoname(""), "-<drawn>"
-# Applications whose pods read keys: app.kubernetes.io/name → heading of the page.
-READERS = {"litellm": "The gateway's own", "vllm": "Servers"}
+# Applications whose pods read keys: app.kubernetes.io/name → (key of the document, heading of the page).
+READERS = {"litellm": ("gateway", "The gateway's own"), "vllm": ("servers", "Servers")}
 NO_TEAMS = "none: gateway.teams says who may ask what, and gives each its keys"
 
 
@@ -71,7 +71,7 @@ def document(stack: str, plan: Plan, places: Sequence[Place]) -> dict[str, Any]:
                 for place in places
                 if place.app == app
             ]
-            for app, group in (("litellm", "gateway"), ("vllm", "servers"))
+            for app, (group, _) in READERS.items()
         },
     }
 
@@ -93,7 +93,7 @@ def page(project: str, stack: str, plan: Plan, places: Sequence[Place]) -> Itera
     if teams:
         first = teams[0]
         yield from ("", "  To read one:", f"    {command(first.secret, plan.namespace, first.keys[0].entry)}")
-    for app, heading in READERS.items():
+    for app, (_, heading) in READERS.items():
         yield from ("", heading)
         rows = [
             (place.workload, place.variable, f"{place.secret}/{place.entry}") for place in places if place.app == app

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from planning.gateway import teams
-from planning.gateway.teams import plan_file, reached, team_key
+from planning.gateway.fallbacks import reached
+from planning.gateway.teams import plan_file, team_key
 from planning.plan.teams import ModelLimit, TeamKey, TeamPlan
 from tests.unit.small_stack import A10, planned, refusals, stack
 
