@@ -1,9 +1,11 @@
-"""Access to the gateway from outside: an HTTPRoute or an Ingress that lets streams live, for inference only.
+"""Access from outside: an HTTPRoute or an Ingress that lets streams live, to the gateway for inference only.
 
-Paths are listed one by one; everything else of LiteLLM (keys, users, files, configuration, metrics) stays inside the
-cluster. Headers that name addresses inside are taken away by the gateway itself, so that every edge is the same.
+Its paths are listed one by one; everything else of LiteLLM (keys, users, files, configuration, metrics) stays inside
+the cluster. Headers that name addresses inside are taken away by the gateway itself, so that every edge is the same.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -16,39 +18,51 @@ from planning.plan.gateway import GatewayPlan, HttpRoute, Ingress
 from planning.stack.timing import gep_2257
 
 
+@dataclass(frozen=True)
+class Backend:
+    """The Service that is reached, its port (by name `http`), and of its paths those, (path, with all below it)."""
+
+    service: pulumi.Input[str]
+    port: int
+    paths: Sequence[tuple[str, bool]]
+    timeout_s: int
+
+
 def expose(
     name: str, metadata: Any, plan: GatewayPlan, service: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> str | None:
     """Declare the route the plan asks for; returns the public URL, None inside the cluster only."""
-    match plan.exposure:
-        case None:
-            return None
-        case HttpRoute() as route:
-            _http_route(name, metadata, route, plan.route_timeout_s, service, opts)
-        case Ingress() as ingress:
-            _ingress(name, metadata, ingress, plan.route_timeout_s, service, opts)
+    if plan.exposure is None:
+        return None
+    route(name, metadata, plan.exposure, Backend(service, PORT, routed(), plan.route_timeout_s), opts)
     return f"{plan.exposure.url}{VERSION}"
 
 
-def _http_route(
-    name: str,
-    metadata: Any,
-    route: HttpRoute,
-    timeout_s: int,
-    service: pulumi.Input[str],
-    opts: pulumi.ResourceOptions,
+def route(
+    name: str, metadata: Any, exposure: HttpRoute | Ingress, backend: Backend, opts: pulumi.ResourceOptions
 ) -> None:
+    """Declare the route of one host to one Service."""
+    match exposure:
+        case HttpRoute() as http_route:
+            _http_route(name, metadata, http_route, backend, opts)
+        case Ingress() as ingress:
+            _ingress(name, metadata, ingress, backend, opts)
+
+
+def _http_route(name: str, metadata: Any, route: HttpRoute, backend: Backend, opts: pulumi.ResourceOptions) -> None:
     parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": route.gateway_name}
     if route.gateway_namespace:
         parent["namespace"] = route.gateway_namespace
     if route.section_name:
         parent["sectionName"] = route.section_name
-    paths = [{"path": {"type": "PathPrefix" if below else "Exact", "value": path}} for path, below in routed()]
+    paths = [{"path": {"type": "PathPrefix" if below else "Exact", "value": path}} for path, below in backend.paths]
+    to_service = {"group": "", "kind": "Service", "name": backend.service, "port": backend.port, "weight": 1}
+    timeout = gep_2257(backend.timeout_s)
     rule = {
         "matches": paths,
-        "backendRefs": [{"group": "", "kind": "Service", "name": service, "port": PORT, "weight": 1}],
+        "backendRefs": [to_service],
         # some gateways cut every exchange after 15 s unless told otherwise
-        "timeouts": {"request": gep_2257(timeout_s), "backendRequest": gep_2257(timeout_s)},
+        "timeouts": {"request": timeout, "backendRequest": timeout},
     }
     k8s.apiextensions.CustomResource(
         f"{name}-route",
@@ -60,15 +74,8 @@ def _http_route(
     )
 
 
-def _ingress(
-    name: str,
-    metadata: Any,
-    ingress: Ingress,
-    timeout_s: int,
-    service: pulumi.Input[str],
-    opts: pulumi.ResourceOptions,
-) -> None:
-    timeout = str(timeout_s)
+def _ingress(name: str, metadata: Any, ingress: Ingress, backend: Backend, opts: pulumi.ResourceOptions) -> None:
+    timeout = str(backend.timeout_s)
     prefix = "nginx.ingress.kubernetes.io"
     annotations = {
         f"{prefix}/proxy-body-size": f"{LARGEST_BODY_MIB}m",
@@ -81,8 +88,11 @@ def _ingress(
         "pulumi.com/skipAwait": "true",
         **ingress.annotations,
     }
-    backend = {"service": {"name": service, "port": {"name": "http"}}}
-    paths = [{"path": path, "pathType": "Prefix" if below else "Exact", "backend": backend} for path, below in routed()]
+    to_service = {"service": {"name": backend.service, "port": {"name": "http"}}}
+    paths = [
+        {"path": path, "pathType": "Prefix" if below else "Exact", "backend": to_service}
+        for path, below in backend.paths
+    ]
     spec: Any = {
         "ingressClassName": ingress.class_name,
         "rules": [{"host": ingress.host, "http": {"paths": paths}}],

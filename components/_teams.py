@@ -48,8 +48,11 @@ def teams(
     owner: str,
     gateway: ToldGateway,
     parent: pulumi.Resource,
-) -> None:
-    """Declare Secrets, script, network rule and Job; `owner`: whose teams and keys are, in the gateway's database."""
+) -> pulumi.Resource:
+    """Declare Secrets, script, network rule and Job, and return that.
+
+    `owner`: whose teams and keys are, in the gateway's database.
+    """
     metadata = {**metadata, "labels": _k8s.labels(APP, "gateway", plan.name)}
     child = pulumi.ResourceOptions(parent=parent)
     secrets = _secrets(name, teams, gateway.keys, metadata, child)
@@ -65,7 +68,7 @@ def teams(
     named = _k8s.named(metadata, f"{plan.name}-teams-{teams.digest}")
     script = _script.config_map(f"{name}-script", named, SCRIPT, child, files=files)
     container = _container(teams, owner, gateway, secrets)
-    _script.job(
+    return _script.job(
         name,
         named["name"],
         metadata,

@@ -14,6 +14,7 @@ import yaml
 
 from components import _contract, _database, _exposure, _k8s
 from components._account import service_account
+from components._chat_ui import AskedGateway, chat_ui
 from components._gateway_workload import workload
 from components._litellm_pod import MASTER_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import APP as MIGRATION_APP
@@ -39,6 +40,7 @@ from planning.plan.stores import (
     ExistingRedis,
     SentinelRedis,
 )
+from planning.tasks import VERSION
 
 APP = "litellm"
 
@@ -104,7 +106,12 @@ class LlmGateway(pulumi.ComponentResource):
             reached = ToldGateway(
                 self.admin_url, match, args["keys"], keys, plan.image, account.metadata.name, [deployment, service]
             )
-            teams(f"{name}-teams", metadata, plan, plan.teams, args.get("owner", name), reached, self)
+            registered = teams(f"{name}-teams", metadata, plan, plan.teams, args.get("owner", name), reached, self)
+            if plan.chat_ui:
+                asked = AskedGateway(
+                    pulumi.Output.concat(self.admin_url, VERSION), match, plan.route_timeout_s, [service, registered]
+                )
+                chat_ui(f"{name}-chat-ui", args["namespace"], plan.chat_ui, asked, self)
         self.endpoint = pulumi.Output.from_input(exposed) if exposed else pulumi.Output.concat(self.admin_url, "/v1")
         self.metrics_selector = pulumi.Output.from_input(match)
         self.register_outputs(

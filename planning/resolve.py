@@ -72,7 +72,7 @@ def resolve_stack(
         weights=weights,
         compile_cache=cache,
         pre_pulls=pulls,
-        storage=stored(weights, servers, pools, cache, gateway.database),
+        storage=stored(weights, servers, pools, cache, gateway),
         servers=servers,
         gateway=gateway,
         observability=watched,

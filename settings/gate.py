@@ -39,6 +39,10 @@ PLACES: tuple[tuple[Path, str], ...] = (
     ),
     (("gateway", "database"), "a database's URL is the entry database-url of gateway.database.existingSecret"),
     (
+        ("gateway", "chatUi"),
+        "the secret of the OpenID client is the entry client-secret of gateway.chatUi.existingSecret",
+    ),
+    (
         ("gateway", "teams"),
         "keys are only named here; their values are derived from gatewayMasterKey, or entries of the team's Secret",
     ),

@@ -26,6 +26,8 @@ MOST_GATEWAY_PODS = 1_000
 MOST_PULL_SECRETS = 10
 # Sentinels of one Redis: an odd handful.
 MOST_SENTINELS = 20
+# Domains of the people of one company.
+MOST_DOMAINS = 50
 # Environment variables of one container, and hosts that are reached without a proxy.
 MOST_VARIABLES, MOST_DIRECT_HOSTS = 200, 200
 # A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.
@@ -187,6 +189,10 @@ SentinelAddress = Annotated[
 ]
 # Of an ACL of Redis, and the name that Sentinels have for a master.
 RedisName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]{1,128}$")]
+# Of a person, in small letters, as Open WebUI compares them; none of the rarer ones (RFC 5321, quoted strings).
+EmailAddress = Annotated[
+    str, StringConstraints(pattern=rf"^[a-z0-9][a-z0-9._%+-]{{0,63}}@{DNS_NAME[1:]}", max_length=254)
+]
 # Key of a ConfigMap or Secret.
 EntryName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 # A model of an external provider: our name for it, which is no path and no list to LiteLLM, and the provider's.

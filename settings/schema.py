@@ -28,6 +28,7 @@ from settings.scalars import (
     LONGEST_S,
     MOST_ANNOTATION_BYTES,
     MOST_DIRECT_HOSTS,
+    MOST_DOMAINS,
     MOST_GENERATIONS,
     MOST_MODELS,
     MOST_NODE_GPUS,
@@ -52,6 +53,7 @@ from settings.scalars import (
     DiskGib,
     DnsName,
     DownloadGib,
+    EmailAddress,
     EntryName,
     GatewayGib,
     GatewayPods,
@@ -1294,6 +1296,51 @@ class TeamSettings(Section):
     )
 
 
+class OidcSettings(Section):
+    """An OpenID provider where people sign in: a client there, whose secret is an entry of a Secret."""
+
+    endpoint: Url = Field(description="issuer, e.g. https://login.example.com/realms/staff")
+    client_id: Word = Field(description="what it calls the client")
+    allowed_domains: list[DnsName] = Field(
+        min_length=1,
+        max_length=MOST_DOMAINS,
+        description="domains of the e-mail addresses that may sign in, e.g. [example.com]",
+    )
+    private: bool | None = Field(
+        default=None, description="whether it is inside a private network; default: as its address or name says"
+    )
+    pod_port: Port | None = Field(
+        default=None, description="port that the pods behind an endpoint inside the cluster listen on"
+    )
+
+
+class ChatUiSettings(Section):
+    """A page to chat with the models of one team (Open WebUI), for people who sign in at an OpenID provider."""
+
+    host: HostName = Field(description="public host name of the page, another than that of the gateway")
+    team: ObjectName = Field(description="team of gateway.teams whose models it has and whose limits and budget hold")
+    key: ObjectName = Field(description="key of that team that it asks with; the newest of its generations")
+    oidc: OidcSettings = Field(description="where people sign in; there are no passwords, and no page to sign up")
+    existing_secret: DnsName = Field(
+        description="existing Secret with the entries `client-secret` (of the OpenID client), `session-key` and "
+        "`admin-password`"
+    )
+    admin: EmailAddress | None = Field(
+        default=None,
+        description="e-mail address of its administrator, who signs in as everybody; only with a provider that proves "
+        "addresses; taken at the first start; default: nobody",
+    )
+    tls_secret: DnsName | None = Field(
+        default=None, description="existing TLS Secret for its host; needed with gateway.expose.kind ingress"
+    )
+    storage_class: DnsName | None = Field(
+        default=None, description="storage class of its claim, on block storage; default: the cluster's default class"
+    )
+    gib: DatabaseGib = Field(
+        default=20, description="size of its claim with chats and uploaded files; it may grow where the class lets it"
+    )
+
+
 class GatewaySettings(Section):
     """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
 
@@ -1354,6 +1401,10 @@ class GatewaySettings(Section):
         max_length=MOST_PROVIDERS,
         description="external providers by name, whose models may be fallbacks of models with `dataPolicy: mayLeave`; "
         "default: nothing leaves",
+    )
+    chat_ui: ChatUiSettings | None = Field(
+        default=None,
+        description="a page to chat with (Open WebUI) behind the same edge, with the key of one team; default: none",
     )
     memory_gib: GatewayGib | None = Field(default=None, description="memory of one gateway pod, GiB; default 4")
     restart_after_requests: RequestsServed | None = Field(
@@ -1425,7 +1476,7 @@ class ImageOverride(Section):
     digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
 
 
-OverriddenImage = Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "python"]
+OverriddenImage = Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "open-webui", "python"]
 
 
 class ImagesSettings(Section):
@@ -1446,7 +1497,8 @@ class ImagesSettings(Section):
     )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
     overrides: dict[
-        Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "python"], ImageOverride
+        Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "open-webui", "python"],
+        ImageOverride,
     ] = Field(default_factory=dict, description="other versions of single images")
 
     @field_validator("pull_secrets")

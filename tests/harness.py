@@ -341,6 +341,24 @@ def one_per_dialect() -> dict[str, str]:
     return dict(dialects.values())
 
 
+# A gateway at the edge with a page to chat with, whose keys are in Secrets that exist.
+CHAT_UI: Config = {
+    "host": "llm.example.com",
+    "expose": {"kind": "gatewayApi", "gatewayName": "public"},
+    "database": {"existingSecret": "db"},
+    "teams": {"staff": {"models": ["small"], "keys": ["chat"], "existingSecret": "staff-keys"}},
+    "chatUi": {
+        "host": "chat.example.com",
+        "team": "staff",
+        "key": "chat",
+        "existingSecret": "chat-ui",
+        "oidc": {
+            "endpoint": "https://login.example.com/realms/staff",
+            "clientId": "chat",
+            "allowedDomains": ["example.com"],
+        },
+    },
+}
 # One configuration per way to deploy; together they reach every branch of the components.
 VARIANTS: dict[str, Config] = {
     "minimal": minimal(),
@@ -448,6 +466,18 @@ VARIANTS: dict[str, Config] = {
     "bundled-database": own_keys(gateway={"database": {"kind": "bundled", "storageClass": "ssd"}}),
     "bundled-database-keys": minimal(
         gateway={"database": {"kind": "bundled"}, "redis": {"kind": "none"}, "replicas": 1}
+    ),
+    "chat-ui": minimal(gateway=CHAT_UI),
+    "chat-ui-proxied": minimal(
+        cluster={"proxy": {"endpoint": "http://proxy.example.com:3128"}},
+        gateway=merged(
+            CHAT_UI,
+            {
+                "expose": {"kind": "ingress", "gatewayName": None, "className": "nginx"},
+                "teams": {"staff": {"keys": {"chat": {"generations": [2, 3]}}}},
+                "chatUi": {"tlsSecret": "chat-tls", "storageClass": "ssd", "admin": "root@example.com"},
+            },
+        ),
     ),
     "weights-on-disk": minimal(
         gpuOperator={"verifyNodes": False},

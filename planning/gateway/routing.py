@@ -7,6 +7,7 @@ from catalog.load import Catalog
 from planning.gateway.at_zero import at_zero_problems, at_zero_reasons, holds_s, plan_at_zero
 from planning.gateway.callbacks import callback_places, callback_problems, plan_callbacks
 from planning.gateway.capacity import CPUS, plan_size
+from planning.gateway.chat_ui import chat_ui_problems, chat_ui_warnings, plan_chat_ui
 from planning.gateway.outside import plan_outside
 from planning.gateway.prices import free_problems, free_warnings, price_reasons, token_price
 from planning.gateway.providers import (
@@ -120,6 +121,7 @@ def resolve_gateway(
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     providers = plan_providers(settings)
     teams, of_teams = plan_teams(settings, planned, fallbacks)
+    exposure = _exposure(gateway)
     plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
@@ -135,7 +137,7 @@ def resolve_gateway(
         redis=plan_redis(settings, images, networks),
         database=plan_database(settings, images, networks, size.most),
         existing_secret=gateway.existing_secret,
-        exposure=_exposure(gateway),
+        exposure=exposure,
         cpus=CPUS,
         memory_gib=gateway.memory_gib or MEMORY_GIB,
         restart_after_requests=gateway.restart_after_requests,
@@ -158,14 +160,17 @@ def resolve_gateway(
         },
         at_zero=asleep,
         teams=teams,
+        chat_ui=plan_chat_ui(settings, exposure, teams, images, networks),
     )
-    problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
+    tasks = {server.model_name: server.task for server in servers}
+    problems = _fallback_problems(settings, tasks)
     problems += callback_problems(settings, networks)
     problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
     problems += at_zero_problems(settings, servers)
+    problems += chat_ui_problems(settings, networks, tasks)
     return plan, problems + redis_problems(gateway) + database_problems(gateway) + of_teams
 
 
@@ -176,6 +181,7 @@ def gateway_warnings(settings: StackSettings, plan: GatewayPlan) -> list[str]:
         *plan.size.warnings,
         *database_warnings(settings.gateway),
         *provider_warnings(settings, plan.providers),
+        *chat_ui_warnings(plan.chat_ui),
     ]
 
 

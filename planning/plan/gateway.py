@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from planning.plan.access import SecretVariable
 from planning.plan.at_zero import AtZero
 from planning.plan.callbacks import CallbackPlan
 from planning.plan.gateway_size import GatewaySize
@@ -12,8 +13,8 @@ from planning.plan.stores import DatabasePlan, RedisPlan
 from planning.plan.teams import TeamsPlan
 from planning.tasks import Task
 
-# Name of the gateway's objects, which rules and policies name too.
-GATEWAY = "litellm"
+# Names of the objects of the gateway and of the page to chat with, which rules and policies name too.
+GATEWAY, CHAT_UI = "litellm", "open-webui"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,34 @@ class AuditPlan:
 
 
 @dataclass(frozen=True)
+class ChatUiPlan:
+    """The page to chat with: one pod behind the gateway's edge, and a claim that outlives it.
+
+    `asks_as`: what LiteLLM calls the key it asks with; `key`: that key. `way`: to the OpenID provider.
+    `storage_class` None: the cluster's default.
+    """
+
+    image: ImagePlan
+    exposure: HttpRoute | Ingress
+    team: str
+    asks_as: str
+    models: tuple[str, ...]
+    issuer: str
+    domains: tuple[str, ...]
+    """Those of the e-mail addresses that may sign in."""
+    admin: str | None
+    key: SecretVariable
+    secrets: tuple[SecretVariable, ...]
+    environment: Mapping[str, str]
+    way: Outside
+    storage_class: str | None
+    gib: int
+    probes: Probes
+    grace_s: int
+    await_timeout_s: int
+
+
+@dataclass(frozen=True)
 class GatewayPlan:
     """The OpenAI-compatible endpoint. `route_timeout_s` > all tries together: the gateway, not the route, gives up.
 
@@ -118,6 +147,7 @@ class GatewayPlan:
     """Names whose requests, while no server is there, are told so at once or wait."""
     teams: TeamsPlan | None = None
     """None: nothing is said of teams, and keys are made by hand if at all."""
+    chat_ui: ChatUiPlan | None = None
 
     @property
     def replicas(self) -> int:

@@ -102,6 +102,8 @@ MIGRATION = plan_scratch({"tmp": 2048})
 REDIS = plan_scratch({"tmp": 64})
 # Its socket, and the memory its processes share; everything else is on its claim.
 POSTGRES = plan_scratch({"tmp": 64}, {"shm": 128})
+# Uploads on their way, caches, and the page's own files, which are copied there; chats and files are on its claim.
+CHAT_UI = plan_scratch({"tmp": 2048})
 # Caches of the hub's client; the files themselves are staged on the claim.
 DOWNLOAD = plan_scratch({"tmp": 20 * MIB_PER_GIB})
 # Small files of a checkpoint, and the heads of the others; the rest goes through memory.

@@ -7,6 +7,8 @@ from planning.server import scratch
 REDIS, REDIS_LIMIT_MIB = Requests(100, 128, scratch.REDIS.disk_mib), 256
 # A quarter of its memory are its own buffers (shared_buffers, 128 MiB), and each connection has a process.
 POSTGRES, POSTGRES_LIMIT_MIB = Requests(250, 512, scratch.POSTGRES.disk_mib), 1024
+# A Python with PyTorch, whose model of embeddings (90 MB) finds passages in uploaded files.
+CHAT_UI, CHAT_UI_LIMIT_MIB = Requests(500, 2048, scratch.CHAT_UI.disk_mib), 4096
 # A Python that lists nodes.
 VERIFICATION = Requests(50, 64, scratch.VERIFICATION.disk_mib)
 VERIFICATION_LIMIT = Requests(500, 256, 0)

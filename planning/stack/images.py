@@ -116,6 +116,8 @@ def used_images(
             yield gateway.redis.image
         if gateway.database and isinstance(gateway.database.source, BundledDatabase):
             yield gateway.database.source.image
+        if gateway.chat_ui:
+            yield gateway.chat_ui.image
         yield from (pool.verification.image for pool in pools.values() if pool.verification)
 
     return tuple({image.reference: image for image in pulled()}.values())

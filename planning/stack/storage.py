@@ -1,13 +1,14 @@
-"""Storage of a stack: weights, clones and copies of them, what servers compile, keys and spend."""
+"""Storage of a stack: weights, clones and copies of them, what servers compile, keys and spend, chats."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from planning.capacity.memory import GIB
+from planning.plan.gateway import GatewayPlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import CompileCacheClaim, ServerPlan
 from planning.plan.storage import Stored
-from planning.plan.stores import BundledDatabase, DatabasePlan
+from planning.plan.stores import BundledDatabase
 from planning.plan.weights import CheckpointPlan, ExistingClaim, ObjectStore, OciImage, OwnClaim, WeightsPlan
 
 
@@ -16,7 +17,7 @@ def stored(
     servers: Sequence[ServerPlan],
     pools: Mapping[str, PoolPlan],
     compile_cache: CompileCacheClaim | None,
-    database: DatabasePlan | None,
+    gateway: GatewayPlan,
 ) -> tuple[Stored, ...]:
     """Everything that is kept, each once."""
     # an image with several checkpoints is one; two revisions of a model are two
@@ -33,9 +34,12 @@ def stored(
         entries.append(
             Stored("what is compiled", "claim", claim.storage_class, claim.gib, 1, 1, claim.usd_per_gib_month)
         )
-    if database and isinstance(source := database.source, BundledDatabase):
+    if gateway.database and isinstance(source := gateway.database.source, BundledDatabase):
         place = source.storage_class or "the default class"
         entries.append(Stored("keys and spend", "claim", place, source.gib, 1, 1, None))
+    if page := gateway.chat_ui:
+        place = page.storage_class or "the default class"
+        entries.append(Stored("chats and uploaded files", "claim", place, page.gib, 1, 1, None))
     return tuple(entries)
 
 

@@ -71,6 +71,16 @@ POSTGRES = StoreTimes(
     grace_s=30,
     await_timeout_s=900,
 )
+# Open WebUI brings its tables up to date first; after that nothing but a hung process keeps it silent.
+CHAT_UI = StoreTimes(
+    Probes(
+        startup=Probe(period_s=10, failures=60, timeout_s=5),
+        ready=Probe(period_s=10, failures=3, timeout_s=5),
+        live=Probe(period_s=20, failures=6, timeout_s=5),
+    ),
+    grace_s=30,
+    await_timeout_s=900,
+)
 # The gateway's rollout, and its migration before it, which gives up, and says why, before the engine does.
 GATEWAY_AWAIT_TIMEOUT_S = 900
 MIGRATION = JobLimits(retries=4, deadline_s=780, await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S)

@@ -60,7 +60,7 @@ def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
         *claims,
         *(Expected(kind, name, note=note) for kind, name, note in published_weights(inside)),
         *_storage_classes(inside),
-        *_gateways(manifests),
+        *dict.fromkeys(_gateways(manifests)),
         *_licences(manifests),
         *_nodes(manifests),
         *_resource_metrics(manifests),

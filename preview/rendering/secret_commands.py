@@ -17,6 +17,8 @@ ACCEPTED_BY = frozenset(
     {
         ("litellm", "LITELLM_MASTER_KEY"),
         ("litellm", "LITELLM_SALT_KEY"),
+        ("open-webui", "WEBUI_ADMIN_PASSWORD"),
+        ("open-webui", "WEBUI_SECRET_KEY"),
         ("postgres", "OWNER_PASSWORD"),
         ("postgres", "SERVING_PASSWORD"),
         ("redis", "REDIS_PASSWORD"),

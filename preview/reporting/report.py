@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from planning.plan import Plan
-from planning.plan.gateway import GatewayPlan
+from planning.plan.gateway import ChatUiPlan, GatewayPlan
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.storage import Stored
 from planning.plan.stores import (
@@ -139,6 +139,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
         behaviour,
         *(f"{model} falls back to {', '.join(fallbacks)}" for model, fallbacks in gateway.fallbacks),
         *_teams(gateway),
+        *_chat_ui(gateway.chat_ui),
     ]
     text = f"LiteLLM {gateway.image.version}, {_gateway_replicas(gateway.size)}, {reached}"
     yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))
@@ -171,6 +172,16 @@ def _teams(gateway: GatewayPlan) -> Iterator[str]:
         yield f"and {count(len(teams) - MOST_TEAMS, 'team')} more; python -m preview keys lists all"
     if not teams:
         yield "no team: all keys that the stack has made end"
+
+
+def _chat_ui(page: ChatUiPlan | None) -> Iterator[str]:
+    """A line for the page to chat with: where it is, for whom, with whose key and models."""
+    if page:
+        administrator = f"administered by {page.admin}" if page.admin else "without an administrator"
+        yield (
+            f"chat page {page.exposure.url} (Open WebUI {page.image.version}) with the key {page.asks_as} for "
+            f"{', '.join(page.models)}; people of {', '.join(page.domains)} sign in at {page.issuer}, {administrator}"
+        )
 
 
 def _weights(weights: WeightsPlan) -> Block:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planning.plan import Plan
-from planning.plan.gateway import GatewayPlan
+from planning.plan.gateway import ChatUiPlan, GatewayPlan
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
@@ -107,6 +107,19 @@ def _gateway(gateway: GatewayPlan) -> dict[str, Any]:
         "fallbacks": {model: list(fallbacks) for model, fallbacks in gateway.fallbacks},
         "limits": _limits(gateway),
         "teams": {team.name: team_document(team) for team in gateway.teams.teams} if gateway.teams else None,
+        "chat_ui": _chat_ui(gateway.chat_ui) if gateway.chat_ui else None,
+    }
+
+
+def _chat_ui(page: ChatUiPlan) -> dict[str, Any]:
+    return {
+        "url": page.exposure.url,
+        "team": page.team,
+        "key": page.asks_as,
+        "models": list(page.models),
+        "issuer": page.issuer,
+        "domains": list(page.domains),
+        "admin": page.admin,
     }
 
 
