@@ -15,7 +15,6 @@ from planning.plan.pods import ImagePlan
 from planning.plan.teams import TeamPlan, TeamsPlan
 from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.timing import CHAT_UI
-from planning.tasks import GENERATE, Task
 from settings.problems import Problem, nearest
 from settings.schema import ChatUiSettings, ClusterOnly, IngressExposure, StackSettings
 
@@ -125,17 +124,14 @@ def _listed(team: TeamPlan) -> tuple[str, ...]:
     return tuple(model for model in team.models if model not in team.added)
 
 
-def chat_ui_problems(settings: StackSettings, networks: Networks, tasks: Mapping[str, Task]) -> Iterator[Problem]:
-    """A page that nobody reaches, that has no key, or that would let in whom it should not.
-
-    `tasks`: of the models that can be planned.
-    """
+def chat_ui_problems(settings: StackSettings, networks: Networks) -> Iterator[Problem]:
+    """A page that nobody reaches, that has no key, or that would let in whom it should not."""
     page = settings.gateway.chat_ui
     if page is None:
         return
     path = "gateway.chatUi"
     yield from _edge_problems(settings, page, path)
-    yield from _team_problems(settings, page, path, tasks)
+    yield from _team_problems(settings, page, path)
     yield from endpoint_problems(
         page.oidc, f"{path}.oidc", networks, settings.cluster.namespace, "provider where people sign in"
     )
@@ -169,9 +165,7 @@ def _edge_problems(settings: StackSettings, page: ChatUiSettings, path: str) -> 
         )
 
 
-def _team_problems(
-    settings: StackSettings, page: ChatUiSettings, path: str, tasks: Mapping[str, Task]
-) -> Iterator[Problem]:
+def _team_problems(settings: StackSettings, page: ChatUiSettings, path: str) -> Iterator[Problem]:
     teams = settings.gateway.teams or {}
     if not teams:
         yield Problem(f"{path}.team", f"'{page.team}' is no team, there are none; add gateway.teams.{page.team}")
@@ -180,9 +174,6 @@ def _team_problems(
     elif page.key not in teams[page.team].keys:
         keys = teams[page.team].keys
         yield Problem(f"{path}.key", f"'{page.key}' is no key of the team {page.team}{nearest(page.key, keys)}")
-    elif not any(tasks.get(model, GENERATE) is GENERATE for model in teams[page.team].models):
-        models = ", ".join(teams[page.team].models)
-        yield Problem(f"{path}.team", f"the models of '{page.team}' do not chat ({models}); name a team that has one")
 
 
 def chat_ui_warnings(page: ChatUiPlan | None) -> list[str]:

@@ -162,15 +162,14 @@ def resolve_gateway(
         teams=teams,
         chat_ui=plan_chat_ui(settings, exposure, teams, images, networks),
     )
-    tasks = {server.model_name: server.task for server in servers}
-    problems = _fallback_problems(settings, tasks)
+    problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
     problems += callback_problems(settings, networks)
     problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
     problems += at_zero_problems(settings, servers)
-    problems += chat_ui_problems(settings, networks, tasks)
+    problems += chat_ui_problems(settings, networks)
     return plan, problems + redis_problems(gateway) + database_problems(gateway) + of_teams
 
 

@@ -178,6 +178,7 @@ def test_nobody_waits_for_what_cannot_become_ready(name: str):
     deployed = rendered(name)
     plan = deployed.plan
     own_database = plan.gateway.database is not None and isinstance(plan.gateway.database.source, BundledDatabase)
-    claims = {"PersistentVolumeClaim"} if fetches(deployed) or plan.compile_cache or own_database else set()
+    keeps = plan.compile_cache or own_database or plan.gateway.chat_ui
+    claims = {"PersistentVolumeClaim"} if fetches(deployed) or keeps else set()
     pulls = {"DaemonSet"} if deployed.plan.pre_pulls else set()
     assert skipped - {"Ingress"} == {"Service", *claims, *pulls}

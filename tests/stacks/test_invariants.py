@@ -15,6 +15,7 @@ import pytest
 
 from catalog import load_catalog
 from planning.gateway.metrics import OWN
+from planning.plan.gateway import CHAT_UI
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.router import RouterPlan
 from planning.plan.stores import (
@@ -210,6 +211,7 @@ def test_every_pod_passes_the_restricted_level(name: str):
     found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(deployed)}
     assert faulty(found) == {}
     own_stores = int(own_redis_of(deployed)) + int(own_postgres_of(deployed))
+    own_stores += int(deployed.plan.gateway.chat_ui is not None)
     others = 1 + own_stores + len(deployed.plan.pre_pulls) + len(routers(deployed))
     assert len(found) == len(deployed.plan.servers) + others + sum(planned_jobs(deployed.plan).values())
 
@@ -340,8 +342,9 @@ def dangling(deployed: Deployed) -> list[str]:
     places = [one.place for one in deployed.plan.weights.checkpoints if isinstance(one.place, OwnClaim)]
     ours = {name for place in places for name in (place.name, place.mounted)}
     compiled = {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
-    kept = {GATEWAY_POSTGRES} if own_postgres_of(deployed) else set()
-    assert there["PersistentVolumeClaim"] == ours | compiled | kept
+    kept = {GATEWAY_POSTGRES: "postgres"} if own_postgres_of(deployed) else {}
+    kept |= {CHAT_UI: CHAT_UI} if deployed.plan.gateway.chat_ui else {}
+    assert there["PersistentVolumeClaim"] == ours | compiled | kept.keys()
     there["PersistentVolumeClaim"] |= {
         one.place.name for one in deployed.plan.weights.checkpoints if isinstance(one.place, ExistingClaim)
     }
@@ -366,7 +369,7 @@ def dangling(deployed: Deployed) -> list[str]:
                 for mount in container.get("volumeMounts", [])
                 if mount["name"] == volume["name"] and not mount.get("readOnly")
             }
-            may_write = {"publish-cache"} if claim in compiled else {"postgres"} if claim in kept else set()
+            may_write = {"publish-cache"} if claim in compiled else {kept[claim]} if claim in kept else set()
             if claim and pod.kind != "Job" and writers != may_write:
                 faults.append(f"{pod.owner}: {writers or 'nobody'} may write to claim {claim}")
             if claim and pod.kind != "Job" and not writers and not volume["persistentVolumeClaim"].get("readOnly"):
@@ -401,6 +404,7 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     outside = {secret.secret for secret in plan.gateway.outside.secrets}
     outside |= {provider.key.secret for provider in plan.gateway.providers}
     outside |= {secret.secret for secret in plan.gateway.callbacks.secrets} if plan.gateway.callbacks else set()
+    outside |= {secret.secret for secret in plan.gateway.chat_ui.secrets} if plan.gateway.chat_ui else set()
     named = {plan.gateway.existing_secret, *hubs, *stores, *teams, *outside, database, of_redis} - {None}
     read = {
         (secret, entry)
@@ -452,7 +456,7 @@ def test_every_pod_has_a_network_policy_of_its_own(name: str):
 
 @EVERY
 def test_only_the_gateway_reaches_servers_and_redis(name: str):
-    """Just these connections between pods: gateway → servers, also by a router, and own stores; Jobs of the gateway."""
+    """Between pods: gateway → servers, also by a router, own stores; its Jobs and page to chat with → gateway."""
     deployed = rendered(name)
     policies = network_policies(deployed)
     listening = {pod.owner: (pod, port) for pod in pods(deployed) for port in pod.ports.values() if port != 4002}
@@ -478,6 +482,8 @@ def test_only_the_gateway_reaches_servers_and_redis(name: str):
         expected |= {("Deployment litellm", postgres), ("Job litellm-migration", postgres)}
     if teams := deployed.plan.gateway.teams:
         expected.add((f"Job litellm-teams-{teams.digest}", "Deployment litellm"))
+    if deployed.plan.gateway.chat_ui:
+        expected.add(("StatefulSet open-webui", "Deployment litellm"))
     assert found == expected
 
 
@@ -528,6 +534,8 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     gateway |= {
         where for rules in plan.gateway.outside.egress.values() for rule in rules for where in destinations(rule)
     }
+    to_provider = plan.gateway.chat_ui.way.egress.values() if plan.gateway.chat_ui else ()
+    signing_in = {where for rules in to_provider for rule in rules for where in destinations(rule)}
     expected = {}
     for pod in pods(deployed):
         extra: set[tuple[str, str]] = set()
@@ -542,6 +550,8 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
             extra = gateway
         elif pod.labels["app.kubernetes.io/name"] == "litellm-migration":
             extra = {where for rule in database for where in destinations(rule)}
+        elif pod.owner == "StatefulSet open-webui":
+            extra = signing_in
         expected[pod.owner] = {*dns, *extra}
     policies = network_policies(deployed)
     assert {pod.owner: kubernetes_rules.leaves(policies, pod) for pod in pods(deployed)} == expected
