@@ -77,11 +77,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 _ENTERPRISE = "is of LiteLLM's Enterprise licence, without which it answers 403"
 _BEFORE = "let what is in front of the gateway ask for it (an Envoy Gateway SecurityPolicy, oauth2-proxy)"
 _NO_PAGES = f"its administration is not served; {_BEFORE} and use gateway.database with virtual keys"
+_CHAT = "; where people chat, in gateway.chatUi, they sign in by OIDC"
 NOT_OFFERED = {
     ("gateway", "jwt"): f"authentication by JWT {_ENTERPRISE}; use keys, or {_BEFORE}",
     ("gateway", "oauth2"): f"authentication by OAuth2 tokens {_ENTERPRISE}; use keys, or {_BEFORE}",
-    ("gateway", "oidc"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
-    ("gateway", "sso"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
+    ("gateway", "oidc"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}{_CHAT}",
+    ("gateway", "sso"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}{_CHAT}",
     ("gateway", "adminUi"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
 }
 
