@@ -139,6 +139,10 @@ def chat_ui_problems(settings: StackSettings, networks: Networks) -> Iterator[Pr
     if endpoint.rstrip("/").endswith(DISCOVERY):
         issuer = endpoint.rstrip("/").removesuffix(DISCOVERY)
         yield Problem(f"{path}.oidc.endpoint", f"is its document of discovery; write the issuer, {issuer}")
+    if "?" in endpoint or "#" in endpoint:
+        yield Problem(
+            f"{path}.oidc.endpoint", f'"{endpoint}" is no issuer, which has neither ? nor #; write it without'
+        )
     if endpoint.startswith("http://") and not is_inside(page.oidc):
         yield Problem(f"{path}.oidc.endpoint", f'"{endpoint}" would send in clear; write https://')
     if page.admin and page.admin.partition("@")[2] not in page.oidc.allowed_domains:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from planning.plan import Plan
+from planning.plan.gateway import CHAT_UI
 from preview.rendering.manifests import Manifest, collect_manifests
 from preview.rendering.recorder import autoname
 from preview.rendering.render import render
@@ -21,7 +22,11 @@ from preview.reporting.teams import sum_of, team_document
 # What a name ends in that the engine makes, here and on the page.
 DRAWN_HERE, DRAWN = autoname(""), "-<drawn>"
 # Applications whose pods read keys: app.kubernetes.io/name → (key of the document, heading of the page).
-READERS = {"litellm": ("gateway", "The gateway's own"), "vllm": ("servers", "Servers")}
+READERS = {
+    "litellm": ("gateway", "The gateway's own"),
+    CHAT_UI: ("chat_ui", "The page to chat with"),
+    "vllm": ("servers", "Servers"),
+}
 NO_TEAMS = "none: gateway.teams says who may ask what, and gives each its keys"
 
 
@@ -94,10 +99,12 @@ def page(project: str, stack: str, plan: Plan, places: Sequence[Place]) -> Itera
         first = teams[0]
         yield from ("", "  To read one:", f"    {command(first.secret, plan.namespace, first.keys[0].entry)}")
     for app, (_, heading) in READERS.items():
-        yield from ("", heading)
         rows = [
             (place.workload, place.variable, f"{place.secret}/{place.entry}") for place in places if place.app == app
         ]
+        if not rows:
+            continue
+        yield from ("", heading)
         yield from (f"  {line}" for line in columns([("workload", "variable", "Secret/entry"), *rows]))
     if any(place.secret.endswith(DRAWN) for place in places):
         yield from ("", f"{DRAWN[1:]}: the engine draws the end of these names; kubectl get secrets shows them")
@@ -116,7 +123,7 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _places(manifests: Sequence[Manifest]) -> Iterator[Place]:
-    """Entries of Secrets that containers of the gateway and of servers read; those of other programs are theirs."""
+    """Entries of Secrets that gateway, page to chat with and servers read; those of other programs are theirs."""
     for manifest in manifests:
         template = manifest.body.get("spec", {}).get("template", {})
         pods = [template, manifest.body.get("spec", {}).get("leaderWorkerTemplate", {}).get("leaderTemplate", {})]

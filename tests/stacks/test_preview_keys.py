@@ -149,3 +149,47 @@ def test_the_page_of_a_stack_shows_its_teams(preview):
     assert "• and 10 teams more; python -m preview keys lists all\n" in output
     _, output, _ = preview(WITH_TEAMS.partition("    teams:")[0] + "    teams: {}\n")
     assert "• no team: all keys that the stack has made end\n" in output
+
+
+PAGE = """
+    host: llm.example.com
+    expose: {kind: gatewayApi, gatewayName: public}
+    chatUi:
+      host: chat.example.com
+      team: ads
+      key: web
+      existingSecret: chat-ui
+      oidc: {endpoint: "https://login.example.com", clientId: chat, allowedDomains: [example.com, example.org]}
+"""
+
+
+def test_the_page_to_chat_with_reads_its_teams_key_and_entries_of_its_own(preview):
+    """By their places, for people and machines; the page of the stack says where it is, and for whom."""
+    with_page = WITH_TEAMS.rstrip("\n") + PAGE
+    _, output, _ = preview(with_page, "keys")
+    lines = output.splitlines()
+    start = lines.index("The page to chat with")
+    assert lines[start + 2 : start + 6] == [
+        "  open-webui  OPENAI_API_KEY        ads-keys/web-1",
+        "  open-webui  OAUTH_CLIENT_SECRET   chat-ui/client-secret",
+        "  open-webui  WEBUI_ADMIN_PASSWORD  chat-ui/admin-password",
+        "  open-webui  WEBUI_SECRET_KEY      chat-ui/session-key",
+    ]
+    _, output, _ = preview(with_page, "keys", "--json")
+    assert json.loads(output)["chat_ui"][0]["entry"] == "web-1"
+    _, output, _ = preview(with_page)
+    assert (
+        "• chat page https://chat.example.com (Open WebUI v0.12.4) with the key ads-web-1 for other; people of "
+        "example.com, example.org sign in at https://login.example.com, without an administrator"
+    ) in " ".join(output.split())
+    assert output.count("• Gateway public in llm-serving\n") == 1
+    _, output, _ = preview(with_page, "--json")
+    assert json.loads(output)["gateway"]["chat_ui"] == {
+        "url": "https://chat.example.com",
+        "team": "ads",
+        "key": "ads-web-1",
+        "models": ["other"],
+        "issuer": "https://login.example.com",
+        "domains": ["example.com", "example.org"],
+        "admin": None,
+    }
