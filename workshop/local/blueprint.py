@@ -96,8 +96,8 @@ def blueprint(
 def _container_problems(rendered: Rendered, workload: Workload, container: Container) -> Iterator[str]:
     where = f"container {container.name}"
     if stand_for(container.image) is None:
-        known = ", ".join(stand.image for stand in STANDS)
-        yield f"{where}: nothing on this machine stands for the image {container.image}; known are {known}"
+        fix = "leave out what asks for it; known are " + ", ".join(stand.image for stand in STANDS)
+        yield f"{where}: nothing on this machine stands for the image {container.image}; {fix}"
     else:
         yield from (
             f"{where} opens port {container.ports[name]} ({name}), and nothing tells it another one"

@@ -143,8 +143,8 @@ NO_EDGE = "is reached as the gateway is, which is inside the cluster only; add g
             f"{PATH}.oidc.endpoint: is its document of discovery; write the issuer, https://login.example.com",
         ),
         (
-            {"chatUi": {"oidc": {"endpoint": "https://a.example.com/?t=a"}}},
-            f'{PATH}.oidc.endpoint: "https://a.example.com/?t=a" is no issuer, which has neither ? nor #; write it without',
+            {"chatUi": {"oidc": {"endpoint": "https://a.bc.de/?t=a"}}},
+            f'{PATH}.oidc.endpoint: "https://a.bc.de/?t=a" is no issuer, which has neither ? nor #; write it without',
         ),
         (
             {"chatUi": {"admin": "root@other.org"}},

@@ -192,7 +192,8 @@ def test_all_refusals_come_at_once():
         ),
         (
             "Deployment vllm: container vllm: nothing on this machine stands for the image "
-            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis, postgres"
+            "docker.io/vllm/vllm-openai:v0.33.0; leave out what asks for it; "
+            "known are vllm-openai-cpu, litellm-non_root, redis, postgres"
         ),
         "Deployment litellm: container litellm opens port 9000 (metrics), and nothing tells it another one",
         "Deployment app: container main: /c mounts ConfigMap nowhere, which the stack does not declare",

@@ -165,7 +165,8 @@ def test_a_stack_for_a_cluster_is_refused_with_every_reason(capsys):
         ),
         (
             "Deployment vllm-qwen3-14b: container vllm: nothing on this machine stands for the image "
-            "docker.io/vllm/vllm-openai:v0.33.0; known are vllm-openai-cpu, litellm-non_root, redis, postgres"
+            "docker.io/vllm/vllm-openai:v0.33.0; leave out what asks for it; "
+            "known are vllm-openai-cpu, litellm-non_root, redis, postgres"
         ),
     }
     assert (expected - set(lines), len(lines) > 6, len(lines) == len(set(lines))) == (set(), True, True)
