@@ -10,6 +10,7 @@ import pulumi_kubernetes as k8s
 from components import _authorities, _exposure, _k8s
 from components._account import service_account
 from components._litellm_pod import TMP
+from components.keys import Keys, MasterKey, own_secret
 from planning.gateway.chat_ui import ALIVE_PATH, DATA, PORT, READY_PATH
 from planning.gateway.routing import PORT as GATEWAY_PORT
 from planning.plan.gateway import CHAT_UI, ChatUiPlan
@@ -21,10 +22,11 @@ EVERYTHING = (("/", True),)
 
 @dataclass(frozen=True)
 class AskedGateway:
-    """The gateway that it asks: the API's base URL, its pods, and what has to be there before."""
+    """The gateway that it asks: the API's base URL, its pods, where keys come from, and what has to be there before."""
 
     url: pulumi.Input[str]
     match: Mapping[str, str]
+    keys: Keys
     timeout_s: int
     resources: Sequence[pulumi.Resource]
 
@@ -56,6 +58,7 @@ def chat_ui(
         spec=_k8s.service_spec(match, "http", PORT),
         opts=opts,
     )
+    key = _key(name, {"namespace": namespace, "labels": labels}, plan, gateway.keys, opts)
     timeout = f"{plan.await_timeout_s}s"
     spec: Any = {
         "replicas": 1,
@@ -66,7 +69,7 @@ def chat_ui(
         "revisionHistoryLimit": 3,
         "template": {
             "metadata": {"labels": labels},
-            "spec": _pod(plan, gateway.url, account.metadata.name, claim.metadata.name),
+            "spec": _pod(plan, gateway.url, key, account.metadata.name, claim.metadata.name),
         },
     }
     k8s.apps.v1.StatefulSet(
@@ -111,8 +114,23 @@ def _policies(
     ]
 
 
+def _key(name: str, metadata: Any, plan: ChatUiPlan, keys: Keys, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+    """Name of the Secret with its team's key.
+
+    The team's own Secret is called the same whatever its values are. A derived one is put into another as well, which
+    the engine names anew with each master key, so that the pod starts anew with it.
+    """
+    if plan.derived_for is None or not isinstance(keys, MasterKey):
+        return plan.key.secret
+    return own_secret(f"{name}-key", metadata, {plan.key.entry: keys.derived(plan.derived_for)}, opts)
+
+
 def _pod(
-    plan: ChatUiPlan, url: pulumi.Input[str], account: pulumi.Input[str], claim: pulumi.Input[str]
+    plan: ChatUiPlan,
+    url: pulumi.Input[str],
+    key: pulumi.Input[str],
+    account: pulumi.Input[str],
+    claim: pulumi.Input[str],
 ) -> dict[str, Any]:
     bundle = plan.way.ca_bundle
     volumes = [
@@ -138,9 +156,10 @@ def _pod(
         "image": plan.image.reference,
         "env": [
             *_k8s.env(values),
+            _k8s.secret_env(plan.key.name, key, plan.key.entry),
             *(
                 _k8s.secret_env(variable.name, variable.secret, variable.entry)
-                for variable in (plan.key, *plan.secrets, *plan.way.secrets)
+                for variable in (*plan.secrets, *plan.way.secrets)
             ),
         ],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],

@@ -108,9 +108,8 @@ class LlmGateway(pulumi.ComponentResource):
             )
             registered = teams(f"{name}-teams", metadata, plan, plan.teams, args.get("owner", name), reached, self)
             if plan.chat_ui:
-                asked = AskedGateway(
-                    pulumi.Output.concat(self.admin_url, VERSION), match, plan.route_timeout_s, [service, registered]
-                )
+                url, ready = pulumi.Output.concat(self.admin_url, VERSION), [service, registered]
+                asked = AskedGateway(url, match, args["keys"], plan.route_timeout_s, ready)
                 chat_ui(f"{name}-chat-ui", args["namespace"], plan.chat_ui, asked, self)
         self.endpoint = pulumi.Output.from_input(exposed) if exposed else pulumi.Output.concat(self.admin_url, "/v1")
         self.metrics_selector = pulumi.Output.from_input(match)

@@ -1333,6 +1333,11 @@ class ChatUiSettings(Section):
     tls_secret: DnsName | None = Field(
         default=None, description="existing TLS Secret for its host; needed with gateway.expose.kind ingress"
     )
+    section_name: DnsName | None = Field(
+        default=None,
+        description="listener of the Gateway for its host, with gateway.expose.kind gatewayApi; default: that of the "
+        "gateway's own",
+    )
     storage_class: DnsName | None = Field(
         default=None, description="storage class of its claim, on block storage; default: the cluster's default class"
     )

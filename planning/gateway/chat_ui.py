@@ -75,7 +75,7 @@ def plan_chat_ui(
     newest = max(keys, key=lambda key: key.generation)
     match exposure:
         case HttpRoute():
-            edge = replace(exposure, host=page.host)
+            edge = replace(exposure, host=page.host, section_name=page.section_name or exposure.section_name)
         case Ingress():
             edge = replace(exposure, host=page.host, tls_secret=page.tls_secret)
     url = f"https://{page.host}"
@@ -89,6 +89,7 @@ def plan_chat_ui(
         domains=tuple(page.oidc.allowed_domains),
         admin=page.admin,
         key=SecretVariable("OPENAI_API_KEY", team.secret, newest.entry),
+        derived_for=newest.purpose if team.derived else None,
         secrets=(
             SecretVariable("OAUTH_CLIENT_SECRET", page.existing_secret, CLIENT_ENTRY),
             SecretVariable("WEBUI_ADMIN_PASSWORD", page.existing_secret, ADMIN_ENTRY),
@@ -163,6 +164,8 @@ def _edge_problems(settings: StackSettings, page: ChatUiSettings, path: str) -> 
         )
     elif not isinstance(gateway.expose, IngressExposure) and page.tls_secret is not None:
         yield Problem(f"{path}.tlsSecret", "the listener of the Gateway ends TLS; leave it out")
+    if isinstance(gateway.expose, IngressExposure) and page.section_name is not None:
+        yield Problem(f"{path}.sectionName", "an Ingress has no listeners; leave it out")
     if page.host == gateway.host:
         yield Problem(
             f"{path}.host", f"'{page.host}' is the host of the gateway; give the page one of its own, e.g. chat.…"

@@ -10,7 +10,7 @@ from catalog.load import Catalog
 from catalog.schema import Metric
 from planning.observe.promql import series
 from planning.observe.watched import cluster_seen, desired_replicas, gateway_up
-from planning.plan.gateway import GATEWAY
+from planning.plan.gateway import CHAT_UI, GATEWAY
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
 from planning.plan.servers import ServerPlan
@@ -41,6 +41,11 @@ def platform_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[
 
 def _available(catalog: Catalog, **which: str) -> str:
     return series(catalog.kubernetes.metrics, "kube_deployment_status_replicas_available", **which)
+
+
+def _ready(catalog: Catalog, namespace: str, stateful_set: str) -> str:
+    name = "kube_statefulset_status_replicas_ready"
+    return series(catalog.kubernetes.metrics, name, namespace=namespace, statefulset=stateful_set)
 
 
 def _grown(counter: str, by: str, window: str) -> str:
@@ -74,6 +79,12 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
         + (": a request that reaches them wakes no server that is at zero." if sleeps else "."),
     )
     yield from _requests(namespace, litellm)
+    yield from _beside_gateway(settings, catalog)
+
+
+def _beside_gateway(settings: StackSettings, catalog: Catalog) -> Iterator[Rule]:
+    """Rules on the single pods beside the gateway that are the stack's own."""
+    namespace, seen = settings.cluster.namespace, cluster_seen(catalog)
     if isinstance(settings.gateway.redis, BundledRedisSettings):
         redis = f"max({_available(catalog, namespace=namespace, deployment=GATEWAY_REDIS)})"
         yield Rule(
@@ -85,19 +96,23 @@ def _gateway(settings: StackSettings, catalog: Catalog, servers: Sequence[Server
             "Each gateway pod counts limits for itself until Redis is back.",
         )
     if isinstance(settings.gateway.database, BundledDatabaseSettings):
-        ready = series(
-            catalog.kubernetes.metrics,
-            "kube_statefulset_status_replicas_ready",
-            namespace=namespace,
-            statefulset=GATEWAY_POSTGRES,
-        )
         yield Rule(
             "LLMPostgresDown",
-            f"(max({ready}) or {seen}) < 1",
+            f"(max({_ready(catalog, namespace, GATEWAY_POSTGRES)}) or {seen}) < 1",
             DEAD_FOR_S,
             {"severity": "critical"},
             "Postgres of the gateway is not ready",
             "Keys that were not used in the last 5 minutes are refused with 503 until Postgres is back.",
+        )
+    if settings.gateway.chat_ui:
+        yield Rule(
+            "LLMChatUiDown",
+            f"(max({_ready(catalog, namespace, CHAT_UI)}) or {seen}) < 1",
+            # longer than an update of it
+            300,
+            {"severity": "warning"},
+            "The page to chat with is not ready",
+            "Nobody can chat at https://" + settings.gateway.chat_ui.host + "; the API is not touched.",
         )
 
 

@@ -76,7 +76,8 @@ class AuditPlan:
 class ChatUiPlan:
     """The page to chat with: one pod behind the gateway's edge, and a claim that outlives it.
 
-    `asks_as`: what LiteLLM calls the key it asks with; `key`: that key. `way`: to the OpenID provider.
+    `asks_as`: what LiteLLM calls the key it asks with; `key`: that key. `derived_for`: what its value is derived for,
+    where nobody gives one. `way`: to the OpenID provider.
     `storage_class` None: the cluster's default.
     """
 
@@ -90,6 +91,7 @@ class ChatUiPlan:
     """Those of the e-mail addresses that may sign in."""
     admin: str | None
     key: SecretVariable
+    derived_for: str | None
     secrets: tuple[SecretVariable, ...]
     environment: Mapping[str, str]
     way: Outside

@@ -46,7 +46,7 @@ def test_it_starts_when_the_gateway_knows_its_key():
 
 
 def test_its_keys_are_entries_of_secrets_and_nothing_else_is_secret():
-    """The team's key by its entry, also where the Secret is ours; what is its own from the Secret that is named."""
+    """The team's key by its entry, or derived once more; what is its own from the Secret that is named."""
     entries = {}
     for config in (
         minimal(gateway=CHAT_UI),
@@ -61,7 +61,17 @@ def test_its_keys_are_entries_of_secrets_and_nothing_else_is_secret():
         "WEBUI_ADMIN_PASSWORD": "secret:chat-ui/admin-password",
         "WEBUI_SECRET_KEY": "secret:chat-ui/session-key",
     }
-    assert entries == {"secret:staff-keys/chat-1": own, "secret:llm-team-staff/chat-1": own}
+    assert entries == {"secret:staff-keys/chat-1": own, "secret:gateway-chat-ui-key-auto/chat-1": own}
+
+
+def test_another_master_key_starts_it_anew_with_its_own():
+    """A derived key is that of the team's Secret, in one that is called otherwise whenever it is another."""
+    derived = own_keys(gateway=merged(CHAT_UI, {"teams": {"staff": {"existingSecret": None}}}))
+    one, other = stack(derived), stack(merged(derived, {"gatewayMasterKey": "sk-another-master-key-0001"}))
+    found = [(done.secret("gateway-chat-ui-key"), done.secret("gateway-teams-staff")) for done in (one, other)]
+    assert [key for key, _ in found] == [whole for _, whole in found]
+    assert found[0] != found[1]
+    assert "name" not in one.record("Secret", "gateway-chat-ui-key").inputs["metadata"]
 
 
 def test_it_reaches_the_gateway_and_where_people_sign_in():

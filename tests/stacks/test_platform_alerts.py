@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import minimal, rendered, stack
+from tests.harness import CHAT_UI, minimal, rendered, stack
 from tests.stacks.test_promtool import PROMTOOL, RUNBOOK, Samples, fires
 
 pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on PATH: alert rules were not run")
@@ -241,6 +241,15 @@ def test_a_postgres_of_our_own_that_is_down_is_told(values: str, severities: set
     assert {item["labels"]["severity"] for item in found} == severities
 
 
+@pytest.mark.parametrize(("values", "severities"), [("1x40 0x40", {WARNING}), ("1x100", set())])
+def test_a_page_to_chat_with_that_is_down_is_told(values: str, severities: set[str], tmp_path: Path):
+    """After longer than an update of it takes."""
+    samples = [NODE, keeps("open-webui", values)]
+    assert fires(tmp_path, "LLMChatUiDown", samples, 12, "variant:chat-ui") == []
+    found = fires(tmp_path, "LLMChatUiDown", samples, 16, "variant:chat-ui")
+    assert {item["labels"]["severity"] for item in found} == severities
+
+
 def test_every_alert_is_tried_both_ways():
     """No alert of prod is without a case in which it fires and one in which it does not."""
     (body,) = rendered("prod").objects("PrometheusRule")
@@ -261,5 +270,6 @@ def test_a_stack_without_it_is_not_alerted_of_it():
     assert everything - alerts() == {"LLMAutoscalerBlind", "LLMAutoscalerDown"}
     assert alerts(gateway={"database": {"kind": "bundled"}}) - alerts() == {"LLMPostgresDown"}
     assert alerts(gateway={"database": {"existingSecret": "pg"}}) - alerts() == set()
+    assert alerts(gateway=CHAT_UI) - alerts() == {"LLMChatUiDown"}
     bare = alerts(gateway={"redis": {"kind": "none"}, "replicas": 1}, gpuOperator={"install": False})
     assert alerts() - bare == {"LLMRedisDown", "LLMGpuMetricsAbsent", "LLMGpuXid"}

@@ -49,8 +49,11 @@ def test_it_asks_with_the_newest_generation_of_its_key(generations: list[int], n
 
 
 def test_its_edge_is_that_of_the_gateway_with_a_host_and_a_certificate_of_its_own():
-    """The same Gateway or class, and the user's annotations."""
+    """The same Gateway or class, and the user's annotations; a listener of its own where it has one."""
     assert page().exposure == HttpRoute("chat.example.com", "public", None, None)
+    assert page({"chatUi": {"sectionName": "chat"}}).exposure == HttpRoute("chat.example.com", "public", None, "chat")
+    shared = {"expose": {"gatewayNamespace": "edge", "sectionName": "https"}}
+    assert page(shared).exposure == HttpRoute("chat.example.com", "public", "edge", "https")
     annotated = merged(INGRESS, {"expose": {"annotations": {"a/b": "c"}, "tlsSecret": "llm-tls"}})
     found = page(merged(annotated, {"chatUi": {"tlsSecret": "chat-tls"}})).exposure
     assert found == Ingress("chat.example.com", "nginx", "chat-tls", {"a/b": "c"})
@@ -132,6 +135,10 @@ NO_EDGE = "is reached as the gateway is, which is inside the cluster only; add g
         (
             INGRESS,
             f"{PATH}.tlsSecret: {NO_TLS}",
+        ),
+        (
+            merged(INGRESS, {"chatUi": {"tlsSecret": "chat-tls", "sectionName": "chat"}}),
+            f"{PATH}.sectionName: an Ingress has no listeners; leave it out",
         ),
         ({"chatUi": {"tlsSecret": "t"}}, f"{PATH}.tlsSecret: the listener of the Gateway ends TLS; leave it out"),
         (
