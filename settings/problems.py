@@ -83,6 +83,8 @@ NOT_OFFERED = {
     ("gateway", "oauth2"): f"authentication by OAuth2 tokens {_ENTERPRISE}; use keys, or {_BEFORE}",
     ("gateway", "oidc"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}{_CHAT}",
     ("gateway", "sso"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}{_CHAT}",
+    ("gateway.chatUi", "replicas"): "it is one pod, because its chats are in a database of files on one claim",
+    ("gateway.chatUi.oidc", "clientSecret"): "it is the entry client-secret of gateway.chatUi.existingSecret",
     ("gateway", "adminUi"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
 }
 

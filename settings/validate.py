@@ -28,8 +28,8 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
 }
 # How a refusal of a key begins that its section does not have; what is beside it is known as written.
 UNKNOWN = ("unknown key", "belongs to kind")
-# A value goes, then the section that misses it; and what that section was for another.
-ROUNDS = 3
+# A value goes, then the section that misses it, and so on; the deepest value of a stack file is four sections down.
+ROUNDS = 5
 # Faults that are put into words; nobody reads more.
 MOST_DETAILS = 1000
 
@@ -77,8 +77,8 @@ def _sorted(value: Any) -> Any:
 def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
     """Removes an unknown key, a broken value, or, of models and pools, the whole entry that holds it.
 
-    Where the value is required, the section that holds it goes; a section that is required itself is stood in for, so
-    that what planning finds elsewhere is told at once.
+    Where the value is required, the nearest section that holds it goes, so that as much as possible is left; a section
+    that is required itself is stood in for, so that what planning finds elsewhere is told at once.
     """
     if unknown:
         _remove(values, path)
@@ -86,10 +86,21 @@ def _take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
         if len(path) > 1:
             _remove(values, path[:2])
             _take_away_references(values, *path[:2])
-    elif len(path) == 1 or not _remove(values, path):
+    elif _is_there(values, path[:-1]) and not any(_remove(values, path[:end]) for end in range(len(path), 1, -1)):
         values.pop(str(path[0]), None)
         if path[0] in STAND_INS:
             values[str(path[0])] = dict(STAND_INS[str(path[0])])
+
+
+def _is_there(values: Any, path: Path) -> bool:
+    """Whether nothing has taken the section at `path` away, or the list that leads to it."""
+    for key in path:
+        if isinstance(values, list):
+            return True
+        if not isinstance(values, dict) or key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _remove(values: dict[str, Any], path: Path) -> bool:

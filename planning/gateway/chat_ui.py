@@ -146,6 +146,9 @@ def chat_ui_problems(settings: StackSettings, networks: Networks) -> Iterator[Pr
         )
     if endpoint.startswith("http://") and not is_inside(page.oidc):
         yield Problem(f"{path}.oidc.endpoint", f'"{endpoint}" would send in clear; write https://')
+    hosts = {page.host: "the page itself", settings.gateway.host: "the gateway"}
+    if (host := host_of(endpoint)) in hosts:
+        yield Problem(f"{path}.oidc.endpoint", f"'{host}' is {hosts[host]}; write where people sign in")
     if page.admin and page.admin.partition("@")[2] not in page.oidc.allowed_domains:
         allowed = ", ".join(page.oidc.allowed_domains)
         yield Problem(f"{path}.admin", f"'{page.admin}' could not sign in: oidc.allowedDomains are {allowed}")

@@ -129,6 +129,36 @@ def test_a_broken_section_does_not_hide_what_planning_finds(section, broken):
     assert lines[1:] == refusals(serving(contextTokens=10**6))
 
 
+PROVIDER = {
+    "kind": "openAi",
+    "existingSecret": "o",
+    "models": {
+        "gpt": {"model": "gpt-5", "contextTokens": 400_000, "priceUsdPerMillionTokens": {"input": 1, "output": 2}}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("broken", "paths"),
+    [
+        ({"chatUi": {"host": "c.example.com"}}, ["chatUi.team", "chatUi.key", "chatUi.oidc", "chatUi.existingSecret"]),
+        ({"callbacks": {"otel": {"endpoint": "x", "existingSecret": "k"}}}, ["callbacks.otel.endpoint"]),
+        ({"expose": {"kind": "gatewayApi"}}, ["expose.gatewayName"]),
+        (
+            {"teams": {"t": {"models": ["m"], "keys": ["k"], "perModel": {"m": {"requestsPerMinute": 0}}}}},
+            ["teams.t.perModel.m.requestsPerMinute"],
+        ),
+    ],
+)
+def test_a_broken_part_of_a_section_leaves_the_others(broken, paths):
+    """A fallback that a provider serves is known, whatever else of the gateway is not."""
+    gateway = {"existingSecret": "k", "providers": {"openai": PROVIDER}}
+    raw = {**serving(fallbacks=["gpt"], dataPolicy="mayLeave"), "gateway": gateway}
+    assert refusals(raw) == []
+    lines = refusals({**raw, "gateway": {**gateway, **broken}})
+    assert [line.partition(": ")[0] for line in lines] == [f"gateway.{path}" for path in paths]
+
+
 def test_what_follows_from_a_broken_section_is_not_said():
     """A number of replicas that is none is not taken for the default, which would be one too many without a Redis."""
     raw = stack(gateway={"existingSecret": "k", "replicas": 0, "redis": {"kind": "none"}})

@@ -129,6 +129,18 @@ NO_EDGE = "is reached as the gateway is, which is inside the cluster only; add g
             {"chatUi": {"host": "llm.example.com"}},
             f"{PATH}.host: 'llm.example.com' is the host of the gateway; give the page one of its own, e.g. chat.…",
         ),
+        (
+            {"chatUi": {"oidc": {"endpoint": "https://chat.example.com/auth"}}},
+            f"{PATH}.oidc.endpoint: 'chat.example.com' is the page itself; write where people sign in",
+        ),
+        (
+            {"chatUi": {"oidc": {"endpoint": "https://llm.example.com"}}},
+            f"{PATH}.oidc.endpoint: 'llm.example.com' is the gateway; write where people sign in",
+        ),
+        (
+            {"chatUi": {"replicas": 2}},
+            f"{PATH}.replicas: unknown key: it is one pod, because its chats are in a database of files on one claim",
+        ),
         ({"teams": None}, f"{PATH}.team: 'staff' is no team, there are none; add gateway.teams.staff"),
         ({"chatUi": {"team": "stuff"}}, f"{PATH}.team: 'stuff' is no team of gateway.teams; did you mean 'staff'?"),
         ({"chatUi": {"key": "chart"}}, f"{PATH}.key: 'chart' is no key of the team staff; did you mean 'chat'?"),
@@ -167,7 +179,7 @@ NO_EDGE = "is reached as the gateway is, which is inside the cluster only; add g
         ),
         (
             {"chatUi": {"oidc": {"clientSecret": "abcdef0123456789abcdef"}}},
-            f"{PATH}.oidc.clientSecret: unknown key; did you mean 'clientId'?",
+            f"{PATH}.oidc.clientSecret: unknown key: it is the entry client-secret of gateway.chatUi.existingSecret",
         ),
     ],
 )
