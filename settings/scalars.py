@@ -24,10 +24,8 @@ MOST_TOLERATIONS = 50
 MOST_GATEWAY_PODS = 1_000
 # Secrets of registries; the kubelet tries each that fits.
 MOST_PULL_SECRETS = 10
-# Sentinels of one Redis: an odd handful.
-MOST_SENTINELS = 20
-# Domains of the people of one company.
-MOST_DOMAINS = 50
+# Sentinels of one Redis: an odd handful. Domains of the people of one company.
+MOST_SENTINELS, MOST_DOMAINS = 20, 50
 # Environment variables of one container, and hosts that are reached without a proxy.
 MOST_VARIABLES, MOST_DIRECT_HOSTS = 200, 200
 # A week: no request takes longer, and every wait that is derived from one stays far below 32 bits.

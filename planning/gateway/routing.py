@@ -168,8 +168,7 @@ def resolve_gateway(
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
-    problems += at_zero_problems(settings, servers)
-    problems += chat_ui_problems(settings, networks)
+    problems += [*at_zero_problems(settings, servers), *chat_ui_problems(settings, networks)]
     return plan, problems + redis_problems(gateway) + database_problems(gateway) + of_teams
 
 
