@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from catalog.load import Catalog
 from catalog.schema import Metric
 from planning.observe.promql import series
-from planning.observe.watched import cluster_seen, desired_replicas, gateway_up
+from planning.observe.watched import available, cluster_seen, desired_replicas, gateway_up
 from planning.plan.gateway import CHAT_UI, GATEWAY
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
@@ -32,6 +32,7 @@ KEDA, ADAPTER = "keda-operator.*", "prometheus-adapter"
 def platform_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
     """Alert rules of the platform, for one stack."""
     yield from _gateway(settings, catalog, servers)
+    yield from _routers(settings.cluster.namespace, catalog, servers)
     scaled = [server for server in servers if server.scaling]
     if scaled:
         yield from _autoscaler(settings, catalog, scaled)
@@ -113,6 +114,22 @@ def _beside_gateway(settings: StackSettings, catalog: Catalog) -> Iterator[Rule]
             {"severity": "warning"},
             "The page to chat with is not ready",
             "Nobody can chat at https://" + settings.gateway.chat_ui.host + "; the API is not touched.",
+        )
+
+
+def _routers(namespace: str, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
+    """Rules on what stands between the gateway and replicas; it is not ready by itself where there are none."""
+    for server in servers:
+        if server.router is None:
+            continue
+        running = f"max({_available(catalog, namespace=namespace, deployment=server.router.name)})"
+        yield Rule(
+            "LLMRouterDown",
+            f"({running} or {cluster_seen(catalog)}) < 1 and {available(catalog, server.watched)} > 0",
+            DEAD_FOR_S,
+            {"severity": "critical", "model_name": server.model_name, "server": server.name},
+            f"No router of {server.name} is ready",
+            f"Replicas of {server.name} are ready, and the gateway reaches none of them: no router in front is ready.",
         )
 
 

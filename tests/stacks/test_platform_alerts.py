@@ -250,6 +250,24 @@ def test_a_page_to_chat_with_that_is_down_is_told(values: str, severities: set[s
     assert {item["labels"]["severity"] for item in found} == severities
 
 
+@pytest.mark.parametrize(
+    ("routers", "replicas", "labels"),
+    [
+        ("1x40 0x40", "2x100", {"model_name": "remembered", "server": "vllm-remembered"}),
+        ("1x40 0x40", "2x40 0x40", None),
+        ("1x40 _x40", "2x100", {"model_name": "remembered", "server": "vllm-remembered"}),
+        ("1x100", "2x100", None),
+    ],
+    ids=["down", "without replicas", "deleted", "there"],
+)
+def test_routers_that_are_down_are_told(routers: str, replicas: str, labels: dict[str, str] | None, tmp_path: Path):
+    """Not where there is no replica either: they are not ready then, and that is said by another alert."""
+    samples = [NODE, ready("vllm-remembered-router", routers), ready("vllm-remembered", replicas)]
+    found = fires(tmp_path, "LLMRouterDown", samples, 12, "traffic")
+    named = [{key: item["labels"][key] for key in ("model_name", "server")} for item in found]
+    assert named == ([labels] if labels else [])
+
+
 def test_every_alert_is_tried_both_ways():
     """No alert of prod is without a case in which it fires and one in which it does not."""
     (body,) = rendered("prod").objects("PrometheusRule")
