@@ -263,7 +263,7 @@ def test_a_page_to_chat_with_that_is_down_is_told(values: str, severities: set[s
 def test_routers_that_are_down_are_told(routers: str, replicas: str, labels: dict[str, str] | None, tmp_path: Path):
     """Not where there is no replica either: they are not ready then, and that is said by another alert."""
     samples = [NODE, ready("vllm-remembered-router", routers), ready("vllm-remembered", replicas)]
-    found = fires(tmp_path, "LLMRouterDown", samples, 12, "traffic")
+    found = fires(tmp_path, "LLMRouterDown", samples, 18, "traffic")
     named = [{key: item["labels"][key] for key in ("model_name", "server")} for item in found]
     assert named == ([labels] if labels else [])
 
