@@ -39,6 +39,8 @@ MAX_LORA_RANK = "--max-lora-rank"
 ENABLE_PREFIX_CACHING = "--enable-prefix-caching"
 NO_ENABLE_PREFIX_CACHING = "--no-enable-prefix-caching"
 NO_PREFIX_CACHING = (NO_ENABLE_PREFIX_CACHING, "--disable-prefix-caching")
+ENABLE_SCALE_OUT = "--enable-scale-out"
+NO_SCALE_OUT = ("--disable-scale-out", "--no-enable-scale-out")
 REASONING_PARSER = "--reasoning-parser"
 ENABLE_AUTO_TOOL_CHOICE = "--enable-auto-tool-choice"
 TOOL_CALL_PARSER = "--tool-call-parser"
@@ -117,9 +119,18 @@ def workload_flags(args: Sequence[str], *, language_model_only: bool = False) ->
 
 def prefix_cache_is_off(args: Sequence[str]) -> bool:
     """Whether the last word about the cache of prompts is that there is none."""
-    words = [name for name in (argument.partition("=")[0].replace("_", "-") for argument in args) if "prefix-c" in name]
-    known = [name for name in words if name in (ENABLE_PREFIX_CACHING, *NO_PREFIX_CACHING)]
-    return bool(known) and known[-1] in NO_PREFIX_CACHING
+    return _is_off(args, ENABLE_PREFIX_CACHING, NO_PREFIX_CACHING)
+
+
+def scale_out_is_off(args: Sequence[str]) -> bool:
+    """Whether the last word about the paths that say a prompt's tokens is that there are none."""
+    return _is_off(args, ENABLE_SCALE_OUT, NO_SCALE_OUT)
+
+
+def _is_off(args: Sequence[str], on: str, off: Sequence[str]) -> bool:
+    words = [argument.partition("=")[0].replace("_", "-") for argument in args]
+    known = [name for name in words if name in (on, *off)]
+    return bool(known) and known[-1] in off
 
 
 def decode_context(args: Sequence[str]) -> int:

@@ -69,12 +69,13 @@ def server_args(
     drain_s: int,
     port: int,
     stream_interval: int | None,
+    routed: bool,
     extra: Sequence[str],
 ) -> tuple[str, ...]:
     """Arguments after `vllm serve`.
 
     `for_task`: what the engine's file has for the model's; `utilization` None: a CPU server, which has no such limit;
-    `stream_interval` None: as the engine or `extra` has it.
+    `stream_interval` None: as the engine or `extra` has it; `routed`: a router asks it for the tokens of prompts.
     """
     args = [
         source.argument,
@@ -109,6 +110,8 @@ def server_args(
         # caching prefixes of a hybrid model costs a second and third state per sequence; the memory model counts one
         hybrid = model.kv_profile is KvProfile.HYBRID
         args.append(flags.NO_ENABLE_PREFIX_CACHING if hybrid else flags.ENABLE_PREFIX_CACHING)
+    if routed:
+        args.append(flags.ENABLE_SCALE_OUT)
     return (*args, *for_task, *_serving_args(model, extra), *extra)
 
 

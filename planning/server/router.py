@@ -1,7 +1,7 @@
 """The router in front of the replicas of one server: `models.NAME.routing: prefix`.
 
 What it does was tried with vllm-router 0.1.17 before fake servers and real ones (tests/gateway/test_prefix.py,
-tests/local/test_prefix.py). See docs/adr/0028.
+tests/local/test_replicas.py). See docs/adr/0028.
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,10 @@ CPU_MILLIS, MEMORY_MIB, MEMORY_LIMIT_MIB = 250, 256, 1024
 CHARACTERS_PER_SERVER = 2**24
 # The gateway gives up long before.
 REQUEST_TIMEOUT_S = 86_400
+# A replica may have so many more requests than another until prompts go to that one: the router's own figure, or a
+# quarter of what a replica computes at once, since each router sees half of the requests. Without that, all that begin
+# with the same system prompt would queue at one replica.
+MOST_APART, SHARE_APART = 64, 4
 # A server that dies refuses two looks, and is asked no more; one that is busy may take as long as a liveness probe lets
 # it. Its tries and pauses are over when that is known, and the gateway has some of its own. No breaker: it would count
 # errors of single requests, so that one client could take all servers away from others.
@@ -44,6 +48,7 @@ def plan_router(draft: Draft, images: Mapping[str, ImagePlan]) -> RouterPlan | N
             f"--port={PORT}",
             "--policy=cache_aware",
             f"--max-tree-size={CHARACTERS_PER_SERVER}",
+            f"--balance-abs-threshold={_most_apart(draft.max_num_seqs * draft.parallelism.data)}",
             f"--request-timeout-secs={REQUEST_TIMEOUT_S}",
             f"--retry-max-retries={TRIES}",
             f"--retry-initial-backoff-ms={FIRST_PAUSE_MS}",
@@ -70,6 +75,10 @@ def plan_router(draft: Draft, images: Mapping[str, ImagePlan]) -> RouterPlan | N
     )
 
 
+def _most_apart(sequences: int) -> int:
+    return min(MOST_APART, max(1, sequences // SHARE_APART))
+
+
 def router_problems(draft: Draft) -> list[Problem]:
     """A router that has nothing to choose, or that would lead to pods that answer nobody."""
     model, path = draft.settings, f"models.{draft.model_name}.routing"
@@ -85,6 +94,8 @@ def router_problems(draft: Draft) -> list[Problem]:
         problems.append(Problem(path, "prefix is not there where a replica spans nodes; use routing: service"))
     if flags.prefix_cache_is_off(draft.args):
         problems.append(Problem(path, "prefix needs the prefix cache, which args turn off; use routing: service"))
+    if flags.scale_out_is_off(draft.args):
+        problems.append(Problem(path, "prefix asks servers for tokens, which args turn off; use routing: service"))
     return problems
 
 

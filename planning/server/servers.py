@@ -278,6 +278,7 @@ def _args(
         drain_s=times.drain_s,
         port=engine.health.port,
         stream_interval=interval.tokens if interval.chosen else None,
+        routed=settings.routing == "prefix",
         extra=settings.args,
     )
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 from tests.gateway import fake_anthropic
 
@@ -330,31 +331,34 @@ def _unwritten(call: Call, text: str, usage: dict[str, int]) -> dict[str, Any]:
 
 
 class Endpoint(Protocol):
-    """What listens on a port."""
+    """What listens somewhere."""
 
     @property
-    def port(self) -> int:
-        """The port."""
+    def url(self) -> str:
+        """Where it listens."""
         ...
 
 
 class Balancer:
-    """What kube-proxy does for a Service: each new TCP connection goes to one of its endpoints, in turn."""
+    """What kube-proxy does for a Service: each new TCP connection goes to one of its endpoints, in turn.
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+    `port`: 0 for any that is free.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], port: int = 0) -> None:
         self.endpoints: Sequence[Endpoint] = endpoints
-        self.port = 0
+        self.port = port
         self._turn = itertools.count()
 
     async def listen(self) -> None:
         """Starts."""
-        server = await asyncio.start_server(self._serve, LOOPBACK, 0, backlog=512)
+        server = await asyncio.start_server(self._serve, LOOPBACK, self.port, backlog=512)
         self.port = server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        chosen = self.endpoints[next(self._turn) % len(self.endpoints)]
+        chosen = urlsplit(self.endpoints[next(self._turn) % len(self.endpoints)].url)
         try:
-            there_reader, there_writer = await asyncio.open_connection(LOOPBACK, chosen.port)
+            there_reader, there_writer = await asyncio.open_connection(chosen.hostname, chosen.port)
         except OSError:
             _break(writer)
             return

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tests.gateway.client import request
 from tests.gateway.fake_vllm import LOOPBACK
 from tests.gateway.proxies import free_port
-from tests.harness import minimal, stack
+from tests.harness import Deployed, minimal, stack
 from tests.local.store import packages
 from workshop.local.toolchain import VENV
 
@@ -29,26 +29,37 @@ MAIN = "import sys; from vllm_router.launch_router import main; sys.exit(main())
 ALONE = ("--service-discovery-namespace", "--selector")
 
 
-def container() -> dict[str, Any]:
-    """The rendered container of the router of `small`."""
+def small() -> Deployed:
+    """A stack with a router in front of `small`."""
     models = {"small": {"replicas": {"min": 2, "max": 3}, "routing": "prefix"}}
-    deployed = stack(minimal(models=models, gpuPools={"l4": {"nodes": 4}}))
-    (found,) = deployed.object("Deployment", "vllm-small-router")["spec"]["template"]["spec"]["containers"]
+    return stack(minimal(models=models, gpuPools={"l4": {"nodes": 4}}))
+
+
+def container(deployed: Deployed, model: str) -> dict[str, Any]:
+    """The rendered container of the router of a model."""
+    (found,) = deployed.object("Deployment", f"vllm-{model}-router")["spec"]["template"]["spec"]["containers"]
     return found
 
 
-def arguments(port: int, server_port: int | None = None) -> list[str]:
-    """Those that are rendered, at other ports; without `server_port` those that look for pods are left out."""
+def selected(rendered: Mapping[str, Any]) -> dict[str, str]:
+    """Labels of the pods that it looks for."""
+    words = rendered["args"]
+    return dict(word.split("=") for word in words[words.index("--selector") + 1 :])
+
+
+def arguments(port: int, server_port: int | None = None, rendered: Mapping[str, Any] | None = None) -> list[str]:
+    """Those of a container (that of `small`) at other ports; without `server_port` none that look for pods."""
+    rendered = rendered or container(small(), "small")
     here = {
         "--host": LOOPBACK,
         "--port": str(port),
         "--prometheus-port": str(free_port()),
         "--service-discovery-port": str(server_port),
     }
-    words = container()["args"]
+    words = rendered["args"]
     if server_port is None:
         words = [word for word in words[: words.index(ALONE[0])] if not word.startswith("--service-discovery")]
-    words = [word.replace(f"$({container()['env'][0]['name']})", KEY) for word in words]
+    words = [word.replace(f"$({rendered['env'][0]['name']})", KEY) for word in words]
     pairs = [word.partition("=") for word in words]
     return [f"{name}={here[name]}" if name in here else f"{name}{sign}{value}" for name, sign, value in pairs]
 

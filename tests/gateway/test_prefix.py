@@ -1,7 +1,7 @@
 """The router in front of replicas, as it is rendered: the real vllm-router before servers that pretend to be vLLM.
 
 It asks an API server of this test for pods: which right that needs is seen, that a cluster grants it is not.
-Cache hits of the real vLLM are in tests/local/test_prefix.py.
+Cache hits of the real vLLM are in tests/local/test_replicas.py.
 """
 
 import threading
@@ -122,7 +122,7 @@ def test_it_finds_the_pods_of_its_server(fakes: Fakes, tmp_path: Path):
     """Those with its labels that are ready, until they leave; it lists and watches pods, and asks for nothing else."""
     server, port = fakes.server(NAMES[0]), free_port()
     words = router.arguments(port, server.port)
-    labels = dict(word.split("=") for word in words[words.index("--selector") + 1 :])
+    labels = router.selected(router.container(router.small(), "small"))
     cluster, here = router.Cluster(), f"http://{LOOPBACK}:{port}"
     try:
         cluster.pod("stranger", "127.0.0.9", {**labels, "app.kubernetes.io/instance": "vllm-small-canary"})

@@ -120,6 +120,7 @@ def test_every_model_gets_options_that_exist(name):
         drain_s=60,
         port=8000,
         stream_interval=4,
+        routed=True,
         extra=(),
     )
     problems = [problem.message for problem in check_args(args[1:], ENGINE, "args")]

@@ -1,6 +1,6 @@
 """The router before replicas: when there is one, what the preview says of it, and where it would be of no use.
 
-What it does is shown with the real one in tests/gateway/test_prefix.py and tests/local/test_prefix.py.
+What it does is shown with the real one in tests/gateway/test_prefix.py and tests/local/test_replicas.py.
 """
 
 import pytest
@@ -19,6 +19,20 @@ def test_only_prefix_has_a_router():
     assert (found.name, found.replicas, found.port, canary) == ("vllm-m-router", 2, 8080, None)
     assert found.image in plan.images
     assert server(serving(replicas=TWO)).router is None
+
+
+@pytest.mark.parametrize(("model", "asked"), [({"routing": "prefix"}, True), ({}, False)])
+def test_servers_say_tokens_to_a_router(model, asked):
+    """Which the engine refuses unless it is told to; without a router nobody asks."""
+    assert ("--enable-scale-out" in server(serving(replicas=TWO, **model)).args) == asked
+
+
+@pytest.mark.parametrize(("sequences", "apart"), [(1, 1), (7, 1), (8, 2), (16, 4), (256, 64), (512, 64)])
+def test_replicas_are_not_far_apart(sequences, apart):
+    """A quarter of what one computes at once, and no more than the router's own figure."""
+    router = server(serving(replicas=TWO, routing="prefix", maxNumSeqs=sequences)).router
+    assert router is not None
+    assert f"--balance-abs-threshold={apart}" in router.args
 
 
 def test_a_router_has_the_time_of_its_server():
@@ -56,6 +70,10 @@ def test_the_preview_says_when_it_pays(model, begins):
         (
             {"replicas": TWO, "args": ["--no-enable-prefix-caching"]},
             "prefix needs the prefix cache, which args turn off; use routing: service",
+        ),
+        (
+            {"replicas": TWO, "args": ["--disable-scale-out"]},
+            "prefix asks servers for tokens, which args turn off; use routing: service",
         ),
     ],
 )
