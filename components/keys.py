@@ -45,10 +45,14 @@ Keys = MasterKey | ExistingSecret
 
 
 def own_secret(
-    name: str, metadata: Any, entries: Mapping[str, pulumi.Output[str]], opts: pulumi.ResourceOptions
+    name: str,
+    metadata: Any,
+    entries: Mapping[str, pulumi.Output[str]],
+    opts: pulumi.ResourceOptions,
+    kind: str | None = None,
 ) -> pulumi.Output[str]:
-    """A Secret of ours with these entries; returns its name."""
-    return k8s.core.v1.Secret(name, metadata=metadata, string_data=entries, opts=opts).metadata.name
+    """A Secret of ours with these entries; returns its name. `kind`: its type, of those that Kubernetes knows."""
+    return k8s.core.v1.Secret(name, metadata=metadata, type=kind, string_data=entries, opts=opts).metadata.name
 
 
 def _refuse_weak(key: str) -> str:

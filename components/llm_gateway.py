@@ -15,6 +15,7 @@ import yaml
 from components import _contract, _database, _exposure, _k8s
 from components._account import service_account
 from components._chat_ui import AskedGateway, chat_ui
+from components._cloud_native_pg import cloud_native_pg
 from components._gateway_workload import workload
 from components._litellm_pod import MASTER_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import APP as MIGRATION_APP
@@ -36,6 +37,7 @@ from planning.plan.stores import (
     GATEWAY_REDIS,
     BundledDatabase,
     BundledRedis,
+    CloudNativePgDatabase,
     ExistingDatabase,
     ExistingRedis,
     SentinelRedis,
@@ -60,6 +62,8 @@ class LlmGatewayArgs(TypedDict):
     """What its own keys are derived from, or the Secret that has them."""
     after: NotRequired[Sequence[pulumi.Resource]]
     """What must serve before it gets traffic: canaries."""
+    database_after: NotRequired[Sequence[pulumi.Resource]]
+    """What must run before its database is declared: an operator."""
     owner: NotRequired[str]
     """Whose its teams and keys are, among all gateways that share its database; by default the component's name."""
 
@@ -131,10 +135,15 @@ def _database_gates(
     database = plan.database
     if database is None:
         return []
-    stores: list[pulumi.Resource] = []
-    if isinstance(source := database.source, BundledDatabase):
-        clients = [match, _k8s.selector(MIGRATION_APP, plan.name)]
-        stores = postgres(f"{name}-postgres", namespace, source, database.port, passwords, clients, parent)
+    port, clients = database.port, [match, _k8s.selector(MIGRATION_APP, plan.name)]
+    match database.source:
+        case BundledDatabase() as own:
+            stores = postgres(f"{name}-postgres", namespace, own, port, passwords, clients, parent)
+        case CloudNativePgDatabase() as own:
+            operator = args.get("database_after", ())
+            stores = cloud_native_pg(f"{name}-cluster", namespace, own, port, passwords, clients, parent, operator)
+        case ExistingDatabase():
+            stores = []
     job = migration(f"{name}-migrate", namespace, plan, database, passwords, account, parent, stores)
     return [*stores, job]
 
@@ -212,8 +221,10 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
         match database.source:
             case ExistingDatabase(egress=rules):
                 elsewhere[database.port] = rules
-            case BundledDatabase():
-                policies["-to-postgres"] = _k8s.network_policy(match, egress=_database.egress(database))
+            case own:
+                policies[f"-to-{_database.ENDS[type(own)]}"] = _k8s.network_policy(
+                    match, egress=_database.egress(database)
+                )
     match plan.redis:
         case BundledRedis(port=port):
             to_redis = {"to": [_k8s.pods(_k8s.selector("redis", GATEWAY_REDIS))], "ports": _k8s.tcp(port)}

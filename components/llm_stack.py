@@ -85,7 +85,7 @@ class LlmStack(pulumi.ComponentResource):
             )
             for server in plan.servers
         }
-        gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, keys, owner()), child)
+        gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, operators, keys, owner()), child)
         observability = Observability(
             "observability", wiring.observability_args(plan, namespace, gateway.metrics_selector, operators), child
         )

@@ -52,19 +52,26 @@ class Observability(pulumi.ComponentResource):
         k8s.networking.v1.NetworkPolicy(
             f"{name}-from-{plan.namespace}",
             metadata=metadata(f"metrics-from-{plan.namespace}"),
-            spec=_k8s.network_policy(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-                {"app.kubernetes.io/part-of": _k8s.PART_OF},
-                ingress=[
-                    {"from": [_k8s.namespace_pods(plan.namespace)], "ports": _k8s.tcp(*plan.server_ports, METRICS_PORT)}
-                ],
+            spec=_scraped(  # pyright: ignore[reportArgumentType] - checked against its schema in tests
+                {"app.kubernetes.io/part-of": _k8s.PART_OF}, plan.namespace, *plan.server_ports, METRICS_PORT
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        for monitored, match, port, path in (
+        monitored_pods: list[tuple[str, pulumi.Input[Mapping[str, str]], str, str | None]] = [
             ("vllm", args["servers"], "http", plan.server_metrics_path),
             ("litellm", args["gateway"], "metrics", plan.gateway_metrics_path),
-        ):
-            endpoint = {"port": port, "path": path, "interval": f"{plan.scrape_interval_s}s"}
+        ]
+        if database := plan.database:
+            monitored_pods.append(("postgres", database.pods, database.port_name, None))
+            k8s.networking.v1.NetworkPolicy(
+                f"{name}-postgres-from-{plan.namespace}",
+                metadata=metadata(f"postgres-metrics-from-{plan.namespace}"),
+                spec=_scraped(database.pods, plan.namespace, database.port),  # pyright: ignore[reportArgumentType] - as above
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        for monitored, match, port, path in monitored_pods:
+            asked = {"path": path} if path else {}
+            endpoint = {"port": port, **asked, "interval": f"{plan.scrape_interval_s}s"}
             _monitor(f"{name}-{monitored}", metadata(monitored), match, endpoint, child)
         k8s.apiextensions.CustomResource(
             f"{name}-alerts",
@@ -92,6 +99,11 @@ class Observability(pulumi.ComponentResource):
         self.dashboards = pulumi.Output.from_input([str(plan.dashboard["title"])])
         self.alert_names = pulumi.Output.from_input(list(dict.fromkeys(alert.alert for alert in plan.alerts)))
         self.register_outputs({"dashboards": self.dashboards, "alert_names": self.alert_names})
+
+
+def _scraped(match: Mapping[str, str], namespace: str, *ports: int) -> dict[str, Any]:
+    """The rule that lets whoever is in a namespace read metrics of pods."""
+    return _k8s.network_policy(match, ingress=[{"from": [_k8s.namespace_pods(namespace)], "ports": _k8s.tcp(*ports)}])
 
 
 def _monitor(

@@ -15,6 +15,11 @@ RESTRICTED = {
 
 # Address NodeLocal DNSCache listens on where it is used (Kubernetes documentation, nodelocaldns).
 NODE_LOCAL_DNS = "169.254.20.10/32"
+# What every pod may ask, as a rule of a policy.
+DNS: dict[str, Any] = {
+    "to": [_k8s.namespace_pods("kube-system"), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}],
+    "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
+}
 
 
 def serving_namespace(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
@@ -28,13 +33,9 @@ def serving_namespace(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[
         metadata={"name": name, "labels": {"app.kubernetes.io/part-of": _k8s.PART_OF, **RESTRICTED}},
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True)),
     )
-    dns: dict[str, Any] = {
-        "to": [_k8s.namespace_pods("kube-system"), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}],
-        "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
-    }
     for policy, spec in (
         ("default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
-        ("allow-dns", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [dns]}),
+        ("allow-dns", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [DNS]}),
     ):
         k8s.networking.v1.NetworkPolicy(
             f"{name}-{policy}",

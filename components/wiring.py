@@ -75,7 +75,12 @@ def server_args(
 
 
 def gateway_args(
-    plan: Plan, namespace: pulumi.Input[str], servers: Mapping[str, VllmServer], keys: Keys, owner: str
+    plan: Plan,
+    namespace: pulumi.Input[str],
+    servers: Mapping[str, VllmServer],
+    operators: Operators,
+    keys: Keys,
+    owner: str,
 ) -> LlmGatewayArgs:
     """The gateway may ask every server, knows those that get traffic, and waits for canaries. `owner`: of its teams."""
     return {
@@ -85,6 +90,7 @@ def gateway_args(
         "server_pods": SERVER_PODS,
         "keys": keys,
         "owner": owner,
+        "database_after": _those(operators, "cloudnative-pg"),
         "after": [servers[server.name].workload for server in plan.servers if server.canary],
     }
 

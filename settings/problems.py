@@ -58,6 +58,10 @@ class Refused(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+# All sections of a stack file, and what still is one line.
+MOST_KNOWN = 16
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns `; did you mean 'x'?` for the known word closest to `word`, or the list of known words.
 
@@ -68,7 +72,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if matches:
         return f"; did you mean '{words[matches[0]]}'?"
     listed = sorted(words.values())
-    shown = ", ".join(listed[:12]) + (", …" if len(listed) > 12 else "")
+    shown = ", ".join(listed[:MOST_KNOWN]) + (", …" if len(listed) > MOST_KNOWN else "")
     return f"; known: {shown}" if listed else ""
 
 

@@ -272,6 +272,7 @@ ImageGib = Annotated[PositiveInt, Field(le=4096)]
 CacheGib = Annotated[int, BeforeValidator(_number), Field(ge=1, le=4096)]
 # Keys and a line for every request: a few GiB a year; the most that one volume of any cloud has.
 DatabaseGib = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65_536)]
+PostgresInstances = Annotated[int, BeforeValidator(_number), Field(ge=1, le=9)]
 # A client of a hub hashes and buffers several files at a time.
 DownloadGib = Annotated[int, BeforeValidator(_number), Field(ge=4, le=1024)]
 # Gigabytes: what a gateway keeps of its requests in memory, and far more than one event loop ever fills.

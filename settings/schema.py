@@ -77,6 +77,7 @@ from settings.scalars import (
     Port,
     PositiveFloat,
     PositiveInt,
+    PostgresInstances,
     ProviderModelId,
     ProviderModelName,
     ProxyUrl,
@@ -1073,12 +1074,31 @@ class BundledDatabaseSettings(Section):
     when_away: WhenAway = Field(default="refuse", description=WHEN_AWAY)
 
 
+class CloudNativePgDatabaseSettings(Section):
+    """A Postgres with standbys, run by CloudNativePG: a `Cluster` of its own, kept on destroy; no backups by itself."""
+
+    kind: Literal["cloudNativePg"] = Field(description="run a Postgres with standbys by CloudNativePG")
+    instances: PostgresInstances = Field(
+        default=3, description="Postgres pods: one that takes writes, the others follow it and take over"
+    )
+    storage_class: DnsName | None = Field(
+        default=None, description="storage class of its claims, on block storage; default: the cluster's default class"
+    )
+    gib: DatabaseGib = Field(default=20, description="size of the claim of each; it may grow where the class lets it")
+    password_secret: DnsName | None = Field(
+        default=None,
+        description="existing Secret of type `kubernetes.io/basic-auth` for the role that serves: `username` is "
+        "litellm; needed with gateway.existingSecret, derived from the master key otherwise",
+    )
+    when_away: WhenAway = Field(default="refuse", description=WHEN_AWAY)
+
+
 def _usual_database(value: object) -> object:
     """A mapping without a kind is a Postgres that exists."""
     return {"kind": "existing", **value} if isinstance(value, dict) else value
 
 
-DatabaseSettings = ExistingDatabaseSettings | BundledDatabaseSettings
+DatabaseSettings = ExistingDatabaseSettings | BundledDatabaseSettings | CloudNativePgDatabaseSettings
 
 
 def _fixed_pods(value: object) -> object:
@@ -1373,8 +1393,8 @@ class GatewaySettings(Section):
     database: Annotated[DatabaseSettings | None, BeforeValidator(_usual_database)] = Field(
         default=None,
         discriminator="kind",
-        description="Postgres, for virtual keys and budgets: bundled, existing; one that exists unless kind says "
-        "otherwise",
+        description="Postgres, for virtual keys and budgets: bundled, cloudNativePg, existing; one that exists unless "
+        "kind says otherwise",
     )
     teams: dict[ObjectName, TeamSettings] | None = Field(
         default=None,
@@ -1432,6 +1452,13 @@ class AutoscalingSettings(Section):
     install: bool = Field(default=True, description="install its operator (KEDA or prometheus-adapter) by Helm")
 
 
+class CloudNativePgSettings(Section):
+    """The CloudNativePG operator, needed only for a database of its kind."""
+
+    install: bool = Field(default=True, description="install it by Helm for gateway.database: {kind: cloudNativePg}")
+    namespace: Namespace = Field(default="cnpg-system", description="namespace of the operator, of one that exists too")
+
+
 class GpuOperatorSettings(Section):
     """The NVIDIA GPU Operator."""
 
@@ -1481,7 +1508,17 @@ class ImageOverride(Section):
     digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
 
 
-OverriddenImage = Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "open-webui", "python"]
+OverriddenImage = Literal[
+    "vllm",
+    "vllm-cpu",
+    "vllm-router",
+    "litellm",
+    "redis",
+    "postgres",
+    "cloudnative-pg-postgres",
+    "open-webui",
+    "python",
+]
 
 
 class ImagesSettings(Section):
@@ -1501,10 +1538,9 @@ class ImagesSettings(Section):
         "pod needs them there; a node that is bought pulls for its first pod",
     )
     require_digests: bool = Field(default=False, description="refuse images and weights that are not pinned by hash")
-    overrides: dict[
-        Literal["vllm", "vllm-cpu", "vllm-router", "litellm", "redis", "postgres", "open-webui", "python"],
-        ImageOverride,
-    ] = Field(default_factory=dict, description="other versions of single images")
+    overrides: dict[OverriddenImage, ImageOverride] = Field(
+        default_factory=dict, description="other versions of single images"
+    )
 
     @field_validator("pull_secrets")
     @classmethod
@@ -1523,7 +1559,7 @@ class ChartOverride(Section):
     version: Word | None = Field(default=None, description="exact version")
 
 
-ChartName = Literal["gpu-operator", "keda", "kube-prometheus-stack", "prometheus-adapter", "lws"]
+ChartName = Literal["gpu-operator", "keda", "kube-prometheus-stack", "prometheus-adapter", "lws", "cloudnative-pg"]
 
 
 class StackSettings(Section):
@@ -1546,6 +1582,9 @@ class StackSettings(Section):
     )
     gateway: GatewaySettings = Field(default=GatewaySettings(), description="the OpenAI-compatible endpoint")
     autoscaling: AutoscalingSettings = Field(default=AutoscalingSettings(), description="who scales servers")
+    cloud_native_pg: CloudNativePgSettings = Field(
+        default=CloudNativePgSettings(), description="operator of a Postgres with standbys"
+    )
     gpu_operator: GpuOperatorSettings = Field(default=GpuOperatorSettings(), description="drivers and device plugin")
     leader_worker_set: LeaderWorkerSetSettings = Field(
         default=LeaderWorkerSetSettings(), description="operator for models that span nodes"

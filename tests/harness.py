@@ -22,6 +22,7 @@ from catalog.load import Catalog
 from catalog.schema import KvProfile
 from planning import resolve_stack
 from planning.plan import Plan
+from planning.plan.stores import SERVING_ROLE
 from preview.rendering.manifests import Category, Manifest, collect_manifests
 from preview.rendering.recorder import Recorder, Run, run, run_program
 from preview.rendering.records import Record, plain
@@ -167,7 +168,8 @@ class _Keeping(Recorder):
         if isinstance(value, list):
             return [self._clear(item, secret=secret) for item in value]
         if secret and isinstance(value, str):
-            self.secrets.add(value)
+            # but the name of a role, which stands beside its password
+            self.secrets |= {value} - {SERVING_ROLE}
         return value
 
 
@@ -381,6 +383,10 @@ VARIANTS: dict[str, Config] = {
             "expose": {"kind": "ingress", "className": "nginx", "tlsSecret": "llm-tls"},
             "database": {"existingSecret": "llm-database"},
         },
+    ),
+    "standbys": own_keys(
+        gateway={"database": {"kind": "cloudNativePg", "storageClass": "ssd", "gib": 50}},
+        images={"pullSecrets": ["registry"]},
     ),
     "hpa-canary": minimal(
         gpuPools={"l4": {"nodes": 4, "provisioning": {"kind": "labelled", "labels": {"team": "search"}}}},

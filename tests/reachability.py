@@ -112,12 +112,15 @@ class World:
 
 
 def asked(pods: Iterable[Pod], known: Mapping[Key, Mapping[str, Any]]) -> frozenset[tuple[str, int]]:
-    """(Service, port) of everything these pods ask: a Redis, and the servers of the configuration they mount."""
+    """(Service, port) of all these pods ask: a Redis, a Postgres, and the servers of the configuration they mount."""
     found = set()
     for pod in pods:
         for container in pod.containers:
-            host = environment(container).get("REDIS_HOST")
+            values = environment(container)
+            host, database = values.get("REDIS_HOST"), urlsplit(values.get("DATABASE_URL", ""))
             found |= {(host.split(".")[0], 6379)} if host else set()
+            # of a Postgres of ours; that of another one is in a Secret
+            found |= {(str(database.hostname).split(".")[0], 5432)} if database.hostname else set()
         for volume in pod.spec.get("volumes", []):
             body = known.get(("ConfigMap", pod.namespace, volume.get("configMap", {}).get("name", "")), {})
             config = yaml.load(body.get("data", {}).get("config.yaml", "{}"), FastLoader)

@@ -16,8 +16,9 @@ from kubernetes_validate import utils
 from preview.rendering.manifests import Manifest
 from tests.harness import CRDS, walk
 
-# GKE's ComputeClass is not among the collected schemas: Google publishes none.
-WITHOUT_SCHEMA = {"ComputeClass"}
+# Not among the collected schemas: GKE's ComputeClass, of which Google publishes none, and CloudNativePG's Cluster,
+# which a simulated cluster checks (workshop/simcluster/crds.yaml).
+WITHOUT_SCHEMA = {"ComputeClass", "Cluster"}
 BUILT_IN = {"", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io"}
 # The newest version that kubernetes-validate has schemas of.
 NEWEST_SCHEMA = 37

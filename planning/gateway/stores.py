@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import ceil
 
 from catalog.schema import Networks
+from planning.gateway.cloud_native_pg import cluster_problems, cluster_warnings, plan_cluster
 from planning.gateway.litellm import POOL_CONNECTIONS
 from planning.plan.access import CaBundle
 from planning.plan.pods import EgressRule, ImagePlan
@@ -45,6 +46,8 @@ def plan_database(
     settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks, replicas: int
 ) -> DatabasePlan | None:
     """Our own Postgres, somebody else's, or none. `replicas`: the most there may be."""
+    # in steps that are seldom left: another number starts it anew
+    connections = CONNECTIONS_STEP * ceil(CONNECTIONS_EACH * (replicas + 1) / CONNECTIONS_STEP)
     match database := settings.gateway.database:
         case None:
             return None
@@ -57,12 +60,14 @@ def plan_database(
                 image=images["postgres"],
                 storage_class=storage_class,
                 gib=gib,
-                # in steps that are seldom left: another number starts it anew
-                connections=CONNECTIONS_STEP * ceil(CONNECTIONS_EACH * (replicas + 1) / CONNECTIONS_STEP),
+                connections=connections,
                 probes=POSTGRES.probes,
                 grace_s=POSTGRES.grace_s,
                 await_timeout_s=POSTGRES.await_timeout_s,
             )
+        case schema.CloudNativePgDatabaseSettings() as cluster:
+            port = POSTGRES_PORT
+            source = plan_cluster(settings, cluster, images["cloudnative-pg-postgres"], connections)
     return DatabasePlan(
         source=source,
         port=port,
@@ -74,7 +79,9 @@ def plan_database(
 
 
 def database_warnings(gateway: GatewaySettings) -> list[str]:
-    """Warning about a Postgres of our own: neither a standby nor backups."""
+    """Warnings about a Postgres of our own: what it has not, of standbys and backups."""
+    if isinstance(gateway.database, schema.CloudNativePgDatabaseSettings):
+        return list(cluster_warnings(gateway.database))
     if not isinstance(gateway.database, schema.BundledDatabaseSettings):
         return []
     gone = "keys and spend are lost with its claim (docs/operations.md, The database of the gateway)"
@@ -82,19 +89,21 @@ def database_warnings(gateway: GatewaySettings) -> list[str]:
 
 
 def database_problems(gateway: GatewaySettings) -> list[Problem]:
-    """Admitting everyone from outside the cluster."""
+    """Passwords that nobody gives, and admitting everyone from outside the cluster."""
+    problems = list(cluster_problems(gateway))
     if (
         gateway.database is None
         or gateway.database.when_away != "admitEveryone"
         or isinstance(gateway.expose, ClusterOnly)
     ):
-        return []
+        return problems
     return [
+        *problems,
         Problem(
             "gateway.database.whenAway",
             f"admitEveryone would let anybody in through {gateway.host} while Postgres is away; use refuse, or "
             "gateway.expose: {kind: none}",
-        )
+        ),
     ]
 
 

@@ -7,8 +7,9 @@ from planning.observe.alerts import alert_problems, alert_rules
 from planning.observe.dashboard import draw_dashboard
 from planning.plan.observe import ObservabilityPlan
 from planning.plan.servers import ServerPlan
+from planning.plan.stores import CLUSTER_METRICS
 from settings.problems import Problem
-from settings.schema import StackSettings
+from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
 SCRAPE_INTERVAL_S = 15
 
@@ -37,5 +38,6 @@ def resolve_observability(
         alerts=alert_rules(settings, catalog, servers),
         dashboard=draw_dashboard(catalog, settings.cluster.namespace, servers),
         adapter_rules=adapter_rules,
+        database=CLUSTER_METRICS if isinstance(settings.gateway.database, CloudNativePgDatabaseSettings) else None,
     )
     return plan, alert_problems(settings, catalog)

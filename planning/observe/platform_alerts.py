@@ -14,8 +14,13 @@ from planning.plan.gateway import CHAT_UI, GATEWAY
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
 from planning.plan.servers import ServerPlan
-from planning.plan.stores import GATEWAY_POSTGRES, GATEWAY_REDIS
-from settings.schema import BundledDatabaseSettings, BundledRedisSettings, StackSettings
+from planning.plan.stores import GATEWAY_CLUSTER, GATEWAY_POSTGRES, GATEWAY_REDIS
+from settings.schema import (
+    BundledDatabaseSettings,
+    BundledRedisSettings,
+    CloudNativePgDatabaseSettings,
+    StackSettings,
+)
 
 # With a scrape and an evaluation every 30 s, the defaults of kube-prometheus-stack, this is noticed within 2 minutes.
 DEAD_FOR_S = 60
@@ -96,10 +101,10 @@ def _beside_gateway(settings: StackSettings, catalog: Catalog) -> Iterator[Rule]
             "Redis of the gateway is not ready",
             "Each gateway pod counts limits for itself until Redis is back.",
         )
-    if isinstance(settings.gateway.database, BundledDatabaseSettings):
+    if ready := _postgres_pods(settings, catalog):
         yield Rule(
             "LLMPostgresDown",
-            f"(max({_ready(catalog, namespace, GATEWAY_POSTGRES)}) or {seen}) < 1",
+            f"({ready} or {seen}) < 1",
             DEAD_FOR_S,
             {"severity": "critical"},
             "Postgres of the gateway is not ready",
@@ -131,6 +136,23 @@ def _routers(namespace: str, catalog: Catalog, servers: Sequence[ServerPlan]) ->
             f"No router of {server.name} is ready",
             f"Replicas of {server.name} are ready, and the gateway reaches none of them: no router in front is ready.",
         )
+
+
+def _postgres_pods(settings: StackSettings, catalog: Catalog) -> str | None:
+    """Ready pods of a Postgres of our own; one that somebody else runs is not seen."""
+    namespace = settings.cluster.namespace
+    match settings.gateway.database:
+        case BundledDatabaseSettings():
+            return f"max({_ready(catalog, namespace, GATEWAY_POSTGRES)})"
+        case CloudNativePgDatabaseSettings():
+            # instances are numbered, and no number comes twice; Jobs that make them have a word behind it
+            pods = f"~{GATEWAY_CLUSTER}-[0-9]+"
+            ready = series(
+                catalog.kubernetes.metrics, "kube_pod_status_ready", namespace=namespace, pod=pods, condition="true"
+            )
+            return f"sum({ready})"
+        case _:
+            return None
 
 
 def _requests(namespace: str, litellm: Mapping[str, Metric]) -> Iterator[Rule]:

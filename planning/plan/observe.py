@@ -17,6 +17,15 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """Metrics of pods that are not ours, where Prometheus looks by itself: labels of the pods, their port."""
+
+    pods: Mapping[str, str]
+    port_name: str
+    port: int
+
+
+@dataclass(frozen=True)
 class ObservabilityPlan:
     """Monitors, alerts and dashboards."""
 
@@ -31,6 +40,8 @@ class ObservabilityPlan:
     alerts: tuple[Rule, ...]
     dashboard: Mapping[str, object]
     adapter_rules: tuple[Mapping[str, object], ...]
+    database: Metrics | None = None
+    """Those of a Postgres that is scraped."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planning.plan.access import CaBundle
+from planning.plan.observe import Metrics
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits, Probes
 
 # Names of the objects of our own, which rules and policies name too.
 GATEWAY_REDIS = "litellm-redis"
 GATEWAY_POSTGRES = "litellm-postgres"
+# Not the same: an operator has names of its own for what is in it, and both are there while one follows the other.
+GATEWAY_CLUSTER = "litellm-database"
+# Labels of all its pods: its instances, and the Jobs that make their data (cloudnative-pg v1.30.0 pkg/specs/jobs.go).
+CLUSTER_PODS = {"cnpg.io/cluster": GATEWAY_CLUSTER}
+# Where an instance says how it is, to the operator and to the others, and what Prometheus reads (docs/src/security.md).
+CLUSTER_STATUS_PORT, CLUSTER_METRICS = 8000, Metrics(CLUSTER_PODS, "metrics", 9187)
+# The database in it, the role that serves, and the one that owns the schema.
+DATABASE, SERVING_ROLE, OWNER_ROLE = "litellm", "litellm", "litellm_owner"
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,34 @@ class BundledDatabase:
     grace_s: int
     """What it may take to write down what it holds when it is stopped."""
     await_timeout_s: int
+    instances: int = 1
+
+
+@dataclass(frozen=True)
+class CloudNativePgDatabase:
+    """A Postgres with standbys, of CloudNativePG: a claim each, which outlive us. `storage_class` as above.
+
+    `password_secret` None: that of the serving role is derived. The owner's is the operator's own, in `owner_secret`.
+    """
+
+    host: str
+    image: ImagePlan
+    instances: int
+    storage_class: str | None
+    gib: int
+    connections: int
+    password_secret: str | None
+    owner_secret: str
+    operator_namespace: str
+    await_timeout_s: int
+    """The longest until all instances have started, one after the other."""
+    shutdown_s: int
+    """How long Postgres waits, when it is stopped, for clients that never go by themselves."""
+
+    @property
+    def copies(self) -> int:
+        """Standbys that have an answer on their disk before a client has it, as long as there are so many."""
+        return min(self.instances - 1, 1)
 
 
 @dataclass(frozen=True)
@@ -94,7 +131,7 @@ class DatabasePlan:
     `admits_everyone`: without checking keys, while it is away.
     """
 
-    source: ExistingDatabase | BundledDatabase
+    source: ExistingDatabase | BundledDatabase | CloudNativePgDatabase
     port: int
     migration_memory_gib: int
     migration: JobLimits

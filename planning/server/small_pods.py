@@ -7,6 +7,8 @@ from planning.server import scratch
 REDIS, REDIS_LIMIT_MIB = Requests(100, 128, scratch.REDIS.disk_mib), 256
 # A quarter of its memory are its own buffers (shared_buffers, 128 MiB), and each connection has a process.
 POSTGRES, POSTGRES_LIMIT_MIB = Requests(250, 512, scratch.POSTGRES.disk_mib), 1024
+# The same, with the operator's program beside it, which reads metrics and takes part in backups.
+POSTGRES_INSTANCE, POSTGRES_INSTANCE_LIMIT_MIB = Requests(300, 768, scratch.POSTGRES.disk_mib), 1536
 # A Python with PyTorch, whose model of embeddings (90 MB) finds passages in uploaded files.
 CHAT_UI, CHAT_UI_LIMIT_MIB = Requests(500, 2048, scratch.CHAT_UI.disk_mib), 4096
 # A Python that lists nodes.

@@ -8,7 +8,7 @@ from planning.plan.gateway import GatewayPlan
 from planning.plan.pods import BY_DIGEST, ImagePlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
-from planning.plan.stores import BundledDatabase, BundledRedis
+from planning.plan.stores import BundledDatabase, BundledRedis, CloudNativePgDatabase
 from planning.plan.weights import WeightsPlan
 from planning.stack import known_bad
 from settings.problems import Problem
@@ -114,7 +114,7 @@ def used_images(
         yield from (checkpoint.signature.image for checkpoint in weights.checkpoints if checkpoint.signature)
         if isinstance(gateway.redis, BundledRedis):
             yield gateway.redis.image
-        if gateway.database and isinstance(gateway.database.source, BundledDatabase):
+        if gateway.database and isinstance(gateway.database.source, BundledDatabase | CloudNativePgDatabase):
             yield gateway.database.source.image
         if gateway.chat_ui:
             yield gateway.chat_ui.image

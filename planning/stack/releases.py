@@ -11,7 +11,7 @@ from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
 from planning.stack.pools import GPU_TOLERATION
 from settings.problems import Problem
-from settings.schema import StackSettings
+from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
 RELEASE_TIMEOUT_S = 900
 # Three numbers: Helm takes 2.20 for any 2.20.x.
@@ -118,8 +118,14 @@ def resolve_releases(
             )
     if settings.leader_worker_set.install and any(server.nodes_per_replica > 1 for server in servers):
         charts["lws"] = ("lws", {}, False)
+    if _installs_postgres(settings):
+        charts["cloudnative-pg"] = ("cloudnative-pg", {}, False)
     releases = {chart: _release(chart, *parts, settings=settings, catalog=catalog) for chart, parts in charts.items()}
     return releases, [p for chart, release in releases.items() for p in _chart_problems(chart, release, catalog)]
+
+
+def _installs_postgres(settings: StackSettings) -> bool:
+    return settings.cloud_native_pg.install and isinstance(settings.gateway.database, CloudNativePgDatabaseSettings)
 
 
 def _chart_problems(chart: str, release: ReleasePlan, catalog: Catalog) -> list[Problem]:
@@ -138,6 +144,7 @@ def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Proble
     namespace, monitoring = settings.cluster.namespace, settings.observability.namespace
     operators = {chart.namespace: f"the namespace of {name}" for name, chart in reversed(list(catalog.charts.items()))}
     operators[monitoring] = "observability.namespace"
+    operators[settings.cloud_native_pg.namespace] = "cloudNativePg.namespace"
     problems = []
     if owner := operators.get(namespace) or _owner(namespace, catalog):
         why = "models and gateway close their namespace to everything else, so give them one of their own"
@@ -145,6 +152,10 @@ def namespace_problems(settings: StackSettings, catalog: Catalog) -> list[Proble
     if settings.observability.install and (owner := _owner(monitoring, catalog)):
         why = "install would label it for node exporters; give Prometheus one of its own"
         problems.append(Problem("observability.namespace", f'"{monitoring}" is {owner}; {why}'))
+    of_postgres = settings.cloud_native_pg.namespace
+    if _installs_postgres(settings) and (owner := _owner(of_postgres, catalog)):
+        why = "install would label it for pods of an operator; give CloudNativePG one of its own"
+        problems.append(Problem("cloudNativePg.namespace", f'"{of_postgres}" is {owner}; {why}'))
     return problems
 
 
@@ -174,7 +185,8 @@ def _release(
     values = chart_images.with_pull_secrets(chart, version, values, settings.images.pull_secrets, catalog)
     inside = chart_images.contents(chart, version, values, catalog)
     monitoring = settings.observability.namespace
-    namespace = monitoring if chart in ("kube-prometheus-stack", "prometheus-adapter") else known.namespace
+    chosen = dict.fromkeys(("kube-prometheus-stack", "prometheus-adapter"), monitoring)
+    namespace = {**chosen, "cloudnative-pg": settings.cloud_native_pg.namespace}.get(chart, known.namespace)
     return ReleasePlan(
         name=name,
         chart=source,

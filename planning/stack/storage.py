@@ -8,7 +8,7 @@ from planning.plan.gateway import GatewayPlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import CompileCacheClaim, ServerPlan
 from planning.plan.storage import Stored
-from planning.plan.stores import BundledDatabase
+from planning.plan.stores import BundledDatabase, CloudNativePgDatabase
 from planning.plan.weights import CheckpointPlan, ExistingClaim, ObjectStore, OciImage, OwnClaim, WeightsPlan
 
 
@@ -34,9 +34,9 @@ def stored(
         entries.append(
             Stored("what is compiled", "claim", claim.storage_class, claim.gib, 1, 1, claim.usd_per_gib_month)
         )
-    if gateway.database and isinstance(source := gateway.database.source, BundledDatabase):
-        place = source.storage_class or "the default class"
-        entries.append(Stored("keys and spend", "claim", place, source.gib, 1, 1, None))
+    if gateway.database and isinstance(source := gateway.database.source, BundledDatabase | CloudNativePgDatabase):
+        place, copies = source.storage_class or "the default class", source.instances
+        entries.append(Stored("keys and spend", "claim", place, source.gib, copies, copies, None))
     if page := gateway.chat_ui:
         place = page.storage_class or "the default class"
         entries.append(Stored("chats and uploaded files", "claim", place, page.gib, 1, 1, None))

@@ -71,6 +71,9 @@ POSTGRES = StoreTimes(
     grace_s=30,
     await_timeout_s=900,
 )
+# An instance after the other: a claim, an image, a copy of what the first one has. The clients of Postgres are pools,
+# which go when it ends and not before.
+CLUSTER_START_S, CLUSTER_INSTANCE_S, CLUSTER_SHUTDOWN_S = 600, 300, 5
 # Open WebUI brings its tables up to date first; after that nothing but a hung process keeps it silent.
 CHAT_UI = StoreTimes(
     Probes(

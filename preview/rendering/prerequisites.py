@@ -16,13 +16,23 @@ GROUPS_OF_CHART = {
     "gpu-operator": ("nvidia.com", "nfd.k8s-sigs.io"),
     "keda": ("keda.sh",),
     "kube-prometheus-stack": ("monitoring.coreos.com",),
+    "cloudnative-pg": ("postgresql.cnpg.io",),
     "lws": ("leaderworkerset.x-k8s.io",),
 }
 # Namespaces every cluster has.
 BORN_NAMESPACES = frozenset({"default", "kube-system", "kube-public", "kube-node-lease"})
 # Fields, of pods and of what is about them, that name a Secret.
 NAMING_SECRETS = frozenset(
-    ("secretKeyRef", "secretTargetRef", "secretRef", "secret", "tls", "imagePullSecrets", "pullSecrets")
+    {
+        "secretKeyRef",
+        "secretTargetRef",
+        "secretRef",
+        "secret",
+        "tls",
+        "imagePullSecrets",
+        "pullSecrets",
+        "passwordSecret",
+    }
 )
 # What must be in a namespace before the stack is.
 PLURALS = {"Secret": "Secrets", "ConfigMap": "ConfigMaps", "PersistentVolumeClaim": "claims"}
@@ -84,6 +94,8 @@ def _namespaces(manifests: Sequence[Manifest], inside: Sequence[Expected]) -> It
 def _secrets(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
     """`contents`: objects with all mappings in them."""
     declared = {(manifest.namespace, manifest.name) for manifest, _ in contents if manifest.kind == "Secret"}
+    # the operator's own, of the owner of the database
+    declared |= {(manifest.namespace, f"{manifest.name}-app") for manifest, _ in contents if _is_postgres(manifest)}
     needed: dict[tuple[str, str], set[str]] = {}
     drawn: set[tuple[str, str, str]] = set()
     for manifest, inside in contents:
@@ -137,6 +149,8 @@ def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
                 yield name, set()
             case "secret", {"secretName": str(name)} | {"name": str(name)} if not here.get("optional"):
                 yield name, {part["key"] for part in here.get("items", [])}
+            case "passwordSecret", {"name": str(name)}:
+                yield name, {"username", "password"}
             case "tls", [*hosts]:
                 names = [entry.get("secretName") for entry in hosts if isinstance(entry, Mapping)]
                 yield from ((name, {"tls.crt", "tls.key"}) for name in names if name)
@@ -191,6 +205,10 @@ def _claim_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
                 yield volume["persistentVolumeClaim"]["claimName"], directories
 
 
+def _is_postgres(manifest: Manifest) -> bool:
+    return (manifest.api_version, manifest.kind) == ("postgresql.cnpg.io/v1", "Cluster")
+
+
 def _storage_classes(manifests: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Expected]:
     modes: dict[str, set[str]] = {}
     cloned: set[str] = set()
@@ -200,6 +218,8 @@ def _storage_classes(manifests: Iterable[tuple[Manifest, Sequence[Any]]]) -> Ite
             if spec.get("storageClassName"):
                 modes.setdefault(spec["storageClassName"], set()).update(spec.get("accessModes", []))
                 cloned.update([spec["storageClassName"]] if "dataSource" in spec else [])
+        if _is_postgres(manifest) and (name := manifest.body["spec"]["storage"].get("storageClass")):
+            modes.setdefault(name, set()).add("ReadWriteOnce")
         for spec in (value["ephemeral"]["volumeClaimTemplate"]["spec"] for value in inside if "ephemeral" in value):
             modes.setdefault(spec["storageClassName"], set()).update(spec["accessModes"])
     for name, access_modes in sorted(modes.items()):

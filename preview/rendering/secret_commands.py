@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from catalog import load_catalog
 from planning.gateway.teams import VARIABLE as TEAM_KEY
+from planning.plan.stores import SERVING_ROLE
 
 # Who has to accept a value decides what it may be: (app.kubernetes.io/name, variable) of programs that take any, as
 # servers do.
@@ -17,6 +18,7 @@ ACCEPTED_BY = frozenset(
     {
         ("litellm", "LITELLM_MASTER_KEY"),
         ("litellm", "LITELLM_SALT_KEY"),
+        ("litellm", "POSTGRES_PASSWORD"),
         ("open-webui", "WEBUI_ADMIN_PASSWORD"),
         ("open-webui", "WEBUI_SECRET_KEY"),
         ("postgres", "OWNER_PASSWORD"),
@@ -31,6 +33,8 @@ FOREIGN = {
     "database-url": "postgresql://USER:PASSWORD@HOST:5432/NAME of your Postgres",
     "token": "your token of the model hub",
 }
+# Entries whose value nobody chooses: the role of Postgres that serves.
+SAME_EVERYWHERE = {"username": SERVING_ROLE}
 PULL_ENTRY = ".dockerconfigjson"
 TLS_ENTRIES = {"tls.crt", "tls.key"}
 WIDTH = 88
@@ -61,9 +65,11 @@ def create(name: str, namespace: str, entries: Entries) -> str:
         password = _variable("registry-password", "the password of your registry")
         lines = ["--docker-server=<HOST> --docker-username=<USER>", f'--docker-password="{password}"']
         return " \\\n  ".join([f"kubectl create secret docker-registry {here}", *lines])
-    values = {**dict.fromkeys(entries.drawn, DRAWN), **{key: _variable(key) for key in entries.given}}
+    foreign_values = {key: SAME_EVERYWHERE.get(key) or _variable(key) for key in entries.given}
+    values = {**dict.fromkeys(entries.drawn, DRAWN), **foreign_values}
     literals = [f'  --from-literal={key}="{value}"' for key, value in sorted(values.items())]
-    return " \\\n".join([f"kubectl create secret generic {here}", *literals])
+    kind = " --type=kubernetes.io/basic-auth" if "username" in entries.given else ""
+    return " \\\n".join([f"kubectl create secret generic {here}{kind}", *literals])
 
 
 def add(name: str, namespace: str, entries: Entries) -> str:
@@ -81,7 +87,10 @@ def add(name: str, namespace: str, entries: Entries) -> str:
             f'    --type merge -p "{body}" ;; esac\n'
             "done"
         )
-    for key in entries.given:
+    for key in sorted(SAME_EVERYWHERE.keys() & set(entries.given)):
+        body = _body("stringData", {key: SAME_EVERYWHERE[key]})
+        commands.append(f'kubectl patch secret {here} --type merge -p "{body}"')
+    for key in (key for key in entries.given if key not in SAME_EVERYWHERE):
         value = f"$(printf %s \"${name_of(key)}\" | base64 | tr -d '\\n')"
         patch = f'kubectl patch secret {here} \\\n  --type merge -p "{_body("data", {key: value})}"'
         commands.append(f': "{_variable(key)}" &&\n{patch}')

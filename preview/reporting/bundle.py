@@ -175,6 +175,9 @@ def references(value: Any) -> Iterator[str]:
         elif field == "volumes" and isinstance(here, list):
             mounted = [volume.get("image") for volume in here if isinstance(volume, Mapping)]
             yield from (image["reference"] for image in mounted if isinstance(image, Mapping))
+        elif field == "imageName":
+            # of CloudNativePG
+            yield here
         yield from references(here)
 
 

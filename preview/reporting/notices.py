@@ -4,7 +4,7 @@ Pure, like the comparison. Everything here is about requests and people; what ha
 comparison's (`preview.reporting.compare`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from preview.reporting.compare import POD_TEMPLATE, RESTART, Action, Change
@@ -18,6 +18,7 @@ ROUTES = ("HTTPRoute", "Ingress")
 EVERYBODY = "everybody"
 # What stops for a while when the operator of a chart is upgraded. Servers and the gateway serve on in each case.
 UPGRADED = {
+    "cloudnative-pg": "the instances of Postgres restart one after the other, and none takes over meanwhile",
     "gpu-operator": "no pod with a GPU can start while its device plugin restarts; a new driver has GPU pods evicted, "
     "node by node (driver.upgradePolicy)",
     "keda": "nothing is scaled, and nothing wakes from zero, while it restarts",
@@ -197,18 +198,30 @@ def _keys(sides: Sides) -> Iterator[Notice]:
 
 
 def _secret_moves(change: Change, variable: str) -> Iterator[tuple[str, str]]:
-    """(old, new) place of the Secret entry behind an environment variable of the gateway's pods."""
+    """(old, new) place that an environment variable of the gateway's pods comes from, or that its URL leads to."""
     if change.thing.entry["kind"] not in POD_TEMPLATE:
         return
+    places: tuple[list[str], list[str]] = [], []
     for field in change.fields:
-        if field.path.endswith((f".env[{variable}]", f".env[{variable}].valueFrom.secretKeyRef.name")):
-            yield _place(field.old), _place(field.new)
+        _, variable_found, rest = field.path.partition(f".env[{variable}]")
+        if variable_found and rest in ("", ".value", ".valueFrom", ".valueFrom.secretKeyRef.name"):
+            for side, value in zip(places, (field.old, field.new), strict=True):
+                side.extend([_place(value)] if value is not ABSENT else [])
+    old, new = (side[0] if side else "nowhere" for side in places)
+    if old != new:
+        yield old, new
 
 
 def _place(value: Any) -> str:
-    if isinstance(value, Mapping):
-        value = value.get("valueFrom", {}).get("secretKeyRef", {}).get("name", "elsewhere")
-    return "nowhere" if value is ABSENT else f"Secret {value}"
+    match value:
+        case {"valueFrom": {"secretKeyRef": {"name": str(name)}}} | {"secretKeyRef": {"name": str(name)}}:
+            return f"Secret {name}"
+        case {"value": str(url)} | str(url) if "@" in url:
+            return url.rpartition("@")[2].partition(":")[0]
+        case str(name):
+            return f"Secret {name}"
+        case _:
+            return "elsewhere"
 
 
 def _operators(changes: Sequence[Change]) -> Iterator[Notice]:

@@ -17,6 +17,7 @@ from planning.plan.storage import Stored
 from planning.plan.stores import (
     BundledDatabase,
     BundledRedis,
+    CloudNativePgDatabase,
     DatabasePlan,
     ExistingDatabase,
     ExistingRedis,
@@ -157,6 +158,8 @@ def _database(database: DatabasePlan | None) -> str:
             return f"Postgres by Secret {secret}"
         case BundledDatabase(gib=gib):
             return f"its own Postgres on a claim of {gib:,} GiB"
+        case CloudNativePgDatabase(instances=instances, gib=gib):
+            return f"its own Postgres of {count(instances, 'instance')}, {gib:,} GiB each, by CloudNativePG"
         case _:
             return "no Postgres"
 

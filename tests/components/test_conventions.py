@@ -60,9 +60,10 @@ def test_children_belong_to_their_component_and_carry_its_name(name: str):
 
 @EVERY
 def test_only_weights_databases_and_namespaces_outlive_the_stack(name: str):
-    """retain_on_delete is on claims of weights and Postgres, and namespaces, which may hold more than ours; no protect.
+    """retain_on_delete is on claims of weights, Postgres, and namespaces, which may hold more than ours; no protect.
 
-    What servers have compiled goes: it is code that no later stack of the name should run.
+    The rules of who reaches a Cluster stay with it. What servers have compiled goes: it is code that no later stack of
+    the name should run.
     """
     deployed = rendered(name)
     retained = {(kind_of(record), record.name) for record in deployed.records if record.options.retain_on_delete}
@@ -70,7 +71,8 @@ def test_only_weights_databases_and_namespaces_outlive_the_stack(name: str):
     claims -= {deployed.plan.compile_cache.name} if deployed.plan.compile_cache else set()
     namespaces = {record.name for record in deployed.records if kind_of(record) == "Namespace"}
     assert deployed.plan.namespace in namespaces
-    kept = {"Namespace": namespaces, "PersistentVolumeClaim": claims}
+    clusters = {record.name for record in deployed.records if kind_of(record) == "Cluster"}
+    kept = {"Namespace": namespaces, "PersistentVolumeClaim": claims, "Cluster": clusters, "NetworkPolicy": clusters}
     assert retained == {(kind, item) for kind, items in kept.items() for item in items}
     assert bool(claims - {"gateway-postgres"}) == fetches(deployed)
     assert [record.name for record in deployed.records if record.options.protect] == []
@@ -124,7 +126,7 @@ def test_whatever_takes_long_is_waited_for_long_enough(name: str):
     expected = {
         (kind_of(record), record.name)
         for record in rendered(name).records
-        if kind_of(record) in ("Job", "LeaderWorkerSet", "StatefulSet")
+        if kind_of(record) in ("Job", "LeaderWorkerSet", "StatefulSet", "Cluster")
         or (kind_of(record) == "Deployment" and record.name in (*servers, "gateway"))
     }
     assert set(found) == expected

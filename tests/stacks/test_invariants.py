@@ -22,6 +22,7 @@ from planning.plan.stores import (
     GATEWAY_POSTGRES,
     BundledDatabase,
     BundledRedis,
+    CloudNativePgDatabase,
     ExistingDatabase,
     ExistingRedis,
     SentinelRedis,
@@ -393,6 +394,9 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     plan = deployed.plan
     source = plan.gateway.database.source if plan.gateway.database else None
     database = source.secret if isinstance(source, ExistingDatabase) else None
+    # the operator makes that of the owner
+    own = isinstance(source, CloudNativePgDatabase)
+    roles = {source.owner_secret, source.password_secret} if own else set[str | None]()
     hubs = {one.fetch.hub.token_secret for one in plan.weights.checkpoints if one.fetch}
     held = [one.place for one in plan.weights.checkpoints]
     writers = [place.writer for place in held if isinstance(place, ObjectStore) and place.writer]
@@ -405,7 +409,7 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     outside |= {provider.key.secret for provider in plan.gateway.providers}
     outside |= {secret.secret for secret in plan.gateway.callbacks.secrets} if plan.gateway.callbacks else set()
     outside |= {secret.secret for secret in plan.gateway.chat_ui.secrets} if plan.gateway.chat_ui else set()
-    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, *outside, database, of_redis} - {None}
+    named = {plan.gateway.existing_secret, *hubs, *stores, *teams, *outside, *roles, database, of_redis} - {None}
     read = {
         (secret, entry)
         for pod in pods(deployed)

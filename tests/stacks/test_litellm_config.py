@@ -11,7 +11,7 @@ import pytest
 
 from catalog import load_catalog
 from planning.plan.servers import ServerPlan
-from planning.plan.stores import BundledDatabase, BundledRedis, ExistingRedis, SentinelRedis
+from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis, SentinelRedis
 from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES
 from tests.harness import Deployed, container_of, environment, every_stack, gateway_config, rendered, walk
 
@@ -126,7 +126,7 @@ def test_every_variable_the_configuration_reads_is_set(name: str):
     in_clear = {variable for variable in read if not values[variable].startswith("secret:")}
     gateway = deployed.plan.gateway
     own_redis = isinstance(gateway.redis, BundledRedis)
-    own_postgres = gateway.database is not None and isinstance(gateway.database.source, BundledDatabase)
+    own_postgres = gateway.database is not None and not isinstance(gateway.database.source, ExistingDatabase)
     assert in_clear == {*(REDIS if own_redis else ()), *(["DATABASE_URL"] if own_postgres else [])}
     if own_postgres:
         assert values["DATABASE_URL"].startswith("postgresql://litellm:$(POSTGRES_PASSWORD)@")

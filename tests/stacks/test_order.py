@@ -32,6 +32,8 @@ IN_ITS_PLACE = merged(RENAMED, {"models": {"other": {"replaces": "small"}}})
 ONE = merged(ROOMY, {"gateway": {"replicas": 1}})
 NO_REDIS = merged(ONE, {"gateway": {"redis": {"kind": "none"}}})
 WITH_DATABASE = merged(ROOMY, {"gateway": {"database": {"existingSecret": "llm-database"}}})
+BUNDLED = merged(ROOMY, {"gateway": {"database": {"kind": "bundled"}}})
+STANDBYS = merged(ROOMY, {"gateway": {"database": {"kind": "cloudNativePg", "passwordSecret": "llm-postgres"}}})
 ANOTHER_KEY = "sk-another-7d41c2aa90e35b66f1"
 WATCHED = {"install": False, "namespace": "watch", "prometheusUrl": "http://prometheus.watch:9090"}
 ON_DISK = {"storageClass": None, "kind": "existingClaim", "claimName": "disk"}
@@ -68,6 +70,10 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     "a Redis of its own": (redis(6380), ROOMY),
     "a database": (ROOMY, WITH_DATABASE),
     "no database": (WITH_DATABASE, ROOMY),
+    "standbys for a database": (BUNDLED, STANDBYS),
+    "standbys": (ROOMY, STANDBYS),
+    "no standbys": (STANDBYS, BUNDLED),
+    "standbys that somebody else runs": (STANDBYS, WITH_DATABASE),
     "a database on another port": (WITH_DATABASE, merged(WITH_DATABASE, {"gateway": {"database": {"port": 6432}}})),
     "another Prometheus": (ROOMY, changed("observability", **WATCHED)),
     "another namespace": (ROOMY, changed("cluster", namespace="other")),

@@ -241,6 +241,23 @@ def test_a_postgres_of_our_own_that_is_down_is_told(values: str, severities: set
     assert {item["labels"]["severity"] for item in found} == severities
 
 
+@pytest.mark.parametrize(
+    ("ready", "severities"), [((1, 1, 1), set()), ((0, 1, 0), set()), ((0, 0, 0), {CRITICAL}), ((), {CRITICAL})]
+)
+def test_a_postgres_with_standbys_is_down_without_any_instance(
+    ready: tuple[int, ...], severities: set[str], tmp_path: Path
+):
+    """One that is ready is enough; Jobs that make instances, and pods of a name that only begins so, are none."""
+    pods = {f"litellm-database-{number}": value for number, value in enumerate(ready, 1)}
+    pods |= {"litellm-database-1-initdb-x": 1, "other-litellm-database-1": 1}
+    samples = [
+        NODE,
+        *(one(f'kube_pod_status_ready|pod="{pod}",condition="true"', f"{value}x60") for pod, value in pods.items()),
+    ]
+    found = fires(tmp_path, "LLMPostgresDown", samples, 12, "variant:standbys")
+    assert {item["labels"]["severity"] for item in found} == severities
+
+
 @pytest.mark.parametrize(("values", "severities"), [("1x40 0x40", {WARNING}), ("1x100", set())])
 def test_a_page_to_chat_with_that_is_down_is_told(values: str, severities: set[str], tmp_path: Path):
     """After longer than an update of it takes."""
@@ -287,6 +304,8 @@ def test_a_stack_without_it_is_not_alerted_of_it():
     everything = alerts(models={"small": {"replicas": {"min": 1, "max": 2}}})
     assert everything - alerts() == {"LLMAutoscalerBlind", "LLMAutoscalerDown"}
     assert alerts(gateway={"database": {"kind": "bundled"}}) - alerts() == {"LLMPostgresDown"}
+    standbys = {"kind": "cloudNativePg", "passwordSecret": "pg"}
+    assert alerts(gateway={"database": standbys}) - alerts() == {"LLMPostgresDown"}
     assert alerts(gateway={"database": {"existingSecret": "pg"}}) - alerts() == set()
     assert alerts(gateway=CHAT_UI) - alerts() == {"LLMChatUiDown"}
     bare = alerts(gateway={"redis": {"kind": "none"}, "replicas": 1}, gpuOperator={"install": False})

@@ -10,7 +10,8 @@ from workshop.local.unsupported import Object, refusals
 
 # Kinds whose pods run here. Others with pods are refused; kinds without pods are listed as not enforced.
 RUNNABLE = ("Deployment", "StatefulSet", "Job")
-WITH_PODS = ("CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet")
+INSTEAD = {"Cluster": "; use gateway.database: {kind: bundled}"}
+WITH_PODS = (*INSTEAD, "CronJob", "DaemonSet", "LeaderWorkerSet", "Pod", "ReplicaSet")
 READ = (*RUNNABLE, "Service", "ConfigMap", "Secret", "PersistentVolumeClaim")
 # What a probe asks by, and what a hook is (workshop/local/fields.yaml refuses the others).
 HANDLERS, HOOKS = ("httpGet", "tcpSocket"), ("httpGet", "sleep")
@@ -148,7 +149,7 @@ def read(objects: Sequence[Object], problems: list[Problem]) -> Rendered:
     problems += [
         Problem(
             f"{kind} {body['metadata']['name']}",
-            f"a {kind} is not run here; only Deployments, StatefulSets and Jobs are",
+            f"a {kind} is not run here; only Deployments, StatefulSets and Jobs are{INSTEAD.get(kind, '')}",
         )
         for kind in WITH_PODS
         for body in by_kind.get(kind, [])

@@ -31,7 +31,7 @@ from workshop.simcluster.api import wait_until
 from workshop.simcluster.cluster import Cluster
 
 # Top-level keys whose `install` brings a Helm chart (settings.schema).
-OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet")
+OPERATORS = ("gpuOperator", "autoscaling", "observability", "leaderWorkerSet", "cloudNativePg")
 PLUGIN = "pulumi-resource-kubernetes"
 FETCH_TIMEOUT_S = 300
 # Keys of a stack file that say how its secrets are encrypted: the user's own, whose key is not here.

@@ -39,5 +39,5 @@ servers = {
     )
     for server in plan.servers
 }
-gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, keys, "flat"), opts)
+gateway = LlmGateway("gateway", wiring.gateway_args(plan, namespace, servers, operators, keys, "flat"), opts)
 Observability("observability", wiring.observability_args(plan, namespace, gateway.metrics_selector, operators), opts)

@@ -454,7 +454,7 @@ def test_images_have_no_floating_tag(name):
     A release of Postgres has two numbers.
     """
     image = CATALOG.images[name]
-    numbers = 2 if name == "postgres" else 3
+    numbers = 2 if name in ("postgres", "cloudnative-pg-postgres") else 3
     assert re.fullmatch(rf"v?\d+(\.\d+){{{numbers - 1}}}(-[a-z0-9-]+)?", image.version)
     assert ":" not in image.repository
     assert "@" not in image.repository

@@ -16,7 +16,14 @@ from planning.gateway.litellm import key_variable, litellm_config
 from planning.gateway.routing import plan_routes
 from planning.plan.gateway import HttpRoute, Ingress, Route
 from planning.plan.pods import JobLimits
-from planning.plan.stores import BundledDatabase, BundledRedis, DatabasePlan, ExistingDatabase, ExistingRedis
+from planning.plan.stores import (
+    BundledDatabase,
+    BundledRedis,
+    CloudNativePgDatabase,
+    DatabasePlan,
+    ExistingDatabase,
+    ExistingRedis,
+)
 from planning.stack.network import anywhere
 from planning.tasks import GENERATE
 from tests.unit.small_stack import A10, CATALOG, H200, MODEL, checked, planned, properties, refusals, serving, stack
@@ -265,6 +272,45 @@ def test_a_postgres_of_our_own_has_connections_for_all_replicas_and_one_more(rep
     assert (source.host, database.port) == ("litellm-postgres.llm-serving.svc", 5432)
     assert (source.image.name, source.storage_class, source.gib) == ("postgres", "ssd", 7)
     assert source.connections == connections
+
+
+@pytest.mark.parametrize(
+    ("replicas", "instances", "connections", "copies", "wait_s"),
+    [(1, 1, 500, 0, 900), (25, 2, 1000, 1, 1200), (4, 5, 500, 1, 2100)],
+)
+def test_a_postgres_with_standbys(replicas: int, instances: int, connections: int, copies: int, wait_s: int):
+    """One copy is waited for where there is one; the wait for all of them grows with their number."""
+    settings = {"kind": "cloudNativePg", "instances": instances, "passwordSecret": "pg"}
+    database = gateway(database=settings, replicas=replicas).database
+    assert database is not None
+    assert isinstance(database.source, CloudNativePgDatabase)
+    source = database.source
+    assert (source.host, database.port) == ("litellm-database-rw.llm-serving.svc", 5432)
+    assert (source.image.name, source.storage_class, source.gib) == ("cloudnative-pg-postgres", None, 20)
+    assert (source.connections, source.copies, source.await_timeout_s) == (connections, copies, wait_s)
+
+
+@pytest.mark.parametrize(
+    ("instances", "warnings"),
+    [
+        (3, ["gateway: its Postgres has no backups until you declare them, and a standby repeats every mistake "]),
+        (
+            1,
+            [
+                "gateway: its Postgres has no backups until you declare them, and a standby repeats every mistake ",
+                "gateway: its Postgres is one instance, so keys that are not known from before are refused while it ",
+            ],
+        ),
+    ],
+)
+def test_what_a_postgres_with_standbys_lacks_is_said(instances: int, warnings: list[str]):
+    """Backups always, and standbys where there are none; what is kept is counted by instance."""
+    settings = {"kind": "cloudNativePg", "instances": instances, "gib": 30, "passwordSecret": "pg"}
+    plan = planned(stack(gateway={"database": settings}))
+    heard = [line for line in plan.warnings if "Postgres" in line]
+    assert [line[: len(start)] for line, start in zip(heard, warnings, strict=True)] == warnings
+    (kept,) = [item for item in plan.storage if item.what == "keys and spend"]
+    assert (kept.gib, kept.fewest, kept.most, kept.place) == (30, instances, instances, "the default class")
 
 
 def test_what_a_postgres_of_our_own_lacks_is_said():

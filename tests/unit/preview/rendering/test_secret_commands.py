@@ -33,6 +33,7 @@ if (verb, kind) == ("create", "secret"):
     name, options = rest[1], rest[2:]
     assert options[:2] == ["-n", "here"], options
     assert name not in secrets, "AlreadyExists"
+    options = [option for option in options if option != "--type=kubernetes.io/basic-auth"]
     pairs = (option.removeprefix("--from-literal=").split("=", 1) for option in options[2:])
     secrets[name] = {key: encode(value) for key, value in pairs}
 elif (verb, kind) == ("get", "secret"):
@@ -133,6 +134,20 @@ def test_a_foreign_value_is_never_made_up(shell, command, value):
     code, secrets, errors = shell(command("keys", "here", Entries((), ("redis-password",))), before, **value)
     assert (code != 0, secrets) == (True, before)
     assert "REDIS_PASSWORD: redis-password, which somebody else decides" in errors
+
+
+@pytest.mark.parametrize(
+    ("command", "before"), [(create, {}), (add, {"pg": {}}), (add, {"pg": {"username": "litellm", "password": "mine"}})]
+)
+def test_the_role_of_a_database_is_the_same_everywhere(shell, command, before):
+    """Its name is written without anybody's help, its password drawn unless it is there."""
+    code, secrets, errors = shell(command("pg", "here", Entries(("password",), ("username",))), before)
+    assert (code, errors) == (0, "")
+    assert masked(secrets["pg"]) == {"username": "litellm", "password": before.get("pg", {}).get("password", "drawn")}
+    # as CloudNativePG's documentation asks for it
+    assert ("--type=kubernetes.io/basic-auth" in command("pg", "here", Entries(("password",), ("username",)))) == (
+        command is create
+    )
 
 
 def test_nothing_is_drawn_for_a_secret_that_cannot_be_read(shell):

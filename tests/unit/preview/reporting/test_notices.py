@@ -362,6 +362,37 @@ def test_keys_from_another_secret():
     ]
 
 
+OURS = "postgresql://litellm:$(POSTGRES_PASSWORD)@{}.here.svc:5432/litellm"
+BUNDLED, CLUSTER = OURS.format("litellm-postgres"), OURS.format("litellm-database-rw")
+SECRET = {"valueFrom": {"secretKeyRef": {"name": "llm-db", "key": "database-url"}}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "places"),
+    [
+        (
+            {"value": BUNDLED},
+            {"value": CLUSTER},
+            ("litellm-database-rw.here.svc", "litellm-postgres.here.svc"),
+        ),
+        ({"value": BUNDLED}, SECRET, ("Secret llm-db", "litellm-postgres.here.svc")),
+        (SECRET, {"value": CLUSTER}, ("litellm-database-rw.here.svc", "Secret llm-db")),
+        ({"value": CLUSTER}, {"value": f"{CLUSTER}?sslmode=require"}, None),
+    ],
+)
+def test_keys_stay_in_the_database_that_was_left(old: Any, new: Any, places: tuple[str, str] | None):
+    """Another kind of Postgres is another one, and nothing is moved; the same one spoken to otherwise is not."""
+
+    def gateway(source: Any) -> Thing:
+        pod = {"spec": {"containers": [{"name": "litellm", "env": [{"name": "DATABASE_URL", **source}]}]}}
+        return thing("Deployment", "litellm", {"spec": {"template": pod}}, component="LlmGateway/gateway")
+
+    both = document({})
+    heard = [line for line in said(both, both, [gateway(old)], [gateway(new)]) if "virtual keys" in line]
+    told = "**holders of virtual keys**: keys, teams and budgets come from {}, no longer from {}: what only the old "
+    assert heard == ([f"{told.format(*places)}one has gets 401"] if places else [])
+
+
 def test_everything_moves():
     """Another namespace is a second stack beside the first: its GPUs, Secrets and weights are needed twice."""
     both = document({"a": model(), "b": model(server="vllm-b", pool="h200", gpus=8)})

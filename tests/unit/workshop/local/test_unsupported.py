@@ -19,6 +19,14 @@ def test_other_kinds_with_pods_are_refused(kind):
     ]
 
 
+def test_a_postgres_with_standbys_is_refused_with_the_one_that_runs_here():
+    """No operator runs here; the bundled Postgres does."""
+    rule = "a Cluster is not run here; only Deployments, StatefulSets and Jobs are"
+    assert refusals({"kind": "Cluster", "metadata": {"name": "pg"}}) == [
+        f"Cluster pg: {rule}; use gateway.database: {{kind: bundled}}"
+    ]
+
+
 @pytest.mark.parametrize(
     ("fields", "path", "said"),
     [

@@ -254,6 +254,7 @@ def test_the_stack_file_of_a_cluster():
             "p:gpuOperator": off,
             "p:observability": off,
             "p:leaderWorkerSet": off,
+            "p:cloudNativePg": off,
         },
     } == for_this_cluster(content, "p")
 
