@@ -1,4 +1,4 @@
-"""The process that stands in for what cannot run here: volumes, groups, and what a kubelet looks for before a start.
+"""The process that stands in for what cannot run here: volumes, groups, Postgres, and what a kubelet looks for first.
 
 Does what is missing again and again, and remembers next to nothing, so that a restart changes nothing. What is refused
 is said once, and stops nothing else. Ends by itself when its cluster is gone.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from workshop.kubernetes import Object, condition, named
+from workshop.kubernetes import Object, condition, is_ready, named
 from workshop.simcluster import groups, references, surroundings
 from workshop.simcluster.api import CONFLICT, NOT_FOUND, Api, ApiError, Unreachable
 from workshop.simcluster.bodies import STAND_IN
@@ -37,8 +37,8 @@ class Player:
 
     def play(self) -> None:
         """One round."""
-        for part, play in (("claims", self._play_claims), ("pods", self._play_pods), ("groups", self._play_groups)):
-            with self._apart(part):
+        for play in (self._play_claims, self._play_pods, self._play_groups, self._play_databases):
+            with self._apart(play.__name__.removeprefix("_play_")):
                 play()
 
     @contextmanager
@@ -118,6 +118,14 @@ class Player:
             new["lastTransitionTime"] = old["lastTransitionTime"] if old.get("status") == new["status"] else now
         if status != {name: seen.get(name) for name in status}:
             self.api.patch(group, {"status": status}, "status")
+
+    def _play_databases(self) -> None:
+        for cluster in self.api.items("postgresql.cnpg.io/v1", "Cluster"):
+            if not is_ready(cluster):
+                with self._apart(named(cluster)):
+                    owner, status = surroundings.postgres_of(cluster)
+                    self.api.create(owner)
+                    self.api.patch(cluster, {"status": status}, "status")
 
     def _put(self, body: Object) -> None:
         """Creates a StatefulSet, or brings it up to date where its template, its owner or its size is another."""

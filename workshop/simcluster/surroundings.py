@@ -16,11 +16,13 @@ from workshop.simcluster.bodies import body
 SHAPES = {
     "database-url": "postgresql://simulated:simulated@postgres.invalid:5432/litellm",
     "token": "hf_simulated",
+    "username": "simulated",
     ".dockerconfigjson": json.dumps({"auths": {}}),
 }
 TYPES = {
     frozenset({"tls.crt", "tls.key"}): {"type": "kubernetes.io/tls"},
     frozenset({".dockerconfigjson"}): {"type": "kubernetes.io/dockerconfigjson"},
+    frozenset({"username", "password"}): {"type": "kubernetes.io/basic-auth"},
 }
 CLAIM_CLASS = "simcluster"
 PROVISIONER = "simcluster.llm-stack.io/shared"
@@ -59,10 +61,10 @@ def _objects(expected: Expected) -> Iterator[Object]:
             pass
 
 
-def secret(name: str, namespace: str, keys: Iterable[str]) -> Object:
+def secret(name: str, namespace: str, keys: Iterable[str], maker: str = YOU) -> Object:
     """A Secret with these keys, and values nobody has seen before."""
     values = {"stringData": {key: random_value(key) for key in sorted(keys)}}
-    return body("Secret", YOU, name=name, namespace=namespace) | values | TYPES.get(frozenset(keys), {})
+    return body("Secret", maker, name=name, namespace=namespace) | values | TYPES.get(frozenset(keys), {})
 
 
 def random_value(key: str) -> str:
@@ -97,6 +99,15 @@ def wants_volume(claim: Mapping[str, Any], classes: Container[str], claims: Iter
         and spec.get("storageClassName") in classes
         and (of in bound if origin else spec["accessModes"] != ["ReadOnlyMany"])
     )
+
+
+def postgres_of(cluster: Mapping[str, Any]) -> tuple[Object, Object]:
+    """The Secret of the owner that CloudNativePG makes with a Cluster, and the status of one that runs."""
+    metadata, instances = cluster["metadata"], cluster["spec"]["instances"]
+    running = {"type": "Ready", "status": "True", "reason": "ClusterIsReady", "message": "nothing runs in it"}
+    conditions = [{**running, "lastTransitionTime": metadata["creationTimestamp"]}]
+    owner = secret(f"{metadata['name']}-app", metadata["namespace"], ("username", "password"), "CloudNativePG")
+    return owner, {"instances": instances, "readyInstances": instances, "conditions": conditions}
 
 
 def volume_for(claim: Mapping[str, Any]) -> Object:

@@ -7,7 +7,7 @@ import pytest
 from workshop.simcluster import groups
 from workshop.simcluster.api import CONFLICT, INVALID, Api, ApiError
 from workshop.simcluster.stand_ins import Player
-from workshop.simcluster.surroundings import storage_class
+from workshop.simcluster.surroundings import postgres_of, storage_class
 
 Object = dict[str, Any]
 
@@ -25,6 +25,13 @@ def group(name: str) -> Object:
     spec = {"replicas": 1, "leaderWorkerTemplate": template}
     metadata = {"name": name, "namespace": "n", "uid": name}
     return {"apiVersion": groups.VERSION, "kind": "LeaderWorkerSet", "metadata": metadata, "spec": spec}
+
+
+def postgres(name: str, *conditions: Object) -> Object:
+    """A Cluster of CloudNativePG."""
+    metadata = {"name": name, "namespace": "n", "creationTimestamp": "2026-11-29T00:00:00Z"}
+    body = {"apiVersion": "postgresql.cnpg.io/v1", "kind": "Cluster", "metadata": metadata, "spec": {"instances": 2}}
+    return {**body, "status": {"conditions": list(conditions)}}
 
 
 class Refusing(Api):
@@ -57,7 +64,8 @@ class Refusing(Api):
 
     def patch(self, body: Any, change: Any, subresource: str = "") -> Object:
         """Notes the name."""
-        self.asked.append(f"{subresource} of {body['metadata']['name']}: {change['status']['readyReplicas']} ready")
+        (ready,) = (value for key, value in change["status"].items() if key in ("readyReplicas", "readyInstances"))
+        self.asked.append(f"{subresource} of {body['metadata']['name']}: {ready} ready")
         return body
 
 
@@ -93,3 +101,15 @@ def test_a_stateful_set_of_somebody_else():
         ["status of c: 0 ready"] * 2,
         ["StatefulSet c in n: is somebody else's, and stays as it is; its LeaderWorkerSet gets no pods"],
     )
+
+
+def test_a_postgres_is_ready_with_the_secret_of_its_owner():
+    """Both are made until it is ready, also when the Secret came before a restart; what somebody refuses is said."""
+    running = {"type": "Ready", "status": "True"}
+    api = Refusing([postgres("a"), postgres("b", running), postgres("c")], {"c-app": ApiError(INVALID, "", "no")})
+    lines: list[str] = []
+    Player(api, lines.append).play()
+    assert (api.asked, lines) == (["Secret a-app", "status of a: 2 ready"], ["Cluster c in n: no"])
+    owner, status = postgres_of(postgres("a"))
+    assert (owner["type"], set(owner["stringData"])) == ("kubernetes.io/basic-auth", {"username", "password"})
+    assert status["conditions"][0]["lastTransitionTime"] == "2026-11-29T00:00:00Z"
