@@ -5,9 +5,9 @@ Does not prove how long a real kubelet, network or GPU takes to fail or to retur
 
 from http import HTTPStatus
 
+from tests.cluster import faults
 from tests.cluster.world import NAMESPACE, SOON_S, World, evict, names
 from workshop.kubernetes import is_ready
-from workshop.simcluster import faults
 from workshop.simcluster.api import ApiError, wait_until
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import faults
 from tests.cluster.world import SCALE, SOON_S, World, names, stack, variant
 from workshop.kubernetes import is_ready
-from workshop.simcluster import faults
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.furnish import furnish
 from workshop.simcluster.programs import MANAGED

@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from planning.plan.weights import OwnClaim
-from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, mutated, names, variant
+from tests.cluster.world import INSTANCE, NAMESPACE, SOON_S, World, gpus_of, mutated, names, variant
 from workshop.simcluster.api import wait_until
 from workshop.simcluster.deploy import entry_key
 from workshop.simcluster.rendered import Stack
-from workshop.simcluster.report import gpus_of
 
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 

@@ -15,16 +15,16 @@ import yaml
 
 from preview.rendering.render import render
 from preview.rendering.stackfile import read_project
+from tests.cluster import faults
 from tests.harness import ROOT
 from workshop.kubernetes import Object, is_ready
-from workshop.simcluster import faults, nodes
+from workshop.simcluster import nodes
 from workshop.simcluster.api import Api, ApiError, wait_until
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.deploy import Deployment, unscheduled
 from workshop.simcluster.furnish import furnish
 from workshop.simcluster.obtain import control_plane
 from workshop.simcluster.rendered import Stack, Target, stack_of
-from workshop.simcluster.report import gpus_of, has_ended
 from workshop.simcluster.stages import FAULT
 
 NAMESPACE = "llm-serving"
@@ -34,6 +34,21 @@ SCALE = 2000
 DEPLOY_S = 180
 SOON_S = 90
 INSTANCE = "app.kubernetes.io/instance"
+
+
+def gpus_of(pod: Mapping[str, Any]) -> int:
+    """GPUs a pod requests; init containers run before the others, so they only count where they want more."""
+    together, before = (sum(map(_gpus, pod["spec"]["containers"])), pod["spec"].get("initContainers", []))
+    return max([together, *map(_gpus, before)])
+
+
+def _gpus(container: Mapping[str, Any]) -> int:
+    return int(container.get("resources", {}).get("requests", {}).get("nvidia.com/gpu", "0"))
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod holds nothing any more."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def stack(name: str) -> Stack:

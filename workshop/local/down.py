@@ -2,9 +2,9 @@
 
 import contextlib
 import shutil
+import subprocess
 import sys
 import time
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +15,7 @@ from workshop.local.places import RunFolder, forget
 from workshop.local.process import kill_marked
 from workshop.local.screen import plainly, show_event
 from workshop.ports import LOOPBACK
-from workshop.process import last_lines, marked
+from workshop.process import marked
 
 LOOK_EVERY_S = 0.2
 NOT_UP = 1
@@ -106,45 +106,13 @@ def _whole(table: Table, console: Console) -> None:
 
 
 def logs(folder: RunFolder, name: str, console: Console, *, lines: int, follow: bool) -> int:
-    """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them and to new ones."""
-    files = _logs(folder, name)
+    """The ends of all logs whose file name holds `name`; then, with `follow`, what is added to them."""
+    files = [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
     if not files:
         plainly(console)(f"no log{f' with {name} in its name' if name else ''} in {folder.logs}")
         return NOT_UP
-    ends = {}
-    for file in files:
-        # what is added from here on is shown by following it
-        ends[file] = file.stat().st_size
-        plainly(console)(f"==> {file.name} <==")
-        sys.stdout.write("".join(f"{line}\n" for line in last_lines(file, lines)))
-    sys.stdout.flush()
-    if follow:
-        _follow(folder, name, console, ends)
-    return 0
-
-
-def _logs(folder: RunFolder, name: str) -> list[Path]:
-    return [file for file in sorted(folder.logs.glob("*.log")) if name in file.name]
-
-
-def _follow(folder: RunFolder, name: str, console: Console, ends: dict[Path, int]) -> None:
-    """Prints what is added beyond `ends`, and new logs, until Ctrl-C or until the run is taken down with its logs."""
-    shown = list(ends)[-1]
-    while files := _logs(folder, name):
-        for file in files:
-            try:
-                with file.open("rb") as stream:
-                    stream.seek(ends.get(file, 0))
-                    added = stream.read()
-            except FileNotFoundError:
-                continue
-            ends[file] = ends.get(file, 0) + len(added)
-            if added and file != shown:
-                plainly(console)(f"==> {file.name} <==")
-                shown = file
-            sys.stdout.write(added.decode(errors="replace"))
-        sys.stdout.flush()
-        time.sleep(LOOK_EVERY_S)
+    words = [f"-n{lines}", *(["-F"] if follow else []), *(file.name for file in files)]
+    return subprocess.run(["tail", *words], cwd=folder.logs, check=False).returncode  # noqa: S603, S607 - of every system
 
 
 def delete(folder: RunFolder, pod: str, console: Console) -> int:

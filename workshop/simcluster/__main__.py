@@ -1,4 +1,4 @@
-"""`python -m workshop.simcluster`: clusters without GPUs, by name: start, look, break, stop."""
+"""`python -m workshop.simcluster`: clusters without GPUs, by name: start, look, stop."""
 
 import argparse
 import sys
@@ -36,12 +36,6 @@ def _parser() -> argparse.ArgumentParser:
     kubectl = commands.add_parser("kubectl", help="kubectl of the same version, on the cluster")
     kubectl.add_argument("arguments", nargs=argparse.REMAINDER, help="what kubectl is told")
     _named(kubectl)
-    fault = commands.add_parser("fault", help="break something: crash, slow, heal a pod; lose, return a node")
-    fault.add_argument("kind", choices=("crash", "slow", "heal", "lose", "return"))
-    fault.add_argument("target", help="name of the pod (crash, slow, heal) or node (lose, return)")
-    fault.add_argument("--namespace", default="llm-serving", help="namespace of the pod")
-    fault.add_argument("--factor", type=float, default=10, metavar="N", help="slow: the load takes N times as long")
-    _named(fault)
     return parser
 
 

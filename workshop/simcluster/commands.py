@@ -6,7 +6,7 @@ import sys
 
 from settings.commandline import REFUSED
 from workshop.problems import Impossible, reason
-from workshop.simcluster import faults, obtain
+from workshop.simcluster import obtain
 from workshop.simcluster.cluster import STAND_INS, Cluster, names, unended
 from workshop.simcluster.programs import PROGRAMS, State
 from workshop.simcluster.report import print_status
@@ -55,7 +55,8 @@ def _status(arguments: argparse.Namespace) -> int:
         lives = f"runs, process {process.pid}" if process else f"has ended: {cluster.end_of_log(program)}"
         sys.stdout.write(f"{program:<26}{lives}\n")
     sys.stdout.write(f"{'logs':<26}{cluster.paths.logs}\n\n")
-    print_status(cluster.api(state), f"simulated cluster '{cluster.name}'")
+    sys.stdout.flush()
+    print_status(cluster, state)
     return 0
 
 
@@ -72,21 +73,6 @@ def _kubectl(arguments: argparse.Namespace) -> int:
     kubectl = cluster.program(state, "kubectl")
     sys.stdout.flush()
     os.execve(kubectl, [kubectl, *words], environment)
-
-
-def _fault(arguments: argparse.Namespace) -> int:
-    cluster, state = _there(arguments)
-    api = cluster.api(state)
-    match arguments.kind:
-        case "lose":
-            faults.lose_node(api, arguments.target)
-        case "return":
-            faults.return_node(api, arguments.target)
-        case kind:
-            fault = {"crash": "crash", "slow": f"slow:{arguments.factor:g}", "heal": None}[kind]
-            faults.set_pod_fault(api, arguments.namespace, arguments.target, fault)
-    sys.stdout.write(f"{arguments.kind} {arguments.target}\n")
-    return 0
 
 
 def _there(arguments: argparse.Namespace) -> tuple[Cluster, State]:
@@ -114,5 +100,4 @@ COMMANDS = {
     "status": _status,
     "kubeconfig": _kubeconfig,
     "kubectl": _kubectl,
-    "fault": _fault,
 }

@@ -48,10 +48,9 @@ def bring_up(project: Project, stack: str, cluster: Cluster, timeout_s: float, s
         version = api.request("GET", "/version")["gitVersion"]
         say(f"control plane {version}, ready after {time.monotonic() - began:.0f} s")
         deploy(api, project, declared, cluster, timeout_s)
-    say("")
-    print_status(
-        api, f"{stack} on simulated cluster '{cluster.name}', {time.monotonic() - began:.0f} s after its start"
-    )
+    say(f"\n{stack} on simulated cluster '{cluster.name}', {time.monotonic() - began:.0f} s after its start")
+    if state := cluster.state():
+        print_status(cluster, state)
     say(f"\nexport KUBECONFIG={cluster.paths.kubeconfig}")
 
 

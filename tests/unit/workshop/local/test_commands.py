@@ -3,15 +3,12 @@
 Does not prove that a real model answers; tests/local does.
 """
 
-import contextlib
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -235,7 +232,6 @@ def test_a_stack_is_brought_up_changed_and_taken_down(project, capsys, tmp_path)
         True,
     )
     assert main(["logs", *words, "main"]) == 0
-    assert capsys.readouterr().out == f"==> {pod['name']}.main.log <==\n"
 
     assert main(["delete", *words, "no[/such]"]) == 1
     assert capsys.readouterr().out == "no pod no[/such]\n"
@@ -644,52 +640,39 @@ def test_status_shows_events_with_brackets(tmp_path, monkeypatch):
     assert (code, text.splitlines()[-1].partition(" ")[2]) == (0, "app-1: it said: [/red] [INFO]")
 
 
-def test_logs_can_be_followed_until_they_are_gone(tmp_path):
-    """What is added is printed; a run that is taken down ends it."""
+def test_logs_are_the_ends_of_those_that_are_asked_for(tmp_path, capfd):
+    """Each under its name."""
+    folder = RunFolder(tmp_path)
+    folder.logs.mkdir()
+    for name in ("app-1.main", "app-2.main", "other"):
+        (folder.logs / f"{name}.log").write_text(f"a\n{name}\n")
+    code, text = printed(lambda console: logs(folder, "app", console, lines=1, follow=False))
+    first, second = "==> app-1.main.log <==", "==> app-2.main.log <=="
+    assert (code, text) == (0, "")
+    assert capfd.readouterr().out.split("\n") == [first, "app-1.main", "", second, "app-2.main", ""]
+
+
+def test_logs_can_be_followed(tmp_path):
+    """What is added is printed."""
     folder = RunFolder(tmp_path)
     folder.logs.mkdir()
     log = folder.logs / "app-1.main.log"
     log.write_text("a\nb\n")
-    (folder.logs / "other.log").write_text("c\n")
-    said, console = io.StringIO(), Console(file=io.StringIO())
-    with contextlib.redirect_stdout(said):
-        thread = threading.Thread(target=logs, args=(folder, "app", console), kwargs={"lines": 1, "follow": True})
-        thread.start()
+    code = (
+        "import sys; from pathlib import Path; from rich.console import Console\n"
+        "from workshop.local import down, places\n"
+        "down.logs(places.RunFolder(Path(sys.argv[1])), 'app', Console(), lines=1, follow=True)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
-            soon(lambda: said.getvalue() == "b\n")
-            while "added" not in said.getvalue():
-                with log.open("a") as stream:
-                    stream.write("added\n")
-                soon(thread.is_alive)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "b\n"
+            with log.open("a") as stream:
+                stream.write("added\n")
+            assert process.stdout.readline() == "added\n"
         finally:
-            log.unlink()
-            thread.join(20)
-    assert (thread.is_alive(), set(said.getvalue().split())) == (False, {"b", "added"})
-
-
-def test_the_log_of_a_pod_that_comes_later_is_followed_too(tmp_path):
-    """From its beginning, with its name, as that of another is said when it goes on."""
-    folder = RunFolder(tmp_path)
-    folder.logs.mkdir()
-    (folder.logs / "app-1.main.log").write_text("old\n")
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        words = {"lines": 1, "follow": True}
-        thread = threading.Thread(target=logs, args=(folder, "app", Console(file=said, width=80)), kwargs=words)
-        thread.start()
-        try:
-            soon(lambda: "old\n" in said.getvalue())
-            (folder.logs / "other.log").write_text("not asked for\n")
-            (folder.logs / "app-2.main.log").write_text("new\n")
-            soon(lambda: "new\n" in said.getvalue())
-            with (folder.logs / "app-1.main.log").open("a") as stream:
-                stream.write("last\n")
-            soon(lambda: "last\n" in said.getvalue())
-        finally:
-            shutil.rmtree(folder.logs)
-            thread.join(DEADLINE_S)
-    first, second = "==> app-1.main.log <==", "==> app-2.main.log <=="
-    assert (said.getvalue().splitlines(), thread.is_alive()) == ([first, "old", second, "new", first, "last"], False)
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_status_is_whole_on_a_narrow_terminal(tmp_path, monkeypatch):

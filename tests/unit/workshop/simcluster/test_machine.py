@@ -557,7 +557,7 @@ def test_a_relative_cache_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         (["status"], 2, "which cluster? give --name; clusters: none"),
         (["status", "--name", "x"], 2, "cluster 'x': is not there; clusters: none"),
         (["kubeconfig", "--name", "X"], 2, "cluster 'X': a name has small letters, digits and '-', 40 at most"),
-        (["fault", "lose", "gpu-1", "--name", "x"], 2, "cluster 'x': is not there; clusters: none"),
+        (["kubectl", "--name", "x", "get", "nodes"], 2, "cluster 'x': is not there; clusters: none"),
     ],
 )
 def test_refusals(words: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]):

@@ -9,7 +9,6 @@ import pytest
 
 from workshop.simcluster import groups
 from workshop.simcluster.progress import DONE, Verdict, verdict
-from workshop.simcluster.report import gpus_of, has_ended, node_row, pod_state
 from workshop.simcluster.surroundings import served, storage_class, volume_for, wants_volume
 
 
@@ -89,48 +88,6 @@ def pod(
         "spec": {"containers": [container], "nodeName": node, **more.pop("spec", {})},
         "status": {"conditions": [condition("Ready", str(ready))], **more},
     }
-
-
-def waiting(reason: str) -> list[dict[str, Any]]:
-    """Container statuses of a container that waits."""
-    return [{"state": {"waiting": {"reason": reason}}}]
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (pod(ready=True), "Ready"),
-        (pod(), "Loading"),
-        (pod(containerStatuses=waiting("PodInitializing")), "Loading"),
-        (pod(containerStatuses=waiting("CrashLoopBackOff")), "CrashLoopBackOff"),
-        (pod(ready=True, metadata={"deletionTimestamp": "now"}), "Terminating"),
-        (
-            pod(conditions=[condition("PodScheduled", "False", reason="Unschedulable", message="no GPU")]),
-            "Pending: no GPU",
-        ),
-    ],
-)
-def test_state_of_a_pod(found: dict[str, Any], expected: str):
-    """The first thing a person wants to know."""
-    assert expected == pod_state(found)
-
-
-def test_gpus_of_a_pod():
-    """Containers add up, init containers count only where one wants more than all of them."""
-    init = {"initContainers": [{"resources": {"requests": {"nvidia.com/gpu": "3"}}}]}
-    assert [gpus_of(pod(gpus=2)), gpus_of(pod(gpus=2, spec=init)), gpus_of(pod())] == [2, 3, 0]
-
-
-def test_the_row_of_a_node_counts_what_runs():
-    """Pods that have ended hold no GPU; a cordoned node says so."""
-    node = {
-        "metadata": {"name": "a", "labels": {"topology.kubernetes.io/zone": "z"}, "annotations": {}},
-        "spec": {"unschedulable": True},
-        "status": {"allocatable": {"nvidia.com/gpu": "8"}, "conditions": [condition("Ready")]},
-    }
-    pods = [pod("p", "a", 2), pod("q", "a", 4, phase="Succeeded"), pod("r", "b", 1)]
-    there = [each for each in pods if not has_ended(each)]
-    assert node_row(node, there) == ("a", "z", "Ready, cordoned", "2 of 8", "1", "")
 
 
 # ---- groups over several nodes ----

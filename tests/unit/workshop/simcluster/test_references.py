@@ -11,9 +11,9 @@ from workshop.simcluster.references import (
     Reference,
     references,
     status,
+    unstarted,
     waits,
 )
-from workshop.simcluster.report import pod_state
 from workshop.simcluster.stages import Behaviour, stages
 
 ENVIRONMENT = [
@@ -89,7 +89,7 @@ def test_what_a_pod_says_of_it(present: dict[tuple[str, str], frozenset[str] | N
         return
     why = dict(zip(("reason", "message"), expected, strict=True))
     assert found == {"conditions": [{"type": READY_TO_START, "status": "False", **why}], **why}
-    assert pod_state({"metadata": {}, "status": found}) == f"{expected[0]}: {expected[1]}"
+    assert unstarted({"metadata": {}, "status": found}) == f"{expected[0]}: {expected[1]}"
 
 
 def test_pods_that_are_looked_at():
