@@ -65,10 +65,10 @@ def clean(databased: Databased, fakes: Fakes) -> Iterator[Databased]:  # noqa: A
 
 
 @pytest.fixture(scope="module")
-def limited(databased: Databased) -> Databased:
+def limited(with_keys: Databased) -> Databased:
     """The gateway with teams that have limits."""
-    told(databased, LIMITED, MANAGED_BY="llm-stack/limited")
-    return databased
+    told(with_keys, LIMITED, MANAGED_BY="llm-stack/limited")
+    return with_keys
 
 
 @pytest.fixture
