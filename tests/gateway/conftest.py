@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -9,13 +10,10 @@ import pytest
 from tests.gateway import database, stacks
 from tests.gateway.backing import Redis
 from tests.gateway.database import Postgres
-from tests.gateway.fake_vllm import Fakes, wait_for
+from tests.gateway.fake_vllm import Fakes
 from tests.gateway.proxies import Proxy, proxy, rendered, running
 from tests.harness import Config
 from workshop.local.toolchain import VENV, is_ready
-
-# Of LiteLLM 1.109.1, auth_cache_invalidation_pubsub.py.
-CHANGES, LISTEN_S = "litellm_proxy.auth_cache_invalidation", 70
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,13 +40,22 @@ def fakes(all_fakes: Fakes) -> Fakes:
     return all_fakes
 
 
-@pytest.fixture(scope="session")
-def redis() -> Iterator[Redis]:
-    """A Redis of this session."""
+@contextmanager
+def running_redis() -> Iterator[Redis]:
+    """A Redis, until the block ends."""
     server = Redis(stacks.KEYS["redis-password"])
     server.start()
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """The Redis of the replicas without a database."""
+    with running_redis() as server:
+        yield server
 
 
 @dataclass(frozen=True)
@@ -90,24 +97,13 @@ def pair(all_fakes: Fakes, redis: Redis) -> Iterator[tuple[Proxy, Proxy]]:
 
 
 @pytest.fixture(scope="session")
-def with_keys(all_fakes: Fakes, redis: Redis, postgres: Postgres) -> Iterator[Databased]:
-    """Two replicas of a gateway with virtual keys that share a Redis and a Postgres."""
-    first, second = replicas(stacks.with_database(), all_fakes, redis, postgres, 2)
-    with running(first, second):
-        yield Databased((first, second), postgres)
+def databased(all_fakes: Fakes, postgres: Postgres) -> Iterator[Databased]:
+    """Two replicas of a gateway with virtual keys that share a Postgres, and a Redis that nobody stops.
 
-
-@pytest.fixture
-def databased(with_keys: Databased, redis: Redis) -> Databased:
-    """Both of them, listening to what the other changes.
-
-    A replica that lost Redis comes back to that up to a minute later (1.109.1, auth_cache_invalidation_pubsub.py), and
-    until then serves keys as it knew them.
+    A replica that lost Redis counts for itself, and hears of changed keys, up to a minute after Redis is back only
+    (LiteLLM 1.109.1, auth_cache_invalidation_pubsub.py).
     """
-    wait_for(lambda: listeners(redis) >= len(with_keys.proxies), LISTEN_S, "both replicas listen to changes of keys")
-    return with_keys
-
-
-def listeners(redis: Redis) -> int:
-    """How many replicas hear that a key was changed."""
-    return int(redis.command("PUBSUB", "NUMSUB", CHANGES).split()[1])
+    with running_redis() as redis:
+        first, second = replicas(stacks.with_database(), all_fakes, redis, postgres, 2)
+        with running(first, second):
+            yield Databased((first, second), postgres)

@@ -171,9 +171,9 @@ def test_each_request_has_one_line(pair: Pair):
 
 
 @pytest.fixture(scope="module")
-def team_key(with_keys: Databased) -> str:
+def team_key(databased: Databased) -> str:
     """A key with an alias, of a team with a budget that lasts for one request."""
-    url = with_keys.proxies[0].url
+    url = databased.proxies[0].url
     team = {"team_id": "audited", "team_alias": "audited", "models": ["plain"], "max_budget": 1e-9}
     assert request(url, "/team/new", team, stacks.MASTER).status == 200
     key = {"team_id": "audited", "key_alias": "audited-app", "models": ["all-team-models"]}

@@ -4,20 +4,19 @@ One replica reaches the master by its name, the other asks Sentinels for it: the
 of a model would not hold over both. Does not prove a Redis cluster, which the program does not offer.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from tests.gateway import secured_redis, stacks
-from tests.gateway.client import chat
+from tests.gateway.client import chat, early_in_a_minute
 from tests.gateway.fake_vllm import Fakes, wait_for
 from tests.gateway.proxies import Proxy, proxy, rendered, running
 from tests.gateway.secured_redis import SecuredRedis
 
 pytestmark = pytest.mark.gateway
-MODEL, LIMIT, EARLY_S = "rpm", 6, 35
+MODEL, AFTER, LIMIT, TAKES_S = "rpm", "rpm-after", 6, 15
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(all_fakes: Fakes) -> Iterator[Both]:
-    """Two gateways of one model that share a Redis, each as its stack file says."""
+    """Two gateways of the same models that share a Redis, each as its stack file says."""
     redis = SecuredRedis()
     try:
         redis.start()
@@ -52,7 +51,7 @@ def both(all_fakes: Fakes) -> Iterator[Both]:
 
 
 def _replica(fakes: Fakes, redis: SecuredRedis, kind: dict, password: str) -> Proxy:
-    config = stacks.serving({MODEL: {"requestsPerMinute": LIMIT}}, replicas=1, redis=kind)
+    config = stacks.serving({name: {"requestsPerMinute": LIMIT} for name in (MODEL, AFTER)}, replicas=1, redis=kind)
     here = f"{secured_redis.HOST}:{redis.master}"
     # it notes the keys of the servers, too
     addresses = {**stacks.addresses(config, fakes, None), here: here}
@@ -60,15 +59,9 @@ def _replica(fakes: Fakes, redis: SecuredRedis, kind: dict, password: str) -> Pr
     return proxy(rendered(config), keys, addresses, {"REDIS_SSL_CA_CERTS": str(redis.authority)})
 
 
-def early_in_a_minute() -> None:
-    """LiteLLM counts by the minute of the clock."""
-    if time.time() % 60 > EARLY_S:
-        time.sleep(60 - time.time() % 60)
-
-
 def test_limits_hold_over_a_replica_by_name_and_one_by_sentinels(both: Both):
     """Over TLS, as a user and with the password of Sentinels: they count in one Redis."""
-    early_in_a_minute()
+    early_in_a_minute(TAKES_S)
     both.redis.ask(both.redis.master, "FLUSHALL")
     urls = [both.by_name.url, both.by_sentinels.url]
     found = [chat(urls[turn % 2], MODEL, stacks.MASTER).status for turn in range(LIMIT + 3)]
@@ -79,8 +72,8 @@ def test_after_a_failover_the_new_master_counts(both: Both):
     """Who asks Sentinels goes on with what is the master then; who has one name waits for that."""
     both.redis.kill_master()
     wait_for(lambda: _counts(both), 60, "the new master counts")
-    time.sleep(60 - time.time() % 60)
-    found = [chat(both.by_sentinels.url, MODEL, stacks.MASTER).status for _ in range(LIMIT + 2)]
+    early_in_a_minute(TAKES_S)
+    found = [chat(both.by_sentinels.url, AFTER, stacks.MASTER).status for _ in range(LIMIT + 2)]
     assert found == [200] * LIMIT + [429] * 2
 
 

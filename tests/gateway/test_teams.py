@@ -5,14 +5,13 @@ Does not prove the Job's own pod: its script runs with the rendered files and va
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.gateway import stacks
-from tests.gateway.client import Answer, at_once, chat, request
+from tests.gateway.client import Answer, at_once, chat, early_in_a_minute, request
 from tests.gateway.conftest import Databased
 from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for
 from tests.gateway.teams_job import Between, job, value_of, with_teams
@@ -20,7 +19,7 @@ from tests.gateway.teams_job import Between, job, value_of, with_teams
 pytestmark = pytest.mark.gateway
 DONE, LATER, REFUSED = 0, 10, 20
 # As in test_limits.py: LiteLLM counts by the minute of the clock.
-EARLY_S = 35
+TAKES_S = 15
 APP = value_of("search", "app")
 TEAMS: dict[str, Any] = {
     "search": {"models": ["backed"], "requestsPerMinute": 500, "keys": ["app", "batch"]},
@@ -65,17 +64,16 @@ def clean(databased: Databased, fakes: Fakes) -> Iterator[Databased]:  # noqa: A
 
 
 @pytest.fixture(scope="module")
-def limited(with_keys: Databased) -> Databased:
+def limited(databased: Databased) -> Databased:
     """The gateway with teams that have limits."""
-    told(with_keys, LIMITED, MANAGED_BY="llm-stack/limited")
-    return with_keys
+    told(databased, LIMITED, MANAGED_BY="llm-stack/limited")
+    return databased
 
 
 @pytest.fixture
 def early(limited: Databased, fakes: Fakes) -> Databased:  # noqa: ARG001 - as new
     """The same, early in a minute."""
-    if time.time() % 60 > EARLY_S:
-        time.sleep(60 - time.time() % 60)
+    early_in_a_minute(TAKES_S)
     return limited
 
 
