@@ -110,6 +110,17 @@ def _beside_gateway(settings: StackSettings, catalog: Catalog) -> Iterator[Rule]
             "Postgres of the gateway is not ready",
             "Keys that were not used in the last 5 minutes are refused with 503 until Postgres is back.",
         )
+    database = settings.gateway.database
+    if isinstance(database, CloudNativePgDatabaseSettings) and database.instances > 1:
+        yield Rule(
+            "LLMPostgresInstanceDown",
+            f"{ready} < {database.instances} > 0",
+            # longer than a node is away for an update, and a new instance copies what another has
+            900,
+            {"severity": "warning"},
+            "An instance of Postgres is not ready",
+            f"Fewer than {database.instances} are ready: nothing may follow the one that writes, or none writes.",
+        )
     if settings.gateway.chat_ui:
         yield Rule(
             "LLMChatUiDown",

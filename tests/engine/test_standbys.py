@@ -60,11 +60,12 @@ def test_an_up_is_done_and_says_nothing_a_second_time(served: Story):
 
 
 def test_more_of_everything_changes_it_in_place(served: Story):
-    """More instances on larger claims are the same Cluster, and nothing else."""
+    """More instances on larger claims are the same Cluster, and another number for who counts them."""
     before = identities(served)
-    assert served.preview(standbys(instances=5, gib=40)) == {"Cluster/gateway-cluster": "update"}
+    changed = {"Cluster/gateway-cluster": "update", "PrometheusRule/observability-alerts": "update"}
+    assert served.preview(standbys(instances=5, gib=40)) == changed
     served.change(standbys(instances=5, gib=40))
-    assert served.up() == {"update": 1}
+    assert served.up() == {"update": 2}
     assert identities(served) == before
 
 

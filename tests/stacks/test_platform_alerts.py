@@ -258,6 +258,24 @@ def test_a_postgres_with_standbys_is_down_without_any_instance(
     assert {item["labels"]["severity"] for item in found} == severities
 
 
+@pytest.mark.parametrize(
+    ("ready", "severities"),
+    [((1, 1, 1), set()), ((1, 0, 1), {WARNING}), ((0, 1), {WARNING}), ((1, 1, 0, 1), set()), ((0, 0, 0), set())],
+)
+def test_a_postgres_with_an_instance_less_is_told(ready: tuple[int, ...], severities: set[str], tmp_path: Path):
+    """Also of one that is not there at all; one in another's place is none less, and none at all is another alert."""
+    samples = [
+        NODE,
+        *(
+            one(f'kube_pod_status_ready|pod="litellm-database-{number}",condition="true"', f"{value}x100")
+            for number, value in enumerate(ready, 1)
+        ),
+    ]
+    assert fires(tmp_path, "LLMPostgresInstanceDown", samples, 12, "variant:standbys") == []
+    found = fires(tmp_path, "LLMPostgresInstanceDown", samples, 17, "variant:standbys")
+    assert {item["labels"]["severity"] for item in found} == severities
+
+
 @pytest.mark.parametrize(("values", "severities"), [("1x40 0x40", {WARNING}), ("1x100", set())])
 def test_a_page_to_chat_with_that_is_down_is_told(values: str, severities: set[str], tmp_path: Path):
     """After longer than an update of it takes."""
@@ -305,7 +323,8 @@ def test_a_stack_without_it_is_not_alerted_of_it():
     assert everything - alerts() == {"LLMAutoscalerBlind", "LLMAutoscalerDown"}
     assert alerts(gateway={"database": {"kind": "bundled"}}) - alerts() == {"LLMPostgresDown"}
     standbys = {"kind": "cloudNativePg", "passwordSecret": "pg"}
-    assert alerts(gateway={"database": standbys}) - alerts() == {"LLMPostgresDown"}
+    assert alerts(gateway={"database": standbys}) - alerts() == {"LLMPostgresDown", "LLMPostgresInstanceDown"}
+    assert alerts(gateway={"database": {**standbys, "instances": 1}}) - alerts() == {"LLMPostgresDown"}
     assert alerts(gateway={"database": {"existingSecret": "pg"}}) - alerts() == set()
     assert alerts(gateway=CHAT_UI) - alerts() == {"LLMChatUiDown"}
     bare = alerts(gateway={"redis": {"kind": "none"}, "replicas": 1}, gpuOperator={"install": False})
