@@ -30,6 +30,9 @@ MOST_APART, SHARE_APART = 64, 4
 # errors of single requests, so that one client could take all servers away from others.
 LOOK_EVERY_S, LOOKS, LOOK_TIMEOUT_S = 1, 2, 10
 TRIES, FIRST_PAUSE_MS = 3, 400
+# A pod that is ready answers at once. While one does not, e.g. on a node that is gone, the router hears of no other:
+# by itself it would wait for 600 s, and look every 30 s.
+FIRST_LOOK_WITHIN_S, FIRST_LOOK_EVERY_S = 20, 1
 READY_PATH, ALIVE_PATH = "/readiness", "/liveness"
 
 
@@ -58,6 +61,8 @@ def plan_router(draft: Draft, images: Mapping[str, ImagePlan]) -> RouterPlan | N
             f"--health-failure-threshold={LOOKS}",
             "--health-success-threshold=1",
             f"--health-check-endpoint={draft.endpoint.health_path}",
+            f"--worker-startup-timeout-secs={FIRST_LOOK_WITHIN_S}",
+            f"--worker-startup-check-interval={FIRST_LOOK_EVERY_S}",
             f"--prometheus-port={METRICS_PORT}",
             "--service-discovery",
             f"--service-discovery-port={draft.endpoint.port}",
