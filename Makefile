@@ -82,7 +82,7 @@ local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and 
 gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM, Redis and Postgres before fake servers; makes .venv-local first; ARGS="-k limit"
 	@$(stores)
 	@if command -v npm >/dev/null 2>&1; then $(index); $(RUN) -m tests.gateway.database; fi
-	@$(index); $(RUN) -m pytest -q -n $(WORKERS) --dist loadfile -m gateway tests/gateway $(ARGS)
+	@$(index); $(RUN) -m pytest -q -n 3 -m gateway tests/gateway $(ARGS)
 
 vllm-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the KV cache sizes of the real vLLM, engine by engine; makes .venv-local first; ARGS="-k fp8"
 	@$(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)

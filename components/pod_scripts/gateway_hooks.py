@@ -16,12 +16,18 @@ LiteLLM loads this file from beside its configuration (`litellm_settings.callbac
   streams were not counted at all (1.109.1, router_utils/pre_call_checks/model_rate_limit_check.py, tried).
 - Tries, times and fallbacks are the stack's: what a request says of them, in its body or in `x-litellm-…` headers that
   LiteLLM has moved there, would outlast the route and hold servers for longer than anybody planned.
+- Failures of servers are counted by a client of Redis that blocks all other requests (1.109.1,
+  router_utils/cooldown_handlers.py), and that redis-py 8.1 has try eleven times: with a Redis that does not answer, one
+  refused request stopped a replica for 29 s (tried).
 """
 
 from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger  # pyright: ignore[reportMissingImports] - of the image
+from litellm.proxy import proxy_server  # pyright: ignore[reportMissingImports] - of the image
 from litellm.proxy._types import ProxyException  # pyright: ignore[reportMissingImports] - of the image
+from redis.backoff import NoBackoff  # pyright: ignore[reportMissingImports] - of the image
+from redis.retry import Retry  # pyright: ignore[reportMissingImports] - of the image
 
 ALWAYS = ("priority",)
 # What LiteLLM is shown of requests that it only hands on: what it counts, limits, caches or adds to.
@@ -80,14 +86,28 @@ def _refusal(name: str, message: str) -> ProxyException:
     return ProxyException(message=f"{name} {message}", type="invalid_request_error", param=name, code=400)
 
 
+def _try_redis_twice() -> None:
+    """A second time, since a connection may have been closed meanwhile."""
+    router = proxy_server.llm_router
+    for cache in (proxy_server.redis_usage_cache, router and router.cache.redis_cache):
+        if cache is not None:
+            cache.redis_client.set_retry(Retry(NoBackoff(), 1))
+
+
 class Hooks(CustomLogger):
     """Called by LiteLLM around every request."""
+
+    _redis_is_set = False
 
     async def async_pre_call_hook(self, *, data: Any, call_type: str, **_: object) -> Any:
         """Moves what the server shall have to where LiteLLM hands everything on; returns the request.
 
         Raises ProxyException 400 for what LiteLLM and vLLM would read differently.
         """
+        if not self._redis_is_set:
+            # made after this file is loaded, and before the first request
+            _try_redis_twice()
+            self._redis_is_set = True
         for name in NOT_A_CLIENTS:
             data.pop(name, None)
         _check(data)

@@ -4,8 +4,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.gateway import database, stacks
 from tests.gateway.backing import Redis
@@ -14,6 +17,27 @@ from tests.gateway.fake_vllm import Fakes
 from tests.gateway.proxies import Proxy, proxy, rendered, running
 from tests.harness import Config
 from workshop.local.toolchain import VENV, is_ready
+
+# Files whose tests ask replicas with keys, some of them others too; files that ask those without; and files that start
+# what they ask, with those that take a Redis away.
+TOGETHER = (
+    ("audit", "database", "endpoints", "every_key", "load", "providers", "secrets", "streams", "teams"),
+    ("at_zero", "callbacks", "context", "limits", "parameters", "rollout", "time"),
+    ("alerts", "migration", "prefix", "redis", "redis_kinds", "surface"),
+)
+
+
+class ByReplicas(LoadScopeScheduling):
+    """Sends tests that share replicas to the same process, so that these are started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0]).stem
+        return next((files[0] for files in TOGETHER if file.removeprefix("test_") in files), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByReplicas:
+    """As xdist has it for whole files, but by replicas."""
+    return ByReplicas(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

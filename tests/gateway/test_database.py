@@ -3,20 +3,27 @@
 Does not prove the migration Job's own command, whose engine is a binary: tables come from the same schema by psql.
 """
 
+import http.client
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.gateway import stacks
-from tests.gateway.client import Answer, chat, request
+from tests.gateway.client import Answer, at_once, chat, request
 from tests.gateway.conftest import Databased
-from tests.gateway.fake_vllm import Fakes, wait_for
+from tests.gateway.fake_vllm import Behaviour, Fakes, wait_for
+from tests.gateway.proxies import Proxy, start
 
 pytestmark = pytest.mark.gateway
 MADE_UP = "sk-made-up-0123456789abcdef"
 BUDGET_USD = 0.00002
 LONG_S = 60
+# A budget is worth so many answers; it has ended when so many in a row are refused.
+BUDGET_ANSWERS, REFUSALS = 40, 10
+# Of the fake's answer.
+WORDS = 8
 KEYS = '"LiteLLM_VerificationToken"'
 
 
@@ -91,12 +98,15 @@ def lose(databased: Databased) -> None:
 def test_a_made_up_key_is_never_let_in(there: Databased, fakes: Fakes, away):
     """Whatever state Postgres is in: no answer of a model, no list of models; 401 or 503."""
     away(there)
-    found = [
-        chat(there.proxies[0].url, "plain", MADE_UP, timeout_s=LONG_S).status,
-        models(there, MADE_UP + "-2").status,
-        chat(there.proxies[1].url, "plain", MADE_UP + "-3", stream=True, timeout_s=LONG_S).status,
-    ]
-    assert set(found) <= {401, 503}
+    first, second = (proxy.url for proxy in there.proxies)
+    answers = at_once(
+        [
+            lambda: chat(first, "plain", MADE_UP, timeout_s=LONG_S),
+            lambda: models(there, MADE_UP + "-2"),
+            lambda: chat(second, "plain", MADE_UP + "-3", stream=True, timeout_s=LONG_S),
+        ]
+    )
+    assert {answer.status for answer in answers} <= {401, 503}
     assert fakes.server("vllm-plain").asked == []
 
 
@@ -165,3 +175,33 @@ def test_a_key_of_one_model_has_that_model_only(databased: Databased):
     key = new_key(databased, "one-model", models=["plain"])
     assert [item["id"] for item in models(databased, key).json["data"]] == ["plain"]
     assert chat(databased.proxies[0].url, "other", key).status in (401, 403)
+
+
+def test_a_budget_holds_though_a_replica_is_killed_while_it_runs_out(databased: Databased, fakes: Fakes):
+    """What the killed one counted counts at the other: answers end with the budget, but for what is under way."""
+    fakes.server("vllm-plain").behaviour = Behaviour(between_s=0.02)
+    killed, url = databased.proxies[0], databased.proxies[1].url
+    # what a request may take is reserved while it runs: all they take
+    cost = float(chat(url, "plain", stacks.MASTER, max_tokens=WORDS).headers["x-litellm-response-cost"])
+    key = new_key(databased, "outlives-a-replica", max_budget=BUDGET_ANSWERS * cost)
+    statuses: list[int] = []
+
+    def ask(proxy: Proxy) -> None:
+        while statuses[-REFUSALS:] != [429] * REFUSALS:
+            try:
+                statuses.append(chat(proxy.url, "plain", key, max_tokens=WORDS).status)
+            except (OSError, http.client.HTTPException):
+                return
+
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            asked = [pool.submit(ask, proxy) for proxy in databased.proxies]
+            wait_for(lambda: statuses.count(200) >= BUDGET_ANSWERS // 2, 60, "half of the budget is spent")
+            killed.processes[0].kill()
+        assert [done.exception() for done in asked] == [None, None]
+    finally:
+        killed.stop()
+        start(killed)
+    # two are asked at a time
+    assert abs(statuses.count(200) - BUDGET_ANSWERS) <= 2
+    assert [chat(proxy.url, "plain", key).status for proxy in databased.proxies] == [429, 429]

@@ -423,6 +423,7 @@ def test_pod_scripts_use_the_standard_library_only():
         "gateway_audit.py: litellm",
         "gateway_auth.py: litellm",
         "gateway_hooks.py: litellm",
+        "gateway_hooks.py: redis",
         "gateway_migrate.py: litellm",
         "gateway_migrate.py: prisma",
         "gateway_providers.py: litellm",
