@@ -86,12 +86,12 @@ def _refusal(name: str, message: str) -> ProxyException:
     return ProxyException(message=f"{name} {message}", type="invalid_request_error", param=name, code=400)
 
 
-def _try_redis_twice() -> None:
-    """A second time, since a connection may have been closed meanwhile."""
+def _try_redis_once() -> None:
+    """What is counted so is not worth a second time: without Redis this process counts for itself."""
     router = proxy_server.llm_router
     for cache in (proxy_server.redis_usage_cache, router and router.cache.redis_cache):
         if cache is not None:
-            cache.redis_client.set_retry(Retry(NoBackoff(), 1))
+            cache.redis_client.set_retry(Retry(NoBackoff(), 0))
 
 
 class Hooks(CustomLogger):
@@ -106,7 +106,7 @@ class Hooks(CustomLogger):
         """
         if not self._redis_is_set:
             # made after this file is loaded, and before the first request
-            _try_redis_twice()
+            _try_redis_once()
             self._redis_is_set = True
         for name in NOT_A_CLIENTS:
             data.pop(name, None)
