@@ -1,6 +1,7 @@
 """What the tests of this tier share: fakes, Redis, Postgres, proxies; each started once, when it is first asked for."""
 
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tests.gateway import database, stacks
 from tests.gateway.backing import Redis
 from tests.gateway.database import Postgres
 from tests.gateway.fake_vllm import Fakes
-from tests.gateway.proxies import Proxy, proxy, rendered, running
+from tests.gateway.proxies import Proxy, proxy, rendered, revive, running
 from tests.harness import Config
 from workshop.local.toolchain import VENV, is_ready
 
@@ -47,6 +48,13 @@ def real_programs() -> None:
         pytest.skip("no LiteLLM here, nothing was run: run `make gateway-test`")
     if shutil.which("redis-server") is None:
         pytest.skip("no redis-server here, nothing was run: on Debian and Ubuntu, apt-get install redis-server")
+
+
+@pytest.fixture(autouse=True)
+def alive() -> None:
+    """All replicas that tests share run, whatever became of them in the test before; who crashed is told of."""
+    for end in revive():
+        warnings.warn(end, stacklevel=1)
 
 
 @pytest.fixture(scope="session")

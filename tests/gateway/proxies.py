@@ -59,7 +59,7 @@ def rendered(config: Config) -> Rendered:
     return Rendered(pod, done.object("ConfigMap", name)["data"], deployment["metadata"]["namespace"])
 
 
-@dataclass
+@dataclass(eq=False)
 class Proxy:
     """One gateway pod that runs. `url` and `metrics_url` are those of its ports."""
 
@@ -186,6 +186,10 @@ def _moved(text: str, addresses: Mapping[str, str]) -> str:
     return text
 
 
+# Replicas that tests share.
+RUNNING: list[Proxy] = []
+
+
 def start(*proxies: Proxy) -> None:
     """Starts all and waits for all; each that does not come up is started once more."""
     for item in proxies:
@@ -199,13 +203,27 @@ def start(*proxies: Proxy) -> None:
             item.wait()
 
 
+def revive() -> list[str]:
+    """Starts what does not run, as a kubelet does; returns how each ended. LiteLLM's interpreter crashed once."""
+    crashed = [
+        item for item in RUNNING if not item.processes or any(process.poll() is not None for process in item.processes)
+    ]
+    ends = [f"a replica ended with {[process.poll() for process in item.processes]}" for item in crashed]
+    for item in crashed:
+        item.stop()
+    start(*crashed)
+    return ends
+
+
 @contextmanager
 def running(*proxies: Proxy) -> Iterator[None]:
-    """Starts all, and ends all whatever happens."""
+    """Starts all, and ends all whatever happens; `revive` looks after them meanwhile."""
     try:
         start(*proxies)
+        RUNNING.extend(proxies)
         yield
     finally:
+        RUNNING[:] = [item for item in RUNNING if item not in proxies]
         for item in proxies:
             item.stop()
             shutil.rmtree(item.folder, ignore_errors=True)
