@@ -6,8 +6,10 @@ not prove an edge of any cloud, nor how soon a cluster's edges hear of a replica
 
 import http.client
 import json
+import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from tests.gateway import stacks
 from tests.gateway.client import request
 from tests.gateway.envoy import edge
 from tests.gateway.fake_vllm import LOOPBACK, Balancer, Behaviour, Fakes, wait_for
-from tests.gateway.proxies import Proxy, start
+from tests.gateway.proxies import Proxy, revive
 
 pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]
@@ -92,16 +94,12 @@ def connections(pair: Pair, all_fakes: Fakes) -> Balancer:
     return all_fakes.balancer(*pair)
 
 
-def test_a_replica_that_is_replaced_loses_no_request(pair: Pair, connections: Balancer, fakes: Fakes):
-    """Whole answers and streams, over connections that are kept: none is lost, behind either edge.
-
-    Without asking clients to close, an edge of connections lost 2 of 4,337 (LiteLLM 1.110.2).
-    """
-    leaving = pair[0].processes[0]
-    fakes.server("vllm-plain").behaviour = Behaviour(between_s=0.02)
+def lost_while_replaced(pair: Pair, connections: Balancer) -> dict[str, list[str]]:
+    """What clients of both edges lose while the first replica leaves; the second takes over, or has crashed."""
+    leaving, staying = pair[0].processes[0], pair[1].processes[0]
+    connections.endpoints = pair
     with edge([proxy.port for proxy in pair]) as envoy:
-        l4 = f"http://{LOOPBACK}:{connections.port}"
-        with asking(l4, envoy) as clients:
+        with asking(f"http://{LOOPBACK}:{connections.port}", envoy) as clients:
             wait_for(lambda: all(answered(each) > 8 for each in clients.values()), 60, "both edges answer")
             connections.endpoints = pair[1:]
             time.sleep(HEARD_S)
@@ -109,7 +107,27 @@ def test_a_replica_that_is_replaced_loses_no_request(pair: Pair, connections: Ba
             wait_for(lambda: request(pair[0].url, "/health/readiness").status == 503, 5, "it is not ready")
             assert leaving.wait(60) in (0, -15)
             before = {url: answered(each) for url, each in clients.items()}
-            wait_for(lambda: all(answered(each) > before[url] + 4 for url, each in clients.items()), 60, "all go on")
-        pair[0].stop()
-        start(pair[0])
-        assert {url: lost(each) for url, each in clients.items()} == {l4: [], envoy: []}
+            wait_for(
+                lambda: staying.poll() or all(answered(each) > before[url] + 4 for url, each in clients.items()),
+                60,
+                "all go on",
+            )
+        return {url: lost(each) for url, each in clients.items()}
+
+
+def test_a_replica_that_is_replaced_loses_no_request(pair: Pair, connections: Balancer, fakes: Fakes):
+    """Whole answers and streams, over connections that are kept: none is lost, behind either edge.
+
+    Without asking clients to close, an edge of connections lost 2 of 4,337 (LiteLLM 1.110.2). An interpreter that
+    crashes meanwhile (SIGSEGV, twice in twenty runs) says nothing of that: once more then.
+    """
+    found: dict[str, list[str]] = {}
+    for _ in range(2):
+        fakes.server("vllm-plain").behaviour = Behaviour(between_s=0.02)
+        found = lost_while_replaced(pair, connections)
+        crashed = pair[1].processes[0].poll() == -signal.SIGSEGV
+        revive()
+        if not crashed:
+            break
+        warnings.warn("LiteLLM's interpreter crashed while its neighbour was replaced", stacklevel=1)
+    assert (len(found), [each for each in found.values() if each]) == (2, [])
