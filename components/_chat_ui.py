@@ -9,7 +9,9 @@ import pulumi_kubernetes as k8s
 
 from components import _authorities, _exposure, _k8s
 from components._account import service_account
+from components._kept_claim import kept_claim
 from components._litellm_pod import TMP
+from components._policies import policies
 from components.keys import Keys, MasterKey, own_secret
 from planning.gateway.chat_ui import ALIVE_PATH, DATA, PORT, READY_PATH
 from planning.gateway.routing import PORT as GATEWAY_PORT
@@ -40,18 +42,8 @@ def chat_ui(
     labels = _k8s.labels(CHAT_UI, "chat-ui", CHAT_UI)
     metadata: Any = {"namespace": namespace, "name": CHAT_UI, "labels": labels}
     account = service_account(name, metadata, plan.image, opts)
-    claim = k8s.core.v1.PersistentVolumeClaim(
-        name,
-        # a class may bind it when its first pod comes
-        metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
-        spec={
-            "access_modes": ["ReadWriteOnce"],
-            "storage_class_name": plan.storage_class,
-            "resources": {"requests": {"storage": f"{plan.gib}Gi"}},
-        },
-        opts=pulumi.ResourceOptions(parent=parent, retain_on_delete=True),
-    )
-    policies = _policies(name, metadata, plan, gateway, match, opts)
+    claim = kept_claim(name, metadata, plan.gib, plan.storage_class, parent)
+    rules = policies(name, metadata, CHAT_UI, _network(plan, gateway, match), opts)
     service = k8s.core.v1.Service(
         name,
         metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
@@ -78,7 +70,7 @@ def chat_ui(
         spec=spec,
         opts=pulumi.ResourceOptions(
             parent=parent,
-            depends_on=[claim, *policies, *gateway.resources],
+            depends_on=[claim, *rules, *gateway.resources],
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
         ),
     )
@@ -86,32 +78,16 @@ def chat_ui(
     _exposure.route(name, metadata, plan.exposure, backend, opts)
 
 
-def _policies(
-    name: str,
-    metadata: Any,
-    plan: ChatUiPlan,
-    gateway: AskedGateway,
-    match: Mapping[str, str],
-    opts: pulumi.ResourceOptions,
-) -> Sequence[pulumi.Resource]:
+def _network(plan: ChatUiPlan, gateway: AskedGateway, match: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Whoever the edge sends may ask; it reaches the gateway, and where people sign in."""
     to_gateway = {"to": [_k8s.pods(gateway.match)], "ports": _k8s.tcp(GATEWAY_PORT)}
-    specs = {
+    return {
         "": _k8s.network_policy(match, ingress=[{"ports": _k8s.tcp(PORT)}], egress=[to_gateway]),
         **{
             f"-to-{place}": _k8s.network_policy(match, egress=_k8s.egress(rules))
             for place, rules in plan.way.egress.items()
         },
     }
-    return [
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}{role}",
-            metadata=_k8s.named(metadata, f"{CHAT_UI}{role}"),
-            spec=spec,  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-            opts=opts,
-        )
-        for role, spec in specs.items()
-    ]
 
 
 def _key(name: str, metadata: Any, plan: ChatUiPlan, keys: Keys, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:

@@ -9,6 +9,7 @@ import pulumi_kubernetes as k8s
 from components import _k8s, _script
 from components._account import service_account
 from components._database import APP, OWNER_ENTRY, SERVING_ENTRY
+from components._kept_claim import kept_claim
 from components._litellm_pod import EVERY_ADDRESS, TMP
 from planning.plan.stores import GATEWAY_POSTGRES, BundledDatabase
 from planning.server import scratch, small_pods
@@ -37,7 +38,7 @@ def postgres(
     metadata: Any = {"namespace": namespace, "name": GATEWAY_POSTGRES, "labels": labels}
     account = service_account(name, metadata, plan.image, opts)
     script = _script.config_map(f"{name}-script", {"namespace": namespace, "labels": labels}, SCRIPT, opts)
-    claim = _claim(name, plan, metadata, parent)
+    claim = kept_claim(name, metadata, plan.gib, plan.storage_class, parent)
     allowed: Any = _k8s.network_policy(
         match, ingress=[{"from": [_k8s.pods(client) for client in clients], "ports": _k8s.tcp(port)}]
     )
@@ -66,22 +67,6 @@ def postgres(
         ),
     )
     return [workload, service, policy]
-
-
-def _claim(
-    name: str, plan: BundledDatabase, metadata: Any, parent: pulumi.Resource
-) -> k8s.core.v1.PersistentVolumeClaim:
-    return k8s.core.v1.PersistentVolumeClaim(
-        name,
-        # a class may bind it when its first pod comes
-        metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
-        spec={
-            "access_modes": ["ReadWriteOnce"],
-            "storage_class_name": plan.storage_class,
-            "resources": {"requests": {"storage": f"{plan.gib}Gi"}},
-        },
-        opts=pulumi.ResourceOptions(parent=parent, retain_on_delete=True),
-    )
 
 
 def _spec(match: Mapping[str, str], labels: Mapping[str, str], pod: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components._account import service_account
+from components._policies import policies
 from planning.plan.router import ROUTER_APP, RouterPlan
 from planning.plan.servers import Requests
 from planning.server.scratch import quantity
@@ -38,13 +39,7 @@ def router(
     named: Any = _k8s.named(metadata, plan.name)
     account = service_account(name, named, plan.image, opts)
     _may_see_pods(name, named, opts)
-    for role, spec in _network(plan, match, servers, server_port, clients).items():
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}{role}",
-            metadata=_k8s.named(metadata, f"{plan.name}{role}"),
-            spec=spec,  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-            opts=opts,
-        )
+    policies(name, metadata, plan.name, _network(plan, match, servers, server_port, clients), opts)
     pod = {
         **_k8s.restricted_pod(account.metadata.name, plan.image, [_container(plan, namespace, servers, key)], []),
         # it asks the API server for the pods of its servers

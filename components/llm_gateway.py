@@ -20,6 +20,7 @@ from components._gateway_workload import workload
 from components._litellm_pod import MASTER_ENTRY, SALT_ENTRY, container, pod_spec
 from components._migration import APP as MIGRATION_APP
 from components._migration import migration
+from components._policies import policies
 from components._postgres import postgres
 from components._redis import redis
 from components._redis_access import PASSWORD_ENTRY as REDIS_ENTRY
@@ -88,7 +89,7 @@ class LlmGateway(pulumi.ComponentResource):
         if isinstance(plan.redis, BundledRedis):
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after += redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child)
-        after += _policies(name, args, metadata, match, child)
+        after += policies(name, metadata, plan.name, _network(args, match), child)
         account = service_account(name, named, plan.image, child)
         config = _config(f"{name}-config", plan, args["servers"], metadata, child)
         passwords = _database.passwords(f"{name}-database", plan.database, args["keys"], metadata, child)
@@ -191,20 +192,6 @@ def _json(data: Mapping[str, object]) -> str:
 
 def _yaml(data: Mapping[str, object]) -> str:
     return yaml.safe_dump(data, sort_keys=False, width=120)
-
-
-def _policies(
-    name: str, args: LlmGatewayArgs, metadata: Any, match: Mapping[str, str], opts: pulumi.ResourceOptions
-) -> Sequence[pulumi.Resource]:
-    return [
-        k8s.networking.v1.NetworkPolicy(
-            f"{name}{role}",
-            metadata=_k8s.named(metadata, f"{args['gateway'].name}{role}"),
-            spec=spec,  # pyright: ignore[reportArgumentType] - checked against its schema in tests
-            opts=opts,
-        )
-        for role, spec in _network(args, match).items()
-    ]
 
 
 def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[str, Any]]:
