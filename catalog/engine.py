@@ -1,9 +1,13 @@
 """The shape of a file of `engines/`: what exactly one version of a program accepts and exports."""
 
+import re
 from collections.abc import Mapping
 from datetime import date
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.schema import Metric
 
@@ -34,6 +38,103 @@ class Health(BaseModel):
     address_env: str = ""
     litellm_provider: str = ""
     metrics_path: str = ""
+
+
+class Effect(StrEnum):
+    """Consequences of an option for whoever plans a server with it.
+
+    `nothing` that matters there; `counted` in the sum of the memory; `uncounted`: it changes that sum, and nobody knows
+    by how much; `host`: the same of the memory of the pod; `files` and `network`: it needs some that no server has;
+    `risky`: it works, and opens a door; `never`: with it nothing works; `planned`: a setting decides it.
+    """
+
+    NOTHING = "nothing"
+    COUNTED = "counted"
+    UNCOUNTED = "uncounted"
+    HOST = "host"
+    FILES = "files"
+    NETWORK = "network"
+    RISKY = "risky"
+    NEVER = "never"
+    PLANNED = "planned"
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+class Case(BaseModel):
+    """An effect, and `why`: the end of the sentence that says so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    effect: Effect
+    why: str = ""
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.effect is not Effect.NOTHING and not self.why:
+            raise ValueError(f"effect {self.effect} needs why")
+        return self
+
+
+class ValueCase(Case):
+    """The effect of values that have something `like` this regular expression in them."""
+
+    like: Annotated[str, AfterValidator(_pattern)]
+
+
+class Option(Case):
+    """One option of a command line; the head of its file says how to read it.
+
+    Its default has no effect, nor has a value of `unless`; others have that of the first of `when` they are like, or
+    else its own. What is `planned` is so whatever the value, which would come after the plan's own. Flags are `true`
+    and `false`, JSON is as Python writes it.
+    """
+
+    kind: Literal["flag", "value", "optional-value"]
+    type: str = ""
+    choices: list[str | int] = []
+    suggested: list[str | int] = []
+    aliases: list[str] = []
+    hidden: list[str] = []
+    negative: str = ""
+    default: bool | int | float | str | None = None
+    nargs: str = ""
+    repeat: bool = False
+    deprecated: str = ""
+    unless: frozenset[str] = frozenset()
+    when: tuple[ValueCase, ...] = ()
+
+    @property
+    def spellings(self) -> list[str]:
+        """Every spelling but its name; those that switch it off among them."""
+        return [*self.aliases, *self.hidden, *([self.negative] if self.negative else [])]
+
+    def case_of(self, value: str) -> Case:
+        """The effect of this value."""
+        default = str(self.default).lower() if isinstance(self.default, bool) else self.default
+        usual = "" if default is None and self.kind != "flag" else "false" if default is None else str(default)
+        if self.effect is Effect.PLANNED:
+            return self
+        # 0.0 is 0
+        if value in self.unless or _number(value) == _number(usual):
+            return NO_EFFECT
+        return next((case for case in self.when if re.search(case.like, value)), self)
+
+
+NO_EFFECT = Case(effect=Effect.NOTHING)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 class Uncompiled(BaseModel):
@@ -105,7 +206,7 @@ class Engine(BaseModel):
     """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
 
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
-    attributes. `options`: long name → kind, type, choices, aliases. `removed_options`: name → what to use instead.
+    attributes. `options`: by long name. `removed_options`: name → what to use instead.
     `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
     `variables`: what is said → the variable. `tasks`: what a model is for →
     options it is started with.
@@ -116,7 +217,7 @@ class Engine(BaseModel):
     engine: str
     version: str
     source: Mapping[str, object] = {}
-    options: Mapping[str, Mapping[str, object]] = {}
+    options: Mapping[str, Option] = {}
     removed_options: Mapping[str, str] = {}
     reasoning_parsers: list[str] = []
     tool_call_parsers: list[str] = []
@@ -139,6 +240,11 @@ class Engine(BaseModel):
     health: Health = Health()
     newest_minor: int = 0
     environment: Mapping[str, object] = {}
+
+    @cached_property
+    def spellings(self) -> Mapping[str, str]:
+        """Every spelling of every option → its long name."""
+        return {spelling: name for name, option in self.options.items() for spelling in (name, *option.spellings)}
 
     @field_validator("metrics", mode="before")
     @classmethod

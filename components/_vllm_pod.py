@@ -10,8 +10,8 @@ from planning.plan.access import CaBundle, SecretFile
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import CheckpointPlan, ClaimVolume, ImageVolume, LocalCopy, Volume
+from planning.server.environment import CACHE_ROOT
 from planning.server.kept_cache import engine_requests
-from planning.server.servers import CACHE_ROOT
 from planning.server.small_pods import OPENING_CPUS
 
 APP = "vllm"

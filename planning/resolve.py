@@ -12,6 +12,7 @@ from planning.plan.servers import ServerPlan
 from planning.server.claim_modes import mode_problems, reader_warnings
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
+from planning.server.effects import option_warnings
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of
 from planning.server.pre_pull import plan_pre_pulls
@@ -81,6 +82,7 @@ def resolve_stack(
         unpinned=_unpinned(used, servers),
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
+            *option_warnings(servers, catalog.vllm),
             *gateway_warnings(settings, gateway),
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),

@@ -26,6 +26,7 @@ class Asked:
     max_loras: int = 0
     max_lora_rank: int = 16
     dtype: str = "auto"
+    prefix_caching: bool = False
 
 
 def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
@@ -44,6 +45,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         concurrency=asked.concurrency,
         dtype=asked.dtype,
         samples=task_of(model).writes,
+        prefix_caching=asked.prefix_caching,
     )
 
 

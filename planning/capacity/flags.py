@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
-MODEL = "--model"
 SERVED_MODEL_NAME = "--served-model-name"
 LOAD_FORMAT = "--load-format"
 LOADER_CONFIG = "--model-loader-extra-config"
@@ -32,6 +31,7 @@ QUANTIZATION_CONFIG = "--quantization-config"
 SPECULATIVE_CONFIG = "--speculative-config"
 SPEC_METHOD = "--spec-method"
 ENFORCE_EAGER = "--enforce-eager"
+OPTIMIZATION_LEVEL = "--optimization-level"
 LANGUAGE_MODEL_ONLY = "--language-model-only"
 ENABLE_LORA = "--enable-lora"
 MAX_LORAS = "--max-loras"
@@ -47,16 +47,9 @@ TOOL_CALL_PARSER = "--tool-call-parser"
 TOKENIZER_MODE = "--tokenizer-mode"
 STREAM_INTERVAL = "--stream-interval"
 SHUTDOWN_TIMEOUT = "--shutdown-timeout"
-REVISION = "--revision"
 HF_OVERRIDES = "--hf-overrides"
-HF_TOKEN = "--hf-token"  # noqa: S105 - the option, not its value
-API_KEY = "--api-key"
 HOST = "--host"
 PORT = "--port"
-UDS = "--uds"
-SSL_KEYFILE = "--ssl-keyfile"
-SSL_CERTFILE = "--ssl-certfile"
-ROOT_PATH = "--root-path"
 
 # vLLM's own defaults of the two (vllm/config/lora.py, 0.33.0).
 DEFAULT_MAX_LORAS, DEFAULT_MAX_LORA_RANK = 1, 16
@@ -74,6 +67,7 @@ class WorkloadFlags(TypedDict):
     max_loras: int
     max_lora_rank: int
     dtype: str
+    prefix_caching: bool
 
 
 def json_value(text: str) -> Any:
@@ -106,14 +100,18 @@ def _number(args: Sequence[str], name: str, default: int) -> int:
 
 
 def workload_flags(args: Sequence[str], *, language_model_only: bool = False) -> WorkloadFlags:
-    """Flags for eager mode, towers, LoRA slots and dtype; `language_model_only`: the catalogue says so."""
+    """Flags for eager mode, towers, LoRA slots, dtype and prefixes; `language_model_only`: the catalogue says so.
+
+    `args` have one spelling of each option (`planning.capacity.options.plain`).
+    """
     loras = has(args, ENABLE_LORA)
     return {
-        "eager": has(args, ENFORCE_EAGER),
+        "eager": has(args, ENFORCE_EAGER) or value_of(args, OPTIMIZATION_LEVEL) == "0",
         "language_model_only": language_model_only or has(args, LANGUAGE_MODEL_ONLY),
         "max_loras": _number(args, MAX_LORAS, DEFAULT_MAX_LORAS) if loras else 0,
         "max_lora_rank": _number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
         "dtype": value_of(args, DTYPE) or "auto",
+        "prefix_caching": has(args, ENABLE_PREFIX_CACHING),
     }
 
 

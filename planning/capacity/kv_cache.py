@@ -30,7 +30,7 @@ class Layout:
     """Division of one GPU's cache: blocks of `block_tokens` tokens and `block_bytes` bytes, shared by all groups.
 
     One block is one page of each layer of a group. A request needs one block per `full_groups` and block of context,
-    `window_blocks` (at most, of `window_groups`) for sliding windows, and one per `state_groups`.
+    `window_blocks` (at most, of `window_groups`) for sliding windows, and `state_pages` per `state_groups`.
     """
 
     block_tokens: int
@@ -40,16 +40,17 @@ class Layout:
     window_tokens: int
     state_groups: int
     decode_context: int
+    state_pages: int = 1
 
     def blocks_needed(self, context_tokens: int) -> int:
         """Blocks one request of this context needs.
 
         Full attention: ceil(ceil(context / DCP) / block). Sliding window: ceil(min(window − 1 + in flight, context) /
-        block) + 1. Linear attention: one page, because the product switches prefix caching off for hybrid models.
+        block) + 1. Linear attention: its pages of state.
         """
         full = ceil(ceil(context_tokens / self.decode_context) / self.block_tokens)
         window = ceil(min(self.window_tokens, context_tokens) / self.block_tokens) + 1
-        return self.full_groups * full + self.window_groups * window + self.state_groups
+        return self.full_groups * full + self.window_groups * window + self.state_groups * self.state_pages
 
     def longest_context(self, blocks: int, limit_tokens: int) -> int:
         """The longest context, at most `limit_tokens`, of which one request fits beside the null block; 0: none."""
@@ -57,7 +58,7 @@ class Layout:
             return limit_tokens
         if self.window_groups or not self.full_groups:
             return self._searched(blocks, limit_tokens)
-        spare = blocks - 1 - self.state_groups
+        spare = blocks - 1 - self.state_groups * self.state_pages
         return max(0, spare // self.full_groups * self.block_tokens * self.decode_context)
 
     def _searched(self, blocks: int, limit_tokens: int) -> int:
@@ -154,14 +155,27 @@ def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> i
     return MLA_FP8_BLOCK_TOKENS if major == 9 and element_bytes(kv_cache_dtype) == 1 else BLOCK_TOKENS
 
 
+def is_native_gdn(gpu: Gpu | None) -> bool:
+    """Whether FlashInfer's Gated DeltaNet prefill runs on this GPU."""
+    return gpu is not None and int(gpu.compute_capability.partition(".")[0]) >= 9
+
+
+def state_pages(gpu: Gpu | None, *, prefix_caching: bool) -> int:
+    """Pages of state that one request keeps per group of linear attention (MambaSpec, max_memory_usage_bytes).
+
+    One without the cache of prefixes. With it the running one and the last one that may be found again, and one more
+    where FlashInfer's prefill writes it on its way (qwen_gdn_linear_attn.py, get_kv_cache_spec).
+    """
+    return (2 + is_native_gdn(gpu)) if prefix_caching else 1
+
+
 def hybrid_block_tokens(
     shape: Architecture, gpu: Gpu | None, tensor: int, kv_cache_dtype: str, base: int, model_bytes: int = 2
 ) -> int:
     """The attention block of a hybrid model: so large that one page of it holds one layer's state."""
     if shape.linear_attention is None:
         return base
-    native = gpu is not None and int(gpu.compute_capability.partition(".")[0]) >= 9
-    step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if native else base
+    step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if is_native_gdn(gpu) else base
     page = step * token_bytes_per_layer(shape, tensor, kv_cache_dtype)
     return step * ceil(state_bytes_per_layer(shape, tensor, model_bytes) / page)
 
@@ -174,6 +188,7 @@ def layout(
     gpu: Gpu | None = None,
     in_flight_tokens: int = 8192,
     model_bytes: int = 2,
+    prefix_caching: bool = False,
 ) -> Layout:
     """The layout on the fullest stage; `gpu` None: the CPU build; `model_bytes`: of a number in the model's dtype.
 
@@ -198,6 +213,7 @@ def layout(
         window_tokens=window.tokens - 1 + in_flight_tokens if window else 0,
         state_groups=ceil(linear / size),
         decode_context=parallelism.decode_context,
+        state_pages=state_pages(gpu, prefix_caching=prefix_caching),
     )
 
 

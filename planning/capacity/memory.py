@@ -61,7 +61,7 @@ class Workload:
     """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
-    with tokens, not only reads them.
+    with tokens, not only reads them. `prefix_caching`: hybrid models keep it, which the product leaves off.
     """
 
     context_tokens: int
@@ -76,6 +76,7 @@ class Workload:
     concurrency: int = 1
     dtype: str = "auto"
     samples: bool = True
+    prefix_caching: bool = False
 
     @property
     def model_bytes(self) -> int:
@@ -195,6 +196,7 @@ def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, wo
         gpu=gpu,
         in_flight_tokens=in_flight_tokens(gpu, parallelism, workload),
         model_bytes=workload.model_bytes,
+        prefix_caching=workload.prefix_caching,
     )
 
 

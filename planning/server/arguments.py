@@ -1,50 +1,20 @@
 """Command line of a vLLM server, and the check of what a user adds to it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import inf
 
-from catalog.engine import Engine
+from catalog.engine import Case, Effect, Engine
 from catalog.schema import KvProfile, Model
 from planning.capacity import flags
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
+from planning.capacity.options import Setting, effects, is_option, option_name, read_options
 from planning.plan.weights import Source
 from planning.stack.variables import secrets_named
 from planning.tasks import task_of
 from settings.problems import Problem, nearest
 
-# Options the plan decides, and the setting that decides each; a user who writes one of them in `args` is sent there.
-MANAGED = {
-    flags.MODEL: "model",
-    flags.SERVED_MODEL_NAME: "the name of the model",
-    flags.TENSOR_PARALLEL_SIZE: "tensorParallel",
-    flags.PIPELINE_PARALLEL_SIZE: "pipelineParallel",
-    flags.DATA_PARALLEL_SIZE: "dataParallel",
-    flags.ENABLE_EXPERT_PARALLEL: "expertParallel",
-    flags.MAX_MODEL_LEN: "contextTokens",
-    flags.MAX_NUM_SEQS: "maxNumSeqs",
-    flags.MAX_NUM_BATCHED_TOKENS: "maxNumBatchedTokens",
-    flags.GPU_MEMORY_UTILIZATION: "gpuMemoryUtilization",
-    flags.KV_CACHE_DTYPE: "kvCacheDtype",
-    flags.SHUTDOWN_TIMEOUT: "drainTimeoutS",
-    flags.REVISION: "revision",
-    flags.NNODES: "pipelineParallel",
-    flags.NODE_RANK: "pipelineParallel",
-    flags.MASTER_ADDR: "pipelineParallel",
-    flags.HEADLESS: "pipelineParallel",
-}
-# Options nothing decides, because probes, gateway, monitor and network rules rely on what they would change.
-FIXED = {
-    flags.HOST: "the server listens on all addresses",
-    flags.PORT: "the port is fixed",
-    flags.UDS: "the server is reached by its port",
-    flags.SSL_KEYFILE: "probes and the gateway speak plain HTTP inside the cluster",
-    flags.SSL_CERTFILE: "probes and the gateway speak plain HTTP inside the cluster",
-    flags.ROOT_PATH: "probes and the gateway know the paths",
-    flags.API_KEY: "the key comes from a Secret",
-    flags.HF_TOKEN: "the server has no internet; the download reads its token from a Secret",
-}
 # Options whose values the parser takes as they come and the engine refuses later, and the list it looks them up in.
 REGISTRIES = {
     flags.LOAD_FORMAT: "load_formats",
@@ -142,82 +112,64 @@ def group_args(nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
     """Checks arguments a user adds against the options of the pinned vLLM version."""
-    spellings = _spellings(engine) if args else {}
     plugins = any("-parser-plugin" in argument for argument in args)
+    settled = effects(read_options(args, engine), engine) if args else ()
+    refused = {setting.position: text for setting, case in settled if (text := _refusal(setting, case))}
     problems = []
     takes = 0.0  # values that may still follow the last option
     for position, argument in enumerate(args):
         where = f"{path}[{position}]"
         problems += [Problem(where, text) for text in secrets_named(argument)]
-        if not _is_option(argument):
+        if not is_option(argument):
             if takes < 1:
                 problems.append(Problem(where, f'"{argument}" is not an option and belongs to none'))
             takes -= 1
             continue
         name, has_value, value = argument.partition("=")
         takes = 0 if has_value else inf
-        option = _option(name, spellings, engine)
+        option = option_name(name, engine)
         if name in engine.removed_options:
             removed = f"{name} was removed from vLLM {engine.version}: {engine.removed_options[name]}"
             problems.append(Problem(where, removed))
         elif option is None:
-            problems.append(Problem(where, f"vLLM {engine.version} has no option {name}{nearest(name, spellings)}"))
-        elif option in MANAGED:
-            problems.append(Problem(where, f"{name} is decided by {MANAGED[option]}"))
-        elif option in FIXED:
-            problems.append(Problem(where, f"{name} must be left out: {FIXED[option]}"))
+            problems.append(
+                Problem(where, f"vLLM {engine.version} has no option {name}{nearest(name, engine.spellings)}")
+            )
+        elif position in refused:
+            problems.append(Problem(where, refused[position]))
         else:
             known = engine.options[option]
-            takes = 0 if has_value or known.get("kind") == "flag" else inf if known.get("nargs") == "+" else 1
-            follows = args[position + 1] if position + 1 < len(args) and not _is_option(args[position + 1]) else ""
+            takes = 0 if has_value or known.kind == "flag" else inf if known.nargs == "+" else 1
+            follows = args[position + 1] if position + 1 < len(args) and not is_option(args[position + 1]) else ""
             argument_value = value if has_value else follows
-            if known.get("kind") == "flag" and has_value:
+            if known.kind == "flag" and has_value:
                 problems.append(Problem(where, f"{name} takes no value"))
             elif "." not in name and not (plugins and option.endswith("-parser")):
                 problems += [Problem(where, text) for text in _value_problems(engine, option, name, argument_value)]
     return problems
 
 
-def _is_option(argument: str) -> bool:
-    """Whether this is an option and no value; -1 is a value."""
-    return argument.startswith("-") and not re.fullmatch(r"-\d+(\.\d+)?", argument)
-
-
-def _option(name: str, spellings: Mapping[str, str], engine: Engine) -> str | None:
-    """The long name of an option as vLLM reads it: underscores are dashes, -O3 a level, --json.key a part of --json."""
-    base, dot, _ = name.partition(".")
-    option = spellings.get(base.replace("_", "-") if base.startswith("--") else base)
-    if re.fullmatch(r"-O\d", base):
-        option = None if dot else spellings.get("-O")
-    if dot and option and not str(engine.options[option].get("type")).startswith("json"):
-        return None
-    return option
-
-
-def _spellings(engine: Engine) -> dict[str, str]:
-    """Every spelling of every option → its long name."""
-    spellings = {}
-    for name, option in engine.options.items():
-        aliases, hidden, negative = (option.get(key) or [] for key in ("aliases", "hidden", "negative"))
-        synonyms = [*(aliases if isinstance(aliases, list) else []), *(hidden if isinstance(hidden, list) else [])]
-        spellings |= {str(spelling): name for spelling in (name, *synonyms, *([negative] if negative else []))}
-    return spellings
+def _refusal(setting: Setting, case: Case) -> str:
+    """The refusal of an option that no stack may have, whatever else it says."""
+    if case.effect is Effect.PLANNED:
+        return f"{setting.written} is decided by {case.why}"
+    return f"{setting.written} must be left out: {case.why}" if case.effect is Effect.NEVER else ""
 
 
 def _value_problems(engine: Engine, option: str, name: str, value: str) -> list[str]:
     """Problems of the value of an option, as the parser or, for registered names, the starting engine reports them."""
     known = engine.options[option]
-    if known.get("kind") != "value" or re.fullmatch(r"-O\d", name):
+    if known.kind != "value" or re.fullmatch(r"-O\d", name):
         return []
     if not value:
         return [f"{name} needs a value; write {name}=VALUE"]
-    choices = known.get("choices")
-    if isinstance(choices, list) and choices and value not in [str(choice) for choice in choices]:
-        return [f"{name} {value}: not one of {', '.join(str(choice) for choice in choices)}"]
+    choices = [str(choice) for choice in known.choices]
+    if choices and value not in choices:
+        return [f"{name} {value}: not one of {', '.join(choices)}"]
     registered = getattr(engine, REGISTRIES[option]) if option in REGISTRIES else [value]
     if value not in registered and (option, value) != (flags.REASONING_PARSER, "none"):
         return [f"{name} {value}: vLLM {engine.version} has none of that name{nearest(value, registered)}"]
-    well_formed, form = FORMS.get(str(known.get("type")), (_anything, ""))
+    well_formed, form = FORMS.get(known.type, (_anything, ""))
     return [] if well_formed(value) else [f"{name} {value}: must be {form}"]
 
 

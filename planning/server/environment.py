@@ -6,6 +6,8 @@ from catalog.engine import Engine
 from planning.stack.variables import variable_problems
 from settings.problems import Problem
 
+CACHE_ROOT = "/cache"
+
 
 def server_env(
     engine: Engine, *, startup_budget_s: int, cache_root: str, cpu_kv_cache_gib: int | None

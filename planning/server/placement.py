@@ -189,12 +189,14 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
         message = "its KV cache cannot be computed (kvProfile: unknown), and nothing is sized automatically on CPUs"
         return None, [*problems, Problem(path, f"{message}; use a GPU pool, and {measured.hint(path)}")]
     tokens = settings.context_tokens or min(model.context.config_tokens, CPU_AUTO_CONTEXT)
+    asked = workload_flags(settings.args)
     workload = Workload(
         tokens,
         _sequences(settings, CPU_MAX_NUM_SEQS),
         settings.max_num_batched_tokens or CPU_BATCHED_TOKENS,
         utilization=NODE_MEMORY_SHARE,
-        dtype=workload_flags(settings.args)["dtype"],
+        dtype=asked["dtype"],
+        prefix_caching=asked["prefix_caching"],
     )
     rules = rule_problems(stretch_context(model, settings), None, Parallelism(), workload)
     problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]

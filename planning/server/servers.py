@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from catalog.engine import Engine, Health
-from catalog.load import Catalog
 from catalog.schema import Model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
-from planning.server.arguments import check_args, server_args
-from planning.server.environment import check_env, server_env
+from planning.server.added import added_problems, in_plain_words
+from planning.server.arguments import server_args
+from planning.server.environment import CACHE_ROOT, server_env
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
@@ -25,7 +25,6 @@ from planning.stack.images import custom_image
 from planning.stack.places import prewarm
 from planning.stack.shards import as_read, shard_problems
 from planning.stack.signatures import sign_checkpoint
-from planning.stack.stores import access_problems, fill_problems, streaming_problems
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
 from planning.stack.weights import asked_spread, plan_checkpoint
@@ -33,7 +32,6 @@ from planning.tasks import Task, task_of
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings, WeightsSettings
 
-CACHE_ROOT = "/cache"
 # A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
 # characters: `controller-revision-hash`, as long as every label.
 LABEL_LIMIT, REVISION_HASH = 63, 10
@@ -88,13 +86,13 @@ def draft_server(
     model, gpu = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu)
     if model is None:
         return None, [unknown_model(site, path, settings)]
+    engine, written, settings = site.catalog.vllm, settings, in_plain_words(settings, site.catalog.vllm)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
-    engine = site.catalog.vllm
     problems = unplaced + outdated + unread + _unpinned(site, path, files)
-    problems += _added(settings, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
+    problems += added_problems(written, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
     files = as_read(files, weights, engine.loading, placed.parallelism)
@@ -104,7 +102,7 @@ def draft_server(
         settings, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, files.source, workload.model_bytes
     )
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings.args, site.catalog)
-    args = _args(name, settings, model, files, placed, times, engine, interval)
+    args = _args(name, written, model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
@@ -180,23 +178,6 @@ def _kept(
         env=env,
         uncompiled=site.catalog.vllm.uncompiled,
     )
-
-
-def _added(
-    settings: ModelSettings, catalog: Catalog, files: CheckpointPlan, path: str, *, canary: bool, on_cpu: bool
-) -> list[Problem]:
-    """Problems of arguments and variables that the user adds to those of the plan."""
-    args = settings.canary.args if canary and settings.canary else settings.args
-    decided = server_env(
-        catalog.vllm, startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None
-    )
-    problems = check_args(args, catalog.vllm, f"{path}.args")
-    led = list(access_problems(files.source, settings.env, catalog, f"{path}.env"))
-    paths = {problem.path for problem in led}
-    others = {name: value for name, value in settings.env.items() if f"{path}.env.{name}" not in paths}
-    problems += [*led, *check_env(others, decided, catalog.vllm, f"{path}.env")]
-    problems += fill_problems(files, path)
-    return problems + streaming_problems(files.source, args, path, on_cpu=on_cpu)
 
 
 def _weight(settings: ModelSettings, *, canary: bool) -> int:

@@ -49,6 +49,11 @@ def for_workers(checkpoint: CheckpointPlan, loading: Loading, workers: int) -> C
     return replace(checkpoint, source=replace(checkpoint.source, options=streaming_options(loading, workers)))
 
 
+def options_of(source: Source) -> tuple[str, ...]:
+    """Options that the place of the weights decides."""
+    return (flags.LOAD_FORMAT, flags.LOADER_CONFIG) if source.streamed else ()
+
+
 def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu: bool) -> list[Problem]:
     """Problems of reading a store: no client of it in the server's image, or a loader of the user's own."""
     if source.volume is not None:
@@ -59,8 +64,8 @@ def streaming_problems(source: Source, args: Sequence[str], path: str, *, on_cpu
             "kind objectStore is for servers with GPUs: vLLM's image for CPUs has no client of stores; use another kind"
         )
         problems.append(Problem(f"{path}.weights", message))
-    names = [argument.partition("=")[0].partition(".")[0] for argument in args if source.streamed]
-    taken = [option for option in (flags.LOAD_FORMAT, flags.LOADER_CONFIG) if option in names]
+    names = [argument.partition("=")[0].partition(".")[0] for argument in args]
+    taken = [option for option in options_of(source) if option in names]
     return [
         *problems,
         *(Problem(f"{path}.args", f"{argument} is decided by weights.kind objectStore") for argument in taken),

@@ -261,12 +261,7 @@ OTHERS_OPTIONS = {
 
 def engine_options() -> set[str]:
     """Every long spelling of every option that the engine has or had."""
-    spellings = {*ENGINE.options, *ENGINE.removed_options}
-    for option in ENGINE.options.values():
-        for key in ("aliases", "hidden", "negative"):
-            others = option.get(key) or []
-            spellings |= {str(other) for other in (others if isinstance(others, list) else [others])}
-    return {spelling for spelling in spellings if spelling.startswith("--")}
+    return {name for name in (*ENGINE.spellings, *ENGINE.removed_options) if name.startswith("--")}
 
 
 def engine_words() -> re.Pattern[str]:

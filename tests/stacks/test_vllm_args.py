@@ -5,7 +5,6 @@ engine makes of a combination is not proved here.
 """
 
 import re
-from typing import Any
 
 import pytest
 
@@ -33,13 +32,9 @@ def spellings() -> dict[str, tuple[str, bool]]:
     """Every accepted spelling → (long name, whether it takes a value)."""
     found = {}
     for name, option in ENGINE.options.items():
-        takes = option["kind"] != "flag"
-        hidden: Any = option.get("hidden", [])
-        aliases: Any = option.get("aliases", [])
-        found |= dict.fromkeys((name, *aliases), (name, takes))
-        found |= {
-            spelling: (name, False) for spelling in (option.get("negative"), *hidden) if isinstance(spelling, str)
-        }
+        takes = option.kind != "flag"
+        found |= dict.fromkeys((name, *option.aliases), (name, takes))
+        found |= {spelling: (name, False) for spelling in (option.negative, *option.hidden) if spelling}
     return found
 
 
@@ -70,12 +65,11 @@ def faults(args: list[str]) -> list[str]:
 
 def _value_faults(name: str, value: str) -> list[str]:
     option = ENGINE.options[name]
-    choices: Any = option.get("choices")
-    if choices and value not in [str(choice) for choice in choices]:
-        return [f"{name}={value}: not one of {choices}"]
-    pattern = NUMBERS.get(str(option.get("type")))
+    if option.choices and value not in [str(choice) for choice in option.choices]:
+        return [f"{name}={value}: not one of {option.choices}"]
+    pattern = NUMBERS.get(option.type)
     if pattern and not re.fullmatch(pattern, value):
-        return [f"{name}={value}: not of type {option['type']}"]
+        return [f"{name}={value}: not of type {option.type}"]
     if name in LISTED and value not in LISTED[name]:
         return [f"{name}={value}: not known to the engine"]
     return [] if value else [f"{name}: empty"]

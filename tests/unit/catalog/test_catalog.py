@@ -117,6 +117,18 @@ def test_like_that_leads_nowhere_is_named(entries, message):
             "must have charts and takenNamespaces, has charts, t",
         ),
         ("charts.yaml", "charts:\n", "charts: [\n", "catalog/charts.yaml: while parsing"),
+        (
+            "engines/vllm-0.33.0.yaml",
+            "--seed: {kind: value, type: int, default: 0, effect: nothing}",
+            "--seed: {kind: value, type: int, default: 0}",
+            "engines/vllm-0.33.0.yaml: options: --seed.effect: Field required",
+        ),
+        (
+            "engines/vllm-0.33.0.yaml",
+            "default: 0, effect: nothing}",
+            "default: 0, effect: risky}",
+            "engines/vllm-0.33.0.yaml: options: --sse-keep-alive-interval: Value error, effect risky needs why",
+        ),
         ("engines/vllm-0.33.0.yaml", "engine: vllm", "engine: litellm", "engine: a second file for 'litellm'"),
         ("engines/vllm-0.33.0.yaml", "engine: vllm", "engine: other", "catalog/engines: no file for vllm"),
         (
@@ -394,6 +406,7 @@ SHAPES: set[type[BaseModel]] = {
 OTHER_READERS = {
     "sources": "whoever doubts a fact, or renews it",
     "note": "whoever chooses the model in the file",
+    "suggested": "whoever looks for a value",
     "router_settings": "tests/stacks/test_litellm_config.py",
     "general_settings": "tests/stacks/test_litellm_config.py",
     "litellm_settings": "tests/stacks/test_litellm_config.py",
@@ -506,7 +519,7 @@ def test_an_engine_says_how_it_is_reached():
 def test_engine_files_give_options_metrics_and_successors():
     """The parts planning reads are there in the shape it reads them: by name, with edges as numbers."""
     vllm = CATALOG.vllm
-    assert vllm.options["--max-model-len"]["kind"] == "value"
+    assert vllm.options["--max-model-len"].kind == "value"
     assert "--swap-space" in vllm.removed_options
     edges = vllm.metrics["vllm:time_to_first_token_seconds"].buckets
     assert isinstance(edges, list)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from planning.capacity.budget import Parallelism
 from planning.plan.weights import Source
-from planning.server.arguments import MANAGED, check_args, server_args
+from planning.server.arguments import check_args, server_args
 from planning.server.environment import check_env, server_env
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, properties, refusals, server, serving
 
@@ -294,12 +294,6 @@ def test_any_arguments_are_answered(args):
     """No list of words raises; every problem names a position of the list."""
     places = {f"args[{position}]" for position in range(len(args))}
     assert {problem.path for problem in check_args(args, ENGINE, "args")} <= places
-
-
-@pytest.mark.parametrize("option", sorted(MANAGED))
-def test_what_the_plan_decides_exists(option):
-    """Every option the plan claims for itself is one of the pinned version."""
-    assert option in ENGINE.options
 
 
 # --- environment ------------------------------------------------------------------------------------------------------
