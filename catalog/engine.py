@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from catalog.schema import Metric
+from catalog.schema import Metric, WeightFormat
 
 
 class ExportedMetric(Metric):
@@ -169,6 +169,18 @@ class Loading(BaseModel):
     stage_shards: str = ""
 
 
+class Quantizations(BaseModel):
+    """Methods of quantisation: what each makes of bf16 weights while they are loaded, and those of each format.
+
+    `online`: method → the format whose size the weights then have; `own`: format → methods that read such a checkpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    online: Mapping[str, WeightFormat] = {}
+    own: Mapping[WeightFormat, frozenset[str]] = {}
+
+
 class AnyDelta(BaseModel):
     """Parsers of a server that are right however many tokens of a stream come to them at once."""
 
@@ -230,6 +242,7 @@ class Engine(BaseModel):
     variables: Mapping[str, str] = {}
     uncompiled: Uncompiled = Uncompiled()
     any_delta: AnyDelta = AnyDelta()
+    quantizations: Quantizations = Quantizations()
     cpu: CpuCosts | None = None
     tasks: Mapping[str, list[str]] = {}
     router_settings: list[str] = []

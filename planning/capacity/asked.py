@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from catalog.engine import Engine
 from catalog.schema import Gpu, Model
 from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
+from planning.capacity.tuning import USUAL, Tuning
 from planning.tasks import task_of
 
 
@@ -26,7 +27,7 @@ class Asked:
     max_loras: int = 0
     max_lora_rank: int = 16
     dtype: str = "auto"
-    prefix_caching: bool = False
+    tuning: Tuning = USUAL
 
 
 def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
@@ -45,7 +46,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         concurrency=asked.concurrency,
         dtype=asked.dtype,
         samples=task_of(model).writes,
-        prefix_caching=asked.prefix_caching,
+        tuning=asked.tuning,
     )
 
 

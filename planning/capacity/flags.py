@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from planning.capacity.tuning import Tuning
+
 SERVED_MODEL_NAME = "--served-model-name"
 LOAD_FORMAT = "--load-format"
 LOADER_CONFIG = "--model-loader-extra-config"
@@ -47,6 +49,11 @@ TOOL_CALL_PARSER = "--tool-call-parser"
 TOKENIZER_MODE = "--tokenizer-mode"
 STREAM_INTERVAL = "--stream-interval"
 SHUTDOWN_TIMEOUT = "--shutdown-timeout"
+KV_CACHE_MEMORY_BYTES = "--kv-cache-memory-bytes"
+NUM_GPU_BLOCKS_OVERRIDE = "--num-gpu-blocks-override"
+CPU_OFFLOAD_GB = "--cpu-offload-gb"
+KV_OFFLOADING_SIZE = "--kv-offloading-size"
+LIMIT_MM_PER_PROMPT = "--limit-mm-per-prompt"
 HF_OVERRIDES = "--hf-overrides"
 HOST = "--host"
 PORT = "--port"
@@ -67,7 +74,7 @@ class WorkloadFlags(TypedDict):
     max_loras: int
     max_lora_rank: int
     dtype: str
-    prefix_caching: bool
+    tuning: Tuning
 
 
 def json_value(text: str) -> Any:
@@ -107,12 +114,59 @@ def workload_flags(args: Sequence[str], *, language_model_only: bool = False) ->
     loras = has(args, ENABLE_LORA)
     return {
         "eager": has(args, ENFORCE_EAGER) or value_of(args, OPTIMIZATION_LEVEL) == "0",
-        "language_model_only": language_model_only or has(args, LANGUAGE_MODEL_ONLY),
+        "language_model_only": language_model_only or has(args, LANGUAGE_MODEL_ONLY) or _takes_no_media(args),
         "max_loras": _number(args, MAX_LORAS, DEFAULT_MAX_LORAS) if loras else 0,
         "max_lora_rank": _number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
         "dtype": value_of(args, DTYPE) or "auto",
-        "prefix_caching": has(args, ENABLE_PREFIX_CACHING),
+        "tuning": tuning(args),
     }
+
+
+def tuning(args: Sequence[str]) -> Tuning:
+    """Options of memory; `args` have one spelling of each option. What is no number is reported elsewhere."""
+    draft = _draft(args)
+    return Tuning(
+        prefix_caching=has(args, ENABLE_PREFIX_CACHING),
+        kv_cache_bytes=size_bytes(value_of(args, KV_CACHE_MEMORY_BYTES) or ""),
+        kv_cache_blocks=_number(args, NUM_GPU_BLOCKS_OVERRIDE, 0),
+        draft_tokens=draft.get("num_speculative_tokens", 0),
+        draft_head=str(draft.get("method")).endswith("mtp"),
+        offloaded_bytes=_gib(args, CPU_OFFLOAD_GB) * 2**30,
+        kv_offload_gib=_gib(args, KV_OFFLOADING_SIZE),
+    )
+
+
+def _draft(args: Sequence[str]) -> dict[str, Any]:
+    """The speculative configuration, as far as it is one that is counted."""
+    try:
+        draft = json_value(value_of(args, SPECULATIVE_CONFIG) or "{}")
+    except ValueError:
+        return {}
+    return draft if isinstance(draft, dict) and type(draft.get("num_speculative_tokens")) is int else {}
+
+
+def _gib(args: Sequence[str], name: str) -> float:
+    text = value_of(args, name) or ""
+    return float(text) if re.fullmatch(rf"{WHOLE}|[0-9]{{0,18}}\.[0-9]{{1,18}}", text) else 0
+
+
+def size_bytes(text: str) -> int:
+    """Bytes of a size as vLLM reads it: 1k is 1,000 and 1K is 1,024 (vllm/utils/argparse_utils.py); 0 for others."""
+    number = re.fullmatch(rf"({WHOLE}(?:\.{WHOLE})?)([kmgtKMGT]?)", text)
+    if number is None:
+        return 0
+    digits, unit = number[1], number[2]
+    power = "kmgt".find(unit.lower()) + 1 if unit else 0
+    return int(float(digits) * (1000 if unit.islower() else 1024) ** power) if unit else int(float(digits))
+
+
+def _takes_no_media(args: Sequence[str]) -> bool:
+    """Whether prompts may have neither pictures nor films, so that the tower is not loaded (MultiModalConfig)."""
+    try:
+        limits = json_value(value_of(args, LIMIT_MM_PER_PROMPT) or "{}")
+    except ValueError:
+        return False
+    return isinstance(limits, dict) and limits.get("image") == limits.get("video") == 0
 
 
 def prefix_cache_is_off(args: Sequence[str]) -> bool:

@@ -10,6 +10,7 @@ from math import ceil, lcm
 
 from catalog.schema import Architecture, Gpu
 from planning.capacity.budget import Parallelism
+from planning.capacity.tuning import USUAL, Tuning
 
 # vllm/config/cache.py: what every backend on CUDA takes unless it is listed below.
 BLOCK_TOKENS = 16
@@ -126,10 +127,11 @@ def token_bytes_per_layer(shape: Architecture, tensor: int, kv_cache_dtype: str,
     return record + (indexer + indexer // 32 if indexer else 0)
 
 
-def state_bytes_per_layer(shape: Architecture, tensor: int, model_bytes: int = 2) -> int:
+def state_bytes_per_layer(shape: Architecture, tensor: int, model_bytes: int = 2, draft_tokens: int = 0) -> int:
     """Fixed state of one sequence in one linear-attention layer on one GPU; `model_bytes`: of the model's dtype.
 
-    value heads × key dim × value dim (fp32 by default) + (conv kernel − 1) × channels in the model's dtype, over TP.
+    value heads × key dim × value dim (fp32 by default) + (conv kernel − 1 + guesses) × channels in the model's dtype,
+    over TP.
     """
     gdn = shape.linear_attention
     if gdn is None:
@@ -138,7 +140,7 @@ def state_bytes_per_layer(shape: Architecture, tensor: int, model_bytes: int = 2
     element = max(gdn.state_bytes_per_element, model_bytes)
     state = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim * element
     channels = 2 * gdn.key_heads * gdn.key_head_dim + gdn.value_heads * gdn.value_head_dim
-    return (state + (gdn.conv_kernel - 1) * channels * model_bytes) // tensor
+    return (state + (gdn.conv_kernel - 1 + draft_tokens) * channels * model_bytes) // tensor
 
 
 def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> int:
@@ -160,24 +162,31 @@ def is_native_gdn(gpu: Gpu | None) -> bool:
     return gpu is not None and int(gpu.compute_capability.partition(".")[0]) >= 9
 
 
-def state_pages(gpu: Gpu | None, *, prefix_caching: bool) -> int:
+def state_pages(gpu: Gpu | None, tuning: Tuning) -> int:
     """Pages of state that one request keeps per group of linear attention (MambaSpec, max_memory_usage_bytes).
 
     One without the cache of prefixes. With it the running one and the last one that may be found again, and one more
-    where FlashInfer's prefill writes it on its way (qwen_gdn_linear_attn.py, get_kv_cache_spec).
+    where FlashInfer's prefill writes it on its way (qwen_gdn_linear_attn.py, get_kv_cache_spec). One more for each
+    guessed token, after which it may have to go on.
     """
-    return (2 + is_native_gdn(gpu)) if prefix_caching else 1
+    return (2 + is_native_gdn(gpu) if tuning.prefix_caching else 1) + tuning.draft_tokens
 
 
 def hybrid_block_tokens(
-    shape: Architecture, gpu: Gpu | None, tensor: int, kv_cache_dtype: str, base: int, model_bytes: int = 2
+    shape: Architecture,
+    gpu: Gpu | None,
+    tensor: int,
+    kv_cache_dtype: str,
+    base: int,
+    model_bytes: int = 2,
+    draft_tokens: int = 0,
 ) -> int:
     """The attention block of a hybrid model: so large that one page of it holds one layer's state."""
     if shape.linear_attention is None:
         return base
     step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if is_native_gdn(gpu) else base
     page = step * token_bytes_per_layer(shape, tensor, kv_cache_dtype)
-    return step * ceil(state_bytes_per_layer(shape, tensor, model_bytes) / page)
+    return step * ceil(state_bytes_per_layer(shape, tensor, model_bytes, draft_tokens) / page)
 
 
 def layout(
@@ -188,7 +197,7 @@ def layout(
     gpu: Gpu | None = None,
     in_flight_tokens: int = 8192,
     model_bytes: int = 2,
-    prefix_caching: bool = False,
+    tuning: Tuning = USUAL,
 ) -> Layout:
     """The layout on the fullest stage; `gpu` None: the CPU build; `model_bytes`: of a number in the model's dtype.
 
@@ -198,9 +207,10 @@ def layout(
     if kv_cache_dtype == "auto" and model_bytes == 4:
         kv_cache_dtype = "float32"
     base = block_tokens(shape, gpu, kv_cache_dtype)
-    block = hybrid_block_tokens(shape, gpu, parallelism.tensor, kv_cache_dtype, base, model_bytes)
+    block = hybrid_block_tokens(shape, gpu, parallelism.tensor, kv_cache_dtype, base, model_bytes, tuning.draft_tokens)
     stages, window = parallelism.pipeline, shape.sliding_window
-    attention = ceil(attention_layers(shape) / stages)
+    # a draft head attends to the whole context
+    attention = ceil(attention_layers(shape) / stages) + tuning.draft_head
     sliding = min(ceil(window.layers / stages), attention) if window else 0
     linear = ceil(shape.linear_attention.layers / stages) if shape.linear_attention else 0
     kinds = [count for count in (attention - sliding, sliding, linear) if count]
@@ -213,7 +223,7 @@ def layout(
         window_tokens=window.tokens - 1 + in_flight_tokens if window else 0,
         state_groups=ceil(linear / size),
         decode_context=parallelism.decode_context,
-        state_pages=state_pages(gpu, prefix_caching=prefix_caching),
+        state_pages=state_pages(gpu, tuning),
     )
 
 

@@ -13,7 +13,8 @@ from math import ceil
 from catalog.schema import Architecture, Gpu, KvProfile, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
-from planning.capacity.weights import mla_absorbed_bytes, weight_bytes
+from planning.capacity.tuning import USUAL, Tuning
+from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
 
 GIB = 2**30
 # vLLM's default for --gpu-memory-utilization since 0.19 (vllm/config/cache.py, 0.33.0).
@@ -61,7 +62,7 @@ class Workload:
     """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
-    with tokens, not only reads them. `prefix_caching`: hybrid models keep it, which the product leaves off.
+    with tokens, not only reads them.
     """
 
     context_tokens: int
@@ -76,7 +77,7 @@ class Workload:
     concurrency: int = 1
     dtype: str = "auto"
     samples: bool = True
-    prefix_caching: bool = False
+    tuning: Tuning = USUAL
 
     @property
     def model_bytes(self) -> int:
@@ -142,11 +143,18 @@ def body_bytes(shape: Architecture, workload: Workload, tensor: int) -> float:
 
 
 def graph_batches(gpu: Gpu, workload: Workload) -> int:
-    """Number of batch sizes that vLLM captures: 1, 2, 4, every 8 below 256, every 16 to the largest, which is one."""
+    """Number of batch sizes that vLLM captures: 1, 2, 4, every 8 below 256, every 16 to the largest, which is one.
+
+    With guesses also what so many sequences take in a step of that many tokens each (_set_cudagraph_sizes).
+    """
     blackwell = gpu.compute_capability.startswith("10.")
     most = LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH
     largest = min(2 * workload.max_num_seqs, most, workload.max_num_batched_tokens)
-    return len({size for size in (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16), largest) if size <= largest})
+    usual = (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16))
+    sizes, tokens = {size for size in (*usual, largest) if size <= largest}, 1 + workload.tuning.draft_tokens
+    if tokens > 1:
+        sizes |= {count * tokens for count in usual if count <= workload.max_num_seqs and count * tokens <= largest}
+    return len(sizes)
 
 
 def cuda_graph_bytes(gpu: Gpu, workload: Workload) -> float:
@@ -172,11 +180,36 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     only, element = workload.language_model_only, workload.model_bytes
     _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element)
     weights += mla_absorbed_bytes(shape, parallelism, element) + lora_bytes(shape, workload, parallelism)
+    weights += tuned_weight_bytes(model, parallelism, workload)
     activation = activation_bytes(shape, gpu, workload, parallelism)
     graphs = cuda_graph_bytes(gpu, workload)
     non_torch = non_torch_bytes(parallelism)
     free = ceil(visible * workload.utilization) - weights - activation - graphs - non_torch
+    if tuning_bytes := asked_cache_bytes(model, gpu, parallelism, workload):
+        free = tuning_bytes
     return _filled(model, gpu, parallelism, workload, free, (visible, weights, activation, graphs, non_torch))
+
+
+def tuned_weight_bytes(model: Model, parallelism: Parallelism, workload: Workload) -> float:
+    """Weights that options add to one GPU (a draft head), or take from it (those of layers that stay outside)."""
+    added = draft_head_bytes(model) / parallelism.tensor if workload.tuning.draft_head else 0
+    return added - offloaded_bytes(model, parallelism, workload)
+
+
+def offloaded_bytes(model: Model, parallelism: Parallelism, workload: Workload) -> float:
+    """Weights of one GPU that stay in the memory of the pod: what was asked for, as far as there are layers."""
+    if not workload.tuning.offloaded_bytes:
+        return 0
+    layers = layer_share_bytes(model, parallelism, model_bytes=workload.model_bytes)
+    return min(workload.tuning.offloaded_bytes, layers)
+
+
+def asked_cache_bytes(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> float:
+    """The KV cache of one GPU that options ask for whatever is free; 0: none do."""
+    blocks = workload.tuning.kv_cache_blocks
+    if not blocks or model.architecture is None:
+        return workload.tuning.kv_cache_bytes
+    return blocks * kv_layout(model.architecture, gpu, parallelism, workload).block_bytes
 
 
 def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workload) -> MemoryBudget:
@@ -196,7 +229,7 @@ def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, wo
         gpu=gpu,
         in_flight_tokens=in_flight_tokens(gpu, parallelism, workload),
         model_bytes=workload.model_bytes,
-        prefix_caching=workload.prefix_caching,
+        tuning=workload.tuning,
     )
 
 

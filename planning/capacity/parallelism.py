@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.memory import CONTEXT_BYTES, GIB, Workload, budget
+from planning.capacity.memory import Workload, budget
+from planning.capacity.reason import PLACE, Reason
+from planning.capacity.start import start_problems
+from planning.capacity.weights import draft_head_bytes
 
 MAX_PCIE_TENSOR_PARALLEL = 2
 FP8_BLOCK = 128
-# Stands in a reason for the name of the place, which only who asked knows.
-PLACE = "<place>"
 # A context chosen for the user is not cut below this, nor below what the checkpoint has.
 SMALLEST_AUTO_CONTEXT = 8192
 
@@ -37,20 +38,6 @@ class Hardware:
     def gpus(self) -> int:
         """GPUs of one replica."""
         return self.gpus_per_node * self.nodes
-
-
-@dataclass(frozen=True)
-class Reason:
-    """A reason against a fit. `fix`: what to use instead; not `computable`: only a measurement can tell."""
-
-    text: str
-    fix: str = ""
-    computable: bool = True
-
-    def at(self, place: str) -> str:
-        """The sentence, with the name of the place and the fix."""
-        sentence = self.text.replace(PLACE, place)
-        return f"{sentence}; use {self.fix}" if self.fix else sentence
 
 
 @dataclass(frozen=True)
@@ -199,6 +186,8 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
         text = "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it"
         reasons.append(Reason(text, computable=False))
         return Fit(parallelism, None, tuple(reasons))
+    if workload.tuning.draft_head and not draft_head_bytes(model):
+        reasons.append(Reason(f"{flags.SPECULATIVE_CONFIG}: of an MTP layer in this checkpoint nothing is known"))
     memory = budget(model, hardware.gpu, parallelism, workload)
     gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
     if memory.weights_gib > memory.budget_gib:
@@ -214,26 +203,8 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
         text = f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once"
         reasons.append(Reason(f"{text}, concurrency asks for {workload.concurrency}"))
     else:
-        reasons += _start_problems(model, memory, workload, alone=not reasons)
+        reasons += start_problems(model, memory, workload, alone=not reasons)
     return Fit(parallelism, memory, tuple(reasons))
-
-
-def _start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[Reason]:
-    """Obstacles to a start although a request would fit: memory beside the budget, state blocks of hybrid models.
-
-    `alone`: nothing else is wrong, so that fewer sequences would mend it.
-    """
-    problems = []
-    beside = memory.visible_gib * (1 - memory.utilization)
-    if beside < CONTEXT_BYTES / GIB:
-        text = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs"
-        problems.append(Reason(f"{text} {CONTEXT_BYTES / GIB:.1f}"))
-    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
-    if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
-        text = f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves"
-        mend = f"maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""
-        problems.append(Reason(text, fix=mend))
-    return problems
 
 
 def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Iterator[Parallelism]:

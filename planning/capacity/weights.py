@@ -21,6 +21,9 @@ LINEAR_BYTES = {
     WeightFormat.NVFP4: 0.5 + 1 / 16,
 }
 
+# Files differ from what is loaded by headers, too; the smallest MTP layer known has a hundred times this.
+LEAST_HEAD_BYTES = 10**6
+
 
 @dataclass(frozen=True)
 class Tensors:
@@ -128,3 +131,22 @@ def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism, model_byte
         return 0
     width = shape.mla.kv_lora_rank * (shape.mla.nope_head_dim + shape.mla.value_head_dim)
     return ceil(shape.layers / parallelism.pipeline) * shape.attention_heads * width * model_bytes / parallelism.tensor
+
+
+def draft_head_bytes(model: Model) -> int:
+    """Bytes of the MTP layer of a checkpoint, all of it: what is on disk and is not loaded without it; 0: not known.
+
+    Embedding and head are those of the model itself (vllm/model_executor/models/qwen3_5_mtp.py, deepseek_mtp.py).
+    """
+    disk, loaded = model.checkpoint.disk_bytes, model.checkpoint.loaded_bytes
+    return disk - loaded if disk and loaded and disk - loaded > LEAST_HEAD_BYTES else 0
+
+
+def layer_share_bytes(model: Model, parallelism: Parallelism, *, model_bytes: int = 2) -> float:
+    """Bytes of the layers on the fullest GPU, without embedding, head and towers."""
+    shape, (total, fullest) = model.architecture, weight_bytes(model, parallelism, model_bytes=model_bytes)
+    if shape is None:
+        return 0
+    linear = LINEAR_BYTES.get(model.checkpoint.format, 1.0)
+    layers = sum(part.total_bytes for part in layer_tensors(shape, linear, parallelism))
+    return fullest * layers / max(counted_bytes(shape, linear, parallelism)[0], total)

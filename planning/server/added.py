@@ -2,7 +2,9 @@
 
 from catalog.engine import Engine
 from catalog.load import Catalog
+from catalog.schema import Model
 from planning.capacity.options import plain, read_options
+from planning.capacity.quantized import quantization_problem
 from planning.plan.weights import CheckpointPlan
 from planning.server.arguments import check_args
 from planning.server.effects import effect_problems
@@ -19,6 +21,7 @@ def in_plain_words(settings: ModelSettings, engine: Engine) -> ModelSettings:
 
 def added_problems(
     settings: ModelSettings,
+    model: Model,
     catalog: Catalog,
     files: CheckpointPlan,
     path: str,
@@ -34,6 +37,8 @@ def added_problems(
     options = read_options(settings.args, engine)
     free = {name: setting for name, setting in options.items() if name not in options_of(source)}
     problems += effect_problems(settings, free, engine, path, canary=canary, on_cpu=on_cpu)
+    if text := quantization_problem(model, in_plain_words(settings, engine).args, engine):
+        problems.append(Problem(f"{path}.args", text))
     led = list(access_problems(source, settings.env, catalog, f"{path}.env"))
     paths = {problem.path for problem in led}
     others = {name: value for name, value in settings.env.items() if f"{path}.env.{name}" not in paths}

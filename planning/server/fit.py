@@ -9,7 +9,8 @@ from planning.capacity import flags
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
-from planning.capacity.parallelism import Fit, Hardware, Reason, choose, try_fit, with_longest_context
+from planning.capacity.parallelism import Fit, Hardware, choose, try_fit, with_longest_context
+from planning.capacity.reason import Reason
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import PoolPlan
 from planning.stack.places import Keeping

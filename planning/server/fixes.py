@@ -10,6 +10,7 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.changes import shorter_context, siblings
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, choose
+from planning.capacity.quantized import as_loaded, quantization_problem
 from planning.plan.pools import PoolPlan
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, stretch_context
 from settings.schema import ModelSettings
@@ -28,7 +29,15 @@ def nearest_fixes(
         *siblings(
             site.catalog.models,
             settings.model,
-            lambda sibling: fit_as_asked(stretch_context(sibling, settings), hardware, settings, workload).fits,
+            lambda sibling: (
+                fit_as_asked(
+                    as_loaded(stretch_context(sibling, settings), settings.args, site.catalog.vllm),
+                    hardware,
+                    settings,
+                    workload,
+                ).fits
+                and not quantization_problem(sibling, settings.args, site.catalog.vllm)
+            ),
         ),
         *(
             f"pool '{pool.name}'"

@@ -8,7 +8,8 @@ from dataclasses import replace
 from catalog.schema import Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import GIB, Workload, visible_bytes
-from planning.capacity.parallelism import Hardware, Reason, rule_problems, whole_tokens
+from planning.capacity.parallelism import Hardware, rule_problems, whole_tokens
+from planning.capacity.reason import Reason
 from settings.problems import Problem
 from settings.schema import MeasuredSettings, ModelSettings
 

@@ -14,7 +14,9 @@ from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.flags import decode_context, has, workload_flags
 from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
-from planning.capacity.parallelism import Fit, Hardware, Reason, rule_problems, try_fit
+from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
+from planning.capacity.quantized import as_loaded
+from planning.capacity.reason import Reason
 from planning.plan.pools import PoolPlan
 from planning.server import measured
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, spread_problem, stretch_context
@@ -71,7 +73,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         **workload_flags(settings.args),
     )
     workload = workload_of(asked, model, gpu, site.catalog.vllm)
-    longer = stretch_context(model, settings)
+    longer = as_loaded(stretch_context(model, settings), settings.args, site.catalog.vllm)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)
     if decode_context(settings.args) > 1 and settings.tensor_parallel is None:
@@ -179,7 +181,7 @@ def _default_reasons(settings: ModelSettings, present: Mapping[str, str], worklo
 
 def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> Placed:
     """Memory of a CPU server: weights and KV cache in the node's memory."""
-    problems = _for_gpus_only(path, settings, pool)
+    problems = _for_gpus_only(path, settings, model, pool)
     if model.checkpoint.format not in CPU_FORMATS:
         formats = " or ".join(CPU_FORMATS)
         message = f"{model.checkpoint.format} weights do not run on CPUs; use a {formats} checkpoint"
@@ -196,7 +198,7 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
         settings.max_num_batched_tokens or CPU_BATCHED_TOKENS,
         utilization=NODE_MEMORY_SHARE,
         dtype=asked["dtype"],
-        prefix_caching=asked["prefix_caching"],
+        tuning=asked["tuning"],
     )
     rules = rule_problems(stretch_context(model, settings), None, Parallelism(), workload)
     problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]
@@ -218,7 +220,7 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
     return Placement(Parallelism(), budget, workload, reasons, kv_gib), problems
 
 
-def _for_gpus_only(path: str, settings: ModelSettings, pool: PoolPlan) -> list[Problem]:
+def _for_gpus_only(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> list[Problem]:
     """Settings that mean nothing without GPUs."""
     none = f"pool '{pool.name}' has no GPUs"
     parallel = (settings.tensor_parallel, settings.pipeline_parallel, settings.data_parallel)
@@ -232,4 +234,15 @@ def _for_gpus_only(path: str, settings: ModelSettings, pool: PoolPlan) -> list[P
     ):
         if value is not None:
             problems.append(Problem(f"{path}.{key}", f"{none}; leave it out"))
+    tuning = flags.tuning(settings.args)
+    for option, value in (
+        (flags.KV_CACHE_MEMORY_BYTES, tuning.kv_cache_bytes),
+        (flags.NUM_GPU_BLOCKS_OVERRIDE, tuning.kv_cache_blocks),
+        (flags.CPU_OFFLOAD_GB, tuning.offloaded_bytes),
+        (flags.KV_OFFLOADING_SIZE, tuning.kv_offload_gib),
+        (flags.SPECULATIVE_CONFIG, tuning.draft_head),
+        (flags.QUANTIZATION, has(settings.args, flags.QUANTIZATION) and model.checkpoint.format is WeightFormat.BF16),
+    ):
+        if value:
+            problems.append(Problem(f"{path}.args", f"{none}, and {option} is for those; leave it out"))
     return problems

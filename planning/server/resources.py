@@ -4,12 +4,11 @@ from math import ceil, floor, inf
 
 from catalog.schema import Model
 from planning.capacity import memory
-from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import PodResources
 from planning.plan.weights import Source
-from planning.server.placement import NODE_MEMORY_SHARE
+from planning.server.placement import NODE_MEMORY_SHARE, Placement
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
@@ -32,21 +31,15 @@ def least_memory_mib(memory_gib: int) -> int:
 
 
 def pod_resources(
-    settings: ModelSettings,
-    model: Model,
-    pool: PoolPlan,
-    parallelism: Parallelism,
-    nodes: int,
-    cpu_kv_gib: int | None,
-    source: Source,
-    model_bytes: int = 2,
+    settings: ModelSettings, model: Model, pool: PoolPlan, placed: Placement, nodes: int, source: Source
 ) -> tuple[PodResources, dict[str, str]]:
-    """CPU and memory of one pod; `nodes`: pods of one replica; `model_bytes`: of a number in the model's dtype."""
+    """CPU and memory of one pod; `nodes`: pods of one replica."""
+    parallelism, workload, cpu_kv_gib = placed.parallelism, placed.workload, placed.cpu_kv_cache_gib
     # in the page cache they are as on disk
     weights_gib = memory.weight_bytes(model, parallelism)[0] / GIB
     if cpu_kv_gib is not None:
         cpus = settings.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
-        loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=model_bytes)[0] / GIB
+        loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=workload.model_bytes)[0] / GIB
         needed = settings.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
         limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
         return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
@@ -57,31 +50,45 @@ def pod_resources(
     cpus = settings.cpus or 2 + gpus
     # NCCL and the workers exchange through /dev/shm: 2 GiB suffice for one GPU, 8 for a few, 16 for a full node
     shm = 2 if gpus == 1 else 8 if gpus <= 4 else 16
+    # the cache that goes on outside of the GPU is a file of /dev/shm (vllm/v1/kv_offload/cpu/shared_offload_region.py)
+    cached = ceil(workload.tuning.kv_offload_gib * parallelism.data / nodes)
+    kept = kept_weights_gib(model, placed, nodes)
     streamed = source.buffer_gib_per_gpu * gpus
-    needed = settings.memory_gib or 8 + 2 * gpus + shm + streamed
+    needed = settings.memory_gib or 8 + 2 * gpus + shm + streamed + cached + kept
     # of files the limit leaves room in the page cache, which is charged to the pod and given back at need; what is
     # streamed passes through buffers of a fixed size
     limit = needed + (ceil(weights_gib / nodes * 1.1) if not source.streamed else 0)
     if pool.memory_gib_per_node is not None:
         pods = max(1, pool.gpus_per_node // gpus)
         limit = max(needed, min(limit, floor(pool.memory_gib_per_node * NODE_MEMORY_SHARE / pods)))
+    parts = f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm"
+    parts += f" + {cached} of it for the KV cache beyond the GPU" if cached else ""
+    parts += f" + {kept} of weights that stay outside of the GPU" if kept else ""
     reasons = {
         "cpus": f"{cpus}: 2 + one per GPU",
-        "memoryGib": f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm; up to {limit} with weights in page cache"
+        "memoryGib": f"{parts}; up to {limit} with weights in page cache"
         if not source.streamed
-        else f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm + {streamed} to stream weights through",
+        else f"{parts} + {streamed} to stream weights through",
     }
-    return PodResources(cpus, needed, limit, gpus, shm, GPU_CACHE_GIB), reasons
+    return PodResources(cpus, needed, limit, gpus, shm + cached, GPU_CACHE_GIB), reasons
 
 
-def memory_problems(path: str, resources: PodResources) -> list[Problem]:
-    """The shared memory of a pod is part of its memory."""
-    if resources.memory_gib >= resources.shm_gib:
+def kept_weights_gib(model: Model, placed: Placement, nodes: int) -> int:
+    """Memory of one pod for the weights that its GPUs leave outside, whole GiB."""
+    gpus = placed.parallelism.gpus // nodes
+    return ceil(memory.offloaded_bytes(model, placed.parallelism, placed.workload) * gpus / GIB)
+
+
+def memory_problems(path: str, resources: PodResources, kept_gib: int) -> list[Problem]:
+    """The shared memory of a pod is part of its memory, and so are weights outside of the GPU, `kept_gib`."""
+    least = resources.shm_gib + kept_gib
+    if resources.memory_gib >= least:
         return []
+    weights = f" and {kept_gib} GiB of weights outside of the GPU" if kept_gib else ""
     return [
         Problem(
             f"{path}.memoryGib",
-            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory; "
-            f"use at least {resources.shm_gib}, or leave it out",
+            f"{resources.memory_gib} GiB do not hold the {resources.shm_gib} GiB of /dev/shm, which is in memory"
+            f"{weights}; use at least {least}, or leave it out",
         )
     ]

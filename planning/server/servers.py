@@ -18,7 +18,7 @@ from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.pre_pull import pulls_ahead
-from planning.server.resources import memory_problems, pod_resources
+from planning.server.resources import kept_weights_gib, memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
 from planning.server.throughput import throughput
 from planning.stack.images import custom_image
@@ -83,24 +83,22 @@ def draft_server(
     site: Site, path: str, name: str, settings: ModelSettings, pool: PoolPlan, *, canary: bool
 ) -> tuple[Draft | None, list[Problem]]:
     """A model's server, or its canary with the settings of that; None when they cannot be planned."""
-    model, gpu = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu)
+    model, gpu, engine = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu), site.catalog.vllm
     if model is None:
         return None, [unknown_model(site, path, settings)]
-    engine, written, settings = site.catalog.vllm, settings, in_plain_words(settings, site.catalog.vllm)
+    written, settings = settings, in_plain_words(settings, engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
     problems = unplaced + outdated + unread + _unpinned(site, path, files)
-    problems += added_problems(written, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
+    problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
     files = as_read(files, weights, engine.loading, placed.parallelism)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
-    resources, resource_reasons = pod_resources(
-        settings, model, pool, placed.parallelism, nodes, placed.cpu_kv_cache_gib, files.source, workload.model_bytes
-    )
+    resources, resource_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings.args, site.catalog)
     args = _args(name, written, model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
@@ -138,7 +136,7 @@ def draft_server(
         stream_interval=interval,
         reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times), **interval.reasons},
     )
-    return draft, _group_problems(draft) + memory_problems(path, resources)
+    return draft, _group_problems(draft) + memory_problems(path, resources, kept_weights_gib(model, placed, nodes))
 
 
 def _files(

@@ -14,13 +14,13 @@ from planning.capacity.memory import Workload
 from planning.capacity.parallelism import (
     Fit,
     Hardware,
-    Reason,
     candidates,
     choose,
     rule_problems,
     try_fit,
     with_longest_context,
 )
+from planning.capacity.reason import Reason
 from tests.unit.small_stack import A10, CATALOG, H100, H200, refusals, server, serving, stack
 
 WORKLOAD = Workload(8192, 256, 2048)

@@ -1,0 +1,25 @@
+"""Options that change how one replica divides its memory, beside the load it is planned for. All off by default."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Options of memory. Bytes are of one GPU; 0 is not asked for.
+
+    `prefix_caching`: hybrid models keep states of prefixes, which the product leaves off. `kv_cache_bytes` and
+    `kv_cache_blocks`: in place of what is free; the second goes before the first. `draft_tokens`: guesses per step;
+    `draft_head`: by the checkpoint's own MTP layer, otherwise by looking prompts up. `offloaded_bytes`: weights of
+    layers that stay in the memory of the pod. `kv_offload_gib`: more cache there, of all tensor-parallel ranks.
+    """
+
+    prefix_caching: bool = False
+    kv_cache_bytes: int = 0
+    kv_cache_blocks: int = 0
+    draft_tokens: int = 0
+    draft_head: bool = False
+    offloaded_bytes: float = 0
+    kv_offload_gib: float = 0
+
+
+USUAL = Tuning()
