@@ -117,11 +117,10 @@ class Option(Case):
 
     def case_of(self, value: str) -> Case:
         """The effect of this value."""
-        default = str(self.default).lower() if isinstance(self.default, bool) else self.default
-        usual = "" if default is None and self.kind != "flag" else "false" if default is None else str(default)
         if self.effect is Effect.PLANNED:
             return self
-        # 0.0 is 0
+        # None where vLLM chooses, which no argument says; 0.0 is 0
+        usual = str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
         if value in self.unless or _number(value) == _number(usual):
             return NO_EFFECT
         return next((case for case in self.when if re.search(case.like, value)), self)

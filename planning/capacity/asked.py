@@ -33,6 +33,10 @@ class Asked:
 def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
     """The workload of a replica on this GPU. Raises LookupError where the engine file has no batch rule for it."""
     sequences, tokens = default_batch(engine, gpu, asked.max_num_batched_tokens)
+    if asked.tuning.performance == "throughput":
+        # it doubles what was not asked for (vllm/engine/arg_utils.py)
+        tokens *= 1 if asked.max_num_batched_tokens else 2
+        sequences = min(2 * sequences, tokens)
     return Workload(
         context_tokens=asked.context_tokens or model.context.config_tokens,
         max_num_seqs=asked.max_num_seqs or sequences,
@@ -47,6 +51,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         dtype=asked.dtype,
         samples=task_of(model).writes,
         tuning=asked.tuning,
+        tokens_given=asked.max_num_batched_tokens is not None,
     )
 
 

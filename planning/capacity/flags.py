@@ -53,6 +53,10 @@ KV_CACHE_MEMORY_BYTES = "--kv-cache-memory-bytes"
 NUM_GPU_BLOCKS_OVERRIDE = "--num-gpu-blocks-override"
 CPU_OFFLOAD_GB = "--cpu-offload-gb"
 KV_OFFLOADING_SIZE = "--kv-offloading-size"
+DISABLE_CHUNKED_PREFILL = "--disable-chunked-prefill"
+PERFORMANCE_MODE = "--performance-mode"
+CUDAGRAPH_CAPTURE_SIZES = "--cudagraph-capture-sizes"
+MAX_CUDAGRAPH_CAPTURE_SIZE = "--max-cudagraph-capture-size"
 LIMIT_MM_PER_PROMPT = "--limit-mm-per-prompt"
 HF_OVERRIDES = "--hf-overrides"
 HOST = "--host"
@@ -124,7 +128,7 @@ def workload_flags(args: Sequence[str], *, language_model_only: bool = False) ->
 
 def tuning(args: Sequence[str]) -> Tuning:
     """Options of memory; `args` have one spelling of each option. What is no number is reported elsewhere."""
-    draft = _draft(args)
+    draft, sizes = _draft(args), (value_of(args, CUDAGRAPH_CAPTURE_SIZES) or "").split()
     return Tuning(
         prefix_caching=has(args, ENABLE_PREFIX_CACHING),
         kv_cache_bytes=size_bytes(value_of(args, KV_CACHE_MEMORY_BYTES) or ""),
@@ -133,6 +137,10 @@ def tuning(args: Sequence[str]) -> Tuning:
         draft_head=str(draft.get("method")).endswith("mtp"),
         offloaded_bytes=_gib(args, CPU_OFFLOAD_GB) * 2**30,
         kv_offload_gib=_gib(args, KV_OFFLOADING_SIZE),
+        whole_prompts=has(args, DISABLE_CHUNKED_PREFILL),
+        performance=value_of(args, PERFORMANCE_MODE) or "balanced",
+        graph_batches=tuple(int(word) for word in sizes if re.fullmatch(WHOLE, word)),
+        largest_graph_batch=_number(args, MAX_CUDAGRAPH_CAPTURE_SIZE, 0),
     )
 
 

@@ -62,7 +62,7 @@ class Workload:
     """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
-    with tokens, not only reads them.
+    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step.
     """
 
     context_tokens: int
@@ -78,6 +78,13 @@ class Workload:
     dtype: str = "auto"
     samples: bool = True
     tuning: Tuning = USUAL
+    tokens_given: bool = False
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of one step: a whole context where prompts are not cut, unless a number was given."""
+        whole = self.tuning.whole_prompts and not self.tokens_given
+        return max(self.max_num_batched_tokens, self.context_tokens if whole else 0)
 
     @property
     def model_bytes(self) -> int:
@@ -107,7 +114,7 @@ def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallel
     Phases: the body of one step of max_num_batched_tokens; the sampler over min(max_num_seqs, that) × vocabulary, with
     the step's hidden states still there; the vision encoder.
     """
-    tokens = workload.max_num_batched_tokens
+    tokens = workload.step_tokens
     rows = min(workload.max_num_seqs, tokens)
     sorts = gpu.compute_capability.startswith(SORTING_CAPABILITY)
     per_logit = SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
@@ -123,7 +130,7 @@ def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallel
 
 def body_bytes(shape: Architecture, workload: Workload, tensor: int) -> float:
     """Peak inside one layer of a step: residual, normed copy, attention in and out, the widest feed-forward."""
-    tokens, hidden, element = workload.max_num_batched_tokens, shape.hidden_size, workload.model_bytes
+    tokens, hidden, element = workload.step_tokens, shape.hidden_size, workload.model_bytes
     shared = shape.moe.shared_intermediate_size if shape.moe else 0
     widest = max(shape.intermediate_size if not shape.moe or shape.moe.dense_layers else 0, shared)
     peak = tokens * element * (4 * hidden + 2 * widest / tensor)
@@ -147,11 +154,15 @@ def graph_batches(gpu: Gpu, workload: Workload) -> int:
 
     With guesses also what so many sequences take in a step of that many tokens each (_set_cudagraph_sizes).
     """
-    blackwell = gpu.compute_capability.startswith("10.")
-    most = LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH
-    largest = min(2 * workload.max_num_seqs, most, workload.max_num_batched_tokens)
-    usual = (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16))
-    sizes, tokens = {size for size in (*usual, largest) if size <= largest}, 1 + workload.tuning.draft_tokens
+    tuning, blackwell = workload.tuning, gpu.compute_capability.startswith("10.")
+    most = tuning.largest_graph_batch or (LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH)
+    if tuning.graph_batches:
+        return len({size for size in tuning.graph_batches if size <= workload.step_tokens})
+    ceiling = most if tuning.largest_graph_batch else min(2 * workload.max_num_seqs, most)
+    largest = min(ceiling, workload.step_tokens)
+    small = range(1, 33) if tuning.performance == "interactivity" else (1, 2, 4)
+    usual = (*small, *range(8, 256, 8), *range(256, most + 1, 16))
+    sizes, tokens = {size for size in (*usual, largest) if size <= largest}, 1 + tuning.draft_tokens
     if tokens > 1:
         sizes |= {count * tokens for count in usual if count <= workload.max_num_seqs and count * tokens <= largest}
     return len(sizes)
@@ -235,7 +246,7 @@ def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, wo
 
 def in_flight_tokens(gpu: Gpu | None, parallelism: Parallelism, workload: Workload) -> int:
     """Tokens scheduled but not yet done: a step per stage, and one more with asynchronous scheduling, as on GPUs."""
-    return (parallelism.pipeline + (1 if gpu else 0)) * workload.max_num_batched_tokens
+    return (parallelism.pipeline + (1 if gpu else 0)) * workload.step_tokens
 
 
 def _filled(

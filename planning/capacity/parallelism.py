@@ -93,8 +93,14 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
 
 
 def _batch_problems(workload: Workload) -> list[Reason]:
-    """A step of the engine has a token for every sequence (vllm/config/scheduler.py, verify_max_model_len)."""
+    """A step of the engine has a token for every sequence (vllm/config/scheduler.py, verify_max_model_len).
+
+    And for a whole context where prompts are not cut.
+    """
     sequences, tokens = workload.max_num_seqs, workload.max_num_batched_tokens
+    if workload.tuning.whole_prompts and workload.tokens_given and tokens < workload.context_tokens:
+        text = f"{flags.DISABLE_CHUNKED_PREFILL} needs steps of a whole context, maxNumBatchedTokens is {tokens}"
+        return [Reason(text, fix=f"maxNumBatchedTokens: {workload.context_tokens}, or leave it out")]
     if sequences <= tokens:
         return []
     return [

@@ -11,6 +11,8 @@ class Tuning:
     `kv_cache_blocks`: in place of what is free; the second goes before the first. `draft_tokens`: guesses per step;
     `draft_head`: by the checkpoint's own MTP layer, otherwise by looking prompts up. `offloaded_bytes`: weights of
     layers that stay in the memory of the pod. `kv_offload_gib`: more cache there, of all tensor-parallel ranks.
+    `whole_prompts`: prompts are not cut, so a step has room for a whole context. `performance`: vLLM's own word.
+    `graph_batches` and `largest_graph_batch`: of the CUDA graphs that are captured, in place of vLLM's own choice.
     """
 
     prefix_caching: bool = False
@@ -20,6 +22,10 @@ class Tuning:
     draft_head: bool = False
     offloaded_bytes: float = 0
     kv_offload_gib: float = 0
+    whole_prompts: bool = False
+    performance: str = "balanced"
+    graph_batches: tuple[int, ...] = ()
+    largest_graph_batch: int = 0
 
 
 USUAL = Tuning()

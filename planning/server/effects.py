@@ -36,18 +36,18 @@ def effect_problems(
 
 def _refusal(setting: Setting, case: Case, settings: ModelSettings, path: str, *, on_cpu: bool) -> str:
     """The refusal of one option; empty where it is allowed, or refused elsewhere."""
-    shown = _shown(setting)
+    shown, why = _shown(setting), case.why.replace("models.NAME", path)
     match case.effect:
         case Effect.FILES:
-            return f"{shown} needs files that no server has: {case.why}"
+            return f"{shown} needs files that no server has: {why}"
         case Effect.NETWORK:
-            return f"{shown} needs the network, and no server may call anything: {case.why}; leave it out"
+            return f"{shown} needs the network, and no server may call anything: {why}; leave it out"
         case Effect.HOST if settings.memory_gib is None:
             use = f"give {path}.memoryGib with room for it, or leave it out"
-            return f"{shown} takes memory of the pod that is not counted: {case.why}; {use}"
+            return f"{shown} takes memory of the pod that is not counted: {why}; {use}"
         case Effect.UNCOUNTED if settings.measured is None:
             use = "leave it out" if on_cpu else f"leave it out, or {measured.hint(path)}"
-            return f"{shown} changes the memory by what is not counted: {case.why}; {use}"
+            return f"{shown} changes the memory by what is not counted: {why}; {use}"
         case _:
             return ""
 

@@ -81,7 +81,8 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
     if gpu is None:
         return False
     there = Hardware(gpu, pool.gpus_per_node, pool.nodes, has_nvlink(site, pool, gpu))
-    tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1]
+    doubled = 2 if workload.tuning.performance == "throughput" else 1
+    tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1] * doubled
     return fit_as_asked(model, there, settings, replace(workload, max_num_batched_tokens=tokens)).fits
 
 

@@ -4,6 +4,7 @@ Figures of real starts are published ones; no server starts here.
 """
 
 from math import ceil
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,7 @@ def test_sizes_are_read_as_vllm_reads_them(text: str, size: int):
 
 def test_prefixes_of_a_hybrid_take_further_pages_of_state():
     """Two pages per sequence on an L40S, three where FlashInfer writes one more; other models have no states."""
-    on = {"model": "Qwen/Qwen3.8-27B-FP8", "contextTokens": 8192, "tensorParallel": 2, "maxNumSeqs": 64}
+    on: dict[str, Any] = {"model": "Qwen/Qwen3.8-27B-FP8", "contextTokens": 8192, "tensorParallel": 2, "maxNumSeqs": 64}
     plain, cached = (server(serving(L40S, **on, args=args)).memory for args in ([], ["--enable-prefix-caching"]))
     # 11 blocks of 784 tokens and 3 groups of states
     assert cached.max_concurrency / plain.max_concurrency == pytest.approx((11 + 3) / (11 + 2 * 3))
@@ -214,7 +215,7 @@ def test_servers_without_gpus_have_nothing_to_leave():
 )
 def test_no_pictures_and_no_films_mean_no_tower(args, without):
     """As with --language-model-only; one of the two leaves it where it is."""
-    on = {"model": "Qwen/Qwen3.8-27B", "contextTokens": 8192, "maxNumSeqs": 64}
+    on: dict[str, Any] = {"model": "Qwen/Qwen3.8-27B", "contextTokens": 8192, "maxNumSeqs": 64}
     memory = server(serving(H100, **on, args=args)).memory
     like = server(serving(H100, **on, args=["--language-model-only"] if without else [])).memory
     assert memory == like
@@ -261,3 +262,48 @@ def test_a_method_for_other_weights_is_refused():
         )
     ]
     assert "is not counted" in refusals(serving(H100, contextTokens=8192, args=["--quantization=torchao"]))[0]
+
+
+# --- steps and graphs -------------------------------------------------------------------------------------------------
+
+
+def test_prompts_that_are_not_cut_take_steps_of_a_whole_context():
+    """Unless a number was given, which then has to have room for one."""
+    on: dict[str, Any] = {"tensorParallel": 2, "contextTokens": 16384, "maxNumSeqs": 16}
+    plain, whole = (server(serving(**on, args=args)).memory for args in ([], ["--no-enable-chunked-prefill"]))
+    given_so = server(serving(**on, maxNumBatchedTokens=16384)).memory
+    assert (whole.activation_gib, whole.cuda_graphs_gib) == (given_so.activation_gib, given_so.cuda_graphs_gib)
+    assert whole.activation_gib > plain.activation_gib
+    assert (
+        "use maxNumBatchedTokens: 16384, or leave it out"
+        in refusals(serving(**on, maxNumBatchedTokens=8192, args=["--no-enable-chunked-prefill"]))[0]
+    )
+
+
+def test_throughput_doubles_the_tokens_that_nobody_asked_for():
+    """2,048 on an A10; what was asked for stays."""
+    on: dict[str, Any] = {"tensorParallel": 2, "contextTokens": 8192, "maxNumSeqs": 16}
+    mode = "--performance-mode=throughput"
+    doubled, asked_for = server(serving(**on, args=[mode])), server(serving(**on, maxNumBatchedTokens=4096))
+    assert doubled.memory == asked_for.memory
+    assert server(serving(**on, maxNumBatchedTokens=4096, args=[mode])).memory == asked_for.memory
+
+
+@pytest.mark.parametrize(
+    ("args", "batches"),
+    [
+        # 1, 2, 4, 8, 16, 24, 32 of 16 sequences
+        ([], 7),
+        (["--performance-mode=interactivity"], 32),
+        (["--cudagraph-capture-sizes", "1", "2", "2", "4"], 3),
+        (["--cudagraph-capture-sizes", "1", "999999"], 1),
+        (["--max-cudagraph-capture-size=8"], 4),
+        (["--max-cudagraph-capture-size=64"], 11),
+        (["--max-cudagraph-capture-size=64", "--enforce-eager"], 0),
+        (["-O0"], 0),
+    ],
+)
+def test_graphs_are_counted_by_the_sizes_that_are_captured(args, batches):
+    """Two kinds of 10 MiB each."""
+    memory = server(serving(tensorParallel=2, contextTokens=8192, maxNumSeqs=16, args=args)).memory
+    assert memory.cuda_graphs_gib == 2 * batches * 10 * 2**20 / GIB

@@ -20,8 +20,8 @@ COUNT = "changes the memory by what is not counted"
 FILES = "needs files that no server has"
 NETWORK = "needs the network, and no server may call anything"
 HOST = "takes memory of the pod that is not counted"
-CODE = "it is code that the image must hold; give models.NAME.image with an image that has it"
-OWN = "use models.NAME.model with a repository that has the right one"
+CODE = "it is code that the image must hold; give models.m.image with an image that has it"
+OWN = "use models.m.model with a repository that has the right one"
 
 
 def effect(*args: str) -> list[str]:
@@ -98,6 +98,22 @@ def test_a_value_that_changes_nothing_is_allowed_in_silence(args):
     assert [text for text in plan.warnings if text.startswith("vllm-m: -")] == []
 
 
+@pytest.mark.parametrize(
+    ("args", "effect_of_it"),
+    [
+        (["--enable-chunked-prefill"], "nothing"),
+        (["--no-enable-chunked-prefill"], "counted"),
+        (["--disable-hybrid-kv-cache-manager"], "uncounted"),
+        (["--enable-hybrid-kv-cache-manager"], "nothing"),
+        (["--no-swa-bounded-replay"], "uncounted"),
+        (["--disable-log-deltas"], "nothing"),
+    ],
+)
+def test_which_side_of_a_flag_does_something_is_known(args, effect_of_it):
+    """Of flags that vLLM sets by itself, either may."""
+    assert effect(*args) == [effect_of_it]
+
+
 def test_measured_figures_stand_for_what_is_not_counted():
     """They were read from a start with it."""
     assert refusals(serving(args=["--block-size=32"], contextTokens=8192)) != []
@@ -167,9 +183,8 @@ def test_every_option_does_something_known(name):
     option = ENGINE.options[name]
     cases = [option, *option.when]
     assert [case for case in cases if case.effect is not Effect.NOTHING and not case.why] == []
-    if option.kind == "flag" and option.effect is not Effect.PLANNED:
-        default = "true" if option.default is True else "false"
-        assert default in option.unless or option.case_of(default).effect is Effect.NOTHING
+    if isinstance(option.default, bool) and option.effect is not Effect.PLANNED:
+        assert option.case_of(str(option.default).lower()).effect is Effect.NOTHING
 
 
 def test_every_spelling_does_the_same():
