@@ -883,7 +883,7 @@ class ModelSettings(Section):
         default=None, description="vLLM image of this model, repository:version or @sha256:…"
     )
     args: list[Argument] = Field(
-        default_factory=list, max_length=200, description="further vLLM arguments, checked against its parser"
+        default_factory=list, max_length=200, description="further vLLM arguments, checked against its parser and by what each does to memory, files and network"
     )
     env: dict[VariableName, Argument] = Field(
         default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
