@@ -16,6 +16,7 @@ from catalog import load_catalog
 from catalog.schema import Architecture, KvProfile, MixtureOfExperts, SlidingWindow
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import KvCacheSize, Layout, attention_layers, kv_cache_size, layout
+from planning.capacity.tuning import Tuning
 
 pytestmark = pytest.mark.vllm
 
@@ -277,6 +278,42 @@ def test_the_longest_context_that_fits(vllm, request, name):
     longest = cut(shape).longest_context(kv_cache_size(cut(shape), KV_BYTES, 1).blocks, LONGEST)
     assert seen["context"] == longest < LONGEST
     check(seen, kv_cache_size(cut(shape), KV_BYTES, longest))
+
+
+GUESSES = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "tuning"),
+    [
+        (HYBRID, {"enable_prefix_caching": True}, Tuning(prefix_caching=True)),
+        (DENSE, {"enable_prefix_caching": True}, Tuning(prefix_caching=True)),
+        (HYBRID, {"speculative_config": GUESSES}, Tuning(draft_tokens=3)),
+        (DENSE, {"speculative_config": GUESSES}, Tuning(draft_tokens=3)),
+        (HYBRID, {"speculative_config": GUESSES, "enable_prefix_caching": True}, Tuning(True, draft_tokens=3)),
+        (
+            HYBRID,
+            {"speculative_config": {"method": "mtp", "num_speculative_tokens": 1}},
+            Tuning(draft_tokens=1, draft_head=True),
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_states_of_prefixes_and_guesses(vllm, request, name, told, tuning):
+    """Pages of state for prefixes and guesses of a hybrid, one more attention layer for an MTP head."""
+    family, shape = MEASURED[name]
+    config = config_json(family, shape) | {"mtp_num_hidden_layers": 1}
+    seen = vllm.size(folder(request), config, **arguments(shape, **told))
+    planned = kv_cache_size(layout(shape, SINGLE, in_flight_tokens=BATCHED_TOKENS, tuning=tuning), KV_BYTES, CONTEXT)
+    check(seen, planned)
+
+
+@pytest.mark.parametrize("name", [DENSE, HYBRID])
+def test_blocks_that_are_given(vllm, request, name):
+    """As many as were asked for, each as large as the planner cuts it."""
+    family, shape = MEASURED[name]
+    seen = vllm.size(folder(request), config_json(family, shape), **arguments(shape, num_gpu_blocks_override=100))
+    check(seen, kv_cache_size(cut(shape), 100 * cut(shape).block_bytes, CONTEXT))
 
 
 @pytest.mark.parametrize("name", SPARSE)
