@@ -36,7 +36,10 @@ def added_problems(
     problems = check_args(args, engine, f"{path}.args")
     options = read_options(settings.args, engine)
     free = {name: setting for name, setting in options.items() if name not in options_of(source)}
-    problems += effect_problems(settings, free, engine, path, canary=canary, on_cpu=on_cpu)
+    # of a word that is none the parser takes, nothing else is said
+    worded = {problem.path for problem in problems}
+    done = effect_problems(settings, free, engine, path, canary=canary, on_cpu=on_cpu)
+    problems += [problem for problem in done if problem.path not in worded]
     if text := quantization_problem(model, in_plain_words(settings, engine).args, engine):
         problems.append(Problem(f"{path}.args", text))
     led = list(access_problems(source, settings.env, catalog, f"{path}.env"))
