@@ -87,9 +87,22 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             )
         )
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
+    problems += _offload_problems(model, workload)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)
     return problems
+
+
+def _offload_problems(model: Model, workload: Workload) -> list[Reason]:
+    """A hybrid's blocks are aligned for a cache outside of the GPU only with its cache of prefixes.
+
+    vllm/distributed/kv_transfer/kv_connector/v1/offloading/config.py ends the server otherwise.
+    """
+    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
+    if not hybrid or not workload.tuning.kv_offload_gib or workload.tuning.prefix_caching:
+        return []
+    text = f"{flags.KV_OFFLOADING_SIZE} of a hybrid model needs its cache of prefixes, which is off unless asked for"
+    return [Reason(text, fix=f"{flags.ENABLE_PREFIX_CACHING} with it")]
 
 
 def _batch_problems(workload: Workload) -> list[Reason]:

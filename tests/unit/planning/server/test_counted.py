@@ -170,7 +170,7 @@ def test_a_cache_outside_of_the_gpu_is_in_shared_memory():
     assert more.memory == plain.memory
 
 
-@given(weights=st.floats(0, 100), cache=st.floats(0, 500), memory_gib=st.none() | st.integers(1, 900))
+@given(weights=st.floats(0, 100), cache=st.floats(0.01, 500), memory_gib=st.none() | st.integers(1, 900))
 @properties(60)
 def test_a_limit_holds_whatever_is_kept_outside_of_the_gpu(weights, cache, memory_gib):
     """Of any offload: the pod's limit has room for all of it, or the stack is refused."""
@@ -307,3 +307,24 @@ def test_graphs_are_counted_by_the_sizes_that_are_captured(args, batches):
     """Two kinds of 10 MiB each."""
     memory = server(serving(tensorParallel=2, contextTokens=8192, maxNumSeqs=16, args=args)).memory
     assert memory.cuda_graphs_gib == 2 * batches * 10 * 2**20 / GIB
+
+
+def test_a_hybrid_needs_its_cache_of_prefixes_for_one_outside_of_the_gpu():
+    """VLLM ends without (kv_connector/v1/offloading/config.py), and the product leaves it off."""
+    on: dict[str, Any] = {"model": "Qwen/Qwen3.8-27B", "contextTokens": 8192, "maxNumSeqs": 16}
+    assert refusals(serving(H100, **on, args=["--kv-offloading-size=8"])) == [
+        (
+            "models.m: --kv-offloading-size of a hybrid model needs its cache of prefixes, which is off unless asked "
+            "for; use --enable-prefix-caching with it"
+        )
+    ]
+    assert (
+        server(serving(H100, **on, args=["--kv-offloading-size=8", "--enable-prefix-caching"])).resources.shm_gib == 10
+    )
+
+
+def test_a_cache_of_no_size_outside_of_the_gpu_is_refused():
+    """The connector asks for one above 0."""
+    assert refusals(serving(tensorParallel=2, args=["--kv-offloading-size=0.0"])) == [
+        "models.m.args[0]: --kv-offloading-size must be left out: a cache of no size ends the server"
+    ]
