@@ -55,6 +55,7 @@ def effect(*args: str) -> list[str]:
          "or leave it out")),
         (["--help"], "--help must be left out: it prints the options and ends, so that no pod is ever ready"),
         (["--grpc"], "--grpc must be left out: it serves gRPC in place of HTTP, so that no pod is ever ready"),
+        (["-asc=0"], "-asc must be left out: without one the server answers nobody"),
         (["-tp", "1"], "-tp is decided by tensorParallel"),
         (["--kv-cache-dtype=auto"], "--kv-cache-dtype is decided by kvCacheDtype"),
         (["--hf-token=x"],
