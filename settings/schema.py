@@ -883,7 +883,9 @@ class ModelSettings(Section):
         default=None, description="vLLM image of this model, repository:version or @sha256:…"
     )
     args: list[Argument] = Field(
-        default_factory=list, max_length=200, description="further vLLM arguments, checked against its parser and by what each does to memory, files and network"
+        default_factory=list,
+        max_length=200,
+        description="further vLLM arguments, checked against its parser and by what each does",
     )
     env: dict[VariableName, Argument] = Field(
         default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
