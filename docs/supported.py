@@ -5,12 +5,12 @@ Nothing here is a list of its own: a new model, GPU, platform or way to be reach
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from catalog import load_catalog
 from catalog.load import Catalog
 from catalog.schema import KvProfile, Model
-from planning.stack.releases import gpu_operator_values
+from planning.questions.listings import operator_parts
 from settings import StackSettings
 from settings.schema import (
     OLDEST_KUBERNETES_MINOR,
@@ -112,22 +112,8 @@ def _gpus(catalog: Catalog) -> Iterator[Sequence[str]]:
 
 def _platforms() -> Iterator[Sequence[str]]:
     for platform in _words(ClusterSettings, "platform"):
-        values: dict[str, Any] = gpu_operator_values(_on(platform))
-        parts = (values["driver"], values["toolkit"], values.get("devicePlugin", {"enabled": True}))
-        yield f"`{platform}`", *("by the operator" if part["enabled"] else "the platform's own" for part in parts)
-
-
-def _on(platform: str) -> StackSettings:
-    """Any stack on this platform."""
-    return StackSettings.model_validate(
-        {
-            "cluster": {"context": "any", "identifier": "any", "platform": platform},
-            "gpuPools": {"any": {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 1}},
-            "models": {"any": {"model": "any", "pool": "any"}},
-            "weights": {"storageClass": "any"},
-            "gateway": {"existingSecret": "any"},
-        }
-    )
+        brought = operator_parts(platform)
+        yield f"`{platform}`", *("by the operator" if part else "the platform's own" for part in brought)
 
 
 def _members(section: type[Section], field: str) -> dict[str, type[Section]]:

@@ -15,7 +15,7 @@ from settings.problems import Problem, Refused
 from tests.harness import ROOT
 
 PROGRAM = "python -m x"
-COMMANDS = ("preview", "planning", "workshop.local", "workshop.simcluster")
+COMMANDS = ("catalog", "preview", "planning", "workshop.local", "workshop.simcluster")
 
 
 @pytest.mark.parametrize(
