@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from catalog.schema import Metric, WeightFormat
+from catalog.slices import Slices
 
 
 class ExportedMetric(Metric):
@@ -242,6 +243,7 @@ class Engine(BaseModel):
     uncompiled: Uncompiled = Uncompiled()
     any_delta: AnyDelta = AnyDelta()
     quantizations: Quantizations = Quantizations()
+    slices: Mapping[WeightFormat, Slices] = {}
     cpu: CpuCosts | None = None
     tasks: Mapping[str, list[str]] = {}
     router_settings: list[str] = []

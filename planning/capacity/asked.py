@@ -52,6 +52,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         samples=task_of(model).writes,
         tuning=asked.tuning,
         tokens_given=asked.max_num_batched_tokens is not None,
+        slices=engine.slices,
     )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from catalog.schema import Model
+from planning.capacity.budget import Parallelism
 from planning.capacity.memory import Workload
-from planning.capacity.parallelism import Fit, Hardware, try_fit, whole_tokens
+from planning.capacity.parallelism import Fit, Hardware, choose, rule_problems, try_fit, whole_tokens
 
 
 def shorter_context(model: Model, hardware: Hardware, workload: Workload, failed: Fit) -> int | None:
@@ -24,3 +25,30 @@ def siblings(models: Mapping[str, Model], repository: str, fits: Callable[[Model
         same = (model.family, model.parameters, model.context) == (known.family, known.parameters, known.context)
         if same and name.startswith(f"{repository}-") and fits(model):
             yield name
+
+
+def respreads(
+    model: Model,
+    hardware: Hardware,
+    workload: Workload,
+    failed: Parallelism,
+    fits: Callable[[Parallelism], bool],
+    *,
+    auto_context: bool = False,
+) -> Iterator[Parallelism]:
+    """Other spreads that fit: the cheapest.
+
+    Where a rule is broken and not memory short, those that are near: the same with whole experts, and the widest below.
+    """
+    near = []
+    if rule_problems(model, hardware.gpu, failed, workload):
+        moe = model.architecture is not None and model.architecture.moe is not None
+        whole = [replace(failed, expert=True)] if moe and not failed.expert else []
+        narrower = (replace(failed, tensor=tensor) for tensor in range(failed.tensor - 1, 0, -1))
+        near = [*filter(fits, whole), *[spread for spread in [next(filter(fits, narrower), None)] if spread]]
+    if near:
+        yield from near
+        return
+    fit = choose(model, hardware, workload, auto_context=auto_context, expert=failed.expert)
+    if fit.fits and fit.parallelism != failed:
+        yield fit.parallelism

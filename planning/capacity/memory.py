@@ -7,10 +7,13 @@
 Everything is per GPU of the fullest pipeline stage, in bytes unless the name says GiB (2^30). Pure functions.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import ceil
+from types import MappingProxyType
 
-from catalog.schema import Architecture, Gpu, KvProfile, Model
+from catalog.schema import Architecture, Gpu, KvProfile, Model, WeightFormat
+from catalog.slices import Slices
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
 from planning.capacity.tuning import USUAL, Tuning
@@ -62,7 +65,8 @@ class Workload:
     """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
-    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step.
+    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step. `slices`: the rules of the
+    engine that it runs on.
     """
 
     context_tokens: int
@@ -79,6 +83,7 @@ class Workload:
     samples: bool = True
     tuning: Tuning = USUAL
     tokens_given: bool = False
+    slices: Mapping[WeightFormat, Slices] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def step_tokens(self) -> int:

@@ -13,11 +13,11 @@ from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.memory import Workload, budget
 from planning.capacity.reason import PLACE, Reason
+from planning.capacity.slices import slice_problems
 from planning.capacity.start import start_problems
 from planning.capacity.weights import draft_head_bytes
 
 MAX_PCIE_TENSOR_PARALLEL = 2
-FP8_BLOCK = 128
 # A context chosen for the user is not cut below this, nor below what the checkpoint has.
 SMALLEST_AUTO_CONTEXT = 8192
 
@@ -70,7 +70,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append(Reason(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}"))
         if parallelism.pipeline > shape.layers:
             problems.append(Reason(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers"))
-        problems += _slice_problems(model, parallelism)
+        problems += slice_problems(model, gpu, parallelism, workload)
         if parallelism.expert and shape.moe is None:
             problems.append(Reason("expertParallel needs a mixture-of-experts model"))
     if workload.context_tokens > model.context.config_tokens:
@@ -154,31 +154,6 @@ def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Rea
 
 def _capability(gpu: Gpu) -> int:
     return int(gpu.compute_capability.replace(".", ""))
-
-
-def _slice_problems(model: Model, parallelism: Parallelism) -> list[Reason]:
-    """Slices of a matrix must be whole, of a quantised one whole blocks: 128 rows for block-fp8, a group for int4."""
-    shape, kind, tp = model.architecture, model.checkpoint.format, parallelism.tensor
-    if shape is None:
-        return []
-    block = 1
-    if kind in (WeightFormat.FP8_BLOCK128, WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4):
-        block = FP8_BLOCK if kind is WeightFormat.FP8_BLOCK128 else model.checkpoint.group_size or FP8_BLOCK
-    cut = {"intermediate size": shape.intermediate_size} if shape.intermediate_size else {}
-    if shape.moe:
-        cut = {"intermediate size": shape.intermediate_size} if shape.moe.dense_layers else {}
-        if not parallelism.expert:
-            cut["expert intermediate size"] = shape.moe.intermediate_size
-    return [
-        Reason(
-            f"{name} {size} / tensorParallel {tp} = {size / tp:g} is not a multiple of the quantisation block {block}",
-            fix="a smaller tensorParallel or expertParallel: true" if name.startswith("expert") else "",
-        )
-        if block > 1
-        else Reason(f"{name} {size} cannot be divided by tensorParallel {tp}")
-        for name, size in cut.items()
-        if size % (tp * block)
-    ]
 
 
 def _context_problem(model: Model, context_tokens: int) -> str:

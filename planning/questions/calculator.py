@@ -11,7 +11,7 @@ from catalog.load import Catalog
 from catalog.schema import Gpu, Model
 from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import Parallelism
-from planning.capacity.changes import shorter_context, siblings
+from planning.capacity.changes import respreads, shorter_context, siblings
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import (
     Fit,
@@ -86,12 +86,16 @@ def _fixes(
 ) -> Iterator[str]:
     """Single changes that fit, each tried before it is suggested."""
     here = hardware(gpu, question.gpus)
-    if longest := shorter_context(model, here, workload, failed):
-        yield f"--context {longest}"
+    if tokens := shorter_context(model, here, workload, failed):
+        yield f"--context {tokens}"
     if question.parallelism is not None:
-        respread = choose(model, here, workload, expert=question.expert_parallel)
-        if respread.fits:
-            yield _as_options(respread.parallelism, question.parallelism)
+
+        def fits(spread: Parallelism) -> bool:
+            return _fit(model, here, workload, replace(question, parallelism=spread)).fits
+
+        longest = question.asked.context_tokens == 0
+        for spread in respreads(model, here, workload, failed.parallelism, fits, auto_context=longest):
+            yield _as_options(spread, question.parallelism)
     for gpus in (1, 2, 4, 8, 16, 24, 32):
         more = hardware(gpu, gpus)
         if question.parallelism is None and gpus > question.gpus and _fit(model, more, workload, question).fits:
@@ -107,4 +111,6 @@ def _as_options(parallelism: Parallelism, in_question: Parallelism) -> str:
         parts.append(f"--pipeline-parallel {parallelism.pipeline}")
     if {parallelism.data, in_question.data} != {1}:
         parts.append(f"--data-parallel {parallelism.data}")
+    if parallelism.expert and not in_question.expert:
+        parts.append("--expert-parallel")
     return " ".join(parts)

@@ -81,11 +81,18 @@ def fit_as_asked(model: Model, hardware: Hardware, settings: ModelSettings, work
     explicit, auto = explicit_parallelism(settings), settings.context_tokens is None
     if explicit is None:
         return choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
-    if reason := spread_problem(explicit, hardware):
-        return Fit(explicit, None, (Reason(reason),))
-    if auto:
-        return with_longest_context(model, hardware, explicit, workload)
-    return try_fit(model, hardware, explicit, workload)
+    return spread_as_asked(model, hardware, explicit, workload, auto_context=auto)
+
+
+def spread_as_asked(
+    model: Model, hardware: Hardware, spread: Parallelism, workload: Workload, *, auto_context: bool
+) -> Fit:
+    """The fit of one given parallelism; with `auto_context` that of the longest context it holds."""
+    if reason := spread_problem(spread, hardware):
+        return Fit(spread, None, (Reason(reason),))
+    if auto_context:
+        return with_longest_context(model, hardware, spread, workload)
+    return try_fit(model, hardware, spread, workload)
 
 
 def spread_problem(explicit: Parallelism, hardware: Hardware) -> str | None:

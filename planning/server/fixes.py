@@ -7,12 +7,19 @@ from catalog.schema import Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
-from planning.capacity.changes import shorter_context, siblings
+from planning.capacity.changes import respreads, shorter_context, siblings
 from planning.capacity.memory import Workload
-from planning.capacity.parallelism import Fit, Hardware, choose
+from planning.capacity.parallelism import Fit, Hardware
 from planning.capacity.quantized import as_loaded, quantization_problem
 from planning.plan.pools import PoolPlan
-from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, stretch_context
+from planning.server.fit import (
+    Site,
+    explicit_parallelism,
+    fit_as_asked,
+    has_nvlink,
+    spread_as_asked,
+    stretch_context,
+)
 from settings.schema import ModelSettings
 
 # A refusal looks for up to this many times the nodes of a pool.
@@ -53,9 +60,12 @@ def _changes_here(
 ) -> Iterator[str]:
     """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
     auto = settings.context_tokens is None
-    respread = choose(model, hardware, workload, auto_context=auto, expert=bool(settings.expert_parallel))
-    if respread.fits and respread.parallelism != failed.parallelism:
-        yield _as_settings(respread.parallelism, settings)
+
+    def fits(spread: Parallelism) -> bool:
+        return spread_as_asked(model, hardware, spread, workload, auto_context=auto).fits
+
+    for spread in respreads(model, hardware, workload, failed.parallelism, fits, auto_context=auto):
+        yield _as_settings(spread, settings)
     if not auto and (longest := shorter_context(model, hardware, workload, failed)):
         yield f"contextTokens: {longest}"
     # of other formats the refusal itself says so
@@ -87,10 +97,12 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
 
 
 def _as_settings(parallelism: Parallelism, settings: ModelSettings) -> str:
-    """Settings to write for it: tensorParallel, and what differs from 1 here or in the settings."""
+    """Settings to write for it: tensorParallel, and what differs from 1 or from off here or in the settings."""
     parts = [f"tensorParallel: {parallelism.tensor}"]
     if {parallelism.pipeline, settings.pipeline_parallel} - {None, 1}:
         parts.append(f"pipelineParallel: {parallelism.pipeline}")
     if {parallelism.data, settings.data_parallel} - {None, 1}:
         parts.append(f"dataParallel: {parallelism.data}")
+    if parallelism.expert and not settings.expert_parallel:
+        parts.append("expertParallel: true")
     return " with ".join(parts)

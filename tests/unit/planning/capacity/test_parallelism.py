@@ -23,7 +23,7 @@ from planning.capacity.parallelism import (
 from planning.capacity.reason import Reason
 from tests.unit.small_stack import A10, CATALOG, H100, H200, refusals, server, serving, stack
 
-WORKLOAD = Workload(8192, 256, 2048)
+WORKLOAD = Workload(8192, 256, 2048, slices=CATALOG.vllm.slices)
 GPUS = CATALOG.gpus
 MODELS = CATALOG.models
 YARN = (
@@ -32,10 +32,6 @@ YARN = (
 )
 
 UNKNOWN = "its KV cache cannot be computed (kvProfile: unknown); nothing is sized automatically for it"
-EXPERTS = (
-    "expert intermediate size 1536 / tensorParallel 8 = 192 is not a multiple of the quantisation block 128; "
-    "use a smaller tensorParallel or expertParallel: true"
-)
 
 
 def said(reasons: Sequence[Reason]) -> list[str]:
@@ -58,34 +54,36 @@ def hardware(gpu: str, per_node: int, nodes: int = 1) -> Hardware:
         ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(3), WORKLOAD, [
             "40 attention heads cannot be divided by tensorParallel 3",
             "intermediate size 17408 cannot be divided by tensorParallel 3",
+            "151936 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 3",
         ]),
         ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(5), WORKLOAD, [
             "8 KV heads cannot be divided by, or copied to, tensorParallel 5",
             "intermediate size 17408 cannot be divided by tensorParallel 5",
+            "151936 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 5",
         ]),
         ("Qwen/Qwen2.5-7B-Instruct", "nvidia-h100", Parallelism(7), WORKLOAD, [
             "4 KV heads cannot be divided by, or copied to, tensorParallel 7",
             "intermediate size 18944 cannot be divided by tensorParallel 7",
+            "152064 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 7",
         ]),
         # one KV head per GPU, each twice
         ("Qwen/Qwen3-32B", "nvidia-h100", Parallelism(16), WORKLOAD, []),
         ("Qwen/Qwen3.5-27B", "nvidia-h100", Parallelism(12), WORKLOAD, [
             "16 linear-attention key heads cannot be divided by tensorParallel 12",
             "intermediate size 17408 cannot be divided by tensorParallel 12",
+            "248320 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 12",
         ]),
         ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(1, 41), WORKLOAD, ["pipelineParallel 41 exceeds the 40 layers"]),
         ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(expert=True), WORKLOAD, [
             "expertParallel needs a mixture-of-experts model",
         ]),
-        ("Qwen/Qwen3-235B-A22B-FP8", "nvidia-h200", Parallelism(8), WORKLOAD, [EXPERTS]),
-        ("Qwen/Qwen3-235B-A22B-FP8", "nvidia-h200", Parallelism(4), WORKLOAD, []),
-        ("Qwen/Qwen3-235B-A22B-FP8", "nvidia-h200", Parallelism(8, expert=True), WORKLOAD, []),
         ("Qwen/Qwen3-32B-FP8", "nvidia-h200", Parallelism(16), WORKLOAD, [
             "intermediate size 25600 / tensorParallel 16 = 1600 is not a multiple of the quantisation block 128",
         ]),
         ("Qwen/Qwen2.5-32B-Instruct-AWQ", "nvidia-h200", Parallelism(5), WORKLOAD, [
             "8 KV heads cannot be divided by, or copied to, tensorParallel 5",
-            "intermediate size 27648 / tensorParallel 5 = 5529.6 is not a multiple of the quantisation block 128",
+            "intermediate size 27648 cannot be divided by tensorParallel 5",
+            "152064 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 5",
         ]),
         # per-channel fp8 has no blocks
         ("RedHatAI/Llama-3.3-70B-Instruct-FP8-dynamic", "nvidia-h100", Parallelism(8), WORKLOAD, []),
@@ -134,7 +132,7 @@ def test_every_reason_is_given_at_once():
     workload = Workload(300_000, 256, 2048, kv_cache_dtype="nvfp4")
     fit = try_fit(MODELS["Qwen/Qwen3-32B"], hardware("nvidia-a10", 2), Parallelism(3), workload)
     assert [reason.text.split()[0] for reason in fit.reasons] == [
-        "64", "intermediate", "contextTokens", "kvCacheDtype", "TP", "needs",
+        "64", "intermediate", "151936", "contextTokens", "kvCacheDtype", "TP", "needs",
     ]  # fmt: skip
     assert not fit.fits
 
@@ -350,8 +348,11 @@ def test_deepseek_r1_needs_eight_h200_or_two_nodes_of_h100():
             ),
         ),
         (
-            serving(H100, model="Qwen/Qwen3-235B-A22B-FP8", tensorParallel=8),
-            f"{EXPERTS}, or tensorParallel: 4",
+            serving(H100, model="Qwen/Qwen3.6-35B-A3B-FP8", tensorParallel=8, expertParallel=True),
+            (
+                "shared expert intermediate size 512 / tensorParallel 8 = 64 is not a multiple of the quantisation "
+                "block 128; use tensorParallel: 4"
+            ),
         ),
         (serving(kvCacheDtype="nvfp4"), "kvCacheDtype nvfp4 needs compute capability 10.0, NVIDIA A10 24 GB has 8.6"),
         (serving(expertParallel=True), "expertParallel needs a mixture-of-experts model"),

@@ -84,7 +84,7 @@ CASES = {
     "T33 DP": case(True, f"{D}-V3.2-Exp", "nvidia-h200", 8, DP8),
     "T34": case(False, f"{D}-V3.2", "nvidia-h100", 8, TP8),
     "T35": case(True, f"{Q}-235B-A22B", "nvidia-h200", 4, TP4),
-    "T36": case(False, f"{Q}-235B-A22B-FP8", "nvidia-h200", 8, TP8),
+    "T36": case(True, f"{Q}-235B-A22B-FP8", "nvidia-h200", 8, TP8),
     "T36 EP": case(True, f"{Q}-235B-A22B-FP8", "nvidia-h200", 8, Parallelism(8, expert=True)),
     "T38": case(True, f"{Q}.5-35B-A3B-FP8", "nvidia-h100"),
     "T39": case(True, f"{Q}.5-122B-A10B", "nvidia-h200", 4, TP4),
@@ -135,7 +135,7 @@ def applied(question: FitQuestion, fix: str) -> FitQuestion:
     """The question with one offered change."""
     if "/" in fix:
         return replace(question, model=fix)
-    words = fix.split()
+    words = fix.removesuffix(" --expert-parallel").split()
     given = {name: int(value) for name, value in zip(words[::2], words[1::2], strict=True)}
     if "--context" in given:
         return replace(question, asked=replace(question.asked, context_tokens=given["--context"]))
@@ -146,7 +146,7 @@ def applied(question: FitQuestion, fix: str) -> FitQuestion:
         given["--tensor-parallel"],
         given.get("--pipeline-parallel", before.pipeline),
         given.get("--data-parallel", before.data),
-        before.expert,
+        before.expert or fix.endswith("--expert-parallel"),
     )
     return replace(question, parallelism=spread)
 
