@@ -220,8 +220,8 @@ class Engine(BaseModel):
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
     attributes. `options`: by long name. `removed_options`: name → what to use instead.
     `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
-    `variables`: what is said → the variable. `tasks`: what a model is for →
-    options it is started with.
+    `variables`: what is said → the variable. `tasks`: what a model is for → options it is started with.
+    `writing_options` and `cache_options`: those of servers that write tokens, and of those that keep a KV cache.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -246,6 +246,8 @@ class Engine(BaseModel):
     slices: Mapping[WeightFormat, Slices] = {}
     cpu: CpuCosts | None = None
     tasks: Mapping[str, list[str]] = {}
+    writing_options: frozenset[str] = frozenset()
+    cache_options: frozenset[str] = frozenset()
     router_settings: list[str] = []
     general_settings: list[str] = []
     litellm_settings: list[str] = []

@@ -35,7 +35,7 @@ Shape = TypeVar("Shape")
 ENGINES = ("vllm", "litellm", "dcgm-exporter", "kubernetes")
 NETWORK_SECTIONS = ("metadataServices", "neverHubs", "privateNetworks", "publicEnds")
 # They belong to one repository: a sibling that inherited them would claim somebody else's commit.
-NEVER_INHERITED = frozenset({"revision", "manifestSha256", "note", "sources"})
+NEVER_INHERITED = frozenset({"revision", "manifestSha256", "conversion", "note", "sources"})
 # Byte counts are those of the files, so a sibling in another format may not mix its own with them.
 REPLACED_WHOLE = frozenset({"checkpoint"})
 

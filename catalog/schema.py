@@ -23,6 +23,8 @@ class TaskName(StrEnum):
     """Purpose of a model; what follows from it is a row of `planning.tasks`."""
 
     GENERATE = "generate"
+    EMBED = "embed"
+    RERANK = "rerank"
 
 
 class KvProfile(StrEnum):
@@ -129,17 +131,26 @@ class Checkpoint(Entry):
 
 
 class Serving(Entry):
-    """Names vLLM's own registries know; checked against the engine file."""
+    """Names vLLM's own registries know; checked against the engine file.
+
+    `overrides`: of the checkpoint's `config.json`, without which it is not what it is for. `pair_template`: Jinja, of a
+    reranker's question and document, where the checkpoint brings none.
+    """
 
     reasoning_parser: str | None = None
     tool_call_parser: str | None = None
     tokenizer_mode: str | None = None
     kv_cache_dtype: str | None = None
     language_model_only: bool = False
+    overrides: dict[str, object] = Field(default_factory=dict)
+    pair_template: str | None = None
 
 
 class Model(Entry):
-    """One Hugging Face checkpoint; the key in `models.yaml` is its repository id."""
+    """One Hugging Face checkpoint; the key in `models.yaml` is its repository id.
+
+    `conversion`: the hub's own conversion to safetensors, of a repository that has pickles only beside it.
+    """
 
     family: str
     license: str
@@ -147,6 +158,7 @@ class Model(Entry):
     kv_profile: KvProfile
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     manifest_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    conversion: Annotated[str, Field(pattern=r"^refs/pr/[0-9]+$")] | None = None
     gated: bool = False
     parameters: Count | None = None
     active_parameters: Count | None = None

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.schema import Model, TaskName
+from catalog.schema import KvProfile, Model, TaskName
 
 # What stands before the paths of the API.
 VERSION = "/v1"
+# What a reranker is asked to put in order.
+DOCUMENTS = ("Bananas are yellow.", "Paris is the capital of France.")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Task:
     `gateway_mode`: LiteLLM's word for such a deployment; None: it takes one for it that says nothing.
     `writes`: it answers with tokens, which are sampled and have a price and a pace. Otherwise it only reads.
     `parsers`: its answers may hold reasoning and calls of tools, for which vLLM has a parser per dialect.
-    `prefix_caching`: prompts begin alike, and what is computed of them is kept.
+    `prefix_caching`: prompts begin alike, and the server is told to keep what is computed of them; else vLLM decides.
     `silent_roles`: roles of metrics (`roles` of the engine's file) that say nothing of such a server, so that no alert
     and no panel looks at them; of what scaling looks at, `cache_used` may be one.
     """
@@ -72,12 +74,57 @@ GENERATE = Task(
         shown=lambda body: body["choices"][0]["message"]["content"] or "",
     ),
 )
-TASKS: Mapping[TaskName, Task] = {TaskName.GENERATE: GENERATE}
+# Metrics of a server that only reads which are not about its answers' tokens: the time to the first is that to all of
+# them, and what a prompt takes of the cache is free as soon as it is read (tried, 0.32.0).
+OF_WRITING = frozenset({"first_token_s", "between_tokens_s", "generated_tokens", "cache_used"})
+# The same of a model without a cache.
+OF_A_CACHE = frozenset({"cache_used", "prefix_hits", "prefix_queries", "preemptions"})
+EMBED = Task(
+    calls=("/embeddings",),
+    gateway_mode="embedding",
+    writes=False,
+    parsers=False,
+    prefix_caching=False,
+    silent_roles=OF_WRITING,
+    question=Question(
+        text="Which city is the capital of France?",
+        body=lambda text: {"input": text},
+        options={},
+        shown=lambda body: _vector(body["data"][0]["embedding"]),
+    ),
+)
+RERANK = Task(
+    calls=("/rerank",),
+    gateway_mode="rerank",
+    writes=False,
+    parsers=False,
+    prefix_caching=False,
+    silent_roles=OF_WRITING,
+    question=Question(
+        text="What is the capital of France?",
+        body=lambda text: {"query": text, "documents": list(DOCUMENTS)},
+        options={},
+        shown=lambda body: "\n".join(
+            f"{result['relevance_score']:.4f}  {DOCUMENTS[result['index']]}" for result in body["results"]
+        ),
+    ),
+)
+TASKS: Mapping[TaskName, Task] = {TaskName.GENERATE: GENERATE, TaskName.EMBED: EMBED, TaskName.RERANK: RERANK}
+
+
+def _vector(numbers: list[float]) -> str:
+    """The beginning of a vector, and how long it is."""
+    return f"[{', '.join(f'{number:.4f}' for number in numbers[:4])}, …], {len(numbers)} dimensions"
 
 
 def task_of(model: Model) -> Task:
     """The task of the model."""
     return TASKS[model.task]
+
+
+def silent_roles(model: Model) -> frozenset[str]:
+    """Roles of metrics that say nothing of a server of this model."""
+    return task_of(model).silent_roles | (OF_A_CACHE if model.kv_profile is KvProfile.NONE else frozenset())
 
 
 def task_by_mode(mode: str | None) -> Task:

@@ -821,6 +821,15 @@ class TokenPriceSettings(Section):
     output: UsdPerMillionTokens = Field(description="price of a million generated tokens")
 
 
+class ModelPriceSettings(Section):
+    """What a million tokens of a model that is served here cost, USD."""
+
+    input: UsdPerMillionTokens = Field(description="price of a million tokens of prompts")
+    output: UsdPerMillionTokens | None = Field(
+        default=None, description="price of a million generated tokens; for models that write, and needed there"
+    )
+
+
 class KeySignature(Section):
     """A signature over all files of a checkpoint, as OpenSSF's model signing makes it with a key."""
 
@@ -902,7 +911,7 @@ class ModelSettings(Section):
         description="whether its requests may leave for an external provider, as one of its fallbacks: `stays`, or "
         "`mayLeave`",
     )
-    price_usd_per_million_tokens: TokenPriceSettings | None = Field(
+    price_usd_per_million_tokens: ModelPriceSettings | None = Field(
         default=None,
         description="what the gateway charges for tokens and counts against budgets; default: estimated from the price "
         "of the pool's nodes and the speed of their memory",
@@ -1475,7 +1484,8 @@ class AlertSettings(Section):
 
     waiting_requests: PositiveInt = Field(default=20, description="requests waiting per model")
     time_to_first_token_s: Annotated[PositiveFloat, Field(le=LONGEST_S)] = Field(
-        default=5, description="95th percentile, seconds; a histogram edge"
+        default=5,
+        description="95th percentile, seconds; a histogram edge. Of models that only read, of the whole answer",
     )
     kv_cache_usage: Share = Field(default=0.85, description="share of the KV cache used")
 

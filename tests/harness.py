@@ -307,9 +307,15 @@ def on_cpu(**changes: Any) -> Config:
 
 def serving(models: Mapping[str, str]) -> Config:
     """These models (public name → repository) on a cluster that has room for any of them."""
+    known = load_catalog().models
+    # of pickles the commit of a conversion has to be said
+    pins = {model: {"revision": "a" * 40} for model in models.values() if known[model].conversion}
     return minimal(
         gpuPools={"l4": None, "h200": {"gpu": "nvidia-h200", "nodes": 200, "gpusPerNode": 8}},
-        models={"small": None, **{name: {"model": model, "pool": "h200"} for name, model in models.items()}},
+        models={
+            "small": None,
+            **{name: {"model": model, "pool": "h200", **pins.get(model, {})} for name, model in models.items()},
+        },
     )
 
 
@@ -327,7 +333,7 @@ def whole_catalog_plan() -> Plan:
 
 
 def one_per_dialect() -> dict[str, str]:
-    """One model for every way in which arguments differ: parsers, tokenizer, kind of KV cache."""
+    """One model for every way in which arguments differ: parsers, tokenizer, task, kind of KV cache."""
     dialects: dict[tuple[object, ...], tuple[str, str]] = {}
     for public, name in computable().items():
         model = load_catalog().models[name]
@@ -337,6 +343,8 @@ def one_per_dialect() -> dict[str, str]:
             how.tool_call_parser,
             how.tokenizer_mode,
             how.language_model_only,
+            how.pair_template is not None,
+            model.task,
             model.kv_profile,
         )
         dialects.setdefault(key, (public, name))

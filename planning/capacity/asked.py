@@ -1,9 +1,9 @@
 """Questions about one replica, and the workload that follows: vLLM's own defaults wherever nothing is asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.engine import Engine
-from catalog.schema import Gpu, Model
+from catalog.schema import Gpu, KvProfile, Model
 from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
 from planning.capacity.tuning import USUAL, Tuning
 from planning.tasks import task_of
@@ -50,10 +50,15 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         concurrency=asked.concurrency,
         dtype=asked.dtype,
         samples=task_of(model).writes,
-        tuning=asked.tuning,
+        tuning=tuning_of(model, asked.tuning),
         tokens_given=asked.max_num_batched_tokens is not None,
         slices=engine.slices,
     )
+
+
+def tuning_of(model: Model, asked: Tuning) -> Tuning:
+    """The options of memory as the model has them: nothing is kept of half a prompt where there is no cache."""
+    return replace(asked, whole_prompts=True) if model.kv_profile is KvProfile.NONE else asked
 
 
 def default_batch(engine: Engine, gpu: Gpu, batched_tokens: int | None = None) -> tuple[int, int]:

@@ -59,6 +59,7 @@ CUDAGRAPH_CAPTURE_SIZES = "--cudagraph-capture-sizes"
 MAX_CUDAGRAPH_CAPTURE_SIZE = "--max-cudagraph-capture-size"
 LIMIT_MM_PER_PROMPT = "--limit-mm-per-prompt"
 HF_OVERRIDES = "--hf-overrides"
+CHAT_TEMPLATE = "--chat-template"
 HOST = "--host"
 PORT = "--port"
 

@@ -112,7 +112,7 @@ def _batch_problems(workload: Workload) -> list[Reason]:
     """
     sequences, tokens = workload.max_num_seqs, workload.max_num_batched_tokens
     if workload.tuning.whole_prompts and workload.tokens_given and tokens < workload.context_tokens:
-        text = f"{flags.DISABLE_CHUNKED_PREFILL} needs steps of a whole context, maxNumBatchedTokens is {tokens}"
+        text = f"prompts are not cut, so a step must have a whole context; maxNumBatchedTokens is {tokens}"
         return [Reason(text, fix=f"maxNumBatchedTokens: {workload.context_tokens}, or leave it out")]
     if sequences <= tokens:
         return []

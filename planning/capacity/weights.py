@@ -9,6 +9,7 @@ from math import ceil
 from catalog.schema import Architecture, Model, WeightFormat
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import attention_layers
+from planning.tasks import task_of
 
 # Bytes that store one linear weight. Scales: fp8 128×128 blocks one fp32 per 16,384 weights; int4 one fp16 scale and
 # one 4-bit zero per group of 128; NVFP4 one fp8 scale per 16 weights.
@@ -115,6 +116,9 @@ def weight_bytes(
     if shape is None:
         total = float(loaded or model.checkpoint.disk_bytes or 0)
         return total, total / parallelism.gpus
+    if not task_of(model).writes:
+        # vLLM drops the head of a model that only reads (models/adapters.py)
+        shape = shape.model_copy(update={"tied_embeddings": True})
     linear = LINEAR_BYTES.get(model.checkpoint.format, 1.0)
     counted, fullest = counted_bytes(shape, linear, parallelism)
     if not loaded:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from planning.plan.gateway import Route
 from planning.plan.servers import ServerPlan
 from settings.problems import Problem
-from settings.schema import ModelSettings, StackSettings, TokenPriceSettings
+from settings.schema import ModelPriceSettings, ModelSettings, StackSettings, TokenPriceSettings
 
 
 def token_price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]:
@@ -16,9 +16,9 @@ def token_price(server: ServerPlan, model: ModelSettings) -> tuple[float, float]
     return (server.cost.usd_per_input_token, server.cost.usd_per_output_token) if server.cost else (0.0, 0.0)
 
 
-def per_token(prices: TokenPriceSettings) -> tuple[float, float]:
+def per_token(prices: TokenPriceSettings | ModelPriceSettings) -> tuple[float, float]:
     """USD per token of (prompt, answer), as short as it was written: 0.1 / 1e6 is not 1e-07."""
-    return float(f"{prices.input / 1e6:.12g}"), float(f"{prices.output / 1e6:.12g}")
+    return float(f"{prices.input / 1e6:.12g}"), float(f"{(prices.output or 0) / 1e6:.12g}")
 
 
 def free_routes(planned: Sequence[Route]) -> list[Route]:

@@ -65,11 +65,12 @@ def answer_problems(settings: GatewaySettings, servers: Sequence[ServerPlan]) ->
     slowest = max(servers, key=lambda server: server.timing.longest_request_s, default=None)
     if slowest is None or timeout >= (longest := slowest.timing.longest_request_s):
         return []
+    writes = slowest.task.writes
     return [
         Problem(
             "gateway.requestTimeoutS",
             f"{timeout} s would cut the longest answer of {slowest.model_name} ({longest} s); use at least "
-            f"{longest}, or a smaller models.{slowest.model_name}.maxOutputTokens",
+            f"{longest}, or a smaller models.{slowest.model_name}.{'maxOutputTokens' if writes else 'contextTokens'}",
         )
     ]
 

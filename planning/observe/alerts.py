@@ -1,10 +1,10 @@
 """The alerts, each with a section of its name in the runbook; thresholds come from the configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from catalog.load import Catalog
 from planning.observe.platform_alerts import DEAD_FOR_S, platform_rules
-from planning.observe.promql import UnknownMetric, edge, quantile, series
+from planning.observe.promql import UnknownMetric, edge, edges, quantile, series
 from planning.observe.watched import available, cluster_seen, desired_replicas, reporting, unheard
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
@@ -27,6 +27,7 @@ def alert_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Ser
     """Alert rules for all servers of the stack."""
     kubernetes = catalog.kubernetes.metrics
     namespace, rules = settings.cluster.namespace, _model_rules(settings, catalog, servers)
+    rules += [*_reading_rules(settings, catalog, servers)]
     rules += [rule for server in servers for rule in _server_rules(server, catalog)]
     for pool in dict.fromkeys(server.pool for server in servers if not server.cpu):
         inside = [server for server in servers if server.pool == pool]
@@ -51,8 +52,8 @@ def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Se
     engine, limits = catalog.vllm, settings.observability.alerts
 
     def where(role: str) -> dict[str, str]:
-        speaking = {server.model_name for server in servers if role not in server.task.silent_roles}
-        silent = any(role in server.task.silent_roles for server in servers)
+        speaking = {server.model_name for server in servers if role not in server.watched.silent_roles}
+        silent = any(role in server.watched.silent_roles for server in servers)
         named = {"model_name": f"~{'|'.join(sorted(speaking))}"} if silent else {}
         return {"namespace": settings.cluster.namespace, **named}
 
@@ -90,6 +91,27 @@ def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Se
         ),
     }
     return [rule for role, rule in rules.items() if role not in unheard(servers)]
+
+
+def _reading_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
+    """Of models that only read: what is a first token to others is the whole answer to them."""
+    reading = sorted({server.model_name for server in servers if not server.task.writes})
+    if not reading:
+        return
+    engine, limit_s = catalog.vllm, settings.observability.alerts.time_to_first_token_s
+    role = engine.roles["whole_answer_s"]
+    # its histogram has other edges, of which the next one is taken
+    edge_s = min((edge for edge in edges(engine.metrics, role) if edge >= limit_s), default=limit_s)
+    where = {"namespace": settings.cluster.namespace, "model_name": f"~{'|'.join(reading)}"}
+    yield Rule(
+        "LLMSlowAnswers",
+        f"{quantile(engine.metrics, 0.95, role, '5m', 'namespace, model_name', **where)} > {edge_s:g}",
+        300,
+        {"severity": "warning"},
+        "Answers of {{ $labels.model_name }} are slow",
+        f"The 95th percentile of the time that {{{{ $labels.model_name }}}} takes for an answer is "
+        f"{{{{ $value | humanizeDuration }}}}, above {edge_s:g} s for 5 minutes.",
+    )
 
 
 def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:

@@ -47,10 +47,16 @@ def _matched(value: str) -> str:
 
 def edge(metrics: Mapping[str, Metric], name: str, value: float) -> float:
     """Returns `value` when it is a bucket edge of the histogram; raises UnknownMetric with the edges otherwise."""
-    buckets = metrics[name].buckets if name in metrics else None
-    if not isinstance(buckets, list) or value not in buckets:
-        raise UnknownMetric(f"{value:g} is no bucket edge of {name}; edges: {buckets}")
+    known = edges(metrics, name)
+    if value not in known:
+        raise UnknownMetric(f"{value:g} is no bucket edge of {name}; edges: {known}")
     return value
+
+
+def edges(metrics: Mapping[str, Metric], name: str) -> list[float]:
+    """Edges of the buckets of a histogram that are the same everywhere; none of what is no such histogram."""
+    buckets = metrics[name].buckets if name in metrics else None
+    return buckets if isinstance(buckets, list) else []
 
 
 def quantile(metrics: Mapping[str, Metric], q: float, name: str, window: str, by: str = "", **labels: str) -> str:

@@ -14,7 +14,7 @@ from planning.plan.servers import ServerPlan
 
 def unheard(servers: Sequence[ServerPlan]) -> frozenset[str]:
     """Roles of metrics that say nothing of any of these servers."""
-    return frozenset.intersection(*(server.task.silent_roles for server in servers)) if servers else frozenset()
+    return frozenset.intersection(*(server.watched.silent_roles for server in servers)) if servers else frozenset()
 
 
 def desired_replicas(catalog: Catalog, watched: Watched) -> str:

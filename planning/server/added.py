@@ -9,6 +9,7 @@ from planning.plan.weights import CheckpointPlan
 from planning.server.arguments import check_args
 from planning.server.effects import effect_problems
 from planning.server.environment import CACHE_ROOT, check_env, server_env
+from planning.server.task_fit import task_problems
 from planning.stack.stores import access_problems, fill_problems, options_of, streaming_problems
 from settings.problems import Problem
 from settings.schema import ModelSettings
@@ -40,6 +41,7 @@ def added_problems(
     worded = {problem.path for problem in problems}
     done = effect_problems(settings, free, engine, path, canary=canary, on_cpu=on_cpu)
     problems += [problem for problem in done if problem.path not in worded]
+    problems += task_problems(settings, model, options, engine, path)
     if text := quantization_problem(model, in_plain_words(settings, engine).args, engine):
         problems.append(Problem(f"{path}.args", text))
     led = list(access_problems(source, settings.env, catalog, f"{path}.env"))

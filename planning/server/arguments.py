@@ -1,7 +1,8 @@
 """Command line of a vLLM server, and the check of what a user adds to it."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from catalog.engine import Case, Effect, Engine
@@ -97,7 +98,21 @@ def _serving_args(model: Model, extra: Sequence[str]) -> list[str]:
         args.append(f"{flags.TOKENIZER_MODE}={serving.tokenizer_mode}")
     if serving.language_model_only:
         args.append(flags.LANGUAGE_MODEL_ONLY)
+    if serving.pair_template and flags.CHAT_TEMPLATE not in chosen:
+        args.append(f"{flags.CHAT_TEMPLATE}={serving.pair_template}")
     return args
+
+
+def override_args(model: Model, options: Mapping[str, Setting]) -> list[str]:
+    """The config that makes the model what it is for, with what the user adds: only the last such option counts."""
+    if not model.serving.overrides:
+        return []
+    setting = options.get(flags.HF_OVERRIDES)
+    try:
+        own = json_value(setting.value) if setting else {}
+    except ValueError:
+        own = {}
+    return [f"{flags.HF_OVERRIDES}={json.dumps({**model.serving.overrides, **(own if isinstance(own, dict) else {})})}"]
 
 
 def group_args(nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

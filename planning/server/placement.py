@@ -9,7 +9,7 @@ from math import ceil, floor
 
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import flags, memory
-from planning.capacity.asked import Asked
+from planning.capacity.asked import Asked, tuning_of
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.flags import decode_context, has, workload_flags
@@ -198,7 +198,8 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
         settings.max_num_batched_tokens or CPU_BATCHED_TOKENS,
         utilization=NODE_MEMORY_SHARE,
         dtype=asked["dtype"],
-        tuning=asked["tuning"],
+        tuning=tuning_of(model, asked["tuning"]),
+        tokens_given=settings.max_num_batched_tokens is not None,
     )
     rules = rule_problems(stretch_context(model, settings), None, Parallelism(), workload)
     problems += [Problem(path, rule.at(f"pool '{pool.name}'")) for rule in rules]

@@ -6,13 +6,14 @@ from math import ceil
 
 from catalog.engine import Engine, Health
 from catalog.schema import Model
+from planning.capacity.options import read_options
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.added import added_problems, in_plain_words
-from planning.server.arguments import server_args
+from planning.server.arguments import override_args, server_args
 from planning.server.environment import CACHE_ROOT, server_env
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
@@ -20,6 +21,7 @@ from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.pre_pull import pulls_ahead
 from planning.server.resources import kept_weights_gib, memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
+from planning.server.task_fit import pickle_problems
 from planning.server.throughput import throughput
 from planning.stack.images import custom_image
 from planning.stack.places import prewarm
@@ -28,7 +30,7 @@ from planning.stack.signatures import sign_checkpoint
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.stack.versions import is_older
 from planning.stack.weights import asked_spread, plan_checkpoint
-from planning.tasks import Task, task_of
+from planning.tasks import Task, silent_roles, task_of
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings, WeightsSettings
 
@@ -92,6 +94,7 @@ def draft_server(
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
     problems = unplaced + outdated + unread + _unpinned(site, path, files)
+    problems += pickle_problems(written, model, files, path)
     problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
@@ -130,7 +133,7 @@ def draft_server(
         probes=server_probes(times),
         replaces=server_name(settings.replaces, canary=canary) if settings.replaces else None,
         kept_cache=cache,
-        watched=_watched(site, server_name(name, canary=canary), nodes, placed, task_of(model)),
+        watched=_watched(site, server_name(name, canary=canary), nodes, placed, silent_roles(model)),
         cost=price,
         pace=pace,
         stream_interval=interval,
@@ -258,7 +261,7 @@ def _args(
         port=engine.health.port,
         stream_interval=interval.tokens if interval.chosen else None,
         routed=settings.routing == "prefix",
-        extra=settings.args,
+        extra=(*settings.args, *override_args(model, read_options(settings.args, engine))),
     )
 
 
@@ -268,9 +271,9 @@ def _env(engine: Engine, placed: Placement, times: Timing) -> dict[str, str]:
     )
 
 
-def _watched(site: Site, name: str, nodes: int, placed: Placement, task: Task) -> Watched:
+def _watched(site: Site, name: str, nodes: int, placed: Placement, silent: frozenset[str]) -> Watched:
     sequences = placed.workload.max_num_seqs * placed.parallelism.data
-    return Watched(name, site.settings.cluster.namespace, nodes, sequences, task.silent_roles)
+    return Watched(name, site.settings.cluster.namespace, nodes, sequences, silent)
 
 
 def _endpoint(health: Health) -> Endpoint:

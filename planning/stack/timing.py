@@ -101,6 +101,8 @@ DEFAULT_REQUEST_TIMEOUT_S = 600
 # longest prompt needs at the slowest accepted speed, if that is more.
 LEAST_FIRST_TOKEN_TIMEOUT_S = 120
 SLOWEST_PREFILL_TOKENS_PER_S = 500
+# Clients that fill an index send texts by the hundred.
+LEAST_READING_S = 60
 # Longest pause between two tries of one server (LiteLLM 1.109.1, litellm/utils.py, _calculate_retry_after: 0.5 s,
 # doubled, at most 8 s; vLLM sends no Retry-After).
 LONGEST_BACK_OFF_S = 8
@@ -139,9 +141,12 @@ class Load:
 
 
 def longest_request_s(context_tokens: int, max_output_tokens: int | None, *, writes: bool = True) -> int:
-    """Seconds the longest answer takes at the slowest accepted speed; who does not write reads a whole context."""
+    """Seconds the longest answer takes at the slowest accepted speed; who does not write reads a whole context.
+
+    Or many short texts, which one request may have as well.
+    """
     if not writes:
-        return ceil(context_tokens / SLOWEST_PREFILL_TOKENS_PER_S)
+        return max(LEAST_READING_S, ceil(context_tokens / SLOWEST_PREFILL_TOKENS_PER_S))
     answer = max_output_tokens or min(context_tokens, DEFAULT_LONGEST_ANSWER_TOKENS)
     return ceil(answer / SLOWEST_TOKENS_PER_S)
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.schema import KvProfile
 from planning import resolve_stack
 from planning.plan import Plan
 from settings import Problem, Refused
@@ -380,7 +381,8 @@ def holds(plan: Plan) -> None:
     for server in plan.servers:
         pool = plan.pools[server.pool]
         assert 1 <= server.replicas <= max(server.max_replicas, 1)
-        assert server.memory.kv_cache_gib > 0
+        cached = CATALOG.models[server.model].kv_profile is not KvProfile.NONE
+        assert (server.memory.kv_cache_gib > 0) == (server.memory.kv_cache_tokens > 0) == cached
         assert server.memory.max_concurrency >= 1
         # a context may end inside of a block of 16 tokens
         assert server.memory.context_tokens < server.memory.max_context_tokens + 16

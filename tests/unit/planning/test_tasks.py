@@ -1,6 +1,6 @@
 """The table of tasks: another row changes every station that reads it, and no station asks for anything else.
 
-The second row of these tests is made here, of a model that only reads. They do not prove that vLLM or LiteLLM take it.
+They do not prove that vLLM or LiteLLM take it: tests/local does.
 """
 
 import json
@@ -19,7 +19,7 @@ from planning.gateway.litellm import litellm_config
 from planning.gateway.prices import free_routes
 from planning.gateway.surface import INFERENCE
 from planning.plan import Plan
-from planning.tasks import GENERATE, TASKS, Question, Task, task_by_mode
+from planning.tasks import EMBED, GENERATE, OF_A_CACHE, OF_WRITING, RERANK, TASKS, Question, Task, task_by_mode
 from settings import Refused, validate
 from tests.unit.small_stack import A10, CATALOG, MODEL, stack
 from workshop.local import chat
@@ -27,36 +27,16 @@ from workshop.local.blueprint import GATEWAY_FILE, Entrance, _modes
 from workshop.local.chat import Endpoint
 from workshop.local.objects import SecretRef, read
 
-READS = "read"
 BASE = "Qwen/Qwen3-8B"
-READER = "example/reader"
-# Metrics of the engine that are about what is written, or about a cache that lasts.
-OF_WRITING = frozenset({"first_token_s", "between_tokens_s", "generated_tokens", "cache_used", "prefix_hits"})
-READING = Task(
-    calls=("/embeddings",),
-    gateway_mode="embedding",
-    writes=False,
-    parsers=False,
-    prefix_caching=False,
-    silent_roles=OF_WRITING | {"prefix_queries"},
-    question=Question("Hello", lambda text: {"input": text}, {}, lambda body: str(len(body["data"][0]["embedding"]))),
-)
+READER, ORDERER, ENCODER = "example/reader", "Qwen/Qwen3-Reranker-0.6B", "BAAI/bge-large-en-v1.5"
 ENGINE = CATALOG.vllm
-FOR_READING = ["--runner=pooling"]
 ROUTED = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
 
 
-def known(reads: str | TaskName = READS) -> Any:
-    """The catalogue with a second model, like the first but for its task."""
-    reader = CATALOG.models[BASE].model_copy(update={"task": reads})
-    engine = ENGINE.model_copy(update={"tasks": {**ENGINE.tasks, READS: FOR_READING}})
-    return replace(CATALOG, models={**CATALOG.models, READER: reader}, engines={**CATALOG.engines, "vllm": engine})
-
-
-@pytest.fixture
-def second_row(monkeypatch):
-    """The row of the second task."""
-    monkeypatch.setattr(tasks, "TASKS", {**TASKS, READS: READING})
+def known() -> Any:
+    """The catalogue with a model more, like another but that it only reads."""
+    reader = CATALOG.models[BASE].model_copy(update={"task": TaskName.EMBED})
+    return replace(CATALOG, models={**CATALOG.models, READER: reader})
 
 
 def raw(**models: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,11 +71,10 @@ def test_the_table_knows_every_task_and_so_does_the_engine():
     assert len({task.gateway_mode for task in TASKS.values()}) == len(TASKS)
 
 
-@pytest.mark.usefixtures("second_row")
 def test_arguments_follow_the_task():
     """Options of the task are there, parsers and prefix caching are not; the rest is the same."""
     writer, reader = (set(server.args[1:]) for server in planned(raw(a={}, b={"model": READER})).servers)
-    assert reader - writer == {"--served-model-name=b", "--shutdown-timeout=17", *FOR_READING}
+    assert reader - writer == {"--served-model-name=b", "--shutdown-timeout=60", *ENGINE.tasks["embed"]}
     assert writer - reader == {
         "--served-model-name=a",
         "--shutdown-timeout=410",
@@ -106,7 +85,6 @@ def test_arguments_follow_the_task():
     }
 
 
-@pytest.mark.usefixtures("second_row")
 def test_who_does_not_write_has_no_sampler():
     """Its trial run is that of the body alone, and it counts no penalties."""
     shape, gpu, one = CATALOG.models[BASE].architecture, CATALOG.gpus["nvidia-a10"], Parallelism()
@@ -119,7 +97,6 @@ def test_who_does_not_write_has_no_sampler():
     assert activation_bytes(shape, gpu, writer, one) > activation_bytes(shape, gpu, reader, one) + slots
 
 
-@pytest.mark.usefixtures("second_row")
 def test_no_reason_names_a_sampler_that_is_not_there():
     """The number of sequences is the same, and why it is, is not."""
     writer, reader = (server.reasons["maxNumSeqs"] for server in planned(raw(a={}, b={"model": READER})).servers)
@@ -127,7 +104,6 @@ def test_no_reason_names_a_sampler_that_is_not_there():
     assert reader == "256: vLLM's own default on small GPUs"
 
 
-@pytest.mark.usefixtures("second_row")
 def test_the_gateway_is_told_the_mode_and_no_price_of_answers():
     """One price, of what is read; that of answers is no gap. Modes lead back to the task, for who sees only them."""
     plan = planned(raw(a={}, b={"model": READER}))
@@ -137,41 +113,40 @@ def test_the_gateway_is_told_the_mode_and_no_price_of_answers():
     assert (writer["output_cost_per_token"] > 0, reader["output_cost_per_token"]) == (True, 0)
     assert reader["input_cost_per_token"] == writer["input_cost_per_token"]
     assert free_routes(plan.gateway.routes) == []
-    given = planned(raw(b={"model": READER, "priceUsdPerMillionTokens": {"input": 2, "output": 3}}))
+    given = planned(raw(b={"model": READER, "priceUsdPerMillionTokens": {"input": 2}}))
     prices = [(route.input_cost_per_token, route.output_cost_per_token) for route in given.gateway.routes]
     assert prices == [(2e-6, 0)]
-    assert (task_by_mode(None), task_by_mode("embedding")) == (GENERATE, READING)
+    assert (task_by_mode(None), task_by_mode("embedding")) == (GENERATE, EMBED)
+    assert task_by_mode("rerank") is RERANK
 
 
-@pytest.mark.usefixtures("second_row")
 def test_the_longest_request_is_that_of_reading():
-    """A whole context at the slowest accepted speed of prompts, whatever an answer could have."""
-    writer, reader = planned(raw(a={}, b={"model": READER})).servers
-    assert (writer.timing.longest_request_s, reader.timing.longest_request_s) == (410, 17)
+    """A whole context at the slowest accepted speed of prompts, whatever an answer could have, or many short texts."""
+    plan = planned(raw(a={}, b={"model": READER}, c={"model": READER, "contextTokens": 40960}))
+    assert [server.timing.longest_request_s for server in plan.servers] == [410, 60, 82]
 
 
-@pytest.mark.usefixtures("second_row")
 def test_alerts_name_the_models_they_are_about():
     """One that says nothing of some servers names the others; one that says nothing of any is not there."""
     mixed, alone = rules(planned(raw(a={}, b={"model": READER}))), rules(planned(raw(b={"model": READER})))
     assert [alert for alert in mixed if alert not in alone] == ["LLMHighTTFT", "LLMGPUCacheNearFull"]
+    assert [alert for alert in mixed if alert not in rules(planned(raw(a={})))] == ["LLMSlowAnswers"]
     assert 'model_name=~"a"' in mixed["LLMHighTTFT"]
     assert 'model_name=~"a"' in mixed["LLMGPUCacheNearFull"]
+    assert 'model_name=~"b"' in mixed["LLMSlowAnswers"]
     assert "model_name=" not in mixed["LLMHighWaitQueue"]
     assert "model_name=" not in rules(planned(raw(a={})))["LLMHighTTFT"]
 
 
-@pytest.mark.usefixtures("second_row")
 def test_the_dashboard_has_no_panel_of_what_nobody_says():
     """While one server says it, it is there."""
     mixed, alone = panels(planned(raw(a={}, b={"model": READER}))), panels(planned(raw(b={"model": READER})))
     assert mixed == panels(planned(raw(a={})))
     assert mixed - alone == {
-        "Time to first token", "Time between tokens", "Generated tokens", "KV cache used", "Prefix cache hit rate",
+        "Time to first token", "Time between tokens", "Generated tokens", "KV cache used",
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("second_row")
 def test_scaling_looks_at_no_cache_that_says_nothing():
     """Sequences alone say how full such a replica is, in the queries and in the sentence."""
     both = {"replicas": {"min": 1, "max": 2}}
@@ -184,7 +159,99 @@ def test_scaling_looks_at_no_cache_that_says_nothing():
     assert ("KV cache" in writer.reason, "KV cache" in reader.reason) == (True, False)
 
 
-@pytest.mark.usefixtures("second_row")
+def test_answers_are_slow_by_an_edge_of_their_own_histogram():
+    """The threshold of first tokens, or the next one that the histogram of whole answers can tell."""
+
+    def limits(seconds: float) -> list[str]:
+        settings = raw(b={"model": READER}) | {"observability": {"alerts": {"timeToFirstTokenS": seconds}}}
+        return [
+            query.rpartition(" > ")[2] for name, query in rules(planned(settings)).items() if name == "LLMSlowAnswers"
+        ]
+
+    assert [limits(seconds) for seconds in (0.1, 5, 7.5)] == [["0.3"], ["5"], ["10"]]
+
+
+def test_an_encoder_has_no_cache_to_look_at():
+    """It reads as many texts at once as are let in, and no metric of a cache is looked at."""
+    plan = planned(raw(b={"model": ENCODER, "contextTokens": 512, "replicas": {"min": 1, "max": 2}}))
+    (encoder,) = plan.servers
+    assert (encoder.memory.kv_cache_gib, encoder.memory.max_concurrency, encoder.memory.fits) == (0, 256, True)
+    assert encoder.watched.silent_roles == OF_WRITING | OF_A_CACHE
+    assert panels(planned(raw(b={"model": READER}))) - panels(plan) == {"Prefix cache hit rate", "Preemptions"}
+
+
+def test_a_reranker_is_told_how_a_pair_is_written_and_what_it_is():
+    """Its template and its config; of a config that a user gives, the parts are together in the last option."""
+    longer = ["--hf-overrides.rope_theta", "5000000"]
+    orders = {"model": ORDERER, "args": ["--enforce-eager"]}
+    plain, added = planned(raw(a=orders, b={**orders, "args": longer})).servers
+    serving = CATALOG.models[ORDERER].serving
+    assert f"--chat-template={serving.pair_template}" in plain.args
+    assert [json.loads(server.args[-1].partition("=")[2]) for server in (plain, added)] == [
+        serving.overrides,
+        {**serving.overrides, "rope_theta": 5000000},
+    ]
+    own = planned(raw(a={"model": ORDERER, "args": ["--chat-template={{ messages[0].content }}"]})).servers[0]
+    assert [word for word in own.args if word.startswith("--chat-template=")] == [
+        "--chat-template={{ messages[0].content }}"
+    ]
+
+
+def said(catalog: Any = None, **models: Mapping[str, Any]) -> list[str]:
+    """Refusals of these models."""
+    settings, problems = validate(raw(**models))
+    with pytest.raises(Refused) as refused:
+        resolve_stack(settings, catalog or known(), problems)
+    return [str(problem) for problem in refused.value.problems]
+
+
+def test_what_only_writers_have_is_refused_of_others():
+    """Parsers, guesses, an answer's length and its price: each at its place, whatever spelling it has."""
+    wrong = {
+        "model": READER,
+        "maxOutputTokens": 5,
+        "priceUsdPerMillionTokens": {"input": 1, "output": 2},
+        "args": ["--reasoning-parser=qwen3", "--enable_auto_tool_choice", "-sc", '{"method": "mtp"}', "--seed=1"],
+    }
+    why = f"is for models that write, and {READER} only answers /embeddings; leave it out"
+    found = [text for text in said(m=wrong) if "writes" in text or "write, " in text]
+    assert sorted(found) == sorted(
+        [
+            f"models.m.maxOutputTokens: {READER} writes no tokens; leave it out",
+            f"models.m.priceUsdPerMillionTokens.output: {READER} writes no tokens; leave it out",
+            f"models.m.args[0]: --reasoning-parser {why}",
+            f"models.m.args[1]: --enable_auto_tool_choice {why}",
+            f"models.m.args[2]: -sc {why}",
+        ]
+    )
+    assert said(m={"priceUsdPerMillionTokens": {"input": 1}}) == [
+        f"models.m.priceUsdPerMillionTokens.output: is missing: {BASE} writes answers"
+    ]
+
+
+def test_what_belongs_to_a_cache_is_refused_where_there_is_none():
+    """Its dtype, its size and its prefixes; a step that has no room for a whole text, too."""
+    none = f"{ENCODER} keeps no KV cache"
+    wrong = {"contextTokens": 512, "kvCacheDtype": "fp8", "concurrency": 2, "args": ["--kv-cache-memory-bytes=1G"]}
+    assert said(m={"model": ENCODER, **wrong}) == [
+        f"models.m.kvCacheDtype: {none}; leave it out",
+        f"models.m.concurrency: {none}, maxNumSeqs is what it reads at once; leave it out",
+        f"models.m.args[0]: --kv-cache-memory-bytes means nothing: {none}; leave it out",
+    ]
+    (text,) = said(m={"model": ENCODER, "contextTokens": 512, "maxNumBatchedTokens": 256, "maxNumSeqs": 8})
+    assert text.endswith("maxNumBatchedTokens is 256; use maxNumBatchedTokens: 512, or leave it out")
+
+
+def test_pickles_are_refused_with_the_way_to_a_conversion():
+    """Unless a commit is said, or the files are there already."""
+    pickled = {"model": "BAAI/bge-m3"}
+    (text,) = said(m=pickled)
+    assert text.startswith("models.m.revision: is missing: BAAI/bge-m3 has its weights as pickles only")
+    assert "refs/pr/130" in text
+    assert planned(raw(m={**pickled, "revision": "a" * 40})).servers[0].checkpoint.pinned
+    assert planned(raw(m=pickled) | {"weights": {"kind": "existingClaim", "claimName": "mine"}}).servers
+
+
 @pytest.mark.parametrize(
     ("models", "said"),
     [
@@ -206,7 +273,6 @@ def test_only_who_answers_the_same_calls_stands_in(models, said):
     assert [str(problem) for problem in refused.value.problems] == [said]
 
 
-@pytest.mark.usefixtures("second_row")
 def test_the_question_is_found_by_what_is_rendered():
     """A server that runs here is known by the mode that the gateway's file gives its model."""
     plan = planned(raw(a={}, b={"model": READER}))
@@ -214,7 +280,7 @@ def test_the_question_is_found_by_what_is_rendered():
     objects = [{"kind": "ConfigMap", "metadata": {"name": "gateway"}, "data": {GATEWAY_FILE: text}}]
     assert _modes(read(objects, [])) == {"a": None, "b": "embedding"}
     entrance = Entrance("s", 80, SecretRef("k", "k"), "b", "embedding")
-    assert (entrance.task.question, entrance.task.path) == (READING.question, "/v1/embeddings")
+    assert (entrance.task.question, entrance.task.path) == (EMBED.question, "/v1/embeddings")
 
 
 def facts() -> str:
@@ -234,9 +300,9 @@ def facts() -> str:
     return repr((replace(plan.servers[0], task=GENERATE), plan.observability, config, asked, shown))
 
 
-OTHERS = [replace(GENERATE, **{field.name: getattr(READING, field.name)}) for field in fields(Task)]
+OTHERS = [replace(GENERATE, **{field.name: getattr(EMBED, field.name)}) for field in fields(Task)]
 OTHERS += [
-    replace(GENERATE, question=replace(GENERATE.question, **{field.name: getattr(READING.question, field.name)}))
+    replace(GENERATE, question=replace(GENERATE.question, **{field.name: getattr(EMBED.question, field.name)}))
     for field in fields(Question)
 ]
 
