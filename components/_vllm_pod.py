@@ -96,11 +96,11 @@ def _weights(server: ServerPlan) -> list[dict[str, Any]]:
 def _mounts(server: ServerPlan, *, opening: bool) -> list[dict[str, Any]]:
     """Mounts of the weights: for the server what it loads, for what opens it also what that is copied from."""
     streams = any(checkpoint.source.streamed for checkpoint in server.checkpoints)
-    copied = {checkpoint.source.volume for checkpoint in server.checkpoints if checkpoint.source.copy}
+    loaded = {checkpoint.source.volume for checkpoint in server.checkpoints if not checkpoint.source.copy}
     mounts: list[dict[str, Any]] = []
     for volume, name in _named(server).items():
         match volume:
-            case ClaimVolume(mount_path=path) | ImageVolume(mount_path=path) if opening or volume not in copied:
+            case ClaimVolume(mount_path=path) | ImageVolume(mount_path=path) if opening or volume in loaded:
                 mounts.append({"name": name, "mountPath": path, "readOnly": True})
             case LocalCopy(mount_path=path):
                 mounts.append({"name": name, "mountPath": path, **({} if opening else {"readOnly": True})})

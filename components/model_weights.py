@@ -16,7 +16,7 @@ from components._account import service_account
 from components._signature import Verifying
 from components._store_filling import Filling
 from components.keys import own_secret
-from planning.plan.weights import CheckpointPlan, Fetch, Hub, ObjectStore, OwnClaim, WeightsPlan, distinct
+from planning.plan.weights import Adapter, CheckpointPlan, Fetch, Hub, ObjectStore, OwnClaim, WeightsPlan, distinct
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
 from planning.stack.places import MOUNT_PATH, ONE_POD, READERS
@@ -25,6 +25,8 @@ APP = "model-weights"
 SCRIPT = "fetch_weights"
 # Of those whose manifest somebody vouched for.
 PROVEN = "fetch_proven"
+# Of adapters, whose base and rank are looked at besides.
+ADAPTER = "fetch_adapter"
 TMP = "/tmp"  # noqa: S108 - an emptyDir of the pod
 # Said of a Job whose checkpoint the hub gives only to accounts that accepted its licence; it is read where the preview
 # says what is expected on the cluster (preview/rendering/prerequisites.py).
@@ -122,13 +124,12 @@ class ModelWeights(pulumi.ComponentResource):
             opts=child,
         )
         self._token = token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
-        proven: k8s.core.v1.ConfigMap | None = None
+        others = _others(name, [checkpoint for checkpoint, _ in fetched], metadata, child)
         for checkpoint, own in fetched:
             hub, once = own.fetch.hub, own.access_mode == ONE_POD
             claim = _claim(f"{name}-{checkpoint.name}", own, metadata, self)
-            if checkpoint.manifest_sha256 and proven is None:
-                proven = _proven(name, metadata, child)
-            scripts = (proven, f"{APP}-proven") if checkpoint.manifest_sha256 and proven else (script, f"{APP}-fetch")
+            role = _program(checkpoint)[1]
+            scripts = (others.get(role, script), f"{APP}-{role}")
             pod = _k8s.restricted_pod(
                 account.metadata.name,
                 hub.image,
@@ -201,10 +202,22 @@ def _clone(
     )
 
 
-def _proven(name: str, metadata: Any, opts: pulumi.ResourceOptions) -> k8s.core.v1.ConfigMap:
-    """Scripts of their own: other Jobs do not run again for it."""
-    named = _k8s.named(metadata, f"{APP}-proven")
-    return _script.config_map(f"{name}-proven", named, PROVEN, opts)
+def _others(
+    name: str, checkpoints: Sequence[CheckpointPlan], metadata: Any, opts: pulumi.ResourceOptions
+) -> dict[str, k8s.core.v1.ConfigMap]:
+    """Role → scripts of their own: other Jobs do not run again for them."""
+    programs = {role: program for program, role in map(_program, checkpoints) if program != SCRIPT}
+    return {
+        role: _script.config_map(f"{name}-{role}", _k8s.named(metadata, f"{APP}-{role}"), program, opts)
+        for role, program in programs.items()
+    }
+
+
+def _program(checkpoint: CheckpointPlan) -> tuple[str, str]:
+    """(script of the Job that fetches it, role of the ConfigMap with that)."""
+    if checkpoint.adapter:
+        return ADAPTER, "adapter"
+    return (PROVEN, "proven") if checkpoint.manifest_sha256 else (SCRIPT, "fetch")
 
 
 def _token(
@@ -227,6 +240,12 @@ def _token_variables(hub: Hub, ours: pulumi.Output[str] | None) -> list[dict[str
     return [_k8s.secret_env(hub.token_variable, secret, "token")] if secret is not None else []
 
 
+def _demands(adapter: Adapter | None) -> dict[str, str]:
+    if adapter is None:
+        return {}
+    return {"ADAPTER_FIELD": adapter.field, "BASE_MODEL": adapter.base, "MAX_RANK": str(adapter.rank)}
+
+
 def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]) -> dict[str, Any]:
     """Safe to run again at any time: published weights are left alone, staged ones are continued."""
     hub = fetch.hub
@@ -240,12 +259,13 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
         "TARGET_DIR": checkpoint.source.directory,
         **hub.environment,
         **({"MANIFEST_SHA256": checkpoint.manifest_sha256} if checkpoint.manifest_sha256 else {}),
+        **_demands(checkpoint.adapter),
     }
     return _script.container(
         "fetch",
         hub.image.reference,
         "python3",
-        PROVEN if checkpoint.manifest_sha256 else SCRIPT,
+        _program(checkpoint)[0],
         env=[
             *_k8s.env(environment),
             *(_k8s.secret_env(secret.name, secret.secret, secret.entry) for secret in hub.secrets),
@@ -254,7 +274,10 @@ def _fetch(checkpoint: CheckpointPlan, fetch: Fetch, token: list[dict[str, Any]]
         terminationMessagePolicy="FallbackToLogsOnError",
         resources=_k8s.resources(DOWNLOAD_CPUS, hub.memory_gib, hub.memory_limit_gib, scratch.DOWNLOAD.disk_mib),
         volumeMounts=[
-            {"name": "models", "mountPath": MOUNT_PATH},
+            {
+                "name": "models",
+                "mountPath": checkpoint.source.volume.mount_path if checkpoint.source.volume else MOUNT_PATH,
+            },
             _script.MOUNT,
             {"name": "tmp", "mountPath": TMP},
             *([_authorities.MOUNT] if hub.ca_bundle else []),

@@ -144,7 +144,9 @@ def _clients(server: ServerPlan, args: VllmServerArgs) -> list[Mapping[str, str]
 def _scripts(server: ServerPlan) -> list[str]:
     """Those beside the one that looks at the weights."""
     proves = any(checkpoint.proof for checkpoint in server.checkpoints)
-    return [*([PROOF] if proves else []), *_kept_cache.scripts(server)]
+    scripts = {checkpoint.source.script for checkpoint in server.checkpoints}
+    others = sorted(script for script in scripts if script != server.checkpoint.source.script)
+    return [*others, *([PROOF] if proves else []), *_kept_cache.scripts(server)]
 
 
 def _identified(metadata: Any, identity: Identity | None) -> Any:

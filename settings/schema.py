@@ -115,6 +115,11 @@ from settings.scalars import (
 
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
+# Adapters of one model: each has a Job of its own, and is looked at before each start.
+MOST_ADAPTERS = 50
+HubRepository = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)
+]
 # Six hundred files are opened to tell, so once.
 available_timezones = cache(zoneinfo.available_timezones)
 
@@ -842,6 +847,27 @@ class KeySignature(Section):
     )
 
 
+class AdapterSettings(Section):
+    """A LoRA adapter that is served beside its model, under a public name of its own."""
+
+    repo: HubRepository = Field(description="repository of the adapter on the hub, ORG/NAME")
+    revision: CommitSha | None = Field(default=None, description="commit of the adapter; default: the newest, unpinned")
+    rank: PositiveInt = Field(
+        default=16, le=512, description="largest rank it may have; what adapter_config.json says must not exceed it"
+    )
+    base: Word | None = Field(
+        default=None,
+        description="what its adapter_config.json calls its base model, where that is not the model's repository, e.g. "
+        "the one that was quantised; default: the model's",
+    )
+    manifest_sha256: ManifestSha256 | None = Field(
+        default=None, description="hash that the manifest of its files must have; default: none is asked for"
+    )
+    signature: KeySignature | None = Field(
+        default=None, description="signature that a Job verifies before servers start; default: none is asked for"
+    )
+
+
 class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
@@ -890,6 +916,12 @@ class ModelSettings(Section):
     )
     image: ImageReference | None = Field(
         default=None, description="vLLM image of this model, repository:version or @sha256:…"
+    )
+    adapters: dict[ObjectName, AdapterSettings] = Field(
+        default_factory=dict,
+        max_length=MOST_ADAPTERS,
+        description="LoRA adapters by the public names that they are served under, with the price and limits of the "
+        "model; they are loaded as its server starts, so another one restarts it",
     )
     args: list[Argument] = Field(
         default_factory=list,
@@ -1604,6 +1636,11 @@ class StackSettings(Section):
     observability: ObservabilitySettings = Field(default=ObservabilitySettings(), description="metrics and alerts")
     images: ImagesSettings = Field(default=ImagesSettings(), description="image versions and mirror")
     charts: dict[ChartName, ChartOverride] = Field(default_factory=dict, description="chart versions and mirror")
+
+
+def public_names(settings: StackSettings) -> list[str]:
+    """Every name that a model or an adapter of the stack is asked by."""
+    return [*settings.models, *(name for model in settings.models.values() for name in model.adapters)]
 
 
 def all_weights(settings: StackSettings) -> Iterator[tuple[str, WeightsSettings]]:

@@ -43,6 +43,7 @@ PROJECTS = {
     "examples/weights": "weights",
     "examples/gateway": "gateway",
     "examples/traffic": "traffic",
+    "examples/adapters": "adapters",
     "examples/teams": "teams",
 }
 Config = dict[str, Any]

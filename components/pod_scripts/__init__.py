@@ -5,7 +5,7 @@ image; every script is configured by its environment alone and uses only the sta
 nothing but a POSIX shell and Postgres' own programs. Those that begin with
 `gateway_` use what LiteLLM's image has besides; most of them LiteLLM loads itself, from beside its configuration.
 `check_store` uses the streamer of vLLM's, and `buckets` what that streamer uses. What `copy_store`, `fill_store`,
-`fetch_proven`, `gateway_teams` and `prove_weights` import stands beside them in their pods.
+`fetch_adapter`, `fetch_proven`, `gateway_teams` and `prove_weights` import stands beside them in their pods.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from importlib.resources import files
 
 NAMES = (
     *("buckets", "check_shards", "check_store", "compile_cache", "copy_store", "copy_weights"),
-    *("fetch_proven", "fetch_weights", "fill_store"),
+    *("fetch_adapter", "fetch_proven", "fetch_weights", "fill_store"),
     *("gateway_admin", "gateway_at_zero", "gateway_audit", "gateway_auth", "gateway_hooks", "gateway_migrate"),
     *("gateway_providers", "gateway_surface", "gateway_teams"),
     "hub_files",
@@ -24,6 +24,7 @@ BESIDE: Mapping[str, tuple[str, ...]] = {
     "buckets": ("fetch_weights",),
     "check_shards": ("check_store",),
     "copy_store": ("buckets", "copy_weights", "fetch_weights"),
+    "fetch_adapter": ("fetch_proven", "fetch_weights", "prove_weights"),
     "fetch_proven": ("fetch_weights", "prove_weights"),
     "fill_store": ("buckets", "fetch_weights", "hub_files", "prove_weights"),
     "gateway_teams": ("gateway_admin",),

@@ -38,6 +38,9 @@ LANGUAGE_MODEL_ONLY = "--language-model-only"
 ENABLE_LORA = "--enable-lora"
 MAX_LORAS = "--max-loras"
 MAX_LORA_RANK = "--max-lora-rank"
+MAX_CPU_LORAS = "--max-cpu-loras"
+DISABLE_LORA = "--disable-lora"
+LORA_MODULES = "--lora-modules"
 ENABLE_PREFIX_CACHING = "--enable-prefix-caching"
 NO_ENABLE_PREFIX_CACHING = "--no-enable-prefix-caching"
 NO_PREFIX_CACHING = (NO_ENABLE_PREFIX_CACHING, "--disable-prefix-caching")
@@ -105,7 +108,7 @@ def has(args: Sequence[str], name: str) -> bool:
     return any(argument.partition("=")[0].replace("_", "-") == name for argument in args)
 
 
-def _number(args: Sequence[str], name: str, default: int) -> int:
+def number(args: Sequence[str], name: str, default: int) -> int:
     """The whole number an option has; the default where it is absent or not a number, which is reported elsewhere."""
     text = value_of(args, name) or ""
     return int(text) if re.fullmatch(WHOLE, text) else default
@@ -120,8 +123,8 @@ def workload_flags(args: Sequence[str], *, language_model_only: bool = False) ->
     return {
         "eager": has(args, ENFORCE_EAGER) or value_of(args, OPTIMIZATION_LEVEL) == "0",
         "language_model_only": language_model_only or has(args, LANGUAGE_MODEL_ONLY) or _takes_no_media(args),
-        "max_loras": _number(args, MAX_LORAS, DEFAULT_MAX_LORAS) if loras else 0,
-        "max_lora_rank": _number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
+        "max_loras": number(args, MAX_LORAS, DEFAULT_MAX_LORAS) if loras else 0,
+        "max_lora_rank": number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
         "dtype": value_of(args, DTYPE) or "auto",
         "tuning": tuning(args),
     }
@@ -133,7 +136,7 @@ def tuning(args: Sequence[str]) -> Tuning:
     return Tuning(
         prefix_caching=has(args, ENABLE_PREFIX_CACHING),
         kv_cache_bytes=size_bytes(value_of(args, KV_CACHE_MEMORY_BYTES) or ""),
-        kv_cache_blocks=_number(args, NUM_GPU_BLOCKS_OVERRIDE, 0),
+        kv_cache_blocks=number(args, NUM_GPU_BLOCKS_OVERRIDE, 0),
         draft_tokens=draft.get("num_speculative_tokens", 0),
         draft_head=str(draft.get("method")).endswith("mtp"),
         offloaded_bytes=_gib(args, CPU_OFFLOAD_GB) * 2**30,
@@ -141,7 +144,7 @@ def tuning(args: Sequence[str]) -> Tuning:
         whole_prompts=has(args, DISABLE_CHUNKED_PREFILL),
         performance=value_of(args, PERFORMANCE_MODE) or "balanced",
         graph_batches=tuple(int(word) for word in sizes if re.fullmatch(WHOLE, word)),
-        largest_graph_batch=_number(args, MAX_CUDAGRAPH_CAPTURE_SIZE, 0),
+        largest_graph_batch=number(args, MAX_CUDAGRAPH_CAPTURE_SIZE, 0),
     )
 
 
@@ -196,4 +199,4 @@ def _is_off(args: Sequence[str], on: str, off: Sequence[str]) -> bool:
 
 def decode_context(args: Sequence[str]) -> int:
     """Ranks the KV cache is split over while decoding."""
-    return _number(args, DECODE_CONTEXT_PARALLEL_SIZE, 1)
+    return number(args, DECODE_CONTEXT_PARALLEL_SIZE, 1)

@@ -16,6 +16,7 @@ from catalog.schema import Architecture, Gpu, KvProfile, Model, WeightFormat
 from catalog.slices import Slices
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
+from planning.capacity.lora import lora_bytes
 from planning.capacity.tuning import USUAL, Tuning
 from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
 
@@ -102,15 +103,10 @@ def visible_bytes(gpu: Gpu) -> float:
     return gpu.cuda_gib * GIB if gpu.cuda_gib is not None else gpu.memory_mib * 2**20 - UNSEEN_GIB * GIB
 
 
-def lora_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
-    """Slots of LoRA adapters: per slot and layer rank × (in + out) for the attention and dense projections."""
-    if not workload.max_loras:
-        return 0
-    hidden, heads = shape.hidden_size, shape.attention_heads * shape.head_dim
-    ends = (hidden + heads) * 2 + 2 * (hidden + shape.kv_heads * shape.head_dim)
-    ends += 3 * (hidden + shape.intermediate_size)
-    layers = ceil(shape.layers / parallelism.pipeline)
-    return workload.max_loras * workload.max_lora_rank * layers * ends * workload.model_bytes / parallelism.tensor
+def slot_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
+    """Slots of LoRA adapters on one GPU."""
+    slots, rank = workload.max_loras, workload.max_lora_rank
+    return lora_bytes(shape, parallelism, slots=slots, rank=rank, model_bytes=workload.model_bytes) if slots else 0
 
 
 def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallelism: Parallelism) -> float:
@@ -195,7 +191,7 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     visible = visible_bytes(gpu)
     only, element = workload.language_model_only, workload.model_bytes
     _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element)
-    weights += mla_absorbed_bytes(shape, parallelism, element) + lora_bytes(shape, workload, parallelism)
+    weights += mla_absorbed_bytes(shape, parallelism, element) + slot_bytes(shape, workload, parallelism)
     weights += tuned_weight_bytes(model, parallelism, workload)
     activation = activation_bytes(shape, gpu, workload, parallelism)
     graphs = cuda_graph_bytes(gpu, workload)
@@ -231,6 +227,8 @@ def asked_cache_bytes(model: Model, gpu: Gpu, parallelism: Parallelism, workload
 def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workload) -> MemoryBudget:
     """The budget of a CPU server, whose KV cache is given by VLLM_CPU_KVCACHE_SPACE; `memory_gib` is the node's."""
     total, weights = weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)
+    slots = slot_bytes(model.architecture, workload, Parallelism()) if model.architecture else 0
+    total, weights = total + slots, weights + slots
     parts = (memory_gib * GIB, weights, CPU_RUNTIME_GIB * GIB, 0, 0)
     free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - CPU_RUNTIME_GIB * GIB)
     return _filled(model, None, Parallelism(), workload, free, parts)

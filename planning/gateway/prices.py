@@ -35,7 +35,7 @@ def free_warnings(planned: Sequence[Route]) -> Iterator[str]:
     for route in free_routes(planned):
         yield (
             f"{route.server}: its tokens are charged at zero, so no budget ends; "
-            f"give models.{route.model_name}.priceUsdPerMillionTokens"
+            f"give models.{route.priced_as}.priceUsdPerMillionTokens"
         )
 
 
@@ -49,7 +49,7 @@ def free_problems(settings: StackSettings, planned: Sequence[Route]) -> list[Pro
             "is needed: keys of gateway.database may have budgets, and nothing is known to estimate what tokens "
             "cost, which at zero would never use one up; write e.g. {input: 0.1, output: 0.4}",
         )
-        for name in dict.fromkeys(route.model_name for route in free_routes(planned))
+        for name in dict.fromkeys(route.priced_as for route in free_routes(planned))
     ]
 
 

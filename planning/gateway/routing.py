@@ -51,6 +51,7 @@ from settings.schema import (
     ModelSettings,
     NoRedis,
     StackSettings,
+    public_names,
 )
 
 PORT = 4000
@@ -76,7 +77,7 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
             Route(
                 model_name=name,
                 model=f"{server.endpoint.provider}/{name}",
-                id=server.name if name == server.model_name else f"{server.name}-{name}",
+                id=server.name if name == server.model_name else f"{server.name}/{name}",
                 server=server.name,
                 weight=server.weight if part.shared else None,
                 requests_per_minute=part.of(model.requests_per_minute),
@@ -84,6 +85,7 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
                 input_cost_per_token=price[0],
                 output_cost_per_token=price[1],
                 task=server.task,
+                priced_as=server.model_name,
             )
             for name in server.serves
         ]
@@ -162,7 +164,7 @@ def resolve_gateway(
         teams=teams,
         chat_ui=plan_chat_ui(settings, exposure, teams, images, networks),
     )
-    problems = _fallback_problems(settings, {server.model_name: server.task for server in servers})
+    problems = _fallback_problems(settings, {name: server.task for server in servers for name in server.serves})
     problems += callback_problems(settings, networks)
     problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
     problems += (
@@ -203,7 +205,8 @@ def _larger(
     contexts = {model.name: [model.context_tokens] for provider in providers for model in provider.models}
     for server in servers:
         if server.weight > 0:
-            contexts.setdefault(server.model_name, []).append(server.memory.context_tokens)
+            for name in server.serves:
+                contexts.setdefault(name, []).append(server.memory.context_tokens)
     pairs = []
     for name, names in fallbacks:
         own = max(contexts.get(name, [0]))
@@ -229,7 +232,7 @@ def _fallback_problems(settings: StackSettings, tasks: Mapping[str, Task]) -> li
     problems = []
     # what providers do, chat models do
     tasks = {**dict.fromkeys(provider_models(settings), GENERATE), **tasks}
-    known = [*settings.models, *provider_models(settings)]
+    known = [*public_names(settings), *provider_models(settings)]
     for name, model in settings.models.items():
         for position, fallback in enumerate(model.fallbacks):
             path = f"models.{name}.fallbacks[{position}]"

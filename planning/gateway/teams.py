@@ -11,7 +11,7 @@ from planning.plan.pods import JobLimits
 from planning.plan.teams import ModelLimit, TeamKey, TeamPlan, TeamsPlan
 from planning.stack.timing import GATEWAY_AWAIT_TIMEOUT_S, LAST_WORDS_S
 from settings.problems import Problem, nearest
-from settings.schema import StackSettings, TeamSettings
+from settings.schema import StackSettings, TeamSettings, public_names
 
 # Teams of LiteLLM's own sessions (1.109.1, proxy/_types.py, UI_TEAM_ID).
 RESERVED_TEAM = "litellm-dashboard"
@@ -43,7 +43,7 @@ def plan_teams(
         return None, []
     direct = _providers_models(settings)
     hidden = {model for model, may_be_asked in direct.items() if not may_be_asked}
-    served = {*settings.models, *(route.model_name for route in routes), *(direct.keys() - hidden)}
+    served = {*public_names(settings), *(route.model_name for route in routes), *(direct.keys() - hidden)}
     chains = dict(fallbacks)
     planned = tuple(_team(name, team, chains) for name, team in sorted(teams.items()))
     file = plan_file(planned, hidden)

@@ -40,7 +40,8 @@ def plan_times(settings: StackSettings, servers: Sequence[ServerPlan], holds_s: 
     """
     gateway = settings.gateway
     request, first_token = _request(gateway, servers), _first_token(gateway, servers)
-    servers_of = Counter([*(server.model_name for server in servers if server.weight > 0), *provider_models(settings)])
+    servers_of = Counter([*provider_models(settings)])
+    servers_of.update(name for server in servers if server.weight > 0 for name in server.serves)
 
     def longest(names: Sequence[str]) -> tuple[int, int, int]:
         tried, held_s = (

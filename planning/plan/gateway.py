@@ -33,6 +33,8 @@ class Route:
     input_cost_per_token: float
     output_cost_per_token: float
     task: Task
+    priced_as: str
+    """The model whose price and limits it has."""
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,18 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """Demands on the files of a LoRA adapter: the base that it names is `base`, and its rank at most `rank`.
+
+    `field`: where a stack says so.
+    """
+
+    base: str
+    rank: int
+    field: str
+
+
+@dataclass(frozen=True)
 class CheckpointPlan:
     """One checkpoint; servers that share it share the files. `disk_bytes` is what to plan with, estimated or `counted`.
 
@@ -237,6 +249,8 @@ class CheckpointPlan:
     manifest_sha256: str | None = None
     """The hash of its manifest, where somebody vouched for one."""
     signature: Signature | None = None
+    adapter: Adapter | None = None
+    """None: weights of a model."""
 
     @property
     def proof(self) -> Proof | None:

@@ -73,14 +73,15 @@ def _of_one_pod(drafts: Sequence[Draft]) -> Iterator[Problem]:
             where = "replicas" if draft.canary else "replicas.max"
             replicas = f"{ceiling(draft)} replicas are {ceiling(draft)}"
             yield Problem(f"{path}.{where}", f"{reason}, and {replicas}; use 1, or {INSTEAD}")
-        first = holders.setdefault(draft.checkpoint.key, draft)
-        if first is not draft:
+        firsts = [holders.setdefault(checkpoint.key, draft) for checkpoint in draft.checkpoints]
+        if first := next((holder for holder in firsts if holder is not draft), None):
             yield Problem(path, f"{reason}, which is that of {first.name}; use {INSTEAD}")
 
 
 def _of_one_node(site: Site, drafts: Sequence[Draft]) -> Iterator[Problem]:
     for draft in drafts:
-        sharing = [neighbour for neighbour in drafts if neighbour.checkpoint.key == draft.checkpoint.key]
+        keys = {checkpoint.key for checkpoint in draft.checkpoints}
+        sharing = [other for other in drafts if not keys.isdisjoint(checkpoint.key for checkpoint in other.checkpoints)]
         if ONE_NODE in _modes(draft) and (nodes := _nodes(sharing)) > 1:
             path = f"models.{draft.model_name}.weights" if draft.settings.weights else "weights"
             weights = draft.settings.weights or site.settings.weights

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from planning.server.adapters import name_problems
 from planning.server.fit import Site
 from planning.server.servers import Draft, draft_server, unknown_model
 from planning.stack.weights import tell_apart
@@ -13,7 +14,7 @@ from settings.schema import CanarySettings, ModelSettings
 def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     """The server of every model, and its canary twin; one with which something is wrong is left out."""
     drafts: list[Draft | None] = []
-    problems: list[Problem] = []
+    problems: list[Problem] = [*name_problems(site.settings)]
     for name, model in site.settings.models.items():
         path, pool, canary = f"models.{name}", site.pools.get(model.pool), model.canary
         if pool is None:

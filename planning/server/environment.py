@@ -38,6 +38,9 @@ def check_env(env: Mapping[str, str], managed: Mapping[str, str], engine: Engine
     refused = {
         engine.health.address_env: "must be left out: every pod has an address of its own",
         engine.variables["development"]: "opens administrative endpoints; it is never set in production",
+        engine.variables[
+            "runtime_adapters"
+        ]: "lets whoever reaches the pod load adapters without a key; write adapters",
     }
     problems = []
     for name, value in env.items():

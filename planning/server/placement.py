@@ -197,6 +197,8 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
         _sequences(settings, CPU_MAX_NUM_SEQS),
         settings.max_num_batched_tokens or CPU_BATCHED_TOKENS,
         utilization=NODE_MEMORY_SHARE,
+        max_loras=asked["max_loras"],
+        max_lora_rank=asked["max_lora_rank"],
         dtype=asked["dtype"],
         tuning=tuning_of(model, asked["tuning"]),
         tokens_given=settings.max_num_batched_tokens is not None,
@@ -206,6 +208,7 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
     cut, keeps = memory.kv_layout(shape, None, Parallelism(), workload), model.kv_profile is not KvProfile.NONE
     per_context = cut.blocks_needed(tokens) * cut.block_bytes if keeps else 0
     weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
+    weights_gib += memory.slot_bytes(shape, workload, Parallelism()) / GIB
     room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
     # one block is held back

@@ -3,7 +3,9 @@
 from math import ceil, floor, inf
 
 from catalog.schema import Model
-from planning.capacity import memory
+from planning.capacity import flags, memory
+from planning.capacity.flags import number
+from planning.capacity.lora import adapter_bytes
 from planning.capacity.memory import GIB
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import PodResources
@@ -40,7 +42,9 @@ def pod_resources(
     if cpu_kv_gib is not None:
         cpus = settings.cpus or max(1, (pool.cpus_per_node or NODE_RESERVED_CPUS + 1) - NODE_RESERVED_CPUS)
         loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=workload.model_bytes)[0] / GIB
-        needed = settings.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB)
+        loaded_gib += (memory.slot_bytes(model.architecture, workload, parallelism) if model.architecture else 0) / GIB
+        waiting_gib = waiting_adapters_gib(settings, model, placed, 1)
+        needed = settings.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB + waiting_gib)
         limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
         return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
             "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"
@@ -54,7 +58,8 @@ def pod_resources(
     cached = ceil(workload.tuning.kv_offload_gib * parallelism.data / nodes)
     kept = kept_weights_gib(model, placed, nodes)
     streamed = source.buffer_gib_per_gpu * gpus
-    needed = settings.memory_gib or 8 + 2 * gpus + shm + streamed + cached + kept
+    waiting = ceil(waiting_adapters_gib(settings, model, placed, gpus))
+    needed = settings.memory_gib or 8 + 2 * gpus + shm + streamed + cached + kept + waiting
     # of files the limit leaves room in the page cache, which is charged to the pod and given back at need; what is
     # streamed passes through buffers of a fixed size
     limit = needed + (ceil(weights_gib / nodes * 1.1) if not source.streamed else 0)
@@ -64,6 +69,7 @@ def pod_resources(
     parts = f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm"
     parts += f" + {cached} of it for the KV cache beyond the GPU" if cached else ""
     parts += f" + {kept} of weights that stay outside of the GPU" if kept else ""
+    parts += f" + {waiting} of adapters that wait for their slots" if waiting else ""
     reasons = {
         "cpus": f"{cpus}: 2 + one per GPU",
         "memoryGib": f"{parts}; up to {limit} with weights in page cache"
@@ -71,6 +77,15 @@ def pod_resources(
         else f"{parts} + {streamed} to stream weights through",
     }
     return PodResources(cpus, needed, limit, gpus, shm + cached, GPU_CACHE_GIB), reasons
+
+
+def waiting_adapters_gib(settings: ModelSettings, model: Model, placed: Placement, workers: int) -> float:
+    """Memory of one pod for its adapters: each worker keeps all that it may, whole (vllm/lora/model_manager.py)."""
+    shape, workload = model.architecture, placed.workload
+    if shape is None or not workload.max_loras:
+        return 0
+    kept = number(settings.args, flags.MAX_CPU_LORAS, workload.max_loras)
+    return workers * kept * adapter_bytes(shape, workload.max_lora_rank, number_bytes=workload.model_bytes) / GIB
 
 
 def kept_weights_gib(model: Model, placed: Placement, nodes: int) -> int:

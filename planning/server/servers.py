@@ -12,9 +12,11 @@ from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
+from planning.server.adapters import adapter_reasons, module_args, plan_adapters
 from planning.server.added import added_problems, in_plain_words
 from planning.server.arguments import override_args, server_args
 from planning.server.environment import CACHE_ROOT, server_env
+from planning.server.fields import with_fields
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
@@ -88,12 +90,13 @@ def draft_server(
     model, gpu, engine = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu), site.catalog.vllm
     if model is None:
         return None, [unknown_model(site, path, settings)]
-    written, settings = settings, in_plain_words(settings, engine)
+    written, settings = settings, in_plain_words(with_fields(settings, engine), engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
-    problems = unplaced + outdated + unread + _unpinned(site, path, files)
+    beside, unloaded = plan_adapters(site, path, settings, model, pool, canary=canary)
+    problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, files)
     problems += pickle_problems(written, model, files, path)
     problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
@@ -103,7 +106,7 @@ def draft_server(
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings.args, site.catalog)
-    args = _args(name, written, model, files, placed, times, engine, interval)
+    args = _args(name, with_fields(written, engine), model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
@@ -123,9 +126,9 @@ def draft_server(
         parallelism=placed.parallelism,
         memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
-        checkpoints=(files,),
-        serves=(name,),
-        args=args,
+        checkpoints=(files, *beside.values()),
+        serves=(name, *beside),
+        args=(*args, *module_args(beside)),
         env={**env, **files.source.engine_environment},
         resources=resources,
         scratch=plan_server_scratch(resources, sidecars=1 if cache else 0),
@@ -137,7 +140,7 @@ def draft_server(
         cost=price,
         pace=pace,
         stream_interval=interval,
-        reasons={**placed.reasons, **resource_reasons, **_start_reasons(weights, times), **interval.reasons},
+        reasons={**placed.reasons, **resource_reasons, **interval.reasons, **_start_reasons(settings, weights, times)},
     )
     return draft, _group_problems(draft) + memory_problems(path, resources, kept_weights_gib(model, placed, nodes))
 
@@ -228,11 +231,12 @@ def _times(
     )
 
 
-def _start_reasons(weights: WeightsSettings, times: Timing) -> dict[str, str]:
-    """Reasons of the figures of a start: where they are from, and why weights are read as they are."""
+def _start_reasons(settings: ModelSettings, weights: WeightsSettings, times: Timing) -> dict[str, str]:
+    """Reasons of the figures of a start: where they are from, why weights are read as they are, and what else is."""
     warmed, why = prewarm(weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
-    return {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
+    start = {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
+    return start | adapter_reasons(settings)
 
 
 def _args(

@@ -71,6 +71,21 @@ def plan_checkpoint(
     )
 
 
+def beside(checkpoint: CheckpointPlan, folder: str, role: str) -> CheckpointPlan:
+    """A checkpoint that is loaded beside another: a claim of ours is mounted below `folder`, not where that one's is.
+
+    `role`: what its place is for, which another of the same files has not; whatever is loaded beside is not warmed.
+    """
+    name, source = _hashed(checkpoint.name, f"{checkpoint.key[0]} as {role}"), replace(checkpoint.source, prewarm=False)
+    checkpoint = replace(checkpoint, key=(*checkpoint.key, role))
+    if not isinstance(checkpoint.place, OwnClaim):
+        return replace(checkpoint, source=source)
+    path = f"{folder}/{name}"
+    directory = source.directory.replace(MOUNT_PATH, path, 1)
+    source = replace(source, argument=directory, directory=directory, volume=ClaimVolume("", path))
+    return _renamed(replace(checkpoint, source=source), name)
+
+
 def _known_commit(model: Model, settings: WeightsSettings) -> str | None:
     """The catalogue's commit, which is one of Hugging Face; ModelScope has others."""
     hub = hub_of(settings)
@@ -101,9 +116,9 @@ def _renamed(checkpoint: CheckpointPlan, name: str) -> CheckpointPlan:
     place = checkpoint.place
     if not isinstance(place, OwnClaim):
         return replace(checkpoint, name=name)
-    own = replace(place, name=f"weights-{name}")
-    source = replace(checkpoint.source, volume=ClaimVolume(own.mounted, MOUNT_PATH))
-    return replace(checkpoint, name=name, place=own, source=source)
+    own, volume = replace(place, name=f"weights-{name}"), checkpoint.source.volume
+    mounted = ClaimVolume(own.mounted, volume.mount_path if volume else MOUNT_PATH)
+    return replace(checkpoint, name=name, place=own, source=replace(checkpoint.source, volume=mounted))
 
 
 def _hashed(name: str, key: str) -> str:

@@ -140,8 +140,8 @@ def test_ordering_is_by_need(name: str):
     for server in deployed.plan.servers:
         kind = "LeaderWorkerSet" if server.nodes_per_replica > 1 else "Deployment"
         waits = deployed.depends_on(kind, server.name)
-        weights = {f"Job/weights-{server.checkpoint.name}"} if server.checkpoint.fetch else set()
-        weights |= {f"Job/weights-{server.checkpoint.name}-signed"} if server.checkpoint.signature else set()
+        weights = {f"Job/weights-{checkpoint.name}" for checkpoint in server.checkpoints if checkpoint.fetch}
+        weights |= {f"Job/weights-{one.name}-signed" for one in server.checkpoints if one.signature}
         assert {item for item in waits if item.startswith("Job/weights-")} == weights
         if deployed.plan.pools[server.pool].verification:
             assert f"Job/{server.pool}-verify" in waits
@@ -159,7 +159,7 @@ def test_what_rolls_pods_has_a_drawn_name(name: str):
         if kind_of(record) == "ConfigMap"
     }
     people_read = {"observability-dashboard", "observability-adapter"}
-    of_jobs = ("-verify", "-fetch", "-fill", "-proven", "-teams-script")
+    of_jobs = ("-verify", "-fetch", "-fill", "-proven", "weights-adapter", "-teams-script")
     assert found == {
         label: (
             label not in people_read,

@@ -26,7 +26,7 @@ TOOLS = ROOT / ".venv-scan" / "bin"
 # `python -m preview` writes these beside plain objects; they are no manifests.
 NO_OBJECTS = ("release-", "patch-")
 GOOD_GRADE = 10
-PROJECTS = (ROOT, *(ROOT / "examples" / name for name in ("gateway", "minimal", "teams", "traffic")))
+PROJECTS = (ROOT, *(ROOT / "examples" / name for name in ("adapters", "gateway", "minimal", "teams", "traffic")))
 
 
 def main() -> int:

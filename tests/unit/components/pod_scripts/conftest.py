@@ -3,5 +3,5 @@
 import sys
 from importlib import import_module
 
-for name in ("check_store", "fetch_weights", "prove_weights", "buckets", "copy_weights", "hub_files"):
+for name in ("check_store", "fetch_weights", "prove_weights", "fetch_proven", "buckets", "copy_weights", "hub_files"):
     sys.modules[name] = import_module(f"components.pod_scripts.{name}")

@@ -284,9 +284,9 @@ def test_source_names_the_scripts_there_are() -> None:
     """An unknown script is refused with the list of known ones."""
     known = (
         "no pod script 'fetch'; there are buckets, check_shards, check_store, compile_cache, copy_store, "
-        "copy_weights, fetch_proven, fetch_weights, fill_store, gateway_admin, gateway_at_zero, gateway_audit, "
-        "gateway_auth, gateway_hooks, gateway_migrate, gateway_providers, gateway_surface, gateway_teams, "
-        "hub_files, prewarm_weights, prove_weights, verify_nodes, start_postgres"
+        "copy_weights, fetch_adapter, fetch_proven, fetch_weights, fill_store, gateway_admin, gateway_at_zero, "
+        "gateway_audit, gateway_auth, gateway_hooks, gateway_migrate, gateway_providers, gateway_surface, "
+        "gateway_teams, hub_files, prewarm_weights, prove_weights, verify_nodes, start_postgres"
     )
     with pytest.raises(ValueError, match=f"^{known}$"):
         source("fetch")

@@ -35,9 +35,9 @@ from planning.capacity.memory import (
     cuda_graph_bytes,
     graph_batches,
     kv_layout,
-    lora_bytes,
     mla_absorbed_bytes,
     non_torch_bytes,
+    slot_bytes,
     visible_bytes,
     weight_bytes,
 )
@@ -406,15 +406,6 @@ def test_latent_attention_keeps_its_absorbed_projection():
     assert mla_absorbed_bytes(shape(QWEN_14B), ONE) == 0
 
 
-def test_lora_slots_take_their_rank_on_both_ends_of_every_projection():
-    """Qwen3-14B, two slots of rank 16: q and o, k and v, and the three of the feed-forward, in 40 layers."""
-    workload = Workload(1, 1, 1, max_loras=2, max_lora_rank=16)
-    ends = 2 * (5120 + 5120) + 2 * (5120 + 8 * 128) + 3 * (5120 + 17_408)
-    assert lora_bytes(shape(QWEN_14B), workload, ONE) == 2 * 16 * 40 * ends * 2
-    assert lora_bytes(shape(QWEN_14B), workload, Parallelism(2, 3)) == 2 * 16 * 14 * ends * 2 / 2
-    assert lora_bytes(shape(QWEN_14B), Workload(1, 1, 1), ONE) == 0
-
-
 def test_pipeline_stages_hold_one_end_of_the_network():
     """Two stages of Qwen3-14B: 20 layers and the embedding each, with norms whole."""
     total, fullest = weight_bytes(MODELS[QWEN_14B], Parallelism(1, 2))
@@ -509,7 +500,7 @@ def test_what_is_computed_in_the_models_dtype_takes_its_bytes():
     usual, wide = (Workload(4096, 1, 4096, max_loras=1, dtype=dtype) for dtype in ("auto", "float32"))
     for name in (QWEN_14B, "Qwen/Qwen3-30B-A3B", R1):
         assert body_bytes(shape(name), wide, 1) == 2 * body_bytes(shape(name), usual, 1)
-        assert lora_bytes(shape(name), wide, ONE) == 2 * lora_bytes(shape(name), usual, ONE)
+        assert slot_bytes(shape(name), wide, ONE) == 2 * slot_bytes(shape(name), usual, ONE)
     assert mla_absorbed_bytes(shape(R1), ONE, 4) == 2 * mla_absorbed_bytes(shape(R1), ONE)
     many = [Workload(1, 256, 2048, dtype=dtype) for dtype in ("auto", "float32")]
     peaks = [activation_bytes(shape(QWEN_14B), H100, workload, ONE) for workload in many]

@@ -54,6 +54,7 @@ def test_every_server_has_a_route():
             input_cost_per_token=cost.usd_per_input_token,
             output_cost_per_token=cost.usd_per_output_token,
             task=GENERATE,
+            priced_as="m",
         ),
     )
 
@@ -65,10 +66,10 @@ def test_a_server_has_a_route_per_name():
     both = replace(plan.servers[0], serves=("m", "x"))
     first, second = plan_routes([both], checked(raw).models)
     assert first == plan.gateway.routes[0]
-    assert second == replace(first, model_name="x", model="hosted_vllm/x", id="vllm-m-x")
+    assert second == replace(first, model_name="x", model="hosted_vllm/x", id="vllm-m/x")
     found = litellm_config(replace(plan.gateway, routes=(first, second)), {"vllm-m": "http://vllm-m"})
     entries = cast("list[dict[str, dict[str, object]]]", found["model_list"])
-    assert [entry["model_info"]["id"] for entry in entries] == ["vllm-m", "vllm-m-x"]
+    assert [entry["model_info"]["id"] for entry in entries] == ["vllm-m", "vllm-m/x"]
     assert {entry["litellm_params"]["api_key"] for entry in entries} == {"os.environ/KEY_VLLM_M"}
 
 

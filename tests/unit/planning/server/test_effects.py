@@ -37,7 +37,7 @@ def effect(*args: str) -> list[str]:
         (["--seed=1", "-cc.mode=0"],
          f'-cc {{"mode": 0}} {COUNT}: CUDA graphs of other sizes are captured; leave it out, or {PROFILE}'),
         (["--lora-modules", "a=/x"],
-         f"--lora-modules a=/x {FILES}: no field delivers adapters yet; merge them into a checkpoint of its own"),
+         f"--lora-modules a=/x {FILES}: models.m.adapters delivers adapters; write them there"),
         (["--tokenizer=org/x"], f"--tokenizer org/x {FILES}: the checkpoint brings its own; {OWN}"),
         (["--chat-template=/x.jinja"],
          f"--chat-template /x.jinja {FILES}: the checkpoint brings its own; {OWN}, or write the template itself here"),
@@ -50,9 +50,9 @@ def effect(*args: str) -> list[str]:
          "blocks go to other servers; leave it out")),
         (["--load-format=tensorizer"],
          f"--load-format tensorizer {NETWORK}: weights come from another server; leave it out"),
-        (["--max-cpu-loras=8"],
-         (f"--max-cpu-loras 8 {HOST}: adapters are kept in it; give models.m.memoryGib with room for it, "
-         "or leave it out")),
+        (["--safetensors-load-strategy=eager"],
+         (f"--safetensors-load-strategy eager {HOST}: whole files are read into it; give models.m.memoryGib with room "
+         "for it, or leave it out")),
         (["--help"], "--help must be left out: it prints the options and ends, so that no pod is ever ready"),
         (["--grpc"], "--grpc must be left out: it serves gRPC in place of HTTP, so that no pod is ever ready"),
         (["-asc=0"], "-asc must be left out: without one the server answers nobody"),
@@ -123,7 +123,7 @@ def test_measured_figures_stand_for_what_is_not_counted():
 
 def test_memory_that_was_given_stands_for_what_is_not_counted_of_it():
     """Whoever gives `memoryGib` says how much there is."""
-    planned(serving(tensorParallel=2, args=["--max-cpu-loras=8"], memoryGib=48))
+    planned(serving(tensorParallel=2, args=["--safetensors-load-strategy=eager"], memoryGib=48))
 
 
 def test_a_server_without_gpus_has_no_measured_figures_to_give():

@@ -1,0 +1,103 @@
+"""Bytes of LoRA adapters: of the slots that a GPU has for them, and of one adapter in memory or on disk.
+
+A slot has a pair of matrices, rank × in and out × rank, for every linear layer of the language model, its routed
+experts among them, and for its embedding and head, whatever an adapter changes (vllm/lora/model_manager.py, 0.33.0).
+Pure functions.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from catalog.schema import Architecture
+from planning.capacity.budget import Parallelism
+from planning.capacity.kv_cache import attention_layers
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two matrices of one kind of layer: `count` of them, `inputs` wide before and `outputs` after.
+
+    Tensor parallelism divides `inputs` by `cut_in` and `outputs` by `cut_out`: by default it cuts the second matrix of
+    a layer that is cut by columns, and the first of one that is cut by rows (vllm/lora/layers).
+    """
+
+    count: float
+    inputs: float
+    outputs: float
+    cut_in: int = 1
+    cut_out: int = 1
+
+    @property
+    def width(self) -> float:
+        """Numbers on one GPU per rank."""
+        return self.count * (self.inputs / self.cut_in + self.outputs / self.cut_out)
+
+
+def lora_bytes(shape: Architecture, parallelism: Parallelism, *, slots: int, rank: int, model_bytes: int = 2) -> float:
+    """Bytes of the slots of the fullest GPU."""
+    share = ceil(shape.layers / parallelism.pipeline) / shape.layers
+    layers = share * sum(pair.width for pair in _layers(shape, parallelism))
+    # embedding and head are whole on every GPU
+    ends = 2 * (shape.hidden_size + shape.vocab_size)
+    return slots * rank * (layers + ends) * model_bytes
+
+
+def adapter_bytes(shape: Architecture, rank: int, *, number_bytes: int = 2) -> float:
+    """Bytes of one adapter of this rank that changes all it can, each number once."""
+    return lora_bytes(shape, Parallelism(), slots=1, rank=rank, model_bytes=number_bytes)
+
+
+def _layers(shape: Architecture, parallelism: Parallelism) -> Iterator[Pair]:
+    """Pairs of all layers."""
+    tensor, hidden = parallelism.tensor, shape.hidden_size
+    yield from _attention(shape, tensor)
+    if gdn := shape.linear_attention:
+        keys, values = gdn.key_heads * gdn.key_head_dim, gdn.value_heads * gdn.value_head_dim
+        # q, k, v and the gate; b and a; the convolution, a layer like any other; out
+        yield Pair(4 * gdn.layers, hidden, (2 * keys + 2 * values) / 4, cut_out=tensor)
+        yield Pair(2 * gdn.layers, hidden, gdn.value_heads, cut_out=tensor)
+        yield Pair(3 * gdn.layers, gdn.conv_kernel, (2 * keys + values) / 3, cut_out=tensor)
+        yield Pair(gdn.layers, values, hidden, cut_in=tensor)
+    moe = shape.moe
+    experts_from = moe.dense_layers if moe else shape.layers
+    yield from _feed_forward(experts_from, hidden, shape.intermediate_size, tensor)
+    if moe:
+        layers = shape.layers - experts_from
+        yield Pair(layers, hidden, moe.experts)
+        yield from _feed_forward(
+            layers if moe.shared_intermediate_size else 0, hidden, moe.shared_intermediate_size, tensor
+        )
+        ranks = tensor * parallelism.data
+        held, cut = (moe.experts / ranks, 1) if parallelism.expert else (moe.experts, tensor)
+        yield from _feed_forward(layers * held, hidden, moe.intermediate_size, cut)
+
+
+def _feed_forward(count: float, hidden: int, inner: int, cut: int) -> Iterator[Pair]:
+    """Gate and up, then down."""
+    yield Pair(2 * count, hidden, inner, cut_out=cut)
+    yield Pair(count, inner, hidden, cut_in=cut)
+
+
+def _attention(shape: Architecture, tensor: int) -> Iterator[Pair]:
+    hidden, heads = shape.hidden_size, shape.attention_heads
+    if mla := shape.mla:
+        down = mla.kv_lora_rank + mla.rope_head_dim
+        if mla.q_lora_rank:
+            yield Pair(shape.layers, hidden, mla.q_lora_rank)
+            yield Pair(shape.layers, hidden, down)
+        else:
+            yield Pair(shape.layers, hidden, down)
+        query = heads * (mla.nope_head_dim + mla.rope_head_dim)
+        yield Pair(shape.layers, mla.q_lora_rank or hidden, query, cut_out=tensor)
+        yield Pair(shape.layers, mla.kv_lora_rank, heads * (mla.nope_head_dim + mla.value_head_dim), cut_out=tensor)
+        yield Pair(shape.layers, heads * mla.value_head_dim, hidden, cut_in=tensor)
+        if mla.indexer_heads:
+            yield Pair(shape.layers, mla.q_lora_rank or hidden, mla.indexer_heads * mla.indexer_head_dim)
+            yield Pair(shape.layers, hidden, mla.indexer_head_dim + mla.indexer_heads)
+        return
+    layers, query = attention_layers(shape), heads * shape.head_dim
+    yield Pair(layers, hidden, query * (2 if shape.gated_attention else 1), cut_out=tensor)
+    # every GPU has a head of keys and of values at least
+    yield Pair(2 * layers, hidden, shape.kv_heads * shape.head_dim, cut_out=min(tensor, shape.kv_heads))
+    yield Pair(layers, query, hidden, cut_in=tensor)
