@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from catalog.schema import Entry
+from catalog.entry import Entry
 
 
 class Chart(Entry):

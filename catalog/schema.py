@@ -7,16 +7,10 @@ Owns the types only. The facts are data in the YAML files beside this module, ea
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-
-
-class Entry(BaseModel):
-    """Base of every catalogue entry: frozen, closed, camelCase in YAML."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+from catalog.architecture import Architecture, ModelPart
+from catalog.entry import Count, Entry
 
 
 class TaskName(StrEnum):
@@ -49,68 +43,8 @@ class WeightFormat(StrEnum):
     AWQ_INT4 = "awq-int4"
     GPTQ_INT4 = "gptq-int4"
     NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"
     MIXED = "mixed"
-
-
-class MixtureOfExperts(Entry):
-    """Routed experts of the layers after the first `dense_layers`."""
-
-    experts: Count
-    experts_per_token: Count
-    intermediate_size: Count
-    shared_intermediate_size: Annotated[int, Field(ge=0)] = 0
-    dense_layers: Annotated[int, Field(ge=0)] = 0
-
-
-class LatentAttention(Entry):
-    """DeepSeek's multi-head latent attention (MLA); ranks and head dimensions in elements."""
-
-    q_lora_rank: Annotated[int, Field(ge=0)]
-    kv_lora_rank: Count
-    rope_head_dim: Count
-    nope_head_dim: Count
-    value_head_dim: Count
-    indexer_head_dim: Annotated[int, Field(ge=0)] = 0
-    indexer_heads: Annotated[int, Field(ge=0)] = 0
-
-
-class LinearAttention(Entry):
-    """Gated DeltaNet layers of a hybrid model: a fixed state per sequence instead of KV per token."""
-
-    layers: Count
-    key_heads: Count
-    value_heads: Count
-    key_head_dim: Count
-    value_head_dim: Count
-    conv_kernel: Count = 4
-    state_bytes_per_element: Count = 4
-
-
-class SlidingWindow(Entry):
-    """Layers that attend to the last `tokens` tokens only."""
-
-    layers: Count
-    tokens: Count
-
-
-class Architecture(Entry):
-    """Figures of the checkpoint's `config.json`, in elements; enough to count parameters and KV bytes."""
-
-    layers: Count
-    hidden_size: Count
-    attention_heads: Count
-    kv_heads: Count
-    head_dim: Count
-    intermediate_size: Annotated[int, Field(ge=0)]
-    vocab_size: Count
-    tied_embeddings: bool = False
-    qkv_bias: bool = False
-    gated_attention: bool = False
-    moe: MixtureOfExperts | None = None
-    mla: LatentAttention | None = None
-    linear_attention: LinearAttention | None = None
-    sliding_window: SlidingWindow | None = None
-    vision_tower_bytes: Annotated[int, Field(ge=0)] = 0
 
 
 class Context(Entry):
@@ -122,9 +56,13 @@ class Context(Entry):
 
 
 class Checkpoint(Entry):
-    """The files. `loaded_bytes` is what vLLM puts on the GPUs in all (no MTP layers); None: counted from the shape."""
+    """The files. `loaded_bytes` is what vLLM puts on the GPUs in all (no MTP layers); None: counted from the shape.
+
+    `parts`: those whose format is another one than that of the rest.
+    """
 
     format: WeightFormat
+    parts: dict[ModelPart, WeightFormat] = Field(default_factory=dict)
     group_size: Count | None = None
     loaded_bytes: Count | None = None
     disk_bytes: Count | None = None
@@ -228,8 +166,8 @@ class KnownBad(Entry):
     """Versions of images or charts that are refused or warned of; the head of `known-bad.yaml` explains the fields."""
 
     of: Annotated[list[str], Field(min_length=1)]
-    versions: list[Annotated[str, Field(pattern=r"^\d+(\.\d+)*(\.\*)?$")]] = []
-    below: list[Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]] = []
+    versions: list[Annotated[str, Field(pattern=r"^\d+(\.\d+)*(\.\*)?$")]] = Field(default_factory=list)
+    below: list[Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]] = Field(default_factory=list)
     severity: Literal["refuse", "warn"] = "refuse"
     reason: str
     use: str | None = None

@@ -1,15 +1,17 @@
 """The KV cache as vLLM lays it out: pages, groups of layers, blocks, and how many requests they hold.
 
-Follows vLLM 0.33.0: page sizes in vllm/v1/kv_cache_interface.py, groups and block counts in
-vllm/v1/core/kv_cache_planning.py, hybrid block enlargement in vllm/platforms/interface.py. Per GPU of the fullest
-pipeline stage; bytes and tokens. Pure functions.
+Follows vLLM 0.33.0: groups and block counts in vllm/v1/core/kv_cache_planning.py, hybrid block enlargement in
+vllm/platforms/interface.py; pages of layers are those of `planning.capacity.layers`. Per GPU of the fullest pipeline
+stage; bytes and tokens. Pure functions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, lcm
 
-from catalog.schema import Architecture, Gpu
+from catalog.architecture import Architecture
+from catalog.schema import Gpu
 from planning.capacity.budget import Parallelism
+from planning.capacity.layers import Cached, cached_layers, element_bytes, state_bytes_per_layer, token_bytes_per_layer
 from planning.capacity.tuning import USUAL, Tuning
 
 # vllm/config/cache.py: what every backend on CUDA takes unless it is listed below.
@@ -17,53 +19,66 @@ BLOCK_TOKENS = 16
 # Blocks of MLA backends (vllm/platforms/cuda.py picks them): FlashMLA with fp8 KV on compute capability 9.0, FlashInfer
 # MLA on 10.x, the sparse backends of models with an indexer.
 MLA_FP8_BLOCK_TOKENS, MLA_BLACKWELL_BLOCK_TOKENS, MLA_SPARSE_BLOCK_TOKENS = 64, 32, 64
+# A hybrid with MLA has blocks of a multiple of this (_align_hybrid_block_size).
+MLA_HYBRID_BLOCK_TOKENS = 128
 # The CPU build's default block, and what its MLA backend takes (vllm/platforms/cpu.py).
 CPU_BLOCK_TOKENS, CPU_MLA_BLOCK_TOKENS = 128, 16
 # Kernel block of FlashInfer's Gated DeltaNet prefill, which compute capability 9.0 and later use
 # (qwen_gdn_linear_attn.py): the attention block is a common multiple of it there.
 GDN_PREFILL_BLOCK_TOKENS = 64
-# One MLA record with its own scales in the fp8_ds_mla layout, bytes per token and layer.
-FP8_DS_MLA_BYTES = 656
+# Groups have as many layers as the smallest kind of them, or as the largest when that has less than so many times more.
+CLOSE = 1.5
+
+
+@dataclass(frozen=True)
+class Group:
+    """`count` groups of like layers, each with blocks of its own.
+
+    Blocks of `block_tokens` tokens of the context, at most of `most_tokens` (None: of all), and `more_blocks` whatever
+    the context is; 0 tokens: only those. `shared`: ranks of decode context parallelism divide the tokens.
+    """
+
+    count: int
+    block_tokens: int
+    most_tokens: int | None = None
+    more_blocks: int = 0
+    shared: bool = False
+
+    def blocks(self, context_tokens: int, decode_context: int) -> int:
+        """Blocks that one request of this context has in all of the groups."""
+        if not self.block_tokens:
+            return self.count * self.more_blocks
+        tokens = context_tokens if self.most_tokens is None else min(self.most_tokens, context_tokens)
+        if self.shared:
+            tokens = ceil(tokens / decode_context)
+        return self.count * (ceil(tokens / self.block_tokens) + self.more_blocks)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Division of one GPU's cache: blocks of `block_tokens` tokens and `block_bytes` bytes, shared by all groups.
+    """Division of one GPU's cache into blocks of `block_bytes` bytes, shared by all groups of layers.
 
-    One block is one page of each layer of a group. A request needs one block per `full_groups` and block of context,
-    `window_blocks` (at most, of `window_groups`) for sliding windows, and `state_pages` per `state_groups`.
+    One block is one page of each layer of a group; `block_tokens`: of attention before pages of several sizes are made
+    equal.
     """
 
     block_tokens: int
     block_bytes: float
-    full_groups: int
-    window_groups: int
-    window_tokens: int
-    state_groups: int
-    decode_context: int
-    state_pages: int = 1
+    groups: tuple[Group, ...]
+    decode_context: int = 1
 
     def blocks_needed(self, context_tokens: int) -> int:
         """Blocks one request of this context needs.
 
         Full attention: ceil(ceil(context / DCP) / block). Sliding window: ceil(min(window − 1 + in flight, context) /
-        block) + 1. Linear attention: its pages of state.
+        block) + 1. Chunks: ceil(min(chunk + in flight, context) / block). Linear attention: its pages of state.
         """
-        full = ceil(ceil(context_tokens / self.decode_context) / self.block_tokens)
-        window = ceil(min(self.window_tokens, context_tokens) / self.block_tokens) + 1
-        return self.full_groups * full + self.window_groups * window + self.state_groups * self.state_pages
+        return sum(group.blocks(context_tokens, self.decode_context) for group in self.groups)
 
     def longest_context(self, blocks: int, limit_tokens: int) -> int:
         """The longest context, at most `limit_tokens`, of which one request fits beside the null block; 0: none."""
         if self.blocks_needed(limit_tokens) < blocks:
             return limit_tokens
-        if self.window_groups or not self.full_groups:
-            return self._searched(blocks, limit_tokens)
-        spare = blocks - 1 - self.state_groups * self.state_pages
-        return max(0, spare // self.full_groups * self.block_tokens * self.decode_context)
-
-    def _searched(self, blocks: int, limit_tokens: int) -> int:
-        """The longest context by bisection, as vLLM does it: with sliding windows the need has a bend."""
         low, high = 0, limit_tokens
         while low < high:
             middle = (low + high + 1) // 2
@@ -89,60 +104,6 @@ class KvCacheSize:
         return self.needed_blocks * self.block_bytes
 
 
-def element_bytes(kv_cache_dtype: str) -> int:
-    """Bytes of one cached element: 1 for every fp8 kind, 2 for bf16 and fp16, 4 for float32."""
-    if kv_cache_dtype == "float32":
-        return 4
-    return 1 if kv_cache_dtype.startswith("fp8") else 2
-
-
-def head_bytes(head_dim: int, kv_cache_dtype: str) -> float:
-    """Bytes of K and V of one token and head. Scales: one byte per 16 fp4 values, 4 bytes per head for K and V each."""
-    if kv_cache_dtype.startswith("nvfp4"):
-        return 2 * (head_dim / 2 + head_dim / 16)
-    if kv_cache_dtype.endswith("_per_token_head"):
-        return 2 * (head_dim / 2 if kv_cache_dtype.startswith("int4") else head_dim) + 8
-    return 2 * head_dim * element_bytes(kv_cache_dtype)
-
-
-def attention_layers(shape: Architecture) -> int:
-    """Layers that keep KV per token; the others of a hybrid model keep a fixed state per sequence."""
-    return shape.layers - (shape.linear_attention.layers if shape.linear_attention else 0)
-
-
-def token_bytes_per_layer(shape: Architecture, tensor: int, kv_cache_dtype: str, gpu: Gpu | None = None) -> float:
-    """Bytes one token costs in one attention layer on one GPU.
-
-    GQA: max(1, kv heads / TP) × K and V of a head. MLA: (kv rank + rope) × element, one head that every
-    TP rank holds; models with a sparse indexer keep its key beside it (128 fp8 and a scale), and their fp8 means
-    fp8_ds_mla but on compute capability 10.x.
-    """
-    if shape.mla is None:
-        return max(1, shape.kv_heads // tensor) * head_bytes(shape.head_dim, kv_cache_dtype)
-    element, indexer = element_bytes(kv_cache_dtype), shape.mla.indexer_head_dim
-    record = (shape.mla.kv_lora_rank + shape.mla.rope_head_dim) * element
-    blackwell = gpu is not None and gpu.compute_capability.startswith("10.")
-    if kv_cache_dtype == "fp8_ds_mla" or (indexer and element == 1 and not blackwell):
-        record = FP8_DS_MLA_BYTES
-    return record + (indexer + indexer // 32 if indexer else 0)
-
-
-def state_bytes_per_layer(shape: Architecture, tensor: int, model_bytes: int = 2, draft_tokens: int = 0) -> int:
-    """Fixed state of one sequence in one linear-attention layer on one GPU; `model_bytes`: of the model's dtype.
-
-    value heads × key dim × value dim (fp32 by default) + (conv kernel − 1 + guesses) × channels in the model's dtype,
-    over TP.
-    """
-    gdn = shape.linear_attention
-    if gdn is None:
-        return 0
-    # a state of 2 bytes is one in the model's dtype
-    element = max(gdn.state_bytes_per_element, model_bytes)
-    state = gdn.value_heads * gdn.key_head_dim * gdn.value_head_dim * element
-    channels = 2 * gdn.key_heads * gdn.key_head_dim + gdn.value_heads * gdn.value_head_dim
-    return (state + (gdn.conv_kernel - 1 + draft_tokens) * channels * model_bytes) // tensor
-
-
 def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> int:
     """Tokens of one block before a hybrid model enlarges it; `gpu` None: the CPU build."""
     if gpu is None:
@@ -157,19 +118,21 @@ def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> i
     return MLA_FP8_BLOCK_TOKENS if major == 9 and element_bytes(kv_cache_dtype) == 1 else BLOCK_TOKENS
 
 
-def is_native_gdn(gpu: Gpu | None) -> bool:
-    """Whether FlashInfer's Gated DeltaNet prefill runs on this GPU."""
+def is_native_gdn(shape: Architecture, gpu: Gpu | None) -> bool:
+    """Whether FlashInfer's Gated DeltaNet prefill runs for this model on this GPU."""
+    if shape.linear_attention is None or shape.linear_attention.kind != "gated-delta-net":
+        return False
     return gpu is not None and int(gpu.compute_capability.partition(".")[0]) >= 9
 
 
-def state_pages(gpu: Gpu | None, tuning: Tuning) -> int:
+def state_pages(shape: Architecture, gpu: Gpu | None, tuning: Tuning) -> int:
     """Pages of state that one request keeps per group of linear attention (MambaSpec, max_memory_usage_bytes).
 
     One without the cache of prefixes. With it the running one and the last one that may be found again, and one more
     where FlashInfer's prefill writes it on its way (qwen_gdn_linear_attn.py, get_kv_cache_spec). One more for each
     guessed token, after which it may have to go on.
     """
-    return (2 + is_native_gdn(gpu) if tuning.prefix_caching else 1) + tuning.draft_tokens
+    return (2 + is_native_gdn(shape, gpu) if tuning.prefix_caching else 1) + tuning.draft_tokens
 
 
 def hybrid_block_tokens(
@@ -182,9 +145,11 @@ def hybrid_block_tokens(
     draft_tokens: int = 0,
 ) -> int:
     """The attention block of a hybrid model: so large that one page of it holds one layer's state."""
-    if shape.linear_attention is None:
+    if not shape.keeps_state:
         return base
-    step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if is_native_gdn(gpu) else base
+    step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if is_native_gdn(shape, gpu) else base
+    if shape.mla:
+        step = max(step, MLA_HYBRID_BLOCK_TOKENS)
     page = step * token_bytes_per_layer(shape, tensor, kv_cache_dtype)
     return step * ceil(state_bytes_per_layer(shape, tensor, model_bytes, draft_tokens) / page)
 
@@ -202,29 +167,64 @@ def layout(
     """The layout on the fullest stage; `gpu` None: the CPU build; `model_bytes`: of a number in the model's dtype.
 
     All groups have equally many layers: those of the smallest kind, or of the largest when the two are close (the last
-    group of a kind is padded).
+    group of a kind is padded), and equally large pages. A hybrid's state fills a page of attention.
     """
     if kv_cache_dtype == "auto" and model_bytes == 4:
         kv_cache_dtype = "float32"
+    tensor, guesses = parallelism.tensor, tuning.draft_tokens
     base = block_tokens(shape, gpu, kv_cache_dtype)
-    block = hybrid_block_tokens(shape, gpu, parallelism.tensor, kv_cache_dtype, base, model_bytes, tuning.draft_tokens)
-    stages, window = parallelism.pipeline, shape.sliding_window
-    # a draft head attends to the whole context
-    attention = ceil(attention_layers(shape) / stages) + tuning.draft_head
-    sliding = min(ceil(window.layers / stages), attention) if window else 0
-    linear = ceil(shape.linear_attention.layers / stages) if shape.linear_attention else 0
-    kinds = [count for count in (attention - sliding, sliding, linear) if count]
-    size = max(kinds) if max(kinds) < 1.5 * min(kinds) else min(kinds)
-    return Layout(
-        block_tokens=block,
-        block_bytes=size * block * token_bytes_per_layer(shape, parallelism.tensor, kv_cache_dtype, gpu),
-        full_groups=ceil((attention - sliding) / size),
-        window_groups=ceil(sliding / size),
-        window_tokens=window.tokens - 1 + in_flight_tokens if window else 0,
-        state_groups=ceil(linear / size),
-        decode_context=parallelism.decode_context,
-        state_pages=state_pages(gpu, tuning),
+    block = hybrid_block_tokens(shape, gpu, tensor, kv_cache_dtype, base, model_bytes, guesses)
+    kinds = cached_layers(shape, tensor, kv_cache_dtype, gpu, model_bytes, guesses)
+    if tuning.draft_head:
+        kinds = _with_draft_head(kinds)
+    group_layers, page_bytes = [kind.layers for kind in kinds], [block * kind.token_bytes for kind in kinds]
+    pages, draft = state_pages(shape, gpu, tuning), tuning.draft_head
+    if len({(kind.kind, kind.window_tokens) for kind in kinds}) <= 1:
+        # layers that all hold the same tokens are one group, whatever the sizes of their pages
+        on_stage = [ceil((layers - draft) / parallelism.pipeline) + draft for layers in group_layers]
+        block_bytes = sum(layers * page for layers, page in zip(on_stage, page_bytes, strict=True))
+        return Layout(
+            block,
+            block_bytes,
+            tuple(_group(kind, 1, block, in_flight_tokens, pages) for kind in kinds[:1]),
+            parallelism.decode_context,
+        )
+    least, most, largest = min(group_layers), max(group_layers), max(page_bytes)
+    size = most if most < CLOSE * least else least
+    groups = tuple(
+        _group(kind, ceil(kind.layers / size), _unified_block(block, page, largest), in_flight_tokens, pages)
+        for kind, page in zip(kinds, page_bytes, strict=True)
     )
+    on_stage = ceil((size - draft) / parallelism.pipeline) + draft
+    return Layout(block, on_stage * largest, groups, parallelism.decode_context)
+
+
+def _with_draft_head(kinds: list[Cached]) -> list[Cached]:
+    """One layer more of the first kind that keeps the whole context, as a draft head does."""
+    whole = next((at for at, kind in enumerate(kinds) if kind.kind == "full"), None)
+    return [replace(kind, layers=kind.layers + (at == whole)) for at, kind in enumerate(kinds)]
+
+
+def _unified_block(block: int, page_bytes: float, largest_page_bytes: float) -> int:
+    """Tokens of a block of a kind whose pages are made as large as the largest: more of them, or a page not filled."""
+    if not page_bytes or largest_page_bytes % page_bytes:
+        return block
+    return int(block * largest_page_bytes // page_bytes)
+
+
+def _group(kind: Cached, count: int, block: int, in_flight_tokens: int, pages: int) -> Group:
+    """Blocks that groups of this kind take of a request."""
+    match kind.kind:
+        case "full":
+            return Group(count, block, shared=True)
+        case "sliding":
+            return Group(count, block, kind.window_tokens - 1 + in_flight_tokens, more_blocks=1)
+        case "chunked":
+            return Group(count, block, kind.window_tokens + in_flight_tokens)
+        case "cross":
+            return Group(count, 0, more_blocks=ceil(kind.window_tokens / block))
+        case _:
+            return Group(count, 0, more_blocks=pages)
 
 
 def kv_cache_size(cut: Layout, kv_bytes: float, context_tokens: int) -> KvCacheSize:

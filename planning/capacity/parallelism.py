@@ -98,7 +98,7 @@ def _offload_problems(model: Model, workload: Workload) -> list[Reason]:
 
     vllm/distributed/kv_transfer/kv_connector/v1/offloading/config.py ends the server otherwise.
     """
-    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
+    hybrid = model.architecture is not None and model.architecture.keeps_state
     if not hybrid or not workload.tuning.kv_offload_gib or workload.tuning.prefix_caching:
         return []
     text = f"{flags.KV_OFFLOADING_SIZE} of a hybrid model needs its cache of prefixes, which is off unless asked for"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from catalog.engine import Engine
-from catalog.schema import Model, WeightFormat
+from catalog.schema import Checkpoint, Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import value_of
-from planning.capacity.weights import LINEAR_BYTES, counted_bytes
+from planning.capacity.weights import counted_bytes, part_bytes
 
 
 def as_loaded(model: Model, args: Sequence[str], engine: Engine) -> Model:
@@ -20,7 +20,8 @@ def as_loaded(model: Model, args: Sequence[str], engine: Engine) -> Model:
     if shape is not None and (loaded := model.checkpoint.loaded_bytes):
         tower = min(shape.vision_tower_bytes, loaded)
         whole, small = (
-            counted_bytes(shape, LINEAR_BYTES[kind], Parallelism())[0] for kind in (WeightFormat.BF16, target)
+            counted_bytes(shape, part_bytes(Checkpoint(format=kind)), Parallelism())[0]
+            for kind in (WeightFormat.BF16, target)
         )
         changes["loaded_bytes"] = tower + round((loaded - tower) * small / whole)
     return model.model_copy(update={"checkpoint": model.checkpoint.model_copy(update=changes)})

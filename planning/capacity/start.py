@@ -18,7 +18,7 @@ def start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, al
         text = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs"
         problems.append(Reason(f"{text} {CONTEXT_BYTES / GIB:.1f}"))
     problems += _asked_cache_problems(memory, workload)
-    hybrid = model.architecture is not None and model.architecture.linear_attention is not None
+    hybrid = model.architecture is not None and model.architecture.keeps_state
     if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:
         text = f"maxNumSeqs {workload.max_num_seqs} exceeds the {memory.kv_cache_blocks} state blocks {PLACE} leaves"
         mend = f"maxNumSeqs: {memory.kv_cache_blocks}" if alone and not problems else ""

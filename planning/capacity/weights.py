@@ -3,16 +3,18 @@
 In bytes unless the name says GiB (2^30). Pure functions.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from catalog.schema import Architecture, Model, WeightFormat
+from catalog.architecture import Architecture, ModelPart
+from catalog.schema import Checkpoint, Model, WeightFormat
 from planning.capacity.budget import Parallelism
-from planning.capacity.kv_cache import attention_layers
+from planning.capacity.layers import attention_groups, attention_layers
 from planning.tasks import task_of
 
 # Bytes that store one linear weight. Scales: fp8 128×128 blocks one fp32 per 16,384 weights; int4 one fp16 scale and
-# one 4-bit zero per group of 128; NVFP4 one fp8 scale per 16 weights.
+# one 4-bit zero per group of 128; NVFP4 one fp8 scale per 16 weights, MXFP4 one byte per 32.
 LINEAR_BYTES = {
     WeightFormat.BF16: 2.0,
     WeightFormat.FP8_BLOCK128: 1.0 + 4 / 128**2,
@@ -20,7 +22,13 @@ LINEAR_BYTES = {
     WeightFormat.AWQ_INT4: 0.5 + 2.5 / 128,
     WeightFormat.GPTQ_INT4: 0.5 + 2.5 / 128,
     WeightFormat.NVFP4: 0.5 + 1 / 16,
+    WeightFormat.MXFP4: 0.5 + 1 / 32,
 }
+# Scale and zero of one group of int4 weights.
+GROUP_BYTES = 2.5
+# Experts in MXFP4 are laid out anew for Marlin: this GPU's share of the inner size and the hidden size become multiples
+# of these (model_executor/layers/fused_moe/oracle/mxfp4.py).
+MXFP4_INNER, MXFP4_HIDDEN = 128, 256
 
 # Files differ from what is loaded by headers, too; the smallest MTP layer known has a hundred times this.
 LEAST_HEAD_BYTES = 10**6
@@ -40,64 +48,116 @@ class Tensors:
         return self.parameters * self.bytes_per_parameter
 
 
-def layer_tensors(shape: Architecture, linear_bytes: float, parallelism: Parallelism) -> list[Tensors]:
-    """Parameters of all layers together, by kind. Shapes as in vLLM's model definitions; biases and norms included."""
-    tp, hidden, heads = parallelism.tensor, shape.hidden_size, shape.attention_heads
-    parts: list[Tensors] = []
-    if shape.mla:
-        mla, qk_dim = shape.mla, shape.mla.nope_head_dim + shape.mla.rope_head_dim
-        query_in = mla.q_lora_rank or hidden
-        # down-projections are replicated: hidden × (q rank + kv rank + rope)
-        down = hidden * (mla.q_lora_rank + mla.kv_lora_rank + mla.rope_head_dim)
-        down += hidden * mla.indexer_head_dim + mla.q_lora_rank * mla.indexer_heads * mla.indexer_head_dim
-        up = query_in * heads * qk_dim + mla.kv_lora_rank * heads * (mla.nope_head_dim + mla.value_head_dim)
-        parts += [
-            Tensors(shape.layers * down, linear_bytes, 1),
-            Tensors(shape.layers * (up + heads * mla.value_head_dim * hidden), linear_bytes, tp),
-        ]
-    else:
-        full = attention_layers(shape)
-        # q (twice as wide with an output gate) and o are cut by heads; k and v by kv heads, then replicated
-        q_and_o = hidden * heads * shape.head_dim * (3 if shape.gated_attention else 2)
-        k_and_v = 2 * hidden * shape.kv_heads * shape.head_dim
-        parts += [
-            Tensors(full * q_and_o, linear_bytes, tp),
-            Tensors(full * k_and_v, linear_bytes, min(tp, shape.kv_heads)),
-        ]
+def part_bytes(checkpoint: Checkpoint) -> Mapping[ModelPart, float]:
+    """Bytes of one linear weight of each part of the model."""
+    return {part: _linear_bytes(checkpoint.parts.get(part, checkpoint.format), checkpoint) for part in ModelPart}
+
+
+def _linear_bytes(kind: WeightFormat, checkpoint: Checkpoint) -> float:
+    grouped = kind in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4) and checkpoint.group_size
+    return 0.5 + GROUP_BYTES / checkpoint.group_size if grouped else LINEAR_BYTES.get(kind, 1.0)
+
+
+def layer_tensors(shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism) -> list[Tensors]:
+    """Parameters of all layers together, by kind. Shapes as in vLLM's model definitions; biases and norms included.
+
+    `stored`: bytes of one linear weight of each part.
+    """
+    latent = shape.mla is not None
+    attention = _latent_tensors if latent else _attention_tensors
+    return [
+        *attention(shape, stored[ModelPart.ATTENTION], parallelism.tensor),
+        *_state_tensors(shape, stored[ModelPart.STATE], parallelism.tensor),
+        *_feed_forward_tensors(shape, stored, parallelism),
+        Tensors(shape.layers * 2 * shape.hidden_size, 2, 1),
+    ]
+
+
+def _latent_tensors(shape: Architecture, linear_bytes: float, tensor: int) -> Iterator[Tensors]:
+    """Attention with latents (MLA). Down-projections are replicated: hidden × (q rank + kv rank + rope)."""
+    mla, hidden, heads, layers = shape.mla, shape.hidden_size, shape.attention_heads, attention_layers(shape)
+    assert mla is not None, "callers have checked"
+    query_in = mla.q_lora_rank or hidden
+    down = hidden * (mla.q_lora_rank + mla.kv_lora_rank + mla.rope_head_dim)
+    indexer = hidden * mla.indexer_head_dim + mla.q_lora_rank * mla.indexer_heads * mla.indexer_head_dim
+    up = query_in * heads * (mla.nope_head_dim + mla.rope_head_dim)
+    up += mla.kv_lora_rank * heads * (mla.nope_head_dim + mla.value_head_dim)
+    yield Tensors(layers * down + (mla.indexer_layers or layers) * indexer, linear_bytes, 1)
+    yield Tensors(layers * (up + heads * mla.value_head_dim * hidden), linear_bytes, tensor)
+
+
+def _attention_tensors(shape: Architecture, linear_bytes: float, tensor: int) -> Iterator[Tensors]:
+    """Attention with heads. q (twice as wide with an output gate) and o are cut by heads; k and v by kv heads."""
+    hidden = shape.hidden_size
+    for group in attention_groups(shape):
+        query = group.heads * group.head_dim * (2 if shape.gated_attention else 1)
+        shards = min(tensor, group.kv_heads)
+        keys = group.kv_heads * group.head_dim
+        values = 0 if group.value_is_key else group.kv_heads * group.value_head_dim
+        yield Tensors(group.layers * hidden * (query + group.heads * group.value_head_dim), linear_bytes, tensor)
+        yield Tensors(group.layers * hidden * (keys + values), linear_bytes, shards)
         if shape.qkv_bias:
-            parts.append(Tensors(full * (heads + 2 * shape.kv_heads) * shape.head_dim, 2, min(tp, shape.kv_heads)))
-    if shape.linear_attention:
-        gdn = shape.linear_attention
+            yield Tensors(group.layers * (query + keys + values), 2, shards)
+
+
+def _state_tensors(shape: Architecture, linear_bytes: float, tensor: int) -> Iterator[Tensors]:
+    """Layers that keep a state: projections in and out, and short convolutions."""
+    hidden = shape.hidden_size
+    if gdn := shape.linear_attention:
         keys, values = gdn.key_heads * gdn.key_head_dim, gdn.value_heads * gdn.value_head_dim
-        # q, k, v, gate z in; out; b and a are one number per value head
-        weights = hidden * (2 * keys + 2 * values) + values * hidden + 2 * hidden * gdn.value_heads
-        parts.append(Tensors(gdn.layers * weights, linear_bytes, tp))
-    moe_layers = shape.layers - shape.moe.dense_layers if shape.moe else 0
-    dense = (shape.layers - moe_layers) * 3 * hidden * shape.intermediate_size
-    parts.append(Tensors(dense, linear_bytes, tp))
-    if shape.moe:
-        experts = shape.moe.experts * 3 * hidden * shape.moe.intermediate_size
-        spread = tp * parallelism.data if parallelism.expert else tp
-        parts += [
-            Tensors(moe_layers * experts, linear_bytes, spread),
-            Tensors(moe_layers * 3 * hidden * shape.moe.shared_intermediate_size, linear_bytes, tp),
-            Tensors(moe_layers * hidden * shape.moe.experts, 2, 1),
-        ]
-    parts.append(Tensors(shape.layers * 2 * hidden, 2, 1))
-    return parts
+        if gdn.kind == "kda":
+            # q, k, v in, out, one number per head, and two gates through a bottleneck of a head's size
+            weights = hidden * (2 * keys + 2 * values + gdn.value_heads)
+            weights += gdn.value_head_dim * (2 * hidden + keys + values)
+        else:
+            # q, k, v, gate z in; out; b and a are one number per value head
+            weights = hidden * (2 * keys + 2 * values) + values * hidden + 2 * hidden * gdn.value_heads
+        yield Tensors(gdn.layers * weights, linear_bytes, tensor)
+        yield Tensors(gdn.layers * (2 * keys + values) * gdn.conv_kernel, 2, tensor)
+    if mamba := shape.mamba:
+        inner, shared = mamba.heads * mamba.head_dim, 2 * mamba.groups * mamba.state_size
+        yield Tensors(mamba.layers * hidden * (3 * inner + shared + mamba.heads), linear_bytes, tensor)
+        yield Tensors(mamba.layers * (inner + shared) * mamba.conv_kernel, 2, tensor)
 
 
-def counted_bytes(shape: Architecture, linear_bytes: float, parallelism: Parallelism) -> tuple[float, float]:
+def _feed_forward_tensors(
+    shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism
+) -> Iterator[Tensors]:
+    """Dense feed-forward layers; experts, what all tokens share, and routers."""
+    tp, hidden, moe, matrices = parallelism.tensor, shape.hidden_size, shape.moe, 3 if shape.gated_mlp else 2
+    layers = shape.layers if shape.feed_forward_layers is None else shape.feed_forward_layers
+    routed = layers - moe.dense_layers if moe else 0
+    yield Tensors((layers - routed) * matrices * hidden * shape.intermediate_size, stored[ModelPart.DENSE], tp)
+    if moe is None:
+        return
+    spread = tp * parallelism.data if parallelism.expert else tp
+    inner, outer = moe.intermediate_size, moe.hidden_size or hidden
+    if stored[ModelPart.EXPERTS] == LINEAR_BYTES[WeightFormat.MXFP4]:
+        share = inner if parallelism.expert else ceil(inner / tp)
+        inner = ceil(share / MXFP4_INNER) * MXFP4_INNER * (inner // share if share else 1)
+        outer = ceil(outer / MXFP4_HIDDEN) * MXFP4_HIDDEN
+    shared = matrices * hidden * moe.shared_intermediate_size
+    yield Tensors(routed * moe.experts * matrices * outer * inner, stored[ModelPart.EXPERTS], spread)
+    yield Tensors(routed * shared, stored[ModelPart.SHARED_EXPERTS], tp)
+    yield Tensors(routed * hidden * moe.experts, 2, 1)
+    if moe.hidden_size:
+        # into the narrower space of the experts and out of it
+        yield Tensors(routed * 2 * hidden * moe.hidden_size, stored[ModelPart.SHARED_EXPERTS], 1)
+
+
+def counted_bytes(
+    shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism
+) -> tuple[float, float]:
     """Bytes of the language model by its shape: (all of it once, the fullest GPU)."""
     tp, pp = parallelism.tensor, parallelism.pipeline
-    layers = layer_tensors(shape, linear_bytes, parallelism)
+    layers = layer_tensors(shape, stored, parallelism)
     embedding = shape.vocab_size * shape.hidden_size * 2
-    head = 0 if shape.tied_embeddings else embedding
+    head, extra = 0 if shape.tied_embeddings else embedding, shape.extra_parameters * 2
     # the fullest stage has ceil(layers / PP) layers and one end of the network: embedding or head
     share = ceil(shape.layers / pp) / shape.layers
-    ends = (embedding + head) / tp if pp == 1 else embedding / tp
+    ends = (embedding + head + extra) / tp if pp == 1 else (embedding + extra) / tp
     fullest = share * sum(part.total_bytes / part.shards for part in layers) + ends
-    return sum(part.total_bytes for part in layers) + embedding + head, fullest
+    return sum(part.total_bytes for part in layers) + embedding + head + extra, fullest
 
 
 def weight_bytes(
@@ -119,12 +179,9 @@ def weight_bytes(
     if not task_of(model).writes:
         # vLLM drops the head of a model that only reads (models/adapters.py)
         shape = shape.model_copy(update={"tied_embeddings": True})
-    linear = LINEAR_BYTES.get(model.checkpoint.format, 1.0)
-    counted, fullest = counted_bytes(shape, linear, parallelism)
-    if not loaded:
-        return counted, fullest
-    tower = min(shape.vision_tower_bytes, loaded)
-    language = loaded - tower
+    counted, fullest = counted_bytes(shape, part_bytes(model.checkpoint), parallelism)
+    tower = min(shape.vision_tower_bytes, loaded) if loaded else shape.vision_tower_bytes
+    language = loaded - tower if loaded else counted
     tower_bytes = 0 if language_model_only else tower
     return float(language + tower_bytes), fullest * language / counted + tower_bytes / parallelism.tensor
 
@@ -134,7 +191,13 @@ def mla_absorbed_bytes(shape: Architecture, parallelism: Parallelism, model_byte
     if shape.mla is None:
         return 0
     width = shape.mla.kv_lora_rank * (shape.mla.nope_head_dim + shape.mla.value_head_dim)
-    return ceil(shape.layers / parallelism.pipeline) * shape.attention_heads * width * model_bytes / parallelism.tensor
+    return (
+        ceil(attention_layers(shape) / parallelism.pipeline)
+        * shape.attention_heads
+        * width
+        * model_bytes
+        / parallelism.tensor
+    )
 
 
 def draft_head_bytes(model: Model) -> int:
@@ -151,6 +214,6 @@ def layer_share_bytes(model: Model, parallelism: Parallelism, *, model_bytes: in
     shape, (total, fullest) = model.architecture, weight_bytes(model, parallelism, model_bytes=model_bytes)
     if shape is None:
         return 0
-    linear = LINEAR_BYTES.get(model.checkpoint.format, 1.0)
-    layers = sum(part.total_bytes for part in layer_tensors(shape, linear, parallelism))
-    return fullest * layers / max(counted_bytes(shape, linear, parallelism)[0], total)
+    stored = part_bytes(model.checkpoint)
+    layers = sum(part.total_bytes for part in layer_tensors(shape, stored, parallelism))
+    return fullest * layers / max(counted_bytes(shape, stored, parallelism)[0], total)

@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.schema import Gpu, KvProfile, SlidingWindow, WeightFormat
+from catalog.architecture import AttentionLayers
+from catalog.schema import Gpu, KvProfile, WeightFormat
 from planning import resolve_stack
 from planning.capacity.budget import Parallelism
-from planning.capacity.kv_cache import (
-    Layout,
+from planning.capacity.kv_cache import Group, Layout, kv_cache_size, layout
+from planning.capacity.layers import (
     attention_layers,
     element_bytes,
     head_bytes,
-    kv_cache_size,
-    layout,
     state_bytes_per_layer,
     token_bytes_per_layer,
 )
@@ -158,7 +157,7 @@ def test_hybrids_keep_the_published_state_per_sequence(name, mib):
 def test_other_models_keep_no_state():
     """Attention alone needs nothing per sequence."""
     assert state_bytes_per_layer(shape(QWEN_14B), 1) == 0
-    assert layout(shape(QWEN_14B), ONE, gpu=H100).state_groups == 0
+    assert layout(shape(QWEN_14B), ONE, gpu=H100).groups == (Group(1, 16, shared=True),)
 
 
 @pytest.mark.parametrize(
@@ -238,16 +237,17 @@ def test_decode_context_parallelism_cuts_a_sequence_over_ranks():
 def test_hybrid_layers_are_cut_into_groups_of_equal_size():
     """Qwen3.8-27B has 16 attention and 48 linear layers: groups of 16, so four blocks hold a first token."""
     cut = layout(shape("Qwen/Qwen3.8-27B"), ONE, gpu=CATALOG.gpus["nvidia-l40s"])
-    assert (cut.full_groups, cut.window_groups, cut.state_groups) == (1, 0, 3)
+    assert cut.groups == (Group(1, 784, shared=True), Group(3, 0, more_blocks=1))
     assert cut.block_bytes == 16 * 784 * 4096
     assert [cut.blocks_needed(tokens) for tokens in (1, 784, 785)] == [4, 4, 5]
 
 
 def test_a_sliding_window_keeps_the_window_and_what_is_in_flight():
     """Of 40 layers 30 see 1,024 tokens: three groups of 10, which keep 1,023 + 2,048 tokens and a block."""
-    windowed = shape(QWEN_14B).model_copy(update={"sliding_window": SlidingWindow(layers=30, tokens=1024)})
+    kinds = (AttentionLayers(layers=10), AttentionLayers(layers=30, kind="sliding", window_tokens=1024))
+    windowed = shape(QWEN_14B).model_copy(update={"attention": kinds})
     cut = layout(windowed, ONE, gpu=H100, in_flight_tokens=2048)
-    assert (cut.full_groups, cut.window_groups, cut.window_tokens) == (1, 3, 3071)
+    assert cut.groups == (Group(1, 16, shared=True), Group(3, 16, 3071, more_blocks=1))
     assert cut.block_bytes == 10 * 16 * 4096
     # below the window all four groups grow; 3,071 tokens are 192 blocks, above it one group grows
     assert cut.blocks_needed(160) == 10 + 3 * 11
@@ -653,22 +653,20 @@ def test_the_longest_context_is_the_longest(name, parallelism, workload, visible
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
     """Any cut of a cache that has layers at all."""
-    full, window, states = (draw(st.integers(0, 4)) for _ in range(3))
-    return Layout(
-        block_tokens=draw(st.integers(1, 40)),
-        block_bytes=1.0,
-        full_groups=full,
-        window_groups=window,
-        window_tokens=draw(st.integers(1, 200)) if window else 0,
-        state_groups=states if full + window else max(1, states),
-        decode_context=draw(st.sampled_from([1, 2, 4])),
-    )
+    block, count = st.integers(1, 40), st.integers(1, 4)
+    kinds = [
+        st.builds(Group, count, block, shared=st.just(True)),
+        st.builds(Group, count, block, st.integers(1, 200), st.integers(0, 1)),
+        st.builds(Group, count, st.just(0), more_blocks=count),
+    ]
+    groups = draw(st.lists(st.one_of(kinds), min_size=1, max_size=4))
+    return Layout(16, 1.0, tuple(groups), draw(st.sampled_from([1, 2, 4])))
 
 
 @given(layouts(), st.integers(0, 80), st.integers(1, 400))
 @properties(1000)
 def test_the_longest_context_is_the_one_that_a_search_finds(cut, blocks, limit):
-    """The closed formula is the largest context whose blocks leave one over, sliding windows included."""
+    """It is the largest context whose blocks leave one over, sliding windows included."""
     fitting = (tokens for tokens in range(limit, 0, -1) if cut.blocks_needed(tokens) < blocks)
     assert cut.longest_context(blocks, limit) == next(fitting, 0)
 
