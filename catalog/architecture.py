@@ -80,8 +80,7 @@ class AttentionLayers(Entry):
     """Layers of like attention; what is left out is as in the rest of the model.
 
     `window_tokens`: sliding layers see the last so many, chunked ones those of their chunk, cross ones what the encoder
-    wrote. `keeps_cache` false: they read that of another layer, and have no keys and values. `value_is_key`: they have
-    no projection of values.
+    wrote. `keeps_cache` false: they read that of another layer, and have no keys and values.
     """
 
     layers: Count
@@ -92,7 +91,6 @@ class AttentionLayers(Entry):
     head_dim: Count | None = None
     value_head_dim: Count | None = None
     keeps_cache: bool = True
-    value_is_key: bool = False
 
     @model_validator(mode="after")
     def has_a_window(self) -> Self:

@@ -5,7 +5,7 @@ vllm/model_executor/layers/mamba/mamba_utils.py. Pure functions.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.architecture import Architecture, AttentionLayers
 from catalog.schema import Gpu
@@ -26,7 +26,6 @@ class Attention:
     head_dim: int
     value_head_dim: int
     keeps_cache: bool = True
-    value_is_key: bool = False
 
 
 def attention_groups(shape: Architecture) -> list[Attention]:
@@ -50,7 +49,6 @@ def _resolved(shape: Architecture, group: AttentionLayers) -> Attention:
         head_dim,
         group.value_head_dim or head_dim,
         group.keeps_cache,
-        group.value_is_key,
     )
 
 
@@ -147,27 +145,28 @@ def cached_layers(
     shape: Architecture, tensor: int, kv_cache_dtype: str, gpu: Gpu | None, model_bytes: int, draft_tokens: int
 ) -> list[Cached]:
     """All layers that keep something of a request on one GPU, before pipeline stages divide them; like ones once."""
-    counts: dict[tuple[str, int, float, int], int] = {}
-    for layers, *key in _each(shape, tensor, kv_cache_dtype, gpu, model_bytes, draft_tokens):
-        counts[tuple(key)] = counts.get(tuple(key), 0) + layers
-    return [Cached(layers, *key) for key, layers in counts.items()]
+    kinds: dict[Cached, int] = {}
+    for kind in _each(shape, tensor, kv_cache_dtype, gpu, model_bytes, draft_tokens):
+        alike = replace(kind, layers=0)
+        kinds[alike] = kinds.get(alike, 0) + kind.layers
+    return [replace(kind, layers=layers) for kind, layers in kinds.items()]
 
 
 def _each(
     shape: Architecture, tensor: int, kv_cache_dtype: str, gpu: Gpu | None, model_bytes: int, draft_tokens: int
-) -> Iterator[tuple[int, str, int, float, int]]:
+) -> Iterator[Cached]:
     groups = attention_groups(shape)
     if shape.mla:
         layers = sum(group.layers for group in groups)
-        yield layers, "full", 0, latent_token_bytes(shape, kv_cache_dtype, gpu), 0
+        yield Cached(layers, "full", 0, latent_token_bytes(shape, kv_cache_dtype, gpu))
         if indexer := indexer_token_bytes(shape):
-            yield shape.mla.indexer_layers or layers, "full", 0, indexer, 0
+            yield Cached(shape.mla.indexer_layers or layers, "full", 0, indexer)
     else:
         for group in groups:
             if group.keeps_cache:
                 size = group_token_bytes(group, tensor, kv_cache_dtype)
-                yield group.layers, group.kind, group.window_tokens, size, 0
+                yield Cached(group.layers, group.kind, group.window_tokens, size)
     state = state_bytes_per_layer(shape, tensor, model_bytes, draft_tokens)
     for kept in (shape.linear_attention, shape.mamba):
         if kept:
-            yield kept.layers, "state", 0, 0, state
+            yield Cached(kept.layers, "state", 0, 0, state)

@@ -11,7 +11,7 @@ from math import ceil
 
 from catalog.schema import Architecture
 from planning.capacity.budget import Parallelism
-from planning.capacity.kv_cache import attention_layers
+from planning.capacity.layers import attention_layers
 
 
 @dataclass(frozen=True)

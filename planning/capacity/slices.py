@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
-from catalog.schema import Architecture, Gpu, Model
+from catalog.architecture import Architecture
+from catalog.schema import Gpu, Model
 from catalog.slices import Slices
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import Workload

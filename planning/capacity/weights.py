@@ -54,8 +54,8 @@ def part_bytes(checkpoint: Checkpoint) -> Mapping[ModelPart, float]:
 
 
 def _linear_bytes(kind: WeightFormat, checkpoint: Checkpoint) -> float:
-    grouped = kind in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4) and checkpoint.group_size
-    return 0.5 + GROUP_BYTES / checkpoint.group_size if grouped else LINEAR_BYTES.get(kind, 1.0)
+    size = checkpoint.group_size if kind in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4) else None
+    return 0.5 + GROUP_BYTES / size if size else LINEAR_BYTES.get(kind, 1.0)
 
 
 def layer_tensors(shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism) -> list[Tensors]:
@@ -92,8 +92,8 @@ def _attention_tensors(shape: Architecture, linear_bytes: float, tensor: int) ->
     for group in attention_groups(shape):
         query = group.heads * group.head_dim * (2 if shape.gated_attention else 1)
         shards = min(tensor, group.kv_heads)
-        keys = group.kv_heads * group.head_dim
-        values = 0 if group.value_is_key else group.kv_heads * group.value_head_dim
+        # layers that read another's cache have no keys and values of their own
+        keys, values = (group.keeps_cache * group.kv_heads * dim for dim in (group.head_dim, group.value_head_dim))
         yield Tensors(group.layers * hidden * (query + group.heads * group.value_head_dim), linear_bytes, tensor)
         yield Tensors(group.layers * hidden * (keys + values), linear_bytes, shards)
         if shape.qkv_bias:

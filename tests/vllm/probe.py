@@ -28,12 +28,29 @@ LOGGED = re.compile(
 )
 
 
+def weighed() -> list[int]:
+    """A list that gets the bytes of all parameters as soon as they are loaded.
+
+    After that the CPU build packs them anew and lets go of most of them. With several ranks, it stays empty.
+    """
+    loader, sizes = import_module("vllm.model_executor.model_loader.base_loader"), []
+    original = loader.process_weights_after_loading
+
+    def weigh(model: Any, *arguments: Any) -> None:
+        sizes.append(sum({tensor.data_ptr(): tensor.nbytes for tensor in model.parameters()}.values()))
+        original(model, *arguments)
+
+    vars(loader)["process_weights_after_loading"] = weigh
+    return sizes
+
+
 def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     """Start one engine and read what it decided."""
     llm_class = import_module("vllm").LLM
     registry = import_module("vllm.model_executor.models.registry")
     # vLLM inspects a model class in a new process, to leave CUDA alone: 15 s for each class, and here is no CUDA
     vars(registry)["_run_in_subprocess"] = lambda function: function()
+    loaded = weighed()
     llm = llm_class(model=str(folder), load_format="dummy", skip_tokenizer_init=True, enforce_eager=True, **arguments)
     config = llm.llm_engine.vllm_config
     layout = llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_config
@@ -42,6 +59,7 @@ def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         "tokens": config.cache_config.kv_cache_size_tokens,
         "concurrency": config.cache_config.kv_cache_max_concurrency,
         "context": config.model_config.max_model_len,
+        "weights_bytes": loaded[0] if loaded else None,
         "groups": [
             {
                 "kind": type(group.kv_cache_spec).__name__,

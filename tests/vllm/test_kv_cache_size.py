@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from catalog.schema import Architecture, KvProfile, MixtureOfExperts, SlidingWindow
+from catalog.architecture import Architecture, AttentionLayers, MixtureOfExperts
+from catalog.schema import KvProfile
 from planning.capacity.budget import Parallelism
-from planning.capacity.kv_cache import KvCacheSize, Layout, attention_layers, kv_cache_size, layout
+from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
+from planning.capacity.layers import attention_layers
 from planning.capacity.tuning import Tuning
 
 pytestmark = pytest.mark.vllm
@@ -62,7 +64,7 @@ def model_class(family: str, shape: Architecture) -> tuple[str, str]:
         return "Qwen3NextForCausalLM", "qwen3_next"
     if shape.linear_attention:
         kinds = [("Qwen3_5ForCausalLM", "qwen3_5_text"), ("Qwen3_5MoeForCausalLM", "qwen3_5_moe_text")]
-    elif shape.sliding_window:
+    elif shape.attention:
         kinds = [("Gemma3ForCausalLM", "gemma3_text"), ("GptOssForCausalLM", "gpt_oss")]
     elif shape.qkv_bias:
         kinds = [("Qwen2ForCausalLM", "qwen2")]
@@ -115,10 +117,10 @@ def config_json(family: str, shape: Architecture) -> dict[str, Any]:
             "linear_value_head_dim": gdn.value_head_dim,
             "linear_conv_kernel_dim": gdn.conv_kernel,
         }
-    if shape.sliding_window:
-        full = attention_layers(shape) - shape.sliding_window.layers
-        kinds = ["sliding_attention"] * (shape.sliding_window.layers // full) + ["full_attention"]
-        config |= {"sliding_window": shape.sliding_window.tokens, "layer_types": kinds * full}
+    if shape.attention:
+        full, sliding = shape.attention
+        kinds = ["sliding_attention"] * (sliding.layers // full.layers) + ["full_attention"]
+        config |= {"sliding_window": sliding.window_tokens, "layer_types": kinds * full.layers}
     if shape.moe:
         config |= {
             "num_experts": shape.moe.experts,
@@ -153,13 +155,18 @@ def cache_kinds() -> dict[str, tuple[str, Architecture]]:
     kinds: dict[tuple[Any, ...], tuple[str, str, Architecture]] = {}
     for name, model in load_catalog().models.items():
         shape = model.architecture
-        if shape is None or model.kv_profile is KvProfile.UNKNOWN:
-            continue
+        if shape is None or model.kv_profile in (KvProfile.UNKNOWN, KvProfile.NONE) or shape.attention or shape.mamba:
+            continue  # others are asked by their config.json, in test_architectures.py
         small = reduced(shape)
         key = (model_class(model.family, shape), small.kv_heads, small.head_dim, small.mla, small.linear_attention)
-        key += (small.sliding_window, small.tied_embeddings, small.moe is not None)
+        key += (small.tied_embeddings, small.moe is not None)
         kinds.setdefault(key, (name, model.family, small))
     return {name: (family, shape) for name, family, shape in kinds.values()}
+
+
+def windows(full: int, sliding: int, tokens: int) -> tuple[AttentionLayers, ...]:
+    """So many layers of each kind."""
+    return AttentionLayers(layers=full), AttentionLayers(layers=sliding, kind="sliding", window_tokens=tokens)
 
 
 # Not in the catalogue (yet), so that sliding windows are measured: two patterns seen in public models.
@@ -172,7 +179,7 @@ ALTERNATING = Architecture(
     intermediate_size=64,
     vocab_size=512,
     moe=SMALL_EXPERTS,
-    sliding_window=SlidingWindow(layers=3, tokens=128),
+    attention=windows(3, 3, 128),
 )
 FIVE_OF_SIX = Architecture(
     layers=12,
@@ -182,7 +189,7 @@ FIVE_OF_SIX = Architecture(
     head_dim=256,
     intermediate_size=64,
     vocab_size=512,
-    sliding_window=SlidingWindow(layers=10, tokens=1024),
+    attention=windows(2, 10, 1024),
 )
 
 KINDS = cache_kinds()

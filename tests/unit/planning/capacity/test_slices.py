@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.schema import Checkpoint, LatentAttention, Model, WeightFormat
+from catalog.architecture import LatentAttention
+from catalog.schema import Checkpoint, Model, WeightFormat
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import Workload
@@ -230,8 +231,8 @@ def test_rules_are_those_of_the_workloads_engine():
 
 
 def test_every_format_with_blocks_has_a_rule():
-    """Formats without one hold a scale for a whole channel, or none."""
-    without = {WeightFormat.BF16, WeightFormat.FP8_CHANNEL, WeightFormat.MIXED}
+    """Formats without one hold a scale for a whole channel, or none, or are filled up to whole blocks (mxfp4)."""
+    without = {WeightFormat.BF16, WeightFormat.FP8_CHANNEL, WeightFormat.MIXED, WeightFormat.MXFP4}
     assert {kind for kind in WeightFormat if kind not in CATALOG.vllm.slices} == without
 
 
