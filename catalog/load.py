@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from catalog.charts import Chart, ChartContents
 from catalog.compiled import read_yaml
 from catalog.engine import Engine
+from catalog.own import NOTHING, Own
 from catalog.platforms import DiskReaders, WorkloadIdentity
 from catalog.schema import (
     CpuCore,
@@ -48,7 +49,7 @@ class CatalogError(ValueError):
 class Catalog:
     """Everything known, by id: Hugging Face repository, GPU id, machine type, image name, chart name, engine name.
 
-    `chart_images`: chart name → version → what is inside.
+    `chart_images`: chart name → version → what is inside. `own`: which entries are not of this project.
 
     Shapes and units are those of `catalog.schema`; sources are in the entries.
     """
@@ -67,6 +68,7 @@ class Catalog:
     disk_readers: Mapping[str, DiskReaders]
     stores: Mapping[str, Store]
     engines: Mapping[str, Engine]
+    own: Own = NOTHING
 
     @property
     def vllm(self) -> Engine:
@@ -156,11 +158,16 @@ def inherit(file: str, entries: object) -> dict[str, object]:
             base = resolve(base_name, (*chain, name))
             if not isinstance(base, dict):
                 raise CatalogError(f"{file}: {base_name}: must be a mapping")
-            passed_on = {key: value for key, value in base.items() if key not in NEVER_INHERITED}
-            resolved[name] = _merged(passed_on, {key: value for key, value in entry.items() if key != "like"})
+            resolved[name] = derived(base, entry)
         return resolved[name]
 
     return {name: resolve(name, ()) for name in entries}
+
+
+def derived(base: Mapping[str, object], entry: Mapping[str, object]) -> dict[str, object]:
+    """The entry that is `like` the base: what passes on of that, changed by what the entry itself says."""
+    passed_on = {key: value for key, value in base.items() if key not in NEVER_INHERITED}
+    return _merged(passed_on, {key: value for key, value in entry.items() if key != "like"})
 
 
 def _merged(base: Mapping[str, object], change: Mapping[str, object]) -> dict[str, object]:

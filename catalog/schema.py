@@ -115,6 +115,7 @@ class Gpu(Entry):
     `memory_mib` is NVML's total (the label GPU feature discovery sets); `cuda_gib` is what vLLM sees and multiplies by
     its utilisation; None: not measured anywhere we know of, and then derived with the margin seen on its kin.
     `gpus_per_node` is given where a node never has eight, because the GPU is soldered to a board with its CPU.
+    `usd_per_hour` is what its owner says one costs; without it the cheapest machine type that has it says so.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Gpu(Entry):
     bf16_tflops: float | None = None
     nvlink_gb_per_s: Annotated[int, Field(ge=0)] = 0
     priced_like: str | None = None
+    usd_per_hour: Annotated[float, Field(gt=0)] | None = None
     gpus_per_node: Count | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 

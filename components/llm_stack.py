@@ -138,13 +138,14 @@ def _plan(name: str, args: LlmStackArgs, problems: Sequence[Problem]) -> Plan:
             f"LlmStack '{name}': settings must be the sections of a stack file as plain values, not a {kind}"
         )
     return plan_from_catalog(
-        lambda known: plan_stack(
-            args["settings"],
+        args["settings"],
+        lambda named, known: plan_stack(
+            named,
             known,
             problems,
             has_master_key=args.get("gateway_master_key") is not None,
             has_hub_token=args.get("hugging_face_token") is not None,
-        )
+        ),
     )
 
 

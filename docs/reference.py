@@ -169,7 +169,10 @@ class _Reference:
             return f"{self.said('list')}: {self._type(field['items'], known)}{least}"
         if kind == "object":
             names = field.get("propertyNames", {}).get("enum")
-            return f"{self.said('mapping')} {_listed(names) if names else 'NAME'} → {self._type(_values(field), known)}"
+            if not (values := _values(field)):
+                # the settings do not know the shape of the catalogue's entries
+                return self.said("entry of the catalogue")
+            return f"{self.said('mapping')} {_listed(names) if names else 'NAME'} → {self._type(values, known)}"
         if kind == "string" and "pattern" in field:
             if field["pattern"] in WORDS:
                 return self.said(WORDS[field["pattern"]])
@@ -208,7 +211,8 @@ def _mappings(path: str, field: Mapping[str, Any], known: Mapping[str, Any]) -> 
 def _values(field: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the values of a mapping with free names are; the names of some must match a pattern."""
     by_pattern = list(field.get("patternProperties", {}).values())
-    return by_pattern[0] if by_pattern else field.get("additionalProperties", {})
+    values = by_pattern[0] if by_pattern else field.get("additionalProperties", {})
+    return {} if values is True else values
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -11,13 +11,13 @@ from math import nan
 from pathlib import Path
 from typing import TextIO
 
-from catalog import load_catalog
 from catalog.load import Catalog
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import DEFAULT_UTILIZATION
 from planning.questions import answer_text, calibrate, comparison_text, startup_log, survey
 from planning.questions.calculator import FitQuestion, answer
+from planning.questions.chosen_catalog import chosen_catalog, own_catalog_option
 from settings.commandline import FINE, REFUSED, Parser, UsageError, end_with_the_reader, run
 from settings.problems import LONGEST_USAGE, nearest, sanitize
 
@@ -91,6 +91,7 @@ def _parser() -> Parser:
     parser.add_argument("--enforce-eager", action="store_true", help="no CUDA graphs")
     parser.add_argument("--language-model-only", action="store_true", help="without the vision tower")
     parser.add_argument("--gpu-memory-gib", type=_positive, metavar="F", help="GiB CUDA shows, instead of the table's")
+    own_catalog_option(parser)
     parser.add_argument("--json", action="store_true", help="print JSON: one object, or with all a list")
     return parser
 
@@ -107,6 +108,7 @@ def _calibrate_parser() -> Parser:
     parser.add_argument("--model", help="Hugging Face repository id of a catalogue entry")
     parser.add_argument("--gpu", help="GPU id of the catalogue, e.g. nvidia-a10")
     parser.add_argument("--context", type=_at_least_one, help="tokens; default: what the log says was served")
+    own_catalog_option(parser)
     # the log says these of its own start
     parser.set_defaults(concurrency=1, enforce_eager=False, language_model_only=False)
     _engine_options(parser)
@@ -139,8 +141,9 @@ def _run(words: Sequence[str]) -> int:
     # not a subparser: it would take the value of a misspelt option for a subcommand
     if words[:1] == ["calibrate"]:
         return _calibrate(_calibrate_parser(), words[1:])
-    parser, catalog = _parser(), load_catalog()
+    parser = _parser()
     options = parser.parse_args(words)
+    catalog = chosen_catalog(options)
     every = options.gpu == EVERY_GPU
     _check_words(options, catalog, every=every)
     if every:
@@ -212,7 +215,7 @@ def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> in
 def _calibrate(parser: Parser, words: Sequence[str]) -> int:
     """A log beside the plan for the same start."""
     options = parser.parse_args(words)
-    catalog = load_catalog()
+    catalog = chosen_catalog(options)
     _check_words(options, catalog, every=False)
     try:
         if options.log.exists() and not options.log.is_file():

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from catalog.load import Catalog
+from planning.own_catalog import own_problems
 from planning.plan import Plan
 from planning.plan.gateway import GatewayPlan
 from planning.plan.observe import ObservabilityPlan
@@ -23,7 +24,7 @@ from settings.validate import validate
 
 Sections = Mapping[str, Any]
 # What a pool follows from, and what a server does, of itself and of what shares its pool.
-POOL_SECTIONS = ("cluster", "gpuPools", "gpuOperator", "images")
+POOL_SECTIONS = ("cluster", "gpuPools", "gpuOperator", "images", "catalog")
 SERVER_SECTIONS = (*POOL_SECTIONS, "weights", "compileCache", "models", "autoscaling", "observability")
 # In place of what a pool without servers does not follow from.
 NOTHING_SERVED = {
@@ -58,7 +59,7 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
         images, of_images = resolve_images(settings.images, catalog)
         pools, of_pools = resolve_pools(settings, catalog, images)
         problems = problems + of_images + of_pools
-    if problems:
+    if problems := [*problems, *own_problems(catalog)]:
         raise Refused(problems)
     return add_node_needs(_named(pools, "gpuPools", name, "pool"), [])
 

@@ -6,6 +6,7 @@ from catalog.load import Catalog
 from planning.gateway.metrics import restrict_metrics
 from planning.gateway.routing import gateway_warnings, resolve_gateway
 from planning.observe.observability import resolve_observability
+from planning.own_catalog import own_problems
 from planning.plan import Plan
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import ServerPlan
@@ -41,7 +42,7 @@ def resolve_stack(
     `settings.Refused` with all of them, so the plan that is returned can be deployed.
     """
     if settings is None:
-        raise Refused(problems)
+        raise Refused([*problems, *own_problems(catalog)])
     catalog, cluster = restrict_metrics(catalog), settings.cluster
     images, of_images = resolve_images(settings.images, catalog)
     pools, of_pools = resolve_pools(settings, catalog, images)
@@ -63,7 +64,7 @@ def resolve_stack(
     new_problems += of_servers + of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
     new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
     new_problems += of_pulls + digest_problems(used, settings.images)
-    _refuse(problems, new_problems)
+    _refuse([*problems, *own_problems(catalog)], new_problems)
     return Plan(
         context=cluster.context,
         cluster_identifier=cluster.identifier,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
+from planning.own_catalog import own_warnings
 from planning.plan.pods import BY_DIGEST
 from planning.plan.pools import Karpenter, NodeClass, PoolPlan
 from planning.plan.servers import ServerPlan, Timing
@@ -34,7 +35,7 @@ def stack_warnings(
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
         case IngressExposure(tls_secret=None):
             sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(dict.fromkeys([*sentences, *shared_nodes(pools, catalog.gpus)]))
+    return list(dict.fromkeys([*own_warnings(catalog), *sentences, *shared_nodes(pools, catalog.gpus)]))
 
 
 def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> Iterator[str]:

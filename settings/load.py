@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
@@ -46,6 +47,12 @@ class Loaded:
     values: Mapping[str, Any]
     secrets: Secrets
     problems: tuple[Problem, ...]
+
+
+def project_folder() -> Path:
+    """The folder of Pulumi.yaml, where paths of a stack file begin; without an engine, the working directory."""
+    folder = Path(pulumi.get_root_directory() or ".")
+    return folder if folder.is_absolute() else Path.cwd()
 
 
 def owner() -> str:

@@ -7,9 +7,10 @@ All models are frozen and closed (an unknown key is an error), camelCase in YAML
 import zoneinfo
 from collections.abc import Iterator
 from functools import cache
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticKnownError
 
+from settings.paths import unfit_path
 from settings.problems import nearest
 from settings.scalars import (
     LONGEST_S,
@@ -113,6 +115,18 @@ from settings.scalars import (
     Word,
 )
 
+
+def _catalog_file(name: str) -> str:
+    """Refuses what is not in every checkout, or no file of entries."""
+    if wrong := unfit_path(name):
+        raise ValueError(wrong)
+    return name
+
+
+# More files than anybody keeps entries in.
+MOST_CATALOG_FILES = 100
+# Beside Pulumi.yaml, below or above, so that every checkout and both sides of a comparison have it.
+CatalogFile = Annotated[str, StringConstraints(max_length=500), AfterValidator(_catalog_file)]
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
@@ -872,7 +886,8 @@ class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
     model: Annotated[Word, Field(min_length=3)] = Field(
-        description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B"
+        description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B, or a file with one entry, "
+        "e.g. ./my-model.yaml"
     )
     pool: Word = Field(description="name of the gpuPools entry it runs on")
     revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")
@@ -1603,6 +1618,26 @@ class ChartOverride(Section):
     version: Word | None = Field(default=None, description="exact version")
 
 
+class CatalogSettings(Section):
+    """Models, GPUs, machine types and prices of your own, in the shape of the project's catalogue (`like` included)."""
+
+    files: list[CatalogFile] = Field(
+        default_factory=list,
+        max_length=MOST_CATALOG_FILES,
+        description="YAML files with `models`, `gpus`, `instances`, `prices`; their paths begin where Pulumi.yaml is",
+    )
+    models: dict[Word, dict[str, Any]] = Field(
+        default_factory=dict, description="entries of models, by Hugging Face repository id"
+    )
+    gpus: dict[Word, dict[str, Any]] = Field(default_factory=dict, description="entries of GPUs, by their id")
+    instances: dict[Word, dict[str, Any]] = Field(
+        default_factory=dict, description="entries of machine types, by their name"
+    )
+    prices: dict[Word, UsdPerHour] = Field(
+        default_factory=dict, description="what you pay, USD per hour: of a machine type, or of one GPU by its id"
+    )
+
+
 ChartName = Literal["gpu-operator", "keda", "kube-prometheus-stack", "prometheus-adapter", "lws", "cloudnative-pg"]
 
 
@@ -1636,6 +1671,9 @@ class StackSettings(Section):
     observability: ObservabilitySettings = Field(default=ObservabilitySettings(), description="metrics and alerts")
     images: ImagesSettings = Field(default=ImagesSettings(), description="image versions and mirror")
     charts: dict[ChartName, ChartOverride] = Field(default_factory=dict, description="chart versions and mirror")
+    catalog: CatalogSettings = Field(
+        default=CatalogSettings(), description="models, GPUs, machine types and prices of your own"
+    )
 
 
 def public_names(settings: StackSettings) -> list[str]:

@@ -4,8 +4,6 @@ Pure: knows neither Pulumi nor files. What can still be understood is validated 
 a misspelt key and a model that does not fit are reported together.
 """
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -16,9 +14,9 @@ from pydantic.fields import FieldInfo
 from settings.broken import NAMED, take_away
 from settings.gate import Path, copy_checked
 from settings.problems import Problem, nearest, not_offered
-from settings.scalars import LABEL, TO_WRITE
 from settings.schema import StackSettings
 from settings.secret_shapes import mask
+from settings.wording import worded
 
 # How a refusal of a key begins that its section does not have; what is beside it is known as written.
 UNKNOWN = ("unknown key", "belongs to kind")
@@ -99,63 +97,17 @@ def _written(path: Path, values: Any) -> str:
     return text
 
 
-def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911, PLR0912 - a table
-    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    shown = _shown(value)
-    if value is None and kind not in ("extra_forbidden", "missing", "invalid_key"):
-        return "is empty; give a value, or leave the key out"
-    match kind:
+def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:
+    match detail["type"]:
         case "extra_forbidden":
             return _misplaced(str(path[-1]), path[:-1], values)
         case "missing":
             described = _fields(_section(path[:-1], values)).get(str(path[-1]))
             return f"is missing: {described.description}{_choices(described.annotation)}" if described else "is missing"
-        case "literal_error":
-            words = [word.strip("' ") for word in context["expected"].replace(" or ", ", ").split(",")]
-            return f"{shown} is not one of {', '.join(words)}{_only_guess(str(value), words)}"
-        case "union_tag_invalid":
-            words = [word.strip("' ") for word in context["expected_tags"].split(",")]
-            return f"kind '{context['tag']}' is not one of {', '.join(words)}{_only_guess(context['tag'], words)}"
-        case "union_tag_not_found":
+        case "union_tag_not_found" if detail["input"] is not None:
             return f"needs a kind: {', '.join(_kinds(_annotation(path, values)))}"
-        case "greater_than_equal":
-            return f"{shown} must be at least {context['ge']}"
-        case "greater_than":
-            return f"{shown} must be greater than {context['gt']}"
-        case "less_than_equal":
-            return f"{shown} must be at most {context['le']}"
-        case "int_parsing" | "int_type" | "int_from_float":
-            return f"{shown} must be a whole number"
-        case "float_parsing" | "float_type":
-            return f"{shown} must be a number"
-        case "bool_parsing" | "bool_type":
-            return f"{shown} must be true or false"
-        case "string_type":
-            return f"{shown} must be text; put it in quotes"
-        case "string_pattern_mismatch":
-            return (
-                f"{shown} is not well formed; it must match {context['pattern']}{_near(str(value), context['pattern'])}"
-            )
-        case "string_too_short":
-            return "is empty; give a value, or leave the key out"
-        case "string_too_long":
-            return f"{shown} must have at most {context['max_length']} characters"
-        case "too_long":
-            return f"has {len(value or ()):,} entries; at most {context['max_length']:,}"
-        case "too_short":
-            return f"must have at least {context['min_length']} entry"
-        case "value_error":
-            return str(context["error"])
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{shown} must be a mapping of keys"
-        case "invalid_key":
-            return "the key must be text; put it in quotes"
-        case "list_type":
-            return f"{shown} must be a list"
-        case "finite_number":
-            return f"{shown} must be a finite number"
         case _:
-            return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            return worded(detail)
 
 
 def _misplaced(key: str, section: Path, values: Any) -> str:
@@ -167,30 +119,8 @@ def _misplaced(key: str, section: Path, values: Any) -> str:
     return f"{UNKNOWN[1]} {' or '.join(kinds)}; leave it out, or use kind: {kinds[0]}"
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (str, int, float)) else type(value).__name__
-    return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _only_guess(word: str, known: list[str]) -> str:
-    guess = nearest(word, known)
-    return guess if guess.startswith("; did") else ""
-
-
 def _choices(kind: Any) -> str:
     return f"; one of {', '.join(get_args(kind))}" if get_origin(kind) is Literal else ""
-
-
-def _near(text: str, pattern: str) -> str:
-    """The name that was probably meant, in lower case, with dashes where only they are; else what to write."""
-    lower = text.lower()
-    dashed = re.sub(r"[^a-z0-9]+", "-", lower).strip("-") if pattern == LABEL else lower
-    for near in (text.rstrip("/"), dashed, dashed.rstrip("/"), lower.removeprefix("sha256:")):
-        if near != text and re.fullmatch(pattern, near):
-            return f"; did you mean '{near}'?"
-    return f"; {TO_WRITE[pattern]}" if pattern in TO_WRITE else ""
 
 
 def _section(path: Path, values: Any) -> type[BaseModel] | None:

@@ -185,6 +185,8 @@ def _of_kind(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - a table
         return st.sampled_from(get_args(kind)) | SCALARS
     if kind is bool:
         return st.booleans() | SCALARS
+    if kind is Any:
+        return TREES
     if kind in (int, float):
         return st.integers(1, 200) | st.sampled_from(NUMBERS) | SCALARS
     if kind is str:

@@ -195,10 +195,15 @@ def deploy(build: Callable[[], Any], config: Mapping[str, Any] | None = None) ->
 
 
 def _run_program(
-    path: Path, values: Mapping[str, Any], secret_keys: Sequence[str], name: str, project: str
+    path: Path,
+    values: Mapping[str, Any],
+    secret_keys: Sequence[str],
+    name: str,
+    project: str,
+    directory: Path | None = None,
 ) -> Deployed:
     keeping = _Keeping()
-    done, names = run_program(path, values, secret_keys, name, project, recorder=keeping)
+    done, names = run_program(path, values, secret_keys, name, project, directory=directory, recorder=keeping)
     return _deployed(keeping, done, names["stack"].plan)
 
 
@@ -241,7 +246,7 @@ def stack_file(name: str) -> Deployed:
     )
     project = read_project(ROOT / folder)
     config = read_stack(project, stack_name)
-    return _run_program(project.program, config.values, config.secret_keys, stack_name, project.name)
+    return _run_program(project.program, config.values, config.secret_keys, stack_name, project.name, project.directory)
 
 
 def refusals(config: Config) -> list[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from catalog.load import load_catalog
+from planning.questions.chosen_catalog import chosen_catalog, own_catalog_option
 from planning.questions.listings import LISTINGS, CatalogList, shown
 from settings.commandline import FINE, Parser
 from settings.problems import Problem, Refused, nearest
@@ -20,12 +20,13 @@ WIDEST = 10_000
 def add_options(parser: Parser) -> None:
     """The words to look for, and JSON."""
     parser.add_argument("words", nargs="*", metavar="WORD", help="only rows that hold it; of several, all")
+    own_catalog_option(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON list, with some more of each row")
 
 
 def answer(options: argparse.Namespace) -> int:
     """Prints the list. Raises `Refused` where no row holds the words."""
-    whole = LISTINGS[options.command](load_catalog())
+    whole = LISTINGS[options.command](chosen_catalog(options))
     listing = whole.of(options.words)
     if not listing.rows:
         words = " ".join(options.words)

@@ -146,7 +146,12 @@ def _reason(gpu: str, fit: Fit) -> str:
 
 
 def cheapest(catalog: Catalog, gpu: str, gpus: int) -> tuple[str, float] | None:
-    """Machine type and USD per GPU-hour where one machine has `gpus` of them, by its share; None without a price."""
+    """Machine type and USD per GPU-hour where one machine has `gpus` of them, by its share; None without a price.
+
+    What a GPU costs by a catalogue of the user's own comes before that of all machine types.
+    """
+    if (own := catalog.gpus[gpu].usd_per_hour) is not None:
+        return "catalog", own
     return min(
         (
             (name, instance.usd_per_hour / instance.gpus)

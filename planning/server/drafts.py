@@ -45,7 +45,7 @@ def _pool_problems(site: Site, path: str, settings: ModelSettings) -> list[Probl
         hint = nearest(settings.pool, site.settings.gpu_pools)
         problems.append(Problem(f"{path}.pool", f"no pool '{settings.pool}'{hint}"))
     if settings.model not in site.catalog.models:
-        problems.append(unknown_model(site, path, settings))
+        problems += unknown_model(site, path, settings)
     return problems
 
 

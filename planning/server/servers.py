@@ -77,10 +77,12 @@ def _group_problems(draft: Draft) -> list[Problem]:
     ]
 
 
-def unknown_model(site: Site, path: str, settings: ModelSettings) -> Problem:
-    """The refusal of a model that the catalogue does not have."""
+def unknown_model(site: Site, path: str, settings: ModelSettings) -> list[Problem]:
+    """The refusal of a model that the catalogue does not have; none where its entry is refused itself."""
+    if site.catalog.own.is_awaited("models", settings.model):
+        return []
     hint = nearest(settings.model, site.catalog.models)
-    return Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")
+    return [Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")]
 
 
 def draft_server(
@@ -89,7 +91,7 @@ def draft_server(
     """A model's server, or its canary with the settings of that; None when they cannot be planned."""
     model, gpu, engine = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu), site.catalog.vllm
     if model is None:
-        return None, [unknown_model(site, path, settings)]
+        return None, unknown_model(site, path, settings)
     written, settings = settings, in_plain_words(with_fields(settings, engine), engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
     image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")

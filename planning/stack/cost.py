@@ -82,7 +82,13 @@ def pace_of(
 
 
 def list_price(catalog: Catalog, gpu: str) -> tuple[float, str] | None:
-    """(USD per GPU-hour on demand, by which machine type), the lowest; by a kin's where no list has it."""
+    """(USD per GPU-hour on demand, by which machine type), the lowest; by a kin's where no list has it.
+
+    What its owner says it costs comes before all of them.
+    """
+    known = catalog.gpus.get(gpu)
+    if known is not None and known.usd_per_hour is not None:
+        return known.usd_per_hour, f"what {known.name} costs by catalog"
     prices = [
         (machine.usd_per_hour / machine.gpus, name)
         for name, machine in catalog.instances.items()
@@ -91,7 +97,6 @@ def list_price(catalog: Catalog, gpu: str) -> tuple[float, str] | None:
     if prices:
         price, name = min(prices)
         return price, f"on-demand price of {name} per GPU"
-    known = catalog.gpus.get(gpu)
     kin = catalog.gpus.get(known.priced_like) if known and known.priced_like else None
     if known is None or kin is None or not known.memory_gb_per_s or not kin.memory_gb_per_s:
         return None

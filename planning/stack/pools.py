@@ -51,8 +51,9 @@ def resolve_pools(
     for name, pool in settings.gpu_pools.items():
         gpu = catalog.gpus.get(pool.gpu)
         if gpu is None and pool.gpu != "none":
-            hint = nearest(pool.gpu, [*catalog.gpus, "none"])
-            problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
+            if not catalog.own.is_awaited("gpus", pool.gpu):
+                hint = nearest(pool.gpu, [*catalog.gpus, "none"])
+                problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
             continue
         problems += _machine_problems(name, pool, catalog) + _role_problems(name, pool, settings.cluster.identifier)
         pools[name] = _pool(name, pool, gpu, settings, catalog, images["python"])

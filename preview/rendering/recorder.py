@@ -152,16 +152,20 @@ def run_program(
     stack: str,
     project: str,
     *,
+    directory: Path | None = None,
     recorder: Recorder | None = None,
 ) -> tuple[Run, Mapping[str, Any]]:
-    """Runs the program file `path` as `python __main__.py` would; returns what it did and its global names."""
+    """Runs the program file `path` as `python __main__.py` would; returns what it did and its global names.
+
+    `directory`: that of Pulumi.yaml; None: the working directory.
+    """
     names: dict[str, Any] = {}
 
     def build() -> None:
         names.update(runpy.run_path(str(path), run_name="__main__"))
 
     with import_path(path.parent):
-        return run(build, config, secret_keys, stack, project, recorder=recorder), names
+        return run(build, config, secret_keys, stack, project, directory=directory, recorder=recorder), names
 
 
 def run(
@@ -171,14 +175,15 @@ def run(
     stack: str = "dev",
     project: str = "llm-stack",
     *,
+    directory: Path | None = None,
     recorder: Recorder | None = None,
 ) -> Run:
     """Calls `build` under mocks in a context of its own: neither configuration nor resources outlive the call.
 
-    `recorder`: an unused one that keeps what it is asked for; None: a plain one.
+    `directory`: that of Pulumi.yaml. `recorder`: an unused one that keeps what it is asked for; None: a plain one.
     """
     return copy_context().run(
-        _run, recorder or Recorder(), build, dict(config or {}), list(secret_keys), stack, project
+        _run, recorder or Recorder(), build, dict(config or {}), list(secret_keys), stack, project, directory
     )
 
 
@@ -189,6 +194,7 @@ def _run(
     secret_keys: list[str],
     stack: str,
     project: str,
+    directory: Path | None,
 ) -> Run:
     messages = Messages()
     exports: dict[str, Any] = {}
@@ -211,6 +217,7 @@ def _run(
         pulumi.runtime.set_all_config(config, secret_keys)
         settings.ROOT.set(None)
         mocks.set_mocks(recorder.mocks, project=project, stack=stack, monitor=recorder, logger=messages.logger)
+        settings.SETTINGS.root_directory = str(directory.resolve()) if directory else None  # pyright: ignore[reportAttributeAccessIssue] - a property of theirs
         register_stack_transformation(recorder.declare)
         mocks.test(program)()
     return Run(recorder.records(), exports, frozenset(secrets), tuple(messages.texts))

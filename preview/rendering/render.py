@@ -27,7 +27,9 @@ def render(project: Project, stack: str) -> Rendering:
     """Runs the program for `stack`. A bad configuration comes back as `refused`; a bug in the program is raised."""
     try:
         config = read_stack(project, stack)
-        done, names = run_program(project.program, config.values, config.secret_keys, stack, project.name)
+        done, names = run_program(
+            project.program, config.values, config.secret_keys, stack, project.name, directory=project.directory
+        )
     except Refused as error:
         return _refused(project, stack, error.problems)
     except RunError as error:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preview.rendering.engine_yaml import read_mapping
 from settings.commandline import UsageError
+from settings.engine_yaml import read_mapping
 from settings.problems import Problem, Refused
 
 PROJECT_FILE = "Pulumi.yaml"

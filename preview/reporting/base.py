@@ -15,9 +15,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from preview.rendering.engine_yaml import read_mapping
 from preview.rendering.stackfile import PROJECT_FILE, Project
 from settings.commandline import UsageError
+from settings.engine_yaml import read_mapping
 from settings.problems import Refused
 
 # Set inside a hook of git; they would have every command look at the repository of the hook.

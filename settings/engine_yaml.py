@@ -4,9 +4,10 @@ A first pass over the parser's events, which builds nothing, counts what the doc
 what aliases and merge keys repeat. Only what stays within the bounds of `settings.gate` is built.
 """
 
+import contextlib
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,38 +33,62 @@ CORE = "tag:yaml.org,2002:"
 TAGS = frozenset({None, f"{CORE}str", f"{CORE}seq", f"{CORE}map"})
 
 
-def read_mapping(file: Path) -> dict[Any, Any]:
-    """The mapping in a YAML file; an empty file is an empty one. Raises `Refused` for everything else."""
-    data = _bytes(file)
+def read_mapping(file: Path, label: str = "") -> dict[Any, Any]:
+    """The mapping in a YAML file; an empty file is an empty one. Raises `Refused` for everything else.
+
+    `label`: what refusals call the file; its name, when nothing else is said.
+    """
+    label = label or file.name
+    data = _bytes(file, label)
     try:
-        _Bounds(file.name).check(data)
+        _Bounds(label).check(data)
         content = yaml.load(data, _Loader)  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
-        raise Refused([Problem(file.name, _worded(_better(data) or error))]) from None
+        raise Refused([Problem(label, _worded(_better(data) or error))]) from None
     except yaml.reader.ReaderError as error:
-        raise Refused([Problem(file.name, _unreadable(data, error))]) from None
+        raise Refused([Problem(label, _unreadable(data, error))]) from None
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, IndexError, TypeError, KeyError):
         # a number or a character that YAML allows and Python does not
-        raise Refused([Problem(file.name, "is not readable YAML")]) from None
+        raise Refused([Problem(label, "is not readable YAML")]) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise Refused([Problem(file.name, "must be a mapping of keys")])
+        raise Refused([Problem(label, "must be a mapping of keys")])
     return content
 
 
-def _bytes(file: Path) -> bytes:
+def line_of(file: Path, path: Sequence[object]) -> int | None:
+    """The line, counted from 1, of the key at `path` in a file that could be read, or of the nearest above it."""
+    with contextlib.suppress(OSError, yaml.YAMLError, RecursionError):
+        node, line = yaml.compose(file.read_bytes(), _Loader), None
+        for step in path:
+            match node:
+                case yaml.MappingNode():
+                    entry = next((entry for entry in node.value if entry[0].value == str(step)), None)
+                    if entry is None:
+                        return line
+                    line, node = entry[0].start_mark.line + 1, entry[1]
+                case yaml.SequenceNode() if isinstance(step, int) and step < len(node.value):
+                    node = node.value[step]
+                    line = node.start_mark.line + 1
+                case _:
+                    return line
+        return line
+    return None
+
+
+def _bytes(file: Path, label: str) -> bytes:
     """The bytes of a file, if it is one and of a sensible size."""
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise Refused([Problem(file.name, "cannot be read: it is no file")])
+            raise Refused([Problem(label, "cannot be read: it is no file")])
         if status.st_size > MOST_BYTES:
-            raise Refused([Problem(file.name, f"has {status.st_size:,} bytes; at most {MOST_BYTES:,}")])
+            raise Refused([Problem(label, f"has {status.st_size:,} bytes; at most {MOST_BYTES:,}")])
         with file.open("rb") as opened:
             return opened.read(MOST_BYTES)
     except OSError as error:
-        raise Refused([Problem(file.name, f"cannot be read: {(error.strerror or 'unknown error').lower()}")]) from None
+        raise Refused([Problem(label, f"cannot be read: {(error.strerror or 'unknown error').lower()}")]) from None
 
 
 def _worded(error: yaml.MarkedYAMLError) -> str:

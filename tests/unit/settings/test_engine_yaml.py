@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preview.rendering import engine_yaml
-from preview.rendering.engine_yaml import read_mapping
+from settings import engine_yaml
+from settings.engine_yaml import read_mapping
 from settings.problems import Refused
 from tests.unit.small_stack import ROOT, properties
 

@@ -1,0 +1,169 @@
+"""Reads the catalogue of the user's own: entries in the stack file, and in the files that it names.
+
+Owns the way from paths to sections of entries, each with the place it came from. What the entries mean is
+`planning.own_catalog`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from settings.engine_yaml import line_of, read_mapping
+from settings.gate import copy_checked
+from settings.paths import YAML, unfit_path
+from settings.problems import Problem, Refused, nearest
+
+# Where paths begin that are words of a command.
+WORKING_DIRECTORY = Path()
+SECTION, MODELS, PRICES = "catalog", "models", "prices"
+# Sections of a file of entries, which are those of the stack file's own section.
+SECTIONS = (MODELS, "gpus", "instances", PRICES)
+
+
+@dataclass(frozen=True)
+class EntrySource:
+    """Entries from one file, or those of the stack file itself.
+
+    `label`: the file as it was named, empty for the stack file.
+    `file`: where the keys of `content` have lines; None: they are not those of a file.
+    """
+
+    content: Mapping[str, Any]
+    label: str = ""
+    file: Path | None = None
+
+    def place(self, *path: object) -> str:
+        """The place of a key for the reader: file and line, or a path in the stack file."""
+        if not self.label:
+            return ".".join([SECTION, *map(str, path)])
+        line = line_of(self.file, path) if self.file else None
+        return f"{self.label}:{line}" if line else self.label
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """The sections of a stack file, in which models are named by their repositories, and the entries of the user's.
+
+    `passed_over`: there are more, of another shape than `settings.schema` has, which whoever checks that refuses.
+    """
+
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[EntrySource, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    passed_over: bool = False
+
+
+def read_own(sections: Mapping[str, Any], folder: Path) -> OwnFiles:
+    """The user's own entries of a stack, whose files' paths begin at `folder`."""
+    reader = _Reader(folder)
+    reader.of_section(sections.get(SECTION))
+    named = dict(sections)
+    if isinstance(models := sections.get(MODELS), Mapping):
+        named[MODELS] = {name: reader.by_repository(model, f"{MODELS}.{name}") for name, model in models.items()}
+    return OwnFiles(named, tuple(reader.sources), tuple(reader.refused), reader.passed_over)
+
+
+def read_files(names: Sequence[str], folder: Path) -> OwnFiles:
+    """The entries of files that a command names: catalogues, or stack files that have a section for them."""
+    reader = _Reader(folder)
+    for name in names:
+        content = reader.mapping(name)
+        if content is None:
+            continue
+        config = content.get("config")
+        if not isinstance(config, Mapping):
+            reader.add(EntrySource(content, name, folder / name))
+            continue
+        inner = read_own({str(key).rpartition(":")[2]: value for key, value in config.items()}, (folder / name).parent)
+        reader.sources += inner.sources
+        reader.refuse(*inner.problems)
+    return OwnFiles({}, tuple(reader.sources), tuple(reader.refused))
+
+
+@dataclass
+class _Reader:
+    folder: Path
+    sources: list[EntrySource] = field(default_factory=list)
+    refused: dict[Problem, None] = field(default_factory=dict)
+    passed_over: bool = False
+
+    def refuse(self, *problems: Problem) -> None:
+        """Notes what cannot be read, each once."""
+        self.refused |= dict.fromkeys(problems)
+
+    def of_section(self, section: object) -> None:
+        """The entries of the stack file's section, and those of the files that it names."""
+        own = self._fit(section, Mapping, {})
+        inline = {key: self._fit(own.get(key), Mapping, {}) for key in SECTIONS}
+        for key in (key for key in SECTIONS if key != PRICES):
+            inline[key] = {name: entry for name, entry in inline[key].items() if self._fit(entry, Mapping, None)}
+        if any(inline.values()):
+            self.add(EntrySource({key: entries for key, entries in inline.items() if entries}))
+        for name in self._fit(own.get("files"), list, []):
+            if self._fit(name, str, "") and not unfit_path(name):
+                self.entries(name)
+            else:
+                self.passed_over = True
+
+    def _fit(self, value: Any, kind: type, instead: Any) -> Any:
+        """The value, where it is of the kind that the settings have there."""
+        if value is not None and not isinstance(value, kind):
+            self.passed_over = True
+        return value if isinstance(value, kind) else instead
+
+    def entries(self, name: str) -> EntrySource | None:
+        """The entries of a file, read once whoever names it; None where it cannot be read."""
+        file = self.folder / name
+        known = next((source for source in self.sources if source.file == file), None)
+        if known is None and (content := self.mapping(name)) is not None:
+            return self.add(EntrySource(content, name, file))
+        return known
+
+    def mapping(self, name: str) -> dict[str, Any] | None:
+        """The content of a YAML file that has passed the gate of every configuration; None where it has not."""
+        file = self.folder / name
+        try:
+            passed = copy_checked(read_mapping(file, name))
+        except Refused as refused:
+            self.refuse(*(refused.problems if file.exists() else [Problem(name, self._missing(file))]))
+            return None
+        self.refuse(*(Problem(name, f"{'.'.join(map(str, path))}: {why}") for path, why in passed.refusals))
+        return passed.values
+
+    def add(self, source: EntrySource) -> EntrySource:
+        """Keeps entries."""
+        self.sources.append(source)
+        return source
+
+    def by_repository(self, model: Any, path: str) -> Any:
+        """The settings of a model, in which the file of an entry is replaced by the repository it is of."""
+        if not isinstance(model, Mapping):
+            return model
+        named = dict(model)
+        if isinstance(name := model.get("model"), str) and name.endswith(YAML):
+            if wrong := unfit_path(name):
+                self.refuse(Problem(f"{path}.model", wrong))
+            else:
+                named["model"] = self._repository(name, f"{path}.model") or name
+        if isinstance(model.get("canary"), Mapping):
+            named["canary"] = self.by_repository(model["canary"], f"{path}.canary")
+        return named
+
+    def _repository(self, name: str, path: str) -> str | None:
+        """The repository of the one model in a file; None where that is not to be known, which is a problem."""
+        source = self.entries(name)
+        models = source.content.get(MODELS) if source else {}
+        names = [str(key) for key in models] if isinstance(models, Mapping) else []
+        if source is None or len(names) == 1:
+            return names[0] if names else None
+        listed = f": {', '.join(names)}; name one of them here, and the file in catalog.files" if names else ""
+        self.refuse(Problem(path, f"{name} has {len(names)} models{listed}"))
+        return None
+
+    def _missing(self, file: Path) -> str:
+        """The refusal of a file that is not there, with one beside it of a like name."""
+        beside = [path.name for path in file.parent.glob("*") if path.suffix in YAML]
+        guess = nearest(file.name, beside)
+        hint = guess if guess.startswith("; did") else ""
+        return f"there is no such file in {file.parent.resolve()}{hint}"
