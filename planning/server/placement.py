@@ -12,8 +12,9 @@ from planning.capacity import flags, memory
 from planning.capacity.asked import Asked, tuning_of
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.cards import DEFAULT_UTILIZATION
 from planning.capacity.flags import decode_context, has, workload_flags
-from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
+from planning.capacity.memory import GIB, Workload
 from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
 from planning.capacity.quantized import as_loaded
 from planning.capacity.reason import Reason
@@ -73,6 +74,9 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         **workload_flags(settings.args),
     )
     workload = workload_of(asked, model, gpu, site.catalog.vllm)
+    if settings.image is not None and workload.devices is not None:
+        # whoever built it knows for which cards
+        workload = replace(workload, devices=workload.devices.model_copy(update={"built_for": None}))
     longer = as_loaded(stretch_context(model, settings), settings.args, site.catalog.vllm)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)

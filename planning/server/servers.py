@@ -94,12 +94,11 @@ def draft_server(
         return None, unknown_model(site, path, settings)
     written, settings = settings, in_plain_words(with_fields(settings, engine), engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
-    image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
+    image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
     beside, unloaded = plan_adapters(site, path, settings, model, pool, canary=canary)
     problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, files)
-    problems += pickle_problems(written, model, files, path)
     problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
@@ -124,6 +123,7 @@ def draft_server(
         image=image,
         endpoint=_endpoint(engine.health),
         cpu=pool.resource_name is None,
+        gpu_metrics=pool.operator is not None,
         nodes_per_replica=nodes,
         parallelism=placed.parallelism,
         memory=placed.memory,
@@ -161,7 +161,10 @@ def _files(
     like, images = site.images["python"], site.settings.images
     files, unsigned = sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
     parallelism = placed.parallelism if placed else None
-    return files, unsigned + shard_problems(weights, model, parallelism, settings.args, path)
+    unread = pickle_problems(settings, model, files, path) + shard_problems(
+        weights, model, parallelism, settings.args, path
+    )
+    return files, unsigned + unread
 
 
 def _kept(
