@@ -21,7 +21,8 @@ class Own:
     """The user's entries by section and name (`models`, `gpus`, `instances`, `prices`).
 
     `places`: where each stands; `replaced`: those that take the place of an entry of the project; `broken`: those that
-    are left out, because of one of the `faults`; `unread`: some file could not be read at all, whatever is in it.
+    are left out, because of one of the `faults`; `unread`: some file could not be read at all, whatever is in it;
+    `notes`: sentences about what the files of checkpoints do not say.
     """
 
     places: Mapping[tuple[str, str], str] = field(default_factory=lambda: MappingProxyType({}))
@@ -29,6 +30,7 @@ class Own:
     broken: frozenset[tuple[str, str]] = frozenset()
     faults: tuple[Fault, ...] = ()
     unread: bool = False
+    notes: tuple[str, ...] = ()
 
     def is_awaited(self, section: str, name: str) -> bool:
         """Whether an entry is missing because something is wrong that is said already."""

@@ -11,11 +11,12 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from catalog.importing import Files, imported
 from catalog.load import Catalog, derived
 from catalog.own import Fault, Own
 from catalog.schema import Entry, Gpu, Instance, Model
 from planning.capacity.plausible import EntryFault, gpu_faults, instance_faults, model_faults
-from settings.catalog_files import SECTIONS, EntrySource, OwnFiles
+from settings.catalog_files import CONFIG, SECTIONS, EntrySource, OwnFiles
 from settings.problems import Problem, nearest
 from settings.scalars import UsdPerHour
 from settings.wording import worded
@@ -44,9 +45,10 @@ def own_problems(catalog: Catalog) -> list[Problem]:
 
 
 def own_warnings(catalog: Catalog) -> list[str]:
-    """A sentence for each entry of the project that one of the user's takes the place of."""
+    """Sentences about the user's entries: what their files do not say, and which of the project's they stand for."""
     own = catalog.own
-    return [f"catalog: {name} of {own.places[section, name]} replaces the project's" for section, name in own.replaced]
+    stand_ins = [(name, own.places[section, name]) for section, name in own.replaced]
+    return [*own.notes, *(f"catalog: {name} of {place} replaces the project's" for name, place in stand_ins)]
 
 
 @dataclass
@@ -59,6 +61,7 @@ class _Merge:
     resolved: dict[Key, Mapping[str, Any] | None] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     broken: set[Key] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def merged(self, sources: Sequence[EntrySource]) -> Catalog:
         """The whole catalogue."""
@@ -90,6 +93,7 @@ class _Merge:
             replaced=tuple(key for key in self.raw if key[1] in ours[key[0]] and key not in self.broken),
             broken=frozenset(self.broken),
             faults=tuple(dict.fromkeys(self.faults)),
+            notes=tuple(self.notes),
         )
         return replace(whole, own=own)
 
@@ -174,11 +178,28 @@ class _Merge:
         if not isinstance(entry, Mapping):
             self._fault(source, key, (), "must be a mapping of keys")
             return None
+        if key[0] == MODELS and CONFIG in entry:
+            return self._made(key, entry)
         like = entry.get("like")
         if like is None:
             return {name: value for name, value in entry.items() if name != "like"}
         base = self._base(key, like, chain)
         return None if base is None else derived(base, entry)
+
+    def _made(self, key: Key, entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The entry of a model that the files of its checkpoint make, changed by what it says itself."""
+        source, files = self.raw[key][0], entry[CONFIG]
+        if not isinstance(files, Mapping) or "like" in entry:
+            self._fault(source, key, (CONFIG,), "must be the path of a config.json, and no like beside it")
+            return None
+        checkpoint = entry.get("checkpoint")
+        size = checkpoint.get("diskBytes") or checkpoint.get("loadedBytes") if isinstance(checkpoint, Mapping) else None
+        made = imported(Files(**files, disk_bytes=size, license=entry.get("license")))
+        if made.entry is None:
+            self._fault(source, key, (CONFIG,), "; ".join(made.unknown))
+            return None
+        self.notes += [f"catalog: {key[1]}: {note}" for note in made.unknown]
+        return derived(made.entry, {name: value for name, value in entry.items() if name != CONFIG})
 
     def _base(self, key: Key, like: object, chain: tuple[str, ...]) -> Mapping[str, Any] | None:
         """The entry that this one is like: the user's, or the project's, which an entry of the same name changes."""

@@ -5,18 +5,21 @@ Owns the way from paths to sections of entries, each with the place it came from
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from settings.checkpoint_files import Unreadable, read_checkpoint, repository_of
 from settings.engine_yaml import line_of, read_mapping
 from settings.gate import copy_checked
-from settings.paths import YAML, unfit_path
+from settings.paths import JSON, YAML, unfit_path
 from settings.problems import Problem, Refused, nearest
 
 # Where paths begin that are words of a command.
 WORKING_DIRECTORY = Path()
 SECTION, MODELS, PRICES = "catalog", "models", "prices"
+# Of an entry of a model: the file of the checkpoint that it is made of.
+CONFIG = "config"
 # Sections of a file of entries, which are those of the stack file's own section.
 SECTIONS = (MODELS, "gpus", "instances", PRICES)
 
@@ -97,7 +100,8 @@ class _Reader:
         own = self._fit(section, Mapping, {})
         inline = {key: self._fit(own.get(key), Mapping, {}) for key in SECTIONS}
         for key in (key for key in SECTIONS if key != PRICES):
-            inline[key] = {name: entry for name, entry in inline[key].items() if self._fit(entry, Mapping, None)}
+            entries = {name: self._fit(entry, Mapping, None) for name, entry in inline[key].items()}
+            inline[key] = {name: entry for name, entry in entries.items() if entry is not None}
         if any(inline.values()):
             self.add(EntrySource({key: entries for key, entries in inline.items() if entries}))
         for name in self._fit(own.get("files"), list, []):
@@ -132,17 +136,36 @@ class _Reader:
         return passed.values
 
     def add(self, source: EntrySource) -> EntrySource:
-        """Keeps entries."""
+        """Keeps entries, with the files of checkpoints that those of models are made of."""
+        models = source.content.get(MODELS)
+        if isinstance(models, Mapping):
+            made = {name: self._made(source, name, entry) for name, entry in models.items()}
+            source = replace(source, content={**source.content, MODELS: made})
         self.sources.append(source)
         return source
+
+    def _made(self, source: EntrySource, name: object, entry: Any) -> Any:
+        """The entry of a model with the content of the checkpoint's files in place of their path."""
+        config = entry.get(CONFIG) if isinstance(entry, Mapping) else None
+        if not isinstance(config, str):
+            return entry
+        folder, why = source.file.parent if source.file else self.folder, unfit_path(config, JSON)
+        try:
+            if not why:
+                return {**entry, CONFIG: read_checkpoint(folder / config)}
+        except Unreadable as error:
+            why = str(error)
+        inside = f"{MODELS}.{name}.{CONFIG}: " if source.file else ""
+        self.refuse(Problem(source.place(MODELS, name, CONFIG), f"{inside}{why}"))
+        return {key: value for key, value in entry.items() if key != CONFIG}
 
     def by_repository(self, model: Any, path: str) -> Any:
         """The settings of a model, in which the file of an entry is replaced by the repository it is of."""
         if not isinstance(model, Mapping):
             return model
         named = dict(model)
-        if isinstance(name := model.get("model"), str) and name.endswith(YAML):
-            if wrong := unfit_path(name):
+        if isinstance(name := model.get("model"), str) and name.endswith((*YAML, *JSON)):
+            if wrong := unfit_path(name, (*YAML, *JSON)):
                 self.refuse(Problem(f"{path}.model", wrong))
             else:
                 named["model"] = self._repository(name, f"{path}.model") or name
@@ -152,6 +175,8 @@ class _Reader:
 
     def _repository(self, name: str, path: str) -> str | None:
         """The repository of the one model in a file; None where that is not to be known, which is a problem."""
+        if name.endswith(JSON):
+            return self._published(name, path)
         source = self.entries(name)
         models = source.content.get(MODELS) if source else {}
         names = [str(key) for key in models] if isinstance(models, Mapping) else []
@@ -160,6 +185,22 @@ class _Reader:
         listed = f": {', '.join(names)}; name one of them here, and the file in catalog.files" if names else ""
         self.refuse(Problem(path, f"{name} has {len(names)} models{listed}"))
         return None
+
+    def _published(self, name: str, path: str) -> str | None:
+        """The repository of a checkpoint's `config.json`, whose entry is made of it."""
+        repository = repository_of(Path(name))
+        if repository is None:
+            why = f"{name} does not say whose it is: lay it in folders ORG/NAME"
+            self.refuse(Problem(path, f"{why}, or give catalog.models an entry with {CONFIG}: {name}"))
+            return None
+        if all(source.label != name for source in self.sources):
+            try:
+                content = read_checkpoint(self.folder / name)
+            except Unreadable as error:
+                self.refuse(Problem(path, str(error)))
+                return repository
+            self.sources.append(EntrySource({MODELS: {repository: {CONFIG: content}}}, name))
+        return repository
 
     def _missing(self, file: Path) -> str:
         """The refusal of a file that is not there, with one beside it of a like name."""

@@ -886,8 +886,8 @@ class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
     model: Annotated[Word, Field(min_length=3)] = Field(
-        description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B, or a file with one entry, "
-        "e.g. ./my-model.yaml"
+        description="Hugging Face repository id of a catalogue entry, e.g. Qwen/Qwen3-14B, or a file: one entry, e.g. "
+        "./my-model.yaml, or the checkpoint's own, ./ORG/NAME/config.json"
     )
     pool: Word = Field(description="name of the gpuPools entry it runs on")
     revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")

@@ -222,3 +222,49 @@ def test_of_what_a_missing_file_may_have_nothing_is_said():
     with pytest.raises(Refused) as caught:
         resolve_stack(settings, catalog, problems)
     assert len(caught.value.problems) == 1
+
+
+# Figures of the published config.json of Qwen/Qwen3-0.6B.
+CONFIG = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "attention_bias": False,
+    "head_dim": 128,
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 40960,
+    "model_type": "qwen3",
+    "num_attention_heads": 16,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "vocab_size": 151936,
+}
+
+
+def test_an_entry_is_made_of_the_checkpoint_s_own_file():
+    """What the file says is that of the shipped entry; the entry itself changes it, and keeps its own commit."""
+    made = merged({"models": {"acme/x": {"config": {"config": CONFIG}, "license": "mine", "revision": "1" * 40}}})
+    model, shipped = made.models["acme/x"], CATALOG.models["Qwen/Qwen3-0.6B"]
+    assert (model.architecture, model.context.config_tokens) == (shipped.architecture, 40960)
+    assert (model.license, model.revision, model.sources) == ("mine", "1" * 40, ["0.yaml"])
+    assert own_warnings(made) == []
+
+
+def test_what_the_file_does_not_say_is_told():
+    """As a sentence for a reviewer; where nothing can be planned without it, as a fault."""
+    made = merged({"models": {"acme/x": {"config": {"config": CONFIG}}}})
+    assert own_warnings(made) == ["catalog: acme/x: license is not in these files: it is on the model card"]
+    strange = {**CONFIG, "architectures": ["StrangeForCausalLM"]}
+    (fault,) = faults({"models": {"acme/x": {"config": {"config": strange}}}})
+    assert "architectures: 'StrangeForCausalLM' is none whose KV cache is proved here" in fault
+    sized = {"config": {"config": strange}, "license": "m", "checkpoint": {"format": "mixed", "loadedBytes": 10**9}}
+    assert merged({"models": {"acme/x": sized}}).models["acme/x"].kv_profile.value == "unknown"
+
+
+@pytest.mark.parametrize("entry", [{"config": 3}, {"config": {"config": CONFIG}, "like": "Qwen/Qwen3-8B"}])
+def test_a_file_and_a_base_exclude_each_other(entry):
+    """Both say what the shape is."""
+    assert faults(models={"acme/x": entry}) == [
+        "catalog.models.acme/x.config: must be the path of a config.json, and no like beside it"
+    ]

@@ -145,3 +145,67 @@ def test_a_command_takes_files_of_entries_and_stack_files(tmp_path):
     read = read_files(["project/Pulumi.dev.yaml", "project/one.yaml", "none.yaml"], tmp_path)
     assert [source.label for source in read.sources] == ["two.yaml", "one.yaml", "project/one.yaml"]
     assert lines(read) == [f"none.yaml: there is no such file in {tmp_path}"]
+
+
+def checkpoint(folder: Path, text: str = '{"model_type": "x"}', **beside: str) -> Path:
+    """The folder with the files of a checkpoint (name without its ending → text)."""
+    folder.mkdir(parents=True)
+    for name, content in {"config": text, **beside}.items():
+        (folder / f"{name.replace('__', '.')}.json").write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "place", ["acme/Support", "hub/models--acme--Support/snapshots/0123456789abcdef0123456789abcdef01234567"]
+)
+def test_a_model_may_be_a_checkpoint_s_own_file(tmp_path, place):
+    """Its folders say which repository it is of; what lies beside it is read, too."""
+    checkpoint(tmp_path / place, model__safetensors__index='{"metadata": {}}', hf_quant_config='{"a": 1}')
+    named = f"./{place}/config.json"
+    read = own(tmp_path, None, {"m": {"model": named, "canary": {"model": named}}})
+    assert read.sections["models"] == {"m": {"model": "acme/Support", "canary": {"model": "acme/Support"}}}
+    content = {"config": {"model_type": "x"}, "index": {"metadata": {}}, "quantization": {"a": 1}}
+    assert [source.content for source in read.sources] == [{"models": {"acme/Support": {"config": content}}}]
+    assert read.sources[0].place("models", "acme/Support", "context") == named
+    assert lines(read) == []
+
+
+def test_an_entry_names_the_checkpoint_s_file(tmp_path):
+    """Its path begins at the file that names it, or at Pulumi.yaml."""
+    checkpoint(tmp_path / "inner" / "a")
+    files(tmp_path / "inner", mine="models: {acme/x: {config: a/config.json, license: l}}")
+    read = own(tmp_path, {"files": ["inner/mine.yaml"], "models": {"acme/y": {"config": "inner/a/config.json"}}})
+    content = {"config": {"model_type": "x"}}
+    assert [source.content["models"] for source in read.sources] == [
+        {"acme/y": {"config": content}},
+        {"acme/x": {"config": content, "license": "l"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("{", "config.json: is not readable JSON: Expecting property name enclosed in double quotes"),
+        ("[]", "config.json: must be a mapping of keys"),
+        ("[" * 100_000, "config.json: is not readable JSON: "),
+    ],
+)
+def test_a_checkpoint_s_file_that_cannot_be_read_is_named(tmp_path, text, line):
+    """Where it is named, with why."""
+    checkpoint(tmp_path / "a" / "b", text)
+    (by_model,) = lines(own(tmp_path, None, {"m": {"model": "a/b/config.json"}}))
+    (by_entry,) = lines(own(tmp_path, {"models": {"a/b": {"config": "a/b/config.json"}}}))
+    assert by_model.startswith(f"models.m.model: {line}")
+    assert by_entry.startswith(f"catalog.models.a/b.config: {line}")
+
+
+def test_a_file_without_a_repository_is_refused(tmp_path):
+    """With both ways to say whose it is; and a file that is not there."""
+    files(tmp_path, mine="models: {a/b: {config: gone.json}, c/d: {config: /x.json}}")
+    first, second, third = lines(own(tmp_path, {"files": ["mine.yaml"]}, {"m": {"model": "config.json"}}))
+    assert first == f"mine.yaml:1: models.a/b.config: gone.json: there is no such file in {tmp_path}"
+    assert second.startswith("mine.yaml:1: models.c/d.config: '/x.json' must begin at the folder of Pulumi.yaml")
+    assert third == (
+        "models.m.model: config.json does not say whose it is: lay it in folders ORG/NAME, or give catalog.models an "
+        "entry with config: config.json"
+    )
