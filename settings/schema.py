@@ -33,6 +33,7 @@ from settings.scalars import (
     MOST_DOMAINS,
     MOST_GENERATIONS,
     MOST_MODELS,
+    MOST_NODE_GIB,
     MOST_NODE_GPUS,
     MOST_NODES,
     MOST_POOLS,
@@ -323,7 +324,7 @@ class Toleration(Section):
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
-    gpu: Word = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or its node label; none for CPU nodes")
+    gpu: Word = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or none for CPU nodes")
     nodes: Nodes = Field(description="how many nodes the pool has, or may grow to")
     gpus_per_node: NodeGpus | None = Field(default=None, description="GPUs on each node; required with a GPU")
     cpus_per_node: NodeCpus | None = Field(default=None, description="CPU cores of each node; required without GPU")
@@ -882,6 +883,39 @@ class AdapterSettings(Section):
     )
 
 
+class SpeculativeSettings(Section):
+    """Guesses of the next tokens, which the model checks together: faster answers of the same tokens."""
+
+    method: Literal["mtp", "ngram", "draft_model", "eagle", "eagle3", "dflash"] = Field(
+        description="who guesses: the checkpoint's own MTP layer (`mtp`), what the prompt has already (`ngram`), a "
+        "smaller model (`draft_model`), or a head that was trained for this one (`eagle`, `eagle3`, `dflash`)"
+    )
+    tokens: PositiveInt = Field(le=64, description="guesses for each step")
+    model: Word | None = Field(
+        default=None,
+        description="repository of the draft, an entry of the catalogue; needed but for `mtp` and `ngram`",
+    )
+    revision: CommitSha | None = Field(default=None, description="commit of the draft; default: the catalogue's")
+
+    @model_validator(mode="after")
+    def drafted(self) -> Self:
+        """Only some methods have files of their own."""
+        if self.method in ("mtp", "ngram"):
+            if self.model or self.revision:
+                raise ValueError(f"model and revision must be left out: {self.method} has no files of its own")
+        elif self.model is None:
+            raise ValueError(f"{self.method} needs model, the repository of the draft")
+        return self
+
+
+class KvOffloadSettings(Section):
+    """KV cache beyond the GPU: blocks that it has no room for stay in the memory of the pod."""
+
+    gib: Annotated[PositiveFloat, Field(le=MOST_NODE_GIB)] = Field(
+        description="GiB for one replica, over all its tensor-parallel ranks; part of the memory of its pods"
+    )
+
+
 class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
@@ -937,6 +971,12 @@ class ModelSettings(Section):
         max_length=MOST_ADAPTERS,
         description="LoRA adapters by the public names that they are served under, with the price and limits of the "
         "model; they are loaded as its server starts, so another one restarts it",
+    )
+    speculative: SpeculativeSettings | None = Field(
+        default=None, description="guesses of the next tokens; default: none"
+    )
+    kv_offload: KvOffloadSettings | None = Field(
+        default=None, description="KV cache in the memory of the pod, beyond the GPU's; default: none"
     )
     args: list[Argument] = Field(
         default_factory=list,
@@ -1570,7 +1610,6 @@ class ImageOverride(Section):
 OverriddenImage = Literal[
     "vllm",
     "vllm-cpu",
-    "vllm-rocm",
     "vllm-router",
     "litellm",
     "redis",

@@ -32,6 +32,9 @@ QUANTIZATION = "--quantization"
 QUANTIZATION_CONFIG = "--quantization-config"
 SPECULATIVE_CONFIG = "--speculative-config"
 SPEC_METHOD = "--spec-method"
+SPEC_MODEL = "--spec-model"
+SPEC_TOKENS = "--spec-tokens"
+DRAFT_MODEL = "draft_model"
 ENFORCE_EAGER = "--enforce-eager"
 OPTIMIZATION_LEVEL = "--optimization-level"
 LANGUAGE_MODEL_ONLY = "--language-model-only"
@@ -139,6 +142,7 @@ def tuning(args: Sequence[str]) -> Tuning:
         kv_cache_blocks=number(args, NUM_GPU_BLOCKS_OVERRIDE, 0),
         draft_tokens=draft.get("num_speculative_tokens", 0),
         draft_head=str(draft.get("method")).endswith("mtp"),
+        draft_reads_tokens=draft.get("method") == DRAFT_MODEL,
         offloaded_bytes=_gib(args, CPU_OFFLOAD_GB) * 2**30,
         kv_offload_gib=_gib(args, KV_OFFLOADING_SIZE),
         whole_prompts=has(args, DISABLE_CHUNKED_PREFILL),

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from catalog.schema import Architecture
+from catalog.architecture import Architecture
 from planning.capacity.budget import Parallelism
-from planning.capacity.layers import attention_layers
+from planning.capacity.layers import attention_groups, attention_layers
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,16 @@ def _layers(shape: Architecture, parallelism: Parallelism) -> Iterator[Pair]:
         yield Pair(2 * gdn.layers, hidden, gdn.value_heads, cut_out=tensor)
         yield Pair(3 * gdn.layers, gdn.conv_kernel, (2 * keys + values) / 3, cut_out=tensor)
         yield Pair(gdn.layers, values, hidden, cut_in=tensor)
-    moe = shape.moe
-    experts_from = moe.dense_layers if moe else shape.layers
-    yield from _feed_forward(experts_from, hidden, shape.intermediate_size, tensor)
+    if mamba := shape.mamba:
+        inner, shared = mamba.heads * mamba.head_dim, 2 * mamba.groups * mamba.state_size
+        yield Pair(mamba.layers, hidden, 2 * inner + shared + mamba.heads, cut_out=tensor)
+        yield Pair(mamba.layers, mamba.conv_kernel, inner + shared, cut_out=tensor)
+        yield Pair(mamba.layers, inner, hidden, cut_in=tensor)
+    moe, all_layers = shape.moe, shape.layers if shape.feed_forward_layers is None else shape.feed_forward_layers
+    dense = moe.dense_layers if moe else all_layers
+    yield from _feed_forward(dense, hidden, shape.intermediate_size, tensor)
     if moe:
-        layers = shape.layers - experts_from
+        layers = all_layers - dense
         yield Pair(layers, hidden, moe.experts)
         yield from _feed_forward(
             layers if moe.shared_intermediate_size else 0, hidden, moe.shared_intermediate_size, tensor
@@ -82,22 +87,25 @@ def _feed_forward(count: float, hidden: int, inner: int, cut: int) -> Iterator[P
 def _attention(shape: Architecture, tensor: int) -> Iterator[Pair]:
     hidden, heads = shape.hidden_size, shape.attention_heads
     if mla := shape.mla:
+        layers = attention_layers(shape)
         down = mla.kv_lora_rank + mla.rope_head_dim
         if mla.q_lora_rank:
-            yield Pair(shape.layers, hidden, mla.q_lora_rank)
-            yield Pair(shape.layers, hidden, down)
+            yield Pair(layers, hidden, mla.q_lora_rank)
+            yield Pair(layers, hidden, down)
         else:
-            yield Pair(shape.layers, hidden, down)
+            yield Pair(layers, hidden, down)
         query = heads * (mla.nope_head_dim + mla.rope_head_dim)
-        yield Pair(shape.layers, mla.q_lora_rank or hidden, query, cut_out=tensor)
-        yield Pair(shape.layers, mla.kv_lora_rank, heads * (mla.nope_head_dim + mla.value_head_dim), cut_out=tensor)
-        yield Pair(shape.layers, heads * mla.value_head_dim, hidden, cut_in=tensor)
+        yield Pair(layers, mla.q_lora_rank or hidden, query, cut_out=tensor)
+        yield Pair(layers, mla.kv_lora_rank, heads * (mla.nope_head_dim + mla.value_head_dim), cut_out=tensor)
+        yield Pair(layers, heads * mla.value_head_dim, hidden, cut_in=tensor)
         if mla.indexer_heads:
-            yield Pair(shape.layers, mla.q_lora_rank or hidden, mla.indexer_heads * mla.indexer_head_dim)
-            yield Pair(shape.layers, hidden, mla.indexer_head_dim + mla.indexer_heads)
+            yield Pair(layers, mla.q_lora_rank or hidden, mla.indexer_heads * mla.indexer_head_dim)
+            yield Pair(layers, hidden, mla.indexer_head_dim + mla.indexer_heads)
         return
-    layers, query = attention_layers(shape), heads * shape.head_dim
-    yield Pair(layers, hidden, query * (2 if shape.gated_attention else 1), cut_out=tensor)
-    # every GPU has a head of keys and of values at least
-    yield Pair(2 * layers, hidden, shape.kv_heads * shape.head_dim, cut_out=min(tensor, shape.kv_heads))
-    yield Pair(layers, query, hidden, cut_in=tensor)
+    for group in attention_groups(shape):
+        query = group.heads * group.head_dim * (2 if shape.gated_attention else 1)
+        yield Pair(group.layers, hidden, query, cut_out=tensor)
+        # every GPU has a head of keys and of values at least
+        shared = group.kv_heads * (group.head_dim + group.value_head_dim) / 2
+        yield Pair(2 * group.layers, hidden, shared, cut_out=min(tensor, group.kv_heads))
+        yield Pair(group.layers, group.heads * group.value_head_dim, hidden, cut_in=tensor)

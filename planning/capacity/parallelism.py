@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.devices import device_problems
+from planning.capacity.drafts import draft_rules, uncounted_draft
 from planning.capacity.memory import Workload, budget
 from planning.capacity.reason import PLACE, Reason
 from planning.capacity.slices import slice_problems
@@ -71,7 +71,10 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append(Reason(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}"))
         if parallelism.pipeline > shape.layers:
             problems.append(Reason(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers"))
-        problems += slice_problems(model, gpu, parallelism, workload)
+        problems += [
+            *slice_problems(model, gpu, parallelism, workload),
+            *draft_rules(model, parallelism, workload.tuning),
+        ]
         if parallelism.expert and shape.moe is None:
             problems.append(Reason("expertParallel needs a mixture-of-experts model"))
     if workload.context_tokens > model.context.config_tokens:
@@ -88,7 +91,6 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             )
         )
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
-    problems += device_problems(model, gpu, workload)
     problems += _offload_problems(model, workload)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)
@@ -135,7 +137,7 @@ def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) ->
             f"{gpu.compute_capability}"
         )
         for kind, needed in CACHE_CAPABILITIES.items()
-        if gpu is not None and gpu.compute_capability and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
+        if gpu is not None and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
     ]
     latent = model.architecture is not None and model.architecture.mla is not None
     if kv_cache_dtype.startswith("nvfp4") and latent:
@@ -155,7 +157,7 @@ def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Rea
 
 
 def _capability(gpu: Gpu) -> int:
-    return 10 * gpu.capability[0] + gpu.capability[1]
+    return int(gpu.compute_capability.replace(".", ""))
 
 
 def _context_problem(model: Model, context_tokens: int) -> str:
@@ -184,6 +186,8 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
         return Fit(parallelism, None, tuple(reasons))
     if workload.tuning.draft_head and not draft_head_bytes(model):
         reasons.append(Reason(f"{flags.SPECULATIVE_CONFIG}: of an MTP layer in this checkpoint nothing is known"))
+    if uncounted := uncounted_draft(model, workload.tuning):
+        return Fit(parallelism, None, (*reasons, uncounted))
     memory = budget(model, hardware.gpu, parallelism, workload)
     gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
     if memory.weights_gib > memory.budget_gib:
@@ -199,7 +203,7 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
         text = f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once"
         reasons.append(Reason(f"{text}, concurrency asks for {workload.concurrency}"))
     else:
-        reasons += start_problems(model, memory, workload, alone=not reasons, unified=hardware.gpu.unified_memory)
+        reasons += start_problems(model, memory, workload, alone=not reasons)
     return Fit(parallelism, memory, tuple(reasons))
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from catalog.schema import Model
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -9,8 +11,9 @@ class Tuning:
 
     `prefix_caching`: hybrid models keep states of prefixes, which the product leaves off. `kv_cache_bytes` and
     `kv_cache_blocks`: in place of what is free; the second goes before the first. `draft_tokens`: guesses per step;
-    `draft_head`: by the checkpoint's own MTP layer, otherwise by looking prompts up. `offloaded_bytes`: weights of
-    layers that stay in the memory of the pod. `kv_offload_gib`: more cache there, of all tensor-parallel ranks.
+    `draft_head`: by the checkpoint's own MTP layer; `draft`: by a model or a head beside it, which `draft_reads_tokens`
+    or hidden states; otherwise by looking prompts up. `offloaded_bytes`: weights of layers that stay in the memory of
+    the pod. `kv_offload_gib`: more cache there, of all tensor-parallel ranks.
     `whole_prompts`: prompts are not cut, so a step has room for a whole context. `performance`: vLLM's own word.
     `graph_batches` and `largest_graph_batch`: of the CUDA graphs that are captured, in place of vLLM's own choice.
     """
@@ -20,6 +23,8 @@ class Tuning:
     kv_cache_blocks: int = 0
     draft_tokens: int = 0
     draft_head: bool = False
+    draft: Model | None = None
+    draft_reads_tokens: bool = False
     offloaded_bytes: float = 0
     kv_offload_gib: float = 0
     whole_prompts: bool = False

@@ -14,6 +14,7 @@ from planning.capacity.flags import has, number
 from planning.capacity.lora import adapter_bytes
 from planning.plan.pools import PoolPlan
 from planning.plan.weights import Adapter, CheckpointPlan, OwnClaim
+from planning.server.beside import origin_of, pin_problems, place_problems
 from planning.server.fit import Site
 from planning.stack.signatures import sign_checkpoint
 from planning.stack.weights import beside, plan_checkpoint
@@ -21,15 +22,12 @@ from settings.problems import Problem
 from settings.schema import (
     AdapterSettings,
     ModelSettings,
-    NodeCacheWeights,
     ObjectStoreWeights,
-    SharedClaimWeights,
     StackSettings,
     WeightsSettings,
 )
 
 FOLDER = "/adapters"
-SHARED_MODE = "ReadWriteMany"
 # Adapters that the sequences of one step may have between them; those of more wait for a slot (vllm/config/lora.py).
 MOST_SLOTS = 4
 # Numbers of an adapter on disk are often of 4 bytes, whatever those of its base are.
@@ -70,9 +68,8 @@ def plan_adapters(
     """Public name → its checkpoint, of all adapters of a server or of a canary with the settings of that."""
     if not settings.adapters:
         return {}, []
-    weights, where = settings.weights or site.settings.weights, path.removesuffix(".canary")
-    origin = weights.copied_from if isinstance(weights, NodeCacheWeights) else weights
-    planned, problems = {}, [] if canary else [*_place_problems(origin, where, pool)]
+    origin, where = origin_of(site, settings), path.removesuffix(".canary")
+    planned, problems = {}, [] if canary else [*place_problems(origin, where, "adapters", pool)]
     if problems or isinstance(origin, ObjectStoreWeights):
         return {}, problems
     problems += _argument_problems(settings, where)
@@ -113,24 +110,6 @@ def _plan(
     return sign_checkpoint(files, adapter.signature, path, site.images["python"], site.settings.images, site.catalog)
 
 
-def _place_problems(origin: WeightsSettings, path: str, pool: PoolPlan) -> Iterator[Problem]:
-    """Weights beside which no adapter can be, each with what to do."""
-    where = f"{path}.adapters"
-    if isinstance(origin, ObjectStoreWeights):
-        yield Problem(
-            where,
-            "need files on a volume, and vLLM streams no adapter from a bucket; "
-            f"give {path}.weights: {{kind: sharedClaim, storageClass: …}}, or an existingClaim with their files on it",
-        )
-    mode = origin.access_mode if isinstance(origin, SharedClaimWeights) else SHARED_MODE
-    if mode != SHARED_MODE and pool.nodes > 1:
-        yield Problem(
-            where,
-            f"have claims of their own, and two of accessMode {mode} may be disks of different nodes or zones; "
-            f"use accessMode {SHARED_MODE}, or a pool of one node",
-        )
-
-
 def _argument_problems(settings: ModelSettings, path: str) -> Iterator[Problem]:
     """Arguments that contradict the adapters."""
     largest = max(adapter.rank for adapter in settings.adapters.values())
@@ -142,11 +121,8 @@ def _argument_problems(settings: ModelSettings, path: str) -> Iterator[Problem]:
 
 
 def _pin_problems(site: Site, path: str, adapter: AdapterSettings) -> Iterator[Problem]:
-    if adapter.revision is not None:
-        return
-    if site.settings.images.require_digests:
-        yield Problem(f"{path}.revision", "images.requireDigests is true, and nothing pins it; give a commit")
-    elif adapter.manifest_sha256:
+    yield from pin_problems(site, path, pinned=adapter.revision is not None)
+    if adapter.manifest_sha256 and adapter.revision is None:
         yield Problem(f"{path}.manifestSha256", f"is the hash of one commit; give {path}.revision too")
 
 

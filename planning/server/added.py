@@ -9,6 +9,7 @@ from planning.plan.weights import CheckpointPlan
 from planning.server.arguments import check_args
 from planning.server.effects import effect_problems
 from planning.server.environment import CACHE_ROOT, check_env, server_env
+from planning.server.fields import field_problems, said_twice
 from planning.server.task_fit import task_problems
 from planning.stack.stores import access_problems, fill_problems, options_of, streaming_problems
 from settings.problems import Problem
@@ -35,8 +36,10 @@ def added_problems(
     args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(engine, startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
     problems = check_args(args, engine, f"{path}.args")
+    problems += [] if canary else field_problems(settings, engine, path)
     options = read_options(settings.args, engine)
-    free = {name: setting for name, setting in options.items() if name not in options_of(source)}
+    decided_elsewhere = {*options_of(source), *said_twice(settings, engine)}
+    free = {name: setting for name, setting in options.items() if name not in decided_elsewhere}
     # of a word that is none the parser takes, nothing else is said
     worded = {problem.path for problem in problems}
     done = effect_problems(settings, free, engine, path, canary=canary, on_cpu=on_cpu)

@@ -12,9 +12,8 @@ from planning.capacity import flags, memory
 from planning.capacity.asked import Asked, tuning_of
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.cards import DEFAULT_UTILIZATION
 from planning.capacity.flags import decode_context, has, workload_flags
-from planning.capacity.memory import GIB, Workload
+from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
 from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
 from planning.capacity.quantized import as_loaded
 from planning.capacity.reason import Reason
@@ -22,6 +21,7 @@ from planning.plan.pools import PoolPlan
 from planning.server import measured
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, spread_problem, stretch_context
 from planning.server.fixes import nearest_fixes
+from planning.server.speculative import with_draft
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
 
@@ -73,10 +73,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         concurrency=settings.concurrency,
         **workload_flags(settings.args),
     )
-    workload = workload_of(asked, model, gpu, site.catalog.vllm)
-    if settings.image is not None and workload.devices is not None:
-        # whoever built it knows for which cards
-        workload = replace(workload, devices=workload.devices.model_copy(update={"built_for": None}))
+    workload = with_draft(site, settings, workload_of(asked, model, gpu, site.catalog.vllm))
     longer = as_loaded(stretch_context(model, settings), settings.args, site.catalog.vllm)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)
@@ -232,13 +229,15 @@ def _for_gpus_only(path: str, settings: ModelSettings, model: Model, pool: PoolP
     """Settings that mean nothing without GPUs."""
     none = f"pool '{pool.name}' has no GPUs"
     parallel = (settings.tensor_parallel, settings.pipeline_parallel, settings.data_parallel)
-    problems = []
+    problems, guesses = [], settings.speculative
     if any(value not in (None, 1) for value in parallel) or settings.expert_parallel:
         problems.append(Problem(path, f"{none}; leave parallelism out"))
     for key, value in (
         ("gpuMemoryUtilization", settings.gpu_memory_utilization),
         ("kvCacheDtype", settings.kv_cache_dtype),
         ("measured", settings.measured),
+        ("kvOffload", settings.kv_offload),
+        ("speculative", guesses if guesses and guesses.method != "ngram" else None),
     ):
         if value is not None:
             problems.append(Problem(f"{path}.{key}", f"{none}; leave it out"))
@@ -247,8 +246,8 @@ def _for_gpus_only(path: str, settings: ModelSettings, model: Model, pool: PoolP
         (flags.KV_CACHE_MEMORY_BYTES, tuning.kv_cache_bytes),
         (flags.NUM_GPU_BLOCKS_OVERRIDE, tuning.kv_cache_blocks),
         (flags.CPU_OFFLOAD_GB, tuning.offloaded_bytes),
-        (flags.KV_OFFLOADING_SIZE, tuning.kv_offload_gib),
-        (flags.SPECULATIVE_CONFIG, tuning.draft_head),
+        (flags.KV_OFFLOADING_SIZE, tuning.kv_offload_gib and not settings.kv_offload),
+        (flags.SPECULATIVE_CONFIG, tuning.draft_head and not guesses),
         (flags.QUANTIZATION, has(settings.args, flags.QUANTIZATION) and model.checkpoint.format is WeightFormat.BF16),
     ):
         if value:

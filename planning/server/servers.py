@@ -12,17 +12,18 @@ from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
-from planning.server.adapters import adapter_reasons, module_args, plan_adapters
+from planning.server.adapters import adapter_reasons, module_args
 from planning.server.added import added_problems, in_plain_words
 from planning.server.arguments import override_args, server_args
 from planning.server.environment import CACHE_ROOT, server_env
-from planning.server.fields import with_fields
+from planning.server.fields import plan_beside, with_fields
 from planning.server.fit import Site
 from planning.server.kept_cache import claim_of, plan_kept_cache
 from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.pre_pull import pulls_ahead
 from planning.server.resources import kept_weights_gib, memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
+from planning.server.speculative import guess_reasons
 from planning.server.task_fit import pickle_problems
 from planning.server.throughput import throughput
 from planning.stack.images import custom_image
@@ -92,13 +93,14 @@ def draft_server(
     model, gpu, engine = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu), site.catalog.vllm
     if model is None:
         return None, unknown_model(site, path, settings)
-    written, settings = settings, in_plain_words(with_fields(settings, engine), engine)
+    beside, unloaded = plan_beside(site, path, settings, model, pool, canary=canary)
+    written, settings = settings, in_plain_words(with_fields(settings, engine, beside.draft), engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
-    image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
+    image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
-    beside, unloaded = plan_adapters(site, path, settings, model, pool, canary=canary)
     problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, files)
+    problems += pickle_problems(written, model, files, path)
     problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
@@ -107,7 +109,7 @@ def draft_server(
     nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings.args, site.catalog)
-    args = _args(name, with_fields(written, engine), model, files, placed, times, engine, interval)
+    args = _args(name, with_fields(written, engine, beside.draft), model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
@@ -123,14 +125,13 @@ def draft_server(
         image=image,
         endpoint=_endpoint(engine.health),
         cpu=pool.resource_name is None,
-        gpu_metrics=pool.operator is not None,
         nodes_per_replica=nodes,
         parallelism=placed.parallelism,
         memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
-        checkpoints=(files, *beside.values()),
-        serves=(name, *beside),
-        args=(*args, *module_args(beside)),
+        checkpoints=(files, *beside.checkpoints),
+        serves=(name, *beside.adapters),
+        args=(*args, *module_args(beside.adapters)),
         env={**env, **files.source.engine_environment},
         resources=resources,
         scratch=plan_server_scratch(resources, sidecars=1 if cache else 0),
@@ -161,10 +162,7 @@ def _files(
     like, images = site.images["python"], site.settings.images
     files, unsigned = sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
     parallelism = placed.parallelism if placed else None
-    unread = pickle_problems(settings, model, files, path) + shard_problems(
-        weights, model, parallelism, settings.args, path
-    )
-    return files, unsigned + unread
+    return files, unsigned + shard_problems(weights, model, parallelism, settings.args, path)
 
 
 def _kept(
@@ -241,7 +239,7 @@ def _start_reasons(settings: ModelSettings, weights: WeightsSettings, times: Tim
     warmed, why = prewarm(weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
     start = {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
-    return start | adapter_reasons(settings)
+    return start | guess_reasons(settings) | adapter_reasons(settings)
 
 
 def _args(

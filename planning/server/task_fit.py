@@ -26,6 +26,8 @@ def task_problems(
         why = f"{settings.model} keeps no KV cache"
         if settings.kv_cache_dtype is not None:
             problems.append(Problem(f"{path}.kvCacheDtype", f"{why}; leave it out"))
+        if settings.kv_offload is not None:
+            problems.append(Problem(f"{path}.kvOffload", f"{why}; leave it out"))
         if settings.concurrency > 1:
             problems.append(Problem(f"{path}.concurrency", f"{why}, maxNumSeqs is what it reads at once; leave it out"))
         problems += _options(options, engine.cache_options, f"means nothing: {why}", path)
@@ -52,6 +54,8 @@ def _unpriced(settings: ModelSettings, path: str) -> Iterator[Problem]:
 
 def _of_writing(settings: ModelSettings, path: str) -> Iterator[Problem]:
     prices, fix = settings.price_usd_per_million_tokens, "writes no tokens; leave it out"
+    if settings.speculative is not None:
+        yield Problem(f"{path}.speculative", f"{settings.model} {fix}")
     if settings.max_output_tokens is not None:
         yield Problem(f"{path}.maxOutputTokens", f"{settings.model} {fix}")
     if prices is not None and prices.output:

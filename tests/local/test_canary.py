@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,10 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from tests.harness import ROOT
 from tests.local.runs import Run, eventually, project
-from workshop.local.chat import Endpoint, chat, load
+from tests.unit.components.pod_scripts.hostile_hub import HostileHub, serving
+from workshop.local.chat import Endpoint, chat, load, request
 from workshop.local.screen import endpoint
 from workshop.local.toolchain import VENV
 from workshop.local.translate import LOOPBACK
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.local
 MODEL, REPOSITORY = "qwen3", "Qwen/Qwen3-0.6B"
 STABLE, CANARY = f"vllm-{MODEL}", f"vllm-{MODEL}-canary"
 WEIGHT = 20
+SQL, LEGAL, COMMIT = "acme/sql", "acme/legal", "c" * 40
 # Both servers ask for a memory that fits this model, not the one it stands for.
 STACK = f"""\
 config:
@@ -48,6 +52,9 @@ config:
         - --dtype=float32
         - --structured-outputs-config={{"backend":"xgrammar","disable_any_whitespace":true}}
       canary: {{weight: {WEIGHT}, maxNumSeqs: 8}}
+      adapters:
+        sql: {{repo: {SQL}, revision: {COMMIT}, rank: 8}}
+        legal: {{repo: {LEGAL}, revision: {COMMIT}}}
   llm-stack:gateway: {{replicas: 1, existingSecret: llm-keys, retries: 4, redis: {{kind: none}}}}
   llm-stack:gpuOperator: {{install: false, verifyNodes: false}}
   llm-stack:observability: {{install: false}}
@@ -83,6 +90,29 @@ def taken() -> Iterator[list[socket.socket]]:
         listening.close()
 
 
+def fetched(repository: str, claim: Path, folder: Path, seed: int, **asked: str) -> int:
+    """The exit status of the script that brings an adapter from a hub on loopback to the claim, by the real client."""
+    maker = Path(__file__).with_name("make_tiny_adapter.py")
+    made = [VENV / "bin" / "python", maker, folder / "files", str(seed), REPOSITORY]
+    subprocess.run(made, check=True, capture_output=True, timeout=300)
+    files = {file.name: file.read_bytes() for file in (folder / "files").iterdir()}
+    with serving(HostileHub(files, commit=COMMIT)) as hub:
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
+            "HOME": str(folder),
+            "HF_ENDPOINT": hub.url,
+            "MODEL_REPO": repository,
+            "MODEL_REVISION": COMMIT,
+            "TARGET_DIR": str(claim / repository.replace("/", "--") / COMMIT),
+            "BASE_MODEL": REPOSITORY,
+            "MAX_RANK": "8",
+            "ADAPTER_FIELD": f"models.{MODEL}.adapters",
+            **asked,
+        }
+        script = ROOT / "components" / "pod_scripts" / "fetch_adapter.py"
+        return subprocess.run([sys.executable, script], env=environment, timeout=300, check=False).returncode
+
+
 @pytest.fixture(scope="module")
 def canary_stack(tmp_path_factory: pytest.TempPathFactory, taken: list[socket.socket]) -> Iterator[Run]:
     """Both servers and the gateway, up, with a cache of their own."""
@@ -94,6 +124,8 @@ def canary_stack(tmp_path_factory: pytest.TempPathFactory, taken: list[socket.so
     maker = Path(__file__).with_name("make_tiny_qwen3.py")
     subprocess.run([VENV / "bin" / "python", maker, target], check=True, capture_output=True, timeout=300)
     write_manifest(target, REPOSITORY, revision)
+    for seed, repository in enumerate((SQL, LEGAL)):
+        assert fetched(repository, target.parents[1], tmp_path_factory.mktemp("hub"), seed) == 0
     folder = project(tmp_path_factory.mktemp("canary"), canary=STACK)
     run = Run(folder, "canary", {"XDG_CACHE_HOME": str(cache)})
     try:
@@ -119,6 +151,24 @@ def test_ports_that_somebody_has_are_left_alone(canary_stack: Run, taken: list[s
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):
             listening.accept()
+
+
+def test_each_adapter_answers_by_its_own_name(canary_stack: Run):
+    """Through the gateway and at either server: one name one answer, and another name another one."""
+    gateway = canary_stack.gateway()
+
+    def answers(name: str) -> set[str]:
+        found = [chat(gateway, name, "Tell me a story.", max_tokens=24, logprobs=True) for _ in range(12)]
+        assert {answer.status for answer in found} == {200}, found[0].text
+        assert {answer.body["model"] for answer in found} == {name}
+        return {str([word["token"] for word in answer.body["choices"][0]["logprobs"]["content"]]) for answer in found}
+
+    told = {name: answers(name) for name in (MODEL, "sql", "legal")}
+    assert {name: len(words) for name, words in told.items()} == {MODEL: 1, "sql": 1, "legal": 1}
+    assert len(set.union(*told.values())) == 3
+    status, text = request(gateway, "GET", "/v1/models")
+    assert (status, {entry["id"] for entry in json.loads(text)["data"]}) == (200, {MODEL, "sql", "legal"})
+    assert chat(gateway, "tickets", "Hello", max_tokens=1).status == 400
 
 
 def test_the_canary_gets_its_share(canary_stack: Run):

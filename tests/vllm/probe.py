@@ -3,6 +3,7 @@
 One request per line on stdin, one answer per line on stdout (the first line says which vLLM answers):
 
     {"folder": "...", "arguments": {...}}     the folder holds a config.json; the arguments go to vllm.LLM
+    {"folder": "...", "arguments": {"enable_lora": true, ...}}     as well: "slot_bytes" of all LoRA slots
     {"blocks": 682, "tokens": 87296, "concurrency": 42.625, "context": 2048, "groups": [...], "logged": {...}}
     {"error": "..."}
 
@@ -44,6 +45,18 @@ def weighed() -> list[int]:
     return sizes
 
 
+def slot_bytes(model: Any) -> int:
+    """Bytes of the tensors that LoRA adapters are put into, each once."""
+    storages: dict[int, int] = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name.endswith(("lora_a_stacked", "lora_b_stacked")):
+                for tensor in value if isinstance(value, (list, tuple)) else [value]:
+                    storage = tensor.untyped_storage()
+                    storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
 def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     """Start one engine and read what it decided."""
     llm_class = import_module("vllm").LLM
@@ -54,7 +67,9 @@ def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     llm = llm_class(model=str(folder), load_format="dummy", skip_tokenizer_init=True, enforce_eager=True, **arguments)
     config = llm.llm_engine.vllm_config
     layout = llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_config
+    slots = {"slot_bytes": sum(llm.apply_model(slot_bytes))} if arguments.get("enable_lora") else {}
     return {
+        **slots,
         "blocks": layout.num_blocks,
         "tokens": config.cache_config.kv_cache_size_tokens,
         "concurrency": config.cache_config.kv_cache_max_concurrency,

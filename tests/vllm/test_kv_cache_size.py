@@ -8,6 +8,7 @@ sizes of GPU backends.
 """
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -313,6 +314,21 @@ def test_states_of_prefixes_and_guesses(vllm, request, name, told, tuning):
     seen = vllm.size(folder(request), config, **arguments(shape, **told))
     planned = kv_cache_size(layout(shape, SINGLE, in_flight_tokens=BATCHED_TOKENS, tuning=tuning), KV_BYTES, CONTEXT)
     check(seen, planned)
+
+
+@pytest.mark.parametrize(("kv_heads", "head_dim"), [(8, 128), (2, 64)])
+def test_a_draft_model_adds_its_layers(vllm, request, kv_heads, head_dim):
+    """As further layers of the one group, of pages as large as the model's or not."""
+    family, shape = MEASURED[DENSE]
+    draft = shape.model_copy(update={"layers": 2, "kv_heads": kv_heads, "head_dim": head_dim})
+    beside = vllm.folder / f"{folder(request)}-draft"
+    beside.mkdir()
+    (beside / "config.json").write_text(json.dumps(config_json(family, draft)), encoding="utf-8")
+    guesses = {"method": "draft_model", "model": str(beside), "num_speculative_tokens": 2}
+    seen = vllm.size(folder(request), config_json(family, shape), **arguments(shape, speculative_config=guesses))
+    known = next(model for model in load_catalog().models.values() if model.architecture)
+    tuning = Tuning(draft_tokens=2, draft=known.model_copy(update={"architecture": draft}), draft_reads_tokens=True)
+    check(seen, kv_cache_size(layout(shape, SINGLE, in_flight_tokens=BATCHED_TOKENS, tuning=tuning), KV_BYTES, CONTEXT))
 
 
 @pytest.mark.parametrize("name", [DENSE, HYBRID])

@@ -205,12 +205,12 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a bucket": (
         {"adapters": BOTH, "weights": BUCKET},
-        [("models.m.adapters: need files on a volume, and vLLM streams no adapter from a bucket; give "
-         "models.m.weights: {kind: sharedClaim, storageClass: …}, or an existingClaim with their files on it")],
+        [("models.m.adapters: needs files on a volume, and vLLM streams none but the model's own from a bucket; give "
+         "models.m.weights: {kind: sharedClaim, storageClass: …}, or an existingClaim with its files on it")],
     ),
     "disks of several zones": (
         {"adapters": BOTH, "weights": {**RWX, "kind": "sharedClaim", "accessMode": "ReadOnlyMany"}},
-        [("models.m.adapters: have claims of their own, and two of accessMode ReadOnlyMany may be disks of different "
+        [("models.m.adapters: has a claim of its own, and two of accessMode ReadOnlyMany may be disks of different "
          "nodes or zones; use accessMode ReadWriteMany, or a pool of one node")],
     ),
     "a smaller slot": (
