@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = {
     "models": Command("lists", "models: format, context, task, and the memory they need"),
     "gpus": Command("lists", "GPUs: memory, compute capability, price"),
     "instances": Command("lists", "machine types of clouds: GPUs, CPUs, memory, price"),
+    "add": Command("add", "the entry of a model from its config.json, as YAML for a catalogue file of your own"),
     "platforms": Command("lists", "platforms a cluster may be of, and what differs there"),
 }
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from catalog.architecture import Architecture
 from catalog.importing.config import Config, text_config
 from catalog.importing.context import context
@@ -49,13 +51,12 @@ def imported(files: Files) -> Imported:
     whole = Config(files.config)
     text = text_config(whole)
     name, family = _family(whole)
-    disk = files.disk_bytes or _total(files.index, whole)
+    total = _total(files.index, whole)
+    disk = files.disk_bytes or total
     context(text)
     # without a length there is no entry at all
     refused = bool(whole.unknown)
-    shape = architecture(whole, family) if family else None
-    if whole.unknown:
-        shape = None
+    shape = _shape(whole, family) if family else None
     kept = _stored(whole, text, files, family, shape)
     notes = [_no_family(name)] if family is None else []
     notes += whole.unknown + whole.uncounted
@@ -66,8 +67,19 @@ def imported(files: Files) -> Imported:
         notes.append("license is not in these files: it is on the model card")
     if refused:
         return Imported(None, tuple(notes))
-    entry = _entry(files, family, shape, kept, disk, whole)
+    entry = _entry(files, family, shape, kept, whole, (total or disk, disk))
     return Imported(entry, tuple(notes), Model.model_validate(entry))
+
+
+def _shape(whole: Config, family: Family) -> Architecture | None:
+    """The shape; None where something is missing, or numbers are none of a model."""
+    try:
+        shape = architecture(whole, family)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            whole.miss(".".join(map(str, fault["loc"])) or "config.json", f"cannot be: {fault['msg']}")
+        return None
+    return None if whole.unknown else shape
 
 
 def _family(whole: Config) -> tuple[str, Family | None]:
@@ -112,8 +124,14 @@ def _total(index: Mapping[str, object] | None, whole: Config) -> int | None:
 
 
 def _entry(
-    files: Files, family: Family | None, shape: Architecture | None, kept: Storage, disk: int | None, whole: Config
+    files: Files,
+    family: Family | None,
+    shape: Architecture | None,
+    kept: Storage,
+    whole: Config,
+    counts: tuple[int | None, int | None],
 ) -> dict[str, object]:
+    """`counts`: bytes of all tensors, and of the files."""
     text = text_config(whole)
     profile = UNKNOWN
     if family and shape:
@@ -123,8 +141,8 @@ def _entry(
         "format": (kept.format or WeightFormat.MIXED).value,
         "parts": {part.value: kind.value for part, kind in kept.parts.items()},
         "groupSize": kept.group_size,
-        "loadedBytes": disk if shape is None or _all_is_loaded(family, kept, whole, text) else None,
-        "diskBytes": disk,
+        "loadedBytes": counts[0] if shape is None or _all_is_loaded(family, kept, whole, text) else None,
+        "diskBytes": counts[1],
     }
     return _filled(
         {

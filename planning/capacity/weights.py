@@ -160,6 +160,17 @@ def counted_bytes(
     return sum(part.total_bytes for part in layers) + embedding + head + extra, fullest
 
 
+def parameter_count(shape: Architecture, *, active: bool = False) -> int:
+    """Parameters of the language model; `active`: of them those that one token goes through."""
+    stored = part_bytes(Checkpoint(format=WeightFormat.BF16))
+    if active and shape.moe:
+        chosen = shape.moe.model_copy(update={"experts": shape.moe.experts_per_token})
+        shape = shape.model_copy(update={"moe": chosen})
+    layers = sum(part.parameters for part in layer_tensors(shape, stored, Parallelism()))
+    embedding = shape.vocab_size * shape.hidden_size * (1 if shape.tied_embeddings else 2)
+    return round(layers) + embedding + shape.extra_parameters
+
+
 def weight_bytes(
     model: Model, parallelism: Parallelism, *, language_model_only: bool = False, model_bytes: int = 2
 ) -> tuple[float, float]:

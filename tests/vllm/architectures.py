@@ -427,8 +427,42 @@ NOT_ON_CPU: dict[str, tuple[dict[str, Any], str]] = {
         "is_act_and_mul=False is supported only for CUDA",
     ),
 }
-# Architectures whose model definition is that of another, which is asked.
+# Encoders, which keep nothing.
+ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": config("BertModel", "bert", head_dim=None, max_position_embeddings=512, type_vocab_size=2, pad_token_id=0),
+    "xlm-roberta": config(
+        "XLMRobertaModel", "xlm-roberta", head_dim=None, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1
+    ),
+    "modernbert": config(
+        "ModernBertModel",
+        "modernbert",
+        head_dim=None,
+        max_position_embeddings=8192,
+        global_attn_every_n_layers=3,
+        local_attention=128,
+        pad_token_id=0,
+        cls_token_id=1,
+        sep_token_id=2,
+    ),
+}
+# Architectures whose model definition, or that of their language model, is another's, which is asked.
 SAME_CLASS = {
+    "BertForSequenceClassification": "BertModel",
+    "RobertaModel": "XLMRobertaModel",
+    "RobertaForSequenceClassification": "XLMRobertaModel",
+    "XLMRobertaForSequenceClassification": "XLMRobertaModel",
+    "ModernBertForSequenceClassification": "ModernBertModel",
+    "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM",
+    "Gemma4ForConditionalGeneration": "Gemma4ForCausalLM",
+    "KimiK25ForConditionalGeneration": "DeepseekV3ForCausalLM",
+    "Llama4ForConditionalGeneration": "Llama4ForCausalLM",
+    "Mistral3ForConditionalGeneration": "MistralForCausalLM",
+    "Qwen2_5_VLForConditionalGeneration": "Qwen2ForCausalLM",
+    "Qwen3OmniMoeForConditionalGeneration": "Qwen3MoeForCausalLM",
+    "Qwen3VLForConditionalGeneration": "Qwen3ForCausalLM",
+    "Qwen3VLMoeForConditionalGeneration": "Qwen3MoeForCausalLM",
+    "Qwen3_5ForConditionalGeneration": "Qwen3_5ForCausalLM",
+    "Qwen3_5MoeForConditionalGeneration": "Qwen3_5MoeForCausalLM",
     "InternLM3ForCausalLM": "LlamaForCausalLM",
     "MiMoForCausalLM": "Qwen2ForCausalLM",
     "MiMoV2ForCausalLM": "MiMoV2FlashForCausalLM",

@@ -1,7 +1,7 @@
 """From `config.json` to what the real vLLM makes of it: every architecture that `catalog.importing` claims.
 
 The entry comes from the importer, the numbers from the planner: blocks, tokens and concurrency to the last digit, bytes
-of weights within one per cent. `CORE` are the rows that stand for a kind of cache each.
+of weights within one per cent.
 """
 
 from typing import Any
@@ -10,19 +10,17 @@ import pytest
 
 from catalog.architecture import Architecture
 from catalog.importing import Files, imported
-from catalog.importing.families import FAMILIES
-from catalog.schema import Model
+from catalog.schema import KvProfile, Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import KvCacheSize, kv_cache_size, layout
 from planning.capacity.weights import weight_bytes
-from tests.vllm.architectures import CONFIGS, NOT_ON_CPU, SAME_CLASS
+from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU
 from tests.vllm.conftest import Vllm
 
 pytestmark = pytest.mark.vllm
 
 KV_BYTES, CONTEXT, BATCHED_TOKENS = 2**30, 5000, 2048
 STATE_DTYPE = "float32"  # CPUs with AVX512-BF16 take it for most states, whatever was asked for
-CORE = ("llama", "gpt-oss", "gemma4", "llama4", "deepseek-v3", "qwen3.5-moe", "nemotron-h", "mimo-v2")
 
 
 def entry(name: str) -> Model:
@@ -65,6 +63,18 @@ def test_an_entry_from_a_config_says_what_vllm_does(vllm: Vllm, name: str):
     assert weight_bytes(model, Parallelism())[0] == pytest.approx(seen["weights_bytes"], rel=0.01)
 
 
+@pytest.mark.parametrize("name", ENCODERS)
+def test_an_encoder_keeps_nothing(vllm: Vllm, name: str):
+    """No group of layers has a cache, and bytes of weights are vLLM's within one per cent."""
+    answer = imported(Files(ENCODERS[name], license="x"))
+    assert answer.model is not None, answer.unknown
+    assert answer.model.kv_profile is KvProfile.NONE
+    seen = vllm.size(f"encoder-{name}", ENCODERS[name], runner="pooling")
+    assert "error" not in seen, seen["error"]
+    assert seen["groups"] == []
+    assert weight_bytes(answer.model, Parallelism())[0] == pytest.approx(seen["weights_bytes"], rel=0.01)
+
+
 @pytest.mark.parametrize("name", NOT_ON_CPU)
 def test_what_the_cpu_build_refuses_is_said(vllm: Vllm, name: str):
     """Says so as long as it is true."""
@@ -74,11 +84,3 @@ def test_what_the_cpu_build_refuses_is_said(vllm: Vllm, name: str):
     assert answer.model.architecture is not None
     seen = vllm.size(f"refused-{name}", config, **arguments(answer.model.architecture))
     assert reason in seen.get("error", ""), "it can: move it to the measured ones"
-
-
-def test_every_claimed_architecture_has_a_row():
-    """Rows are asked of vLLM, are refused by its CPU build, or have the model definition of one that is asked."""
-    asked = {config["architectures"][0] for config in CONFIGS.values()}
-    refused = {config["architectures"][0] for config, _ in NOT_ON_CPU.values()}
-    assert set(FAMILIES) == asked | refused | set(SAME_CLASS)
-    assert set(SAME_CLASS.values()) <= asked | refused
