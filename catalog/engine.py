@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from catalog.schema import Metric, WeightFormat
+from catalog.devices import Devices
+from catalog.schema import Metric, VendorName, WeightFormat
 from catalog.slices import Slices
 
 
@@ -242,6 +243,7 @@ class Engine(BaseModel):
     variables: Mapping[str, str] = {}
     uncompiled: Uncompiled = Uncompiled()
     any_delta: AnyDelta = AnyDelta()
+    devices: Mapping[VendorName, Devices] = {}
     quantizations: Quantizations = Quantizations()
     slices: Mapping[WeightFormat, Slices] = {}
     cpu: CpuCosts | None = None

@@ -28,6 +28,8 @@ from catalog.schema import (
     Model,
     Networks,
     TakenNamespace,
+    Vendor,
+    VendorName,
 )
 from catalog.stores import Store
 
@@ -56,6 +58,7 @@ class Catalog:
 
     models: Mapping[str, Model]
     gpus: Mapping[str, Gpu]
+    vendors: Mapping[VendorName, Vendor]
     instances: Mapping[str, Instance]
     cpu_core: CpuCore
     images: Mapping[str, Image]
@@ -69,6 +72,13 @@ class Catalog:
     stores: Mapping[str, Store]
     engines: Mapping[str, Engine]
     own: Own = NOTHING
+
+    def gpu_id(self, written: str) -> str | None:
+        """The id of a GPU by that, or by the label that its nodes have or NVML's name for it; None: it is not known."""
+        if written in self.gpus:
+            return written
+        label = written.replace(" ", "-")
+        return next((name for name, gpu in self.gpus.items() if label in gpu.product_labels), None)
 
     @property
     def vllm(self) -> Engine:
@@ -104,7 +114,7 @@ def read_catalog(folder: Path) -> Catalog:
     have the shape of `catalog.schema`.
     """
     models, gpus, images, charts = (folder / f"{name}.yaml" for name in ("models", "gpus", "images", "charts"))
-    hardware = _sections(gpus, "gpus", "cpuCore", "instances")
+    hardware = _sections(gpus, "vendors", "gpus", "cpuCore", "instances")
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
@@ -114,6 +124,7 @@ def read_catalog(folder: Path) -> Catalog:
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
         ),
         gpus=_entries(gpus, TypeAdapter(dict[str, Gpu]), hardware["gpus"]),
+        vendors=_validated(gpus, TypeAdapter(dict[VendorName, Vendor]), hardware["vendors"], "vendors"),
         instances=_entries(gpus, TypeAdapter(dict[str, Instance]), hardware["instances"]),
         cpu_core=_validated(gpus, TypeAdapter(CpuCore), hardware["cpuCore"], "cpuCore"),
         images=_entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"]),

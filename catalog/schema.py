@@ -109,20 +109,48 @@ class Model(Entry):
     sources: Annotated[list[str], Field(min_length=1)]
 
 
+class VendorName(StrEnum):
+    """Maker of an accelerator; what follows from it is a row of `vendors` in `gpus.yaml`."""
+
+    NVIDIA = "nvidia"
+    AMD = "amd"
+
+
+class Vendor(Entry):
+    """Facts about all accelerators of a maker, as Kubernetes sees them.
+
+    `resource`: what its device plugin offers, and the key of the taint that keeps other pods off; `product_label`: of
+    nodes, written by its node labeller; `image`: of `images.yaml`, for servers; `operator`: the chart that brings the
+    plugin, the labels and the metrics; None: the cluster has its own, which `needs` names.
+    """
+
+    resource: str
+    product_label: str
+    image: str
+    operator: str | None = None
+    needs: str = ""
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
 class Gpu(Entry):
     """One accelerator type; the key in `gpus.yaml` is its id, e.g. `nvidia-a10`.
 
-    `memory_mib` is NVML's total (the label GPU feature discovery sets); `cuda_gib` is what vLLM sees and multiplies by
-    its utilisation; None: not measured anywhere we know of, and then derived with the margin seen on its kin.
+    `memory_mib` is the total of the vendor's tool (with NVIDIA, the label GPU feature discovery sets); `cuda_gib` is
+    what vLLM sees and multiplies by its utilisation; None: not measured anywhere we know of, and then derived with the
+    margin seen on its kin. `compute_capability` is NVIDIA's, `gfx_target` AMD's name for the same.
+    `unified_memory`: it is the memory of the CPU as well, and `memory_mib` is all of both.
     `gpus_per_node` is given where a node never has eight, because the GPU is soldered to a board with its CPU.
     `usd_per_hour` is what its owner says one costs; without it the cheapest machine type that has it says so.
     """
 
     name: str
+    vendor: VendorName = VendorName.NVIDIA
     product_labels: Annotated[list[str], Field(min_length=1)]
     memory_mib: Count
     cuda_gib: float | None = None
-    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")]
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
+    gfx_target: Annotated[str, Field(pattern=r"^gfx[0-9a-f]{3,4}$")] | None = None
+    unified_memory: bool = False
     memory_gb_per_s: Count | None = None
     bf16_tflops: float | None = None
     nvlink_gb_per_s: Annotated[int, Field(ge=0)] = 0
@@ -130,6 +158,26 @@ class Gpu(Entry):
     usd_per_hour: Annotated[float, Field(gt=0)] | None = None
     gpus_per_node: Count | None = None
     sources: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def has_target(self) -> Self:
+        """Kernels are built for a target, which every vendor calls by another name."""
+        targets = {VendorName.NVIDIA: self.compute_capability, VendorName.AMD: self.gfx_target}
+        if targets.pop(self.vendor) is None or any(targets.values()):
+            key = "computeCapability" if self.vendor is VendorName.NVIDIA else "gfxTarget"
+            raise ValueError(f"a GPU of {self.vendor} has {key}, and no other vendor's name for it")
+        return self
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """NVIDIA's compute capability, by which vLLM chooses kernels; (0, 0) where there is none."""
+        major, _, minor = (self.compute_capability or "0.0").partition(".")
+        return int(major), int(minor)
+
+    @property
+    def target(self) -> str:
+        """The name of what kernels are built for, as a sentence has it."""
+        return self.gfx_target or f"compute capability {self.compute_capability}"
 
 
 class CpuCore(Entry):

@@ -5,7 +5,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from planning.plan.pools import GPU_TAINT, POOL_LABEL, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
+from planning.plan.pools import POOL_LABEL, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
 
 
 def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
@@ -24,8 +24,8 @@ def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.Resourc
         "requirements": requirements,
         "expireAfter": "Never",
     }
-    if pool.gpus_per_node:
-        node["taints"] = [GPU_TAINT]
+    if pool.gpu_taint:
+        node["taints"] = [pool.gpu_taint]
     spec = {
         "template": {"metadata": {"labels": {**pool.node_labels, POOL_LABEL: pool.name}}, "spec": node},
         "limits": dict(bought.limits),

@@ -107,7 +107,7 @@ def _gpus(catalog: Catalog) -> Iterator[Sequence[str]]:
     for name, gpu in catalog.gpus.items():
         priced = [kind for kind, item in catalog.instances.items() if item.gpu == name and item.usd_per_hour]
         machines = _listed(f"`{kind}`" for kind in priced) or "–"
-        yield f"`{name}`", gpu.name, f"{gpu.memory_mib:,}", gpu.compute_capability, machines
+        yield f"`{name}`", gpu.name, f"{gpu.memory_mib:,}", gpu.compute_capability or gpu.target, machines
 
 
 def _platforms() -> Iterator[Sequence[str]]:

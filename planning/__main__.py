@@ -14,7 +14,7 @@ from typing import TextIO
 from catalog.load import Catalog
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
-from planning.capacity.memory import DEFAULT_UTILIZATION
+from planning.capacity.cards import DEFAULT_UTILIZATION
 from planning.questions import answer_text, calibrate, comparison_text, startup_log, survey
 from planning.questions.calculator import FitQuestion, answer
 from planning.questions.chosen_catalog import chosen_catalog, own_catalog_option
@@ -191,7 +191,9 @@ def _asked(options: argparse.Namespace) -> Asked:
 
 
 def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) -> None:
-    """Raises `UsageError` when a word is not one of the catalogue."""
+    """Raises `UsageError` when a word is not one of the catalogue; a GPU's label becomes its id."""
+    if options.gpu is not None and not every:
+        options.gpu = catalog.gpu_id(options.gpu) or options.gpu
     for kind, name, known in (
         ("model", options.model, catalog.models),
         ("GPU", None if every else options.gpu, catalog.gpus),

@@ -27,6 +27,9 @@ def stack_warnings(
         most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
         if pool.gpus and most > pool.gpus:
             sentences.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
+        gpu = catalog.gpus.get(pool.gpu)
+        if gpu is not None and (needs := catalog.vendors[gpu.vendor].needs):
+            sentences.append(f"pool {name}: {gpu.name} needs {needs}, which the stack does not install")
         match pool.provisioning:
             case Karpenter(node_class=NodeClass(ami_alias=alias)) if alias.endswith("@latest"):
                 sentences.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
@@ -35,7 +38,7 @@ def stack_warnings(
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
         case IngressExposure(tls_secret=None):
             sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(dict.fromkeys([*own_warnings(catalog), *sentences, *shared_nodes(pools, catalog.gpus)]))
+    return list(dict.fromkeys([*own_warnings(catalog), *sentences, *shared_nodes(pools, catalog)]))
 
 
 def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> Iterator[str]:

@@ -324,7 +324,7 @@ class Toleration(Section):
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
-    gpu: Word = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or none for CPU nodes")
+    gpu: Word = Field(description="GPU id of the catalogue, e.g. nvidia-a10, or its node label; none for CPU nodes")
     nodes: Nodes = Field(description="how many nodes the pool has, or may grow to")
     gpus_per_node: NodeGpus | None = Field(default=None, description="GPUs on each node; required with a GPU")
     cpus_per_node: NodeCpus | None = Field(default=None, description="CPU cores of each node; required without GPU")
@@ -1610,6 +1610,7 @@ class ImageOverride(Section):
 OverriddenImage = Literal[
     "vllm",
     "vllm-cpu",
+    "vllm-rocm",
     "vllm-router",
     "litellm",
     "redis",

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from catalog.devices import Devices
 from catalog.engine import Engine
 from catalog.schema import Gpu, KvProfile, Model
-from planning.capacity.memory import DEFAULT_UTILIZATION, Workload
+from planning.capacity.cards import default_utilization
+from planning.capacity.memory import Workload
 from planning.capacity.tuning import USUAL, Tuning
 from planning.tasks import task_of
 
@@ -42,7 +44,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         max_num_seqs=asked.max_num_seqs or sequences,
         max_num_batched_tokens=tokens,
         kv_cache_dtype=asked.kv_cache_dtype or model.serving.kv_cache_dtype or "auto",
-        utilization=asked.utilization or DEFAULT_UTILIZATION,
+        utilization=asked.utilization or default_utilization(gpu),
         eager=asked.eager,
         language_model_only=asked.language_model_only or model.serving.language_model_only,
         max_loras=asked.max_loras,
@@ -53,6 +55,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         tuning=tuning_of(model, asked.tuning),
         tokens_given=asked.max_num_batched_tokens is not None,
         slices=engine.slices,
+        devices=engine.devices.get(gpu.vendor, Devices(built_for=())),
     )
 
 

@@ -112,7 +112,7 @@ def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> i
         return BLOCK_TOKENS
     if shape.mla.indexer_head_dim:
         return MLA_SPARSE_BLOCK_TOKENS
-    major = int(gpu.compute_capability.partition(".")[0])
+    major = gpu.capability[0]
     if major == 10:
         return MLA_BLACKWELL_BLOCK_TOKENS
     return MLA_FP8_BLOCK_TOKENS if major == 9 and element_bytes(kv_cache_dtype) == 1 else BLOCK_TOKENS
@@ -122,7 +122,7 @@ def is_native_gdn(shape: Architecture, gpu: Gpu | None) -> bool:
     """Whether FlashInfer's Gated DeltaNet prefill runs for this model on this GPU."""
     if shape.linear_attention is None or shape.linear_attention.kind != "gated-delta-net":
         return False
-    return gpu is not None and int(gpu.compute_capability.partition(".")[0]) >= 9
+    return gpu is not None and gpu.capability[0] >= 9
 
 
 def state_pages(shape: Architecture, gpu: Gpu | None, tuning: Tuning) -> int:

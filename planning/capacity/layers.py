@@ -95,7 +95,7 @@ def latent_token_bytes(shape: Architecture, kv_cache_dtype: str, gpu: Gpu | None
     """Bytes of one token's latent record in one layer of MLA."""
     assert shape.mla is not None, "callers have checked"
     element, indexer = element_bytes(kv_cache_dtype), shape.mla.indexer_head_dim
-    blackwell = gpu is not None and gpu.compute_capability.startswith("10.")
+    blackwell = gpu is not None and gpu.capability[0] == 10
     if kv_cache_dtype == "fp8_ds_mla" or (indexer and element == 1 and not blackwell):
         return FP8_DS_MLA_BYTES
     return (shape.mla.kv_lora_rank + shape.mla.rope_head_dim) * element

@@ -12,25 +12,24 @@ from dataclasses import dataclass, field
 from math import ceil
 from types import MappingProxyType
 
+from catalog.devices import Devices
 from catalog.schema import Architecture, Gpu, KvProfile, Model, WeightFormat
 from catalog.slices import Slices
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.cards import DEFAULT_UTILIZATION, GIB, visible_bytes
 from planning.capacity.drafts import draft_weight_bytes
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
 from planning.capacity.lora import lora_bytes
 from planning.capacity.tuning import USUAL, Tuning
 from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
 
-GIB = 2**30
-# vLLM's default for --gpu-memory-utilization since 0.19 (vllm/config/cache.py, 0.33.0).
-DEFAULT_UTILIZATION = 0.92
-# NVML's total minus what CUDA shows, in GiB, where nobody has published a log; the largest gap seen is 0.9 (A100).
-UNSEEN_GIB = 0.9
 # Transient peak of the sampler's trial run, bytes per row and vocabulary entry. Model Runner V2 with the sampler of
 # FlashInfer needs 14: bf16 logits 2, fp32 copy 4, top-k mask 4, softmax 4 (v1/worker/gpu/sample/sampler.py).
-# Where FlashInfer does not sample, the logits are sorted: 36 in the logs of cards of compute capability 12.
+# Where FlashInfer does not sample, the logits are sorted: 36 in logs of vLLM 0.26 and 0.27 on compute capability 12.
 SAMPLER_BYTES_PER_LOGIT, SORTING_SAMPLER_BYTES_PER_LOGIT = 14, 36
-SORTING_CAPABILITY = "12."
+# What cards of compute capability 12 hold beside weights since they sample so, where others hold next to nothing: 1.2
+# GiB with Qwen3-4B, 1.8 with Qwen3-14B-AWQ (public logs of an RTX 5090, vLLM 0.28 and 0.29).
+HELD_CAPABILITY, HELD_BYTES = 12, int(1.5 * GIB)
 # What the sampler keeps per sequence slot and vocabulary entry: an int32 count and one bit (sample/penalties.py).
 PENALTY_BYTES_PER_LOGIT = 4 + 1 / 8
 # Workspaces no term below counts: attention metadata, block tables, rounding of the allocator. vLLM takes 150 MiB
@@ -39,8 +38,9 @@ WORKSPACE_BYTES = int(0.15 * GIB)
 # Peak of profiling a vision encoder with the largest image its processor allows: what logs of multimodal models
 # leave beside the other terms (vLLM 0.26–0.30).
 ENCODER_BYTES = int(1.4 * GIB)
-# One captured CUDA graph; two kinds, piecewise and full, of every batch size vLLM captures.
-GRAPH_BYTES = 10 * 2**20
+# One captured CUDA graph, and the most that one of a model without linear attention takes per layer (logs of 28 to 94
+# layers); there are two kinds, piecewise and full, of every batch size vLLM captures.
+GRAPH_BYTES, GRAPH_BYTES_PER_LAYER = 10 * 2**20, int(0.19 * 2**20)
 # The largest batch vLLM captures (vllm/config/vllm.py), on compute capability 10 and elsewhere.
 LARGEST_GRAPH_BATCH, LARGEST_GRAPH_BATCH_BLACKWELL = 512, 1024
 # Tokens one fused-MoE pass takes at a time (VLLM_FUSED_MOE_CHUNK_SIZE).
@@ -68,7 +68,7 @@ class Workload:
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
     with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step. `slices`: the rules of the
-    engine that it runs on.
+    engine that it runs on. `devices`: what the engine runs on, of the GPU's vendor; None: it is not asked.
     """
 
     context_tokens: int
@@ -86,6 +86,7 @@ class Workload:
     tuning: Tuning = USUAL
     tokens_given: bool = False
     slices: Mapping[WeightFormat, Slices] = field(default_factory=lambda: MappingProxyType({}))
+    devices: Devices | None = field(default=None, compare=False)
 
     @property
     def step_tokens(self) -> int:
@@ -97,11 +98,6 @@ class Workload:
     def model_bytes(self) -> int:
         """Bytes of a number in the model's dtype: of weights that are not quantised, and of activations."""
         return 4 if self.dtype in FLOAT32 else 2
-
-
-def visible_bytes(gpu: Gpu) -> float:
-    """Bytes that CUDA reports on this GPU: from a log where one is published, else NVML's total less a margin."""
-    return gpu.cuda_gib * GIB if gpu.cuda_gib is not None else gpu.memory_mib * 2**20 - UNSEEN_GIB * GIB
 
 
 def slot_bytes(shape: Architecture, workload: Workload, parallelism: Parallelism) -> float:
@@ -118,7 +114,7 @@ def activation_bytes(shape: Architecture, gpu: Gpu, workload: Workload, parallel
     """
     tokens = workload.step_tokens
     rows = min(workload.max_num_seqs, tokens)
-    sorts = gpu.compute_capability.startswith(SORTING_CAPABILITY)
+    sorts = sorts_logits(gpu, workload)
     per_logit = SORTING_SAMPLER_BYTES_PER_LOGIT if sorts else SAMPLER_BYTES_PER_LOGIT
     # logits of float32 need no copy in fp32, so they take no more in the sampler than those of bf16
     sampled = shape.vocab_size if workload.samples else 0
@@ -156,7 +152,7 @@ def graph_batches(gpu: Gpu, workload: Workload) -> int:
 
     With guesses also what so many sequences take in a step of that many tokens each (_set_cudagraph_sizes).
     """
-    tuning, blackwell = workload.tuning, gpu.compute_capability.startswith("10.")
+    tuning, blackwell = workload.tuning, gpu.capability[0] == 10
     most = tuning.largest_graph_batch or (LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH)
     if tuning.graph_batches:
         return len({size for size in tuning.graph_batches if size <= workload.step_tokens})
@@ -170,15 +166,24 @@ def graph_batches(gpu: Gpu, workload: Workload) -> int:
     return len(sizes)
 
 
-def cuda_graph_bytes(gpu: Gpu, workload: Workload) -> float:
+def cuda_graph_bytes(shape: Architecture, gpu: Gpu, workload: Workload) -> float:
     """The estimate vLLM takes off before the cache: a piecewise and a full graph per batch size; 0 in eager mode."""
-    return 0 if workload.eager else 2 * graph_batches(gpu, workload) * GRAPH_BYTES
+    if workload.eager:
+        return 0
+    graph = GRAPH_BYTES if shape.linear_attention else min(GRAPH_BYTES, GRAPH_BYTES_PER_LAYER * shape.layers)
+    return 2 * graph_batches(gpu, workload) * graph
 
 
-def non_torch_bytes(parallelism: Parallelism) -> float:
+def sorts_logits(gpu: Gpu, workload: Workload) -> bool:
+    """Whether this version of vLLM samples by sorting on this GPU."""
+    return workload.devices is not None and gpu.capability[0] in workload.devices.sorts_logits
+
+
+def non_torch_bytes(gpu: Gpu, parallelism: Parallelism, workload: Workload) -> float:
     """NCCL and kernels' own buffers: they grow with the ranks that exchange tensors, up to a point."""
     ranks = max(parallelism.tensor, min(parallelism.gpus, 2))
-    return min(MOST_NON_TORCH_BYTES, NON_TORCH_BYTES + NON_TORCH_BYTES_PER_RANK * (ranks - 1))
+    held = HELD_BYTES if gpu.capability[0] == HELD_CAPABILITY and not sorts_logits(gpu, workload) else 0
+    return held + min(MOST_NON_TORCH_BYTES, NON_TORCH_BYTES + NON_TORCH_BYTES_PER_RANK * (ranks - 1))
 
 
 def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> MemoryBudget:
@@ -195,8 +200,8 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     weights += mla_absorbed_bytes(shape, parallelism, element) + slot_bytes(shape, workload, parallelism)
     weights += tuned_weight_bytes(model, parallelism, workload)
     activation = activation_bytes(shape, gpu, workload, parallelism)
-    graphs = cuda_graph_bytes(gpu, workload)
-    non_torch = non_torch_bytes(parallelism)
+    graphs = cuda_graph_bytes(shape, gpu, workload)
+    non_torch = non_torch_bytes(gpu, parallelism, workload)
     free = ceil(visible * workload.utilization) - weights - activation - graphs - non_torch
     if tuning_bytes := asked_cache_bytes(model, gpu, parallelism, workload):
         free = tuning_bytes

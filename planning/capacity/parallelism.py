@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.devices import device_problems
 from planning.capacity.drafts import draft_rules, uncounted_draft
 from planning.capacity.memory import Workload, budget
 from planning.capacity.reason import PLACE, Reason
@@ -91,6 +92,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             )
         )
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
+    problems += device_problems(model, gpu, workload)
     problems += _offload_problems(model, workload)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)
@@ -137,7 +139,7 @@ def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) ->
             f"{gpu.compute_capability}"
         )
         for kind, needed in CACHE_CAPABILITIES.items()
-        if gpu is not None and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
+        if gpu is not None and gpu.compute_capability and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
     ]
     latent = model.architecture is not None and model.architecture.mla is not None
     if kv_cache_dtype.startswith("nvfp4") and latent:
@@ -157,7 +159,7 @@ def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Rea
 
 
 def _capability(gpu: Gpu) -> int:
-    return int(gpu.compute_capability.replace(".", ""))
+    return 10 * gpu.capability[0] + gpu.capability[1]
 
 
 def _context_problem(model: Model, context_tokens: int) -> str:
@@ -203,7 +205,7 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
         text = f"{PLACE} holds {memory.max_concurrency:.2f} sequences of {workload.context_tokens} tokens at once"
         reasons.append(Reason(f"{text}, concurrency asks for {workload.concurrency}"))
     else:
-        reasons += start_problems(model, memory, workload, alone=not reasons)
+        reasons += start_problems(model, memory, workload, alone=not reasons, unified=hardware.gpu.unified_memory)
     return Fit(parallelism, memory, tuple(reasons))
 
 

@@ -3,20 +3,28 @@
 from catalog.schema import Model
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget
+from planning.capacity.cards import UNIFIED_HOST_BYTES
 from planning.capacity.memory import CONTEXT_BYTES, GIB, Workload
 from planning.capacity.reason import PLACE, Reason
 
+CONTEXT = "the CUDA context needs"
 
-def start_problems(model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool) -> list[Reason]:
+
+def start_problems(
+    model: Model, memory: MemoryBudget, workload: Workload, *, alone: bool, unified: bool
+) -> list[Reason]:
     """Obstacles to a start although a request would fit: memory beside the budget, state blocks of hybrid models.
 
-    `alone`: nothing else is wrong, so that fewer sequences would mend it.
+    `alone`: nothing else is wrong, so that fewer sequences would mend it; `unified`: the memory is the CPU's too.
     """
     problems = []
     beside = memory.visible_gib * (1 - memory.utilization)
-    if beside < CONTEXT_BYTES / GIB:
-        text = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, the CUDA context needs"
-        problems.append(Reason(f"{text} {CONTEXT_BYTES / GIB:.1f}"))
+    needed, whose = (
+        (UNIFIED_HOST_BYTES, "the system and the server itself need") if unified else (CONTEXT_BYTES, CONTEXT)
+    )
+    if beside < needed / GIB:
+        text = f"gpuMemoryUtilization {memory.utilization:g} leaves {beside:.2f} GiB of {PLACE}, {whose}"
+        problems.append(Reason(f"{text} {needed / GIB:.1f}"))
     problems += _asked_cache_problems(memory, workload)
     hybrid = model.architecture is not None and model.architecture.keeps_state
     if hybrid and not workload.eager and workload.max_num_seqs > memory.kv_cache_blocks:

@@ -42,7 +42,7 @@ def platform_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[
     if scaled:
         yield from _autoscaler(settings, catalog, scaled)
     yield from _pods(catalog, settings.cluster.namespace)
-    yield from _gpus(settings, catalog, [server for server in servers if not server.cpu])
+    yield from _gpus(settings, catalog, [server for server in servers if server.gpu_metrics])
 
 
 def _available(catalog: Catalog, **which: str) -> str:

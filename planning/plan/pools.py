@@ -6,10 +6,13 @@ from typing import ClassVar
 
 from planning.plan.pods import ImagePlan, JobLimits
 
-# How nodes are told apart: what GPUs are called on them, what keeps other pods off, and whose they are.
-GPU_RESOURCE = "nvidia.com/gpu"
-GPU_TAINT = {"key": GPU_RESOURCE, "value": "present", "effect": "NoSchedule"}
+# The label of nodes that says whose they are.
 POOL_LABEL = "llm-stack.io/pool"
+
+
+def gpu_taint(resource: str) -> Mapping[str, str]:
+    """The taint of nodes with GPUs of this name."""
+    return {"key": resource, "value": "present", "effect": "NoSchedule"}
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ class PoolPlan:
     cpus_per_node: int | None
     memory_gib_per_node: int | None
     resource_name: str | None
+    """The name of its GPUs on a node; None: it has none."""
+    operator: str | None
+    """The chart that brings what offers and labels its GPUs; None: the cluster has that."""
     node_selector: Mapping[str, str]
     node_affinity: tuple[tuple[str, str, tuple[str, ...]], ...]
     tolerations: tuple[Mapping[str, str], ...]
@@ -123,6 +129,11 @@ class PoolPlan:
     needed: NodeOffer = NodeOffer()
     """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
     reasons: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gpu_taint(self) -> Mapping[str, str] | None:
+        """The taint that keeps other pods off its nodes, where they have GPUs."""
+        return gpu_taint(self.resource_name) if self.resource_name else None
 
     @property
     def gpus(self) -> int:

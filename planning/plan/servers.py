@@ -197,6 +197,8 @@ class Server:
     image: ImagePlan
     endpoint: Endpoint
     cpu: bool
+    gpu_metrics: bool
+    """Whether the operator of its GPUs exports what they do."""
     nodes_per_replica: int
     parallelism: Parallelism
     memory: MemoryBudget

@@ -13,7 +13,8 @@ from catalog.schema import Gpu, Model
 from planning.capacity.asked import Asked
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload, visible_bytes
+from planning.capacity.cards import DEFAULT_UTILIZATION, visible_bytes
+from planning.capacity.memory import GIB, Workload
 from planning.capacity.parallelism import Fit, try_fit
 from planning.questions.calculator import hardware
 from planning.questions.startup_log import Log

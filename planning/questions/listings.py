@@ -134,7 +134,7 @@ def gpus(catalog: Catalog) -> CatalogList:
                 "id": name,
                 "name": gpu.name,
                 "memory_gib": round(gpu.memory_mib / 1024, 1),
-                "compute_capability": gpu.compute_capability,
+                "compute_capability": gpu.compute_capability or gpu.gfx_target,
                 "memory_gb_per_s": gpu.memory_gb_per_s,
                 "bf16_tflops": gpu.bf16_tflops,
                 "nvlink": gpu.nvlink_gb_per_s > 0,

@@ -10,7 +10,8 @@ from catalog.load import Catalog
 from catalog.schema import Gpu, Model
 from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.memory import Workload, visible_bytes, weight_bytes
+from planning.capacity.cards import visible_bytes
+from planning.capacity.memory import Workload, weight_bytes
 from planning.capacity.parallelism import (
     SMALLEST_AUTO_CONTEXT,
     Fit,

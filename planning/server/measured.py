@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from catalog.schema import Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.memory import GIB, Workload, visible_bytes
+from planning.capacity.cards import visible_bytes
+from planning.capacity.memory import GIB, Workload
 from planning.capacity.parallelism import Hardware, rule_problems, whole_tokens
 from planning.capacity.reason import Reason
 from settings.problems import Problem

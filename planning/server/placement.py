@@ -12,8 +12,9 @@ from planning.capacity import flags, memory
 from planning.capacity.asked import Asked, tuning_of
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.cards import DEFAULT_UTILIZATION
 from planning.capacity.flags import decode_context, has, workload_flags
-from planning.capacity.memory import DEFAULT_UTILIZATION, GIB, Workload
+from planning.capacity.memory import GIB, Workload
 from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
 from planning.capacity.quantized import as_loaded
 from planning.capacity.reason import Reason
@@ -74,6 +75,9 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         **workload_flags(settings.args),
     )
     workload = with_draft(site, settings, workload_of(asked, model, gpu, site.catalog.vllm))
+    if settings.image is not None and workload.devices is not None:
+        # whoever built it knows for which cards
+        workload = replace(workload, devices=workload.devices.model_copy(update={"built_for": None}))
     longer = as_loaded(stretch_context(model, settings), settings.args, site.catalog.vllm)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)
@@ -176,7 +180,9 @@ def _default_reasons(settings: ModelSettings, present: Mapping[str, str], worklo
             why = "one per token of a step" if small else f"{DEFAULT_MAX_NUM_SEQS} leave too little memory"
         reasons["maxNumSeqs"] = f"{sequences}: {why}"
     if settings.gpu_memory_utilization is None and "gpuMemoryUtilization" not in present:
-        reasons["gpuMemoryUtilization"] = f"{DEFAULT_UTILIZATION:g}: vLLM's default, written out"
+        usual = workload.utilization == DEFAULT_UTILIZATION
+        why = "vLLM's default, written out" if usual else "the rest is the system's, whose memory is the same"
+        reasons["gpuMemoryUtilization"] = f"{workload.utilization:g}: {why}"
     return reasons
 
 

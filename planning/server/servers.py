@@ -96,11 +96,10 @@ def draft_server(
     beside, unloaded = plan_beside(site, path, settings, model, pool, canary=canary)
     written, settings = settings, in_plain_words(with_fields(settings, engine, beside.draft), engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
-    image, outdated = _image(site, path, settings, model, "vllm" if gpu else "vllm-cpu")
+    image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
     problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, files)
-    problems += pickle_problems(written, model, files, path)
     problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
@@ -125,6 +124,7 @@ def draft_server(
         image=image,
         endpoint=_endpoint(engine.health),
         cpu=pool.resource_name is None,
+        gpu_metrics=pool.operator is not None,
         nodes_per_replica=nodes,
         parallelism=placed.parallelism,
         memory=placed.memory,
@@ -162,7 +162,10 @@ def _files(
     like, images = site.images["python"], site.settings.images
     files, unsigned = sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
     parallelism = placed.parallelism if placed else None
-    return files, unsigned + shard_problems(weights, model, parallelism, settings.args, path)
+    unread = pickle_problems(settings, model, files, path) + shard_problems(
+        weights, model, parallelism, settings.args, path
+    )
+    return files, unsigned + unread
 
 
 def _kept(

@@ -7,13 +7,25 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from catalog.schema import Gpu
-from planning.plan.pools import GPU_RESOURCE, POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
+from catalog.load import Catalog
+from catalog.schema import VendorName
+from planning.plan.pools import POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
 
 # Labels that kubelets, clouds, Karpenter and the GPU Operator put on nodes, by the end of their key's domain. A bought
 # node has these, and ours, and no others.
-PLATFORM_DOMAINS = ("kubernetes.io", "k8s.io", "k8s.aws", "amazonaws.com", "karpenter.sh", "google.com", "nvidia.com")
+PLATFORM_DOMAINS = (
+    "kubernetes.io",
+    "k8s.io",
+    "k8s.aws",
+    "amazonaws.com",
+    "karpenter.sh",
+    "google.com",
+    "nvidia.com",
+    "amd.com",
+)
 BOUGHT = (Karpenter, ComputeClass)
+# GPU feature discovery writes it beside what the GPU is; other vendors have none.
+NVIDIA_PRESENT = "nvidia.com/gpu.present"
 
 
 @dataclass(frozen=True)
@@ -46,19 +58,19 @@ Labels = Mapping[str, Values]
 ANYTHING = Values(frozenset(), but=True)
 
 
-def shared_nodes(pools: Mapping[str, PoolPlan], gpus: Mapping[str, Gpu]) -> Iterator[str]:
+def shared_nodes(pools: Mapping[str, PoolPlan], catalog: Catalog) -> Iterator[str]:
     """Warnings about pools that may find the same node, two by two."""
     for (first, pool), (second, neighbour) in combinations(pools.items(), 2):
-        if overlap := _shared(pool, neighbour, gpus):
+        if overlap := _shared(pool, neighbour, catalog):
             yield f"pool {second}: {overlap.format(first)}; {_remedy(pool, neighbour)}"
 
 
-def _shared(pool: PoolPlan, neighbour: PoolPlan, gpus: Mapping[str, Gpu]) -> str:
+def _shared(pool: PoolPlan, neighbour: PoolPlan, catalog: Catalog) -> str:
     """The part of a warning that says how much `neighbour` finds of the nodes of `pool`; empty: nothing."""
     first, second = selection(pool), selection(neighbour)
-    here, there = _nodes(pool, gpus), _nodes(neighbour, gpus)
+    here, there = _nodes(pool, catalog), _nodes(neighbour, catalog)
     if bool(pool.gpus) != bool(neighbour.gpus):
-        return _lent(pool, neighbour, gpus)
+        return _lent(pool, neighbour, catalog)
     apart = any(here.get(key, ANYTHING).both(there.get(key, ANYTHING)).none for key in {*here, *there})
     if apart or _never_has(pool, here, second) or _never_has(neighbour, there, first):
         return ""
@@ -71,16 +83,16 @@ def _shared(pool: PoolPlan, neighbour: PoolPlan, gpus: Mapping[str, Gpu]) -> str
     return "may find nodes of pool {} too, because no label tells them apart"
 
 
-def _lent(pool: PoolPlan, neighbour: PoolPlan, gpus: Mapping[str, Gpu]) -> str:
+def _lent(pool: PoolPlan, neighbour: PoolPlan, catalog: Catalog) -> str:
     """Pods without GPUs on the nodes of a GPU pool: where all of these have what they ask for, and no taint that helps.
 
     Anything less is left unsaid: nobody can know that a GPU node carries the label of a group of CPU nodes.
     """
     gpu, cpu = (pool, neighbour) if pool.gpus else (neighbour, pool)
     tainted = not isinstance(gpu.provisioning, Labelled)
-    if tainted and not any(toleration["key"] == GPU_RESOURCE for toleration in cpu.tolerations):
+    if tainted and not any(toleration["key"] == gpu.resource_name for toleration in cpu.tolerations):
         return ""
-    if not _implies(_nodes(gpu, gpus), selection(cpu)):
+    if not _implies(_nodes(gpu, catalog), selection(cpu)):
         return ""
     return "finds the GPU nodes of pool {} too" if cpu is neighbour else "has GPU nodes that pool {} finds too"
 
@@ -94,12 +106,14 @@ def selection(pool: PoolPlan) -> dict[str, Values]:
     return rules
 
 
-def _nodes(pool: PoolPlan, gpus: Mapping[str, Gpu]) -> dict[str, Values]:
-    """Labels that all nodes of a pool have: those it asks for, and those of GPU feature discovery for its GPU."""
+def _nodes(pool: PoolPlan, catalog: Catalog) -> dict[str, Values]:
+    """Labels that all nodes of a pool have: those it asks for, and those that tell of its GPU."""
     true = selection(pool)
-    discovered = {f"{GPU_RESOURCE}.present": Values(frozenset({"true"}), but=pool.gpu not in gpus)}
-    if pool.gpu in gpus:
-        discovered[f"{GPU_RESOURCE}.product"] = Values(frozenset(gpus[pool.gpu].product_labels))
+    gpu = catalog.gpus.get(pool.gpu)
+    nvidia = gpu is not None and gpu.vendor is VendorName.NVIDIA
+    discovered = {NVIDIA_PRESENT: Values(frozenset({"true"}), but=not nvidia)}
+    if gpu is not None:
+        discovered[catalog.vendors[gpu.vendor].product_label] = Values(frozenset(gpu.product_labels))
     return {**true, **{key: true.get(key, ANYTHING).both(value) for key, value in discovered.items()}}
 
 

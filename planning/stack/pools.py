@@ -4,11 +4,9 @@ import re
 from collections.abc import Mapping
 
 from catalog.load import Catalog
-from catalog.schema import Gpu, Instance
+from catalog.schema import Gpu, Instance, Vendor, VendorName
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
-    GPU_RESOURCE,
-    GPU_TAINT,
     POOL_LABEL,
     ComputeClass,
     Disk,
@@ -18,8 +16,10 @@ from planning.plan.pools import (
     NodeClass,
     PoolPlan,
     Provisioning,
+    gpu_taint,
 )
 from planning.stack.cost import list_price
+from planning.stack.overlap import NVIDIA_PRESENT
 from planning.stack.timing import verification
 from settings.problems import Problem, nearest
 from settings.scalars import ROLE_NAME
@@ -32,7 +32,6 @@ from settings.schema import (
     StackSettings,
 )
 
-GPU_TOLERATION = {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
 # Time the verification Job gives nodes that are being labelled by GPU feature discovery.
 VERIFY_TIMEOUT_S = 600
 # Bottlerocket keeps images and caches on a second volume; its system fits the size Karpenter gives it by default.
@@ -48,15 +47,16 @@ def resolve_pools(
     """Every pool that can be understood; an unknown GPU or a GPU that its machine type does not have is a problem."""
     pools: dict[str, PoolPlan] = {}
     problems: list[Problem] = []
-    for name, pool in settings.gpu_pools.items():
-        gpu = catalog.gpus.get(pool.gpu)
-        if gpu is None and pool.gpu != "none":
-            if not catalog.own.is_awaited("gpus", pool.gpu):
-                hint = nearest(pool.gpu, [*catalog.gpus, "none"])
-                problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{pool.gpu}'{hint}"))
+    for name, written in settings.gpu_pools.items():
+        gpu_id = "none" if written.gpu == "none" else catalog.gpu_id(written.gpu)
+        if gpu_id is None:
+            if not catalog.own.is_awaited("gpus", written.gpu):
+                hint = nearest(written.gpu, [*catalog.gpus, "none"])
+                problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}"))
             continue
+        pool = written.model_copy(update={"gpu": gpu_id})
         problems += _machine_problems(name, pool, catalog) + _role_problems(name, pool, settings.cluster.identifier)
-        pools[name] = _pool(name, pool, gpu, settings, catalog, images["python"])
+        pools[name] = _pool(name, pool, settings, catalog, images["python"])
     return pools, problems + _overlaps(pools)
 
 
@@ -102,29 +102,31 @@ def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
     return problems
 
 
-def _pool(
-    name: str, pool: PoolSettings, gpu: Gpu | None, settings: StackSettings, catalog: Catalog, image: ImagePlan
-) -> PoolPlan:
-    selector, affinity = _selection(name, pool, gpu)
+def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catalog, image: ImagePlan) -> PoolPlan:
+    gpu = catalog.gpus.get(pool.gpu)
+    vendor = catalog.vendors[gpu.vendor] if gpu else None
+    resource = vendor.resource if vendor else None
+    selector, affinity = _selection(name, pool, gpu, vendor)
     machine, price, reasons = _machine(pool, catalog)
     bought = isinstance(pool.provisioning, (KarpenterNodes, ComputeClassNodes))
     return PoolPlan(
         name=name,
         gpu=pool.gpu,
         gpu_name=gpu.name if gpu else "CPU",
-        discovered=_discovered(pool, gpu),
+        discovered=_discovered(pool, gpu, catalog),
         nodes=pool.nodes,
         gpus_per_node=pool.gpus_per_node or 0,
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
-        resource_name=GPU_RESOURCE if gpu else None,
+        resource_name=resource,
+        operator=vendor.operator if vendor else None,
         node_selector=selector,
         node_affinity=affinity,
-        tolerations=_tolerations(pool, gpu),
+        tolerations=_tolerations(pool, resource),
         # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
-        taints=(GPU_TAINT,) if gpu and not pool.tolerations else (),
+        taints=(gpu_taint(resource),) if resource and not pool.tolerations else (),
         node_labels=_role(pool),
-        provisioning=_provisioning(pool, settings.cluster.identifier),
+        provisioning=_provisioning(pool, settings.cluster.identifier, resource),
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
         if settings.gpu_operator.verify_nodes and not bought
@@ -134,18 +136,23 @@ def _pool(
     )
 
 
-def _tolerations(pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], ...]:
+def gpu_toleration(resource: str) -> Mapping[str, str]:
+    """Lets a pod onto nodes with GPUs of this name."""
+    return {"key": resource, "operator": "Exists", "effect": "NoSchedule"}
+
+
+def _tolerations(pool: PoolSettings, resource: str | None) -> tuple[Mapping[str, str], ...]:
     """The GPU taint, and those the user names, once each."""
     tolerations = [toleration.model_dump(exclude_none=True) for toleration in pool.tolerations]
     return tuple(
         {
             tuple(sorted(toleration.items())): toleration
-            for toleration in [*([GPU_TOLERATION] if gpu else []), *tolerations]
+            for toleration in [*([gpu_toleration(resource)] if resource else []), *tolerations]
         }.values()
     )
 
 
-def _provisioning(pool: PoolSettings, cluster: str) -> Provisioning:
+def _provisioning(pool: PoolSettings, cluster: str, resource: str | None) -> Provisioning:
     """The source of the nodes; `cluster` is the identifier that names are made of where none are given."""
     match pool.provisioning:
         case LabelledNodes(labels=labels):
@@ -160,7 +167,7 @@ def _provisioning(pool: PoolSettings, cluster: str) -> Provisioning:
                 tuple(nodes.instance_types),
                 tuple(nodes.capacity_types),
                 nodes.node_class or _node_class(nodes, cluster),
-                {GPU_RESOURCE: str(gpus)} if gpus else {"nodes": str(pool.nodes)},
+                {resource: str(gpus)} if resource and gpus else {"nodes": str(pool.nodes)},
             )
 
 
@@ -183,26 +190,30 @@ def _role(pool: PoolSettings) -> dict[str, str]:
     """Labels that named and bought nodes get."""
     if pool.gpu == "none":
         return {"node-role": "cpu-inference"}
-    return {"node-role": "gpu-inference", "gpu-type": pool.gpu.removeprefix("nvidia-")}
+    return {"node-role": "gpu-inference", "gpu-type": pool.gpu.partition("-")[2] or pool.gpu}
 
 
-def _discovered(pool: PoolSettings, gpu: Gpu | None) -> dict[str, str]:
+def _discovered(pool: PoolSettings, gpu: Gpu | None, catalog: Catalog) -> dict[str, str]:
     if gpu is None:
         return {}
-    major, minor = gpu.compute_capability.split(".")
+    if gpu.vendor is not VendorName.NVIDIA:
+        return {catalog.vendors[gpu.vendor].product_label: gpu.product_labels[0]}
+    major, minor = gpu.capability
     facts = {
         "present": "true",
         "product": gpu.product_labels[0],
         "count": str(pool.gpus_per_node),
         "memory": str(gpu.memory_mib),
         "replicas": "1",
-        "compute.major": major,
-        "compute.minor": minor,
+        "compute.major": str(major),
+        "compute.minor": str(minor),
     }
-    return {f"{GPU_RESOURCE}.{fact}": value for fact, value in facts.items()}
+    return {f"{catalog.vendors[gpu.vendor].resource}.{fact}": value for fact, value in facts.items()}
 
 
-def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[str, str], Affinity]:
+def _selection(
+    name: str, pool: PoolSettings, gpu: Gpu | None, vendor: Vendor | None
+) -> tuple[Mapping[str, str], Affinity]:
     """Node selector and affinity (key, operator, values) that find exactly this pool's nodes: one row per kind."""
     match pool.provisioning:
         case ExistingNodes():
@@ -212,11 +223,11 @@ def _selection(name: str, pool: PoolSettings, gpu: Gpu | None) -> tuple[Mapping[
         case ComputeClassNodes():
             return {"cloud.google.com/compute-class": name}, ()
         case LabelledNodes(labels=labels):
-            if gpu is None:
-                return labels, () if labels else ((f"{GPU_RESOURCE}.present", "NotIn", ("true",)),)
+            if gpu is None or vendor is None:
+                return labels, () if labels else ((NVIDIA_PRESENT, "NotIn", ("true",)),)
             if len(gpu.product_labels) == 1:
-                return {f"{GPU_RESOURCE}.product": gpu.product_labels[0], **labels}, ()
-            return labels, ((f"{GPU_RESOURCE}.product", "In", tuple(gpu.product_labels)),)
+                return {vendor.product_label: gpu.product_labels[0], **labels}, ()
+            return labels, ((vendor.product_label, "In", tuple(gpu.product_labels)),)
 
 
 def _known_machines(pool: PoolSettings, catalog: Catalog) -> list[tuple[str, Instance]]:

@@ -9,7 +9,7 @@ from planning.plan.observe import ReleasePlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
-from planning.stack.pools import GPU_TOLERATION
+from planning.stack.pools import gpu_toleration
 from settings.problems import Problem
 from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
@@ -18,6 +18,8 @@ RELEASE_TIMEOUT_S = 900
 EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 # Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
 PLATFORM_HAS_DRIVER = frozenset({"eks", "gke", "aks", "ack"})
+# The operator is NVIDIA's, and so are the nodes it works on.
+NVIDIA_TOLERATION = gpu_toleration("nvidia.com/gpu")
 # What feature discovery tolerates by itself (GPU Operator v26.7.0, deployments/gpu-operator/values.yaml).
 CONTROL_PLANE_TOLERATION = {
     "key": "node-role.kubernetes.io/control-plane",
@@ -68,8 +70,8 @@ def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
     ]
     if tolerated:
         # lists of a chart are replaced whole, so what the chart itself tolerates is said again
-        values["daemonsets"] = {"tolerations": [GPU_TOLERATION, *tolerated]}
-        workers = [CONTROL_PLANE_TOLERATION, GPU_TOLERATION, *tolerated]
+        values["daemonsets"] = {"tolerations": [NVIDIA_TOLERATION, *tolerated]}
+        workers = [CONTROL_PLANE_TOLERATION, NVIDIA_TOLERATION, *tolerated]
         values["node-feature-discovery"] = {"worker": {"tolerations": workers}}
     for key, extra in PLATFORM_VALUES.get(platform, {}).items():
         current = values.get(key)
@@ -89,7 +91,7 @@ def resolve_releases(
     `adapter_rules`: what prometheus-adapter is to answer, with the HPA driver.
     """
     charts: dict[str, tuple[str, Mapping[str, object], bool]] = {}
-    if settings.gpu_operator.install and any(pool.resource_name for pool in pools):
+    if settings.gpu_operator.install and any(pool.operator == "gpu-operator" for pool in pools):
         charts["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings), True)
     if settings.observability.install:
         labels = {f"{kind}SelectorNilUsesHelmValues": True for kind in ("podMonitor", "rule", "serviceMonitor")}

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from planning.plan.pools import GPU_TAINT
 from workshop.simcluster.api import CONFLICT, Api, unless
 from workshop.simcluster.bodies import STAND_IN
 from workshop.simcluster.nodes import Node, nodes_of
@@ -41,7 +40,7 @@ def labelled(node: Node, present: Mapping[str, Any] | None) -> Node:
 
 def tainted(wanted_taints: Iterable[Taint], present: Iterable[Taint]) -> list[Taint]:
     """A node's taints: the GPU taint as wanted, and all others, which say that a node is lost or cordoned, as found."""
-    return [*(taint for taint in present if taint["key"] != GPU_TAINT["key"]), *wanted_taints]
+    return [*(taint for taint in present if not taint["key"].endswith(".com/gpu")), *wanted_taints]
 
 
 def unwanted(present: Iterable[Mapping[str, Any]], nodes: Iterable[Node]) -> list[Mapping[str, Any]]:

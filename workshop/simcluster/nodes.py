@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from planning.plan import Plan
-from planning.plan.pools import GPU_TAINT, POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
 from workshop.simcluster.bodies import body
 from workshop.simcluster.programs import MANAGED
 
@@ -45,7 +45,7 @@ def _pool_nodes(pool: PoolPlan) -> Iterator[Node]:
                 node["status"][part][pool.resource_name] = str(pool.gpus_per_node)
         # named nodes are tainted by the stack itself: nothing is said of their taints here
         if not isinstance(pool.provisioning, Existing):
-            node["spec"]["taints"] = [dict(GPU_TAINT)] if pool.gpus_per_node else []
+            node["spec"]["taints"] = [dict(pool.gpu_taint)] if pool.gpu_taint else []
         yield node
 
 

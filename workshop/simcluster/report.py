@@ -2,14 +2,12 @@
 
 import subprocess
 
-from planning.plan.pools import GPU_RESOURCE
 from workshop.simcluster.cluster import Cluster
 from workshop.simcluster.programs import State
 
-GPUS = GPU_RESOURCE.replace(".", r"\.")
 COLUMNS = (
     r"NODE:.metadata.name,ZONE:.metadata.labels.topology\.kubernetes\.io/zone,CORDONED:.spec.unschedulable,"
-    rf'READY:.status.conditions[?(@.type=="Ready")].status,GPUS:.status.allocatable.{GPUS}'
+    r'READY:.status.conditions[?(@.type=="Ready")].status,GPUS:.status.allocatable.nvidia\.com/gpu'
 )
 TABLES = (
     ("nodes", "--output", f"custom-columns={COLUMNS}"),

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from catalog import charts, engine, platforms, schema, stores
 from catalog.load import ENGINES, CatalogError, inherit, load_catalog, read_catalog
-from catalog.schema import Architecture, KvProfile, WeightFormat
+from catalog.schema import Architecture, KvProfile, VendorName, WeightFormat
 from planning.server.arguments import REGISTRIES
 from planning.tasks import task_of
 from tests.harness import ROOT
@@ -420,7 +420,9 @@ def test_product_labels_are_unique():
     """A node label leads to one GPU type."""
     labels = [label for gpu in CATALOG.gpus.values() for label in gpu.product_labels]
     assert len(labels) == len(set(labels))
-    assert all(re.fullmatch(r"NVIDIA-[A-Za-z0-9-]+", label) for label in labels)
+    shapes = {VendorName.NVIDIA: r"(NVIDIA|Tesla)-[A-Za-z0-9-]+", VendorName.AMD: r"AMD_[A-Za-z0-9_]+"}
+    for gpu in CATALOG.gpus.values():
+        assert all(re.fullmatch(shapes[gpu.vendor], label) for label in gpu.product_labels)
 
 
 @pytest.mark.parametrize("name", CATALOG.gpus)

@@ -209,7 +209,7 @@ def test_faults_are_told_with_those_of_the_stack_and_make_no_others():
     )
     assert [line.partition(": ")[0] for line in said] == [
         "0.yaml",
-        *["0.yaml"] * 3,
+        *["0.yaml"] * 2,
         "gpuPools.other.gpu",
         "models.n.model",
     ]

@@ -82,7 +82,7 @@ def refusal(plan: Callable[[], object]) -> list[str]:
         ),
         (
             lambda: plan_pool({**without("models"), "gpuPools": {"p": {**A10, "gpu": "nvidia-a1"}}}, "p", CATALOG),
-            ["gpuPools.p.gpu: unknown GPU 'nvidia-a1'; did you mean 'nvidia-a10'?"],
+            ["gpuPools.p.gpu: unknown GPU 'nvidia-a1'; did you mean 'nvidia-a16'?"],
         ),
     ],
 )  # fmt: skip

@@ -351,8 +351,8 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             stack(images={"overrides": {"vllmm": {"version": "v0.33.0"}}}),
             "images.overrides.vllmm",
             (
-                '"vllmm" is not one of vllm, vllm-cpu, vllm-router, litellm, redis, postgres, cloudnative-pg-postgres, '
-                "open-webui, python; "
+                '"vllmm" is not one of vllm, vllm-cpu, vllm-rocm, vllm-router, litellm, redis, postgres, '
+                "cloudnative-pg-postgres, open-webui, python; "
                 "did you mean 'vllm'?"
             ),
         ),

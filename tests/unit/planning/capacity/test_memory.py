@@ -14,6 +14,7 @@ from catalog.architecture import AttentionLayers
 from catalog.schema import Gpu, KvProfile, WeightFormat
 from planning import resolve_stack
 from planning.capacity.budget import Parallelism
+from planning.capacity.cards import visible_bytes
 from planning.capacity.kv_cache import Group, Layout, kv_cache_size, layout
 from planning.capacity.layers import (
     attention_layers,
@@ -25,6 +26,8 @@ from planning.capacity.layers import (
 from planning.capacity.memory import (
     ENCODER_BYTES,
     GRAPH_BYTES,
+    GRAPH_BYTES_PER_LAYER,
+    HELD_BYTES,
     WORKSPACE_BYTES,
     Workload,
     activation_bytes,
@@ -37,7 +40,6 @@ from planning.capacity.memory import (
     mla_absorbed_bytes,
     non_torch_bytes,
     slot_bytes,
-    visible_bytes,
     weight_bytes,
 )
 from planning.capacity.parallelism import Hardware, candidates, choose, rule_problems, try_fit
@@ -276,13 +278,13 @@ def test_the_sum_is_exact():
     weights = (29_536_614_400 / 2 + 40 * 2 * 5120 * 2 / 2) / GIB
     # the sampler's rows with the step's hidden states, the penalties of 256 slots, and workspaces
     activation = (14 * 256 * 151_936 + 2 * 2048 * 5120 + 4.125 * 256 * 151_936) / GIB + 0.15
-    graphs = 2 * 51 * 10 / 1024
+    graphs = 2 * 51 * 40 * 0.19 / 1024
     parts = {
         "visible_gib": 22.0,
         "utilization": 0.92,
         "weights_gib": pytest.approx(weights, rel=1e-4),
         "activation_gib": pytest.approx(activation),
-        "cuda_graphs_gib": pytest.approx(graphs),
+        "cuda_graphs_gib": pytest.approx(graphs, rel=1e-5),
         "non_torch_gib": pytest.approx(0.55),
         "kv_cache_gib": pytest.approx(20.24 - weights - activation - graphs - 0.55, abs=0.001),
     }
@@ -310,8 +312,7 @@ def test_a_gpu_nobody_has_measured_shows_its_total_less_a_margin():
         ("nvidia-h100", 256, 2048, 14 * 256 * 151_936 + 2 * 2048 * 5120),
         # a step of 128 tokens has 128 rows to sample at most
         ("nvidia-h100", 256, 128, 14 * 128 * 151_936 + 2 * 128 * 5120),
-        # cards of compute capability 12 sort the logits
-        ("nvidia-rtx-pro-6000", 256, 2048, 36 * 256 * 151_936 + 2 * 2048 * 5120),
+        ("nvidia-rtx-pro-6000", 256, 2048, 14 * 256 * 151_936 + 2 * 2048 * 5120),
         # one sequence: the body of the step is the peak
         ("nvidia-h100", 1, 131_072, 131_072 * 2 * (4 * 5120 + 2 * 17_408)),
     ],
@@ -373,14 +374,20 @@ def test_graphs_are_captured_for_vllms_batch_sizes(gpu_id, seqs, tokens, batches
     """Twice the sequences, at most 512, or 1,024 on Blackwell; a piecewise and a full graph of each."""
     workload = Workload(4096, seqs, tokens)
     assert graph_batches(CATALOG.gpus[gpu_id], workload) == batches
-    assert cuda_graph_bytes(CATALOG.gpus[gpu_id], workload) == 2 * batches * GRAPH_BYTES
+    gpu, hybrid = CATALOG.gpus[gpu_id], shape("Qwen/Qwen3.8-27B")
+    assert cuda_graph_bytes(hybrid, gpu, workload) == 2 * batches * GRAPH_BYTES
+    assert (
+        cuda_graph_bytes(shape("Qwen/Qwen2.5-7B-Instruct"), gpu, workload) == 2 * batches * 28 * GRAPH_BYTES_PER_LAYER
+    )
+    # 80 layers
+    assert cuda_graph_bytes(shape("Qwen/Qwen2.5-72B-Instruct"), gpu, workload) == 2 * batches * GRAPH_BYTES
 
 
 def test_eager_execution_captures_no_graphs():
     """`--enforce-eager` gives the memory of the CUDA graphs back."""
     workload = Workload(4096, 256, 2048)
-    assert cuda_graph_bytes(H100, workload) == 51 * 20 * 2**20
-    assert cuda_graph_bytes(H100, replace(workload, eager=True)) == 0
+    assert cuda_graph_bytes(shape(R1), H100, workload) == 51 * 20 * 2**20
+    assert cuda_graph_bytes(shape(R1), H100, replace(workload, eager=True)) == 0
 
 
 @pytest.mark.parametrize(
@@ -395,8 +402,11 @@ def test_eager_execution_captures_no_graphs():
     ],
 )
 def test_nccl_grows_with_the_ranks_that_exchange_tensors(parallelism, gib):
-    """0.15 GiB on one GPU, 0.4 more for every further TP rank or for the first stage, 1.5 at most."""
-    assert non_torch_bytes(parallelism) / GIB == pytest.approx(gib)
+    """0.15 GiB on one GPU, 0.4 more for each TP rank or the first stage, 1.5 at most; capability 12 holds more."""
+    workload = Workload(1, 1, 1)
+    assert non_torch_bytes(H100, parallelism, workload) / GIB == pytest.approx(gib)
+    cards = CATALOG.gpus["nvidia-rtx-5090"]
+    assert non_torch_bytes(cards, parallelism, workload) - non_torch_bytes(H100, parallelism, workload) == HELD_BYTES
 
 
 def test_latent_attention_keeps_its_absorbed_projection():

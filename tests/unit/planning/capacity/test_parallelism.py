@@ -156,10 +156,10 @@ def test_weights_that_do_not_fit_are_named_with_need_and_have(workload, reason):
         (
             Workload(32_768, 512, 2048),
             # 20.24 − 15.26 − 1.48 − 1.00 − 0.15 GiB are 1,073 blocks of 2.25 MiB, one of them held back
-            "needs 4.5 GiB of KV cache per GPU for 32768 tokens, <place> leaves 2.4 GiB, enough for 17152 tokens",
+            "needs 4.5 GiB of KV cache per GPU for 32768 tokens, <place> leaves 2.7 GiB, enough for 19440 tokens",
         ),
         # 15.26 + 5.42 + 1.00 + 0.15 GiB: 18.125 bytes × 2,048 × 151,936 for the sampler and its penalties alone
-        (Workload(1, 2048, 2048), "needs 21.8 GiB per GPU before any KV cache, <place> gives 20.2 GiB (22.0 × 0.92)"),
+        (Workload(1, 2048, 2048), "needs 21.5 GiB per GPU before any KV cache, <place> gives 20.2 GiB (22.0 × 0.92)"),
     ],
 )  # fmt: skip
 def test_what_is_left_for_the_cache_is_named(workload, reason):
@@ -277,7 +277,7 @@ def test_a_context_of_our_choice_is_the_longest_useful_one():
     small = choose(MODELS["Qwen/Qwen3-8B"], hardware("nvidia-a10", 1), WORKLOAD, auto_context=True)
     large = choose(MODELS["Qwen/Qwen3-8B"], hardware("nvidia-h200", 1), WORKLOAD, auto_context=True)
     assert [(str(fit.parallelism), fit.memory.context_tokens if fit.memory else 0) for fit in (small, large)] == [
-        ("TP 1", 21_504),
+        ("TP 1", 23_552),
         ("TP 1", 40_960),
     ]
 
@@ -366,8 +366,8 @@ def test_deepseek_r1_needs_eight_h200_or_two_nodes_of_h100():
         (
             serving(model="Qwen/Qwen3-8B", tensorParallel=1),
             (
-                "needs 4.5 GiB of KV cache per GPU for 32768 tokens, pool 'a10' leaves 3.0 GiB, enough for 21936 "
-                "tokens; use tensorParallel: 2, or contextTokens: 21504, or Qwen/Qwen3-8B-FP8, or Qwen/Qwen3-8B-AWQ"
+                "needs 4.5 GiB of KV cache per GPU for 32768 tokens, pool 'a10' leaves 3.3 GiB, enough for 24224 "
+                "tokens; use tensorParallel: 2, or contextTokens: 23552, or Qwen/Qwen3-8B-FP8, or Qwen/Qwen3-8B-AWQ"
             ),
         ),
         (

@@ -311,7 +311,8 @@ def test_what_nobody_can_compute_is_still_measured(tmp_path: Path, capsys: pytes
         (
             [],
             [("--gpu: the log does not say; give the id of a catalogue entry; 79.19 GiB were visible, as on "
-             "nvidia-a100-80gb, nvidia-a100-80gb-pcie, nvidia-h100, nvidia-h100-pcie, nvidia-h800")],
+             "nvidia-a100-80gb, nvidia-a100-80gb-pcie, nvidia-h100, nvidia-h100-pcie, nvidia-h800, "
+             "nvidia-a800-80gb, nvidia-a800-80gb-pcie, nvidia-h800-pcie")],
         ),
         (
             ["--gpu", "nvidia-h100", "--model", "Qwen/Qwen3-14B"],

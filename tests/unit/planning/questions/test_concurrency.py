@@ -23,11 +23,11 @@ def test_more_contexts_at_once_take_more_gpus():
 
 
 def test_too_many_contexts_are_refused_with_the_number_that_fits():
-    """Two A10s hold 1.65 contexts of 32,768 tokens: the refusal says so."""
+    """Two A10s hold 1.74 contexts of 32,768 tokens: the refusal says so."""
     said = ask(4, 2)
     assert (said.fit.fits, said.reasons) == (
         False,
-        ("2 × nvidia-a10 holds 1.65 sequences of 32768 tokens at once, concurrency asks for 4",),
+        ("2 × nvidia-a10 holds 1.74 sequences of 32768 tokens at once, concurrency asks for 4",),
     )
 
 
@@ -45,7 +45,7 @@ def test_a_stack_asks_for_it_too():
     pair = {**A10, "gpusPerNode": 2}
     (said,) = refusals(serving(pair, contextTokens=32768, concurrency=4))
     assert said.partition("; use ")[0].partition(": ")[2] == (
-        "pool 'a10' holds 1.65 sequences of 32768 tokens at once, concurrency asks for 4"
+        "pool 'a10' holds 1.74 sequences of 32768 tokens at once, concurrency asks for 4"
     )
 
 

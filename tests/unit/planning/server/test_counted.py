@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from planning.capacity.asked import Asked
 from planning.capacity.flags import size_bytes, tuning
+from planning.capacity.memory import GRAPH_BYTES_PER_LAYER
 from planning.capacity.tuning import Tuning
 from planning.questions.calculator import Answer, FitQuestion, answer
 from tests.unit.small_stack import CATALOG, CPU, H100, properties, refusals, server, serving
@@ -37,7 +38,7 @@ def test_a_cache_of_a_given_size_is_held_against_the_card():
     raw = serving(L4, model="Qwen/Qwen3-8B", contextTokens=8192, args=["--kv-cache-memory-bytes=10737418240"])
     (refusal,) = refusals(raw)
     assert refusal.startswith(
-        "models.m: --kv-cache-memory-bytes asks for 10.0 GiB of KV cache per GPU, pool 'a10' has room for 4.3 beside "
+        "models.m: --kv-cache-memory-bytes asks for 10.0 GiB of KV cache per GPU, pool 'a10' has room for 4.6 beside "
     )
 
 
@@ -304,9 +305,9 @@ def test_throughput_doubles_the_tokens_that_nobody_asked_for():
     ],
 )
 def test_graphs_are_counted_by_the_sizes_that_are_captured(args, batches):
-    """Two kinds of 10 MiB each."""
+    """Two kinds of 0.19 MiB each for every layer."""
     memory = server(serving(tensorParallel=2, contextTokens=8192, maxNumSeqs=16, args=args)).memory
-    assert memory.cuda_graphs_gib == 2 * batches * 10 * 2**20 / GIB
+    assert memory.cuda_graphs_gib == 2 * batches * 40 * GRAPH_BYTES_PER_LAYER / GIB
 
 
 def test_a_hybrid_needs_its_cache_of_prefixes_for_one_outside_of_the_gpu():

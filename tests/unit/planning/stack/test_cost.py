@@ -21,6 +21,9 @@ MODEL = CATALOG.models["Qwen/Qwen3-14B"]
 GPU = CATALOG.gpus["nvidia-a10"]
 PRICED = {**A10, "pricePerNodeHourUsd": 2.84}
 
+# Cards that the image of vLLM is built for.
+RUNNING = [name for name, gpu in CATALOG.gpus.items() if gpu.gfx_target or gpu.capability >= (7, 5)]
+
 
 def memory(parallelism: Parallelism) -> MemoryBudget:
     """The memory of Qwen3-14B on A10s."""
@@ -41,7 +44,7 @@ def test_qwen3_14b_on_two_a10s_is_exact():
     found = priced(MODEL, GPU, pool, Parallelism(2), memory(Parallelism(2)), 256)
     assert found is not None
     alone = 0.6 * 600e9 * 2 / 29_536_614_400
-    together = 53_904 / 4096
+    together = 57_040 / 4096
     compute = 0.4 * 125e12 * 2 / (2 * 14_768_307_200)
     per_second = 2.84 / 3600
     assert found.usd_per_hour == 2.84
@@ -109,7 +112,7 @@ def test_no_pool_of_the_catalogue_is_free():
     slow = [name for name, gpu in CATALOG.gpus.items() if not (gpu.memory_gb_per_s and gpu.bf16_tflops)]
     assert (free, slow) == ([], [])
     pools = [CPU]
-    pools += [{"gpu": gpu, "nodes": 1, "gpusPerNode": item.gpus_per_node or 8} for gpu, item in CATALOG.gpus.items()]
+    pools += [{"gpu": gpu, "nodes": 1, "gpusPerNode": CATALOG.gpus[gpu].gpus_per_node or 8} for gpu in RUNNING]
     for pool in pools:
         plan = planned(serving(pool, model="Qwen/Qwen3-0.6B", contextTokens=4096))
         (route,) = plan.gateway.routes
@@ -191,7 +194,7 @@ def test_a_budget_without_a_price_is_refused():
     assert [route.output_cost_per_token for route in planned(priced).gateway.routes] == [4e-7]
 
 
-@pytest.mark.parametrize("gpu", [name for name, item in CATALOG.gpus.items() if item.bf16_tflops])
+@pytest.mark.parametrize("gpu", RUNNING)
 def test_busy_is_never_dearer_than_alone_nor_input_than_output(gpu):
     """For every model, on eight of every GPU whose speed is known."""
     pool = {"gpu": gpu, "nodes": 1, "gpusPerNode": 8, "pricePerNodeHourUsd": 10}

@@ -32,7 +32,7 @@ def group(pool: dict[str, Any], **labels: str) -> dict[str, Any]:
 def said(**pools: dict[str, Any]) -> list[str]:
     """What is said of pools that are told nothing else of."""
     model = {**MODEL, "model": "Qwen/Qwen3-0.6B", "pool": next(iter(pools)), "contextTokens": 4096}
-    return list(shared_nodes(planned(stack(gpuPools=pools, models={"m": model})).pools, CATALOG.gpus))
+    return list(shared_nodes(planned(stack(gpuPools=pools, models={"m": model})).pools, CATALOG))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_every_set_of_labels_was_tried(one, ours, other, theirs):
         return chosen and all(ways[way](node.get(key), words) for key, way, words in pool.node_affinity)
 
     both = any(all(finds(pool, node) for pool in pools.values()) for node in nodes)
-    assert bool(list(shared_nodes(pools, CATALOG.gpus))) == both
+    assert bool(list(shared_nodes(pools, CATALOG))) == both
 
 
 VALUES = st.builds(Values, st.frozensets(st.sampled_from("123"), max_size=3), st.booleans())

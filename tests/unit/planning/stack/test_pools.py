@@ -153,9 +153,9 @@ def test_an_unknown_machine_type_has_an_estimate():
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 KNOWN = (
-    "none, nvidia-a10, nvidia-a100-40gb, nvidia-a100-40gb-pcie, nvidia-a100-80gb, nvidia-a100-80gb-pcie, nvidia-a10g, "
-    "nvidia-b200, nvidia-b300, nvidia-gb200, nvidia-gb300, nvidia-gh200, nvidia-h100, nvidia-h100-nvl, "
-    "nvidia-h100-pcie, nvidia-h20, …"
+    "amd-mi300x, amd-mi325x, amd-mi355x, none, nvidia-a10, nvidia-a100-40gb, nvidia-a100-40gb-pcie, nvidia-a100-80gb, "
+    "nvidia-a100-80gb-pcie, nvidia-a10g, nvidia-a16, nvidia-a30, nvidia-a40, nvidia-a800-80gb, nvidia-a800-80gb-pcie, "
+    "nvidia-b200, …"
 )
 
 
