@@ -91,7 +91,12 @@ class LlmStack(pulumi.ComponentResource):
         )
         self.endpoint, self.admin_url = gateway.endpoint, gateway.admin_url
         self.models = pulumi.Output.from_input(
-            {server.model_name: server.model for server in plan.servers if not server.canary}
+            {
+                name: checkpoint.model
+                for server in plan.servers
+                if not server.canary
+                for name, checkpoint in {server.model_name: server.checkpoint, **server.adapters}.items()
+            }
         )
         self.dashboards, self.alerts = observability.dashboards, observability.alert_names
         self.register_outputs(

@@ -57,7 +57,7 @@ def _layers(shape: Architecture, parallelism: Parallelism) -> Iterator[Pair]:
         # q, k, v and the gate; b and a; the convolution, a layer like any other; out
         yield Pair(4 * gdn.layers, hidden, (2 * keys + 2 * values) / 4, cut_out=tensor)
         yield Pair(2 * gdn.layers, hidden, gdn.value_heads, cut_out=tensor)
-        yield Pair(3 * gdn.layers, gdn.conv_kernel, (2 * keys + values) / 3, cut_out=tensor)
+        yield Pair(gdn.layers, gdn.conv_kernel, 2 * keys + values, cut_out=tensor)
         yield Pair(gdn.layers, values, hidden, cut_in=tensor)
     if mamba := shape.mamba:
         inner, shared = mamba.heads * mamba.head_dim, 2 * mamba.groups * mamba.state_size

@@ -230,6 +230,12 @@ class Server:
         """Its own."""
         return self.checkpoints[0]
 
+    @property
+    def adapters(self) -> Mapping[str, CheckpointPlan]:
+        """Public name → LoRA adapter."""
+        adapters = (checkpoint for checkpoint in self.checkpoints if checkpoint.adapter)
+        return dict(zip(self.serves[1:], adapters, strict=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerPlan(Server):

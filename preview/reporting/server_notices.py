@@ -3,7 +3,7 @@
 Pure, as all of the comparison.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from preview.reporting.compare import POD_TEMPLATE, RESTART, Action, Change
 from preview.reporting.sides import Document, Notice, Rank, Sides, identity
@@ -79,6 +79,21 @@ def _server(sides: Sides, name: str, old: Document, new: Document) -> Iterator[N
     elif change is not None and RESTART in change.notes:
         yield from _restart(sides, name, first, new)
     yield from _replicas(sides, users, old, new)
+    if not new.get("canary"):
+        yield from _adapters(old.get("adapters") or {}, new.get("adapters") or {})
+
+
+def _adapters(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Notice]:
+    """Notices of adapters that go, come, and are others; that their server restarts for it is said of that."""
+    for name in old:
+        if name not in new:
+            yield Notice(Rank.FAILS, _users(name), "the adapter is gone, its requests are refused")
+        elif new[name] != old[name]:
+            yield Notice(Rank.DIFFERS, _users(name), f"answers come from {new[name]}, no longer from {old[name]}")
+    for name in new:
+        if name not in old:
+            effect = f"the adapter `{name}` is new, and answers once the server of its model has started anew"
+            yield Notice(Rank.NOBODY, "nobody", effect)
 
 
 def _restart(sides: Sides, name: str, first: str, model: Document) -> Iterator[Notice]:

@@ -172,6 +172,7 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
         "server": server.name,
         "replaces": server.replaces,
         "checkpoint": _checkpoint(server.checkpoint),
+        "adapters": {name: f"{adapter.model}@{adapter.revision}" for name, adapter in server.adapters.items()},
         "canary": server.canary,
         "weight_percent": server.weight,
         "image": server.image.reference,

@@ -68,6 +68,13 @@ def test_the_gateway_lists_adapters_with_the_terms_of_their_model():
     assert (sql["litellm_params"], sql["model_info"]) == (model["litellm_params"], model["model_info"])
 
 
+def test_the_stack_tells_of_its_adapters():
+    """Public name → repository, as of models."""
+    deployed = small(sql=SQL)
+    assert deployed.plan.servers[0].adapters.keys() == {"sql"}
+    assert deployed.exports["models"] == {"small": "Qwen/Qwen3-0.6B", "sql": "acme/sql"}
+
+
 def test_another_adapter_leaves_what_is_there():
     """The Jobs and claims of the others are as they were; the pod of the server is another."""
     before, after = small(sql=SQL), small(sql=SQL, legal=LEGAL)

@@ -57,6 +57,13 @@ def test_keys_and_answers_pass_unchanged(url: str, replicas: list[Server]):
         assert request(url, f"/v1/{path}", {"model": "small", **body}, KEY).status == 200, path
 
 
+def test_an_adapter_is_asked_for_by_its_name(url: str, replicas: list[Server]):
+    """The router knows none of the names that a server has."""
+    assert chat(url, "sql", KEY).status == 200
+    asked = [call.body["model"] for server in replicas for call in server.asked if call.path == "/v1/chat/completions"]
+    assert asked == ["sql"]
+
+
 @pytest.mark.parametrize(("status", "most"), [(400, 1), (404, 1), (500, 3), (503, 3)])
 def test_a_refusal_is_not_tried_again_and_an_error_twice(url: str, replicas: list[Server], status: int, most: int):
     """What a server says arrives; tries of the router and of the gateway do not multiply without end."""

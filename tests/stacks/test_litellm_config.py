@@ -78,7 +78,7 @@ def own_models(deployed: Deployed) -> list[Any]:
 
 @EVERY
 def test_every_served_model_has_its_routes(name: str):
-    """One route per server that gets traffic: its public name, its Service, its own key."""
+    """One route per server that gets traffic and name that it answers to: the name, its Service, its own key."""
     deployed = rendered(name)
     namespace = deployed.plan.namespace
     found = [
@@ -86,27 +86,28 @@ def test_every_served_model_has_its_routes(name: str):
         for entry in own_models(deployed)
     ]
     expected = [
-        (server.model_name, asked(server, namespace), f"hosted_vllm/{server.model_name}")
+        (public, asked(server, namespace), f"hosted_vllm/{public}")
         for server in deployed.plan.servers
         if server.weight
+        for public in server.serves
     ]
     assert found == expected
-    assert {server.model_name for server in deployed.plan.servers} == {model for model, _, _ in found}
+    assert {public for server in deployed.plan.servers for public in server.serves} == {model for model, _, _ in found}
 
 
 @EVERY
 def test_a_route_asks_a_server_by_the_name_it_answers_to(name: str):
-    """The model of every route is the --served-model-name of the server behind it."""
+    """The model of every route is the --served-model-name of the server behind it, or one of its --lora-modules."""
     deployed = rendered(name)
-    served = {
-        asked(server, deployed.plan.namespace): next(
-            argument.partition("=")[2] for argument in server.args if argument.startswith("--served-model-name=")
-        )
-        for server in deployed.plan.servers
-    }
+    served = {}
+    for server in deployed.plan.servers:
+        words = list(server.args)
+        modules = words[words.index("--lora-modules") + 1 :] if "--lora-modules" in words else []
+        names = [word.partition("=")[2] for word in words if word.startswith("--served-model-name=")]
+        served[asked(server, deployed.plan.namespace)] = [*names, *(word.partition("=")[0] for word in modules)]
     for entry in own_models(deployed):
         parameters = entry["litellm_params"]
-        assert parameters["model"] == f"hosted_vllm/{served[parameters['api_base']]}"
+        assert parameters["model"].removeprefix("hosted_vllm/") in served[parameters["api_base"]]
 
 
 @EVERY
@@ -132,7 +133,8 @@ def test_every_variable_the_configuration_reads_is_set(name: str):
         assert values["DATABASE_URL"].startswith("postgresql://litellm:$(POSTGRES_PASSWORD)@")
         assert values["POSTGRES_PASSWORD"].startswith("secret:")
     models = own_models(deployed)
-    assert len({entry["litellm_params"]["api_key"] for entry in models}) == len(models)
+    servers = {entry["litellm_params"]["api_base"] for entry in models}
+    assert len({entry["litellm_params"]["api_key"] for entry in models}) == len(servers)
     assert {"LITELLM_MASTER_KEY", *(["REDIS_PASSWORD"] if own_redis else [])} < read
     assert ("REDIS_PASSWORD" in values) == (gateway.redis is not None)
 
@@ -150,7 +152,7 @@ def test_gateway_and_server_have_the_same_key(name: str):
         demanded[server.name] = environment(template["spec"]["containers"][0])["VLLM_API_KEY"]
     for entry in own_models(deployed):
         variable = entry["litellm_params"]["api_key"].removeprefix(FROM_ENVIRONMENT)
-        assert sent[variable] == demanded[entry["model_info"]["id"]]
+        assert sent[variable] == demanded[entry["model_info"]["id"].partition("/")[0]]
 
 
 @EVERY

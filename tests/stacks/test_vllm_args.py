@@ -42,12 +42,24 @@ def spellings() -> dict[str, tuple[str, bool]]:
 PLACES = ("/models/", "/copy/", "s3://", "gs://", "az://")
 
 
+def joined(options: list[str]) -> list[str]:
+    """The same with the words after an option that takes several as its value."""
+    several, words = {name for name, option in ENGINE.options.items() if option.nargs == "+"}, []
+    for word in options:
+        first = words[-1].partition("=")[0] if words else ""
+        if first in several and not word.startswith("-"):
+            words[-1] += f"{' ' if '=' in words[-1] else '='}{word}"
+        else:
+            words.append(word)
+    return words
+
+
 def faults(args: list[str]) -> list[str]:
     """What vLLM would refuse in a list of arguments after `vllm serve`."""
     model, *options = args
     found = [] if model.startswith(PLACES) else [f"{model} is nowhere weights are"]
     known, seen = spellings(), set()
-    for argument in options:
+    for argument in joined(options):
         spelling, has_value, value = argument.partition("=")
         if spelling not in known:
             found.append(f"{spelling}: no such option")

@@ -328,7 +328,10 @@ def test_a_draft_model_adds_its_layers(vllm, request, kv_heads, head_dim):
     seen = vllm.size(folder(request), config_json(family, shape), **arguments(shape, speculative_config=guesses))
     known = next(model for model in load_catalog().models.values() if model.architecture)
     tuning = Tuning(draft_tokens=2, draft=known.model_copy(update={"architecture": draft}), draft_reads_tokens=True)
-    check(seen, kv_cache_size(layout(shape, SINGLE, in_flight_tokens=BATCHED_TOKENS, tuning=tuning), KV_BYTES, CONTEXT))
+    planned = kv_cache_size(layout(shape, SINGLE, in_flight_tokens=BATCHED_TOKENS, tuning=tuning), KV_BYTES, CONTEXT)
+    assert "error" not in seen, seen["error"]
+    expected = (planned.blocks, planned.tokens, planned.concurrency)
+    assert (seen["blocks"], seen["tokens"], seen["concurrency"]) == expected
 
 
 @pytest.mark.parametrize("name", [DENSE, HYBRID])

@@ -11,8 +11,6 @@ from tests.vllm.test_kv_cache_size import DENSE, MEASURED, arguments, config_jso
 
 pytestmark = pytest.mark.vllm
 
-# Without a head of its own in the list of layers that adapters may change, a model has no slots for its ends.
-ENDLESS = ("Qwen2ForCausalLM",)
 LORA = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 16}
 
 

@@ -176,6 +176,17 @@ def test_another_answer():
     ]
 
 
+def test_adapters_come_and_go():
+    """Each is a name that somebody asks for; of a canary's, which are the same ones, nothing more is said."""
+    names = {"sql": "acme/sql@1", "legal": "acme/legal@1"}, {"sql": "acme/sql@2", "tickets": "acme/tickets@1"}
+    old, new = ({"a": model(adapters=side), "a-canary": model(adapters=side, canary=True)} for side in names)
+    assert said(document(old), document(new), [], []) == [
+        "**users of `legal`**: the adapter is gone, its requests are refused",
+        "**users of `sql`**: answers come from acme/sql@2, no longer from acme/sql@1",
+        "**nobody**: the adapter `tickets` is new, and answers once the server of its model has started anew",
+    ]
+
+
 def test_models_come_and_go():
     """A new model disturbs nobody, one that goes is missed; `replaces` says whose place is taken."""
     old = document({"a": model()})
