@@ -15,6 +15,7 @@ from catalog.load import Catalog
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
 from planning.capacity.cards import DEFAULT_UTILIZATION
+from planning.near import near_gpu, near_model
 from planning.questions import answer_text, calibrate, comparison_text, startup_log, survey
 from planning.questions.calculator import FitQuestion, answer
 from planning.questions.chosen_catalog import chosen_catalog, own_catalog_option
@@ -81,7 +82,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--model", required=True, help="Hugging Face repository id of a catalogue entry")
     parser.add_argument("--gpu", required=True, help="GPU id of the catalogue, e.g. nvidia-a10; all: a table of them")
-    parser.add_argument("--gpus", type=_gpus, help="how many GPUs one replica may use; with all: chosen")
+    parser.add_argument("--gpus", type=_gpus, help="how many GPUs one replica may use; default: the fewest that do")
     parser.add_argument("--context", type=_context, help="tokens, or auto; default: all the checkpoint has")
     _engine_options(parser)
     _parallel_options(parser)
@@ -148,19 +149,18 @@ def _run(words: Sequence[str]) -> int:
     _check_words(options, catalog, every=every)
     if every:
         return _survey(parser, options, catalog)
-    if options.gpus is None:
-        parser.error("the following arguments are required: --gpus")
     parts = (options.tensor_parallel, options.pipeline_parallel, options.data_parallel)
     chosen, split = None, options.decode_context_parallel or 1
     if split > 1 and options.tensor_parallel is None:
         parser.error("--decode-context-parallel needs --tensor-parallel")
     if any(part is not None for part in parts):
         chosen = Parallelism(*(part or 1 for part in parts), expert=options.expert_parallel, decode_context=split)
+    gpus = options.gpus or (chosen.gpus if chosen else _fewest_gpus(options, catalog))
     result = answer(
         FitQuestion(
             model=options.model,
             gpu=options.gpu,
-            gpus=options.gpus,
+            gpus=gpus,
             asked=_asked(options),
             parallelism=chosen,
             expert_parallel=options.expert_parallel,
@@ -171,9 +171,19 @@ def _run(words: Sequence[str]) -> int:
     print(
         json.dumps(answer_text.as_json(result), indent=2)
         if options.json
-        else answer_text.as_text(result, options.model, options.gpus)
+        else answer_text.as_text(result, options.model, gpus)
     )
     return FINE if result.fit.fits else REFUSED
+
+
+def _fewest_gpus(options: argparse.Namespace, catalog: Catalog) -> int:
+    """The fewest GPUs of a replica that serve it; where none do, as many as come nearest."""
+    gpu = catalog.gpus[options.gpu]
+    if options.gpu_memory_gib is not None:
+        gpu = gpu.model_copy(update={"cuda_gib": options.gpu_memory_gib})
+    sizes = range(1, survey.MOST_GPUS + 1)
+    model, expert = catalog.models[options.model], options.expert_parallel
+    return survey.survey_gpu(model, options.gpu, gpu, _asked(options), catalog, sizes, expert=expert).gpus
 
 
 def _asked(options: argparse.Namespace) -> Asked:
@@ -194,13 +204,14 @@ def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) 
     """Raises `UsageError` when a word is not one of the catalogue; a GPU's label becomes its id."""
     if options.gpu is not None and not every:
         options.gpu = catalog.gpu_id(options.gpu) or options.gpu
-    for kind, name, known in (
-        ("model", options.model, catalog.models),
-        ("GPU", None if every else options.gpu, catalog.gpus),
-        ("KV cache dtype", options.kv_cache_dtype, catalog.vllm.kv_cache_dtypes),
-    ):
-        if name is not None and name not in known:
-            raise UsageError(f"unknown {kind} '{name}'{nearest(name, known)}")
+    asked = (
+        ("model", options.model, catalog.models, near_model),
+        ("GPU", None if every else options.gpu, catalog.gpus, near_gpu),
+        ("KV cache dtype", options.kv_cache_dtype, catalog.vllm.kv_cache_dtypes, nearest),
+    )
+    unknown = [(kind, name, near(name, known)) for kind, name, known, near in asked if name and name not in known]
+    if unknown:
+        raise UsageError("\n".join(f"unknown {kind} '{name}'{hint}" for kind, name, hint in unknown))
 
 
 def _survey(parser: Parser, options: argparse.Namespace, catalog: Catalog) -> int:

@@ -16,12 +16,14 @@ from catalog.load import Catalog, derived
 from catalog.own import Fault, Own
 from catalog.schema import Entry, Gpu, Instance, Model
 from planning.capacity.plausible import EntryFault, gpu_faults, instance_faults, model_faults
+from planning.near import near_gpu, near_model
 from settings.catalog_files import CONFIG, SECTIONS, EntrySource, OwnFiles
 from settings.problems import Problem, nearest
 from settings.scalars import UsdPerHour
 from settings.wording import worded
 
 MODELS, GPUS, INSTANCES, PRICES = SECTIONS
+NEAR = {MODELS: near_model, GPUS: near_gpu}
 # Names that say something else where a GPU is named: a pool of CPUs, and a survey of all.
 NO_GPUS = ("none", "all")
 _PRICE: TypeAdapter[float] = TypeAdapter(UsdPerHour)
@@ -214,7 +216,7 @@ class _Merge:
         elif like in ours:
             return ours[like].model_dump(mode="json", by_alias=True, exclude_unset=True)
         elif not self.unread:
-            hint = nearest(like, {*ours, *self._names(section)} - {name})
+            hint = NEAR.get(section, nearest)(like, {*ours, *self._names(section)} - {name})
             self._fault(source, key, ("like",), f"there is no entry '{like}'{hint}")
         return None
 

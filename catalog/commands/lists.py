@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from planning.near import near_gpu, near_model
 from planning.questions.chosen_catalog import chosen_catalog, own_catalog_option
 from planning.questions.listings import LISTINGS, CatalogList, shown
 from settings.commandline import FINE, Parser
@@ -30,7 +31,8 @@ def answer(options: argparse.Namespace) -> int:
     listing = whole.of(options.words)
     if not listing.rows:
         words = " ".join(options.words)
-        hint = nearest(words, [str(row["id"]) for row in whole.rows])
+        near = {"models": near_model, "gpus": near_gpu}.get(options.command, nearest)
+        hint = near(words, [str(row["id"]) for row in whole.rows])
         raise Refused([Problem(options.command, f"no {listing.noun} has '{words}'{hint}")])
     if options.json:
         sys.stdout.write(json.dumps(list(listing.rows), indent=2, ensure_ascii=False) + "\n")

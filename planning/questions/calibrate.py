@@ -16,11 +16,12 @@ from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.cards import DEFAULT_UTILIZATION, visible_bytes
 from planning.capacity.memory import GIB, Workload
 from planning.capacity.parallelism import Fit, try_fit
+from planning.near import near_gpu, near_model
 from planning.questions.calculator import hardware
 from planning.questions.startup_log import Log
 from planning.stack.timing import COMPILE_AGAIN_S, COMPILE_S, ENGINE_START_S
 from planning.stack.versions import is_older
-from settings.problems import Problem, Refused, nearest
+from settings.problems import Problem, Refused
 
 # vLLM's default for --gpu-memory-utilization before 0.19.
 OLD_UTILIZATION, OLD_UTILIZATION_UNTIL = 0.9, "0.19"
@@ -86,7 +87,7 @@ def _model(log: Log, options: Given, catalog: Catalog) -> tuple[str | None, list
     known = _known(logged, catalog) if logged else None
     problems = []
     if options.model is not None and options.model not in catalog.models:
-        hint = nearest(options.model, catalog.models)
+        hint = near_model(options.model, catalog.models)
         problems.append(Problem("--model", f"'{options.model}' is not in the catalogue{hint}"))
     elif options.model is not None and known is not None and options.model != known:
         problems.append(Problem("--model", f"'{options.model}' is not what the log says, {known}; leave it out"))
@@ -110,7 +111,7 @@ def _gpu(log: Log, options: Given, catalog: Catalog) -> tuple[str | None, list[P
     known = next((key for key, gpu in catalog.gpus.items() if log.device in gpu.product_labels), None)
     if options.gpu is not None and options.gpu not in catalog.gpus:
         problems.append(
-            Problem("--gpu", f"'{options.gpu}' is not in the catalogue{nearest(options.gpu, catalog.gpus)}")
+            Problem("--gpu", f"'{options.gpu}' is not in the catalogue{near_gpu(options.gpu, catalog.gpus)}")
         )
     elif options.gpu is not None and known is not None and options.gpu != known:
         problems.append(Problem("--gpu", f"'{options.gpu}' is not what the log says, {known}; leave it out"))

@@ -7,6 +7,7 @@ from math import ceil
 from catalog.engine import Engine, Health
 from catalog.schema import Model
 from planning.capacity.options import read_options
+from planning.near import near_model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
@@ -34,7 +35,7 @@ from planning.stack.timing import Load, longest_request_s, plan_timing, server_p
 from planning.stack.versions import is_older
 from planning.stack.weights import asked_spread, plan_checkpoint
 from planning.tasks import Task, silent_roles, task_of
-from settings.problems import Problem, nearest
+from settings.problems import Problem
 from settings.schema import ModelSettings, WeightsSettings
 
 # A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
@@ -82,7 +83,7 @@ def unknown_model(site: Site, path: str, settings: ModelSettings) -> list[Proble
     """The refusal of a model that the catalogue does not have; none where its entry is refused itself."""
     if site.catalog.own.is_awaited("models", settings.model):
         return []
-    hint = nearest(settings.model, site.catalog.models)
+    hint = near_model(settings.model, site.catalog.models)
     return [Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Instance, Vendor, VendorName
+from planning.near import near_gpu
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
     POOL_LABEL,
@@ -21,7 +22,7 @@ from planning.plan.pools import (
 from planning.stack.cost import list_price
 from planning.stack.overlap import NVIDIA_PRESENT
 from planning.stack.timing import verification
-from settings.problems import Problem, nearest
+from settings.problems import Problem
 from settings.scalars import ROLE_NAME
 from settings.schema import (
     ComputeClassNodes,
@@ -51,7 +52,7 @@ def resolve_pools(
         gpu_id = "none" if written.gpu == "none" else catalog.gpu_id(written.gpu)
         if gpu_id is None:
             if not catalog.own.is_awaited("gpus", written.gpu):
-                hint = nearest(written.gpu, [*catalog.gpus, "none"])
+                hint = near_gpu(written.gpu, [*catalog.gpus, "none"])
                 problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}"))
             continue
         pool = written.model_copy(update={"gpu": gpu_id})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from planning.near import ADD_GPU
 from planning.parts import (
     plan_gateway,
     plan_observability,
@@ -82,7 +83,7 @@ def refusal(plan: Callable[[], object]) -> list[str]:
         ),
         (
             lambda: plan_pool({**without("models"), "gpuPools": {"p": {**A10, "gpu": "nvidia-a1"}}}, "p", CATALOG),
-            ["gpuPools.p.gpu: unknown GPU 'nvidia-a1'; did you mean 'nvidia-a16'?"],
+            [f"gpuPools.p.gpu: unknown GPU 'nvidia-a1'{ADD_GPU}"],
         ),
     ],
 )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
+from planning.near import ADD_MODEL
 from planning.plan.servers import PodResources
 from tests.unit.small_stack import A10, CATALOG, CPU, H100, H200, MODEL, planned, refusals, server, serving, stack
 
@@ -495,7 +496,7 @@ def test_what_a_cpu_cannot_do_is_refused(raw, said):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("Qwen/Qwen3-7B", "; did you mean 'Qwen/Qwen3-1.7B'?"),
+        ("Qwen/Qwen3-7B", ADD_MODEL),
         ("qwen/qwen3-14b", "; did you mean 'Qwen/Qwen3-14B'?"),
         ("Qwen3-14B", "; did you mean 'Qwen/Qwen3-14B'?"),
     ],

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from planning.near import ADD_GPU
 from preview.rendering.stackfile import Project
 from tests.harness import ROOT
 from workshop.cache import write_secret
@@ -599,7 +600,7 @@ def test_a_refused_stack_builds_nothing(own_cache: Path, tmp_path: Path, capsys:
     stack["config"]["llm-stack:gpuPools"]["a10"]["gpu"] = "nvidia-a11"
     (tmp_path / "Pulumi.bad.yaml").write_text(yaml.safe_dump(stack), encoding="utf-8")
     assert main(["up", "--stack", "bad", "--project", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "gpuPools.a10.gpu: unknown GPU 'nvidia-a11'; did you mean 'nvidia-a16'?\n"
+    assert capsys.readouterr().err == f"gpuPools.a10.gpu: unknown GPU 'nvidia-a11'{ADD_GPU}\n"
     assert not own_cache.exists() or list(own_cache.iterdir()) == []
 
 
