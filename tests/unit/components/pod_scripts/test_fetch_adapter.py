@@ -1,6 +1,6 @@
 """Adapters that a Job fetches with the real client of a hub: published if their server can load them, else refused.
 
-That vLLM loads what is published, and refuses what is refused here, is proved by tests/local/test_adapters.py.
+That vLLM loads what is published is proved by tests/local/test_canary.py; that it refuses what is refused here is not.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """LoRA adapters of a model: files, slots, names, and all that cannot be.
 
-That vLLM serves what is planned here is proved by tests/local/test_adapters.py.
+That vLLM serves what is planned here is proved by tests/local/test_canary.py.
 """
 
 from typing import Any
