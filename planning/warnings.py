@@ -24,9 +24,15 @@ def stack_warnings(
         sentences.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
     for name, pool in pools.items():
         inside = [server for server in servers if server.pool == name]
-        most = sum(server.max_replicas * server.parallelism.gpus for server in inside if not server.cpu)
+        most = sum(
+            server.max_replicas * server.resources.gpus * server.nodes_per_replica
+            for server in inside
+            if not server.cpu
+        )
         if pool.gpus and most > pool.gpus:
-            sentences.append(f"pool {name}: its servers may ask for {most} GPUs at their most, it has {pool.gpus}")
+            sentences.append(
+                f"pool {name}: its servers may ask for {most} {pool.unit}s at their most, it has {pool.gpus}"
+            )
         gpu = catalog.gpus.get(pool.gpu)
         if gpu is not None and (needs := catalog.vendors[gpu.vendor].needs):
             sentences.append(f"pool {name}: {gpu.name} needs {needs}, which the stack does not install")
@@ -38,7 +44,22 @@ def stack_warnings(
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
         case IngressExposure(tls_secret=None):
             sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(dict.fromkeys([*own_warnings(catalog), *sentences, *shared_nodes(pools, catalog)]))
+    return list(
+        dict.fromkeys([*own_warnings(catalog), *sentences, *_shared_cards(servers), *shared_nodes(pools, catalog)])
+    )
+
+
+def _shared_cards(servers: Sequence[ServerPlan]) -> Iterator[str]:
+    """A warning for each pool whose cards have several servers: what one of them does, all of them feel."""
+    inside: dict[str, list[str]] = {}
+    for server in servers:
+        if server.resources.gpu_share is not None:
+            inside.setdefault(server.pool, []).append(f"{server.name} {server.resources.gpu_share:g}")
+    for pool, parts in inside.items():
+        yield (
+            f"pool {pool}: its servers share cards ({', '.join(parts)}): nothing keeps them apart, so one that takes "
+            "more memory than its share, or brings its card down, fails the others, and a busy one slows them"
+        )
 
 
 def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> Iterator[str]:

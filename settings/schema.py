@@ -321,6 +321,14 @@ class Toleration(Section):
         return self
 
 
+class GpuShareSettings(Section):
+    """Cards that several servers share, each with a part of its memory; nothing keeps them apart."""
+
+    slices: Annotated[int, Field(ge=2, le=100)] = Field(
+        description="equal parts of a card that servers ask for; the device plugin offers as many (time slicing)"
+    )
+
+
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
@@ -334,6 +342,9 @@ class PoolSettings(Section):
     )
     interconnect: Literal["auto", "nvlink", "pcie"] = Field(
         default="auto", description="link between the GPUs of a node; auto: what the GPU type has"
+    )
+    gpu_share: GpuShareSettings | None = Field(
+        default=None, description="whether small servers share its cards; its nodes then have one card each"
     )
     tolerations: list[Toleration] = Field(
         default_factory=list,
@@ -362,11 +373,22 @@ class PoolSettings(Section):
                 raise ValueError(f"a CPU pool needs {' and '.join(missing)}")
         elif self.gpus_per_node is None:
             raise ValueError("a GPU pool needs gpusPerNode")
+        self._one_card_is_shared()
         if isinstance(self.provisioning, ExistingNodes) and len(self.provisioning.node_names) != self.nodes:
             raise ValueError(
                 f"provisioning.nodeNames names {len(self.provisioning.node_names)} nodes, nodes says {self.nodes}"
             )
         return self
+
+    def _one_card_is_shared(self) -> None:
+        if self.gpu_share is None:
+            return
+        if self.gpus_per_node != 1:
+            raise ValueError(
+                "gpuShare needs nodes of one GPU (gpusPerNode: 1): of several, slices are handed out of any"
+            )
+        if self.provisioning.kind in ("karpenter", "computeClass"):
+            raise ValueError("gpuShare needs nodes that are there: who buys nodes counts their GPUs, and not slices")
 
 
 class HubSettings(Section):
@@ -957,6 +979,9 @@ class ModelSettings(Section):
     )
     gpu_memory_utilization: Share | None = Field(
         default=None, description="share of GPU memory vLLM may use; default 0.92"
+    )
+    gpu_share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="part of one card of a pool with gpuShare, e.g. 0.3; replaces gpuMemoryUtilization"
     )
     kv_cache_dtype: Word | None = Field(default=None, description="dtype of the KV cache, e.g. fp8")
     measured: MeasuredSettings | None = Field(

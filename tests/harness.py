@@ -44,6 +44,7 @@ PROJECTS = {
     "examples/gateway": "gateway",
     "examples/traffic": "traffic",
     "examples/adapters": "adapters",
+    "examples/rag": "rag",
     "examples/teams": "teams",
 }
 Config = dict[str, Any]

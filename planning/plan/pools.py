@@ -8,6 +8,8 @@ from planning.plan.pods import ImagePlan, JobLimits
 
 # The label of nodes that says whose they are.
 POOL_LABEL = "llm-stack.io/pool"
+# The end of the name of slices of a GPU, as the device plugin calls them (renameByDefault).
+SHARED = ".shared"
 
 
 def gpu_taint(resource: str) -> Mapping[str, str]:
@@ -126,6 +128,8 @@ class PoolPlan:
     verification: Verification | None
     """None: nothing is proved before pods are put there."""
     usd_per_node_hour: float | None
+    slices: int = 0
+    """Slices of the one card of a node, which pods ask for in place of cards; 0: of whole cards."""
     needed: NodeOffer = NodeOffer()
     """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -133,12 +137,22 @@ class PoolPlan:
     @property
     def gpu_taint(self) -> Mapping[str, str] | None:
         """The taint that keeps other pods off its nodes, where they have GPUs."""
-        return gpu_taint(self.resource_name) if self.resource_name else None
+        return gpu_taint(self.resource_name.removesuffix(SHARED)) if self.resource_name else None
 
     @property
     def gpus(self) -> int:
-        """GPUs of the whole pool."""
+        """GPUs of the whole pool, or slices of them, as pods ask for."""
         return self.nodes * self.gpus_per_node
+
+    @property
+    def cards_per_node(self) -> int:
+        """Physical GPUs of a node."""
+        return 1 if self.slices else self.gpus_per_node
+
+    @property
+    def unit(self) -> str:
+        """The word for one of those that pods ask for."""
+        return "slice" if self.slices else "GPU" if self.gpus else "CPU core"
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,11 @@ class PodResources:
     memory_gib: int
     memory_limit_gib: int
     gpus: int
+    """GPUs, or slices of one."""
     shm_gib: int
     cache_gib: int
+    gpu_share: float | None = None
+    """Part of its one GPU, on which others may be, too."""
 
 
 @dataclass(frozen=True)

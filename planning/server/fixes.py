@@ -20,6 +20,7 @@ from planning.server.fit import (
     spread_as_asked,
     stretch_context,
 )
+from planning.server.shares import slices_of, utilization
 from settings.schema import ModelSettings
 
 # A refusal looks for up to this many times the nodes of a pool.
@@ -32,6 +33,7 @@ def nearest_fixes(
     """The nearest single changes that fit; each has been tried, so none of them would be refused again."""
     fixes = [
         *_changes_here(settings, model, hardware, workload, failed),
+        *_larger_share(site.pools[settings.pool], settings, model, hardware, workload),
         *_more_nodes(settings, model, hardware, workload),
         *siblings(
             site.catalog.models,
@@ -53,6 +55,18 @@ def nearest_fixes(
         ),
     ]
     return ", or ".join(fixes)
+
+
+def _larger_share(
+    pool: PoolPlan, settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload
+) -> Iterator[str]:
+    """The smallest part of a card that is enough."""
+    for slices in range(slices_of(settings, pool) + 1, pool.slices) if settings.gpu_share else ():
+        share = slices / pool.slices
+        larger = replace(workload, utilization=utilization(share, hardware.gpu))
+        if fit_as_asked(model, hardware, settings, larger).fits:
+            yield f"gpuShare: {share:g}"
+            return
 
 
 def _changes_here(
@@ -88,9 +102,9 @@ def _more_nodes(settings: ModelSettings, model: Model, hardware: Hardware, workl
 
 def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model, workload: Workload) -> bool:
     gpu = site.catalog.gpus.get(pool.gpu)
-    if gpu is None:
+    if gpu is None or pool.slices or settings.gpu_share is not None:
         return False
-    there = Hardware(gpu, pool.gpus_per_node, pool.nodes, has_nvlink(site, pool, gpu))
+    there = Hardware(gpu, pool.cards_per_node, pool.nodes, has_nvlink(site, pool, gpu))
     doubled = 2 if workload.tuning.performance == "throughput" else 1
     tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1] * doubled
     return fit_as_asked(model, there, settings, replace(workload, max_num_batched_tokens=tokens)).fits

@@ -22,6 +22,7 @@ from planning.plan.pools import PoolPlan
 from planning.server import measured
 from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, spread_problem, stretch_context
 from planning.server.fixes import nearest_fixes
+from planning.server.shares import as_shared, share_problems, share_reasons
 from planning.server.speculative import with_draft
 from settings.problems import Problem, nearest
 from settings.schema import ModelSettings
@@ -59,7 +60,10 @@ Placed = tuple[Placement | None, list[Problem]]
 
 def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placed:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
-    hardware = Hardware(gpu, pool.gpus_per_node, pool.nodes, has_nvlink(site, pool, gpu))
+    if unshared := share_problems(settings, pool, path):
+        return None, unshared
+    settings = as_shared(settings, gpu)
+    hardware = Hardware(gpu, pool.cards_per_node, pool.nodes, has_nvlink(site, pool, gpu))
     kv_cache_dtype = settings.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.vllm.kv_cache_dtypes
     if kv_cache_dtype not in known:
@@ -90,6 +94,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         return None, [_unfit(path, reason, fixes, pool) for reason in fit.reasons]
     reasons = _parallelism_reasons(longer, hardware, settings, workload, fit)
     reasons |= _context_reasons(settings, model, fit.memory) | _dtype_reasons(settings, workload)
+    reasons |= share_reasons(settings)
     reasons |= _default_reasons(settings, reasons, workload)
     held = replace(workload, context_tokens=fit.memory.context_tokens)
     return Placement(fit.parallelism, fit.memory, held, reasons), []
@@ -240,6 +245,7 @@ def _for_gpus_only(path: str, settings: ModelSettings, model: Model, pool: PoolP
         problems.append(Problem(path, f"{none}; leave parallelism out"))
     for key, value in (
         ("gpuMemoryUtilization", settings.gpu_memory_utilization),
+        ("gpuShare", settings.gpu_share),
         ("kvCacheDtype", settings.kv_cache_dtype),
         ("measured", settings.measured),
         ("kvOffload", settings.kv_offload),

@@ -11,6 +11,7 @@ from planning.plan.pools import PoolPlan
 from planning.plan.servers import PodResources
 from planning.plan.weights import Source
 from planning.server.placement import NODE_MEMORY_SHARE, Placement
+from planning.server.shares import slices_of
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
@@ -49,7 +50,7 @@ def pod_resources(
         return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
             "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"
         }
-    gpus = parallelism.gpus // nodes
+    gpus, slices = parallelism.gpus // nodes, slices_of(settings, pool)
     # vLLM wants 2 + N cores for N GPUs (docs/configuration/optimization.md, 0.33.0)
     cpus = settings.cpus or 2 + gpus
     # NCCL and the workers exchange through /dev/shm: 2 GiB suffice for one GPU, 8 for a few, 16 for a full node
@@ -64,7 +65,7 @@ def pod_resources(
     # streamed passes through buffers of a fixed size
     limit = needed + (ceil(weights_gib / nodes * 1.1) if not source.streamed else 0)
     if pool.memory_gib_per_node is not None:
-        pods = max(1, pool.gpus_per_node // gpus)
+        pods = max(1, pool.gpus_per_node // (slices or gpus))
         limit = max(needed, min(limit, floor(pool.memory_gib_per_node * NODE_MEMORY_SHARE / pods)))
     parts = f"{needed} requested: 8 + 2 per GPU + {shm} of /dev/shm"
     parts += f" + {cached} of it for the KV cache beyond the GPU" if cached else ""
@@ -76,7 +77,7 @@ def pod_resources(
         if not source.streamed
         else f"{parts} + {streamed} to stream weights through",
     }
-    return PodResources(cpus, needed, limit, gpus, shm + cached, GPU_CACHE_GIB), reasons
+    return PodResources(cpus, needed, limit, slices or gpus, shm + cached, GPU_CACHE_GIB, settings.gpu_share), reasons
 
 
 def waiting_adapters_gib(settings: ModelSettings, model: Model, placed: Placement, workers: int) -> float:

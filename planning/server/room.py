@@ -109,7 +109,7 @@ def node_cpus(pool: PoolPlan) -> int:
 
 def _node(pool: PoolPlan) -> str:
     """Capacity of a node of the pool, as far as it is known."""
-    parts = [f"{pool.gpus_per_node} GPUs"] if pool.gpus else []
+    parts = [f"{pool.gpus_per_node} {pool.unit}s"] if pool.gpus else []
     parts += [f"{node_cpus(pool)} CPU cores"] if pool.cpus_per_node is not None else []
     parts += [f"{pool.memory_gib_per_node} GiB"] if pool.memory_gib_per_node is not None else []
     return ", ".join(parts)
@@ -128,7 +128,7 @@ def _server_problems(server: Draft) -> list[Problem]:
     """A pod that no node holds, or more of them than the empty pool does."""
     room, most, pod = slots(server), ceiling(server), server.resources
     if room == 0:
-        gpus = f"{pod.gpus} GPUs, " if pod.gpus else ""
+        gpus = f"{pod.gpus} {server.on.unit}s, " if pod.gpus else ""
         return [
             Problem(
                 f"models.{server.model_name}{'.canary' if server.canary else ''}",
@@ -138,7 +138,7 @@ def _server_problems(server: Draft) -> list[Problem]:
         ]
     if most > room:
         where = "canary.replicas" if server.canary else "replicas.max"
-        unit = "GPUs" if server.gpus else "CPU cores"
+        unit = f"{server.on.unit}s"
         return [
             Problem(
                 f"models.{server.model_name}.{where}",
@@ -154,7 +154,7 @@ def _pool_problems(pool: PoolPlan, inside: Sequence[Draft]) -> list[Problem]:
     problems = _disk_problems(pool, inside)
     least = sum(floor(server) * count_units(server) for server in inside)
     if len(inside) > 1 and least > count_pool_units(pool):
-        unit = "GPUs" if pool.gpus else "CPU cores"
+        unit = f"{pool.unit}s"
         parts = ", ".join(f"{server.name} {floor(server)} × {count_units(server)}" for server in inside)
         message = f"{least} {unit} are needed at least ({parts}), {pool.nodes} nodes give {count_pool_units(pool)}"
         return [*problems, Problem(f"gpuPools.{pool.name}.nodes", message)]
@@ -248,7 +248,7 @@ def _pods(inside: Sequence[Draft], replicas: Callable[[Draft], int]) -> list[Pod
 
 def _asked(pool: PoolPlan, demand: Amounts) -> str:
     """Request of one pod, in the units of the pool."""
-    return f"{demand[0]} {'GPU' if pool.gpus else 'CPU core'}{'' if demand[0] == 1 else 's'}"
+    return f"{demand[0]} {pool.unit}{'' if demand[0] == 1 else 's'}"
 
 
 def _fewest(pool: PoolPlan, enough: Callable[[int], bool]) -> int | None:

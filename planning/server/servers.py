@@ -24,6 +24,7 @@ from planning.server.placement import Placement, on_cpu, on_gpus
 from planning.server.pre_pull import pulls_ahead
 from planning.server.resources import kept_weights_gib, memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
+from planning.server.shares import cache_args
 from planning.server.speculative import guess_reasons
 from planning.server.task_fit import pickle_problems
 from planning.server.throughput import throughput
@@ -57,8 +58,8 @@ class Draft(Server):
 
     @property
     def gpus(self) -> int:
-        """GPUs of one replica, over all its nodes."""
-        return 0 if self.cpu else self.parallelism.gpus
+        """GPUs of one replica, over all its nodes, or slices of one."""
+        return self.resources.gpus * self.nodes_per_replica
 
 
 def _group_problems(draft: Draft) -> list[Problem]:
@@ -100,15 +101,15 @@ def draft_server(
     image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
-    problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, files)
+    problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, written, model, files)
     problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
     if placed is None or problems:
         return None, problems
     files = as_read(files, weights, engine.loading, placed.parallelism)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
-    nodes = max(1, ceil(placed.parallelism.gpus / pool.gpus_per_node)) if gpu else 1
+    nodes = max(1, ceil(placed.parallelism.gpus / pool.cards_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
-    price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings.args, site.catalog)
+    price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings, site.catalog)
     args = _args(name, with_fields(written, engine, beside.draft), model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
     cache = _kept(site, pool, image, files, nodes, args, env)
@@ -197,9 +198,9 @@ def _weight(settings: ModelSettings, *, canary: bool) -> int:
     return canary_weight if canary else 100 - canary_weight
 
 
-def _unpinned(site: Site, path: str, files: CheckpointPlan) -> list[Problem]:
+def _unpinned(site: Site, path: str, settings: ModelSettings, model: Model, files: CheckpointPlan) -> list[Problem]:
     if files.pinned or not site.settings.images.require_digests:
-        return []
+        return pickle_problems(settings, model, files, path)
     return [Problem(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")]
 
 
@@ -272,7 +273,11 @@ def _args(
         port=engine.health.port,
         stream_interval=interval.tokens if interval.chosen else None,
         routed=settings.routing == "prefix",
-        extra=(*settings.args, *override_args(model, read_options(settings.args, engine))),
+        extra=(
+            *cache_args(settings, model, placed.memory),
+            *settings.args,
+            *override_args(model, read_options(settings.args, engine)),
+        ),
     )
 
 

@@ -19,6 +19,7 @@ from planning.server.placement import Placement
 from planning.stack import cost
 from planning.stack.gateway_cpu import BUSY_SHARE, costs, cpu_s, written
 from planning.tasks import task_of
+from settings.schema import ModelSettings
 
 # Ten steps a second look like a flow. More tokens at once than four are for people to ask for.
 SMOOTH_STEPS_PER_S, MOST_CHOSEN = 10, 4
@@ -28,13 +29,19 @@ WORTH_TOKENS_PER_S = 1000
 
 
 def throughput(
-    model: Model, machine: Gpu | CpuCore, pool: PoolPlan, placed: Placement, args: Sequence[str], catalog: Catalog
+    model: Model,
+    machine: Gpu | CpuCore,
+    pool: PoolPlan,
+    placed: Placement,
+    settings: ModelSettings,
+    catalog: Catalog,
 ) -> tuple[Cost | None, Pace | None, StreamInterval]:
-    """(cost, pace, stream interval) of a server with these arguments of its user."""
+    """(cost, pace, stream interval) of a server with these settings."""
+    share = settings.gpu_share or 1
     sequences, width = placed.workload.max_num_seqs, placed.workload.model_bytes
-    pace = cost.pace_of(model, machine, pool, placed.parallelism, placed.memory, sequences, width)
-    price = cost.estimate(model, machine, pool, placed.parallelism, pace)
-    return price, pace, stream_interval(model, pace, args, catalog.vllm, costs(catalog).plain)
+    pace = cost.pace_of(model, machine, pool, placed.parallelism, placed.memory, sequences, width, share)
+    price = cost.estimate(model, machine, pool, placed.parallelism, pace, share)
+    return price, pace, stream_interval(model, pace, settings.args, catalog.vllm, costs(catalog).plain)
 
 
 def stream_interval(

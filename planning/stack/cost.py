@@ -26,6 +26,7 @@ def estimate(
     pool: PoolPlan,
     parallelism: Parallelism,
     pace: Pace | None,
+    gpu_share: float = 1,
 ) -> Cost | None:
     """USD per hour of one replica and USD per million tokens written, or else read (busy, alone). None without a price.
 
@@ -33,7 +34,7 @@ def estimate(
     """
     if pool.usd_per_node_hour is None:
         return None
-    share = 1 if isinstance(hardware, CpuCore) else parallelism.gpus / pool.gpus_per_node
+    share = 1 if isinstance(hardware, CpuCore) else parallelism.gpus * gpu_share / pool.cards_per_node
     per_hour = pool.usd_per_node_hour * share
     if pace is None:
         return Cost(per_hour, None, 0.0, 0.0)
@@ -54,14 +55,16 @@ def pace_of(
     memory: MemoryBudget,
     max_num_seqs: int,
     model_bytes: int = 2,
+    gpu_share: float = 1,
 ) -> Pace | None:
     """Throughput of one replica by the roofline of its hardware; None where too little is known of that.
 
-    `model_bytes` 4: the model runs in float32, in which a GPU is slower.
+    `model_bytes` 4: the model runs in float32, in which a GPU is slower; `gpu_share`: what it has of each while all are
+    busy.
     """
     match hardware:
         case Gpu():
-            gb_per_s, tflops, units = hardware.memory_gb_per_s, hardware.bf16_tflops, parallelism.gpus
+            gb_per_s, tflops, units = hardware.memory_gb_per_s, hardware.bf16_tflops, parallelism.gpus * gpu_share
             flops_share = FLOPS_SHARE * (1 if model_bytes == 2 else FLOAT32_SHARE)
         case CpuCore():
             gb_per_s, tflops, units = hardware.memory_gb_per_s, hardware.tflops, pool.cpus_per_node or 1

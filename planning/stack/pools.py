@@ -21,6 +21,7 @@ from planning.plan.pools import (
 )
 from planning.stack.cost import list_price
 from planning.stack.overlap import NVIDIA_PRESENT
+from planning.stack.sharing import shared_name, sharing_labels, sharing_problems, slices_of
 from planning.stack.timing import verification
 from settings.problems import Problem
 from settings.scalars import ROLE_NAME
@@ -56,6 +57,7 @@ def resolve_pools(
                 problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}"))
             continue
         pool = written.model_copy(update={"gpu": gpu_id})
+        problems += sharing_problems(name, pool, settings, catalog)
         problems += _machine_problems(name, pool, catalog) + _role_problems(name, pool, settings.cluster.identifier)
         pools[name] = _pool(name, pool, settings, catalog, images["python"])
     return pools, problems + _overlaps(pools)
@@ -108,6 +110,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
     vendor = catalog.vendors[gpu.vendor] if gpu else None
     resource = vendor.resource if vendor else None
     selector, affinity = _selection(name, pool, gpu, vendor)
+    slices = slices_of(pool)
     machine, price, reasons = _machine(pool, catalog)
     bought = isinstance(pool.provisioning, (KarpenterNodes, ComputeClassNodes))
     return PoolPlan(
@@ -116,17 +119,18 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         gpu_name=gpu.name if gpu else "CPU",
         discovered=_discovered(pool, gpu, catalog),
         nodes=pool.nodes,
-        gpus_per_node=pool.gpus_per_node or 0,
+        gpus_per_node=slices or pool.gpus_per_node or 0,
+        slices=slices,
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
-        resource_name=resource,
+        resource_name=shared_name(resource) if resource and slices else resource,
         operator=vendor.operator if vendor else None,
         node_selector=selector,
         node_affinity=affinity,
         tolerations=_tolerations(pool, resource),
         # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
         taints=(gpu_taint(resource),) if resource and not pool.tolerations else (),
-        node_labels=_role(pool),
+        node_labels={**_role(pool), **sharing_labels(slices)},
         provisioning=_provisioning(pool, settings.cluster.identifier, resource),
         expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
@@ -205,7 +209,7 @@ def _discovered(pool: PoolSettings, gpu: Gpu | None, catalog: Catalog) -> dict[s
         "product": gpu.product_labels[0],
         "count": str(pool.gpus_per_node),
         "memory": str(gpu.memory_mib),
-        "replicas": "1",
+        "replicas": str(slices_of(pool) or 1),
         "compute.major": str(major),
         "compute.minor": str(minor),
     }

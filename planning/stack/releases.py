@@ -10,6 +10,7 @@ from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
 from planning.stack.pools import gpu_toleration
+from planning.stack.sharing import plugin_config
 from settings.problems import Problem
 from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
@@ -46,7 +47,7 @@ def prometheus_url(settings: StackSettings) -> str:
 
 
 def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
-    """Values of the GPU Operator: driver and toolkit by platform, DCGM metrics on, GPUs never shared."""
+    """Values of the GPU Operator: driver and toolkit by platform, DCGM metrics on, GPUs shared as pools say."""
     platform = settings.cluster.platform
     own = platform not in PLATFORM_HAS_DRIVER
     driver, toolkit = settings.gpu_operator.driver, settings.gpu_operator.toolkit
@@ -62,6 +63,8 @@ def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
         },
         "mig": {"strategy": "single"},
     }
+    if plugin := plugin_config(settings):
+        values["devicePlugin"] = {"config": plugin}
     tolerated = [
         toleration.model_dump(exclude_none=True)
         for pool in settings.gpu_pools.values()

@@ -114,8 +114,9 @@ def _title(rendering: Rendering) -> Block:
 def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     for position, pool in enumerate(plan.pools.values()):
         hardware = (
-            f"{pool.gpus_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
+            f"{pool.cards_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
         )
+        hardware += f" in {pool.slices} slices" if pool.slices else ""
         price = f", {usd(pool.usd_per_node_hour)}/h each" if pool.usd_per_node_hour else ""
         text = f"{pool.name}: {count(pool.nodes, 'node')} of {hardware}, {pool.provisioning.kind}{price}"
         yield "" if position else "pools", stacked(text, reasons(pool.reasons))

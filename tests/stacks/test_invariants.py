@@ -434,9 +434,11 @@ def test_gpus_are_asked_for_where_nodes_have_them(name: str):
         for pod in pods(deployed):
             if pod.owner in (f"Deployment {server.name}", f"LeaderWorkerSet {server.name}"):
                 resources = pod.spec["containers"][0]["resources"]
-                asked = [int(resources[part].get("nvidia.com/gpu", 0)) for part in ("requests", "limits")]
+                name_of_it = pool.resource_name or "nvidia.com/gpu"
+                asked = [int(resources[part].get(name_of_it, 0)) for part in ("requests", "limits")]
                 found[pod.owner] = (asked, asked[0] <= pool.gpus_per_node, bool(pod.spec.get("tolerations")))
                 gpus = 0 if server.cpu else server.parallelism.gpus // server.nodes_per_replica
+                gpus = round(server.resources.gpu_share * pool.slices) if server.resources.gpu_share else gpus
                 expected[pod.owner] = ([gpus, gpus], True, not server.cpu)
     assert found == expected
     assert found

@@ -43,21 +43,15 @@ STANDS = (
         port_env=("GATEWAY_METRICS_PORT",),
         service_env=(("REDIS_HOST", "REDIS_PORT"),),
         package="litellm",
-        # measured
-        resident_gib=0.5,
+        resident_gib=0.5,  # measured
     ),
-    Stand(
-        image="redis",
-        entrypoint=("redis-server",),
-        programs=("redis-server",),
-    ),
+    Stand(image="redis", entrypoint=("redis-server",), programs=("redis-server",)),
     Stand(
         image="postgres",
         entrypoint=("postgres",),
         programs=("postgres", "initdb"),
         port_env=("PGPORT",),
-        # measured
-        resident_gib=0.1,
+        resident_gib=0.1,  # measured
     ),
 )
 # Programs a pod calls by name, and what stands for them; others must be on PATH.

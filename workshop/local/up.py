@@ -167,6 +167,7 @@ def _set_up(plan: Blueprint, console: Console) -> None:
         with progress(console) as say:
             took = weights.prepare(checkpoint, toolchain.VENV, say)
         made = f"made in {took:.0f} s" if took else "there already"
+        made += ", random: it says nothing sensible" if weights.is_like(checkpoint.repository, weights.RANDOM) else ""
         console.print(f"weights of {checkpoint.repository}: {made}, {weights.place(checkpoint)}")
 
 

@@ -22,16 +22,11 @@ class ClusterPaths:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        # what was written down of it
-        self.state = root / "cluster.json"
-        # authority, certificates and keys
-        self.certificates = root / "certificates"
-        # one file per process, appended to; kept after `down`
-        self.logs = root / "logs"
-        # what etcd stores
-        self.data = root / "etcd"
-        # the administrator's
-        self.kubeconfig = root / "admin.kubeconfig"
+        self.state = root / "cluster.json"  # what was written down of it
+        self.certificates = root / "certificates"  # authority, certificates and keys
+        self.logs = root / "logs"  # one file per process, appended to; kept after `down`
+        self.data = root / "etcd"  # what etcd stores
+        self.kubeconfig = root / "admin.kubeconfig"  # the administrator's
 
     def kubeconfig_of(self, program: str) -> Path:
         """The kubeconfig of a part of the control plane."""

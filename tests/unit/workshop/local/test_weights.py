@@ -37,10 +37,16 @@ def maker(tmp_path, monkeypatch):
 
     def makes(script: str = MAKES):
         (tmp_path / "make.py").write_text(script)
-        monkeypatch.setattr(weights, "MAKERS", {"org/small": tmp_path / "make.py"})
+        monkeypatch.setattr(weights, "MAKER", tmp_path / "make.py")
+        monkeypatch.setattr(weights, "KNOWN", ("org/small",))
         return tmp_path / "venv"
 
     return makes
+
+
+def published(folder: Path) -> list[str]:
+    """Everything beside a checkpoint, itself included; whoever waits for it holds a lock there."""
+    return [path.name for path in folder.parent.iterdir() if path.suffix != ".lock"]
 
 
 def entry(data: bytes) -> dict:
@@ -53,13 +59,13 @@ def test_weights_are_made_and_published_whole(maker):
     said = []
     took = weights.prepare(WANTED, maker(), said.append)
     folder = weights.place(WANTED)
-    assert (took > 0, [text.partition(":")[0] for text in said[:1]]) == (True, ["converting org/small, about 40 s"])
+    assert (took > 0, [text.partition(":")[0] for text in said[:1]]) == (True, ["making org/small, about 40 s"])
     assert json.loads((folder / "manifest.json").read_text()) == {
         "repo": "org/small",
         "revision": "abc",
         "files": {"config.json": entry(b"{}"), "sub/w.bin": entry(b"123")},
     }
-    assert ([path.name for path in folder.parent.iterdir()], weights.is_there(WANTED)) == (["abc"], True)
+    assert (published(folder), weights.is_there(WANTED)) == (["abc"], True)
     assert weights.prepare(WANTED, maker("1/0"), said.append) == 0
 
 
@@ -69,7 +75,7 @@ def test_a_maker_that_fails_is_refused_with_its_last_words(maker):
     with pytest.raises(Refused) as caught:
         weights.prepare(WANTED, venv, lambda _: None)
     assert caught.value.problems == (Problem("claim weights", "org/small could not be made: a no space"),)
-    assert (list(weights.place(WANTED).parent.iterdir()), weights.is_there(WANTED)) == ([], False)
+    assert (published(weights.place(WANTED)), weights.is_there(WANTED)) == ([], False)
 
 
 def test_who_gives_up_leaves_no_maker_behind(maker, tmp_path):
@@ -85,7 +91,7 @@ def test_who_gives_up_leaves_no_maker_behind(maker, tmp_path):
     pid = int((tmp_path / "pid").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert list(weights.place(WANTED).parent.iterdir()) == []
+    assert published(weights.place(WANTED)) == []
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,7 @@ def test_what_is_not_whole_is_made_again_and_nothing_is_deleted(maker, break_it)
     break_it(folder)
     assert weights.is_there(WANTED) is False
     assert weights.prepare(WANTED, maker(), lambda _: None) > 0
-    aside = [path.name.rpartition("-")[0] for path in folder.parent.iterdir() if path != folder]
+    aside = [name.rpartition("-")[0] for name in published(folder) if name != folder.name]
     assert (weights.is_there(WANTED), aside) == (True, [".broken-abc"])
 
 
