@@ -11,7 +11,7 @@ from typing import Any
 
 from settings.checkpoint_files import Unreadable, read_checkpoint, repository_of
 from settings.engine_yaml import line_of, read_mapping
-from settings.gate import copy_checked
+from settings.gate import LONGEST_TEXT, copy_checked
 from settings.paths import JSON, YAML, unfit_path
 from settings.problems import Problem, Refused, nearest
 
@@ -20,6 +20,9 @@ WORKING_DIRECTORY = Path()
 SECTION, MODELS, PRICES = "catalog", "models", "prices"
 # Of an entry of a model: the file of the checkpoint that it is made of.
 CONFIG = "config"
+# Of a model: the text of its template, or a file with it, which has none of these signs in its name; vLLM tells them
+# apart in the same way (vllm/renderers/chat_utils/chat_template.py, 0.33.0).
+TEMPLATE, JINJA = "chatTemplate", frozenset("{}\n")
 # Sections of a file of entries, which are those of the stack file's own section.
 SECTIONS = (MODELS, "gpus", "instances", PRICES)
 
@@ -46,7 +49,7 @@ class EntrySource:
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """The sections of a stack file, in which models are named by their repositories, and the entries of the user's.
+    """The sections of a stack file, with the content of files that models name, and the entries of the user's.
 
     `passed_over`: there are more, of another shape than `settings.schema` has, which whoever checks that refuses.
     """
@@ -169,9 +172,27 @@ class _Reader:
                 self.refuse(Problem(f"{path}.model", wrong))
             else:
                 named["model"] = self._repository(name, f"{path}.model") or name
+        if isinstance(text := model.get(TEMPLATE), str) and not JINJA & set(text):
+            named[TEMPLATE] = self._template(text, f"{path}.{TEMPLATE}")
         if isinstance(model.get("canary"), Mapping):
             named["canary"] = self.by_repository(model["canary"], f"{path}.canary")
         return named
+
+    def _template(self, name: str, path: str) -> str | None:
+        """The template in a file; None where it cannot be read, which is a problem."""
+        file, why = self.folder / name, unfit_path(name, (name,))
+        try:
+            if not why and file.stat().st_size > LONGEST_TEXT:
+                why = f"{name} has {file.stat().st_size:,} bytes; at most {LONGEST_TEXT:,}"
+            elif not why and JINJA & set(text := file.read_text(encoding="utf-8")):
+                return text
+            why = why or f"{name} has no Jinja in it"
+        except OSError as error:
+            why = f"{name} cannot be read: {(error.strerror or 'unknown error').lower()}"
+        except ValueError:
+            why = f"{name} is no text in UTF-8"
+        self.refuse(Problem(path, why))
+        return None
 
     def _repository(self, name: str, path: str) -> str | None:
         """The repository of the one model in a file; None where that is not to be known, which is a problem."""

@@ -1011,6 +1011,11 @@ class ModelSettings(Section):
     env: dict[VariableName, Argument] = Field(
         default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
     )
+    chat_template: Argument | None = Field(
+        default=None,
+        description="template that makes a prompt of messages: a Jinja file beside Pulumi.yaml, e.g. ./chat.jinja, or "
+        "its text; default: the checkpoint's",
+    )
     cpus: NodeCpus | None = Field(default=None, description="CPU cores requested by one pod")
     memory_gib: NodeGib | None = Field(default=None, description="memory requested by one pod, GiB")
     max_output_tokens: Tokens | None = Field(default=None, description="longest answer to plan timeouts with")

@@ -1,5 +1,6 @@
 """Settings that are options of the engine: written as its arguments, so that both ways of a word are counted alike."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from planning.server.speculative import plan_draft, speculative_args
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
+# References to variables, and what stands for a $ (Kubernetes, third_party/forked/golang/expansion).
+CHANGED_IN_ARGUMENTS = re.compile(r"\$[$(]")
 # Options of a field that, said twice, would contradict each other or be lost.
 SPECULATIVE = (flags.SPECULATIVE_CONFIG, flags.SPEC_METHOD, flags.SPEC_MODEL, flags.SPEC_TOKENS)
 
@@ -46,7 +49,8 @@ def plan_beside(
 def with_fields(settings: ModelSettings, engine: Engine, draft: CheckpointPlan | None) -> ModelSettings:
     """The settings with the arguments that their fields stand for, before those that were written."""
     offload = [f"{flags.KV_OFFLOADING_SIZE}={settings.kv_offload.gib:g}"] if settings.kv_offload else []
-    fields = [*speculative_args(settings.speculative, draft), *offload, *slot_args(settings, engine)]
+    template = [f"{flags.CHAT_TEMPLATE}={settings.chat_template}"] if settings.chat_template else []
+    fields = [*speculative_args(settings.speculative, draft), *offload, *slot_args(settings, engine), *template]
     return settings.model_copy(update={"args": [*fields, *settings.args]})
 
 
@@ -54,6 +58,7 @@ def said_twice(settings: ModelSettings, engine: Engine) -> dict[str, str]:
     """Options among the arguments of a model that a field of it says already → the field."""
     fields = {name: "speculative" for name in SPECULATIVE if settings.speculative}
     fields |= {flags.KV_OFFLOADING_SIZE: "kvOffload"} if settings.kv_offload else {}
+    fields |= {flags.CHAT_TEMPLATE: "chatTemplate"} if settings.chat_template else {}
     return {name: fields[name] for name in read_options(settings.args, engine) if name in fields}
 
 
@@ -62,3 +67,5 @@ def field_problems(settings: ModelSettings, engine: Engine, path: str) -> Iterat
     options = read_options(settings.args, engine)
     for name, field in said_twice(settings, engine).items():
         yield Problem(f"{path}.args", f"{options[name].written} is decided by {field}; leave one of them out")
+    if settings.chat_template and CHANGED_IN_ARGUMENTS.search(settings.chat_template):
+        yield Problem(f"{path}.chatTemplate", "holds $$ or $(, which Kubernetes changes in arguments; write {{ '$' }}")

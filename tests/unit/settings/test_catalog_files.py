@@ -209,3 +209,34 @@ def test_a_file_without_a_repository_is_refused(tmp_path):
         "models.m.model: config.json does not say whose it is: lay it in folders ORG/NAME, or give catalog.models an "
         "entry with config: config.json"
     )
+
+
+def templates(folder: Path, value: str) -> tuple[object, list[str]]:
+    """What a model's template becomes, and the refusals."""
+    read = own(folder, None, {"m": {"model": "a/b", "chatTemplate": value}})
+    return read.sections["models"]["m"]["chatTemplate"], lines(read)
+
+
+def test_a_template_is_the_content_of_its_file_or_its_own_text(tmp_path):
+    """As vLLM tells them apart: by the signs of Jinja."""
+    (tmp_path / "chat.jinja").write_text("{{ messages }}é\n", encoding="utf-8")
+    assert templates(tmp_path, "./chat.jinja") == ("{{ messages }}é\n", [])
+    assert templates(tmp_path, "{{ messages }}") == ("{{ messages }}", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("gone.jinja", None, "gone.jinja cannot be read: no such file or directory"),
+        ("/etc/passwd", None, "'/etc/passwd' must begin at the folder of Pulumi.yaml, so that every checkout has it"),
+        ("a.jinja", b"text", "a.jinja has no Jinja in it"),
+        ("a.jinja", b"{\xff}", "a.jinja is no text in UTF-8"),
+        ("a.jinja", b"{" * 70_000, "a.jinja has 70,000 bytes; at most 65,536"),
+        (".", None, ". cannot be read: is a directory"),
+    ],
+)
+def test_a_template_that_cannot_be_read_is_named(tmp_path, name, data, why):
+    """It is no template then, and the stack is refused."""
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    assert templates(tmp_path, name) == (None, [f"models.m.chatTemplate: {why}"])

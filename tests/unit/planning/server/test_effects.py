@@ -40,7 +40,7 @@ def effect(*args: str) -> list[str]:
          f"--lora-modules a=/x {FILES}: models.m.adapters delivers adapters; write them there"),
         (["--tokenizer=org/x"], f"--tokenizer org/x {FILES}: the checkpoint brings its own; {OWN}"),
         (["--chat-template=/x.jinja"],
-         f"--chat-template /x.jinja {FILES}: the checkpoint brings its own; {OWN}, or write the template itself here"),
+         f"--chat-template /x.jinja {FILES}: give models.m.chatTemplate the file, or its text here"),
         (["--middleware", "vllm.a", "--middleware", "mine.b"], f"--middleware vllm.a mine.b {FILES}: {CODE}"),
         (["--spec-model=org/draft"],
          f"--spec-model org/draft {FILES}: models.m.speculative delivers the draft; write it there"),

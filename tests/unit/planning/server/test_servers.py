@@ -539,3 +539,15 @@ def test_the_name_of_a_model_that_spans_nodes_leaves_room_for_its_groups(charact
     assert refusals(stack(gpuPools={"h100": {**H100, "nodes": 40}}, models={name: model})) == (
         [f"models.{name}: spans nodes, and {why}; use a name of at most {most}"] if over else []
     )
+
+
+def test_a_template_of_ones_own_is_an_argument():
+    """The text itself, so that nothing is mounted; said twice it is refused, as is what Kubernetes would change."""
+    text = "{{ messages }}\n"
+    assert f"--chat-template={text}" in server(serving(chatTemplate=text)).args
+    assert refusals(serving(chatTemplate=text, args=["--chat-template={{ a }}"])) == [
+        "models.m.args: --chat-template is decided by chatTemplate; leave one of them out"
+    ]
+    assert refusals(serving(chatTemplate="{{ a }} $(HOME)")) == [
+        "models.m.chatTemplate: holds $$ or $(, which Kubernetes changes in arguments; write {{ '$' }}"
+    ]
