@@ -198,7 +198,9 @@ def count_parameters(shape: Architecture, *, writes: bool = True) -> int:
 COUNTED = [
     name
     for name, model in MODELS.items()
-    if model.architecture and model.parameters and model.kv_profile is not KvProfile.NONE
+    # those with groups of layers, or mixers, are counted in test_importing.py
+    if (shape := model.architecture) and model.parameters and model.kv_profile is not KvProfile.NONE
+    if not shape.attention and not shape.mamba
 ]
 
 
@@ -349,6 +351,18 @@ def test_model_runs_on_the_pinned_engine(name):
     assert [*map(int, wanted.split("."))] <= [*map(int, CATALOG.vllm.version.split("."))]
 
 
+# Families that are published in eight or four bits alone, and have no word for it in their names.
+QUANTISED_BY_THEIR_MAKERS = (
+    "deepseek-ai/DeepSeek-",
+    "openai/gpt-oss-",
+    "moonshotai/Kimi-K2",
+    "MiniMaxAI/MiniMax-M2",
+    "XiaomiMiMo/MiMo-V2",
+)
+# FP8 without blocks, whose names do not say so.
+BY_CHANNEL = "nvidia/"
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_format_is_the_one_in_the_name(name):
     """Repositories that name their quantisation have that format: no variant forgot to replace its checkpoint."""
@@ -362,10 +376,16 @@ def test_the_format_is_the_one_in_the_name(name):
     checkpoint = MODELS[name].checkpoint
     named = next((kind for suffix, kind in suffixes.items() if name.endswith(suffix)), None)
     if named is None:
-        assert checkpoint.format in (WeightFormat.BF16, WeightFormat.MIXED) or name.startswith("deepseek-ai/DeepSeek-")
+        assert checkpoint.format in (WeightFormat.BF16, WeightFormat.MIXED) or name.startswith(
+            QUANTISED_BY_THEIR_MAKERS
+        )
     else:
-        assert checkpoint.format is named
-    assert checkpoint.group_size == (128 if named in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4) else None)
+        whole = named is WeightFormat.FP8_BLOCK128 and name.startswith(BY_CHANNEL)
+        assert checkpoint.format is (WeightFormat.FP8_CHANNEL if whole else named)
+    if checkpoint.format not in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4):
+        assert checkpoint.group_size is None
+    elif named:
+        assert checkpoint.group_size == 128
 
 
 @pytest.mark.parametrize("name", [name for name, model in MODELS.items() if model.architecture])
@@ -375,7 +395,7 @@ def test_the_shape_fits_its_profile(name):
     assert shape is not None
     assert shape.attention_heads % shape.kv_heads == 0
     assert (shape.mla is not None) == (model.kv_profile is KvProfile.MLA)
-    assert (shape.linear_attention is not None) == (model.kv_profile is KvProfile.HYBRID)
+    assert shape.keeps_state == (model.kv_profile is KvProfile.HYBRID)
     if shape.linear_attention:
         assert shape.linear_attention.layers * 4 == shape.layers * 3
 
