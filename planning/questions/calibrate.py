@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from catalog.load import Catalog
-from catalog.schema import Gpu, Model
+from catalog.schema import Checkpoint, Context, Gpu, KvProfile, Model, WeightFormat
 from planning.capacity.asked import Asked
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
@@ -51,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A log beside the plan for the same start."""
+    """A log beside the plan for the same start; `known`: there is a plan, for the catalogue has the model."""
 
     log: Log
     model: str
@@ -61,25 +61,42 @@ class Comparison:
     workload: Workload
     assumed: tuple[str, ...]
     lines: tuple[Line, ...]
+    known: bool = True
 
 
 def compare(log: Log, options: Given, catalog: Catalog) -> Comparison:
     """The plan for what the log says was started; raises Refused when log and options leave something open."""
     if log.cpu:
         raise Refused([Problem("CPU KV cache size", "this is the log of a CPU server; only GPU servers are compared")])
-    model, of_model = _model(log, options, catalog)
+    name, of_model = _model(log, options, catalog)
     gpu, of_gpu = _gpu(log, options, catalog)
     parallelism, of_parallelism = _parallelism(log, options)
     problems = of_model + of_gpu + of_parallelism
-    if problems or model is None or gpu is None:
+    if problems or name is None or gpu is None:
         raise Refused(problems)
-    workload, assumed = _workload(log, options, catalog, catalog.models[model], catalog.gpus[gpu])
+    known = name in catalog.models
+    model = catalog.models[name] if known else _of_the_log(log, parallelism)
+    workload, assumed = _workload(log, options, catalog, model, catalog.gpus[gpu])
     place = hardware(catalog.gpus[gpu], parallelism.gpus)
-    fit = try_fit(catalog.models[model], place, parallelism, workload)
+    fit = try_fit(model, place, parallelism, workload)
     where = f"{parallelism.gpus} × {gpu}" if parallelism.gpus > 1 else gpu
-    reasons = tuple(reason.at(where) for reason in fit.reasons)
-    lines = tuple(_lines(log, fit, catalog.gpus[gpu], catalog.models[model]))
-    return Comparison(log, model, catalog.gpus[gpu], fit, reasons, workload, assumed, lines)
+    reasons = tuple(reason.at(where) for reason in fit.reasons) if known else ()
+    lines = tuple(_lines(log, fit, catalog.gpus[gpu], model))
+    return Comparison(log, name, catalog.gpus[gpu], fit, reasons, workload, assumed, lines, known)
+
+
+def _of_the_log(log: Log, parallelism: Parallelism) -> Model:
+    """A model of which only its log is known: nothing is computed for it."""
+    served = log.figures.get("context_tokens") or log.figures.get("fitted_context") or _whole(log, "max_model_len")
+    weights = max(1, round(log.figures.get("weights_gib", 0) * GIB * parallelism.gpus))
+    return Model(
+        family="unknown",
+        license="unknown",
+        kv_profile=KvProfile.UNKNOWN,
+        context=Context(native_tokens=max(1, int(served or 1)), config_tokens=max(1, int(served or 1))),
+        checkpoint=Checkpoint(format=WeightFormat.MIXED, loaded_bytes=weights),
+        sources=["its start-up log"],
+    )
 
 
 def _model(log: Log, options: Given, catalog: Catalog) -> tuple[str | None, list[Problem]]:
@@ -91,12 +108,10 @@ def _model(log: Log, options: Given, catalog: Catalog) -> tuple[str | None, list
         problems.append(Problem("--model", f"'{options.model}' is not in the catalogue{hint}"))
     elif options.model is not None and known is not None and options.model != known:
         problems.append(Problem("--model", f"'{options.model}' is not what the log says, {known}; leave it out"))
-    elif options.model is None and known is None:
-        why = (
-            f"the log says '{logged}', which is not in the catalogue" if logged else "the log does not say which it is"
-        )
+    elif options.model is None and logged is None:
+        why = "the log does not say which it is"
         problems.append(Problem("--model", f"{why}; give the repository id of a catalogue entry"))
-    return options.model or known, problems
+    return options.model or known or logged, problems
 
 
 def _known(argument: str, catalog: Catalog) -> str | None:

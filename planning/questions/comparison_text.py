@@ -26,6 +26,11 @@ def as_text(comparison: Comparison) -> str:
     lines += [f"  {line.name:<24}{_value(line.predicted, line.unit):>16}{_value(line.logged, line.unit):>16}"
               f"{_difference(line):>24}".rstrip() for line in comparison.lines]  # fmt: skip
     lines += [f"  predicted: refused, {reason}" for reason in comparison.reasons]
+    if not comparison.known:
+        lines.append(
+            "  nothing is predicted: the catalogue does not have this model; --model ID compares with an entry,"
+        )
+        lines.append("  python -m catalog add makes one")
     if comparison.log.failure:
         lines.append(f"  logged: vLLM did not start, “{comparison.log.failure}”")
     return "\n".join([*lines, "", *_block(comparison)])

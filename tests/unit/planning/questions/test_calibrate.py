@@ -354,14 +354,19 @@ def test_a_log_without_arguments_needs_them(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_a_model_folder_the_catalogue_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The folder is quoted, and the option helps."""
+    """Nothing is predicted for it, and what was measured can be pasted below the model; the option compares."""
     text = V011.replace("Qwen/Qwen3-8B", "/data/mine")
-    assert calibrate(tmp_path, text) == 2
-    assert capsys.readouterr().err == (
-        "--model: the log says '/data/mine', which is not in the catalogue; "
-        "give the repository id of a catalogue entry\n"
-    )
+    assert calibrate(tmp_path, text, "--gpu", "nvidia-h100") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("/data/mine on 1 × NVIDIA H100 SXM 80 GB, TP 1, vLLM 0.11.0\n")
+    assert "  nothing is predicted: the catalogue does not have this model; --model ID compares with an entry," in out
+    assert "  KV cache tokens                        –  366,400 tokens" in out
+    measured = yaml.safe_load(out[out.index("measured:") :])["measured"]
+    assert (measured["kvTokens"], measured["gpus"]) == (366_400, 1)
+    assert MeasuredSettings.model_validate(measured).weights_gib_per_gpu == 15.2683
+    assert "predicted: refused" not in out
     assert calibrate(tmp_path, text, "--model", "Qwen/Qwen3-8B") == 0
+    assert "nothing is predicted" not in capsys.readouterr().out
 
 
 def test_a_file_that_is_no_start_up_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
