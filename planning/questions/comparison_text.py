@@ -28,9 +28,8 @@ def as_text(comparison: Comparison) -> str:
     lines += [f"  predicted: refused, {reason}" for reason in comparison.reasons]
     if not comparison.known:
         lines.append(
-            "  nothing is predicted: the catalogue does not have this model; --model ID compares with an entry,"
+            "  nothing is predicted: the catalogue does not have this model; python -m catalog add makes an entry"
         )
-        lines.append("  python -m catalog add makes one")
     if comparison.log.failure:
         lines.append(f"  logged: vLLM did not start, “{comparison.log.failure}”")
     return "\n".join([*lines, "", *_block(comparison)])

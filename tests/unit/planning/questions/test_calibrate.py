@@ -359,7 +359,9 @@ def test_a_model_folder_the_catalogue_does_not_know(tmp_path: Path, capsys: pyte
     assert calibrate(tmp_path, text, "--gpu", "nvidia-h100") == 0
     out = capsys.readouterr().out
     assert out.startswith("/data/mine on 1 × NVIDIA H100 SXM 80 GB, TP 1, vLLM 0.11.0\n")
-    assert "  nothing is predicted: the catalogue does not have this model; --model ID compares with an entry," in out
+    assert (
+        "  nothing is predicted: the catalogue does not have this model; python -m catalog add makes an entry\n" in out
+    )
     assert "  KV cache tokens                        –  366,400 tokens" in out
     measured = yaml.safe_load(out[out.index("measured:") :])["measured"]
     assert (measured["kvTokens"], measured["gpus"]) == (366_400, 1)
