@@ -46,9 +46,12 @@ def as_text(answer: Answer, model: str, gpus: int) -> str:
         lines.append("  " + "".join(mark * round(share * scale) for _, mark, share in shares))
         lines += [f"  {mark} {name:<14}{share:>8.2f} GiB per GPU" for name, mark, share in shares]
         lines.append(f"  = {memory.budget_gib:.2f} GiB ({memory.visible_gib:.2f} × {memory.utilization:g})")
+        held = f"{memory.kv_cache_tokens:,} tokens of KV cache: {memory.max_concurrency:.2f}"
+        # an encoder; an empty cache of another model does not fit
+        if memory.fits and not memory.kv_cache_blocks:
+            held = f"no KV cache: {memory.max_concurrency:.0f}"
         lines.append(
-            f"  {memory.kv_cache_tokens:,} tokens of KV cache: {memory.max_concurrency:.2f} sequences of "
-            f"{memory.context_tokens:,} tokens; longest context {memory.max_context_tokens:,}; "
+            f"  {held} sequences of {memory.context_tokens:,} tokens; longest context {memory.max_context_tokens:,}; "
             f"max_num_seqs {answer.workload.max_num_seqs}"
         )
     lines += [f"  refused: {reason}" for reason in answer.reasons]

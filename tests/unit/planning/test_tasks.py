@@ -15,6 +15,7 @@ from planning import resolve_stack, tasks
 from planning.capacity.asked import Asked, workload
 from planning.capacity.memory import PENALTY_BYTES_PER_LOGIT, activation_bytes, body_bytes
 from planning.capacity.parallelism import Parallelism
+from planning.capacity.weights import weight_bytes
 from planning.gateway.litellm import litellm_config
 from planning.gateway.prices import free_routes
 from planning.gateway.surface import INFERENCE
@@ -95,6 +96,15 @@ def test_who_does_not_write_has_no_sampler():
     assert stays == pytest.approx(0.15 * 2**30, abs=1)
     slots = PENALTY_BYTES_PER_LOGIT * writer.max_num_seqs * shape.vocab_size
     assert activation_bytes(shape, gpu, writer, one) > activation_bytes(shape, gpu, reader, one) + slots
+
+
+def test_who_does_not_write_has_no_head():
+    """Where the size of the files is not known, the rows of a head that is dropped are not counted."""
+    counted = CATALOG.models[BASE].checkpoint.model_copy(update={"loaded_bytes": None, "disk_bytes": None})
+    writer, reader = (known().models[name].model_copy(update={"checkpoint": counted}) for name in (BASE, READER))
+    assert writer.architecture is not None
+    head = 2 * writer.architecture.vocab_size * writer.architecture.hidden_size
+    assert weight_bytes(writer, Parallelism())[0] - weight_bytes(reader, Parallelism())[0] == head
 
 
 def test_no_reason_names_a_sampler_that_is_not_there():
