@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from catalog.devices import Devices
 from catalog.schema import Metric, VendorName, WeightFormat
 from catalog.slices import Slices
+from catalog.versions import by_name
 
 
 class ExportedMetric(Metric):
@@ -218,6 +219,7 @@ class CpuCosts(BaseModel):
 class Engine(BaseModel):
     """One file of `engines/`: what exactly one version of a program accepts and exports. Its head says where from.
 
+    Of a program there may be a file for each of several versions (`catalog.versions`).
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
     attributes. `options`: by long name. `removed_options`: name → what to use instead.
     `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
@@ -267,22 +269,12 @@ class Engine(BaseModel):
     @field_validator("metrics", mode="before")
     @classmethod
     def _metrics_by_name(cls, value: object) -> object:
-        return _by_name(value)
+        return by_name(value)
 
     @field_validator("removed_options", mode="before")
     @classmethod
     def _successor_by_name(cls, value: object) -> object:
-        named = _by_name(value)
-        if not isinstance(value, list) or not isinstance(named, dict):
+        named = by_name(value)
+        if not isinstance(named, dict):
             return named
-        return {name: change.get("use") for name, change in named.items()}
-
-
-def _by_name(value: object) -> object:
-    """Turn a list of mappings with `name`, as the engine files have them, into a mapping by that name."""
-    if not isinstance(value, list):
-        return value
-    named = {entry["name"]: entry for entry in value if isinstance(entry, dict) and "name" in entry}
-    if len(named) != len(value):
-        raise ValueError("every item needs a name, and each name once")
-    return named
+        return {name: change["use"] if isinstance(change, dict) else change for name, change in named.items()}

@@ -5,11 +5,11 @@ of `models.yaml`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -32,6 +32,7 @@ from catalog.schema import (
     VendorName,
 )
 from catalog.stores import Store
+from catalog.versions import UnknownBase, resolved
 
 Shape = TypeVar("Shape")
 
@@ -51,7 +52,8 @@ class CatalogError(ValueError):
 class Catalog:
     """Everything known, by id: Hugging Face repository, GPU id, machine type, image name, chart name, engine name.
 
-    `chart_images`: chart name → version → what is inside. `own`: which entries are not of this project.
+    `chart_images`: chart name → version → what is inside. `engines`: what the catalogue's own images have; `versions`:
+    engine name → version → all that is known. `own`: which entries are not of this project.
 
     Shapes and units are those of `catalog.schema`; sources are in the entries.
     """
@@ -71,6 +73,7 @@ class Catalog:
     disk_readers: Mapping[str, DiskReaders]
     stores: Mapping[str, Store]
     engines: Mapping[str, Engine]
+    versions: Mapping[str, Mapping[str, Engine]]
     own: Own = NOTHING
 
     def gpu_id(self, written: str) -> str | None:
@@ -79,6 +82,12 @@ class Catalog:
             return written
         label = written.replace(" ", "-")
         return next((name for name, gpu in self.gpus.items() if label in gpu.product_labels), None)
+
+    def running(self, name: str, version: str) -> Self:
+        """The same with this version of a program in place of the one that its image has."""
+        if self.engines[name].version == version:
+            return self
+        return replace(self, engines={**self.engines, name: self.versions[name][version]})
 
     @property
     def vllm(self) -> Engine:
@@ -119,6 +128,8 @@ def read_catalog(folder: Path) -> Catalog:
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
     platform = _sections(platforms, "workloadIdentity", "diskReaders")
+    pinned = _entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"])
+    versions = _engines(folder / "engines")
     return Catalog(
         models=_entries(
             models, TypeAdapter(dict[str, Model]), inherit(_label(models), _sections(models, "models")["models"])
@@ -127,7 +138,7 @@ def read_catalog(folder: Path) -> Catalog:
         vendors=_validated(gpus, TypeAdapter(dict[VendorName, Vendor]), hardware["vendors"], "vendors"),
         instances=_entries(gpus, TypeAdapter(dict[str, Instance]), hardware["instances"]),
         cpu_core=_validated(gpus, TypeAdapter(CpuCore), hardware["cpuCore"], "cpuCore"),
-        images=_entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"]),
+        images=pinned,
         known_bad=tuple(
             _validated(bad, TypeAdapter(list[KnownBad]), _sections(bad, "knownBad")["knownBad"], "knownBad")
         ),
@@ -142,7 +153,8 @@ def read_catalog(folder: Path) -> Catalog:
         workload_identity=_entries(platforms, TypeAdapter(dict[str, WorkloadIdentity]), platform["workloadIdentity"]),
         disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
         stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
-        engines=_engines(folder / "engines"),
+        engines=_pinned(versions, pinned),
+        versions=versions,
     )
 
 
@@ -192,17 +204,45 @@ def _merged(base: Mapping[str, object], change: Mapping[str, object]) -> dict[st
     return merged
 
 
-def _engines(folder: Path) -> Mapping[str, Engine]:
-    engines: dict[str, Engine] = {}
+def _engines(folder: Path) -> Mapping[str, Mapping[str, Engine]]:
+    """Every version of every program of which there is a file."""
+    paths: dict[str, dict[str, Path]] = {}
+    files: dict[str, dict[str, Mapping[str, object]]] = {}
     for path in sorted(folder.glob("*.yaml")):
-        engine = _validated(path, TypeAdapter(Engine), _parsed(path))
-        if engine.engine in engines:
-            raise CatalogError(f"{_label(path)}: engine: a second file for '{engine.engine}'")
-        engines[engine.engine] = engine
-    missing = [name for name in ENGINES if name not in engines]
+        raw = _parsed(path)
+        if not isinstance(raw, dict) or not {"engine", "version"} <= set(raw):
+            raise CatalogError(f"{_label(path)}: engine: must say engine and version")
+        name, version = str(raw["engine"]), str(raw["version"])
+        if version in files.setdefault(name, {}):
+            raise CatalogError(f"{_label(path)}: version: a second file for {name} {version}")
+        files[name][version], paths.setdefault(name, {})[version] = raw, path
+    missing = [name for name in ENGINES if name not in files]
     if missing:
         raise CatalogError(f"{folder.parent.name}/{folder.name}: no file for {', '.join(missing)}")
-    return MappingProxyType(engines)
+    adapter = TypeAdapter(Engine)
+    versions: dict[str, Mapping[str, Engine]] = {}
+    for name, written in files.items():
+        try:
+            whole = resolved(written)
+        except (UnknownBase, ValueError) as error:
+            raise CatalogError(f"{folder.parent.name}/{folder.name}: {name}: like: {error}") from error
+        # a fault is that of the file it is in, not of those that are like it
+        ordered = sorted(whole, key=lambda version: "like" in written[version])
+        known = {version: _validated(paths[name][version], adapter, whole[version]) for version in ordered}
+        versions[name] = MappingProxyType({version: known[version] for version in whole})
+    return MappingProxyType(versions)
+
+
+def _pinned(versions: Mapping[str, Mapping[str, Engine]], images: Mapping[str, Image]) -> Mapping[str, Engine]:
+    """Of each program the version that its image has, or the only one."""
+    pinned = {}
+    for name, known in versions.items():
+        pins = images[name].version.removeprefix("v") if name in images else next(iter(known))
+        if pins not in known:
+            has = ", ".join(known)
+            raise CatalogError(f"catalog/images.yaml: {name}: version: there is no file of {pins}, only of {has}")
+        pinned[name] = known[pins]
+    return MappingProxyType(pinned)
 
 
 def _label(path: Path) -> str:

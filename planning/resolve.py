@@ -83,7 +83,7 @@ def resolve_stack(
         unpinned=_unpinned(used, servers),
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
-            *option_warnings(servers, catalog.vllm),
+            *option_warnings(servers, catalog),
             *gateway_warnings(settings, gateway),
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),

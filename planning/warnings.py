@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
 from planning.own_catalog import own_warnings
-from planning.plan.pods import BY_DIGEST
 from planning.plan.pools import Karpenter, NodeClass, PoolPlan
 from planning.plan.servers import ServerPlan, Timing
 from planning.stack.at_zero import at_zero, held_s
+from planning.stack.engines import engine_warnings
 from planning.stack.overlap import shared_nodes
 from settings.schema import ClusterOnly, IngressExposure, ModelSettings, StackSettings
 
@@ -16,10 +16,7 @@ def stack_warnings(
     settings: StackSettings, catalog: Catalog, pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]
 ) -> list[str]:
     """Sentences for a reviewer about a stack that works."""
-    engine = catalog.vllm.version
-    sentences = [
-        line for server in servers for line in _server_warnings(server, engine, settings.models[server.model_name])
-    ]
+    sentences = [line for server in servers for line in _server_warnings(server, settings.models[server.model_name])]
     if (minor := settings.cluster.kubernetes_minor) > catalog.kubernetes.newest_minor:
         sentences.append(f"cluster: Kubernetes 1.{minor} is newer than what is known of it")
     for name, pool in pools.items():
@@ -44,9 +41,8 @@ def stack_warnings(
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
         case IngressExposure(tls_secret=None):
             sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
-    return list(
-        dict.fromkeys([*own_warnings(catalog), *sentences, *_shared_cards(servers), *shared_nodes(pools, catalog)])
-    )
+    sentences += [*engine_warnings(servers, catalog), *_shared_cards(servers), *shared_nodes(pools, catalog)]
+    return list(dict.fromkeys([*own_warnings(catalog), *sentences]))
 
 
 def _shared_cards(servers: Sequence[ServerPlan]) -> Iterator[str]:
@@ -62,8 +58,8 @@ def _shared_cards(servers: Sequence[ServerPlan]) -> Iterator[str]:
         )
 
 
-def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> Iterator[str]:
-    """Sentences about one server; `engine`: the version its arguments were checked for."""
+def _server_warnings(server: ServerPlan, model: ModelSettings) -> Iterator[str]:
+    """Sentences about one server."""
     name = server.name
     if server.rollout.gap_s:
         yield f"{name}: an update stops it for about {_minutes(server.rollout.gap_s)} ({server.rollout.reason})"
@@ -71,9 +67,6 @@ def _server_warnings(server: ServerPlan, engine: str, model: ModelSettings) -> I
         yield f"{name}: a request that finds it at zero {_at_zero(model, server.timing)}"
     if server.nodes_per_replica > 1:
         yield f"{name}: one replica spans {server.nodes_per_replica} nodes; it stops when one of them does"
-    version = server.image.version.removeprefix("v").partition("-")[0]
-    if version not in (engine, BY_DIGEST):
-        yield f"{name}: its arguments were checked against vLLM {engine}, the image is {version}"
 
 
 def _at_zero(model: ModelSettings, timing: Timing) -> str:

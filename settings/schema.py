@@ -838,6 +838,9 @@ class CanarySettings(Section):
     image: ImageReference | None = Field(
         default=None, description="another vLLM image, repository:version or @sha256:…"
     )
+    engine_version: Tag | None = Field(
+        default=None, description='version of vLLM in `image`, where its tag does not say it, quoted, e.g. "0.33.0"'
+    )
     context_tokens: Tokens | None = Field(default=None, description="another context length")
     max_num_seqs: Sequences | None = Field(default=None, description="another number of concurrent sequences")
     measured: MeasuredSettings | None = Field(
@@ -990,6 +993,9 @@ class ModelSettings(Section):
     )
     image: ImageReference | None = Field(
         default=None, description="vLLM image of this model, repository:version or @sha256:…"
+    )
+    engine_version: Tag | None = Field(
+        default=None, description='version of vLLM in `image`, where its tag does not say it, quoted, e.g. "0.33.0"'
     )
     adapters: dict[ObjectName, AdapterSettings] = Field(
         default_factory=dict,
@@ -1635,6 +1641,9 @@ class ImageOverride(Section):
     repository: Repository | None = Field(default=None, description="repository without a tag")
     version: Tag | None = Field(default=None, description="exact version; never a floating tag")
     digest: Sha256 | None = Field(default=None, description="sha256 digest of the image")
+    engine_version: Tag | None = Field(
+        default=None, description='version of vLLM in it, where its tag does not say it, quoted, e.g. "0.33.0"'
+    )
 
 
 OverriddenImage = Literal[

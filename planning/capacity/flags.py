@@ -42,7 +42,7 @@ ENABLE_LORA = "--enable-lora"
 MAX_LORAS = "--max-loras"
 MAX_LORA_RANK = "--max-lora-rank"
 MAX_CPU_LORAS = "--max-cpu-loras"
-DISABLE_LORA = "--disable-lora"
+NO_LORA = "--no-enable-lora"
 LORA_MODULES = "--lora-modules"
 ENABLE_PREFIX_CACHING = "--enable-prefix-caching"
 NO_ENABLE_PREFIX_CACHING = "--no-enable-prefix-caching"
@@ -59,7 +59,7 @@ KV_CACHE_MEMORY_BYTES = "--kv-cache-memory-bytes"
 NUM_GPU_BLOCKS_OVERRIDE = "--num-gpu-blocks-override"
 CPU_OFFLOAD_GB = "--cpu-offload-gb"
 KV_OFFLOADING_SIZE = "--kv-offloading-size"
-DISABLE_CHUNKED_PREFILL = "--disable-chunked-prefill"
+NO_CHUNKED_PREFILL = "--no-enable-chunked-prefill"
 PERFORMANCE_MODE = "--performance-mode"
 CUDAGRAPH_CAPTURE_SIZES = "--cudagraph-capture-sizes"
 MAX_CUDAGRAPH_CAPTURE_SIZE = "--max-cudagraph-capture-size"
@@ -145,7 +145,7 @@ def tuning(args: Sequence[str]) -> Tuning:
         draft_reads_tokens=draft.get("method") == DRAFT_MODEL,
         offloaded_bytes=_gib(args, CPU_OFFLOAD_GB) * 2**30,
         kv_offload_gib=_gib(args, KV_OFFLOADING_SIZE),
-        whole_prompts=has(args, DISABLE_CHUNKED_PREFILL),
+        whole_prompts=has(args, NO_CHUNKED_PREFILL),
         performance=value_of(args, PERFORMANCE_MODE) or "balanced",
         graph_batches=tuple(int(word) for word in sizes if re.fullmatch(WHOLE, word)),
         largest_graph_batch=number(args, MAX_CUDAGRAPH_CAPTURE_SIZE, 0),

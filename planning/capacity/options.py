@@ -125,10 +125,9 @@ def effects(settings: Mapping[str, Setting], engine: Engine) -> Iterator[tuple[S
 
 
 def plain(settings: Mapping[str, Setting], engine: Engine) -> list[str]:
-    """The same as arguments of one spelling: `--name=VALUE`, and a flag by its name or its negative."""
+    """The same as arguments of one spelling, whatever the version: `--name=VALUE`, a flag `--name` or `--no-name`."""
     words = []
     for setting in settings.values():
-        option = engine.options[setting.name]
-        flag = setting.name if setting.value == "true" else option.negative
-        words.append(flag if option.kind == "flag" else f"{setting.name}={setting.value}")
-    return [word for word in words if word]
+        flag = setting.name if setting.value == "true" else f"--no-{setting.name[2:]}"
+        words.append(flag if engine.options[setting.name].kind == "flag" else f"{setting.name}={setting.value}")
+    return words

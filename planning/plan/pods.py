@@ -10,7 +10,8 @@ BY_DIGEST = "by digest"
 class ImagePlan:
     """One container image. `reference` is complete; `pinned` says whether it carries a digest.
 
-    `upstream` is the reference before a mirror took its host's place, `pull_secrets` existing Secrets to pull it with.
+    `upstream` is the reference before a mirror took its host's place, `pull_secrets` existing Secrets to pull it with,
+    `engine` the version of the catalogue's facts that it is checked by, where it has an engine.
     """
 
     name: str
@@ -21,6 +22,7 @@ class ImagePlan:
     pinned: bool
     upstream: str
     pull_secrets: tuple[str, ...] = ()
+    engine: str = ""
 
 
 @dataclass(frozen=True)

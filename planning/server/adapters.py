@@ -116,8 +116,8 @@ def _argument_problems(settings: ModelSettings, path: str) -> Iterator[Problem]:
     if has(settings.args, flags.MAX_LORA_RANK) and (rank := number(settings.args, flags.MAX_LORA_RANK, 0)) < largest:
         message = f"{flags.MAX_LORA_RANK}={rank} is less than the rank {largest} of an adapter; leave it out"
         yield Problem(f"{path}.args", message)
-    if has(settings.args, flags.DISABLE_LORA):
-        yield Problem(f"{path}.args", f"{flags.DISABLE_LORA} takes the adapters away; leave it out, or them")
+    if has(settings.args, flags.NO_LORA):
+        yield Problem(f"{path}.args", f"{flags.NO_LORA} takes the adapters away; leave it out, or them")
 
 
 def _pin_problems(site: Site, path: str, adapter: AdapterSettings) -> Iterator[Problem]:

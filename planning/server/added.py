@@ -35,7 +35,12 @@ def added_problems(
     engine, source = catalog.vllm, files.source
     args = settings.canary.args if canary and settings.canary else settings.args
     decided = server_env(engine, startup_budget_s=0, cache_root=CACHE_ROOT, cpu_kv_cache_gib=0 if on_cpu else None)
-    problems = check_args(args, engine, f"{path}.args")
+    versions = catalog.versions[engine.engine].values()
+    problems = check_args(args, engine, f"{path}.args", versions)
+    if canary:
+        # the canary's image may be of another version than its model's
+        inherited = settings.args[: len(settings.args) - len(args)]
+        problems += check_args(inherited, engine, f"{path.removesuffix('.canary')}.args", versions)
     problems += [] if canary else field_problems(settings, engine, path)
     options = read_options(settings.args, engine)
     decided_elsewhere = {*options_of(source), *said_twice(settings, engine)}

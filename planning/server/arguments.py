@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from catalog.engine import Case, Effect, Engine
@@ -125,8 +125,8 @@ def group_args(nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return group, (*group, flags.HEADLESS)
 
 
-def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
-    """Checks arguments a user adds against the options of the pinned vLLM version."""
+def check_args(args: Sequence[str], engine: Engine, path: str, others: Iterable[Engine] = ()) -> list[Problem]:
+    """Checks arguments a user adds against the options of the version that runs; `others`: all that are known."""
     plugins = any("-parser-plugin" in argument for argument in args)
     settled = effects(read_options(args, engine), engine) if args else ()
     refused = {setting.position: text for setting, case in settled if (text := _refusal(setting, case))}
@@ -147,9 +147,7 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
             removed = f"{name} was removed from vLLM {engine.version}: {engine.removed_options[name]}"
             problems.append(Problem(where, removed))
         elif option is None:
-            problems.append(
-                Problem(where, f"vLLM {engine.version} has no option {name}{nearest(name, engine.spellings)}")
-            )
+            problems.append(Problem(where, _unknown_option(name, engine, others)))
         elif position in refused:
             problems.append(Problem(where, refused[position]))
         else:
@@ -162,6 +160,13 @@ def check_args(args: Sequence[str], engine: Engine, path: str) -> list[Problem]:
             elif "." not in name and not (plugins and option.endswith("-parser")):
                 problems += [Problem(where, text) for text in _value_problems(engine, option, name, argument_value)]
     return problems
+
+
+def _unknown_option(name: str, engine: Engine, others: Iterable[Engine]) -> str:
+    """The refusal of an option that this version does not have; another may."""
+    text = f"vLLM {engine.version} has no option {name}"
+    having = [other.version for other in others if option_name(name, other)]
+    return f"{text}, {' and '.join(having)} has" if having else text + nearest(name, engine.spellings)
 
 
 def _refusal(setting: Setting, case: Case) -> str:

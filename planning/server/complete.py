@@ -11,6 +11,7 @@ from planning.server.room import ceiling, floor, sure_replicas
 from planning.server.router import plan_router, router_problems, router_reasons
 from planning.server.scaling import plan_scaling, scaling_problems
 from planning.server.servers import Draft
+from planning.stack.engines import running
 from settings.problems import Problem
 
 
@@ -34,7 +35,7 @@ def _completed(site: Site, draft: Draft, drafts: Sequence[Draft], prometheus_url
             draft.serves,
             draft.settings,
             site.settings,
-            site.catalog,
+            running(draft, site.catalog),
             draft.timing,
             draft.watched,
             prometheus_url,

@@ -70,6 +70,8 @@ def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
         for field in ("model", "revision", "image", "context_tokens", "max_num_seqs")
         if (value := getattr(canary, field)) is not None
     }
+    if canary.image is not None or canary.engine_version is not None:
+        changes["engine_version"] = canary.engine_version
     if canary.model is not None and canary.revision is None:
         changes["revision"] = None
     if canary.model is not None or canary.revision is not None:

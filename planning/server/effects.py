@@ -7,9 +7,11 @@ An option that a setting decides, or that nothing works with, is refused with th
 from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.engine import Case, Effect, Engine
+from catalog.load import Catalog
 from planning.capacity.options import Setting, effects, read_options
 from planning.plan.servers import ServerPlan
 from planning.server import measured
+from planning.stack.engines import running
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
@@ -60,9 +62,10 @@ def _shown(setting: Setting) -> str:
     return f"{setting.written} {short}"
 
 
-def option_warnings(servers: Sequence[ServerPlan], engine: Engine) -> Iterator[str]:
+def option_warnings(servers: Sequence[ServerPlan], catalog: Catalog) -> Iterator[str]:
     """Sentences about options that work and open a door, or that the next version may not have."""
     for server in servers:
+        engine = running(server, catalog).vllm
         for setting, case in effects(read_options(server.args, engine), engine):
             if case.effect is Effect.RISKY:
                 yield f"{server.name}: {_shown(setting)} {case.why}"

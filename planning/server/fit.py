@@ -1,8 +1,10 @@
 """The fit of one model on the GPUs of a pool, as its user asks for it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+from catalog.engine import Engine
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
 from planning.capacity import flags
@@ -27,6 +29,11 @@ class Site:
     catalog: Catalog
     pools: Mapping[str, PoolPlan]
     images: Mapping[str, ImagePlan]
+
+    def running(self, image: ImagePlan) -> tuple[Self, Engine]:
+        """The same for the vLLM that is in this image, and its facts."""
+        catalog = self.catalog.running("vllm", image.engine)
+        return replace(self, catalog=catalog), catalog.vllm
 
     @property
     def keeping(self) -> Keeping:

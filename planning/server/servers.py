@@ -92,13 +92,14 @@ def draft_server(
     site: Site, path: str, name: str, settings: ModelSettings, pool: PoolPlan, *, canary: bool
 ) -> tuple[Draft | None, list[Problem]]:
     """A model's server, or its canary with the settings of that; None when they cannot be planned."""
-    model, gpu, engine = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu), site.catalog.vllm
+    model, gpu = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu)
     if model is None:
         return None, unknown_model(site, path, settings)
+    image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
+    site, engine = site.running(image)
     beside, unloaded = plan_beside(site, path, settings, model, pool, canary=canary)
     written, settings = settings, in_plain_words(with_fields(settings, engine, beside.draft), engine)
     placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
-    image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
     weights = settings.weights or site.settings.weights
     files, unread = _files(site, path, settings, model, weights, pool, placed)
     problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, written, model, files)
@@ -112,7 +113,6 @@ def draft_server(
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings, site.catalog)
     args = _args(name, with_fields(written, engine, beside.draft), model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
-    cache = _kept(site, pool, image, files, nodes, args, env)
     draft = Draft(
         name=server_name(name, canary=canary),
         model_name=name,
@@ -136,11 +136,11 @@ def draft_server(
         args=(*args, *module_args(beside.adapters)),
         env={**env, **files.source.engine_environment},
         resources=resources,
+        kept_cache=(cache := _kept(site, pool, image, files, nodes, args, env)),
         scratch=plan_server_scratch(resources, sidecars=1 if cache else 0),
         timing=times,
         probes=server_probes(times),
         replaces=server_name(settings.replaces, canary=canary) if settings.replaces else None,
-        kept_cache=cache,
         watched=_watched(site, server_name(name, canary=canary), nodes, placed, silent_roles(model)),
         cost=price,
         pace=pace,
@@ -208,8 +208,11 @@ def _image(site: Site, path: str, settings: ModelSettings, model: Model, name: s
     """The image of the catalogue, or the user's; one that is too old for the model is a problem."""
     image, problems = site.images[name], []
     if settings.image is not None:
-        image, problems = custom_image(settings.image, image, f"{path}.image", site.settings.images, site.catalog)
-    if model.min_vllm is None or not is_older(image.version, model.min_vllm):
+        images, version = site.settings.images, settings.engine_version
+        image, problems = custom_image(settings.image, image, f"{path}.image", images, site.catalog, version)
+    elif settings.engine_version is not None:
+        problems = [Problem(f"{path}.engineVersion", "is of an image that is not given; give image, or leave it out")]
+    if model.min_vllm is None or not is_older(settings.engine_version or image.version, model.min_vllm):
         return image, problems
     message = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
     return image, [*problems, Problem(f"{path}.image", message)]

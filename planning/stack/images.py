@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from catalog.load import Catalog
 from planning.plan.gateway import GatewayPlan
@@ -11,6 +12,7 @@ from planning.plan.servers import ServerPlan
 from planning.plan.stores import BundledDatabase, BundledRedis, CloudNativePgDatabase
 from planning.plan.weights import WeightsPlan
 from planning.stack import known_bad
+from planning.stack.engines import engine_problems, engine_version
 from settings.problems import Problem
 from settings.scalars import REPOSITORY, TAG
 from settings.schema import ImagesSettings
@@ -53,15 +55,22 @@ def resolve_images(settings: ImagesSettings, catalog: Catalog) -> tuple[dict[str
                 version, digest = override.version, None
             digest = override.digest or digest
             repository = override.repository or repository
-        problems += _version_problems(f"images.overrides.{name}", name, version, catalog)
-        plans[name] = _plan(name, repository, version, digest, (image.uid, image.gid), settings)
+        where, stated = f"images.overrides.{name}", override.engine_version if override else None
+        problems += _version_problems(where, name, version, catalog) or engine_problems(
+            name, version, stated, f"{where}.version", where, catalog
+        )
+        plan = _plan(name, repository, version, digest, (image.uid, image.gid), settings)
+        plans[name] = replace(plan, engine=engine_version(name, version, stated, catalog))
     return plans, problems
 
 
 def custom_image(
-    reference: str, like: ImagePlan, path: str, settings: ImagesSettings, catalog: Catalog
+    reference: str, like: ImagePlan, path: str, settings: ImagesSettings, catalog: Catalog, stated: str | None = None
 ) -> tuple[ImagePlan, list[Problem]]:
-    """The image a user names for one model, as `repository:version` or `repository[:version]@sha256:…`."""
+    """The image a user names for one model, as `repository:version` or `repository[:version]@sha256:…`.
+
+    `stated`: the version of the engine in it, where its tag does not say it.
+    """
     match = REFERENCE.fullmatch(reference)
     if match is None or not (match["version"] or match["digest"]):
         message = f'"{reference}" must be repository:version or repository@sha256:…{_near(reference)}'
@@ -69,7 +78,10 @@ def custom_image(
     version = match["version"] or ""
     owner = like.uid, like.gid
     problems = _version_problems(path, like.name, version, catalog) if version else []
-    return _plan(like.name, match["repository"], version, match["digest"], owner, settings), problems
+    tag, parent = version or BY_DIGEST, path.rpartition(".")[0]
+    problems = problems or engine_problems(like.name, tag, stated, path, parent, catalog)
+    plan = _plan(like.name, match["repository"], version, match["digest"], owner, settings)
+    return replace(plan, engine=engine_version(like.name, tag, stated, catalog)), problems
 
 
 def _near(reference: str) -> str:

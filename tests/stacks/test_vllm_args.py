@@ -1,4 +1,4 @@
-"""Every list of vLLM arguments against the options of the pinned version, as its catalogue file has them frozen.
+"""Every list of vLLM arguments against the options of the version that its image has, as the catalogue has them frozen.
 
 Names, kinds, choices, numbers and parser names are checked the way vLLM's own parser and start-up check them; what the
 engine makes of a combination is not proved here.
@@ -9,29 +9,31 @@ import re
 import pytest
 
 from catalog import load_catalog
-from tests.harness import VARIANTS, computable, every_stack, faulty, pods, rendered, stack, whole_catalog_plan
+from catalog.engine import Engine
+from tests.harness import VARIANTS, Pod, computable, every_stack, faulty, pods, rendered, stack, whole_catalog_plan
 
-ENGINE = load_catalog().vllm
+CATALOG = load_catalog()
+ENGINE = CATALOG.vllm
 NUMBERS = {"int": r"-?\d+", "float": r"-?\d*\.?\d+", "size": r"\d+[kKmMgG]?", "size-or-auto": r"\d+[kKmMgG]?|auto|-1"}
-# Lists of values that the engine checks after parsing.
+# Fields with the values that the engine checks after parsing.
 LISTED = {
-    "--reasoning-parser": ENGINE.reasoning_parsers,
-    "--tool-call-parser": ENGINE.tool_call_parsers,
-    "--load-format": ENGINE.load_formats,
-    "--kv-cache-dtype": ENGINE.kv_cache_dtypes,
-    "--tokenizer-mode": ENGINE.tokenizer_modes,
+    "--reasoning-parser": "reasoning_parsers",
+    "--tool-call-parser": "tool_call_parsers",
+    "--load-format": "load_formats",
+    "--kv-cache-dtype": "kv_cache_dtypes",
+    "--tokenizer-mode": "tokenizer_modes",
 }
 # The LeaderWorkerSet operator puts these into the environment, the kubelet into the arguments.
 FILLED_IN = {"--node-rank": "$(LWS_WORKER_INDEX)", "--master-addr": "$(LWS_LEADER_ADDRESS)"}
 
-# Stacks that choose another version than the one whose options are known.
-OTHER_VERSIONS = {"local": "v0.32.0", "teams": "v0.32.0"}
+# Stacks that choose another version than the one that is pinned.
+OTHER_VERSIONS = {"local": "0.32.0", "teams": "0.32.0"}
 
 
-def spellings() -> dict[str, tuple[str, bool]]:
+def spellings(engine: Engine) -> dict[str, tuple[str, bool]]:
     """Every accepted spelling → (long name, whether it takes a value)."""
     found = {}
-    for name, option in ENGINE.options.items():
+    for name, option in engine.options.items():
         takes = option.kind != "flag"
         found |= dict.fromkeys((name, *option.aliases), (name, takes))
         found |= {spelling: (name, False) for spelling in (option.negative, *option.hidden) if spelling}
@@ -42,9 +44,9 @@ def spellings() -> dict[str, tuple[str, bool]]:
 PLACES = ("/models/", "/copy/", "s3://", "gs://", "az://")
 
 
-def joined(options: list[str]) -> list[str]:
+def joined(options: list[str], engine: Engine) -> list[str]:
     """The same with the words after an option that takes several as its value."""
-    several, words = {name for name, option in ENGINE.options.items() if option.nargs == "+"}, []
+    several, words = {name for name, option in engine.options.items() if option.nargs == "+"}, []
     for word in options:
         first = words[-1].partition("=")[0] if words else ""
         if first in several and not word.startswith("-"):
@@ -54,12 +56,12 @@ def joined(options: list[str]) -> list[str]:
     return words
 
 
-def faults(args: list[str]) -> list[str]:
-    """What vLLM would refuse in a list of arguments after `vllm serve`."""
+def faults(args: list[str], engine: Engine = ENGINE) -> list[str]:
+    """What this vLLM would refuse in a list of arguments after `vllm serve`."""
     model, *options = args
     found = [] if model.startswith(PLACES) else [f"{model} is nowhere weights are"]
-    known, seen = spellings(), set()
-    for argument in joined(options):
+    known, seen = spellings(engine), set()
+    for argument in joined(options, engine):
         spelling, has_value, value = argument.partition("=")
         if spelling not in known:
             found.append(f"{spelling}: no such option")
@@ -71,27 +73,32 @@ def faults(args: list[str]) -> list[str]:
         if takes != bool(has_value):
             found.append(f"{argument}: {'needs a value' if takes else 'takes no value'}")
         elif takes and value != FILLED_IN.get(name):
-            found += _value_faults(name, value)
+            found += _value_faults(engine, name, value)
     return found
 
 
-def _value_faults(name: str, value: str) -> list[str]:
-    option = ENGINE.options[name]
+def _value_faults(engine: Engine, name: str, value: str) -> list[str]:
+    option = engine.options[name]
     if option.choices and value not in [str(choice) for choice in option.choices]:
         return [f"{name}={value}: not one of {option.choices}"]
     pattern = NUMBERS.get(option.type)
     if pattern and not re.fullmatch(pattern, value):
         return [f"{name}={value}: not of type {option.type}"]
-    if name in LISTED and value not in LISTED[name]:
+    if name in LISTED and value not in getattr(engine, LISTED[name]):
         return [f"{name}={value}: not known to the engine"]
     return [] if value else [f"{name}: empty"]
 
 
+def version_of(pod: Pod) -> str:
+    """The version of vLLM that the tag of a pod's image says."""
+    return pod.spec["containers"][0]["image"].rpartition(":")[2].removeprefix("v")
+
+
 @pytest.mark.parametrize("name", every_stack())
 def test_every_server_of_every_stack_starts_with_known_arguments(name: str):
-    """Each vLLM container's arguments, of leaders and workers too, are accepted by the pinned version."""
+    """Each vLLM container's arguments, of leaders and workers too, are accepted by the version of its image."""
     found = {
-        f"{pod.owner} {index}": faults(pod.spec["containers"][0]["args"])
+        f"{pod.owner} {index}": faults(pod.spec["containers"][0]["args"], CATALOG.versions["vllm"][version_of(pod)])
         for index, pod in enumerate(pods(rendered(name)))
         if pod.labels["app.kubernetes.io/name"] == "vllm"
     }
@@ -107,18 +114,13 @@ def test_every_model_of_the_catalogue_gets_known_arguments():
 
 @pytest.mark.parametrize("name", every_stack())
 def test_a_server_runs_the_version_its_arguments_were_checked_for(name: str):
-    """The image of every vLLM container is the version of the option list; of another one the preview warns."""
-    version = OTHER_VERSIONS.get(name, f"v{ENGINE.version}")
-    images = {
-        pod.spec["containers"][0]["image"].rpartition(":")[2]
-        for pod in pods(rendered(name))
-        if pod.labels["app.kubernetes.io/name"] == "vllm"
-    }
-    assert images == {version}
+    """The image of every vLLM container is of a known version, and nobody has to be warned."""
+    version = OTHER_VERSIONS.get(name, ENGINE.version)
+    servers = [pod for pod in pods(rendered(name)) if pod.labels["app.kubernetes.io/name"] == "vllm"]
+    assert {version_of(pod) for pod in servers} == {version}
     plan = rendered(name).plan
-    warned = [text for text in plan.warnings if "its arguments were checked against" in text]
-    said = f"its arguments were checked against vLLM {ENGINE.version}, the image is {version.removeprefix('v')}"
-    assert warned == ([f"{server.name}: {said}" for server in plan.servers] if name in OTHER_VERSIONS else [])
+    assert {server.image.engine for server in plan.servers} == {version}
+    assert [text for text in plan.warnings if "its arguments were checked against" in text] == []
 
 
 @pytest.mark.parametrize(

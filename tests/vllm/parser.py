@@ -12,12 +12,16 @@ from typing import Any
 def main() -> None:
     """Import the parser, answer until stdin ends."""
     flexible = import_module("vllm.utils.argparse_utils").FlexibleArgumentParser
-    parser = import_module("vllm.entrypoints.launchers.cli_args").make_arg_parser(flexible(prog="vllm serve"))
+    try:
+        module = import_module("vllm.entrypoints.common.cli_args")
+    except ModuleNotFoundError:  # before 0.33
+        module = import_module("vllm.entrypoints.launchers.cli_args")
+    parser = module.make_arg_parser(flexible(prog="vllm serve"))
     for line in sys.stdin:
         parsed: dict[str, Any] | None
         try:
             parsed = vars(parser.parse_args(json.loads(line)))
-        except SystemExit:
+        except (SystemExit, Exception):  # noqa: BLE001 - what it ends with, the server ends with
             parsed = None
         sys.stdout.write(json.dumps(parsed, default=str) + "\n")
 

@@ -25,7 +25,7 @@ ENGINE = CATALOG.vllm
         (("-O=1",), ["--optimization-level=1"]),
         # the last of a flag and its negatives counts
         (("--enforce-eager", "--no-enforce-eager"), ["--no-enforce-eager"]),
-        (("--no-enable-prefix-caching",), ["--disable-prefix-caching"]),
+        (("--no-enable-prefix-caching",), ["--no-enable-prefix-caching"]),
         (("--disable-prefix-caching", "--enable-prefix-caching"), ["--enable-prefix-caching"]),
         # JSON, whole and in parts, which stand in place of the whole one
         (("--hf-overrides", '{"a":1}'), ['--hf-overrides={"a": 1}']),

@@ -219,7 +219,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "no slot": (
         {"adapters": BOTH, "args": ["--no-enable-lora"]},
-        ["models.m.args: --disable-lora takes the adapters away; leave it out, or them"],
+        ["models.m.args: --no-enable-lora takes the adapters away; leave it out, or them"],
     ),
     "the option": (
         {"adapters": BOTH, "args": ["--lora-modules", "x=/y"]},

@@ -176,7 +176,7 @@ def test_a_risk_is_warned_about(args, warned):
 
 def test_what_the_plan_writes_itself_is_no_risk():
     """The usual command line has no option to warn about."""
-    assert list(option_warnings(planned(serving(tensorParallel=2)).servers, ENGINE)) == []
+    assert list(option_warnings(planned(serving(tensorParallel=2)).servers, CATALOG)) == []
 
 
 @pytest.mark.parametrize("name", sorted(ENGINE.options))

@@ -106,7 +106,7 @@ def test_bad_versions_of_everything_else_are_refused(raw, said):
     ("raw", "said"),
     [
         (
-            serving(PRICED, image="r/vllm:v0.31.0"),
+            serving(PRICED, image="r/vllm:v0.31.0", engineVersion="0.32.0"),
             [f"vllm v0.31.0: {CRASH}; use 0.32.0 or newer"],
         ),
         (

@@ -1,0 +1,94 @@
+"""The files of vLLM's versions are what the real parsers and registries say, and what we accept they accept.
+
+Metrics, defaults and effects are not asked for here.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from catalog import load_catalog
+from catalog.commands.engine_file import changes
+from catalog.engine import Effect, Engine, Option
+from planning.server.arguments import check_args
+from tests.vllm.versions import facts, parse
+
+pytestmark = pytest.mark.vllm
+
+VERSIONS = load_catalog().versions["vllm"]
+# Lists that are parsed at once: a process of its own for each would take a day.
+LISTS = 150
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_file_says_what_the_program_says(version: str):
+    """Options with their kinds, types, choices, spellings and defaults, parsers, formats: to the last word."""
+    assert changes(VERSIONS[version], facts(version)) == {}
+
+
+def values(option: Option) -> st.SearchStrategy[str]:
+    """Values that an option may be given: those its file knows, and others of its type, well formed or nearly."""
+    words = st.sampled_from([str(choice) for choice in option.choices or option.suggested or ["auto", "x/y", "1"]])
+    numbers = st.integers(-3, 10**6).map(str)
+    of_type = {
+        "int": numbers,
+        "float": numbers | st.floats(0, 9, allow_nan=False).map(str),
+        "size": numbers | st.sampled_from(["1k", "2K", "1.5m", "3g", "10G"]),
+        "size-or-auto": numbers | st.sampled_from(["1k", "auto", "-1"]),
+        # of what may be inside, a file says nothing
+        "json": st.just("{}"),
+        "json-or-str": st.sampled_from(["{}", '{"rope_theta": 1.5}', "name=path", "{"]),
+    }.get(option.type, words)
+    return of_type | words if option.choices else of_type
+
+
+def arguments(engine: Engine) -> st.SearchStrategy[list[str]]:
+    """A few options in any of their spellings, with values of their own or with `=`."""
+
+    def written(name: str) -> st.SearchStrategy[list[str]]:
+        option = engine.options[name]
+        spelling = st.sampled_from([name, name.replace("-", "_").replace("__", "--", 1), *option.spellings])
+        if option.kind == "flag":
+            return spelling.map(lambda word: [word])
+        value = values(option)
+        parts = st.tuples(spelling, value)
+        return parts.map(lambda pair: [f"{pair[0]}={pair[1]}"]) | parts.map(list)
+
+    # what needs files no stack may have
+    free = [name for name, option in engine.options.items() if option.effect is not Effect.FILES]
+    return st.lists(st.sampled_from(free).flatmap(written), max_size=4).map(
+        lambda lists: [word for words in lists for word in words]
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_accepted_starts_the_parser_of_its_version(version: str):
+    """Any list of arguments that no check has anything against; and most lists are not refused."""
+    engine, accepted, made = VERSIONS[version], [], 0
+
+    @settings(
+        max_examples=4 * LISTS, database=None, deadline=None, phases=[Phase.generate], derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )  # fmt: skip
+    @given(arguments(engine))
+    def collect(args: list[str]) -> None:
+        nonlocal made
+        made += 1
+        if args and not check_args(args, engine, "args"):
+            accepted.append(args)
+
+    collect()
+    unique: list[list[str]] = [json.loads(text) for text in dict.fromkeys(map(json.dumps, accepted))][:LISTS]
+    refused = [args for args, answer in zip(unique, parse(version, unique), strict=True) if answer is None]
+    assert refused == []
+    assert len(unique) > made / 20
+
+
+def test_a_wrong_list_is_refused_by_the_parser():
+    """The question can be answered with no."""
+    wrong: list[list[str]] = [["--seed=x"], ["--no-such-option"], ["--dtype=int4"], ["--enforce-eager=1"]]
+    answers: list[Any] = parse(next(iter(VERSIONS)), wrong)
+    assert answers == [None] * 4
