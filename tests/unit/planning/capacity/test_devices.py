@@ -105,6 +105,17 @@ def test_attention_and_formats_have_floors(model, gpu, reasons):
     assert problems(CATALOG.gpus[gpu], model) == reasons
 
 
+@pytest.mark.parametrize(("gpu", "runs"), [("nvidia-t4", False), ("nvidia-a10", True), ("amd-mi300x", True)])
+def test_mxfp4_needs_ampere(gpu, runs):
+    """Turing has no Marlin kernels for it (docs/features/quantization of vLLM)."""
+    entry = CATALOG.models[SMALL]
+    stored = entry.checkpoint.model_copy(update={"format": WeightFormat.MXFP4})
+    model, card = entry.model_copy(update={"checkpoint": stored}), CATALOG.gpus[gpu]
+    needed = workload(Asked(), model, card, CATALOG.vllm)
+    reasons = [reason.text for reason in device_problems(model, card, needed)]
+    assert reasons == ([] if runs else ["mxfp4 weights need compute capability 8, NVIDIA T4 16 GB has 7.5"])
+
+
 def test_a_vendor_without_an_image_is_refused():
     """A version whose file says nothing of a vendor has no image for its GPUs."""
     amd = CATALOG.gpus["amd-mi300x"]
