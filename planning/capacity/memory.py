@@ -27,9 +27,10 @@ from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_a
 # FlashInfer needs 14: bf16 logits 2, fp32 copy 4, top-k mask 4, softmax 4 (v1/worker/gpu/sample/sampler.py).
 # Where FlashInfer does not sample, the logits are sorted: 36 in logs of vLLM 0.26 and 0.27 on compute capability 12.
 SAMPLER_BYTES_PER_LOGIT, SORTING_SAMPLER_BYTES_PER_LOGIT = 14, 36
-# What cards of compute capability 12 hold beside weights since they sample so, where others hold next to nothing: 1.2
-# GiB with Qwen3-4B, 1.8 with Qwen3-14B-AWQ (public logs of an RTX 5090, vLLM 0.28 and 0.29).
-HELD_CAPABILITY, HELD_BYTES = 12, int(1.5 * GIB)
+# What cards of compute capability 12 hold beside weights since they sample so, where others hold next to nothing: bytes
+# per layer and element of the hidden size, and the most seen (public logs of an RTX 5090, vLLM 0.28: 0.1 GiB
+# with Qwen3-Embedding-0.6B, 1.65 with Qwen3-14B-AWQ; those of Qwen3-4B with 0.29 agree).
+HELD_CAPABILITY, HELD_BYTES_PER_ELEMENT, MOST_HELD_BYTES = 12, 8700, int(1.65 * GIB)
 # What the sampler keeps per sequence slot and vocabulary entry: an int32 count and one bit (sample/penalties.py).
 PENALTY_BYTES_PER_LOGIT = 4 + 1 / 8
 # Workspaces no term below counts: attention metadata, block tables, rounding of the allocator. vLLM takes 150 MiB
@@ -179,10 +180,11 @@ def sorts_logits(gpu: Gpu, workload: Workload) -> bool:
     return workload.devices is not None and gpu.capability[0] in workload.devices.sorts_logits
 
 
-def non_torch_bytes(gpu: Gpu, parallelism: Parallelism, workload: Workload) -> float:
+def non_torch_bytes(shape: Architecture, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> float:
     """NCCL and kernels' own buffers: they grow with the ranks that exchange tensors, up to a point."""
     ranks = max(parallelism.tensor, min(parallelism.gpus, 2))
-    held = HELD_BYTES if gpu.capability[0] == HELD_CAPABILITY and not sorts_logits(gpu, workload) else 0
+    holds = gpu.capability[0] == HELD_CAPABILITY and not sorts_logits(gpu, workload)
+    held = min(MOST_HELD_BYTES, HELD_BYTES_PER_ELEMENT * shape.layers * shape.hidden_size) if holds else 0
     return held + min(MOST_NON_TORCH_BYTES, NON_TORCH_BYTES + NON_TORCH_BYTES_PER_RANK * (ranks - 1))
 
 
@@ -201,7 +203,7 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     weights += tuned_weight_bytes(model, parallelism, workload)
     activation = activation_bytes(shape, gpu, workload, parallelism)
     graphs = cuda_graph_bytes(shape, gpu, workload)
-    non_torch = non_torch_bytes(gpu, parallelism, workload)
+    non_torch = non_torch_bytes(shape, gpu, parallelism, workload)
     free = ceil(visible * workload.utilization) - weights - activation - graphs - non_torch
     if tuning_bytes := asked_cache_bytes(model, gpu, parallelism, workload):
         free = tuning_bytes

@@ -27,7 +27,8 @@ from planning.capacity.memory import (
     ENCODER_BYTES,
     GRAPH_BYTES,
     GRAPH_BYTES_PER_LAYER,
-    HELD_BYTES,
+    HELD_BYTES_PER_ELEMENT,
+    MOST_HELD_BYTES,
     WORKSPACE_BYTES,
     Workload,
     activation_bytes,
@@ -404,9 +405,14 @@ def test_eager_execution_captures_no_graphs():
 def test_nccl_grows_with_the_ranks_that_exchange_tensors(parallelism, gib):
     """0.15 GiB on one GPU, 0.4 more for each TP rank or the first stage, 1.5 at most; capability 12 holds more."""
     workload = Workload(1, 1, 1)
-    assert non_torch_bytes(H100, parallelism, workload) / GIB == pytest.approx(gib)
-    cards = CATALOG.gpus["nvidia-rtx-5090"]
-    assert non_torch_bytes(cards, parallelism, workload) - non_torch_bytes(H100, parallelism, workload) == HELD_BYTES
+    small, large = shape("Qwen/Qwen3-4B"), shape("Qwen/Qwen2.5-72B-Instruct")
+    assert non_torch_bytes(small, H100, parallelism, workload) / GIB == pytest.approx(gib)
+    more = [
+        non_torch_bytes(each, CATALOG.gpus["nvidia-rtx-5090"], parallelism, workload)
+        - non_torch_bytes(each, H100, parallelism, workload)
+        for each in (small, large)
+    ]
+    assert more == [HELD_BYTES_PER_ELEMENT * 36 * 2560, MOST_HELD_BYTES]
 
 
 def test_latent_attention_keeps_its_absorbed_projection():
