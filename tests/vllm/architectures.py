@@ -427,7 +427,7 @@ NOT_ON_CPU: dict[str, tuple[dict[str, Any], str]] = {
         "is_act_and_mul=False is supported only for CUDA",
     ),
 }
-# Encoders, which keep nothing.
+# Encoders, which keep nothing; not asked of the real vLLM yet.
 ENCODERS: dict[str, dict[str, Any]] = {
     "bert": config("BertModel", "bert", head_dim=None, max_position_embeddings=512, type_vocab_size=2, pad_token_id=0),
     "xlm-roberta": config(

@@ -10,11 +10,11 @@ import pytest
 
 from catalog.architecture import Architecture
 from catalog.importing import Files, imported
-from catalog.schema import KvProfile, Model
+from catalog.schema import Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import KvCacheSize, kv_cache_size, layout
 from planning.capacity.weights import weight_bytes
-from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU
+from tests.vllm.architectures import CONFIGS, NOT_ON_CPU
 from tests.vllm.conftest import Vllm
 
 pytestmark = pytest.mark.vllm
@@ -61,18 +61,6 @@ def test_an_entry_from_a_config_says_what_vllm_does(vllm: Vllm, name: str):
     size = planned(model.architecture)
     assert (seen["blocks"], seen["tokens"], seen["concurrency"]) == (size.blocks, size.tokens, size.concurrency)
     assert weight_bytes(model, Parallelism())[0] == pytest.approx(seen["weights_bytes"], rel=0.01)
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_an_encoder_keeps_nothing(vllm: Vllm, name: str):
-    """No group of layers has a cache, and bytes of weights are vLLM's within one per cent."""
-    answer = imported(Files(ENCODERS[name], license="x"))
-    assert answer.model is not None, answer.unknown
-    assert answer.model.kv_profile is KvProfile.NONE
-    seen = vllm.size(f"encoder-{name}", ENCODERS[name], runner="pooling")
-    assert "error" not in seen, seen["error"]
-    assert seen["groups"] == []
-    assert weight_bytes(answer.model, Parallelism())[0] == pytest.approx(seen["weights_bytes"], rel=0.01)
 
 
 @pytest.mark.parametrize("name", NOT_ON_CPU)
