@@ -209,7 +209,9 @@ def _check_words(options: argparse.Namespace, catalog: Catalog, *, every: bool) 
         ("GPU", None if every else options.gpu, catalog.gpus, near_gpu),
         ("KV cache dtype", options.kv_cache_dtype, catalog.vllm.kv_cache_dtypes, nearest),
     )
-    unknown = [(kind, name, near(name, known)) for kind, name, known, near in asked if name and name not in known]
+    unknown = [
+        (kind, name, near(name, known)) for kind, name, known, near in asked if name is not None and name not in known
+    ]
     if unknown:
         raise UsageError("\n".join(f"unknown {kind} '{name}'{hint}" for kind, name, hint in unknown))
 

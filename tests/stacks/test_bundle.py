@@ -96,7 +96,7 @@ def test_every_checkpoint_is_in_the_bundle(name: str):
     deployed = rendered(name)
     bundle = bundle_of(deployed, name)
     wanted = {
-        (one.checkpoint.model, one.checkpoint.revision, one.checkpoint.disk_bytes) for one in deployed.plan.servers
+        (one.model, one.revision, one.disk_bytes) for server in deployed.plan.servers for one in server.checkpoints
     }
     assert {(one.repository, one.revision, one.size_bytes) for one in bundle.weights} == wanted
     open_ = [line for line in bundle.not_known if line.endswith("or with the hub's listing")]
