@@ -58,10 +58,12 @@ class Context(Entry):
 class Checkpoint(Entry):
     """The files. `loaded_bytes` is what vLLM puts on the GPUs in all (no MTP layers); None: counted from the shape.
 
-    `parts`: those whose format is another one than that of the rest.
+    `parts`: those whose format is another one than that of the rest. `method`: `quant_method` of its `config.json`,
+    where vLLM loads the same format by other rules than those of its usual one.
     """
 
     format: WeightFormat
+    method: Literal["compressed-tensors"] | None = None
     parts: dict[ModelPart, WeightFormat] = Field(default_factory=dict)
     group_size: Count | None = None
     loaded_bytes: Count | None = None

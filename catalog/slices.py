@@ -15,8 +15,8 @@ class Slices(BaseModel):
 
     `linear`: of matrices whose input is cut; `outputs`: of those whose output is, unless several are merged into one;
     `experts`: of routed experts. `refined`: the least to which blocks of experts are made smaller when they do not
-    divide a slice, by kernels of a card of `refined_from` (compute capability) on; 0: they are not. `group`: that of
-    the checkpoint.
+    divide a slice, by kernels of a card of `refined_from` (compute capability) on; 0: they are not, and never of a
+    checkpoint of a method in `unrefined`. `group`: that of the checkpoint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +26,7 @@ class Slices(BaseModel):
     experts: int | Literal["group"] = 1
     refined: int = Field(default=0, ge=0)
     refined_from: str = Field(default="0.0", pattern=r"^\d+\.\d$")
+    unrefined: tuple[str, ...] = ()
 
     def linear_block(self, checkpoint: Checkpoint) -> int:
         """Elements of a block of a dense matrix."""
@@ -34,6 +35,10 @@ class Slices(BaseModel):
     def expert_block(self, checkpoint: Checkpoint) -> int:
         """Elements of a block of a routed expert, as it is stored."""
         return _block(self.experts, checkpoint)
+
+    def least_block(self, checkpoint: Checkpoint) -> int:
+        """Elements of the smallest block that those of a routed expert are made; 0: they stay as they are stored."""
+        return 0 if checkpoint.method in self.unrefined else self.refined
 
 
 def _block(elements: int | str, checkpoint: Checkpoint) -> int:

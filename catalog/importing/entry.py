@@ -140,6 +140,7 @@ def _entry(
     checkpoint = {
         "format": (kept.format or WeightFormat.MIXED).value,
         "parts": {part.value: kind.value for part, kind in kept.parts.items()},
+        "method": kept.method,
         "groupSize": kept.group_size,
         "loadedBytes": counts[0] if shape is None or _all_is_loaded(family, kept, whole, text) else None,
         "diskBytes": counts[1],

@@ -5,7 +5,7 @@ vLLM 0.33.0 names and this module does not is unknown.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from catalog.architecture import ModelPart
 from catalog.importing.config import Config
@@ -20,6 +20,9 @@ KINDS = {
     "int4": WeightFormat.GPTQ_INT4,
 }
 MXFP4_GROUP = 32
+COMPRESSED = "compressed-tensors"
+# Formats whose experts it loads otherwise than their usual method does (`slices` of the engine file).
+OWN_RULES = {WeightFormat.FP8_BLOCK128, WeightFormat.GPTQ_INT4}
 MODELOPT = {
     "NVFP4": WeightFormat.NVFP4,
     "W4A16_NVFP4": WeightFormat.NVFP4,
@@ -30,11 +33,15 @@ MODELOPT = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Format of most linear weights, of parts that differ, and the group of int4; None: unknown."""
+    """Format of most linear weights, of parts that differ, and the group of int4; None: unknown.
+
+    `method`: that of the file, where vLLM has rules of its own for it.
+    """
 
     format: WeightFormat | None
     parts: Mapping[ModelPart, WeightFormat] = field(default_factory=dict)
     group_size: int | None = None
+    method: str | None = None
 
 
 def stored(whole: Config, text: Config, beside: Mapping[str, object] | None, target: Target) -> Storage:
@@ -103,7 +110,9 @@ def _compressed(config: Config, target: Target) -> Storage:
 
     size = next((kind[1] for _, kind in named if kind[1]), None)
     parts = formats_by_rule(target, rule, config.words("ignore"))
-    return _most(parts, size)
+    most = _most(parts, size)
+    own_rules = {most.format, *most.parts.values()} & OWN_RULES
+    return replace(most, method=COMPRESSED) if own_rules else most
 
 
 def _of_group(config: Config, row: Mapping[str, object]) -> tuple[WeightFormat, int | None] | None:
@@ -155,7 +164,7 @@ READERS: Mapping[str, Callable[[Config, Target], Storage]] = {
     "gptq": _int4(WeightFormat.GPTQ_INT4),
     "gptq-marlin": _int4(WeightFormat.GPTQ_INT4),
     "mxfp4": _mxfp4,
-    "compressed-tensors": _compressed,
+    COMPRESSED: _compressed,
     "modelopt": _modelopt,
 }
 

@@ -13,6 +13,7 @@ from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.devices import device_problems
 from planning.capacity.drafts import draft_rules, uncounted_draft
+from planning.capacity.heads import head_problems
 from planning.capacity.memory import Workload, budget
 from planning.capacity.reason import PLACE, Reason
 from planning.capacity.slices import slice_problems
@@ -61,15 +62,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
     shape, tp = model.architecture, parallelism.tensor
     problems: list[Reason] = []
     if shape is not None:
-        if shape.attention_heads % tp:
-            problems.append(Reason(f"{shape.attention_heads} attention heads cannot be divided by tensorParallel {tp}"))
-        elif shape.mla is None and shape.kv_heads % tp and tp % shape.kv_heads:
-            # vLLM cuts KV heads evenly or copies each equally often (models/qwen2.py, llama.py: assert in __init__)
-            text = f"{shape.kv_heads} KV heads cannot be divided by, or copied to, tensorParallel {tp}"
-            problems.append(Reason(text))
-        if shape.linear_attention and shape.linear_attention.key_heads % tp:
-            heads = shape.linear_attention.key_heads
-            problems.append(Reason(f"{heads} linear-attention key heads cannot be divided by tensorParallel {tp}"))
+        problems += head_problems(shape, tp)
         if parallelism.pipeline > shape.layers:
             problems.append(Reason(f"pipelineParallel {parallelism.pipeline} exceeds the {shape.layers} layers"))
         problems += [

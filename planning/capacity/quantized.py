@@ -31,6 +31,9 @@ def quantization_problem(model: Model, args: Sequence[str], engine: Engine) -> s
     """The reason why vLLM would not load this checkpoint by the method among `args`; empty: it does."""
     method, kind = value_of(args, flags.QUANTIZATION), model.checkpoint.format
     known = engine.quantizations.online if kind is WeightFormat.BF16 else engine.quantizations.own.get(kind, ())
+    if model.checkpoint.method:
+        # blocks of experts are another matter there, and no other method reads its files
+        known = (model.checkpoint.method,)
     if method is None or kind is WeightFormat.MIXED or method in known:
         return ""
     fix = f"use one of {', '.join(sorted(known))}, or leave it out"

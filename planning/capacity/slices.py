@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
-from catalog.architecture import Architecture
+from catalog.architecture import Architecture, ModelPart
 from catalog.schema import Gpu, Model
 from catalog.slices import Slices
 from planning.capacity.budget import Parallelism
+from planning.capacity.layers import attention_groups
 from planning.capacity.memory import Workload
 from planning.capacity.reason import Reason
 
@@ -21,8 +22,12 @@ NO_RULES = Slices()
 
 @dataclass(frozen=True)
 class Cut:
-    """A dimension of a matrix and the number of ranks it is cut over; `over`: the settings that make those."""
+    """A dimension of a matrix and the number of ranks it is cut over; `over`: the settings that make those.
 
+    `part`: of the model, which checkpoints quantise or leave alone together.
+    """
+
+    part: ModelPart
     name: str
     size: int
     ranks: int
@@ -42,18 +47,23 @@ def slice_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, work
     shape, tensor = model.architecture, parallelism.tensor
     if shape is None:
         return []
-    rules = workload.slices.get(model.checkpoint.format, NO_RULES)
+    stored = model.checkpoint
+
+    def rules(cut: Cut) -> Slices:
+        return workload.slices.get(stored.parts.get(cut.part, stored.format), NO_RULES)
+
     problems = []
-    for cut in _inputs(shape, tensor):
+    for cut in dict.fromkeys(_inputs(shape, tensor)):
         if not cut.whole:
             problems.append(_uneven(cut))
-        elif problem := _broken(cut, rules.linear_block(model.checkpoint)):
+        elif problem := _broken(cut, rules(cut).linear_block(stored)):
             problems.append(problem)
     # heads that cannot be divided are said by themselves
-    broken = (_broken(cut, rules.outputs) for cut in _outputs(shape, tensor) if cut.whole)
+    broken = (_broken(cut, rules(cut).outputs) for cut in _outputs(shape, tensor) if cut.whole)
     problems += [problem for problem in broken if problem]
     if shape.moe:
-        problems += _expert_problems(model, gpu, _routed(shape.moe.intermediate_size, parallelism), rules)
+        routed = _routed(shape.moe.intermediate_size, parallelism)
+        problems += _expert_problems(model, gpu, routed, rules(routed))
     rows = -(-shape.vocab_size // VOCABULARY_STEP) * VOCABULARY_STEP
     if rows % tensor:
         text = f"{rows} rows of the vocabulary, in steps of {VOCABULARY_STEP}, cannot be divided by tensorParallel"
@@ -65,26 +75,28 @@ def _inputs(shape: Architecture, tensor: int) -> Iterator[Cut]:
     """Inputs of dense matrices that are cut: down- and output projections. Experts that all tokens pass are dense."""
     over = f"tensorParallel {tensor}"
     if shape.intermediate_size and (shape.moe is None or shape.moe.dense_layers):
-        yield Cut("intermediate size", shape.intermediate_size, tensor, over)
-    if shape.moe and shape.moe.shared_intermediate_size:
-        yield Cut("shared expert intermediate size", shape.moe.shared_intermediate_size, tensor, over)
-    if shape.attention_heads % tensor == 0:
-        width = shape.mla.value_head_dim if shape.mla else shape.head_dim
-        yield Cut("attention output", shape.attention_heads * width, tensor, over)
-    linear = shape.linear_attention
+        yield Cut(ModelPart.DENSE, "intermediate size", shape.intermediate_size, tensor, over)
+    if shape.moe and (shared := shape.moe.shared_intermediate_size):
+        yield Cut(ModelPart.SHARED_EXPERTS, "shared expert intermediate size", shared, tensor, over)
+    for group in attention_groups(shape):
+        if group.heads % tensor == 0:
+            width = group.heads * (shape.mla.value_head_dim if shape.mla else group.value_head_dim)
+            yield Cut(ModelPart.ATTENTION, "attention output", width, tensor, over)
+    linear, mamba = shape.linear_attention, shape.mamba
     if linear and linear.key_heads % tensor == 0:
-        yield Cut("linear-attention output", linear.value_heads * linear.value_head_dim, tensor, over)
+        yield Cut(ModelPart.STATE, "linear-attention output", linear.value_heads * linear.value_head_dim, tensor, over)
+    if mamba and mamba.heads % tensor == 0:
+        yield Cut(ModelPart.STATE, "Mamba output", mamba.heads * mamba.head_dim, tensor, over)
 
 
 def _outputs(shape: Architecture, tensor: int) -> Iterator[Cut]:
     """Outputs of dense matrices that are cut one by one; merged ones (QKV, gate and up) may end within a block."""
     if shape.mla is None:
         return
-    over, heads = f"tensorParallel {tensor}", shape.attention_heads
-    yield Cut("MLA query projection", heads * (shape.mla.nope_head_dim + shape.mla.rope_head_dim), tensor, over)
-    yield Cut(
-        "MLA key and value projection", heads * (shape.mla.nope_head_dim + shape.mla.value_head_dim), tensor, over
-    )
+    mla, heads, over = shape.mla, shape.attention_heads, f"tensorParallel {tensor}"
+    query, both = (heads * (mla.nope_head_dim + more) for more in (mla.rope_head_dim, mla.value_head_dim))
+    yield Cut(ModelPart.ATTENTION, "MLA query projection", query, tensor, over)
+    yield Cut(ModelPart.ATTENTION, "MLA key and value projection", both, tensor, over)
 
 
 def _routed(size: int, parallelism: Parallelism) -> Cut:
@@ -94,9 +106,9 @@ def _routed(size: int, parallelism: Parallelism) -> Cut:
     """
     data, name = parallelism.data, "expert intermediate size"
     if parallelism.expert:
-        return Cut(name, size, 1, "expertParallel")
+        return Cut(ModelPart.EXPERTS, name, size, 1, "expertParallel")
     over = f"tensorParallel {parallelism.tensor}" + (f" / dataParallel {data}" if data > 1 else "")
-    return Cut(name, size, parallelism.tensor * data, over)
+    return Cut(ModelPart.EXPERTS, name, size, parallelism.tensor * data, over)
 
 
 def _expert_problems(model: Model, gpu: Gpu | None, cut: Cut, rules: Slices) -> list[Reason]:
@@ -108,10 +120,11 @@ def _expert_problems(model: Model, gpu: Gpu | None, cut: Cut, rules: Slices) -> 
         return []
     finer = gcd(block, width, model.architecture.hidden_size)
     text = f"{cut} is not a multiple of the quantisation block {block}"
-    if not rules.refined:
+    least = rules.least_block(model.checkpoint)
+    if not least:
         return [Reason(text)]
-    if finer < rules.refined:
-        return [Reason(f"{text}, nor of {rules.refined}, the smallest that blocks of experts are made")]
+    if finer < least:
+        return [Reason(f"{text}, nor of {least}, the smallest that blocks of experts are made")]
     if gpu is not None and gpu.compute_capability and float(gpu.compute_capability) < float(rules.refined_from):
         needs = f"smaller blocks need compute capability {rules.refined_from}, {gpu.name} has {gpu.compute_capability}"
         return [Reason(f"{text}, and {needs}")]

@@ -73,7 +73,7 @@ def test_a_published_config_gives_the_shipped_entry(name):
     assert made.architecture == shipped.architecture.model_copy(update=tower)
     assert made.architecture.vision_tower_bytes == pytest.approx(shipped.architecture.vision_tower_bytes, rel=0.002)
     assert (made.kv_profile, made.checkpoint.format) == (shipped.kv_profile, shipped.checkpoint.format)
-    assert made.checkpoint.parts == shipped.checkpoint.parts
+    assert (made.checkpoint.parts, made.checkpoint.method) == (shipped.checkpoint.parts, shipped.checkpoint.method)
     assert made.context.config_tokens == shipped.context.config_tokens
 
 
@@ -181,6 +181,21 @@ def test_formats_by_quantization_config(config, format_, parts, group):
     made = model(quantised(**config)).checkpoint
     expected = {ModelPart(part): WeightFormat(kind) for part, kind in parts.items()}
     assert (made.format, made.parts, made.group_size) == (WeightFormat(format_), expected, group)
+
+
+@pytest.mark.parametrize(
+    ("weights", "method"),
+    [
+        ({"num_bits": 8, "type": "float", "strategy": "block"}, "compressed-tensors"),
+        ({"num_bits": 4, "type": "int", "group_size": 32}, "compressed-tensors"),
+        ({"num_bits": 8, "type": "float", "strategy": "channel"}, None),
+        ({"num_bits": 4, "type": "float", "group_size": 16}, None),
+    ],
+)
+def test_compressed_tensors_is_said_where_it_has_rules_of_its_own(weights, method):
+    """Blocks and groups of its experts are not made smaller; formats without either are loaded like any other's."""
+    groups = {"config_groups": {"a": {"targets": ["Linear"], "weights": weights}}}
+    assert model(quantised(quant_method="compressed-tensors", **groups)).checkpoint.method == method
 
 
 def test_a_file_beside_the_config_names_the_format():

@@ -73,6 +73,17 @@ def hardware(gpu: str, per_node: int, nodes: int = 1) -> Hardware:
             "intermediate size 17408 cannot be divided by tensorParallel 12",
             "248320 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 12",
         ]),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia-h100", Parallelism(16), WORKLOAD, [
+            "8 Mamba groups cannot be divided by tensorParallel 16",
+        ]),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nvidia-h100", Parallelism(8), WORKLOAD, []),
+        # layers with heads of their own, each kind once
+        ("XiaomiMiMo/MiMo-V2-Flash", "nvidia-h200", Parallelism(6), WORKLOAD, [
+            "64 attention heads cannot be divided by tensorParallel 6",
+            "intermediate size 16384 cannot be divided by tensorParallel 6",
+            "expert intermediate size 2048 cannot be divided by tensorParallel 6",
+            "152576 rows of the vocabulary, in steps of 64, cannot be divided by tensorParallel 6",
+        ]),
         ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(1, 41), WORKLOAD, ["pipelineParallel 41 exceeds the 40 layers"]),
         ("Qwen/Qwen3-14B", "nvidia-h100", Parallelism(expert=True), WORKLOAD, [
             "expertParallel needs a mixture-of-experts model",

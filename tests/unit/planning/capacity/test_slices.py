@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.architecture import LatentAttention
+from catalog.architecture import AttentionLayers, LatentAttention, Mamba2, ModelPart
 from catalog.schema import Checkpoint, Model, WeightFormat
 from planning.capacity.asked import Asked
 from planning.capacity.budget import Parallelism
@@ -146,6 +146,64 @@ NO_KERNEL = "128, and smaller blocks need compute capability 8.9, NVIDIA A100 SX
 def test_slices_are_judged_as_the_engine_loads_them(model, parallelism, gpu, reasons):
     """Each format with its blocks, each part by its name."""
     assert said(model, parallelism, gpu) == reasons
+
+
+def kept(model: Model, **checkpoint: object) -> Model:
+    """The same, with its checkpoint stored otherwise."""
+    return model.model_copy(update={"checkpoint": model.checkpoint.model_copy(update=checkpoint)})
+
+
+@pytest.mark.parametrize(
+    ("model", "ranks", "reasons"),
+    [
+        (shaped(BLOCK), 4, [f"expert intermediate size 768 / tensorParallel 4 = 192 {ODD} 128"]),
+        (shaped(BLOCK), 2, []),
+        (shaped(GPTQ, group=128), 4, [f"expert intermediate size 768 / tensorParallel 4 = 192 {ODD} 128"]),
+        (shaped(GPTQ, group=64), 4, []),
+        (dense(BLOCK), 8, []),
+    ],
+)
+def test_experts_of_compressed_tensors_keep_their_blocks(model, ranks, reasons):
+    """Nothing makes them smaller (create_weights of its two kinds of experts); the same in its usual method loads."""
+    assert said(kept(model, method="compressed-tensors"), Parallelism(ranks)) == reasons
+    assert said(model, Parallelism(ranks)) == []
+
+
+ATTENTION, EXPERTS, SHARED_PART = ModelPart.ATTENTION, ModelPart.EXPERTS, ModelPart.SHARED_EXPERTS
+
+
+@pytest.mark.parametrize(
+    ("model", "parts", "reasons"),
+    [
+        # left alone, in a checkpoint in blocks
+        (dense(BLOCK, head_dim=80), {ATTENTION: WeightFormat.BF16}, []),
+        (shaped(BLOCK, shared=512), {SHARED_PART: WeightFormat.BF16}, []),
+        (shaped(BLOCK, experts=1408), {EXPERTS: WeightFormat.FP8_CHANNEL}, []),
+        # in blocks, in a checkpoint that has none
+        (dense(WeightFormat.BF16, head_dim=80), {ATTENTION: BLOCK}, [
+            f"attention output 2560 / tensorParallel 8 = 320 {ODD} 128",
+        ]),
+        (shaped(WeightFormat.FP8_CHANNEL, experts=1408), {EXPERTS: AWQ}, [
+            f"expert intermediate size 1408 / tensorParallel 8 = 176 {ODD} {LEAST}",
+        ]),
+        (shaped(GPTQ, group=32, shared=512), {SHARED_PART: BLOCK}, [
+            f"shared expert intermediate size 512 / tensorParallel 8 = 64 {ODD} 128",
+        ]),
+    ],
+)  # fmt: skip
+def test_each_part_is_judged_by_its_own_format(model, parts, reasons):
+    """Parts that a checkpoint leaves alone have no blocks, whatever the rest has, and the other way round."""
+    assert said(kept(model, parts=parts), Parallelism(8)) == reasons
+
+
+def test_every_kind_of_layers_has_its_own_slices():
+    """Layers with heads of their own, and Mamba2 mixers: each once."""
+    wide = (AttentionLayers(layers=24), AttentionLayers(layers=24, attention_heads=24, head_dim=80, kv_heads=8))
+    model = dense(BLOCK, attention=wide, kv_heads=8)
+    assert said(model, Parallelism(8)) == [f"attention output 1920 / tensorParallel 8 = 240 {ODD} 128"]
+    mixers = dense(BLOCK, mamba=Mamba2(layers=4, heads=24, head_dim=80, state_size=128))
+    assert said(mixers, Parallelism(8)) == [f"Mamba output 1920 / tensorParallel 8 = 240 {ODD} 128"]
+    assert said(kept(mixers, parts={ModelPart.STATE: WeightFormat.BF16}), Parallelism(8)) == []
 
 
 def test_projections_of_latent_attention_end_with_a_block():

@@ -19,6 +19,7 @@ from tests.unit.small_stack import CATALOG, CPU, H100, properties, refusals, ser
 
 GIB = 2**30
 L4 = {"gpu": "nvidia-l4", "nodes": 1, "gpusPerNode": 1}
+B200 = {"gpu": "nvidia-b200", "nodes": 1, "gpusPerNode": 8}
 L40S = {"gpu": "nvidia-l40s", "nodes": 1, "gpusPerNode": 4}
 MTP = '--speculative-config={"method":"mtp","num_speculative_tokens":1}'
 NGRAM = '--speculative-config={"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":4}'
@@ -249,6 +250,21 @@ def test_the_method_of_the_checkpoint_itself_changes_nothing(model, method):
     plain, told = (
         server(serving(H100, model=model, contextTokens=8192, args=args)).memory
         for args in ([], [f"--quantization={method}"])
+    )
+    assert plain == told
+
+
+def test_a_checkpoint_of_its_own_method_takes_that_alone():
+    """Int4 of compressed-tensors is no GPTQ, though its bytes are the same."""
+    on = {"model": "moonshotai/Kimi-K2.5", "contextTokens": 8192, "tensorParallel": 8}
+    assert refusals(serving(B200, **on, args=["--quantization=gptq_marlin"])) == [
+        (
+            "models.m.args: --quantization=gptq_marlin is not for gptq-int4 weights; use one of compressed-tensors, "
+            "or leave it out"
+        )
+    ]
+    plain, told = (
+        server(serving(B200, **on, args=args)).memory for args in ([], ["--quantization=compressed-tensors"])
     )
     assert plain == told
 
