@@ -224,7 +224,8 @@ class Engine(BaseModel):
     attributes. `options`: by long name. `removed_options`: name → what to use instead.
     `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
     `variables`: what is said → the variable. `tasks`: what a model is for → options it is started with.
-    `writing_options` and `cache_options`: those of servers that write tokens, and of those that keep a KV cache.
+    `no_loras`: families of models that it loads no adapters for. `writing_options` and `cache_options`: those of
+    servers that write tokens, and of those that keep a KV cache.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -248,6 +249,7 @@ class Engine(BaseModel):
     devices: Mapping[VendorName, Devices] = {}
     quantizations: Quantizations = Quantizations()
     slices: Mapping[WeightFormat, Slices] = {}
+    no_loras: frozenset[str] = frozenset()
     cpu: CpuCosts | None = None
     tasks: Mapping[str, list[str]] = {}
     writing_options: frozenset[str] = frozenset()

@@ -55,6 +55,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         tuning=tuning_of(model, asked.tuning),
         tokens_given=asked.max_num_batched_tokens is not None,
         slices=engine.slices,
+        no_loras=engine.no_loras,
         devices=engine.devices.get(gpu.vendor, Devices(built_for=())),
     )
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from math import ceil
 
 from catalog.architecture import Architecture
+from catalog.schema import Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.layers import attention_groups, attention_layers
+from planning.capacity.reason import Reason
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ def adapter_bytes(shape: Architecture, rank: int, *, number_bytes: int = 2) -> f
     return lora_bytes(shape, Parallelism(), slots=1, rank=rank, model_bytes=number_bytes)
 
 
+def lora_problems(model: Model, slots: int, no_loras: frozenset[str]) -> list[Reason]:
+    """Models for which the engine loads no adapters, by their family or by a kind of layers that only those have."""
+    shape = model.architecture
+    delta = shape is not None and shape.linear_attention is not None and shape.linear_attention.kind == "kda"
+    if not slots or not (model.family in no_loras or delta):
+        return []
+    return [Reason(f"vLLM loads no LoRA adapters for models of the family {model.family}: leave them out")]
+
+
 def _layers(shape: Architecture, parallelism: Parallelism) -> Iterator[Pair]:
     """Pairs of all layers."""
     tensor, hidden = parallelism.tensor, shape.hidden_size
@@ -65,22 +76,24 @@ def _layers(shape: Architecture, parallelism: Parallelism) -> Iterator[Pair]:
         yield Pair(mamba.layers, mamba.conv_kernel, inner + shared, cut_out=tensor)
         yield Pair(mamba.layers, inner, hidden, cut_in=tensor)
     moe, all_layers = shape.moe, shape.layers if shape.feed_forward_layers is None else shape.feed_forward_layers
-    dense = moe.dense_layers if moe else all_layers
-    yield from _feed_forward(dense, hidden, shape.intermediate_size, tensor)
+    dense, ups = moe.dense_layers if moe else all_layers, 2 if shape.gated_mlp else 1
+    yield from _feed_forward(dense, ups, hidden, shape.intermediate_size, tensor)
     if moe:
         layers = all_layers - dense
         yield Pair(layers, hidden, moe.experts)
-        yield from _feed_forward(
-            layers if moe.shared_intermediate_size else 0, hidden, moe.shared_intermediate_size, tensor
-        )
+        shared = layers if moe.shared_intermediate_size else 0
+        yield from _feed_forward(shared, ups, hidden, moe.shared_intermediate_size, tensor)
+        if moe.hidden_size:
+            # into the narrower space of the experts and out of it
+            yield Pair(2 * layers, hidden, moe.hidden_size)
         ranks = tensor * parallelism.data
         held, cut = (moe.experts / ranks, 1) if parallelism.expert else (moe.experts, tensor)
-        yield from _feed_forward(layers * held, hidden, moe.intermediate_size, cut)
+        yield from _feed_forward(layers * held, ups, moe.hidden_size or hidden, moe.intermediate_size, cut)
 
 
-def _feed_forward(count: float, hidden: int, inner: int, cut: int) -> Iterator[Pair]:
-    """Gate and up, then down."""
-    yield Pair(2 * count, hidden, inner, cut_out=cut)
+def _feed_forward(count: float, ups: int, hidden: int, inner: int, cut: int) -> Iterator[Pair]:
+    """Gate, if it has one, and up, then down."""
+    yield Pair(ups * count, hidden, inner, cut_out=cut)
     yield Pair(count, inner, hidden, cut_in=cut)
 
 
@@ -105,7 +118,8 @@ def _attention(shape: Architecture, tensor: int) -> Iterator[Pair]:
     for group in attention_groups(shape):
         query = group.heads * group.head_dim * (2 if shape.gated_attention else 1)
         yield Pair(group.layers, hidden, query, cut_out=tensor)
-        # every GPU has a head of keys and of values at least
-        shared = group.kv_heads * (group.head_dim + group.value_head_dim) / 2
-        yield Pair(2 * group.layers, hidden, shared, cut_out=min(tensor, group.kv_heads))
+        if group.keeps_cache:
+            # every GPU has a head of keys and of values at least
+            shared = group.kv_heads * (group.head_dim + group.value_head_dim) / 2
+            yield Pair(2 * group.layers, hidden, shared, cut_out=min(tensor, group.kv_heads))
         yield Pair(group.layers, group.heads * group.value_head_dim, hidden, cut_in=tensor)

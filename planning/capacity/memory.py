@@ -68,8 +68,8 @@ class Workload:
     """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
-    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step. `slices`: the rules of the
-    engine that it runs on. `devices`: what the engine runs on, of the GPU's vendor; None: it is not asked.
+    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step. `slices`, `no_loras`: the
+    rules of the engine that it runs on. `devices`: what the engine runs on, of the GPU's vendor; None: it is not asked.
     """
 
     context_tokens: int
@@ -87,6 +87,7 @@ class Workload:
     tuning: Tuning = USUAL
     tokens_given: bool = False
     slices: Mapping[WeightFormat, Slices] = field(default_factory=lambda: MappingProxyType({}))
+    no_loras: frozenset[str] = frozenset()
     devices: Devices | None = field(default=None, compare=False)
 
     @property

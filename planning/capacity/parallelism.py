@@ -14,6 +14,7 @@ from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.devices import device_problems
 from planning.capacity.drafts import draft_rules, uncounted_draft
 from planning.capacity.heads import head_problems
+from planning.capacity.lora import lora_problems
 from planning.capacity.memory import Workload, budget
 from planning.capacity.reason import PLACE, Reason
 from planning.capacity.slices import slice_problems
@@ -86,6 +87,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
         )
     problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
     problems += device_problems(model, gpu, workload)
+    problems += lora_problems(model, workload.max_loras, workload.no_loras)
     problems += _offload_problems(model, workload)
     if parallelism.decode_context > 1:
         problems += _decode_context_problems(model, parallelism)

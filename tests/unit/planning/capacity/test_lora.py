@@ -5,9 +5,9 @@ That vLLM allocates what is computed here is proved by tests/vllm/test_lora_slot
 
 import pytest
 
-from catalog.schema import Architecture
+from catalog.architecture import Architecture, AttentionLayers, LinearAttention
 from planning.capacity.budget import Parallelism
-from planning.capacity.lora import adapter_bytes, lora_bytes
+from planning.capacity.lora import adapter_bytes, lora_bytes, lora_problems
 from tests.unit.small_stack import CATALOG
 
 ONE = Parallelism()
@@ -58,6 +58,49 @@ def test_routed_experts_have_slots_of_their_own():
     spread = lora_bytes(moe, Parallelism(2, 1, 4, expert=True), slots=1, rank=1)
     sliced = lora_bytes(moe, Parallelism(2, 1, 4), slots=1, rank=1)
     assert sliced - spread == 2 * 48 * 128 * (3 * 2048 + 3 * 768 / 2 - 3 * (2048 + 768) / 8)
+
+
+def test_layers_have_slots_for_the_matrices_that_they_have():
+    """Two without a gate, as in Nemotron; no keys and values where those of another layer are read; narrow experts."""
+    plain = shape("Qwen/Qwen3-30B-A3B")
+    slots = {"slots": 1, "rank": 1}
+    gateless = lora_bytes(plain.model_copy(update={"gated_mlp": False}), ONE, **slots)
+    assert lora_bytes(plain, ONE, **slots) - gateless == 2 * 48 * 128 * (2048 + 768)
+    readers = (AttentionLayers(layers=40), AttentionLayers(layers=8, keeps_cache=False))
+    reading = lora_bytes(plain.model_copy(update={"attention": readers}), ONE, **slots)
+    assert lora_bytes(plain, ONE, **slots) - reading == 2 * 8 * 2 * (2048 + 4 * 128)
+    assert plain.moe is not None
+    narrow = plain.model_copy(update={"moe": plain.moe.model_copy(update={"hidden_size": 1024})})
+    less, more = 48 * 128 * 3 * 1024, 48 * 2 * (2048 + 1024)
+    assert lora_bytes(plain, ONE, **slots) - lora_bytes(narrow, ONE, **slots) == 2 * (less - more)
+
+
+@pytest.mark.parametrize(
+    ("name", "slots", "reasons"),
+    [
+        ("moonshotai/Kimi-K2.5", 1, ["vLLM loads no LoRA adapters for models of the family kimi-k25: leave them out"]),
+        ("moonshotai/Kimi-K2.5", 0, []),
+        ("moonshotai/Kimi-K2-Instruct", 1, []),
+        ("XiaomiMiMo/MiMo-V2-Flash", 4, [
+            "vLLM loads no LoRA adapters for models of the family mimo-v2-flash: leave them out",
+        ]),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 1, []),
+    ],
+)  # fmt: skip
+def test_adapters_are_refused_where_the_engine_loads_none(name, slots, reasons):
+    """By the family, of the models that have no such interface."""
+    told = lora_problems(CATALOG.models[name], slots, CATALOG.vllm.no_loras)
+    assert [reason.at("<place>") for reason in told] == reasons
+
+
+def test_layers_of_kda_have_no_adapters_whatever_their_family():
+    """The only model definitions with such layers take none."""
+    delta = LinearAttention(kind="kda", layers=3, key_heads=8, value_heads=8, key_head_dim=128, value_head_dim=128)
+    model = CATALOG.models["Qwen/Qwen3-14B"]
+    changed = model.model_copy(
+        update={"architecture": shape("Qwen/Qwen3-14B").model_copy(update={"linear_attention": delta})}
+    )
+    assert (len(lora_problems(changed, 1, frozenset())), lora_problems(model, 1, frozenset())) == (1, [])
 
 
 def test_a_stage_has_the_slots_of_its_layers():
