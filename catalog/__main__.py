@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Command] = {
     "add": Command("add", "the entry of a model from its config.json, as YAML for a catalogue file of your own"),
     "platforms": Command("lists", "platforms a cluster may be of, and what differs there"),
     "engine-file": Command("engine_file", "the file of another version of vLLM, from where it is installed"),
+    "engine-diff": Command("engine_diff", "what another version of vLLM changes, for all or for one stack"),
 }
 
 

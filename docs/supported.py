@@ -79,6 +79,8 @@ def _page(catalog: Catalog) -> Iterator[str]:
     yield "\n## Ways in\n\n"
     yield _table(("`gateway.expose.kind`", "meaning"), _meanings(GatewaySettings, "expose"))
     yield "\n## Versions\n\n"
+    known = _listed(catalog.versions["vllm"])
+    yield f"Servers may run vLLM {known}; another is [added](adding-an-engine-version.md) as a file.\n\n"
     yield f"Kubernetes 1.{OLDEST_KUBERNETES_MINOR} or newer; images and charts, unless a stack names others:\n\n"
     yield _table(("image", "version"), ((f"`{name}`", image.version) for name, image in catalog.images.items()))
     yield "\n"

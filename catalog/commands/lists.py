@@ -37,11 +37,11 @@ def answer(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(json.dumps(list(listing.rows), indent=2, ensure_ascii=False) + "\n")
     else:
-        _print(listing)
+        print_list(listing)
     return FINE
 
 
-def _print(listing: CatalogList) -> None:
+def print_list(listing: CatalogList) -> None:
     """A table with every row on one line, for `grep`; a narrow terminal breaks lines by itself."""
     console = Console(highlight=False, markup=False, emoji=False)
     heading, *rows = shown(listing)

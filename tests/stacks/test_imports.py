@@ -24,7 +24,7 @@ ENTRY = "catalog's command line"
 ALLOWED = {
     "catalog": set(),
     # its command line is an entry point, which nothing else in the package knows
-    ENTRY: {"catalog", "settings", "planning"},
+    ENTRY: {"catalog", "settings", "planning", "preview"},
     "settings": set(),
     "planning": {"catalog", "settings"},
     "components": {"catalog", "settings", "planning"},
@@ -41,7 +41,7 @@ ROOMS = {
     "stack": {"capacity", "near", "plan", "tasks"},
     "server": {"capacity", "near", "plan", "observe", "stack", "tasks"},
     "gateway": {"capacity", "plan", "stack", "tasks"},
-    "questions": {"capacity", "near", "own_catalog", "plan", "stack", "server"},
+    "questions": {"capacity", "near", "own_catalog", "plan", "stack", "server", "tasks"},
     "near": set(),
     "warnings": {"own_catalog", "plan", "stack"},
     "own_catalog": {"capacity", "near"},
