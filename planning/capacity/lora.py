@@ -71,9 +71,13 @@ def _layers(shape: Architecture, parallelism: Parallelism) -> Iterator[Pair]:
         yield Pair(gdn.layers, gdn.conv_kernel, 2 * keys + values, cut_out=tensor)
         yield Pair(gdn.layers, values, hidden, cut_in=tensor)
     if mamba := shape.mamba:
-        inner, shared = mamba.heads * mamba.head_dim, 2 * mamba.groups * mamba.state_size
-        yield Pair(mamba.layers, hidden, 2 * inner + shared + mamba.heads, cut_out=tensor)
-        yield Pair(mamba.layers, mamba.conv_kernel, inner + shared, cut_out=tensor)
+        # gate, values, B, C and dt; values, B and C in the convolution: merged, with a first matrix each, unless one
+        # group is copied to all ranks (layers/mamba/mamba_mixer2.py)
+        even = mamba.groups % tensor == 0
+        ins, convs = (5, 3) if even else (1, 1)
+        inner, shared = mamba.heads * mamba.head_dim, 2 * (mamba.groups if even else tensor) * mamba.state_size
+        yield Pair(ins * mamba.layers, hidden, (2 * inner + shared + mamba.heads) / ins, cut_out=tensor)
+        yield Pair(convs * mamba.layers, mamba.conv_kernel, (inner + shared) / convs, cut_out=tensor)
         yield Pair(mamba.layers, inner, hidden, cut_in=tensor)
     moe, all_layers = shape.moe, shape.layers if shape.feed_forward_layers is None else shape.feed_forward_layers
     dense, ups = moe.dense_layers if moe else all_layers, 2 if shape.gated_mlp else 1

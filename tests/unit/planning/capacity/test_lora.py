@@ -6,9 +6,11 @@ That vLLM allocates what is computed here is proved by tests/vllm/test_lora_slot
 import pytest
 
 from catalog.architecture import Architecture, AttentionLayers, LinearAttention
+from catalog.importing import Files, imported
 from planning.capacity.budget import Parallelism
 from planning.capacity.lora import adapter_bytes, lora_bytes, lora_problems
 from tests.unit.small_stack import CATALOG
+from tests.vllm.architectures import CONFIGS
 
 ONE = Parallelism()
 
@@ -73,6 +75,14 @@ def test_layers_have_slots_for_the_matrices_that_they_have():
     narrow = plain.model_copy(update={"moe": plain.moe.model_copy(update={"hidden_size": 1024})})
     less, more = 48 * 128 * 3 * 1024, 48 * 2 * (2048 + 1024)
     assert lora_bytes(plain, ONE, **slots) - lora_bytes(narrow, ONE, **slots) == 2 * (less - more)
+
+
+def test_merged_projections_of_mixers_have_a_first_matrix_each():
+    """A tiny Falcon-H1 with two slots of rank 16 on vLLM 0.32 (CPU), all of their bytes summed."""
+    tiny = imported(Files(CONFIGS["falcon-h1"], license="x")).model
+    assert tiny is not None
+    assert tiny.architecture is not None
+    assert lora_bytes(tiny.architecture, ONE, slots=2, rank=16) == 3_134_720
 
 
 @pytest.mark.parametrize(
