@@ -129,6 +129,11 @@ class Architecture(Entry):
     vision_tower_bytes: Annotated[int, Field(ge=0)] = 0
 
     @property
+    def encoder_tokens(self) -> int:
+        """Most tokens that an encoder hands to the layers of the decoder; 0: there is none."""
+        return max((group.window_tokens or 0 for group in self.attention if group.kind == "cross"), default=0)
+
+    @property
     def keeps_state(self) -> bool:
         """Whether some layers keep a state per sequence."""
         return self.linear_attention is not None or self.mamba is not None

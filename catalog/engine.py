@@ -222,6 +222,7 @@ class Engine(BaseModel):
     Of a program there may be a file for each of several versions (`catalog.versions`).
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
     attributes. `options`: by long name. `removed_options`: name → what to use instead.
+    `chat_options`: those that mean something to models that chat alone.
     `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
     `variables`: what is said → the variable. `tasks`: what a model is for → options it is started with.
     `no_loras`: families of models that it loads no adapters for. `writing_options` and `cache_options`: those of
@@ -252,6 +253,7 @@ class Engine(BaseModel):
     no_loras: frozenset[str] = frozenset()
     cpu: CpuCosts | None = None
     tasks: Mapping[str, list[str]] = {}
+    chat_options: frozenset[str] = frozenset()
     writing_options: frozenset[str] = frozenset()
     cache_options: frozenset[str] = frozenset()
     router_settings: list[str] = []

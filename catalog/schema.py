@@ -19,6 +19,7 @@ class TaskName(StrEnum):
     GENERATE = "generate"
     EMBED = "embed"
     RERANK = "rerank"
+    TRANSCRIBE = "transcribe"
 
 
 class KvProfile(StrEnum):

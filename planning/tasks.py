@@ -4,6 +4,7 @@ A station that treats one task unlike another reads it here, and none asks which
 further row, its name in `catalog.schema`, and what an engine is started with for it in the engine's file (`tasks`).
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,41 +39,53 @@ class Task:
     `calls`: paths of the gateway's API below its version that such a model answers, the usual one first. What stands in
     for a model, a fallback or a canary, answers all of them.
     `gateway_mode`: LiteLLM's word for such a deployment; None: it takes one for it that says nothing.
-    `writes`: it answers with tokens, which are sampled and have a price and a pace. Otherwise it only reads.
-    `parsers`: its answers may hold reasoning and calls of tools, for which vLLM has a parser per dialect.
+    `writes`: it answers with tokens, which are sampled and have a pace. Otherwise it only reads.
+    `chats`: its answers may hold reasoning and calls of tools, for which vLLM has a parser per dialect, and be guessed.
+    `charged_by_second`: the gateway counts seconds of audio, since its answers say nothing of tokens.
     `prefix_caching`: prompts begin alike, and the server is told to keep what is computed of them; else vLLM decides.
     `silent_roles`: roles of metrics (`roles` of the engine's file) that say nothing of such a server, so that no alert
     and no panel looks at them; of what scaling looks at, `cache_used` may be one.
+    `question`: None: it is asked with a file, which only users have.
     """
 
     calls: tuple[str, ...]
     gateway_mode: str | None
     writes: bool
-    parsers: bool
+    chats: bool
+    charged_by_second: bool
     prefix_caching: bool
     silent_roles: frozenset[str]
-    question: Question
+    question: Question | None
 
     @property
     def path(self) -> str:
         """Path by which such a model is usually asked."""
         return f"{VERSION}{self.calls[0]}"
 
+    def curl(self, model: str) -> str:
+        """The end of a curl command that asks such a model, a file of the user's own where it is asked with one."""
+        if self.question is None:
+            return f"\\\n    -F model={model} -F file=@speech.wav"
+        body = json.dumps({"model": model, **self.question.body("Hello")})
+        return f"-H \"Content-Type: application/json\" \\\n    -d '{body}'"
 
+
+CHAT = Question(
+    text="What is the capital of France?",
+    body=lambda text: {"messages": [{"role": "user", "content": text}]},
+    options={"temperature": 0, "max_tokens": 48},
+    # a model may have thought only
+    shown=lambda body: body["choices"][0]["message"]["content"] or "",
+)
 GENERATE = Task(
     calls=("/chat/completions", "/completions", "/messages", "/messages/count_tokens", "/responses"),
     gateway_mode=None,
     writes=True,
-    parsers=True,
+    chats=True,
+    charged_by_second=False,
     prefix_caching=True,
     silent_roles=frozenset(),
-    question=Question(
-        text="What is the capital of France?",
-        body=lambda text: {"messages": [{"role": "user", "content": text}]},
-        options={"temperature": 0, "max_tokens": 48},
-        # a model may have thought only
-        shown=lambda body: body["choices"][0]["message"]["content"] or "",
-    ),
+    question=CHAT,
 )
 # Metrics of a server that only reads which are not about its answers' tokens: the time to the first is that to all of
 # them, and what a prompt takes of the cache is free as soon as it is read (tried, 0.32.0).
@@ -83,7 +96,8 @@ EMBED = Task(
     calls=("/embeddings",),
     gateway_mode="embedding",
     writes=False,
-    parsers=False,
+    chats=False,
+    charged_by_second=False,
     prefix_caching=False,
     silent_roles=OF_WRITING,
     question=Question(
@@ -97,7 +111,8 @@ RERANK = Task(
     calls=("/rerank",),
     gateway_mode="rerank",
     writes=False,
-    parsers=False,
+    chats=False,
+    charged_by_second=False,
     prefix_caching=False,
     silent_roles=OF_WRITING,
     question=Question(
@@ -109,7 +124,23 @@ RERANK = Task(
         ),
     ),
 )
-TASKS: Mapping[TaskName, Task] = {TaskName.GENERATE: GENERATE, TaskName.EMBED: EMBED, TaskName.RERANK: RERANK}
+TRANSCRIBE = Task(
+    calls=("/audio/transcriptions",),
+    gateway_mode="audio_transcription",
+    writes=True,
+    chats=False,
+    charged_by_second=True,
+    prefix_caching=False,
+    # the gateway hands on whole texts only, and no two recordings begin alike
+    silent_roles=frozenset({"first_token_s", "prefix_hits", "prefix_queries"}),
+    question=None,
+)
+TASKS: Mapping[TaskName, Task] = {
+    TaskName.GENERATE: GENERATE,
+    TaskName.EMBED: EMBED,
+    TaskName.RERANK: RERANK,
+    TaskName.TRANSCRIBE: TRANSCRIBE,
+}
 
 
 def _vector(numbers: list[float]) -> str:

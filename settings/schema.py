@@ -1039,6 +1039,10 @@ class ModelSettings(Section):
         description="what the gateway charges for tokens and counts against budgets; default: estimated from the price "
         "of the pool's nodes and the speed of their memory",
     )
+    price_usd_per_audio_hour: UsdPerHour | None = Field(
+        default=None,
+        description="the same of an hour of audio, which is what models that transcribe are charged by",
+    )
     requests_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     tokens_per_minute: PositiveInt | None = Field(default=None, description="limit over all gateway replicas")
     canary: CanarySettings | None = Field(default=None, description="a second server with a share of the traffic")

@@ -48,9 +48,10 @@ class Imported:
 
 def imported(files: Files) -> Imported:
     """The entry of these files. What they do not say is in `unknown`, and not in the entry."""
-    whole = Config(files.config)
+    name, family = _family(Config(files.config))
+    own = family.names if family else {}
+    whole = Config({**files.config, **{usual: files.config.get(key) for usual, key in own.items()}})
     text = text_config(whole)
-    name, family = _family(whole)
     total = _total(files.index, whole)
     disk = files.disk_bytes or total
     context(text)
@@ -149,6 +150,7 @@ def _entry(
         {
             "family": model_type.replace("_", "-"),
             "license": files.license or UNKNOWN,
+            "task": family.task if family else None,
             "revision": files.revision,
             "gated": files.gated or None,
             "kvProfile": profile,

@@ -34,7 +34,8 @@ class Family:
     `bias`: of query, key and value; `config`: as `attention_bias` says. `defaults`: of the configuration class, which
     files leave out. `dense_inner`: the key of the inner size of dense layers. `parallel`: every layer has attention and
     a state; `letters`: each is one thing. `tower`: a row of `towers.TOWERS`. `tied`: head and embedding, where the file
-    says nothing. `rewritten`: what is on GPUs has other bytes than the files.
+    says nothing. `rewritten`: what is on GPUs has other bytes than the files. `task`: what the model is for, where only
+    one thing is possible. `names`: usual key → the file's own.
     """
 
     profile: Literal["gqa", "mla", "hybrid", "none"] = "gqa"
@@ -52,12 +53,22 @@ class Family:
     more: Callable[[Config], int] | None = None
     tower: str | None = None
     rewritten: bool = False
+    task: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def positions(config: Config) -> int:
     """Learned positions and kinds of tokens of BERT and its kin."""
     rows = config.need("max_position_embeddings") + (config.whole("type_vocab_size", least=0) or 0)
     return rows * config.need("hidden_size")
+
+
+def audio_encoder(config: Config) -> int:
+    """Whisper's encoder: convolutions of three frames, layers, and positions on both sides (whisper.py)."""
+    hidden, inner = config.need("hidden_size"), config.need("encoder_ffn_dim")
+    rows = config.need("max_source_positions") + config.need("max_position_embeddings")
+    convolutions = 3 * hidden * (config.need("num_mel_bins") + hidden)
+    return config.need("encoder_layers") * (4 * hidden**2 + 2 * hidden * inner) + convolutions + rows * hidden
 
 
 def per_layer_inputs(config: Config) -> int:
@@ -117,6 +128,21 @@ NEMOTRON_H = Family(
 )
 MIMO_V2 = Family(windows=attention.mimo, experts=Experts(dense=forward.marked, shared=forward.counted))
 BERT = Family("none", bias="always", gated_mlp=False, tied=True, more=positions)
+WHISPER = Family(
+    windows=attention.whisper,
+    bias="always",
+    gated_mlp=False,
+    tied=True,
+    more=audio_encoder,
+    task="transcribe",
+    names={
+        "num_hidden_layers": "decoder_layers",
+        "hidden_size": "d_model",
+        "num_attention_heads": "decoder_attention_heads",
+        "intermediate_size": "decoder_ffn_dim",
+        "max_position_embeddings": "max_target_positions",
+    },
+)
 MODERN_BERT = Family("none", tied=True, bias="never")
 
 FAMILIES: Mapping[str, Family] = {
@@ -191,4 +217,5 @@ FAMILIES: Mapping[str, Family] = {
     "XLMRobertaForSequenceClassification": BERT,
     "ModernBertModel": MODERN_BERT,
     "ModernBertForSequenceClassification": MODERN_BERT,
+    "WhisperForConditionalGeneration": WHISPER,
 }

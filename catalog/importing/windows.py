@@ -172,6 +172,12 @@ def nemotron_h(config: Config, layers: int) -> list[LayerAttention | None]:
     return [FULL if letter == "*" else None for letter in pattern]
 
 
+def whisper(config: Config, layers: int) -> list[LayerAttention | None]:
+    """Whisper: every layer of the decoder attends to what is written, and to all that the encoder made of the audio."""
+    cross = LayerAttention("cross", config.need("max_source_positions"))
+    return [row for row in (FULL, cross) for _ in range(layers)]
+
+
 LETTERS = {"mamba": "M", "attention": "*", "moe": "E", "mlp": "-"}
 
 

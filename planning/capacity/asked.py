@@ -61,8 +61,11 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
 
 
 def tuning_of(model: Model, asked: Tuning) -> Tuning:
-    """The options of memory as the model has them: nothing is kept of half a prompt where there is no cache."""
-    return replace(asked, whole_prompts=True) if model.kv_profile is KvProfile.NONE else asked
+    """The options of memory as the model has them: encoders, also those beside a decoder, are not fed in pieces."""
+    encoder = model.kv_profile is KvProfile.NONE or (
+        model.architecture is not None and model.architecture.encoder_tokens
+    )
+    return replace(asked, whole_prompts=True) if encoder else asked
 
 
 def default_batch(engine: Engine, gpu: Gpu, batched_tokens: int | None = None) -> tuple[int, int]:

@@ -161,11 +161,13 @@ def layout(
     kv_cache_dtype: str = "auto",
     gpu: Gpu | None = None,
     in_flight_tokens: int = 8192,
+    step_tokens: int = 8192,
     model_bytes: int = 2,
     tuning: Tuning = USUAL,
 ) -> Layout:
     """The layout on the fullest stage; `gpu` None: the CPU build; `model_bytes`: of a number in the model's dtype.
 
+    `step_tokens`: of one step, which is what vLLM keeps room for of an encoder's output (CrossAttentionSpec).
     All groups have equally many layers: those of the smallest kind, or of the largest when the two are close (the last
     group of a kind is padded), and equally large pages. A hybrid's state fills a page of attention.
     """
@@ -191,13 +193,15 @@ def layout(
         return Layout(
             block,
             block_bytes,
-            tuple(_group(kind, 1, block, in_flight_tokens, pages) for kind in kinds[:1]),
+            tuple(_group(kind, 1, block, (in_flight_tokens, step_tokens), pages) for kind in kinds[:1]),
             parallelism.decode_context,
         )
     least, most, largest = min(group_layers), max(group_layers), max(page_bytes)
     size = most if most < CLOSE * least else least
     groups = tuple(
-        _group(kind, ceil(kind.layers / size), _unified_block(block, page, largest), in_flight_tokens, pages)
+        _group(
+            kind, ceil(kind.layers / size), _unified_block(block, page, largest), (in_flight_tokens, step_tokens), pages
+        )
         for kind, page in zip(kinds, page_bytes, strict=True)
     )
     on_stage = ceil((size - draft) / parallelism.pipeline) + draft
@@ -217,8 +221,9 @@ def _unified_block(block: int, page_bytes: float, largest_page_bytes: float) -> 
     return int(block * largest_page_bytes // page_bytes)
 
 
-def _group(kind: Cached, count: int, block: int, in_flight_tokens: int, pages: int) -> Group:
-    """Blocks that groups of this kind take of a request."""
+def _group(kind: Cached, count: int, block: int, tokens: tuple[int, int], pages: int) -> Group:
+    """Blocks that groups of this kind take of a request; `tokens`: in flight, and of one step."""
+    in_flight_tokens, step_tokens = tokens
     match kind.kind:
         case "full":
             return Group(count, block, shared=True)
@@ -227,7 +232,7 @@ def _group(kind: Cached, count: int, block: int, in_flight_tokens: int, pages: i
         case "chunked":
             return Group(count, block, kind.window_tokens + in_flight_tokens)
         case "cross":
-            return Group(count, 0, more_blocks=ceil(kind.window_tokens / block))
+            return Group(count, 0, more_blocks=ceil(step_tokens / block))
         case _:
             return Group(count, 0, more_blocks=pages)
 

@@ -252,6 +252,7 @@ def kv_layout(shape: Architecture, gpu: Gpu | None, parallelism: Parallelism, wo
         kv_cache_dtype=workload.kv_cache_dtype,
         gpu=gpu,
         in_flight_tokens=in_flight_tokens(gpu, parallelism, workload),
+        step_tokens=workload.step_tokens,
         model_bytes=workload.model_bytes,
         tuning=workload.tuning,
     )

@@ -74,7 +74,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
             problems.append(Reason("expertParallel needs a mixture-of-experts model"))
     if workload.context_tokens > model.context.config_tokens:
         problems.append(Reason(_context_problem(model, workload.context_tokens)))
-    problems += _batch_problems(workload)
+    problems += _batch_problems(workload, model.architecture.encoder_tokens if model.architecture else 0)
     if workload.model_bytes != 2 and model.checkpoint.format is not WeightFormat.BF16:
         # get_supported_act_dtypes in auto_awq.py, cpu_wna16.py, fp8.py, modelopt.py …; compressed-tensors lists fp32,
         # but its fp8 kernels write bf16 or fp16 only
@@ -106,15 +106,21 @@ def _offload_problems(model: Model, workload: Workload) -> list[Reason]:
     return [Reason(text, fix=f"{flags.ENABLE_PREFIX_CACHING} with it")]
 
 
-def _batch_problems(workload: Workload) -> list[Reason]:
+def _batch_problems(workload: Workload, encoder_tokens: int) -> list[Reason]:
     """A step of the engine has a token for every sequence (vllm/config/scheduler.py, verify_max_model_len).
 
-    And for a whole context where prompts are not cut.
+    And for a whole context where prompts are not cut, and for all that an encoder makes of one input
+    (vllm/v1/core/encoder_cache_manager.py).
     """
     sequences, tokens = workload.max_num_seqs, workload.max_num_batched_tokens
     if workload.tuning.whole_prompts and workload.tokens_given and tokens < workload.context_tokens:
         text = f"prompts are not cut, so a step must have a whole context; maxNumBatchedTokens is {tokens}"
         return [Reason(text, fix=f"maxNumBatchedTokens: {workload.context_tokens}, or leave it out")]
+    if workload.tokens_given and tokens < encoder_tokens:
+        text = f"an encoder hands over up to {encoder_tokens} tokens in one step; maxNumBatchedTokens is {tokens}"
+        return [
+            Reason(text, fix=f"maxNumBatchedTokens: {max(encoder_tokens, workload.context_tokens)}, or leave it out")
+        ]
     if sequences <= tokens:
         return []
     return [

@@ -141,8 +141,14 @@ def _deployment(route: Route, gateway_plan: GatewayPlan, urls: Mapping[str, str]
         },
         "model_info": {
             "id": route.id,
-            "input_cost_per_token": route.input_cost_per_token,
-            "output_cost_per_token": route.output_cost_per_token,
+            **(
+                {
+                    "input_cost_per_token": route.input_cost_per_token,
+                    "output_cost_per_token": route.output_cost_per_token,
+                }
+                if route.input_cost_per_second is None
+                else {"input_cost_per_second": route.input_cost_per_second}
+            ),
             **({} if route.task.gateway_mode is None else {"mode": route.task.gateway_mode}),
             **{key: value for key, value in limits.items() if value is not None},
         },

@@ -9,7 +9,7 @@ from planning.gateway.callbacks import callback_places, callback_problems, plan_
 from planning.gateway.capacity import CPUS, plan_size
 from planning.gateway.chat_ui import chat_ui_problems, chat_ui_warnings, plan_chat_ui
 from planning.gateway.outside import plan_outside
-from planning.gateway.prices import free_problems, free_warnings, price_reasons, token_price
+from planning.gateway.prices import free_problems, free_warnings, price_reasons, second_price, token_price
 from planning.gateway.providers import (
     plan_providers,
     provider_models,
@@ -84,6 +84,7 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
                 tokens_per_minute=part.of(model.tokens_per_minute),
                 input_cost_per_token=price[0],
                 output_cost_per_token=price[1],
+                input_cost_per_second=second_price(server, model),
                 task=server.task,
                 priced_as=server.model_name,
             )

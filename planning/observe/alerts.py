@@ -94,8 +94,8 @@ def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Se
 
 
 def _reading_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
-    """Of models that only read: what is a first token to others is the whole answer to them."""
-    reading = sorted({server.model_name for server in servers if not server.task.writes})
+    """Of models whose answers come whole: what is a first token to others is all of it to them."""
+    reading = sorted({server.model_name for server in servers if "first_token_s" in server.watched.silent_roles})
     if not reading:
         return
     engine, limit_s = catalog.vllm, settings.observability.alerts.time_to_first_token_s

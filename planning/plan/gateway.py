@@ -32,6 +32,8 @@ class Route:
     tokens_per_minute: int | None
     input_cost_per_token: float
     output_cost_per_token: float
+    input_cost_per_second: float | None
+    """None: it is charged by the token."""
     task: Task
     priced_as: str
     """The model whose price and limits it has."""

@@ -89,7 +89,7 @@ def server_args(
 def _serving_args(model: Model, extra: Sequence[str]) -> list[str]:
     """Parsers of the model's dialect, unless the user chose others."""
     serving, chosen = model.serving, {argument.partition("=")[0] for argument in extra}
-    args, parsers = [], task_of(model).parsers
+    args, parsers = [], task_of(model).chats
     if parsers and serving.reasoning_parser and flags.REASONING_PARSER not in chosen:
         args.append(f"{flags.REASONING_PARSER}={serving.reasoning_parser}")
     if parsers and serving.tool_call_parser and flags.TOOL_CALL_PARSER not in chosen:

@@ -89,8 +89,8 @@ def router_problems(draft: Draft) -> list[Problem]:
     model, path = draft.settings, f"models.{draft.model_name}.routing"
     if draft.canary or model.routing == "service":
         return []
-    if not draft.task.writes:
-        return [Problem(path, "prefix is for models that write: this one keeps no prompt; use routing: service")]
+    if not draft.task.prefix_caching:
+        return [Problem(path, "prefix is for models that chat: this one keeps no prompt; use routing: service")]
     problems = []
     if model.replicas.max < 2:
         least = "replicas.max: 2 or more"
@@ -106,7 +106,7 @@ def router_problems(draft: Draft) -> list[Problem]:
 
 def router_reasons(draft: Draft) -> dict[str, str]:
     """A sentence for the preview where there is a choice."""
-    if draft.canary or draft.settings.replicas.max < 2 or not draft.task.writes:
+    if draft.canary or draft.settings.replicas.max < 2 or not draft.task.prefix_caching:
         return {}
     if draft.settings.routing == "prefix":
         return {"routing": f"prefix: {REPLICAS} routers send a prompt to a replica that has its beginning cached"}

@@ -10,18 +10,24 @@ from planning.tasks import task_of
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
+WRITES_NONE = "writes no tokens; leave it out"
+
 
 def task_problems(
     settings: ModelSettings, model: Model, options: Mapping[str, Setting], engine: Engine, path: str
 ) -> list[Problem]:
     """Problems of settings, and of `options` among the arguments, that a server of this model has no use for."""
     task, problems = task_of(model), []
-    if task.writes:
-        problems += _unpriced(settings, path)
-    else:
-        problems += _of_writing(settings, path)
-        why = f"is for models that write, and {settings.model} only answers {', '.join(task.calls)}"
-        problems += _options(options, engine.writing_options, why, path)
+    only = f"{settings.model} only answers {', '.join(task.calls)}"
+    problems += _by_second(settings, path) if task.charged_by_second else _by_token(settings, model, path)
+    if not task.chats:
+        if settings.speculative is not None:
+            problems.append(Problem(f"{path}.speculative", f"is for models that chat, and {only}; leave it out"))
+        problems += _options(options, engine.chat_options, f"is for models that chat, and {only}", path)
+    if not task.writes:
+        if settings.max_output_tokens is not None:
+            problems.append(Problem(f"{path}.maxOutputTokens", f"{settings.model} {WRITES_NONE}"))
+        problems += _options(options, engine.writing_options, f"is for models that write, and {only}", path)
     if model.kv_profile is KvProfile.NONE:
         why = f"{settings.model} keeps no KV cache"
         if settings.kv_cache_dtype is not None:
@@ -46,20 +52,23 @@ def pickle_problems(settings: ModelSettings, model: Model, files: CheckpointPlan
     return [Problem(f"{path}.revision", text)]
 
 
-def _unpriced(settings: ModelSettings, path: str) -> Iterator[Problem]:
-    prices = settings.price_usd_per_million_tokens
-    if prices is not None and prices.output is None:
+def _by_token(settings: ModelSettings, model: Model, path: str) -> Iterator[Problem]:
+    """Prices of a model that is charged by the token."""
+    prices, writes = settings.price_usd_per_million_tokens, task_of(model).writes
+    if settings.price_usd_per_audio_hour is not None:
+        fix = "is charged by the token; use priceUsdPerMillionTokens"
+        yield Problem(f"{path}.priceUsdPerAudioHour", f"{settings.model} {fix}")
+    if prices is not None and writes and prices.output is None:
         yield Problem(f"{path}.priceUsdPerMillionTokens.output", f"is missing: {settings.model} writes answers")
+    if prices is not None and not writes and prices.output:
+        yield Problem(f"{path}.priceUsdPerMillionTokens.output", f"{settings.model} {WRITES_NONE}")
 
 
-def _of_writing(settings: ModelSettings, path: str) -> Iterator[Problem]:
-    prices, fix = settings.price_usd_per_million_tokens, "writes no tokens; leave it out"
-    if settings.speculative is not None:
-        yield Problem(f"{path}.speculative", f"{settings.model} {fix}")
-    if settings.max_output_tokens is not None:
-        yield Problem(f"{path}.maxOutputTokens", f"{settings.model} {fix}")
-    if prices is not None and prices.output:
-        yield Problem(f"{path}.priceUsdPerMillionTokens.output", f"{settings.model} {fix}")
+def _by_second(settings: ModelSettings, path: str) -> Iterator[Problem]:
+    """Prices of a model that is charged by the length of the audio."""
+    if settings.price_usd_per_million_tokens is not None:
+        fix = "is charged by the length of what it hears; use priceUsdPerAudioHour"
+        yield Problem(f"{path}.priceUsdPerMillionTokens", f"{settings.model} {fix}")
 
 
 def _options(options: Mapping[str, Setting], refused: frozenset[str], why: str, path: str) -> Iterator[Problem]:

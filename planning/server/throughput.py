@@ -82,7 +82,7 @@ def _pods_cores(chunks_per_s: float, gateway: CpuCost) -> float:
 def _breaks(model: Model, args: Sequence[str], engine: Engine) -> str | None:
     """The parser of the model's dialect that nobody has shown to be right whatever comes together."""
     serving, whole = model.serving, engine.any_delta
-    if not task_of(model).parsers:
+    if not task_of(model).chats:
         return None
     reasoning = flags.value_of(args, flags.REASONING_PARSER) or serving.reasoning_parser
     tools = flags.value_of(args, flags.TOOL_CALL_PARSER) or serving.tool_call_parser

@@ -445,6 +445,23 @@ ENCODERS: dict[str, dict[str, Any]] = {
         sep_token_id=2,
     ),
 }
+# A decoder beside an encoder, of which vLLM wants more files than this: tests/vllm/test_speech.py.
+SPEECH: dict[str, Any] = {
+    "architectures": ["WhisperForConditionalGeneration"],
+    "model_type": "whisper",
+    "num_hidden_layers": 32,
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "encoder_attention_heads": 20,
+    "encoder_ffn_dim": 5120,
+    "decoder_layers": 32,
+    "decoder_attention_heads": 20,
+    "decoder_ffn_dim": 5120,
+    "vocab_size": 51866,
+    "num_mel_bins": 128,
+    "max_source_positions": 1500,
+    "max_target_positions": 448,
+}
 # Architectures whose model definition, or that of their language model, is another's, which is asked.
 SAME_CLASS = {
     "BertForSequenceClassification": "BertModel",

@@ -38,6 +38,10 @@ class Vllm:
         folder = self.folder / name
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return self.asked(folder, **arguments)
+
+    def asked(self, folder: Path, **arguments: Any) -> dict[str, Any]:
+        """The same of the files that are in a folder."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"folder": str(folder), "arguments": arguments}) + "\n")
         self.process.stdin.flush()

@@ -64,7 +64,8 @@ def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     # vLLM inspects a model class in a new process, to leave CUDA alone: 15 s for each class, and here is no CUDA
     vars(registry)["_run_in_subprocess"] = lambda function: function()
     loaded = weighed()
-    llm = llm_class(model=str(folder), load_format="dummy", skip_tokenizer_init=True, enforce_eager=True, **arguments)
+    usual = {"load_format": "dummy", "skip_tokenizer_init": True, "enforce_eager": True}
+    llm = llm_class(model=str(folder), **(usual | arguments))
     config = llm.llm_engine.vllm_config
     layout = llm.llm_engine.engine_core.engine_core.scheduler.kv_cache_config
     slots = {"slot_bytes": sum(llm.apply_model(slot_bytes))} if arguments.get("enable_lora") else {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from planning.tasks import GENERATE, Task
+from planning.tasks import CHAT, GENERATE, Question
 from workshop.ports import LOOPBACK
 
 TIMEOUT_S = 300
@@ -62,20 +62,19 @@ class Load:
 
 def chat(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Answer:
     """One request, one answer; temperature 0 unless told otherwise."""
-    return _answer(endpoint, GENERATE, _question(model, prompt, options))
+    return _answer(endpoint, GENERATE.path, CHAT, _question(model, prompt, options))
 
 
-def question(endpoint: Endpoint, model: str, task: Task) -> Answer:
+def question(endpoint: Endpoint, model: str, path: str, query: Question) -> Answer:
     """The question of the model's task, and what is to be shown of the answer."""
-    query = task.question
-    return _answer(endpoint, task, {"model": model, **query.body(query.text), **query.options})
+    return _answer(endpoint, path, query, {"model": model, **query.body(query.text), **query.options})
 
 
-def _answer(endpoint: Endpoint, task: Task, body: Mapping[str, Any]) -> Answer:
-    status, text = request(endpoint, "POST", task.path, body)
+def _answer(endpoint: Endpoint, path: str, query: Question, body: Mapping[str, Any]) -> Answer:
+    status, text = request(endpoint, "POST", path, body)
     try:
         parsed = json.loads(text)
-        return Answer(status, task.question.shown(parsed), parsed)
+        return Answer(status, query.shown(parsed), parsed)
     except (ValueError, LookupError, TypeError):
         return Answer(status, text, {})
 
@@ -97,7 +96,7 @@ def stream(endpoint: Endpoint, model: str, prompt: str, **options: Any) -> Strea
 
 
 def _question(model: str, prompt: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"model": model, **GENERATE.question.body(prompt), "temperature": 0, **options}
+    return {"model": model, **CHAT.body(prompt), "temperature": 0, **options}
 
 
 @contextmanager

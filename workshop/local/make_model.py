@@ -33,19 +33,22 @@ def smollm2(target: Path) -> None:
 
 def by_chance(target: Path, row: dict) -> None:
     """Fill `target` with a model of this row, and a tokenizer of bytes."""
-    words = [*row["special"], *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    made = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(words)}, merges=[]))
+    known = [*row["special"], *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE(vocab={word: number for number, word in enumerate(known)}, merges=[]))
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     made.add_special_tokens(row["special"])
     made.add_tokens(row.get("added", []))
     if frames := row.get("frames"):
         ends = [(word, made.token_to_id(word)) for word in row["special"]]
         made.post_processor = processors.TemplateProcessing(**frames, special_tokens=ends)
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, **row["tokenizer"])
+    words = getattr(transformers, row.get("words", "PreTrainedTokenizerFast"))
+    tokenizer = words(tokenizer_object=made, **row["tokenizer"])
     config = transformers.AutoConfig.for_model(vocab_size=len(tokenizer), **row["config"])
     torch.manual_seed(0)
     getattr(transformers, row["model"])(config).to(torch.bfloat16).save_pretrained(target)
     tokenizer.save_pretrained(target)
+    if features := row.get("features"):
+        transformers.WhisperFeatureExtractor(**features).save_pretrained(target)
 
 
 if __name__ == "__main__":

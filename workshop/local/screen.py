@@ -1,6 +1,5 @@
 """The output of `up`: progress, things that are not here or were replaced, commands to try next."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,11 +65,11 @@ def show_next(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any], sta
     show("\nNext")
     if plan.gateway and plan.servers:
         key = _shown(folder.keys / plan.gateway.key.secret / plan.gateway.key.entry)
-        port, first = endpoint(plan, plan.gateway, status).port, plan.servers[0]
-        body = json.dumps({"model": first.model, **first.task.question.body("Hello")})
-        show(f"  curl -s http://{LOOPBACK}:{port}{first.task.path} \\")
-        show(f'    -H "Authorization: Bearer $(cat {key})" -H "Content-Type: application/json" \\')
-        show(f"    -d '{body}'")
+        port = endpoint(plan, plan.gateway, status).port
+        # one is an example; those that were not asked are all here
+        for asked in (plan.servers[0], *(server for server in plan.servers[1:] if server.task.question is None)):
+            show(f"  curl -s http://{LOOPBACK}:{port}{asked.task.path} \\")
+            show(f'    -H "Authorization: Bearer $(cat {key})" {asked.task.curl(asked.model)}')
     suffix = "" if stack == "local" else f" STACK={stack}"
     for target in ("status", "logs", "down"):
         show(f"  make {target}{suffix}")

@@ -235,16 +235,16 @@ def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any],
     if plan.gateway is None:
         return
     gateway = endpoint(plan, plan.gateway, status)
-    for server in {server.model: server for server in plan.servers}.values():
+    for server, query in {at.model: (at, query) for at in plan.servers if (query := at.task.question)}.values():
         try:
-            answer = question(gateway, server.model, server.task)
+            answer = question(gateway, server.model, server.task.path, query)
         except OSError as error:
             raise Failed(f"the gateway did not answer: {error}; its logs are in {folder.logs}") from None
         if answer.status != 200:
             raise Failed(f"the gateway answered {answer.status}: {answer.text}")
-        console.print(f"\n{server.model}  {server.task.question.text}", highlight=False, markup=False)
+        console.print(f"\n{server.model}  {query.text}", highlight=False, markup=False)
         console.print(" ".join(answer.text.split()), style="bold", highlight=False, markup=False)
-    if first := next((server for server in plan.servers if server.task.writes), None):
+    if first := next((server for server in plan.servers if server.task.chats), None):
         try:
             measured = load(gateway, endpoint(plan, first, status), first.model)
         except OSError as error:

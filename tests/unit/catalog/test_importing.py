@@ -21,7 +21,7 @@ from catalog.schema import Model, WeightFormat
 from planning.capacity.budget import Parallelism
 from planning.capacity.weights import parameter_count, weight_bytes
 from tests.unit.small_stack import properties
-from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU, SAME_CLASS
+from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU, SAME_CLASS, SPEECH
 
 CATALOG = load_catalog()
 PUBLISHED: dict[str, dict[str, Any]] = yaml.safe_load(
@@ -88,10 +88,20 @@ def test_a_shape_counts_the_published_parameters(name):
 
 def test_every_claimed_architecture_is_asked_of_vllm():
     """Rows are measured, refused by the CPU build, have the definition of one that is measured, or keep no cache."""
-    asked = {name for config in (CONFIGS | ENCODERS).values() for name in config["architectures"]}
+    asked = {name for config in [*CONFIGS.values(), *ENCODERS.values(), SPEECH] for name in config["architectures"]}
     refused = {name for config, _ in NOT_ON_CPU.values() for name in config["architectures"]}
     assert set(FAMILIES) == asked | refused | set(SAME_CLASS)
     assert set(SAME_CLASS.values()) <= asked | refused
+
+
+@pytest.mark.parametrize(("name", "layers"), [("openai/whisper-large-v3", 32), ("openai/whisper-large-v3-turbo", 4)])
+def test_speech_is_read_by_its_own_names(name, layers):
+    """The decoder's figures, not the encoder's that the usual names have, and what the model is for."""
+    made, shipped = model(SPEECH | {"decoder_layers": layers}), CATALOG.models[name]
+    assert (made.architecture, made.task, made.kv_profile) == (shipped.architecture, shipped.task, shipped.kv_profile)
+    assert made.context == shipped.context
+    assert made.architecture is not None
+    assert parameter_count(made.architecture) == pytest.approx(shipped.parameters, rel=0.001)
 
 
 def test_parsers_are_those_of_the_engine():

@@ -17,10 +17,22 @@ from planning.capacity.memory import PENALTY_BYTES_PER_LOGIT, activation_bytes, 
 from planning.capacity.parallelism import Parallelism
 from planning.capacity.weights import weight_bytes
 from planning.gateway.litellm import litellm_config
-from planning.gateway.prices import free_routes
+from planning.gateway.prices import free_routes, free_warnings
 from planning.gateway.surface import INFERENCE
 from planning.plan import Plan
-from planning.tasks import EMBED, GENERATE, OF_A_CACHE, OF_WRITING, RERANK, TASKS, Question, Task, task_by_mode
+from planning.tasks import (
+    CHAT,
+    EMBED,
+    GENERATE,
+    OF_A_CACHE,
+    OF_WRITING,
+    RERANK,
+    TASKS,
+    TRANSCRIBE,
+    Question,
+    Task,
+    task_by_mode,
+)
 from settings import Refused, validate
 from tests.unit.small_stack import A10, CATALOG, MODEL, stack
 from workshop.local import chat
@@ -30,6 +42,7 @@ from workshop.local.objects import SecretRef, read
 
 BASE = "Qwen/Qwen3-8B"
 READER, ORDERER, ENCODER = "example/reader", "Qwen/Qwen3-Reranker-0.6B", "BAAI/bge-large-en-v1.5"
+HEARER = "openai/whisper-large-v3-turbo"
 ENGINE = CATALOG.vllm
 ROUTED = {"model": "Qwen/Qwen3-8B", "pool": "a10", "contextTokens": 8192}
 
@@ -127,7 +140,7 @@ def test_the_gateway_is_told_the_mode_and_no_price_of_answers():
     prices = [(route.input_cost_per_token, route.output_cost_per_token) for route in given.gateway.routes]
     assert prices == [(2e-6, 0)]
     assert (task_by_mode(None), task_by_mode("embedding")) == (GENERATE, EMBED)
-    assert task_by_mode("rerank") is RERANK
+    assert (task_by_mode("rerank"), task_by_mode("audio_transcription")) == (RERANK, TRANSCRIBE)
 
 
 def test_the_longest_request_is_that_of_reading():
@@ -223,8 +236,8 @@ def test_what_only_writers_have_is_refused_of_others():
         "priceUsdPerMillionTokens": {"input": 1, "output": 2},
         "args": ["--reasoning-parser=qwen3", "--enable_auto_tool_choice", "-sc", '{"method": "mtp"}', "--seed=1"],
     }
-    why = f"is for models that write, and {READER} only answers /embeddings; leave it out"
-    found = [text for text in said(m=wrong) if "writes" in text or "write, " in text]
+    why = f"is for models that chat, and {READER} only answers /embeddings; leave it out"
+    found = [text for text in said(m=wrong) if "writes" in text or "chat, " in text]
     assert sorted(found) == sorted(
         [
             f"models.m.maxOutputTokens: {READER} writes no tokens; leave it out",
@@ -305,14 +318,21 @@ def facts() -> str:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chat, "request", request)
-        shown = chat.question(Endpoint(1, ""), "m", plan.servers[0].task).text
+        shown = "".join(
+            chat.question(Endpoint(1, ""), "m", task.path, query).text
+            for task in [plan.servers[0].task]
+            if (query := task.question)
+        )
     # the row itself is no reader of the row
     return repr((replace(plan.servers[0], task=GENERATE), plan.observability, config, asked, shown))
 
 
-OTHERS = [replace(GENERATE, **{field.name: getattr(EMBED, field.name)}) for field in fields(Task)]
+OTHERS = [
+    replace(GENERATE, **{field.name: getattr(TRANSCRIBE if field.name == "charged_by_second" else EMBED, field.name)})
+    for field in fields(Task)
+]
 OTHERS += [
-    replace(GENERATE, question=replace(GENERATE.question, **{field.name: getattr(EMBED.question, field.name)}))
+    replace(GENERATE, question=replace(CHAT, **{field.name: getattr(EMBED.question, field.name)}))
     for field in fields(Question)
 ]
 
@@ -323,3 +343,74 @@ def test_every_field_is_read(row, monkeypatch):
     before = facts()
     monkeypatch.setattr(tasks, "TASKS", {TaskName.GENERATE: row})
     assert facts() != before
+
+
+# --- speech -----------------------------------------------------------------------------------------------------------
+
+
+def heard(**settings: Any) -> dict[str, Any]:
+    """A stack with a model that transcribes, beside one that chats."""
+    return raw(a={}, s={"model": HEARER, "contextTokens": 448, **settings})
+
+
+def test_speech_is_charged_by_the_second():
+    """What was said for an hour, else what its encoder reads and a speaker says in a second; never by the token."""
+    for settings, price in (({"priceUsdPerAudioHour": 0.36}, 0.0001), ({}, None)):
+        plan = planned(heard(**settings))
+        config: Any = litellm_config(plan.gateway, {server.name: "http://x" for server in plan.servers})
+        chat_info, info = (item["model_info"] for item in config["model_list"])
+        cost = plan.servers[1].cost
+        assert cost is not None
+        estimate = 50 * cost.usd_per_input_token + 4 * cost.usd_per_output_token
+        assert info == {
+            "id": "vllm-s",
+            "mode": "audio_transcription",
+            "input_cost_per_second": pytest.approx(price or estimate, rel=1e-3),
+        }
+        assert "input_cost_per_second" not in chat_info
+        assert free_routes(plan.gateway.routes) == []
+
+
+def test_speech_without_a_price_is_said():
+    """By the field that gives one."""
+    free = [replace(route, input_cost_per_second=0) for route in planned(heard()).gateway.routes[1:]]
+    assert list(free_warnings(free)) == [
+        "vllm-s: its audio is charged at zero, so no budget ends; give models.s.priceUsdPerAudioHour"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "text"),
+    [
+        ({"args": ["--reasoning-parser=qwen3"]}, "args[0]", "is for models that chat"),
+        ({"args": ["--enable-auto-tool-choice", "--tool-call-parser=hermes"]}, "args[1]", "is for models that chat"),
+        ({"speculative": {"method": "ngram", "tokens": 2}}, "speculative", "is for models that chat"),
+        (
+            {"priceUsdPerMillionTokens": {"input": 1, "output": 2}},
+            "priceUsdPerMillionTokens",
+            "use priceUsdPerAudioHour",
+        ),
+        ({"fallbacks": ["a"]}, "fallbacks", "/audio/transcriptions"),
+        ({"contextTokens": 449}, "", "449 exceeds the 448"),
+        ({"maxNumBatchedTokens": 1024}, "", "1500"),
+        ({"routing": "prefix", "replicas": {"min": 2, "max": 2}}, "routing", "prefix is for models that chat"),
+    ],
+)
+def test_speech_refuses_what_is_not_about_it(settings: dict[str, Any], path: str, text: str):
+    """By path, value and what to do instead."""
+    told = said(a={}, s={"model": HEARER, "contextTokens": 448, **settings})
+    assert any(line.startswith(f"models.s.{path}".rstrip(".")) and text in line for line in told), told
+
+
+def test_a_price_of_audio_is_for_speech_alone():
+    """Who chats is charged by the token."""
+    with pytest.raises(Refused, match="use priceUsdPerMillionTokens"):
+        planned(raw(a={"priceUsdPerAudioHour": 1}))
+
+
+def test_speech_has_alerts_of_whole_answers():
+    """The gateway streams none of them, so nobody waits for a first token; a cache it has."""
+    alone, queries = rules(planned(raw(s={"model": HEARER, "contextTokens": 448}))), rules(planned(heard()))
+    assert ("LLMHighTTFT" in alone, "LLMSlowAnswers" in alone, "LLMGPUCacheNearFull" in alone) == (False, True, True)
+    assert 'model_name=~"s"' in queries["LLMSlowAnswers"]
+    assert 'model_name=~"a"' in queries["LLMHighTTFT"]

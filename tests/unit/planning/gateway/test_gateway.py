@@ -53,6 +53,7 @@ def test_every_server_has_a_route():
             tokens_per_minute=1000,
             input_cost_per_token=cost.usd_per_input_token,
             output_cost_per_token=cost.usd_per_output_token,
+            input_cost_per_second=None,
             task=GENERATE,
             priced_as="m",
         ),
