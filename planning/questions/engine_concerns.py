@@ -28,7 +28,7 @@ INSTEAD = {False: {"batch": BATCH, "batch_cpu": ()}, True: {"batch": (), "batch_
 class Use:
     """Facts of a server that differences may be about.
 
-    `options`: as each version reads its arguments; `vendor`, `format`: None where the catalogue does not say.
+    `options`: as each version reads its arguments; `vendor`, `format`, `family`: None where the catalogue does not say.
     """
 
     model: str
@@ -36,11 +36,11 @@ class Use:
     options: tuple[Mapping[str, Setting], Mapping[str, Setting]]
     words: frozenset[str]
     task: str
-    writes: bool
     silent_roles: frozenset[str]
     vendor: str | None
     format: str | None
-    writing_options: frozenset[str]
+    family: str | None
+    idle_options: frozenset[str]
 
     @property
     def given_options(self) -> Mapping[str, Setting]:
@@ -78,12 +78,18 @@ def _use(server: ServerPlan, plan: Plan, catalog: Catalog, engines: tuple[Engine
         options=(old, new),
         words=frozenset([*old, *new, *server.env, *re.findall(r"[^\s,]+", " ".join(values))]),
         task=next((name.value for name, task in TASKS.items() if task == server.task), TaskName.GENERATE.value),
-        writes=server.task.writes,
         silent_roles=server.watched.silent_roles,
         vendor=gpu.vendor.value if gpu else None,
         format=model.checkpoint.format.value if model else None,
-        writing_options=engines[1].writing_options,
+        family=model.family if model else None,
+        idle_options=_idle_options(server, engines[1]),
     )
+
+
+def _idle_options(server: ServerPlan, engine: Engine) -> frozenset[str]:
+    """Options that mean nothing to what the server is for."""
+    chats = frozenset() if server.task.chats else engine.chat_options
+    return chats | (frozenset() if server.task.writes else engine.writing_options)
 
 
 def _asking(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -102,7 +108,7 @@ def _option(use: Use, change: EngineChange) -> bool:
     """It is written; or it is not, and what counts in its place is another value now."""
     settings = [options.get(change.name) for options in use.options]
     if all(setting is None for setting in settings):
-        speaks = use.writes or change.name not in use.writing_options
+        speaks = change.name not in use.idle_options
         return change.kind is ChangeKind.CHANGED and speaks and differ(change, {"default"})
     if change.kind is not ChangeKind.CHANGED or set(settings) & {None}:
         return True
@@ -144,6 +150,11 @@ def _vendor(use: Use, change: EngineChange) -> bool:
     return use.vendor in {None, change.name}
 
 
+def _family(use: Use, change: EngineChange) -> bool:
+    """A family came or went, and the model is of it."""
+    return use.family in set(change.before or ()) ^ set(change.after or ()) or use.family == change.name
+
+
 def _format(use: Use, change: EngineChange) -> bool:
     return use.format in {None, change.name}
 
@@ -167,7 +178,9 @@ ABOUT: Mapping[str, About] = {
     "loading": _every,
     "health": _every,
     "any_delta": _named,
+    "chat_options": _named,
     "writing_options": _named,
+    "no_loras": _family,
     "cache_options": _named,
     "uncompiled": _named,
     "gone_metrics": _none,
