@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.schema import KvProfile
+from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import (
@@ -502,3 +503,19 @@ def test_a_sibling_is_the_same_model_in_another_format():
         )
     )
     assert [fixes(text) for text in said] == [["gpuPools.a10.nodes: 2", "Qwen/Qwen3-4B-FP8", "Qwen/Qwen3-4B-AWQ"]]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "refined"),
+    [("nvidia-a100-80gb", False), ("nvidia-l40s", True), ("nvidia-h100", True), ("amd-mi300x", True)],
+)
+def test_blocks_of_experts_are_made_smaller_on_cards_that_have_fp8(gpu, refined):
+    """From compute capability 8.9 on, that one included; AMD's kernels have no such floor."""
+    model = MODELS["Qwen/Qwen3-30B-A3B-Instruct-2507-FP8"]
+    needed = workload(Asked(context_tokens=8192), model, GPUS[gpu], CATALOG.vllm)
+    reasons = said(rule_problems(model, GPUS[gpu], Parallelism(4), needed))
+    why = (
+        "expert intermediate size 768 / tensorParallel 4 = 192 is not a multiple of the quantisation block 128, and "
+        f"smaller blocks need compute capability 8.9, {GPUS[gpu].name} has {GPUS[gpu].compute_capability}"
+    )
+    assert [reason for reason in reasons if "block" in reason] == ([] if refined else [why])
