@@ -17,8 +17,8 @@ from tests.gateway.proxies import Proxy
 
 pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]
-# A request waits for a Redis that does not answer a few times, two seconds each, until it is left alone: four at most.
-FIRST_S, USUAL_S = 9, 2.5
+# A request waits for a Redis that does not answer a few times, until it is left alone.
+FIRST_S, USUAL_S = 8, 2.5
 # 10 s after the last failure, for each connection of before.
 BACK_S = 60
 LATER = 6
