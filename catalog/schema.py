@@ -177,6 +177,11 @@ class Gpu(Entry):
         major, _, minor = (self.compute_capability or "0.0").partition(".")
         return int(major), int(minor)
 
+    def is_below(self, floor: float) -> bool:
+        """Whether it is NVIDIA's and of a lower compute capability, 8.9 for example; other vendors' have none."""
+        major, minor = self.capability
+        return self.compute_capability is not None and major + minor / 10 < floor
+
     @property
     def target(self) -> str:
         """The name of what kernels are built for, as a sentence has it."""

@@ -42,7 +42,7 @@ def built_for(gpu: Gpu, devices: Devices) -> bool:
 def _dtype_problems(model: Model, gpu: Gpu, dtype: str, devices: Devices) -> list[Reason]:
     """A dtype that the GPU does not compute in, and models that do not stand the one that takes its place."""
     floor = devices.dtypes.get("bfloat16", 0)
-    if not gpu.compute_capability or _number(gpu) >= floor:
+    if not gpu.is_below(floor):
         return []
     if dtype not in (AUTO, HALF, "float16", *FLOAT32):
         text = f"{flags.DTYPE}={dtype} needs compute capability {floor:g}, {gpu.name} has {gpu.compute_capability}"
@@ -58,22 +58,18 @@ def _format_problems(model: Model, gpu: Gpu, devices: Devices) -> list[Reason]:
     if stored in devices.never:
         return [Reason(f"vLLM does not load {stored} weights on {gpu.vendor} GPUs: {gpu.name}")]
     floor = devices.formats.get(stored, 0)
-    if gpu.compute_capability and _number(gpu) < floor:
+    if gpu.is_below(floor):
         return [Reason(f"{stored} weights need compute capability {floor:g}, {gpu.name} has {gpu.compute_capability}")]
     return []
 
 
 def _attention_problems(model: Model, gpu: Gpu, devices: Devices) -> list[Reason]:
     latent = model.architecture.mla if model.architecture else None
-    if latent is None or not gpu.compute_capability:
+    if latent is None:
         return []
     kind = AttentionKind.SPARSE_LATENT if latent.indexer_heads else AttentionKind.LATENT
     floor = devices.attention.get(kind, 0)
-    if _number(gpu) >= floor:
+    if not gpu.is_below(floor):
         return []
     text = f"{kind} attention needs compute capability {floor:g}, {gpu.name} has {gpu.compute_capability}"
     return [Reason(text)]
-
-
-def _number(gpu: Gpu) -> float:
-    return gpu.capability[0] + gpu.capability[1] / 10

@@ -128,19 +128,19 @@ def _batch_problems(workload: Workload, encoder_tokens: int) -> list[Reason]:
     ]
 
 
-# Compute capability (times ten) below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.
-CACHE_CAPABILITIES = {"fp8": 80, "nvfp4": 100}
+# Compute capability below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.
+CACHE_CAPABILITIES = {"fp8": 8.0, "nvfp4": 10.0}
 
 
 def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) -> list[Reason]:
     """KV caches of 8 and 4 bits need hardware that knows the format; 4 bits also an attention that has heads."""
     problems = [
         Reason(
-            f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed / 10:.1f}, {gpu.name} has "
+            f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed:.1f}, {gpu.name} has "
             f"{gpu.compute_capability}"
         )
         for kind, needed in CACHE_CAPABILITIES.items()
-        if gpu is not None and gpu.compute_capability and kv_cache_dtype.startswith(kind) and _capability(gpu) < needed
+        if gpu is not None and kv_cache_dtype.startswith(kind) and gpu.is_below(needed)
     ]
     latent = model.architecture is not None and model.architecture.mla is not None
     if kv_cache_dtype.startswith("nvfp4") and latent:
@@ -157,10 +157,6 @@ def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Rea
         text = f"decode context parallel {dcp} needs as many TP ranks per KV head; {shape.kv_heads} KV heads over {tp}"
         return [Reason(text)]
     return []
-
-
-def _capability(gpu: Gpu) -> int:
-    return 10 * gpu.capability[0] + gpu.capability[1]
 
 
 def _context_problem(model: Model, context_tokens: int) -> str:

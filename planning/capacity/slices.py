@@ -125,7 +125,7 @@ def _expert_problems(model: Model, gpu: Gpu | None, cut: Cut, rules: Slices) -> 
         return [Reason(text)]
     if finer < least:
         return [Reason(f"{text}, nor of {least}, the smallest that blocks of experts are made")]
-    if gpu is not None and gpu.compute_capability and float(gpu.compute_capability) < float(rules.refined_from):
+    if gpu is not None and gpu.is_below(float(rules.refined_from)):
         needs = f"smaller blocks need compute capability {rules.refined_from}, {gpu.name} has {gpu.compute_capability}"
         return [Reason(f"{text}, and {needs}")]
     return []
