@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from catalog.content import Content
 from catalog.devices import Devices
 from catalog.schema import Metric, VendorName, WeightFormat
 from catalog.slices import Slices
@@ -221,7 +222,8 @@ class Engine(BaseModel):
 
     Of a program there may be a file for each of several versions (`catalog.versions`).
     Files have what their program has, so every field but the first two may be empty, and further keys are kept as
-    attributes. `options`: by long name. `removed_options`: name → what to use instead.
+    attributes. `options`: by long name.
+    `contents`: of those that take JSON, what it holds. `removed_options`: name → what to use instead.
     `chat_options`: those that mean something to models that chat alone.
     `metrics`: by scraped name; `roles`: what is asked for → the metric that says it;
     `variables`: what is said → the variable. `tasks`: what a model is for → options it is started with.
@@ -235,6 +237,7 @@ class Engine(BaseModel):
     version: str
     source: Mapping[str, object] = {}
     options: Mapping[str, Option] = {}
+    contents: Mapping[str, Content] = {}
     removed_options: Mapping[str, str] = {}
     reasoning_parsers: list[str] = []
     tool_call_parsers: list[str] = []

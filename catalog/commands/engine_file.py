@@ -85,6 +85,10 @@ def changes(base: Engine, facts: Mapping[str, object]) -> dict[str, object]:
     for name in theirs.keys() - mine.keys():
         options[name] = {**theirs[name], "effect": UNCLASSIFIED}
     different: dict[str, object] = {"options": options} if options else {}
+    held = facts["contents"]
+    assert isinstance(held, Mapping)
+    if contents := difference(base.contents, held):
+        different["contents"] = contents
     for field in REGISTRIES:
         words = facts[field]
         assert isinstance(words, list)

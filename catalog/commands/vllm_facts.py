@@ -5,10 +5,15 @@ Options have the fields of `catalog.engine.Option` that a parser knows; the rest
 """
 
 import argparse
+import contextlib
+import dataclasses
+import inspect
 import json
 import sys
+import typing
 from enum import Enum
 from importlib import import_module
+from types import UnionType
 from typing import Any
 
 # Where releases keep it: the first that is there.
@@ -29,6 +34,18 @@ REGISTRIES = {
     "tool_call_parsers": ("vllm.tool_parsers", "_TOOL_PARSERS_TO_REGISTER"),
     "load_formats": ("vllm.model_executor.model_loader", "_LOAD_FORMAT_TO_MODEL_LOADER"),
 }
+# Classes whose annotations say what JSON of an option is when it is loaded, as far as they are there.
+FIELDS = (
+    ("vllm.engine.arg_utils", "AsyncEngineArgs"),
+    ("vllm.entrypoints.common.cli_args", "FrontendArgs"),
+    ("vllm.entrypoints.launchers.cli_args", "FrontendArgs"),
+)
+# Classes that are written by names: of these only a table knows them.
+NAMED = {"QuantKey": ("vllm.config.quantization", "QUANT_KEY_NAMES")}
+# Plain types that are written as others.
+PLAIN = {"NoneType": "None", "Path": "str"}
+# Limits as pydantic keeps them, and as they are written.
+LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 TYPED_WORDS = {
     "kv_cache_dtypes": ("vllm.config.cache", "CacheDType"),
     "tokenizer_modes": ("vllm.config.model", "TokenizerMode"),
@@ -63,6 +80,13 @@ def options(built: argparse.ArgumentParser) -> dict[str, dict[str, Any]]:
     return known
 
 
+def contents(built: argparse.ArgumentParser) -> dict[str, object]:
+    """Content of the JSON of each option, where something says so."""
+    actions = {id(action): action for action in vars(built)["_option_string_actions"].values()}.values()
+    held = {next(s for s in action.option_strings if s.startswith("--")): _content(action) for action in actions}
+    return {name: content for name, content in held.items() if content is not None}
+
+
 def _option(action: argparse.Action, name: str, spellings: list[str]) -> dict[str, Any]:
     flag, option = action.nargs == 0, {}
     option["kind"] = "flag" if flag else "optional-value" if action.nargs == "?" else "value"
@@ -92,13 +116,106 @@ def _negates(spelling: str, name: str) -> bool:
 
 
 def _type(action: argparse.Action) -> str:
-    """The type behind the wrappers that vLLM puts around it."""
+    """The type in the words of the engine's file."""
     if type(action).__name__ == "LoRAParserAction":
         return "json-or-str"
+    return TYPES.get(getattr(_unwrapped(action), "__name__", ""), "str")
+
+
+def _unwrapped(action: argparse.Action) -> Any:
+    """The type behind the wrappers that vLLM puts around it."""
     of: Any = action.type
     while getattr(of, "__name__", "") in ("_optional_type", "_parse_type") and of.__closure__:
         of = next(cell.cell_contents for cell in of.__closure__ if callable(cell.cell_contents))
-    return TYPES.get(getattr(of, "__name__", ""), "str")
+    return of
+
+
+def _content(action: argparse.Action) -> object:
+    """Content of an option's JSON: keys with their types, or one type; None where nothing says so."""
+    of = _unwrapped(action)
+    name = getattr(of, "__name__", "")
+    if name == "parse_dataclass":
+        return _keys(of.__defaults__[0])
+    hint = _annotations().get(action.dest) if name == "loads" else None
+    return _written(hint) if hint else None
+
+
+def _annotations() -> dict[str, Any]:
+    """The types of the fields that options are put into; those that nothing resolves are left out."""
+    hints: dict[str, Any] = {}
+    for module, name in FIELDS:
+        try:
+            classes = vars(import_module(module))[name].__mro__
+        except (ModuleNotFoundError, KeyError):
+            continue
+        for base in classes:
+            for field, hint in inspect.get_annotations(base).items():
+                alone = type(field, (), {"__annotations__": {field: hint}, "__module__": base.__module__})
+                with contextlib.suppress(NameError):
+                    hints |= {key: hints.get(key, value) for key, value in typing.get_type_hints(alone).items()}
+    return hints
+
+
+def _keys(of: Any) -> dict[str, object]:
+    """Key → its type, of a class that forbids others."""
+    hints = typing.get_type_hints(of, include_extras=True)
+    fields = [field for field in dataclasses.fields(of) if field.init]
+    return {field.name: _limited(hints[field.name], getattr(field.default, "metadata", ())) for field in fields}
+
+
+def _limited(hint: Any, limits: Any) -> object:
+    """A type with the limits of its values."""
+    whole = _written(hint)
+    if not isinstance(whole, str):
+        return whole
+    signs = [
+        f" {sign} {getattr(limit, name)}" for limit in limits for name, sign in LIMITS.items() if hasattr(limit, name)
+    ]
+    # they are those of the value, which may be left empty
+    value, *rest = whole.split(" | ") if " | None" in whole else [whole]
+    if any(getattr(limit, "min_length", 0) for limit in limits):
+        value = f"Filled[{value}]"
+    value = f"({value}{''.join(signs)})" if signs and rest else value + "".join(signs)
+    return " | ".join([value, *rest])
+
+
+def _written(hint: Any) -> object:
+    """A type as Python writes it; keys where it is a class of them, alternatives where some of several are."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _written(parts[0])
+    if origin in (typing.Union, UnionType):
+        several = [_written(part) for part in parts]
+        return " | ".join(map(str, several)) if all(isinstance(part, str) for part in several) else several
+    if origin is typing.Literal:
+        return f"Literal[{', '.join(map(repr, parts))}]"
+    if dataclasses.is_dataclass(hint) and getattr(hint, "__name__", "") not in NAMED:
+        return _keys(hint)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _enumerated(hint)
+    return _plain(hint, origin, parts)
+
+
+def _enumerated(hint: type[Enum]) -> str:
+    """Values where they are text; else names, in letters of any case, and numbers where they are such."""
+    values = f"Literal[{', '.join(repr(member.value) for member in hint)}]"
+    if issubclass(hint, str):
+        return values
+    names = f"Name[{', '.join(map(repr, hint.__members__))}]"
+    return f"{names} | {values}" if issubclass(hint, int) else names
+
+
+def _plain(hint: Any, origin: Any, parts: tuple[Any, ...]) -> str:
+    """A type that is no class of keys; `Any` where nothing is known of it."""
+    name = getattr(hint, "__name__", "")
+    if name in NAMED:
+        module, table = NAMED[name]
+        return f"Literal[{', '.join(map(repr, vars(import_module(module))[table]))}]"
+    if (origin or hint) is list:
+        return f"list[{_written(parts[0]) if parts else 'Any'}]"
+    if (origin or hint) is dict:
+        return f"dict[str, {_written(parts[1]) if parts else 'Any'}]"
+    return PLAIN.get(name, name if hint in (bool, int, float, str) else "Any")
 
 
 def words() -> dict[str, list[str]]:
@@ -113,7 +230,8 @@ def words() -> dict[str, list[str]]:
 def main() -> None:
     """Prints one JSON object on the last line."""
     version = import_module("vllm").__version__
-    json.dump({"version": version, "options": options(parser()), **words()}, sys.stdout)
+    built = parser()
+    json.dump({"version": version, "options": options(built), "contents": contents(built), **words()}, sys.stdout)
     sys.stdout.write("\n")
 
 

@@ -116,6 +116,11 @@ def _option(use: Use, change: EngineChange) -> bool:
     return differ(change, (change.before.keys() | change.after.keys()) - SPELLINGS) or settings[0] != settings[1]
 
 
+def _holds(use: Use, change: EngineChange) -> bool:
+    """It has the option, whatever is in it."""
+    return any(change.name in options for options in use.options)
+
+
 def _value_of(option: str) -> About:
     return lambda use, change: option in use.given_options and use.given_options[option].value == change.name
 
@@ -161,6 +166,7 @@ def _format(use: Use, change: EngineChange) -> bool:
 
 ABOUT: Mapping[str, About] = {
     "options": _option,
+    "contents": _holds,
     "removed_options": _named,
     "metrics": _none,
     "roles": _role,

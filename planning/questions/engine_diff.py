@@ -1,6 +1,7 @@
 """Differences of two versions of an engine: `PARTS` has a row per field of its file. Pure functions."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,6 +57,7 @@ class EnginePart(NamedTuple):
 
 PARTS: Mapping[str, EnginePart] = {
     "options": EnginePart("option"),
+    "contents": EnginePart("JSON of an option"),
     "removed_options": EnginePart("removed option", "refused", "refused no more"),
     "metrics": EnginePart("metric"),
     "roles": EnginePart("role of a metric"),
@@ -116,7 +118,23 @@ def as_list(changes: Iterable[EngineChange], *, of_stack: bool) -> CatalogList:
 def _facts(engine: Engine, field: str) -> dict[str, Any]:
     """A section as name → plain value; a list of words has the names alone."""
     value = _plain(getattr(engine, field, {}))
+    if field == "contents":
+        return {name: _types(content) for name, content in value.items()}
     return value if isinstance(value, dict) else dict.fromkeys(value, "")
+
+
+def _types(content: Any) -> Any:
+    """Types of JSON with their words one by one, so that those that came and went can be told."""
+    match content:
+        case dict():
+            return {key: _types(inner) for key, inner in content.items()}
+        case str() if words := re.findall(r"'([^']*)'", content):
+            return [re.sub(r"('[^']*'(, )?)+", "…", content), *sorted(words)]
+        case list():
+            keys = {key: _types(inner) for part in content if isinstance(part, dict) for key, inner in part.items()}
+            return {**keys, "otherwise": [_types(part) for part in content if not isinstance(part, dict)]}
+        case _:
+            return content
 
 
 def _plain(value: Any) -> Any:

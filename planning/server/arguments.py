@@ -12,6 +12,7 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.flags import WHOLE, has, json_value
 from planning.capacity.options import Setting, effects, is_option, option_name, read_options
 from planning.plan.weights import Source
+from planning.server.json_values import json_problems
 from planning.stack.variables import secrets_named
 from planning.tasks import task_of
 from settings.problems import Problem, nearest
@@ -128,9 +129,15 @@ def group_args(nodes: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def check_args(args: Sequence[str], engine: Engine, path: str, others: Iterable[Engine] = ()) -> list[Problem]:
     """Checks arguments a user adds against the options of the version that runs; `others`: all that are known."""
     plugins = any("-parser-plugin" in argument for argument in args)
-    settled = effects(read_options(args, engine), engine) if args else ()
+    settled = tuple(effects(read_options(args, engine), engine)) if args else ()
     refused = {setting.position: text for setting, case in settled if (text := _refusal(setting, case))}
-    problems = []
+    # options that are written in parts, each whole at its last part
+    parts = [setting for setting, _ in settled if "." in args[setting.position].partition("=")[0]]
+    problems = [
+        Problem(f"{path}[{setting.position}]", text)
+        for setting in parts
+        for text in json_problems(engine, setting.name, setting.written, setting.value)
+    ]
     takes = 0.0  # values that may still follow the last option
     for position, argument in enumerate(args):
         where = f"{path}[{position}]"
@@ -190,7 +197,7 @@ def _value_problems(engine: Engine, option: str, name: str, value: str) -> list[
     if value not in registered and (option, value) != (flags.REASONING_PARSER, "none"):
         return [f"{name} {value}: vLLM {engine.version} has none of that name{nearest(value, registered)}"]
     well_formed, form = FORMS.get(known.type, (_anything, ""))
-    return [] if well_formed(value) else [f"{name} {value}: must be {form}"]
+    return [*json_problems(engine, option, name, value)] if well_formed(value) else [f"{name} {value}: must be {form}"]
 
 
 def _anything(_: str) -> bool:

@@ -3,7 +3,9 @@
 Metrics, defaults and effects are not asked for here.
 """
 
+import ast
 import json
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from catalog import load_catalog
 from catalog.commands.engine_file import changes
 from catalog.engine import Effect, Engine, Option
+from planning.capacity.options import effects, read_options
 from planning.server.arguments import check_args
 from tests.vllm.versions import facts, parse
 
@@ -20,7 +23,9 @@ pytestmark = pytest.mark.vllm
 
 VERSIONS = load_catalog().versions["vllm"]
 # Lists that are parsed at once: a process of its own for each would take a day.
-LISTS = 150
+LISTS = 400
+# Values of types: most keys have these.
+LIKELY = {"bool": True, "int": 3, "float": 0.5, "str": "text", "list": ["x"], "dict": {"x": "y"}}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -29,7 +34,7 @@ def test_the_file_says_what_the_program_says(version: str):
     assert changes(VERSIONS[version], facts(version)) == {}
 
 
-def values(option: Option) -> st.SearchStrategy[str]:
+def values(option: Option, content: object) -> st.SearchStrategy[str]:
     """Values that an option may be given: those its file knows, and others of its type, well formed or nearly."""
     words = st.sampled_from([str(choice) for choice in option.choices or option.suggested or ["auto", "x/y", "1"]])
     numbers = st.integers(-3, 10**6).map(str)
@@ -38,11 +43,34 @@ def values(option: Option) -> st.SearchStrategy[str]:
         "float": numbers | st.floats(0, 9, allow_nan=False).map(str),
         "size": numbers | st.sampled_from(["1k", "2K", "1.5m", "3g", "10G"]),
         "size-or-auto": numbers | st.sampled_from(["1k", "auto", "-1"]),
-        # of what may be inside, a file says nothing
-        "json": st.just("{}"),
-        "json-or-str": st.sampled_from(["{}", '{"rope_theta": 1.5}', "name=path", "{"]),
+        "json": inside(content).map(json.dumps),
+        "json-or-str": inside(content).map(json.dumps)
+        | st.sampled_from(['{"rope_theta": 1.5}', "name=path", "{", "null"]),
     }.get(option.type, words)
     return of_type | words if option.choices else of_type
+
+
+def inside(content: object) -> st.SearchStrategy[object]:
+    """What JSON of an option may hold: what its file says, or anything else."""
+    anything = st.sampled_from(
+        [None, True, 0, 1, -2, 2.5, "", "x", "7", [], ["x"], [1], [None], {}, {"x": 1}, {"x": {}}]
+    )
+    match content:
+        case dict():
+            known: dict[str, object] = content
+            keys = st.sampled_from([*known, "x"]) if known else st.just("x")
+            pairs = keys.flatmap(lambda key: st.tuples(st.just(key), inside(known.get(key, "Any"))))
+            # more often what may be right than what cannot
+            objects = st.lists(pairs, max_size=3).map(dict)
+            return st.one_of(objects, objects, objects, anything)
+        case list():
+            return st.one_of([inside(part) for part in content])
+        case str():
+            words: list[object] = [ast.literal_eval(word) for word in re.findall(r"'[^']*'", content)]
+            likely = [value for type_, value in LIKELY.items() if re.search(rf"\b{type_}\b", content)]
+            return st.sampled_from([*words, *likely]) | anything if words or likely else anything
+        case _:
+            return anything
 
 
 def arguments(engine: Engine) -> st.SearchStrategy[list[str]]:
@@ -53,13 +81,11 @@ def arguments(engine: Engine) -> st.SearchStrategy[list[str]]:
         spelling = st.sampled_from([name, name.replace("-", "_").replace("__", "--", 1), *option.spellings])
         if option.kind == "flag":
             return spelling.map(lambda word: [word])
-        value = values(option)
+        value = values(option, engine.contents.get(name))
         parts = st.tuples(spelling, value)
         return parts.map(lambda pair: [f"{pair[0]}={pair[1]}"]) | parts.map(list)
 
-    # what needs files no stack may have
-    free = [name for name, option in engine.options.items() if option.effect is not Effect.FILES]
-    return st.lists(st.sampled_from(free).flatmap(written), max_size=4).map(
+    return st.lists(st.sampled_from([*engine.options]).flatmap(written), max_size=4).map(
         lambda lists: [word for words in lists for word in words]
     )
 
@@ -77,7 +103,12 @@ def test_what_is_accepted_starts_the_parser_of_its_version(version: str):
     def collect(args: list[str]) -> None:
         nonlocal made
         made += 1
-        if args and not check_args(args, engine, "args"):
+        # what needs files or the network no stack may have
+        refused = {case.effect for _, case in effects(read_options(args, engine), engine)} & {
+            Effect.FILES,
+            Effect.NETWORK,
+        }
+        if args and not refused and not check_args(args, engine, "args"):
             accepted.append(args)
 
     collect()

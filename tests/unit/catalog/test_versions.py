@@ -118,6 +118,7 @@ def facts(**changed: object) -> dict[str, object]:
     return {
         "version": "9",
         "options": {name: parsed(option) for name, option in NEW.options.items()},
+        "contents": NEW.contents,
         **same,
         **changed,
     }

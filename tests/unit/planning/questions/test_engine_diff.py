@@ -53,7 +53,11 @@ def test_a_bump_is_shown_whole():
     """From 0.32.0 to 0.33.0, without the options that are only spelt otherwise, which come last."""
     changes = texts(OLD, NEW)
     dtypes = "auto, bfloat16, float16, fp8, fp8_ds_mla, fp8_e4m3, fp8_e5m2, fp8_inc, fp8_per_token_head, int4_per_token_head, int8_per_token_head, nvfp4, nvfp4_4over6, nvfp4_ds_mla, turboquant_3bit_nc, turboquant_4bit_nc, turboquant_k3v4_nc, turboquant_k8v4, ultraquant_4bit"  # noqa: E501
-    assert changes[:26] == [
+    backends = "FLASH_ATTN_MLA_SPARSE_FA4, ROCM_FLASHMLA_SPARSE_DSV41, ROCM_OCTAVE, STEP5_DSA"
+    dtypes_of_index = "indexer_kv_dtype + Literal[…] | str − Literal[…]"
+    ragged = "trtllm_ragged_backend + Literal[…], cute-dsl, trtllm-gen"
+    keys = f"{ragged}; indexer_tp_shard_min_rows – → int >= 1; minimax_m3_indexer_cp – → bool"
+    assert changes[:31] == [
         ("option", "--gdn-prefill-backend", "choices + sycl"),
         ("option", "--tool-strict-level", "default auto → –"),
         ("option", "--kv-cache-dtype", f"choices {dtypes} → any value"),
@@ -64,6 +68,25 @@ def test_a_bump_is_shown_whole():
         ("option", "--sleep-mode-backend", "new, nothing"),
         ("option", "--monokernel", "new, never: no GPU of the catalogue runs it, and vLLM refuses to start then"),
         ("option", "--watchdog-config", "new, nothing"),
+        (
+            "JSON of an option",
+            "--quantization-config",
+            "; ".join(
+                f"{part}.{key} + int8_per_group_32" for part in ("linear", "moe") for key in ("weight", "activation")
+            ),
+        ),
+        (
+            "JSON of an option",
+            "--attention-config",
+            f"backend + {backends}; backend_per_kind + {backends}; {dtypes_of_index}; {keys}",
+        ),
+        (
+            "JSON of an option",
+            "--kernel-config",
+            "moe_backend + aiter_triton_mxfp4_mxfp4; monokernel – → bool",
+        ),
+        ("JSON of an option", "--reasoning-effort-map", "new, dict[str, str] | None"),
+        ("JSON of an option", "--watchdog-config", "new"),
         ("removed option", "--disable-log-requests", "refused no more"),
         ("metric", "vllm:cache_config_info", "labels + simple_cpu_offload_num_blocks"),
         ("metric", "vllm:kv_offload_config_info", "new"),
@@ -81,7 +104,7 @@ def test_a_bump_is_shown_whole():
         ("tokenizer mode", "alpamayo2_super", "new"),
         ("default", "batch", "1.except.compute_capability + 12.1"),
     ]
-    assert {(section, text.partition(" ")[0]) for section, _, text in changes[26:]} == {("option", "negative")}
+    assert {(section, text.partition(" ")[0]) for section, _, text in changes[31:]} == {("option", "negative")}
 
 
 def test_the_other_way_round_new_is_gone():
@@ -174,6 +197,16 @@ def test_spellings_are_about_those_that_use_them():
     assert "--enable-chunked-prefill" not in about(OLD, NEW, with_args("--enable-chunked-prefill"))
     assert about(NEW, OLD, with_args("--disable-chunked-mm-input"))["batch"] == ("m",)
     assert about(NEW, OLD, with_args("--enable-chunked-mm-input"))["--disable-chunked-mm-input"] == ("m",)
+
+
+def test_json_of_an_option_concerns_servers_that_have_it():
+    """Whatever they write into it."""
+    other = with_other(contents={**NEW.contents, "--pooler-config": {"task": "str"}})
+    raw = with_args('--pooler-config={"use_activation": true}')
+    assert (about(NEW, other, raw), about(NEW, other, with_args("--seed=1"))) == (
+        {"--pooler-config": ("m",)},
+        {},
+    )
 
 
 @pytest.mark.parametrize(
