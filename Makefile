@@ -33,7 +33,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help up down status logs preview diff plan test local-test gateway-test cluster-test engine-test vllm-test fuzz lint scan benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview diff plan test local-test gateway-test cluster-test engine-test vllm-test vllm-sample fuzz lint scan benchmark format golden docs setup promtool lock clean
 
 ##@ Run
 ifeq ($(CLUSTER),)
@@ -86,6 +86,9 @@ gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM
 
 vllm-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the KV cache sizes of the real vLLM, engine by engine; makes .venv-local first; ARGS="-k fp8"
 	@$(RUN) -m pytest -q -m vllm tests/vllm $(ARGS)
+
+vllm-sample: $(DEV) $(LOCAL_VENV)/.stamp  ## those of them that are quick, and one of each kind of model
+	@$(RUN) -m pytest -q -m "vllm and sample" tests/vllm $(ARGS)
 
 fuzz: $(DEV)  ## 10,000 stack files nobody would write: accepted or refused, never a traceback; 500 of them are in make test; CASES=2000
 	@FUZZ_CASES=$(or $(CASES),10000) $(RUN) -m pytest -q -n $(WORKERS) tests/stacks/test_fuzz.py $(ARGS)

@@ -368,6 +368,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
         hidden_act="silu",
     ),
 }
+# Rows that are asked on every change, one of each kind: grouped-query attention, MLA with shared experts, states beside
+# attention with experts, windows with heads of their own, chunks.
+SAMPLE = {"qwen3", "deepseek-v3", "qwen3-next", "mimo-v2", "llama4"}
 # What the CPU build cannot run, and its words.
 NOT_ON_CPU: dict[str, tuple[dict[str, Any], str]] = {
     "deepseek-v3.2": (

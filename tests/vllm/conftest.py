@@ -1,4 +1,4 @@
-"""The real vLLM, as a fixture: one process that imports it once and builds an engine for each config it is asked about.
+"""The real vLLM, as a fixture: one process that imports it once, and builds engines of configs or runs scripts.
 
 Where there is no interpreter with vLLM, every test of this tier is skipped and says how to get one.
 """
@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def interpreter() -> Path:
 
 
 class Vllm:
-    """A running probe. `size` asks for one engine; `version` is vLLM's."""
+    """A running probe. `size` asks for one engine, `run` for what a script prints; `version` is vLLM's."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self.process = process
@@ -42,8 +43,19 @@ class Vllm:
 
     def asked(self, folder: Path, **arguments: Any) -> dict[str, Any]:
         """The same of the files that are in a folder."""
+        return self._ask({"folder": str(folder), "arguments": arguments})
+
+    def run(self, script: Path, *arguments: object, text: str = "") -> list[str]:
+        """The lines that a script prints, with this text as its stdin, where vLLM is imported already."""
+        folder = Path(mkdtemp(dir=self.folder, prefix=script.stem))
+        (folder / "stdin.txt").write_text(text, encoding="utf-8")
+        answer = self._ask({"folder": str(folder), "script": [str(script), *map(str, arguments)]})
+        assert "error" not in answer, answer["error"]
+        return answer["output"].splitlines()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"folder": str(folder), "arguments": arguments}) + "\n")
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return self._read()
 

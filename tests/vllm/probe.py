@@ -1,20 +1,25 @@
-"""Builds real vLLM engines and says how large their KV caches are. Runs under the interpreter that has vLLM.
+"""Builds real vLLM engines and says how large their KV caches are, or runs scripts; in the interpreter that has vLLM.
 
 One request per line on stdin, one answer per line on stdout (the first line says which vLLM answers):
 
     {"folder": "...", "arguments": {...}}     the folder holds a config.json; the arguments go to vllm.LLM
     {"folder": "...", "arguments": {"enable_lora": true, ...}}     as well: "slot_bytes" of all LoRA slots
     {"blocks": 682, "tokens": 87296, "concurrency": 42.625, "context": 2048, "groups": [...], "logged": {...}}
+    {"folder": "...", "script": ["...", ...]}   a file of Python and its arguments; its stdin is stdin.txt of the folder
+    {"output": "..."}
     {"error": "..."}
 
-Importing vLLM takes longer than building an engine of a few layers, so it happens once and each engine lives in a fork
-that ends with it. What an engine prints is in `engine.log` of its folder; `logged` is the line an operator would read.
+Importing vLLM takes longer than building an engine of a few layers, so it happens once and each engine or script
+lives in a fork that ends with it. What an engine prints is in `engine.log` of its folder; `logged` is the line an
+operator would read.
 """
 
 import contextlib
+import io
 import json
 import os
 import re
+import runpy
 import signal
 import sys
 import time
@@ -88,25 +93,33 @@ def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def answer_in_fork(folder: Path, arguments: dict[str, Any]) -> None:
-    """What the fork does: build, write the answer, end without any clean-up of the parent's."""
+def printed(folder: Path, script: list[str]) -> dict[str, Any]:
+    """What a script writes to its stdout."""
+    written, sys.argv = io.StringIO(), script
+    with (folder / "stdin.txt").open(encoding="utf-8") as sys.stdin, contextlib.redirect_stdout(written):
+        runpy.run_path(script[0], run_name="__main__")
+    return {"output": written.getvalue()}
+
+
+def answer_in_fork(folder: Path, request: dict[str, Any]) -> None:
+    """What the fork does: build or run, write the answer, end without any clean-up of the parent's."""
     os.setpgid(0, 0)
     log = os.open(folder / "engine.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:
-        answer = build(folder, arguments)
+        answer = printed(folder, request["script"]) if "script" in request else build(folder, request["arguments"])
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is the answer
         answer = {"error": f"{type(error).__name__}: {error}"}
     (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
     os._exit(0)
 
 
-def measure(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
-    """One engine in a process group of its own; it and its workers are gone when this returns."""
+def measure(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """One engine or script in a process group of its own; it and its workers are gone when this returns."""
     child = os.fork()
     if child == 0:
-        answer_in_fork(folder, arguments)
+        answer_in_fork(folder, request)
     deadline = time.monotonic() + SECONDS_PER_ENGINE
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -131,7 +144,7 @@ def main() -> None:
     print(json.dumps({"vllm": vllm.__version__}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(measure(Path(request["folder"]), request["arguments"])), file=answers, flush=True)
+        print(json.dumps(measure(Path(request["folder"]), request)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from catalog.schema import Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import KvCacheSize, kv_cache_size, layout
 from planning.capacity.weights import weight_bytes
-from tests.vllm.architectures import CONFIGS, NOT_ON_CPU
+from tests.vllm.architectures import CONFIGS, NOT_ON_CPU, SAMPLE
 from tests.vllm.conftest import Vllm
 
 pytestmark = pytest.mark.vllm
@@ -51,7 +51,9 @@ def planned(shape: Architecture) -> KvCacheSize:
     return kv_cache_size(layout(shape, Parallelism(), in_flight_tokens=BATCHED_TOKENS), KV_BYTES, CONTEXT)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.sample] if name in SAMPLE else []) for name in CONFIGS]
+)
 def test_an_entry_from_a_config_says_what_vllm_does(vllm: Vllm, name: str):
     """Blocks and tokens are vLLM's, and so are bytes of weights within one per cent."""
     model = entry(name)

@@ -4,16 +4,15 @@ The reader is that of the CPU build. Does not prove that a template suits its mo
 """
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from settings.catalog_files import read_own
 from tests.unit.small_stack import server, serving
-from tests.vllm.conftest import interpreter
+from tests.vllm.conftest import Vllm
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.sample]
 
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|> é “{{ m.content | replace('\\n', '\\\\n') }}”\n{% endfor %}$x\t\n"
 READER = """
@@ -27,17 +26,11 @@ print("\\n" + json.dumps(load(parser.parse_args(json.load(sys.stdin)).chat_templ
 """
 
 
-def test_the_real_engine_reads_the_template_of_the_file(tmp_path: Path):
+def test_the_real_engine_reads_the_template_of_the_file(vllm: Vllm, tmp_path: Path):
     """Byte for byte, with line breaks, quotes, backslashes and letters of any alphabet."""
     (tmp_path / "chat.jinja").write_text(TEMPLATE, encoding="utf-8")
     raw = read_own(serving(chatTemplate="./chat.jinja"), tmp_path).sections
     args = [argument for argument in server(dict(raw)).args if argument.startswith("--chat-template=")]
-    ran = subprocess.run(
-        [str(interpreter()), "-c", READER],
-        input=json.dumps(args),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert json.loads(ran.stdout.splitlines()[-1]) == TEMPLATE
+    reader = tmp_path / "reader.py"
+    reader.write_text(READER, encoding="utf-8")
+    assert json.loads(vllm.run(reader, text=json.dumps(args))[-1]) == TEMPLATE

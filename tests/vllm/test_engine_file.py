@@ -17,9 +17,10 @@ from catalog.commands.engine_file import changes
 from catalog.engine import Effect, Engine, Option
 from planning.capacity.options import effects, read_options
 from planning.server.arguments import check_args
-from tests.vllm.versions import facts, parse
+from tests.vllm.conftest import Vllm
+from tests.vllm.versions import built, facts, parse
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.sample]
 
 VERSIONS = load_catalog().versions["vllm"]
 # Lists that are parsed at once: a process of its own for each would take a day.
@@ -29,9 +30,9 @@ LIKELY = {"bool": True, "int": 3, "float": 0.5, "str": "text", "list": ["x"], "d
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_file_says_what_the_program_says(version: str):
+def test_the_file_says_what_the_program_says(vllm: Vllm, version: str):
     """Options with their kinds, types, choices, spellings and defaults, parsers, formats: to the last word."""
-    assert changes(VERSIONS[version], facts(version)) == {}
+    assert changes(VERSIONS[version], facts(vllm, version)) == {}
 
 
 def values(option: Option, content: object) -> st.SearchStrategy[str]:
@@ -91,7 +92,7 @@ def arguments(engine: Engine) -> st.SearchStrategy[list[str]]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_accepted_starts_the_parser_of_its_version(version: str):
+def test_what_is_accepted_starts_the_parser_of_its_version(vllm: Vllm, version: str):
     """Any list of arguments that no check has anything against; and most lists are not refused."""
     engine, accepted, made = VERSIONS[version], [], 0
 
@@ -113,13 +114,13 @@ def test_what_is_accepted_starts_the_parser_of_its_version(version: str):
 
     collect()
     unique: list[list[str]] = [json.loads(text) for text in dict.fromkeys(map(json.dumps, accepted))][:LISTS]
-    refused = [args for args, answer in zip(unique, parse(version, unique), strict=True) if answer is None]
+    refused = [args for args, answer in zip(unique, parse(vllm, version, unique), strict=True) if answer is None]
     assert refused == []
     assert len(unique) > made / 20
 
 
-def test_a_wrong_list_is_refused_by_the_parser():
+def test_a_wrong_list_is_refused_by_the_parser(vllm: Vllm):
     """The question can be answered with no."""
     wrong: list[list[str]] = [["--seed=x"], ["--no-such-option"], ["--dtype=int4"], ["--enforce-eager=1"]]
-    answers: list[Any] = parse(next(iter(VERSIONS)), wrong)
+    answers: list[Any] = parse(vllm, built(), wrong)
     assert answers == [None] * 4

@@ -4,16 +4,15 @@ The parser is that of the CPU build, whose version is one older than the engine 
 """
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from catalog import load_catalog
 from planning.capacity.options import read_options
-from tests.vllm.conftest import interpreter
+from tests.vllm.conftest import Vllm
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.sample]
 
 ENGINE = load_catalog().vllm
 LISTS = [
@@ -42,12 +41,11 @@ LISTS = [
 
 
 @pytest.fixture(scope="module")
-def parsed() -> list[dict[str, object] | None]:
+def parsed(vllm: Vllm) -> list[dict[str, object] | None]:
     """Every list as the real parser reads it."""
     lines = "".join(json.dumps(args) + "\n" for args in LISTS)
-    program = [str(interpreter()), str(Path(__file__).with_name("parser.py"))]
-    ran = subprocess.run(program, input=lines, capture_output=True, text=True, timeout=300, check=True)
-    return [json.loads(line) for line in ran.stdout.splitlines() if line[:1] in "{n"]
+    printed = vllm.run(Path(__file__).with_name("parser.py"), text=lines)
+    return [json.loads(line) for line in printed if line[:1] in "{n"]
 
 
 def as_text(value: object) -> str:

@@ -4,7 +4,6 @@ Does not prove that a kernel of a GPU takes a slice that passes; the CPU build h
 """
 
 import json
-import subprocess
 from pathlib import Path
 from random import Random
 
@@ -15,9 +14,9 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.memory import Workload
 from planning.capacity.slices import slice_problems
 from tests.unit.planning.capacity.test_slices import CATALOG, H100_GPU, dense, shaped
-from tests.vllm.conftest import interpreter
+from tests.vllm.conftest import Vllm
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.sample]
 
 CASES = 400
 RULES = Workload(8192, 256, 2048, slices=CATALOG.vllm.slices)
@@ -57,13 +56,12 @@ def passes(part: str, size: int, hidden: int, ranks: int, group: int) -> bool:
     return not slice_problems(model, H100_GPU, Parallelism(ranks), RULES)
 
 
-def test_slices_pass_as_in_the_real_vllm():
+def test_slices_pass_as_in_the_real_vllm(vllm: Vllm):
     """Hundreds of sizes, hidden sizes and numbers of ranks."""
     asked = cases()
     lines = "".join(json.dumps(case) + "\n" for case in asked)
-    program = [str(interpreter()), str(Path(__file__).with_name("slices.py"))]
-    ran = subprocess.run(program, input=lines, capture_output=True, text=True, timeout=300, check=True)
-    theirs = [json.loads(line) for line in ran.stdout.splitlines() if line in ("true", "false")]
+    printed = vllm.run(Path(__file__).with_name("slices.py"), text=lines)
+    theirs = [json.loads(line) for line in printed if line in ("true", "false")]
     mine = [passes(**case) for case in asked]  # pyright: ignore[reportArgumentType]
     assert [case for case, real, ours in zip(asked, theirs, mine, strict=True) if real != ours] == []
     assert {case["part"]: set() for case in asked} == {

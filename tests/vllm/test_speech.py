@@ -4,7 +4,6 @@ Its files are those of the local stand-in, because vLLM looks into more of them 
 """
 
 import json
-import subprocess
 
 import pytest
 
@@ -13,7 +12,7 @@ from catalog.schema import TaskName
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import kv_cache_size, layout
 from planning.capacity.weights import weight_bytes
-from tests.vllm.conftest import KV_CACHE_GIB, Vllm, interpreter
+from tests.vllm.conftest import KV_CACHE_GIB, Vllm
 from workshop.local.weights import MAKER
 
 pytestmark = pytest.mark.vllm
@@ -21,11 +20,11 @@ pytestmark = pytest.mark.vllm
 CONTEXT = 448
 
 
-@pytest.mark.parametrize("step_tokens", [2048, 4000])
+@pytest.mark.parametrize("step_tokens", [pytest.param(2048, marks=pytest.mark.sample), 4000])
 def test_cross_attention_keeps_what_an_encoder_may_hand_over_in_a_step(vllm: Vllm, step_tokens: int):
     """Blocks, tokens and concurrency are vLLM's, for any number of tokens of a step, and so are bytes of weights."""
     folder = vllm.folder / f"speech-{step_tokens}"
-    subprocess.run([interpreter(), MAKER, folder, "openai/whisper-tiny"], check=True, capture_output=True, timeout=300)
+    vllm.run(MAKER, folder, "openai/whisper-tiny")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     model = imported(Files(config, license="x")).model
     assert model is not None

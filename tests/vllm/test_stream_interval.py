@@ -4,8 +4,6 @@ The parsers are those of the installed release, driven as its API server drives 
 """
 
 import json
-import os
-import subprocess
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,9 +11,9 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from tests.vllm.conftest import interpreter
+from tests.vllm.conftest import Vllm
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.sample]
 
 SCRIPT = Path(__file__).with_name("deltas.py")
 TOGETHER = (1, 2, 3, 4, 5, 8, 16, 1000)
@@ -60,7 +58,7 @@ PAIRS = [
 
 
 @pytest.fixture(scope="module")
-def asked() -> dict[str, Any]:
+def asked(vllm: Vllm) -> dict[str, Any]:
     """(tools, reasoning, tokens together) → what a client got; and the chunks of streams by interval."""
     keys = list(product(PAIRS, TOGETHER))
     cases = [
@@ -73,16 +71,7 @@ def asked() -> dict[str, Any]:
         }
         for (tools, reasoning), together in keys
     ]
-    done = subprocess.run(
-        [str(interpreter()), str(SCRIPT)],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+    found = json.loads(vllm.run(SCRIPT, text=json.dumps(cases))[-1])
     return {"answers": dict(zip(keys, found["answers"], strict=True)), "chunks": found["chunks"]}
 
 

@@ -1,7 +1,8 @@
 """Interpreters and sources of the versions of vLLM that tests can ask, by version.
 
-The CPU build of `.venv-local` is one. Another is asked by its sources where `VLLM_SOURCES` names a folder that has its
-sdist unpacked (`vllm-0.33.0/`): the parser needs nothing that is compiled, so it runs on what the CPU build brings.
+The CPU build of `.venv-local` is one, and the running probe asks it. Another is asked by its sources where
+`VLLM_SOURCES` names a folder that has its sdist unpacked (`vllm-0.33.0/`): the parser needs nothing that is compiled,
+so it runs on what the CPU build brings.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from catalog.commands.engine_file import FACTS
-from tests.vllm.conftest import interpreter
+from tests.vllm.conftest import Vllm, interpreter
 
 PARSER = Path(__file__).with_name("parser.py")
 # Sources know no platform they were built for; it decides no option.
@@ -31,27 +32,31 @@ def built() -> str:
     return ran.stdout.strip()
 
 
-def run(version: str, script: Path, text: str = "") -> list[str]:
+def run(vllm: Vllm, version: str, script: Path, text: str = "") -> list[str]:
     """The lines that a script prints under this version; skips the test that asks where there is none of it."""
-    command, environment = [str(interpreter()), str(script)], os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    if version != built():
-        source = Path(os.environ.get("VLLM_SOURCES", "")) / f"vllm-{version}"
-        if not (source / "vllm").is_dir():
-            pytest.skip(f"neither a build nor the sources of vLLM {version} here: set VLLM_SOURCES")
-        command[1:1] = ["-c", ON_CPUS]
-        environment |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    if version == built():
+        return vllm.run(script, text=text)
+    source = Path(os.environ.get("VLLM_SOURCES", "")) / f"vllm-{version}"
+    if not (source / "vllm").is_dir():
+        pytest.skip(f"neither a build nor the sources of vLLM {version} here: set VLLM_SOURCES")
+    command = [str(interpreter()), "-c", ON_CPUS, str(script)]
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(source),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     ran = subprocess.run(
         command, input=text, capture_output=True, text=True, timeout=300, check=True, env=environment, cwd="/"
     )
     return ran.stdout.splitlines()
 
 
-def facts(version: str) -> dict[str, object]:
+def facts(vllm: Vllm, version: str) -> dict[str, object]:
     """What this version says of itself."""
-    return json.loads(run(version, FACTS)[-1])
+    return json.loads(run(vllm, version, FACTS)[-1])
 
 
-def parse(version: str, lists: list[list[str]]) -> list[dict[str, object] | None]:
+def parse(vllm: Vllm, version: str, lists: list[list[str]]) -> list[dict[str, object] | None]:
     """Every list of arguments as its parser reads it, or None where it refuses."""
-    lines = run(version, PARSER, "".join(json.dumps(args) + "\n" for args in lists))
+    lines = run(vllm, version, PARSER, "".join(json.dumps(args) + "\n" for args in lists))
     return [json.loads(line) for line in lines if line[:1] in "{n"]

@@ -21,7 +21,7 @@ from catalog.schema import Model, WeightFormat
 from planning.capacity.budget import Parallelism
 from planning.capacity.weights import parameter_count, weight_bytes
 from tests.unit.small_stack import properties
-from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU, SAME_CLASS, SPEECH
+from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU, SAME_CLASS, SAMPLE, SPEECH
 
 CATALOG = load_catalog()
 PUBLISHED: dict[str, dict[str, Any]] = yaml.safe_load(
@@ -92,6 +92,11 @@ def test_every_claimed_architecture_is_asked_of_vllm():
     refused = {name for config, _ in NOT_ON_CPU.values() for name in config["architectures"]}
     assert set(FAMILIES) == asked | refused | set(SAME_CLASS)
     assert set(SAME_CLASS.values()) <= asked | refused
+
+
+def test_what_every_change_asks_of_vllm_is_there():
+    """A row that has another name is not left out in silence."""
+    assert set(CONFIGS) >= SAMPLE
 
 
 @pytest.mark.parametrize(("name", "layers"), [("openai/whisper-large-v3", 32), ("openai/whisper-large-v3-turbo", 4)])
