@@ -21,12 +21,15 @@ LENGTHS = (
 SCALED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
 
 
-def context(text: Config) -> Context:
-    """Native and served length; YaRN that the file does not switch on is a promise of the card, and unknown here."""
+def context(text: Config, unused: int = 0) -> Context:
+    """Native and served length; YaRN that the file does not switch on is a promise of the card, and unknown here.
+
+    `unused`: positions of the file that no token has.
+    """
     lengths = [length for name in LENGTHS if (length := text.whole(name)) is not None]
     if not lengths:
         text.miss("max_position_embeddings", "is not there")
-    longest = min(lengths, default=1)
+    longest = max(min(lengths, default=1) - unused, 1)
     native = longest
     for rope in _ropes(text):
         kind, factor = str(rope.get("rope_type") or rope.get("type") or "default"), rope.get("factor")

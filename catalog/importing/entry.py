@@ -54,7 +54,7 @@ def imported(files: Files) -> Imported:
     text = text_config(whole)
     total = _total(files.index, whole)
     disk = files.disk_bytes or total
-    context(text)
+    context(text, _unused(text, family))
     # without a length there is no entry at all
     refused = bool(whole.unknown)
     shape = _shape(whole, family) if family else None
@@ -155,7 +155,7 @@ def _entry(
             "gated": files.gated or None,
             "kvProfile": profile,
             "architecture": shape.model_dump(by_alias=True, exclude_defaults=True, mode="json") if shape else None,
-            "context": _filled(context(text).model_dump(by_alias=True)),
+            "context": _filled(context(text, _unused(text, family)).model_dump(by_alias=True)),
             "checkpoint": _filled(checkpoint),
             "serving": parsers(model_type),
             "sources": list(files.sources) or [NO_FILES],
@@ -169,6 +169,11 @@ def _all_is_loaded(family: Family | None, kept: Storage, whole: Config, text: Co
         return False
     dtype = whole.get("dtype", "torch_dtype") or text.get("dtype", "torch_dtype")
     return kept.format is not WeightFormat.BF16 or dtype not in ("float32", None)
+
+
+def _unused(text: Config, family: Family | None) -> int:
+    """Positions of the file that no token has."""
+    return family.unused(text) if family and family.unused else 0
 
 
 def _draft_layers(text: Config) -> int:

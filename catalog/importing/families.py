@@ -34,8 +34,8 @@ class Family:
     `bias`: of query, key and value; `config`: as `attention_bias` says. `defaults`: of the configuration class, which
     files leave out. `dense_inner`: the key of the inner size of dense layers. `parallel`: every layer has attention and
     a state; `letters`: each is one thing. `tower`: a row of `towers.TOWERS`. `tied`: head and embedding, where the file
-    says nothing. `rewritten`: what is on GPUs has other bytes than the files. `task`: what the model is for, where only
-    one thing is possible. `names`: usual key → the file's own.
+    says nothing. `unused`: positions that no token has. `rewritten`: what is on GPUs has other bytes than the files.
+    `task`: what the model is for, where only one thing is possible. `names`: usual key → the file's own.
     """
 
     profile: Literal["gqa", "mla", "hybrid", "none"] = "gqa"
@@ -51,6 +51,7 @@ class Family:
     parallel: bool = False
     letters: bool = False
     more: Callable[[Config], int] | None = None
+    unused: Callable[[Config], int] | None = None
     tower: str | None = None
     rewritten: bool = False
     task: str | None = None
@@ -61,6 +62,23 @@ def positions(config: Config) -> int:
     """Learned positions and kinds of tokens of BERT and its kin."""
     rows = config.need("max_position_embeddings") + (config.whole("type_vocab_size", least=0) or 0)
     return rows * config.need("hidden_size")
+
+
+def up_to_padding(config: Config) -> int:
+    """Positions of RoBERTa begin behind the number of the padding token (roberta.py), which is 1 in its class."""
+    padding = config.whole("pad_token_id", least=0)
+    return 2 if padding is None else padding + 1
+
+
+def score(config: Config) -> int:
+    """The head of a pair's one score, which is loaded in float32: two parameters of bf16 for each."""
+    labels = config.get("id2label")
+    count = len(labels) if isinstance(labels, Mapping) else config.whole("num_labels")
+    if count != 1:
+        config.miss(
+            "id2label", f"has {count or 'no'} labels: a model with one is a reranker, and others are not served"
+        )
+    return 2 * config.need("hidden_size") ** 2
 
 
 def audio_encoder(config: Config) -> int:
@@ -127,7 +145,10 @@ NEMOTRON_H = Family(
     experts=Experts(dense=forward.letters_dense, shared=forward.sized_times),
 )
 MIMO_V2 = Family(windows=attention.mimo, experts=Experts(dense=forward.marked, shared=forward.counted))
-BERT = Family("none", bias="always", gated_mlp=False, tied=True, more=positions)
+BERT = Family("none", bias="always", gated_mlp=False, tied=True, more=positions, task="embed")
+ROBERTA = replace(BERT, unused=up_to_padding)
+PAIRS = replace(BERT, more=lambda config: positions(config) + score(config), task="rerank")
+ROBERTA_PAIRS = replace(PAIRS, unused=up_to_padding)
 WHISPER = Family(
     windows=attention.whisper,
     bias="always",
@@ -143,7 +164,7 @@ WHISPER = Family(
         "max_position_embeddings": "max_target_positions",
     },
 )
-MODERN_BERT = Family("none", tied=True, bias="never")
+MODERN_BERT = Family("none", tied=True, bias="never", task="embed")
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": LLAMA,
@@ -210,12 +231,12 @@ FAMILIES: Mapping[str, Family] = {
     "MiMoV2FlashForCausalLM": MIMO_V2,
     "MiMoV2ForCausalLM": MIMO_V2,
     "BertModel": BERT,
-    "BertForSequenceClassification": BERT,
-    "RobertaModel": BERT,
-    "XLMRobertaModel": BERT,
-    "RobertaForSequenceClassification": BERT,
-    "XLMRobertaForSequenceClassification": BERT,
+    "BertForSequenceClassification": PAIRS,
+    "RobertaModel": ROBERTA,
+    "XLMRobertaModel": ROBERTA,
+    "RobertaForSequenceClassification": ROBERTA_PAIRS,
+    "XLMRobertaForSequenceClassification": ROBERTA_PAIRS,
     "ModernBertModel": MODERN_BERT,
-    "ModernBertForSequenceClassification": MODERN_BERT,
+    "ModernBertForSequenceClassification": replace(MODERN_BERT, more=score, task="rerank"),
     "WhisperForConditionalGeneration": WHISPER,
 }

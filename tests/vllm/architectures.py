@@ -430,23 +430,39 @@ NOT_ON_CPU: dict[str, tuple[dict[str, Any], str]] = {
         "is_act_and_mul=False is supported only for CUDA",
     ),
 }
-# Encoders, which keep nothing; not asked of the real vLLM yet.
+# Encoders, which keep nothing, and heads of theirs: asked with a tokenizer beside them (tests/vllm/test_encoders.py).
+# Their positions and kinds of tokens are filled up to a multiple of 64, which weighs something in a small model.
+ENCODER: dict[str, Any] = {"head_dim": None, "num_key_value_heads": None, "num_hidden_layers": 6}
 ENCODERS: dict[str, dict[str, Any]] = {
-    "bert": config("BertModel", "bert", head_dim=None, max_position_embeddings=512, type_vocab_size=2, pad_token_id=0),
+    "bert": config("BertModel", "bert", max_position_embeddings=512, type_vocab_size=2, pad_token_id=0, **ENCODER),
     "xlm-roberta": config(
-        "XLMRobertaModel", "xlm-roberta", head_dim=None, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1
+        "XLMRobertaModel",
+        "xlm-roberta",
+        max_position_embeddings=514,
+        position_embedding_type="absolute",
+        type_vocab_size=1,
+        pad_token_id=1,
+        **ENCODER,
     ),
     "modernbert": config(
         "ModernBertModel",
         "modernbert",
-        head_dim=None,
         max_position_embeddings=8192,
         global_attn_every_n_layers=3,
         local_attention=128,
         pad_token_id=0,
         cls_token_id=1,
         sep_token_id=2,
+        **ENCODER,
     ),
+}
+ENCODERS |= {
+    f"{name}-pairs": ENCODERS[name] | {"architectures": [architecture], "id2label": {"0": "LABEL_0"}}
+    for name, architecture in [
+        ("bert", "BertForSequenceClassification"),
+        ("xlm-roberta", "XLMRobertaForSequenceClassification"),
+        ("modernbert", "ModernBertForSequenceClassification"),
+    ]
 }
 # A decoder beside an encoder, of which vLLM wants more files than this: tests/vllm/test_speech.py.
 SPEECH: dict[str, Any] = {
@@ -467,11 +483,8 @@ SPEECH: dict[str, Any] = {
 }
 # Architectures whose model definition, or that of their language model, is another's, which is asked.
 SAME_CLASS = {
-    "BertForSequenceClassification": "BertModel",
     "RobertaModel": "XLMRobertaModel",
-    "RobertaForSequenceClassification": "XLMRobertaModel",
-    "XLMRobertaForSequenceClassification": "XLMRobertaModel",
-    "ModernBertForSequenceClassification": "ModernBertModel",
+    "RobertaForSequenceClassification": "XLMRobertaForSequenceClassification",
     "Gemma3ForConditionalGeneration": "Gemma3ForCausalLM",
     "Gemma4ForConditionalGeneration": "Gemma4ForCausalLM",
     "KimiK25ForConditionalGeneration": "DeepseekV3ForCausalLM",

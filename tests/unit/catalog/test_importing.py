@@ -109,6 +109,42 @@ def test_speech_is_read_by_its_own_names(name, layers):
     assert parameter_count(made.architecture) == pytest.approx(shipped.parameters, rel=0.001)
 
 
+LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
+XLM_ROBERTA = {"architectures": ["XLMRobertaModel"], "vocab_size": 250002, "type_vocab_size": 1, "pad_token_id": 1}
+BERT = {"architectures": ["BertModel"], "vocab_size": 30522, "type_vocab_size": 2, "pad_token_id": 0}
+LABEL = {"architectures": ["XLMRobertaForSequenceClassification"], "id2label": {"0": "LABEL_0"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("BAAI/bge-m3", XLM_ROBERTA | LARGE | {"max_position_embeddings": 8194}),
+        ("BAAI/bge-reranker-v2-m3", XLM_ROBERTA | LARGE | LABEL | {"max_position_embeddings": 8194}),
+        ("intfloat/multilingual-e5-large", XLM_ROBERTA | LARGE | {"max_position_embeddings": 514}),
+        ("BAAI/bge-large-en-v1.5", BERT | LARGE | {"max_position_embeddings": 512}),
+        ("BAAI/bge-base-en-v1.5", BERT | BASE | {"max_position_embeddings": 512}),
+    ],
+)
+def test_an_encoder_is_the_shipped_one(name, config):
+    """What it is for, its shape with positions and the head of its score, its bytes, and the texts that fit."""
+    made, shipped = model(config), CATALOG.models[name]
+    assert (made.architecture, made.task, made.kv_profile) == (shipped.architecture, shipped.task, shipped.kv_profile)
+    assert made.context == shipped.context
+    assert made.architecture is not None
+    assert parameter_count(made.architecture) == pytest.approx(shipped.parameters, rel=0.004)
+    assert weight_bytes(made, Parallelism())[0] == pytest.approx(weight_bytes(shipped, Parallelism())[0], rel=0.001)
+
+
+def test_a_classifier_is_no_reranker():
+    """Several labels, or two by default where the file has none, are not one score."""
+    reranker = XLM_ROBERTA | LARGE | LABEL | {"max_position_embeddings": 514}
+    rule = "a model with one is a reranker, and others are not served"
+    assert unknown(reranker) == []
+    assert f"id2label has 2 labels: {rule}" in unknown(reranker | {"id2label": {"0": "NO", "1": "YES"}})
+    assert f"id2label has no labels: {rule}" in unknown(reranker | {"id2label": None})
+
+
 def test_parsers_are_those_of_the_engine():
     """Every name of the table is one that this vLLM knows."""
     reasoning, tools = ({name for name in names if name} for names in zip(*PARSERS.values(), strict=True))
