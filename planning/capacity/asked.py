@@ -29,6 +29,7 @@ class Asked:
     max_loras: int = 0
     max_lora_rank: int = 16
     dtype: str = "auto"
+    quantization: str = ""
     tuning: Tuning = USUAL
 
 
@@ -51,6 +52,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         max_lora_rank=asked.max_lora_rank,
         concurrency=asked.concurrency,
         dtype=asked.dtype,
+        quantization=asked.quantization,
         samples=task_of(model).writes,
         tuning=tuning_of(model, asked.tuning),
         tokens_given=asked.max_num_batched_tokens is not None,

@@ -3,9 +3,10 @@
 Facts are those of the engine's file (`devices`). Pure functions.
 """
 
-from catalog.devices import AttentionKind, Devices
+from catalog.devices import Devices, Kernel
 from catalog.schema import Gpu, Model, VendorName
 from planning.capacity import flags
+from planning.capacity.cache_dtypes import attention_kind
 from planning.capacity.memory import FLOAT32, Workload
 from planning.capacity.reason import Reason
 
@@ -24,6 +25,7 @@ def device_problems(model: Model, gpu: Gpu | None, workload: Workload) -> list[R
         return [Reason(text, fix="another GPU, or an image of your own")]
     return [
         *_dtype_problems(model, gpu, dtype, devices),
+        *_method_problems(gpu, workload.quantization, devices),
         *_format_problems(model, gpu, devices),
         *_attention_problems(model, gpu, devices),
     ]
@@ -53,23 +55,30 @@ def _dtype_problems(model: Model, gpu: Gpu, dtype: str, devices: Devices) -> lis
     return []
 
 
+def _method_problems(gpu: Gpu, method: str, devices: Devices) -> list[Reason]:
+    if method not in devices.no_methods:
+        return []
+    text = f"vLLM does not take {flags.QUANTIZATION}={method} on {gpu.vendor} GPUs, as {gpu.name} is"
+    return [Reason(text, fix="another method, or leave it out")]
+
+
 def _format_problems(model: Model, gpu: Gpu, devices: Devices) -> list[Reason]:
     stored = model.checkpoint.format
-    if stored in devices.never:
+    kernels = devices.formats.get(stored)
+    if kernels is None or any(kernel.runs_on(gpu) for kernel in kernels):
+        return []
+    if not kernels:
         return [Reason(f"vLLM does not load {stored} weights on {gpu.vendor} GPUs: {gpu.name}")]
-    floor = devices.formats.get(stored, 0)
-    if gpu.is_below(floor):
-        return [Reason(f"{stored} weights need compute capability {floor:g}, {gpu.name} has {gpu.compute_capability}")]
-    return []
+    return [Reason(f"{stored} weights need {_cards(kernels)}; {gpu.name} is {gpu.target}")]
 
 
 def _attention_problems(model: Model, gpu: Gpu, devices: Devices) -> list[Reason]:
-    latent = model.architecture.mla if model.architecture else None
-    if latent is None:
+    kind = attention_kind(model, devices)
+    kernels = devices.attention.get(kind)
+    if kernels is None or any(kernel.runs_on(gpu) for kernel in kernels):
         return []
-    kind = AttentionKind.SPARSE_LATENT if latent.indexer_heads else AttentionKind.LATENT
-    floor = devices.attention.get(kind, 0)
-    if not gpu.is_below(floor):
-        return []
-    text = f"{kind} attention needs compute capability {floor:g}, {gpu.name} has {gpu.compute_capability}"
-    return [Reason(text)]
+    return [Reason(f"{kind} attention needs {_cards(kernels)}; {gpu.name} is {gpu.target}")]
+
+
+def _cards(kernels: tuple[Kernel, ...]) -> str:
+    return " or ".join(kernel.cards for kernel in kernels)

@@ -85,6 +85,7 @@ class WorkloadFlags(TypedDict):
     max_loras: int
     max_lora_rank: int
     dtype: str
+    quantization: str
     tuning: Tuning
 
 
@@ -129,6 +130,7 @@ def workload_flags(args: Sequence[str], *, language_model_only: bool = False) ->
         "max_loras": number(args, MAX_LORAS, DEFAULT_MAX_LORAS) if loras else 0,
         "max_lora_rank": number(args, MAX_LORA_RANK, DEFAULT_MAX_LORA_RANK),
         "dtype": value_of(args, DTYPE) or "auto",
+        "quantization": value_of(args, QUANTIZATION) or "",
         "tuning": tuning(args),
     }
 

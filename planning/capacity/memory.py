@@ -57,8 +57,7 @@ INDEXER_BYTES_PER_TOKEN = 5280
 NON_TORCH_BYTES, NON_TORCH_BYTES_PER_RANK, MOST_NON_TORCH_BYTES = int(0.15 * GIB), int(0.4 * GIB), int(1.5 * GIB)
 # CUDA context and handles are made before that snapshot: they must find room beside what utilisation claims.
 CONTEXT_BYTES = int(0.5 * GIB)
-# The two names vLLM has for it; all other dtypes of a model take 2 bytes.
-FLOAT32 = ("float32", "float")
+FLOAT32 = ("float32", "float")  # two names of one dtype; all others of a model take 2 bytes
 # Resident memory of vLLM's CPU build beside weights and KV cache: 4.5 GiB with 0.25 + 1 GiB of those (2026-11).
 CPU_RUNTIME_GIB = 4
 
@@ -68,8 +67,8 @@ class Workload:
     """Load that one replica must hold. Dtypes as vLLM names them; `auto` is bf16, of the cache that of the model.
 
     `concurrency`: sequences of the whole context that must fit at once; vLLM itself asks for one. `samples`: it answers
-    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step. `slices`, `no_loras`: the
-    rules of the engine that it runs on. `devices`: what the engine runs on, of the GPU's vendor; None: it is not asked.
+    with tokens, not only reads them. `tokens_given`: somebody asked for that many in a step. `slices`, `no_loras`,
+    `devices`: what the engine cuts, adapts and runs on (that of the GPU's vendor; None: it is not asked).
     """
 
     context_tokens: int
@@ -83,6 +82,7 @@ class Workload:
     max_lora_rank: int = 16
     concurrency: int = 1
     dtype: str = "auto"
+    quantization: str = ""
     samples: bool = True
     tuning: Tuning = USUAL
     tokens_given: bool = False

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.capacity.cache_dtypes import cache_dtype_problems
 from planning.capacity.devices import device_problems
 from planning.capacity.drafts import draft_rules, uncounted_draft
 from planning.capacity.heads import head_problems
@@ -85,7 +86,7 @@ def rule_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, workl
                 fix=f"{flags.DTYPE}=bfloat16, or a bf16 checkpoint",
             )
         )
-    problems += _cache_dtype_problems(model, gpu, workload.kv_cache_dtype)
+    problems += cache_dtype_problems(model, gpu, parallelism, workload)
     problems += device_problems(model, gpu, workload)
     problems += lora_problems(model, workload.max_loras, workload.no_loras)
     problems += _offload_problems(model, workload)
@@ -126,26 +127,6 @@ def _batch_problems(workload: Workload, encoder_tokens: int) -> list[Reason]:
     return [
         Reason(f"maxNumSeqs {sequences} must be at most maxNumBatchedTokens, {tokens}: a step has a token for each")
     ]
-
-
-# Compute capability below which no kernel reads a KV cache of this kind; public logs show fp8 on 8.6.
-CACHE_CAPABILITIES = {"fp8": 8.0, "nvfp4": 10.0}
-
-
-def _cache_dtype_problems(model: Model, gpu: Gpu | None, kv_cache_dtype: str) -> list[Reason]:
-    """KV caches of 8 and 4 bits need hardware that knows the format; 4 bits also an attention that has heads."""
-    problems = [
-        Reason(
-            f"kvCacheDtype {kv_cache_dtype} needs compute capability {needed:.1f}, {gpu.name} has "
-            f"{gpu.compute_capability}"
-        )
-        for kind, needed in CACHE_CAPABILITIES.items()
-        if gpu is not None and kv_cache_dtype.startswith(kind) and gpu.is_below(needed)
-    ]
-    latent = model.architecture is not None and model.architecture.mla is not None
-    if kv_cache_dtype.startswith("nvfp4") and latent:
-        problems.append(Reason(f"kvCacheDtype {kv_cache_dtype} is not for models with latent attention (MLA)"))
-    return problems
 
 
 def _decode_context_problems(model: Model, parallelism: Parallelism) -> list[Reason]:

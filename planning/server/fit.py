@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+from catalog.devices import Devices
 from catalog.engine import Engine
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
@@ -47,6 +48,12 @@ class Site:
             images["vllm"],
             vouched=vouched_hashes(settings),
         )
+
+
+def devices_of(site: Site, settings: ModelSettings, gpu: Gpu) -> Devices:
+    """The rules of this GPU's vendor; of an image of one's own, whoever built it knows for which cards."""
+    devices = site.catalog.vllm.devices.get(gpu.vendor, Devices(built_for=()))
+    return devices.model_copy(update={"built_for": None}) if settings.image is not None else devices
 
 
 def stretch_context(model: Model, settings: ModelSettings) -> Model:

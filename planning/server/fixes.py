@@ -7,6 +7,7 @@ from catalog.schema import Model, WeightFormat
 from planning.capacity import flags
 from planning.capacity.asked import default_batch
 from planning.capacity.budget import Parallelism
+from planning.capacity.cache_dtypes import AUTO, FP8, cache_dtype_problems
 from planning.capacity.changes import respreads, shorter_context, siblings
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware
@@ -14,6 +15,7 @@ from planning.capacity.quantized import as_loaded, quantization_problem
 from planning.plan.pools import PoolPlan
 from planning.server.fit import (
     Site,
+    devices_of,
     explicit_parallelism,
     fit_as_asked,
     has_nvlink,
@@ -72,7 +74,7 @@ def _larger_share(
 def _changes_here(
     settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> Iterator[str]:
-    """Another parallelism on the same pool, a shorter context with the same one, or a dtype of half the bytes."""
+    """Another parallelism on the same pool, a shorter context with the same one, another dtype of weights or cache."""
     auto = settings.context_tokens is None
 
     def fits(spread: Parallelism) -> bool:
@@ -86,6 +88,10 @@ def _changes_here(
     wide = workload.model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16
     if wide and fit_as_asked(model, hardware, settings, replace(workload, dtype="bfloat16")).fits:
         yield f"{flags.DTYPE}=bfloat16"
+    if cache_dtype_problems(model, hardware.gpu, failed.parallelism, workload):
+        for dtype in (FP8, AUTO):
+            if fit_as_asked(model, hardware, settings, replace(workload, kv_cache_dtype=dtype)).fits:
+                yield f"kvCacheDtype: {dtype}"
 
 
 def _more_nodes(settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
@@ -107,7 +113,8 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
     there = Hardware(gpu, pool.cards_per_node, pool.nodes, has_nvlink(site, pool, gpu))
     doubled = 2 if workload.tuning.performance == "throughput" else 1
     tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1] * doubled
-    return fit_as_asked(model, there, settings, replace(workload, max_num_batched_tokens=tokens)).fits
+    moved = replace(workload, max_num_batched_tokens=tokens, devices=devices_of(site, settings, gpu))
+    return fit_as_asked(model, there, settings, moved).fits
 
 
 def _as_settings(parallelism: Parallelism, settings: ModelSettings) -> str:

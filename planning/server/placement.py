@@ -20,7 +20,15 @@ from planning.capacity.quantized import as_loaded
 from planning.capacity.reason import Reason
 from planning.plan.pools import PoolPlan
 from planning.server import measured
-from planning.server.fit import Site, explicit_parallelism, fit_as_asked, has_nvlink, spread_problem, stretch_context
+from planning.server.fit import (
+    Site,
+    devices_of,
+    explicit_parallelism,
+    fit_as_asked,
+    has_nvlink,
+    spread_problem,
+    stretch_context,
+)
 from planning.server.fixes import nearest_fixes
 from planning.server.shares import as_shared, share_problems, share_reasons
 from planning.server.speculative import with_draft
@@ -79,9 +87,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
         **workload_flags(settings.args),
     )
     workload = with_draft(site, settings, workload_of(asked, model, gpu, site.catalog.vllm))
-    if settings.image is not None and workload.devices is not None:
-        # whoever built it knows for which cards
-        workload = replace(workload, devices=workload.devices.model_copy(update={"built_for": None}))
+    workload = replace(workload, devices=devices_of(site, settings, gpu))
     longer = as_loaded(stretch_context(model, settings), settings.args, site.catalog.vllm)
     if settings.measured is not None:
         return _as_measured(path, settings, longer, hardware, workload)

@@ -83,14 +83,35 @@ def test_turing_computes_in_float16():
     ("model", "gpu", "reasons"),
     [
         (LATENT, "nvidia-a100-80gb", []),
-        (LATENT, "nvidia-t4", ["latent attention needs compute capability 8, NVIDIA T4 16 GB has 7.5"]),
+        (
+            LATENT,
+            "nvidia-t4",
+            ["latent attention needs compute capability 8; NVIDIA T4 16 GB is compute capability 7.5"],
+        ),
         (SPARSE, "nvidia-h200", []),
         (SPARSE, "nvidia-rtx-pro-6000", []),
         (
             SPARSE,
             "nvidia-a100-80gb",
-            ["sparse-latent attention needs compute capability 9, NVIDIA A100 SXM 80 GB has 8.0"],
+            [
+                (
+                    "sparse-latent attention needs compute capability 9.x, 10.x, 12.x; NVIDIA A100 SXM 80 GB is "
+                    "compute capability 8.0"
+                )
+            ],
         ),
+        (
+            SPARSE,
+            "nvidia-thor",
+            [
+                (
+                    "sparse-latent attention needs compute capability 9.x, 10.x, 12.x; NVIDIA Jetson AGX Thor 128 GB "
+                    "shared with the CPU (arm64) is compute capability 11.0"
+                )
+            ],
+        ),
+        (SPARSE, "amd-mi355x", []),
+        (LATENT, "nvidia-thor", []),
         ("Inferact/Qwen3.8-27B-NVFP4", "nvidia-l4", []),
         (
             "Inferact/Qwen3.8-27B-NVFP4",
@@ -101,7 +122,7 @@ def test_turing_computes_in_float16():
     ],
 )
 def test_attention_and_formats_have_floors(model, gpu, reasons):
-    """Latent attention reads prompts by kernels of 8.0, its sparse kind by those of 9.0; NVFP4 is NVIDIA's."""
+    """Latent attention reads prompts by kernels of 8.0, its sparse kind by those of 9, 10 and 12; NVFP4 is NVIDIA's."""
     assert problems(CATALOG.gpus[gpu], model) == reasons
 
 
@@ -113,7 +134,9 @@ def test_mxfp4_needs_ampere(gpu, runs):
     model, card = entry.model_copy(update={"checkpoint": stored}), CATALOG.gpus[gpu]
     needed = workload(Asked(), model, card, CATALOG.vllm)
     reasons = [reason.text for reason in device_problems(model, card, needed)]
-    assert reasons == ([] if runs else ["mxfp4 weights need compute capability 8, NVIDIA T4 16 GB has 7.5"])
+    assert reasons == (
+        [] if runs else ["mxfp4 weights need compute capability 8; NVIDIA T4 16 GB is compute capability 7.5"]
+    )
 
 
 def test_a_vendor_without_an_image_is_refused():
@@ -216,6 +239,22 @@ def test_pools_of_two_vendors_are_told_apart():
 def test_every_floor_of_a_format_is_one_of_a_known_capability():
     """A floor between two capabilities would be a slip of the pen."""
     for devices in CATALOG.vllm.devices.values():
-        floors = {*devices.dtypes.values(), *devices.formats.values(), *map(float, devices.attention.values())}
-        assert floors <= {7.5, 8.0, 8.6, 8.9, 9.0, 10.0, 12.0}
-        assert devices.never <= set(WeightFormat)
+        caches = [kernels for by_dtype in devices.caches.values() for kernels in by_dtype.values()]
+        every = [
+            kernel
+            for kernels in (*devices.formats.values(), *devices.attention.values(), *caches)
+            for kernel in kernels
+        ]
+        assert {*devices.dtypes.values(), *(kernel.least for kernel in every)} <= {0, 8.0, 8.9}
+        assert {major for kernel in every for major in kernel.majors} <= {8, 9, 10, 12}
+        assert {target for kernel in every for target in kernel.targets} <= set(devices.built_for or ())
+
+
+def test_every_dtype_of_a_cache_has_its_kernels_or_none():
+    """A new dtype of vLLM is refused everywhere until somebody has read what its kernels run on."""
+    natural = {"auto", "float16", "bfloat16"}
+    listed = {
+        dtype for devices in CATALOG.vllm.devices.values() for by_dtype in devices.caches.values() for dtype in by_dtype
+    }
+    assert set(CATALOG.vllm.kv_cache_dtypes) - natural - listed == {"fp8_inc"}
+    assert listed <= set(CATALOG.vllm.kv_cache_dtypes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from catalog.schema import KvProfile
+from catalog.schema import KvProfile, VendorName
 from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import Workload
@@ -24,7 +24,7 @@ from planning.capacity.parallelism import (
 from planning.capacity.reason import Reason
 from tests.unit.small_stack import A10, CATALOG, H100, H200, refusals, server, serving, stack
 
-WORKLOAD = Workload(8192, 256, 2048, slices=CATALOG.vllm.slices)
+WORKLOAD = Workload(8192, 256, 2048, slices=CATALOG.vllm.slices, devices=CATALOG.vllm.devices[VendorName.NVIDIA])
 GPUS = CATALOG.gpus
 MODELS = CATALOG.models
 YARN = (
@@ -105,11 +105,10 @@ def hardware(gpu: str, per_node: int, nodes: int = 1) -> Hardware:
         ("Qwen/Qwen3-14B", "nvidia-a10", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="fp8_e5m2"), []),
         ("Qwen/Qwen3-14B", "nvidia-a100-80gb", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="fp8"), []),
         ("Qwen/Qwen3-14B", "nvidia-h200", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="nvfp4"), [
-            "kvCacheDtype nvfp4 needs compute capability 10.0, NVIDIA H200 SXM 141 GB has 9.0",
         ]),
         ("Qwen/Qwen3-14B", "nvidia-b200", Parallelism(2), replace(WORKLOAD, kv_cache_dtype="nvfp4"), []),
         ("deepseek-ai/DeepSeek-R1", "nvidia-b200", Parallelism(8), replace(WORKLOAD, kv_cache_dtype="nvfp4"), [
-            "kvCacheDtype nvfp4 is not for models with latent attention (MLA)",
+            "vLLM has no kernel of nvidia GPUs for kvCacheDtype nvfp4 and latent attention (MLA)",
         ]),
         ("Qwen/Qwen3-32B", "nvidia-h100", Parallelism(16, decode_context=2), WORKLOAD, []),
         ("Qwen/Qwen3-32B", "nvidia-h100", Parallelism(8, decode_context=2), WORKLOAD, [
@@ -141,7 +140,7 @@ def test_rules_of_the_engine_are_said_in_words(model, gpu, parallelism, workload
 
 def test_every_reason_is_given_at_once():
     """Rules and memory together, so that one look is enough."""
-    workload = Workload(300_000, 256, 2048, kv_cache_dtype="nvfp4")
+    workload = replace(WORKLOAD, context_tokens=300_000, kv_cache_dtype="nvfp4_4over6")
     fit = try_fit(MODELS["Qwen/Qwen3-32B"], hardware("nvidia-a10", 2), Parallelism(3), workload)
     assert [reason.text.split()[0] for reason in fit.reasons] == [
         "64", "intermediate", "151936", "contextTokens", "kvCacheDtype", "TP", "needs",
@@ -366,7 +365,14 @@ def test_deepseek_r1_needs_eight_h200_or_two_nodes_of_h100():
                 "block 128; use tensorParallel: 4"
             ),
         ),
-        (serving(kvCacheDtype="nvfp4"), "kvCacheDtype nvfp4 needs compute capability 10.0, NVIDIA A10 24 GB has 8.6"),
+        (
+            serving(kvCacheDtype="nvfp4_4over6"),
+            (
+                "kvCacheDtype nvfp4_4over6 needs compute capability 10.x with heads of 64, 128, 256 or 512; NVIDIA A10 "
+                "24 GB is compute capability 8.6, the model has heads of 128 and bf16 weights; use kvCacheDtype: fp8, "
+                "or kvCacheDtype: auto"
+            ),
+        ),
         (serving(expertParallel=True), "expertParallel needs a mixture-of-experts model"),
         (
             serving(contextTokens=131_072),
@@ -453,7 +459,8 @@ def applied(raw: dict[str, Any], fix: str) -> dict[str, Any]:
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", fix):
         model["model"] = fix
     else:
-        model |= {key: int(value) for key, value in (part.split(": ") for part in fix.split(" with "))}
+        parts = [part.split(": ") for part in fix.split(" with ")]
+        model |= {key: int(value) if value.isdigit() else value for key, value in parts}
     return changed
 
 
