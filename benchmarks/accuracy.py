@@ -23,7 +23,8 @@ from planning.questions.calculator import Answer, FitQuestion, answer
 CASES = Path(__file__).resolve().parent.parent / "tests" / "published_cases.yaml"
 # What is promised, in percent; versions from 0.26 on, because older ones sampled and counted graphs otherwise.
 FIRST_JUDGED_VERSION = (0, 26)
-# FlashInfer samples on compute capability 12 since then (public logs of 0.27.1 sort, those of 0.28 do not).
+# FlashInfer samples on compute capability 12 since then (public logs of 0.27.1 sort, those of 0.28 do not), and kernels
+# hold more on it. Before, models with experts or states sorted; others, on Model Runner V2, were as on older cards.
 FIRST_VERSION_WITHOUT_SORTING = (0, 28)
 MEDIAN_LIMIT, WORST_LIMIT, ABOVE_LIMIT = 5.0, 10.0, 3.0
 NEEDED_LIMIT, MAX_CONTEXT_LIMIT = 1.0, 3.0
@@ -136,15 +137,19 @@ def ask(case: Case) -> Outcome:
     override = case.flags.get(OVERRIDE_FLAG)
     if isinstance(override, int):
         catalog = _stretched(catalog, case.model, override)
-    answered = answer(question(case), _of_version(catalog, case.vllm))
+    answered = answer(question(case), _of_version(catalog, case))
     return Outcome(case, answered, dict(_errors(case, answered)))
 
 
-def _of_version(catalog: Catalog, version: str) -> Catalog:
-    """The catalogue with what was otherwise on that day's version: how logits were sampled."""
-    release = re.match(r"(\d+)\.(\d+)", version)
+def _of_version(catalog: Catalog, case: Case) -> Catalog:
+    """The catalogue with what was otherwise on that day's version: how logits were sampled on compute capability 12."""
+    release, gpu = re.match(r"(\d+)\.(\d+)", case.vllm), catalog.gpus[case.gpu]
     if release is None or (int(release[1]), int(release[2])) >= FIRST_VERSION_WITHOUT_SORTING:
         return catalog
+    shape = catalog.models[case.model].architecture
+    if gpu.capability[0] == 12 and shape is not None and not shape.moe and not shape.keeps_state:
+        older = gpu.model_copy(update={"compute_capability": "8.9"})
+        return replace(catalog, gpus={**catalog.gpus, case.gpu: older})
     nvidia = catalog.vllm.devices[VendorName.NVIDIA].model_copy(update={"sorts_logits": frozenset({12})})
     engine = catalog.vllm.model_copy(update={"devices": {**catalog.vllm.devices, VendorName.NVIDIA: nvidia}})
     return replace(catalog, engines={**catalog.engines, "vllm": engine})

@@ -13,6 +13,10 @@ UNSEEN_GIB = 0.9
 # (planning/server/resources.py).
 UNIFIED_HOST_BYTES = 16 * GIB
 
+# Resident memory of one vLLM process beside weights and KV cache: its CPU build had 4.5 GiB with 0.25 + 1 GiB of those
+# (2026-11).
+RUNTIME_GIB = 4
+
 
 def visible_bytes(gpu: Gpu) -> float:
     """Bytes that CUDA reports on this GPU: from a log where one is published, else NVML's total less a margin."""

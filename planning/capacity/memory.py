@@ -16,10 +16,11 @@ from catalog.devices import Devices
 from catalog.schema import Architecture, Gpu, KvProfile, Model, WeightFormat
 from catalog.slices import Slices
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.cards import DEFAULT_UTILIZATION, GIB, visible_bytes
+from planning.capacity.cards import DEFAULT_UTILIZATION, GIB, RUNTIME_GIB, visible_bytes
 from planning.capacity.drafts import draft_weight_bytes
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
 from planning.capacity.lora import lora_bytes
+from planning.capacity.non_torch import non_torch_bytes
 from planning.capacity.tuning import USUAL, Tuning
 from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
 
@@ -27,10 +28,6 @@ from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_a
 # FlashInfer needs 14: bf16 logits 2, fp32 copy 4, top-k mask 4, softmax 4 (v1/worker/gpu/sample/sampler.py).
 # Where FlashInfer does not sample, the logits are sorted: 36 in logs of vLLM 0.26 and 0.27 on compute capability 12.
 SAMPLER_BYTES_PER_LOGIT, SORTING_SAMPLER_BYTES_PER_LOGIT = 14, 36
-# What cards of compute capability 12 hold beside weights since they sample so, where others hold next to nothing: bytes
-# per layer and element of the hidden size, and the most seen (public logs of an RTX 5090, vLLM 0.28: 0.1 GiB
-# with Qwen3-Embedding-0.6B, 1.65 with Qwen3-14B-AWQ; those of Qwen3-4B with 0.29 agree).
-HELD_CAPABILITY, HELD_BYTES_PER_ELEMENT, MOST_HELD_BYTES = 12, 8700, int(1.65 * GIB)
 # What the sampler keeps per sequence slot and vocabulary entry: an int32 count and one bit (sample/penalties.py).
 PENALTY_BYTES_PER_LOGIT = 4 + 1 / 8
 # Workspaces no term below counts: attention metadata, block tables, rounding of the allocator. vLLM takes 150 MiB
@@ -52,14 +49,9 @@ MLA_WORKSPACE_TOKENS = 64 * 1024
 INDEXER_LOGITS_BYTES = 512 * 2**20
 # Gather buffer of the sparse indexer: this many bytes per token of context (mla/indexer.py: 8 × 5 × 132).
 INDEXER_BYTES_PER_TOKEN = 5280
-# Outside of torch after the first snapshot: 0.13–0.15 GiB on one GPU, 0.54–0.55 GiB on two, 1.7 GiB on four over PCIe,
-# 1.4 GiB on eight over NVLink (public logs, vLLM 0.11–0.30).
-NON_TORCH_BYTES, NON_TORCH_BYTES_PER_RANK, MOST_NON_TORCH_BYTES = int(0.15 * GIB), int(0.4 * GIB), int(1.5 * GIB)
 # CUDA context and handles are made before that snapshot: they must find room beside what utilisation claims.
 CONTEXT_BYTES = int(0.5 * GIB)
 FLOAT32 = ("float32", "float")  # two names of one dtype; all others of a model take 2 bytes
-# Resident memory of vLLM's CPU build beside weights and KV cache: 4.5 GiB with 0.25 + 1 GiB of those (2026-11).
-CPU_RUNTIME_GIB = 4
 
 
 @dataclass(frozen=True)
@@ -181,14 +173,6 @@ def sorts_logits(gpu: Gpu, workload: Workload) -> bool:
     return workload.devices is not None and gpu.capability[0] in workload.devices.sorts_logits
 
 
-def non_torch_bytes(shape: Architecture, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> float:
-    """NCCL and kernels' own buffers: they grow with the ranks that exchange tensors, up to a point."""
-    ranks = max(parallelism.tensor, min(parallelism.gpus, 2))
-    holds = gpu.capability[0] == HELD_CAPABILITY and not sorts_logits(gpu, workload)
-    held = min(MOST_HELD_BYTES, HELD_BYTES_PER_ELEMENT * shape.layers * shape.hidden_size) if holds else 0
-    return held + min(MOST_NON_TORCH_BYTES, NON_TORCH_BYTES + NON_TORCH_BYTES_PER_RANK * (ranks - 1))
-
-
 def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload) -> MemoryBudget:
     """The whole sum for one replica on this GPU; `kv_cache_gib` < 0 means that the weights alone do not fit.
 
@@ -204,7 +188,7 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     weights += tuned_weight_bytes(model, parallelism, workload)
     activation = activation_bytes(shape, gpu, workload, parallelism)
     graphs = cuda_graph_bytes(shape, gpu, workload)
-    non_torch = non_torch_bytes(shape, gpu, parallelism, workload)
+    non_torch = non_torch_bytes(shape, gpu, parallelism, sorts=sorts_logits(gpu, workload))
     free = ceil(visible * workload.utilization) - weights - activation - graphs - non_torch
     if tuning_bytes := asked_cache_bytes(model, gpu, parallelism, workload):
         free = tuning_bytes
@@ -239,8 +223,8 @@ def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workl
     total, weights = weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)
     slots = slot_bytes(model.architecture, workload, Parallelism()) if model.architecture else 0
     total, weights = total + slots, weights + slots
-    parts = (memory_gib * GIB, weights, CPU_RUNTIME_GIB * GIB, 0, 0)
-    free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - CPU_RUNTIME_GIB * GIB)
+    parts = (memory_gib * GIB, weights, RUNTIME_GIB * GIB, 0, 0)
+    free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - RUNTIME_GIB * GIB)
     return _filled(model, None, Parallelism(), workload, free, parts)
 
 

@@ -12,7 +12,7 @@ from planning.capacity import flags, memory
 from planning.capacity.asked import Asked, tuning_of
 from planning.capacity.asked import workload as workload_of
 from planning.capacity.budget import MemoryBudget, Parallelism
-from planning.capacity.cards import DEFAULT_UTILIZATION
+from planning.capacity.cards import DEFAULT_UTILIZATION, RUNTIME_GIB
 from planning.capacity.flags import decode_context, has, workload_flags
 from planning.capacity.memory import GIB, Workload
 from planning.capacity.parallelism import Fit, Hardware, rule_problems, try_fit
@@ -227,7 +227,7 @@ def on_cpu(path: str, settings: ModelSettings, model: Model, pool: PoolPlan) -> 
     per_context = cut.blocks_needed(tokens) * cut.block_bytes if keeps else 0
     weights_gib = memory.weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)[0] / GIB
     weights_gib += memory.slot_bytes(shape, workload, Parallelism()) / GIB
-    room = node_gib * NODE_MEMORY_SHARE - weights_gib - memory.CPU_RUNTIME_GIB
+    room = node_gib * NODE_MEMORY_SHARE - weights_gib - RUNTIME_GIB
     kv_gib = min(ceil(CPU_CONCURRENT_CONTEXTS * per_context / GIB), floor(room))
     # one block is held back
     if kv_gib * GIB < per_context + (cut.block_bytes if keeps else 0):

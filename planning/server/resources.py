@@ -4,6 +4,7 @@ from math import ceil, floor, inf
 
 from catalog.schema import Model
 from planning.capacity import flags, memory
+from planning.capacity.cards import RUNTIME_GIB
 from planning.capacity.flags import number
 from planning.capacity.lora import adapter_bytes
 from planning.capacity.memory import GIB
@@ -45,7 +46,7 @@ def pod_resources(
         loaded_gib = memory.weight_bytes(model, parallelism, model_bytes=workload.model_bytes)[0] / GIB
         loaded_gib += (memory.slot_bytes(model.architecture, workload, parallelism) if model.architecture else 0) / GIB
         waiting_gib = waiting_adapters_gib(settings, model, placed, 1)
-        needed = settings.memory_gib or ceil(loaded_gib + cpu_kv_gib + memory.CPU_RUNTIME_GIB + waiting_gib)
+        needed = settings.memory_gib or ceil(loaded_gib + cpu_kv_gib + RUNTIME_GIB + waiting_gib)
         limit = ceil(max(needed, min(needed + weights_gib, (pool.memory_gib_per_node or needed) * NODE_MEMORY_SHARE)))
         return PodResources(cpus, needed, limit, 0, 1, CPU_CACHE_GIB), {
             "cpus": f"all but {NODE_RESERVED_CPUS} of the node's"

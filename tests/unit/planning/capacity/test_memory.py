@@ -14,7 +14,7 @@ from catalog.architecture import AttentionLayers
 from catalog.schema import Gpu, KvProfile, WeightFormat
 from planning import resolve_stack
 from planning.capacity.budget import Parallelism
-from planning.capacity.cards import visible_bytes
+from planning.capacity.cards import RUNTIME_GIB, visible_bytes
 from planning.capacity.kv_cache import Group, Layout, kv_cache_size, layout
 from planning.capacity.layers import (
     attention_layers,
@@ -27,8 +27,6 @@ from planning.capacity.memory import (
     ENCODER_BYTES,
     GRAPH_BYTES,
     GRAPH_BYTES_PER_LAYER,
-    HELD_BYTES_PER_ELEMENT,
-    MOST_HELD_BYTES,
     WORKSPACE_BYTES,
     Workload,
     activation_bytes,
@@ -39,10 +37,10 @@ from planning.capacity.memory import (
     graph_batches,
     kv_layout,
     mla_absorbed_bytes,
-    non_torch_bytes,
     slot_bytes,
     weight_bytes,
 )
+from planning.capacity.non_torch import HELD_BYTES_PER_ELEMENT, MOST_HELD_BYTES, non_torch_bytes
 from planning.capacity.parallelism import Hardware, candidates, choose, rule_problems, try_fit
 from tests.unit.small_stack import CATALOG, CPU, GIB, checked, properties, serving
 
@@ -404,15 +402,23 @@ def test_eager_execution_captures_no_graphs():
 )
 def test_nccl_grows_with_the_ranks_that_exchange_tensors(parallelism, gib):
     """0.15 GiB on one GPU, 0.4 more for each TP rank or the first stage, 1.5 at most; capability 12 holds more."""
-    workload = Workload(1, 1, 1)
     small, large = shape("Qwen/Qwen3-4B"), shape("Qwen/Qwen2.5-72B-Instruct")
-    assert non_torch_bytes(small, H100, parallelism, workload) / GIB == pytest.approx(gib)
+    rtx = CATALOG.gpus["nvidia-rtx-5090"]
+    assert non_torch_bytes(small, H100, parallelism, sorts=False) / GIB == pytest.approx(gib)
     more = [
-        non_torch_bytes(each, CATALOG.gpus["nvidia-rtx-5090"], parallelism, workload)
-        - non_torch_bytes(each, H100, parallelism, workload)
+        non_torch_bytes(each, rtx, parallelism, sorts=False) - non_torch_bytes(each, H100, parallelism, sorts=False)
         for each in (small, large)
     ]
     assert more == [HELD_BYTES_PER_ELEMENT * 36 * 2560, MOST_HELD_BYTES]
+
+
+@pytest.mark.parametrize("card", sorted(name for name, each in CATALOG.gpus.items() if each.unified_memory))
+def test_what_vllm_takes_of_the_host_counts_where_the_memory_is_the_cpus_too(card):
+    """It reads what the system has available, before and after: 2.2 and 4.6 GiB on two DGX Sparks, vLLM 0.27."""
+    small, unified = shape("Qwen/Qwen3-0.6B"), CATALOG.gpus[card]
+    alone = unified.model_copy(update={"unified_memory": False})
+    more = non_torch_bytes(small, unified, ONE, sorts=False) - non_torch_bytes(small, alone, ONE, sorts=False)
+    assert more == RUNTIME_GIB * GIB
 
 
 def test_latent_attention_keeps_its_absorbed_projection():

@@ -132,6 +132,23 @@ def test_published_cases_are_answered_as_published(row):
 # --- fixes ------------------------------------------------------------------------------------------------------------
 
 
+def test_experts_of_mxfp4_are_larger_in_memory_than_on_disk():
+    """60.8 GiB of gpt-oss-120b are 64.4 to 66.0 on one H100 (vllm-project/vllm#27508, #33155): a short context fits."""
+    memory = answer(asking("openai/gpt-oss-120b", "nvidia-h100", 1, context_tokens=8192), CATALOG).fit.memory
+    assert memory is not None
+    assert 64.4 <= memory.weights_gib <= 66.0
+    assert memory.fits
+    refused = answer(asking("openai/gpt-oss-120b", "nvidia-h100", 1, context_tokens=131_072), CATALOG)
+    assert refused.fixes[0].startswith("--context ")
+
+
+def test_blocks_of_state_are_counted_beside_the_sampler_of_many_sequences():
+    """Of Qwen3.8-27B on an RTX PRO 6000, vLLM 0.29 counted 635 for 1,024 sequences."""
+    found = answer(asking("Qwen/Qwen3.8-27B", "nvidia-rtx-pro-6000", 1, context_tokens=32_768), CATALOG)
+    assert found.fit.memory is not None
+    assert 0.9 * 635 <= found.fit.memory.kv_cache_blocks <= 1.03 * 635
+
+
 def applied(question: FitQuestion, fix: str) -> FitQuestion:
     """The question with one offered change."""
     if "/" in fix:

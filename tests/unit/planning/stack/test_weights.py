@@ -7,10 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planning.plan.pods import JobLimits
-from planning.plan.weights import CheckpointPlan, ClaimVolume, ExistingClaim, Fetch, Hub, OwnClaim, Source
+from planning.plan.weights import (
+    CheckpointPlan,
+    ClaimVolume,
+    ExistingClaim,
+    Fetch,
+    Hub,
+    OwnClaim,
+    Source,
+    WeightsPlan,
+)
 from planning.stack.network import endpoint_egress
 from planning.stack.places import disk_bytes
-from planning.stack.weights import plan_checkpoint, tell_apart
+from planning.stack.weights import gated_warnings, plan_checkpoint, tell_apart
 from settings.schema import HubSettings, SharedClaimWeights
 from tests.unit.small_stack import CATALOG, GIB, H200, MODEL, keeping, planned, properties, serving, stack
 
@@ -80,6 +89,24 @@ def test_the_commit_is_the_users_or_the_catalogues(hub, revision, expected):
     settings = SETTINGS.model_copy(update={"hub": HubSettings.model_validate(hub)})
     found = held("Qwen/Qwen3-14B", QWEN, revision, settings)
     assert (found.revision, found.pinned) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "hub", "has_token", "warned"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", {}, False, True),
+        ("meta-llama/Llama-3.1-8B-Instruct", {}, True, False),
+        ("meta-llama/Llama-3.1-8B-Instruct", {"tokenSecret": "hub"}, False, False),
+        ("meta-llama/Llama-3.1-8B-Instruct", {"kind": "modelscope"}, False, False),
+        ("Qwen/Qwen3-14B", {}, False, False),
+    ],
+)
+def test_a_gated_checkpoint_without_a_token_is_warned_of(model, hub, has_token, warned):
+    """Its download would be refused (401, 403) when the servers wait for it already."""
+    settings = SETTINGS.model_copy(update={"hub": HubSettings.model_validate(hub)})
+    weights = WeightsPlan(checkpoints=(held(model, CATALOG.models[model], None, settings),))
+    warnings = gated_warnings(weights, has_token=has_token)
+    assert [text.split(" is gated and there is no hub token")[0] for text in warnings] == ([model] if warned else [])
 
 
 @pytest.mark.parametrize(
