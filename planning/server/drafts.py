@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+from planning.plan.pools import PoolPlan
 from planning.server.adapters import name_problems
 from planning.server.fit import Site
-from planning.server.servers import Draft, draft_server, unknown_model
+from planning.server.servers import Draft, draft_server
+from planning.server.unplanned import unplanned_problems
 from planning.stack.weights import tell_apart
 from planning.tasks import task_of, unanswered
 from settings.problems import Problem, nearest
@@ -17,14 +19,14 @@ def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     problems: list[Problem] = [*name_problems(site.settings)]
     for name, model in site.settings.models.items():
         path, pool, canary = f"models.{name}", site.pools.get(model.pool), model.canary
-        if pool is None:
-            problems += _pool_problems(site, path, model)
-            continue
-        primary, faults = draft_server(site, path, name, model, pool, canary=False)
+        if pool is None and model.pool not in site.settings.gpu_pools:
+            hint = nearest(model.pool, site.settings.gpu_pools)
+            problems.append(Problem(f"{path}.pool", f"no pool '{model.pool}'{hint}"))
+        primary, faults = _drafted(site, path, name, model, pool, canary=False)
         drafts.append(primary)
         problems += _replaced_problems(site, path, name, model) + faults
         if canary is not None:
-            twin, faults = draft_server(site, f"{path}.canary", name, _twin(model, canary), pool, canary=True)
+            twin, faults = _drafted(site, f"{path}.canary", name, _twin(model, canary), pool, canary=True)
             drafts.append(twin)
             problems += _canary_problems(site, path, model, canary)
             # what a canary did not write itself is said of its model already
@@ -38,15 +40,13 @@ def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in planned], problems
 
 
-def _pool_problems(site: Site, path: str, settings: ModelSettings) -> list[Problem]:
-    """Problems of a model whose pool is not there, or is refused itself."""
-    problems = []
-    if settings.pool not in site.settings.gpu_pools:
-        hint = nearest(settings.pool, site.settings.gpu_pools)
-        problems.append(Problem(f"{path}.pool", f"no pool '{settings.pool}'{hint}"))
-    if settings.model not in site.catalog.models:
-        problems += unknown_model(site, path, settings)
-    return problems
+def _drafted(
+    site: Site, path: str, name: str, settings: ModelSettings, pool: PoolPlan | None, *, canary: bool
+) -> tuple[Draft | None, list[Problem]]:
+    """A server; without a pool that is known, what can be said of it all the same."""
+    if pool is None:
+        return None, unplanned_problems(site, path, settings, canary=canary, on_cpu=False)
+    return draft_server(site, path, name, settings, pool, canary=canary)
 
 
 def _replaced_problems(site: Site, path: str, name: str, settings: ModelSettings) -> list[Problem]:

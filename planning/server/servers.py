@@ -7,7 +7,6 @@ from math import ceil
 from catalog.engine import Engine, Health
 from catalog.schema import Model
 from planning.capacity.options import read_options
-from planning.near import near_model
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
 from planning.plan.scaling import Watched
@@ -28,12 +27,11 @@ from planning.server.shares import cache_args
 from planning.server.speculative import guess_reasons
 from planning.server.task_fit import pickle_problems
 from planning.server.throughput import throughput
-from planning.stack.images import custom_image
+from planning.server.unplanned import image_name, server_image, unplanned_problems
 from planning.stack.places import prewarm
 from planning.stack.shards import as_read, shard_problems
 from planning.stack.signatures import sign_checkpoint
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
-from planning.stack.versions import is_older
 from planning.stack.weights import asked_spread, plan_checkpoint
 from planning.tasks import Task, silent_roles, task_of
 from settings.problems import Problem
@@ -80,22 +78,14 @@ def _group_problems(draft: Draft) -> list[Problem]:
     ]
 
 
-def unknown_model(site: Site, path: str, settings: ModelSettings) -> list[Problem]:
-    """The refusal of a model that the catalogue does not have; none where its entry is refused itself."""
-    if site.catalog.own.is_awaited("models", settings.model):
-        return []
-    hint = near_model(settings.model, site.catalog.models)
-    return [Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")]
-
-
 def draft_server(
     site: Site, path: str, name: str, settings: ModelSettings, pool: PoolPlan, *, canary: bool
 ) -> tuple[Draft | None, list[Problem]]:
     """A model's server, or its canary with the settings of that; None when they cannot be planned."""
     model, gpu = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu)
     if model is None:
-        return None, unknown_model(site, path, settings)
-    image, outdated = _image(site, path, settings, model, site.catalog.vendors[gpu.vendor].image if gpu else "vllm-cpu")
+        return None, unplanned_problems(site, path, settings, canary=canary, on_cpu=gpu is None)
+    image, outdated = server_image(site, path, settings, model, image_name(site, gpu))
     site, engine = site.running(image)
     beside, unloaded = plan_beside(site, path, settings, model, pool, canary=canary)
     written, settings = settings, in_plain_words(with_fields(settings, engine, beside.draft), engine)
@@ -202,20 +192,6 @@ def _unpinned(site: Site, path: str, settings: ModelSettings, model: Model, file
     if files.pinned or not site.settings.images.require_digests:
         return pickle_problems(settings, model, files, path)
     return [Problem(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")]
-
-
-def _image(site: Site, path: str, settings: ModelSettings, model: Model, name: str) -> tuple[ImagePlan, list[Problem]]:
-    """The image of the catalogue, or the user's; one that is too old for the model is a problem."""
-    image, problems = site.images[name], []
-    if settings.image is not None:
-        images, version = site.settings.images, settings.engine_version
-        image, problems = custom_image(settings.image, image, f"{path}.image", images, site.catalog, version)
-    elif settings.engine_version is not None:
-        problems = [Problem(f"{path}.engineVersion", "is of an image that is not given; give image, or leave it out")]
-    if model.min_vllm is None or not is_older(settings.engine_version or image.version, model.min_vllm):
-        return image, problems
-    message = f"{settings.model} needs vLLM {model.min_vllm}, the image is {image.version}"
-    return image, [*problems, Problem(f"{path}.image", message)]
 
 
 def _times(

@@ -515,6 +515,41 @@ def test_an_unknown_pool_is_refused_with_the_nearest():
     ]
 
 
+def test_what_is_written_wrongly_is_refused_whatever_the_model_is():
+    """Arguments, variables and the image of a server are looked at though its model, its pool or both are unknown."""
+    written = {
+        "args": ["--seed=x", "--tensor-parallel-size=2"],
+        "env": {"VLLM_NO_SUCH": "1"},
+        "engineVersion": "0.33.0",
+    }
+    wrong = [
+        "models.m.engineVersion: is of an image that is not given; give image, or leave it out",
+        "models.m.args[0]: --seed x: must be a whole number",
+        "models.m.args[1]: --tensor-parallel-size is decided by tensorParallel",
+        *refusals(serving(env={"VLLM_NO_SUCH": "1"})),
+    ]
+    model = f"models.m.model: 'Qwen/Qwen3-7B' is not in the catalogue{ADD_MODEL}"
+    pool = "models.m.pool: no pool 'a100'; did you mean 'a10'?"
+    assert [refusals(serving(**written, **unknown)) for unknown in UNKNOWN] == [
+        [model, *wrong],
+        [pool, *wrong],
+        [pool, model, *wrong],
+    ]
+
+
+def test_a_canary_of_an_unknown_model_is_looked_at_as_well():
+    """By its own arguments; its model is said once."""
+    canary = {"weight": 10, "args": ["--seed=y"]}
+    assert refusals(serving(model="Qwen/Qwen3-7B", args=["--seed=x"], canary=canary)) == [
+        f"models.m.model: 'Qwen/Qwen3-7B' is not in the catalogue{ADD_MODEL}",
+        "models.m.args[0]: --seed x: must be a whole number",
+        "models.m.canary.args[0]: --seed y: must be a whole number",
+    ]
+
+
+UNKNOWN: list[dict[str, Any]] = [{"model": "Qwen/Qwen3-7B"}, {"pool": "a100"}, {"model": "Qwen/Qwen3-7B", "pool": "a100"}]
+
+
 @pytest.mark.parametrize(
     ("dtype", "said"),
     [
