@@ -547,7 +547,11 @@ def test_a_canary_of_an_unknown_model_is_looked_at_as_well():
     ]
 
 
-UNKNOWN: list[dict[str, Any]] = [{"model": "Qwen/Qwen3-7B"}, {"pool": "a100"}, {"model": "Qwen/Qwen3-7B", "pool": "a100"}]
+UNKNOWN: list[dict[str, Any]] = [
+    {"model": "Qwen/Qwen3-7B"},
+    {"pool": "a100"},
+    {"model": "Qwen/Qwen3-7B", "pool": "a100"},
+]
 
 
 @pytest.mark.parametrize(
