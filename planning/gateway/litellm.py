@@ -21,9 +21,10 @@ MOST_EQUAL_CHUNKS = 100_000
 KNOWN_KEYS_S = 300
 # Connections of a replica to Postgres at most.
 POOL_CONNECTIONS = 10
-# How long a Redis that is frozen is waited for. A request that looks whether it is back waits a few times, which must
-# be over before the next one looks: components/_litellm_pod.py, REDIS_AWAY.
-REDIS_WAIT = {"socket_timeout": 2, "socket_connect_timeout": 2}
+# How long a Redis that is frozen is waited for. A request waits so long for each thing it asks, which were four at most
+# as far as was seen: LiteLLM leaves Redis alone after five seconds of nothing but that. A request that looks whether it
+# is back must be done before the next one looks: components/_litellm_pod.py, REDIS_AWAY.
+REDIS_WAIT = {"socket_timeout": 1, "socket_connect_timeout": 1}
 # More fails of one kind in a minute than there can be.
 NEVER = 10**9
 

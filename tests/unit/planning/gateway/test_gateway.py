@@ -454,7 +454,7 @@ def test_litellms_configuration_is_exact():
             "redis_host": "os.environ/REDIS_HOST",
             "redis_port": "os.environ/REDIS_PORT",
             "redis_password": "os.environ/REDIS_PASSWORD",
-            "cache_kwargs": {"socket_timeout": 2, "socket_connect_timeout": 2},
+            "cache_kwargs": {"socket_timeout": 1, "socket_connect_timeout": 1},
         },
         "litellm_settings": {
             "callbacks": ["prometheus", "gateway_surface.guard", "gateway_hooks.hooks"],
