@@ -28,6 +28,7 @@ CONTEXT = 5000  # no multiple of any block
 SINGLE = Parallelism()
 LONGEST = 2**20  # max_position_embeddings: more than the cache holds
 BATCHED_TOKENS = 2048
+NO_FP8 = "FP8 KV cache on CPU requires x86"  # vLLM's words, where the CPU has neither AVX-512 nor AMX
 SMALL_EXPERTS = MixtureOfExperts(experts=4, experts_per_token=2, intermediate_size=64)
 
 
@@ -245,6 +246,8 @@ def test_an_fp8_cache(vllm, request, name):
     """Half the bytes per token; a hybrid's blocks grow instead, because its state stays as it is."""
     family, shape = MEASURED[name]
     seen = vllm.size(folder(request), config_json(family, shape), **arguments(shape, kv_cache_dtype="fp8"))
+    if NO_FP8 in seen.get("error", ""):
+        pytest.skip("this machine's CPU is none that vLLM keeps an fp8 cache on")
     check(seen, kv_cache_size(cut(shape, kv_cache_dtype="fp8"), KV_BYTES, CONTEXT))
 
 
