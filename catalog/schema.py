@@ -60,13 +60,14 @@ class Checkpoint(Entry):
     """The files. `loaded_bytes` is what vLLM puts on the GPUs in all (no MTP layers); None: counted from the shape.
 
     `parts`: those whose format is another one than that of the rest. `method`: `quant_method` of its `config.json`,
-    where vLLM loads the same format by other rules than those of its usual one.
+    where vLLM loads the same format by other rules than those of its usual one. `group_size`: of int4; 0: a scale is
+    for all of an input (-1 in files).
     """
 
     format: WeightFormat
     method: Literal["compressed-tensors"] | None = None
     parts: dict[ModelPart, WeightFormat] = Field(default_factory=dict)
-    group_size: Count | None = None
+    group_size: Annotated[int, Field(ge=0)] | None = None
     loaded_bytes: Count | None = None
     disk_bytes: Count | None = None
 

@@ -8,6 +8,8 @@ from catalog.schema import Checkpoint
 
 # Of checkpoints that do not say: what AutoAWQ and GPTQModel take unless told otherwise.
 USUAL_GROUP = 128
+# Numbers of four bits in a word: all that cuts where a scale is for all of an input (auto_gptq.py, marlin_utils.py).
+PACKED = 8
 
 
 class Slices(BaseModel):
@@ -42,4 +44,6 @@ class Slices(BaseModel):
 
 
 def _block(elements: int | str, checkpoint: Checkpoint) -> int:
-    return elements if isinstance(elements, int) else checkpoint.group_size or USUAL_GROUP
+    if isinstance(elements, int):
+        return elements
+    return USUAL_GROUP if checkpoint.group_size is None else checkpoint.group_size or PACKED

@@ -214,7 +214,7 @@ FAMILIES: Mapping[str, Family] = {
     "Glm4MoeLiteForCausalLM": DEEPSEEK,
     "KimiK25ForConditionalGeneration": replace(DEEPSEEK, tower="kimi"),
     "KimiLinearForCausalLM": replace(DEEPSEEK, windows=attention.kimi_linear, state=states.kda),
-    "Qwen3NextForCausalLM": GDN,
+    "Qwen3NextForCausalLM": replace(GDN, state=states.qwen3_next),
     "Qwen3_5ForCausalLM": GDN,
     "Qwen3_5MoeForCausalLM": GDN,
     "Qwen3_5ForConditionalGeneration": replace(GDN, tower="qwen3_vl"),

@@ -83,10 +83,14 @@ def _int4(kind: WeightFormat) -> Callable[[Config, Target], Storage]:
             config.miss("bits", f"{config.get('bits', 'w_bit')} is not 4")
             return Storage(None)
         group = config.get("group_size", "q_group_size")
-        size = group if isinstance(group, int) and group > 0 else None
-        return Storage(kind, _with_ignored(config, target, kind).parts, size)
+        return Storage(kind, _with_ignored(config, target, kind).parts, _group(group))
 
     return read
+
+
+def _group(word: object) -> int | None:
+    """Numbers that share a scale; 0: all of an input."""
+    return max(word, 0) if isinstance(word, int) and word != 0 else None
 
 
 def _mxfp4(_: Config, target: Target) -> Storage:
@@ -108,7 +112,7 @@ def _compressed(config: Config, target: Target) -> Storage:
     def rule(name: str) -> WeightFormat | None:
         return next((kind[0] for targets, kind in named if is_meant(targets, name, classes=True)), WeightFormat.BF16)
 
-    size = next((kind[1] for _, kind in named if kind[1]), None)
+    size = next((kind[1] for _, kind in named if kind[1] is not None), None)
     parts = formats_by_rule(target, rule, config.words("ignore"))
     most = _most(parts, size)
     own_rules = {most.format, *most.parts.values()} & OWN_RULES
@@ -133,7 +137,9 @@ def _of_group(config: Config, row: Mapping[str, object]) -> tuple[WeightFormat, 
         known = WeightFormat.FP8_BLOCK128
     if known is WeightFormat.NVFP4 and group == MXFP4_GROUP:
         known = WeightFormat.MXFP4
-    return known, group if known is WeightFormat.GPTQ_INT4 and isinstance(group, int) and group > 0 else None
+    if known is not WeightFormat.GPTQ_INT4:
+        return known, None
+    return known, 0 if strategy == "channel" else _group(group)
 
 
 def _modelopt(config: Config, target: Target) -> Storage:

@@ -18,7 +18,7 @@ def _stored(config: Config, *names: str, default: int) -> int:
 
 
 def delta_net(config: Config, layers: int) -> LinearAttention:
-    """Qwen3-Next and Qwen3.5 (qwen_gdn_linear_attn.py)."""
+    """Qwen3.5 (qwen_gdn_linear_attn.py): the dtype of the state is that of the file, else the model's."""
     return LinearAttention(
         layers=layers,
         key_heads=config.need("linear_num_key_heads"),
@@ -26,8 +26,13 @@ def delta_net(config: Config, layers: int) -> LinearAttention:
         key_head_dim=config.need("linear_key_head_dim"),
         value_head_dim=config.need("linear_value_head_dim"),
         conv_kernel=config.whole("linear_conv_kernel_dim") or 4,
-        state_bytes_per_element=_stored(config, "mamba_ssm_dtype", default=4),
+        state_bytes_per_element=_stored(config, "mamba_ssm_dtype", default=2),
     )
+
+
+def qwen3_next(config: Config, layers: int) -> LinearAttention:
+    """The same, its state always in the model's dtype: vLLM takes none from the file (models/config.py)."""
+    return delta_net(config, layers).model_copy(update={"state_bytes_per_element": 2})
 
 
 def kda(config: Config, layers: int) -> LinearAttention:
@@ -47,7 +52,7 @@ def kda(config: Config, layers: int) -> LinearAttention:
 
 
 def nemotron_h(config: Config, _: int) -> Mamba2:
-    """Nemotron-H: its file names the dtype of the state."""
+    """Nemotron-H: its file names the dtype of the state, else it is fp32 (NemotronHForCausalLMConfig)."""
     return Mamba2(
         layers=pattern_of(config).count("M") or 1,
         heads=config.need("mamba_num_heads"),
@@ -55,7 +60,7 @@ def nemotron_h(config: Config, _: int) -> Mamba2:
         state_size=config.need("ssm_state_size"),
         groups=config.whole("n_groups") or 1,
         conv_kernel=config.whole("conv_kernel") or 4,
-        state_bytes_per_element=_stored(config, "mamba_ssm_cache_dtype", default=2),
+        state_bytes_per_element=_stored(config, "mamba_ssm_cache_dtype", default=4),
     )
 
 

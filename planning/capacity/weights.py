@@ -55,7 +55,9 @@ def part_bytes(checkpoint: Checkpoint) -> Mapping[ModelPart, float]:
 
 def _linear_bytes(kind: WeightFormat, checkpoint: Checkpoint) -> float:
     size = checkpoint.group_size if kind in (WeightFormat.AWQ_INT4, WeightFormat.GPTQ_INT4) else None
-    return 0.5 + GROUP_BYTES / size if size else LINEAR_BYTES.get(kind, 1.0)
+    if size is None:
+        return LINEAR_BYTES.get(kind, 1.0)
+    return 0.5 + (GROUP_BYTES / size if size else 0)
 
 
 def layer_tensors(shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism) -> list[Tensors]:

@@ -311,7 +311,8 @@ def test_kv_bytes_per_token_agree_with_vllm_logs(name, kib):
 @pytest.mark.parametrize(
     ("name", "mib"),
     [
-        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 73.7),
+        # 73.7 with a state in fp32, which vLLM keeps in the model's dtype: its config has no rule for this family
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 37.7),
         ("Qwen/Qwen3.8-27B", 146.8),
         ("Qwen/Qwen3.6-35B-A3B", 61.4),
         ("Qwen/Qwen3.5-122B-A10B", 146.5),

@@ -86,6 +86,31 @@ def test_a_shape_counts_the_published_parameters(name):
         assert parameter_count(shipped.architecture) == pytest.approx(shipped.parameters, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "stored"),
+    [
+        # what its own rule of vLLM takes from the file, else the model's dtype
+        ("qwen3.5", {"mamba_ssm_dtype": "float32"}, 4),
+        ("qwen3.5", {"mamba_ssm_dtype": "bfloat16"}, 2),
+        ("qwen3.5", {}, 2),
+        # no rule: the model's dtype
+        ("qwen3-next", {"mamba_ssm_dtype": "float32"}, 2),
+        ("qwen3-next", {}, 2),
+        # fp32 unless the file says another
+        ("nemotron-h", {}, 4),
+        ("nemotron-h", {"mamba_ssm_cache_dtype": "bfloat16"}, 2),
+    ],
+)
+def test_the_dtype_of_a_state_is_the_one_that_vllm_takes(name, said, stored):
+    """models/config.py: who is in its list."""
+    silent = {key: value for key, value in CONFIGS[name].items() if not key.startswith("mamba_ssm")}
+    shape = model(silent | said).architecture
+    assert shape is not None
+    state = shape.linear_attention or shape.mamba
+    assert state is not None
+    assert state.state_bytes_per_element == stored
+
+
 def test_every_claimed_architecture_is_asked_of_vllm():
     """Rows are measured, refused by the CPU build, have the definition of one that is measured, or keep no cache."""
     asked = {name for config in [*CONFIGS.values(), *ENCODERS.values(), SPEECH] for name in config["architectures"]}
@@ -210,7 +235,8 @@ def test_kimi_linear_keeps_latents_and_states():
         ({"quant_method": "fbgemm_fp8", "modules_to_not_convert": ["lm_head"]}, "fp8-channel", {}, None),
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, "awq-int4", {}, 128),
         ({"quant_method": "gptq", "bits": 4, "group_size": 64}, "gptq-int4", {}, 64),
-        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "gptq-int4", {}, None),
+        ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "gptq-int4", {}, 0),
+        ({"quant_method": "gptq", "bits": 4}, "gptq-int4", {}, None),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["model.layers.*.self_attn*"]}, "nvfp4",
          {"attention": "bf16"}, None),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4", "exclude_modules": ["model.layers.0.self_attn.q_proj"]},
@@ -218,6 +244,9 @@ def test_kimi_linear_keeps_latents_and_states():
         ({"quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["re:.*self_attn.*"],
           "config_groups": {"a": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "group_size": 32}}}},
          "gptq-int4", {"attention": "bf16"}, 32),
+        ({"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {
+            "a": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "strategy": "channel"}}}},
+         "gptq-int4", {}, 0),
         ({"quant_method": "compressed-tensors", "config_groups": {
             "a": {"targets": ["re:.*self_attn.*"], "weights": {"num_bits": 8, "type": "float", "strategy": "channel"}},
             "b": {"targets": ["re:.*mlp.*"], "weights": {"num_bits": 4, "type": "float", "group_size": 16}}}},

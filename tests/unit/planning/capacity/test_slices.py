@@ -117,6 +117,12 @@ NO_KERNEL = "128, and smaller blocks need compute capability 8.9, NVIDIA A100 SX
             f"intermediate size 29568 / tensorParallel 8 = 3696 {ODD} 32",
         ]),
         (dense(AWQ, group=128, intermediate_size=29696), Parallelism(8), A100_GPU, []),
+        # a scale of a whole channel is never cut through
+        (dense(GPTQ, group=0, intermediate_size=29568), Parallelism(8), A100_GPU, []),
+        (shaped(GPTQ, group=0, experts=1408), Parallelism(8), A100_GPU, []),
+        (dense(GPTQ, group=None, intermediate_size=29568), Parallelism(2), A100_GPU, [
+            f"intermediate size 29568 / tensorParallel 2 = 14784 {ODD} 128",
+        ]),
         (shaped(AWQ, group=128), Parallelism(8), A100_GPU, []),
         (shaped(GPTQ, group=128, experts=1408), Parallelism(8), A100_GPU, [
             f"expert intermediate size 1408 / tensorParallel 8 = 176 {ODD} {LEAST}",
