@@ -390,7 +390,7 @@ QUANTISED_BY_THEIR_MAKERS = (
     "XiaomiMiMo/MiMo-V2",
 )
 # FP8 without blocks, whose names do not say so.
-BY_CHANNEL = "nvidia/"
+BY_CHANNEL = ("nvidia/", "zai-org/GLM-4.5")
 
 
 @pytest.mark.parametrize("name", MODELS)
