@@ -18,7 +18,7 @@ from catalog.charts import Chart, ChartContents
 from catalog.compiled import read_yaml
 from catalog.engine import Engine
 from catalog.own import NOTHING, Own
-from catalog.platforms import DiskReaders, WorkloadIdentity
+from catalog.platforms import DiskReaders, Platform, WorkloadIdentity
 from catalog.schema import (
     CpuCore,
     Gpu,
@@ -69,6 +69,7 @@ class Catalog:
     chart_images: Mapping[str, Mapping[str, ChartContents]]
     taken_namespaces: tuple[TakenNamespace, ...]
     networks: Networks
+    platforms: Mapping[str, Platform]
     workload_identity: Mapping[str, WorkloadIdentity]
     disk_readers: Mapping[str, DiskReaders]
     stores: Mapping[str, Store]
@@ -82,6 +83,10 @@ class Catalog:
             return written
         label = written.replace(" ", "-")
         return next((name for name, gpu in self.gpus.items() if label in gpu.product_labels), None)
+
+    def platform(self, name: str) -> Platform:
+        """The platform of that name; what is true of any cluster, where it is not known."""
+        return self.platforms.get(name) or next(iter(self.platforms.values()))
 
     def running(self, name: str, version: str) -> Self:
         """The same with this version of a program in place of the one that its image has."""
@@ -127,7 +132,7 @@ def read_catalog(folder: Path) -> Catalog:
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
-    platform = _sections(platforms, "workloadIdentity", "diskReaders")
+    platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders")
     pinned = _entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"])
     versions = _engines(folder / "engines")
     return Catalog(
@@ -150,6 +155,7 @@ def read_catalog(folder: Path) -> Catalog:
             _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
         ),
         networks=_validated(networks, TypeAdapter(Networks), _sections(networks, *NETWORK_SECTIONS)),
+        platforms=_entries(platforms, TypeAdapter(dict[str, Platform]), platform["platforms"]),
         workload_identity=_entries(platforms, TypeAdapter(dict[str, WorkloadIdentity]), platform["workloadIdentity"]),
         disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
         stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),

@@ -1,10 +1,28 @@
-"""The shape of what is known about platforms: how pods prove there who they are, and how many nodes read a disk."""
+"""The shape of what is known about platforms: what their nodes bring, pods' identity, how many nodes read a disk."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from catalog.entry import Entry
+
+# What a node needs to give its GPUs to pods, and what the GPU Operator brings where the platform does not.
+GpuPart = Literal["driver", "toolkit", "devicePlugin"]
+GPU_PARTS: tuple[GpuPart, ...] = ("driver", "toolkit", "devicePlugin")
+
+
+class Platform(Entry):
+    """One kind of cluster: who runs its nodes.
+
+    `nodes_have`: parts that the nodes, or who runs them, bring themselves, so that the GPU Operator may not bring a
+    second one; `operator_values`: further values of its chart.
+    """
+
+    name: str
+    nodes_have: tuple[GpuPart, ...] = ()
+    operator_values: Mapping[str, Any] = Field(default_factory=dict)
+    sources: Annotated[list[str], Field(min_length=1)]
 
 
 class Agent(Entry):

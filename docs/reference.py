@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import yaml
 
+from catalog import load_catalog
 from settings.keys import SECRET_KEYS
 from settings.scalars import (
     CommitSha,
@@ -29,7 +30,7 @@ from settings.scalars import (
     Tag,
     Url,
 )
-from settings.schema import StackSettings
+from settings.schema import PlatformName, StackSettings
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
@@ -158,8 +159,10 @@ class _Reference:
             return self.said("mapping, see below")
         if "const" in field:
             return f"`{field['const']}`"
-        if "enum" in field:
-            return f"{self.said('one of')} {_listed(field['enum'])}"
+        # names of the catalogue, of which the settings know none
+        known_words = load_catalog().platforms if field.get("pattern") == _pattern(PlatformName) else field.get("enum")
+        if known_words:
+            return f"{self.said('one of')} {_listed(known_words)}"
         return self._plain(field, known)
 
     def _plain(self, field: Mapping[str, Any], known: Mapping[str, Any]) -> str:

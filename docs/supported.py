@@ -9,12 +9,11 @@ from typing import get_args
 
 from catalog import load_catalog
 from catalog.load import Catalog
+from catalog.platforms import GPU_PARTS
 from catalog.schema import KvProfile, Model
-from planning.questions.listings import operator_parts
 from settings import StackSettings
 from settings.schema import (
     OLDEST_KUBERNETES_MINOR,
-    ClusterSettings,
     GatewaySettings,
     HubSettings,
     PoolSettings,
@@ -46,7 +45,7 @@ def summary() -> str:
         ("models", f"{len(catalog.models)} checkpoints of {_listed(families)}, and others with `measured`"),
         ("GPUs", _listed(gpu.removeprefix("nvidia-") for gpu in catalog.gpus) + ", and CPUs"),
         ("nodes", _listed(kinds(PoolSettings, "provisioning"))),
-        ("platforms", _listed(_words(ClusterSettings, "platform"))),
+        ("platforms", _listed(catalog.platforms)),
         ("weights", f"{_listed(_words(HubSettings, 'kind'))}; {_listed(kinds(StackSettings, 'weights'))}"),
         ("way in", _listed(kinds(GatewaySettings, "expose"))),
         ("versions", f"vLLM {engine}, LiteLLM {litellm}, Kubernetes 1.{OLDEST_KUBERNETES_MINOR} or newer"),
@@ -71,7 +70,9 @@ def _page(catalog: Catalog) -> Iterator[str]:
     yield _table(("`provisioning.kind`", "meaning"), _meanings(PoolSettings, "provisioning"))
     yield "\n## Platforms\n\n"
     yield "What `cluster.platform` lets the GPU Operator bring, and what the platform has itself.\n\n"
-    yield _table(("`cluster.platform`", "driver", "container toolkit", "device plugin"), _platforms())
+    yield _table(
+        ("`cluster.platform`", "what it is", "driver", "container toolkit", "device plugin"), _platforms(catalog)
+    )
     yield "\n## Weights\n\n"
     yield _table(("`weights.kind`", "meaning"), _meanings(StackSettings, "weights"))
     yield "\n"
@@ -112,10 +113,10 @@ def _gpus(catalog: Catalog) -> Iterator[Sequence[str]]:
         yield f"`{name}`", gpu.name, f"{gpu.memory_mib:,}", gpu.compute_capability or gpu.target, machines
 
 
-def _platforms() -> Iterator[Sequence[str]]:
-    for platform in _words(ClusterSettings, "platform"):
-        brought = operator_parts(platform)
-        yield f"`{platform}`", *("by the operator" if part else "the platform's own" for part in brought)
+def _platforms(catalog: Catalog) -> Iterator[Sequence[str]]:
+    for name, platform in catalog.platforms.items():
+        parts = ("the platform's own" if part in platform.nodes_have else "by the operator" for part in GPU_PARTS)
+        yield f"`{name}`", platform.name, *parts
 
 
 def _members(section: type[Section], field: str) -> dict[str, type[Section]]:

@@ -21,6 +21,7 @@ from planning.server.room import add_node_needs, crowding, room_problems
 from planning.server.scaling import adapter_rules
 from planning.stack import known_bad
 from planning.stack.chart_images import registry_warnings
+from planning.stack.gpu_operator import platform_problems
 from planning.stack.images import digest_problems, resolve_images, used_images
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
@@ -63,7 +64,7 @@ def resolve_stack(
     new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts)
     new_problems += of_servers + of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
     new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
-    new_problems += of_pulls + digest_problems(used, settings.images)
+    new_problems += of_pulls + digest_problems(used, settings.images) + platform_problems(settings, catalog)
     _refuse([*problems, *own_problems(catalog)], new_problems)
     return Plan(
         context=cluster.context,

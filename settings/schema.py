@@ -128,6 +128,8 @@ def _catalog_file(name: str) -> str:
 MOST_CATALOG_FILES = 100
 # Beside Pulumi.yaml, below or above, so that every checkout and both sides of a comparison have it.
 CatalogFile = Annotated[str, StringConstraints(max_length=500), AfterValidator(_catalog_file)]
+# A name of the catalogue, which says the nearest to one that it does not know.
+PlatformName = Annotated[str, StringConstraints(pattern=r"^\S{1,40}$")]
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
@@ -187,8 +189,10 @@ class ClusterSettings(Section):
 
     context: ContextName = Field(description="kubeconfig context to deploy to; never the ambient one")
     identifier: Word = Field(description="stable identity of the cluster; only a change of it replaces the resources")
-    platform: Literal["generic", "eks", "gke", "aks", "ack"] = Field(
-        default="generic", description="who runs the nodes: decides driver and toolkit switches of the GPU Operator"
+    platform: PlatformName = Field(
+        default="generic",
+        description="who runs the nodes: decides which parts the GPU Operator brings, and what else differs "
+        "(docs/platforms.md)",
     )
     kubernetes: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = Field(
         default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"; 1.30 or newer'
@@ -493,8 +497,8 @@ class StoreIdentity(Section):
     kind: Literal["workloadIdentity"] = Field(description="the platform's own: IRSA, Workload Identity")
     identity: Word | None = Field(
         default=None,
-        description="role (eks), service account (gke) or client id (aks) that may read; without it the pods' own "
-        "ServiceAccount was given that right on the platform's side",
+        description="role, service account or client id, as the platform calls it, that may read; without it the pods' "
+        "own ServiceAccount was given that right on the platform's side",
     )
 
 
@@ -1603,6 +1607,10 @@ class GpuOperatorSettings(Section):
     install: bool = Field(default=True, description="install it by Helm")
     driver: bool | None = Field(default=None, description="let it install the driver; default by platform")
     toolkit: bool | None = Field(default=None, description="let it install the container toolkit; default by platform")
+    device_plugin: bool | None = Field(
+        default=None,
+        description="let it install the device plugin; default by platform, as a node may have one and no more",
+    )
     verify_nodes: bool = Field(default=True, description="prove by a Job that the nodes offer the GPUs promised")
 
 

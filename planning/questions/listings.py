@@ -3,19 +3,17 @@
 A row has the same keys for programs as for the table, so that neither says what the other leaves out. Pure functions.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
 
 from catalog.load import Catalog
+from catalog.platforms import GPU_PARTS
 from catalog.schema import Gpu, Model
 from planning.capacity.asked import Asked, workload
 from planning.capacity.budget import Parallelism
 from planning.capacity.memory import GIB, budget
 from planning.capacity.weights import weight_bytes
 from planning.stack.cost import list_price
-from planning.stack.releases import gpu_operator_values
-from settings.schema import ClusterSettings, StackSettings
 
 Row = Mapping[str, object]
 # A context that every generating model is asked for, and sequences as a stack plans with: the least a card has to hold.
@@ -176,6 +174,7 @@ def platforms(catalog: Catalog) -> CatalogList:
     """Every platform: what the GPU Operator brings there, pods' identity to object stores, nodes that read a disk."""
     columns = {
         "id": "platform",
+        "name": "what it is",
         "driver": "driver",
         "toolkit": "container toolkit",
         "device_plugin": "device plugin",
@@ -183,13 +182,14 @@ def platforms(catalog: Catalog) -> CatalogList:
         "disk_readers": "nodes that read a disk",
     }
     rows = []
-    for name in get_args(ClusterSettings.model_fields["platform"].annotation):
+    for name, platform in catalog.platforms.items():
         identity, disk = catalog.workload_identity.get(name), catalog.disk_readers.get(name)
-        parts = dict(zip(("driver", "toolkit", "device_plugin"), operator_parts(name), strict=True))
+        parts = zip(("driver", "toolkit", "device_plugin"), GPU_PARTS, strict=True)
         rows.append(
             {
                 "id": name,
-                **{part: "operator" if brought else "platform" for part, brought in parts.items()},
+                "name": platform.name,
+                **{key: "platform" if part in platform.nodes_have else "operator" for key, part in parts},
                 "identity": f"{identity.scheme}://" if identity else None,
                 "identity_annotation": identity.annotation if identity else None,
                 "disk_readers": disk.nodes if disk else None,
@@ -197,20 +197,6 @@ def platforms(catalog: Catalog) -> CatalogList:
             }
         )
     return CatalogList("platform", columns, rows)
-
-
-def operator_parts(platform: str) -> Iterator[bool]:
-    """Whether the GPU Operator brings driver, container toolkit and device plugin there, or the platform has them."""
-    anywhere: dict[str, Any] = {
-        "cluster": {"context": "any", "identifier": "any", "platform": platform},
-        "gpuPools": {"any": {"gpu": "nvidia-a10", "nodes": 1, "gpusPerNode": 1}},
-        "models": {"any": {"model": "any", "pool": "any"}},
-        "weights": {"storageClass": "any"},
-        "gateway": {"existingSecret": "any"},
-    }
-    values: dict[str, Any] = gpu_operator_values(StackSettings.model_validate(anywhere))
-    for part in (values["driver"], values["toolkit"], values.get("devicePlugin", {"enabled": True})):
-        yield part["enabled"]
 
 
 LISTINGS: Mapping[str, Callable[[Catalog], CatalogList]] = {

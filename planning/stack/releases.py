@@ -9,32 +9,13 @@ from planning.plan.observe import ReleasePlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
-from planning.stack.pools import gpu_toleration
-from planning.stack.sharing import plugin_config
+from planning.stack.gpu_operator import gpu_operator_values
 from settings.problems import Problem
 from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
 RELEASE_TIMEOUT_S = 900
 # Three numbers: Helm takes 2.20 for any 2.20.x.
 EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
-# Where the cloud's node image brings driver and container toolkit (GPU Operator platform guide, 2026-08).
-PLATFORM_HAS_DRIVER = frozenset({"eks", "gke", "aks", "ack"})
-# The operator is NVIDIA's, and so are the nodes it works on.
-NVIDIA_TOLERATION = gpu_toleration("nvidia.com/gpu")
-# What feature discovery tolerates by itself (GPU Operator v26.7.0, deployments/gpu-operator/values.yaml).
-CONTROL_PLANE_TOLERATION = {
-    "key": "node-role.kubernetes.io/control-plane",
-    "operator": "Exists",
-    "effect": "NoSchedule",
-}
-PLATFORM_VALUES: Mapping[str, Mapping[str, object]] = {
-    "gke": {
-        "hostPaths": {"driverInstallDir": "/home/kubernetes/bin/nvidia"},
-        "toolkit": {"installDir": "/home/kubernetes/bin/nvidia"},
-    },
-    "aks": {"operator": {"runtimeClass": "nvidia-container-runtime"}},
-    "ack": {"devicePlugin": {"enabled": False}},
-}
 
 
 def prometheus_url(settings: StackSettings) -> str:
@@ -44,42 +25,6 @@ def prometheus_url(settings: StackSettings) -> str:
     release, chart = settings.observability.release, "kube-prometheus-stack"
     full = release if chart in release else f"{release}-{chart}"
     return f"http://{full[:26].rstrip('-')}-prometheus.{settings.observability.namespace}.svc:9090"
-
-
-def gpu_operator_values(settings: StackSettings) -> dict[str, object]:
-    """Values of the GPU Operator: driver and toolkit by platform, DCGM metrics on, GPUs shared as pools say."""
-    platform = settings.cluster.platform
-    own = platform not in PLATFORM_HAS_DRIVER
-    driver, toolkit = settings.gpu_operator.driver, settings.gpu_operator.toolkit
-    values: dict[str, object] = {
-        "driver": {"enabled": own if driver is None else driver},
-        "toolkit": {"enabled": own if toolkit is None else toolkit},
-        "dcgmExporter": {
-            "serviceMonitor": {
-                "enabled": True,
-                "interval": "15s",
-                "additionalLabels": {"release": settings.observability.release},
-            }
-        },
-        "mig": {"strategy": "single"},
-    }
-    if plugin := plugin_config(settings):
-        values["devicePlugin"] = {"config": plugin}
-    tolerated = [
-        toleration.model_dump(exclude_none=True)
-        for pool in settings.gpu_pools.values()
-        if pool.gpu != "none"
-        for toleration in pool.tolerations
-    ]
-    if tolerated:
-        # lists of a chart are replaced whole, so what the chart itself tolerates is said again
-        values["daemonsets"] = {"tolerations": [NVIDIA_TOLERATION, *tolerated]}
-        workers = [CONTROL_PLANE_TOLERATION, NVIDIA_TOLERATION, *tolerated]
-        values["node-feature-discovery"] = {"worker": {"tolerations": workers}}
-    for key, extra in PLATFORM_VALUES.get(platform, {}).items():
-        current = values.get(key)
-        values[key] = {**current, **extra} if isinstance(current, dict) and isinstance(extra, Mapping) else extra
-    return values
 
 
 def resolve_releases(
@@ -95,7 +40,7 @@ def resolve_releases(
     """
     charts: dict[str, tuple[str, Mapping[str, object], bool]] = {}
     if settings.gpu_operator.install and any(pool.operator == "gpu-operator" for pool in pools):
-        charts["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings), True)
+        charts["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings, catalog), True)
     if settings.observability.install:
         labels = {f"{kind}SelectorNilUsesHelmValues": True for kind in ("podMonitor", "rule", "serviceMonitor")}
         charts["kube-prometheus-stack"] = (

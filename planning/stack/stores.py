@@ -216,6 +216,8 @@ def _identity_problems(
     platform, scheme = cluster.platform, scheme_of(settings)
     known, host = catalog.workload_identity.get(platform), catalog.stores[scheme].host
     instead = "use {kind: existingSecret, name: …}"
+    if platform not in catalog.platforms:
+        return
     if known is None:
         yield Problem(path, f"pods of platform {platform} have no identity that a store knows; {instead}")
     elif known.scheme != scheme or settings.endpoint:

@@ -99,7 +99,7 @@ def test_charts_can_come_from_a_mirror():
     ("platform", "settings", "driver", "toolkit"),
     [
         ("generic", {}, True, True),
-        ("gke", {}, False, False),
+        ("gke", {}, False, True),
         ("eks", {}, False, False),
         ("eks", {"driver": True, "toolkit": True}, True, True),
         ("generic", {"driver": False}, False, True),

@@ -76,7 +76,7 @@ def test_everything_of_the_catalogue_is_among_what_is_supported():
     """Every checkpoint, GPU, platform, way to get nodes and way in; and the table for the README counts the same."""
     page, catalog = supported.page(), load_catalog()
     ways = [*supported.kinds(PoolSettings, "provisioning"), *supported.kinds(GatewaySettings, "expose")]
-    wanted = [*catalog.models, *catalog.gpus, *catalog.images, *catalog.charts, *ways, "eks", "gke", "aks", "ack"]
+    wanted = [*catalog.models, *catalog.gpus, *catalog.images, *catalog.charts, *ways, *catalog.platforms]
     assert [name for name in wanted if f"`{name}`" not in page] == []
     assert f"| models | {len(catalog.models)} checkpoints of " in supported.summary()
 

@@ -49,7 +49,7 @@ def test_wrong_words_are_wrong_usage(words: list[str], code: int, message: str, 
         ("models", list(CATALOG.models)),
         ("gpus", list(CATALOG.gpus)),
         ("instances", list(CATALOG.instances)),
-        ("platforms", ["generic", "eks", "gke", "aks", "ack"]),
+        ("platforms", list(CATALOG.platforms)),
     ],
 )
 def test_a_list_has_every_entry(name: str, ids: list[str], capsys: pytest.CaptureFixture[str]):

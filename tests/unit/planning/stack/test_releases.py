@@ -6,8 +6,8 @@ import pytest
 
 from planning.plan.observe import ReleasePlan
 from planning.server.scaling import adapter_rules
-from planning.stack.releases import gpu_operator_values, prometheus_url
-from tests.unit.small_stack import A10, CATALOG, CPU, H100, checked, planned, refusals, serving, stack
+from planning.stack.releases import prometheus_url
+from tests.unit.small_stack import CATALOG, CPU, H100, checked, planned, refusals, serving, stack
 
 SCALES = {"replicas": {"min": 1, "max": 2}}
 
@@ -46,53 +46,6 @@ def releases(raw: dict[str, Any]) -> dict[str, ReleasePlan]:
 def test_operators_are_those_that_are_needed_and_not_there(raw, charts):
     """GPUs need their operator, scaling its own, groups of nodes theirs; each can be left to the cluster."""
     assert set(releases(raw)) == charts
-
-
-@pytest.mark.parametrize(
-    ("platform", "wanted", "expected"),
-    [
-        ("generic", {}, {"driver": {"enabled": True}, "toolkit": {"enabled": True}}),
-        ("eks", {}, {"driver": {"enabled": False}, "toolkit": {"enabled": False}}),
-        ("eks", {"driver": True}, {"driver": {"enabled": True}, "toolkit": {"enabled": False}}),
-        ("generic", {"toolkit": False}, {"driver": {"enabled": True}, "toolkit": {"enabled": False}}),
-        (
-            "gke",
-            {},
-            {
-                "driver": {"enabled": False},
-                "toolkit": {"enabled": False, "installDir": "/home/kubernetes/bin/nvidia"},
-                "hostPaths": {"driverInstallDir": "/home/kubernetes/bin/nvidia"},
-            },
-        ),
-        ("aks", {}, {"operator": {"runtimeClass": "nvidia-container-runtime"}, "driver": {"enabled": False}}),
-        ("ack", {}, {"devicePlugin": {"enabled": False}, "driver": {"enabled": False}}),
-    ],
-)
-def test_driver_and_toolkit_follow_the_platform(platform, wanted, expected):
-    """Clouds bring them with their node images; a user may say otherwise."""
-    cluster = {"context": "c", "identifier": "i", "platform": platform}
-    found = gpu_operator_values(checked(stack(cluster=cluster, gpuOperator=wanted)))
-    assert {key: found[key] for key in expected} == expected
-    assert found["mig"] == {"strategy": "single"}
-    assert found["dcgmExporter"] == {
-        "serviceMonitor": {
-            "enabled": True,
-            "interval": "15s",
-            "additionalLabels": {"release": "kube-prometheus-stack"},
-        }
-    }
-
-
-def test_the_operators_pods_tolerate_what_the_pools_do():
-    """Lists of a chart are replaced whole, so its own tolerations are in them too; taints of CPU pools are not."""
-    mine, theirs = {"key": "dedicated", "operator": "Equal", "value": "ml"}, {"key": "cpu", "operator": "Exists"}
-    pools = {"a10": {**A10, "tolerations": [mine]}, "cpu": {**CPU, "tolerations": [theirs]}}
-    found = gpu_operator_values(checked(stack(gpuPools=pools)))
-    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
-    control = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}
-    assert found["daemonsets"] == {"tolerations": [gpu, mine]}
-    assert found["node-feature-discovery"] == {"worker": {"tolerations": [control, gpu, mine]}}
-    assert {"daemonsets", "node-feature-discovery"} & gpu_operator_values(checked(stack())).keys() == set()
 
 
 @pytest.mark.parametrize(

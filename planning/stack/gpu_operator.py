@@ -1,0 +1,82 @@
+"""The GPU Operator of a stack: which parts it brings and which the platform has, and the values of its chart."""
+
+from collections.abc import Mapping
+
+from catalog.load import Catalog
+from catalog.platforms import GPU_PARTS, GpuPart
+from planning.stack.pools import gpu_toleration
+from planning.stack.sharing import plugin_config
+from settings.problems import Problem, nearest
+from settings.schema import StackSettings
+
+# The operator is NVIDIA's, and so are the nodes it works on.
+NVIDIA_TOLERATION = gpu_toleration("nvidia.com/gpu")
+# What feature discovery tolerates by itself (GPU Operator v26.7.0, deployments/gpu-operator/values.yaml).
+CONTROL_PLANE_TOLERATION = {
+    "key": "node-role.kubernetes.io/control-plane",
+    "operator": "Exists",
+    "effect": "NoSchedule",
+}
+
+
+def platform_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """A platform that is not known, or one that keeps a pool from sharing its cards."""
+    name = settings.cluster.platform
+    if name in catalog.platforms:
+        return _sharing_problems(settings, catalog)
+    return [Problem("cluster.platform", f"unknown platform '{name}'{nearest(name, catalog.platforms)}")]
+
+
+def brought(settings: StackSettings, catalog: Catalog) -> Mapping[GpuPart, bool]:
+    """Whether the operator brings each part: what nodes have not, unless the stack says otherwise."""
+    operator, nodes = settings.gpu_operator, catalog.platform(settings.cluster.platform).nodes_have
+    stated = dict(zip(GPU_PARTS, (operator.driver, operator.toolkit, operator.device_plugin), strict=True))
+    return {part: part not in nodes if choice is None else choice for part, choice in stated.items()}
+
+
+def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, object]:
+    """Values of the GPU Operator: its parts by platform, DCGM metrics on, GPUs shared as pools say."""
+    parts = brought(settings, catalog)
+    values: dict[str, object] = {
+        "driver": {"enabled": parts["driver"]},
+        "toolkit": {"enabled": parts["toolkit"]},
+        "dcgmExporter": {
+            "serviceMonitor": {
+                "enabled": True,
+                "interval": "15s",
+                "additionalLabels": {"release": settings.observability.release},
+            }
+        },
+        "mig": {"strategy": "single"},
+    }
+    if not parts["devicePlugin"]:
+        values["devicePlugin"] = {"enabled": False}
+    elif plugin := plugin_config(settings):
+        values["devicePlugin"] = {"config": plugin}
+    tolerated = [
+        toleration.model_dump(exclude_none=True)
+        for pool in settings.gpu_pools.values()
+        if pool.gpu != "none"
+        for toleration in pool.tolerations
+    ]
+    if tolerated:
+        # lists of a chart are replaced whole, so what the chart itself tolerates is said again
+        values["daemonsets"] = {"tolerations": [NVIDIA_TOLERATION, *tolerated]}
+        workers = [CONTROL_PLANE_TOLERATION, NVIDIA_TOLERATION, *tolerated]
+        values["node-feature-discovery"] = {"worker": {"tolerations": workers}}
+    for key, extra in catalog.platform(settings.cluster.platform).operator_values.items():
+        current = values.get(key)
+        values[key] = {**current, **extra} if isinstance(current, dict) and isinstance(extra, Mapping) else extra
+    return values
+
+
+def _sharing_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    """Cards that are to be shared where the device plugin is not the operator's, whose values alone say so."""
+    if not settings.gpu_operator.install or brought(settings, catalog)["devicePlugin"]:
+        return []
+    platform = settings.cluster.platform
+    why = (
+        f"is told to the GPU Operator's device plugin, and nodes of platform {platform} have another one; leave it "
+        "out, or set gpuOperator.devicePlugin: true where that one is switched off"
+    )
+    return [Problem(f"gpuPools.{name}.gpuShare", why) for name, pool in settings.gpu_pools.items() if pool.gpu_share]

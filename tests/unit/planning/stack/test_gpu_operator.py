@@ -1,0 +1,126 @@
+"""Which parts the GPU Operator brings on each platform, and which nodes have: never two of one.
+
+Does not prove what the operator does with its values, nor that the facts are still true.
+"""
+
+from typing import Any
+
+import pytest
+
+from planning.stack.gpu_operator import gpu_operator_values
+from tests.unit.small_stack import A10, CATALOG, CPU, checked, refusals, stack
+
+OFF, ON = {"enabled": False}, {"enabled": True}
+RANCHER_SOCKET = {"name": "CONTAINERD_SOCKET", "value": "/run/k3s/containerd/containerd.sock"}
+GOOGLE = "/home/kubernetes/bin/nvidia"
+GOOGLE_TOOLKIT = {"installDir": GOOGLE, "env": [{"name": "RUNTIME_CONFIG_SOURCE", "value": "file"}]}
+# Platform → what its values say beside those of every platform; a part that is not there is the chart's, and on.
+VALUES: dict[str, dict[str, Any]] = {
+    "generic": {"driver": ON, "toolkit": ON},
+    "eks": {"driver": OFF, "toolkit": OFF},
+    "gke": {
+        "driver": OFF,
+        "toolkit": {**ON, **GOOGLE_TOOLKIT},
+        "devicePlugin": OFF,
+        "hostPaths": {"driverInstallDir": GOOGLE},
+    },
+    "aks": {"driver": OFF, "toolkit": OFF, "operator": {"runtimeClass": "nvidia-container-runtime"}},
+    "ack": {"driver": OFF, "toolkit": OFF, "devicePlugin": OFF},
+    "openshift": {"driver": ON, "toolkit": ON, "platform": {"openshift": True}},
+    "rke2": {"driver": ON, "toolkit": {**ON, "env": [RANCHER_SOCKET]}},
+    "k3s": {"driver": ON, "toolkit": {**ON, "env": [RANCHER_SOCKET]}},
+    "kind": {"driver": OFF, "toolkit": ON},
+    "minikube": {"driver": OFF, "toolkit": OFF, "devicePlugin": OFF},
+    "eksAuto": {"driver": OFF, "toolkit": OFF, "devicePlugin": OFF},
+    "eksBottlerocket": {"driver": OFF, "toolkit": OFF, "devicePlugin": OFF},
+}
+EVERYWHERE = {
+    "mig": {"strategy": "single"},
+    "dcgmExporter": {
+        "serviceMonitor": {
+            "enabled": True,
+            "interval": "15s",
+            "additionalLabels": {"release": "kube-prometheus-stack"},
+        }
+    },
+}
+
+
+def on(platform: str, **more: Any) -> dict[str, Any]:
+    """A stack on such a cluster."""
+    return stack(cluster={"context": "c", "identifier": "i", "platform": platform}, **more)
+
+
+def values(raw: dict[str, Any]) -> dict[str, Any]:
+    """What the chart is told."""
+    return gpu_operator_values(checked(raw), CATALOG)
+
+
+@pytest.mark.parametrize("platform", CATALOG.platforms)
+def test_the_operator_brings_what_nodes_have_not(platform: str):
+    """The whole of the values, for each platform of the catalogue."""
+    assert values(on(platform)) == {**EVERYWHERE, **VALUES[platform]}
+
+
+@pytest.mark.parametrize(
+    ("platform", "stated", "expected"),
+    [
+        ("eks", {"driver": True}, {"driver": ON, "toolkit": OFF}),
+        ("generic", {"toolkit": False}, {"driver": ON, "toolkit": OFF}),
+        ("generic", {"devicePlugin": False}, {"driver": ON, "toolkit": ON, "devicePlugin": OFF}),
+        (
+            "gke",
+            {"devicePlugin": True},
+            {"driver": OFF, "toolkit": {**ON, **GOOGLE_TOOLKIT}, "hostPaths": {"driverInstallDir": GOOGLE}},
+        ),
+    ],
+)
+def test_a_stack_may_say_otherwise(platform: str, stated: dict[str, bool], expected: dict[str, Any]):
+    """Images of one's own have more or less than those of the platform."""
+    assert values(on(platform, gpuOperator=stated)) == {**EVERYWHERE, **expected}
+
+
+def test_the_operators_pods_tolerate_what_the_pools_do():
+    """Lists of a chart are replaced whole, so its own tolerations are in them too; taints of CPU pools are not."""
+    mine, theirs = {"key": "dedicated", "operator": "Equal", "value": "ml"}, {"key": "cpu", "operator": "Exists"}
+    pools = {"a10": {**A10, "tolerations": [mine]}, "cpu": {**CPU, "tolerations": [theirs]}}
+    deployed = values(stack(gpuPools=pools))
+    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    control = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"}
+    assert deployed["daemonsets"] == {"tolerations": [gpu, mine]}
+    assert deployed["node-feature-discovery"] == {"worker": {"tolerations": [control, gpu, mine]}}
+    assert {"daemonsets", "node-feature-discovery"} & values(stack()).keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("EKS", "did you mean 'eks'?"),
+        ("openshfit", "did you mean 'openshift'?"),
+        ("eks-auto", "did you mean 'eksAuto'?"),
+        ("cloud", f"known: {', '.join(sorted(CATALOG.platforms))}"),
+    ],
+)
+def test_an_unknown_platform_is_refused_with_the_nearest(written: str, hint: str):
+    """Once, and without what would follow from it."""
+    assert refusals(on(written)) == [f"cluster.platform: unknown platform '{written}'; {hint}"]
+
+
+def test_cards_are_shared_by_the_operators_plugin_alone():
+    """Another plugin does not read the operator's values, unless the stack has the operator bring its own."""
+    pools = {"a10": {**A10, "gpusPerNode": 1, "gpuShare": {"slices": 4}}}
+    models = {"m": {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 2048, "gpuShare": 0.5}}
+    why = (
+        "gpuPools.a10.gpuShare: is told to the GPU Operator's device plugin, and nodes of platform gke have another "
+        "one; leave it out, or set gpuOperator.devicePlugin: true where that one is switched off"
+    )
+    found = [
+        refusals(on(platform, gpuPools=pools, models=models, gpuOperator=operator))
+        for platform, operator in (
+            ("gke", {}),
+            ("eks", {}),
+            ("gke", {"devicePlugin": True}),
+            ("gke", {"install": False}),
+        )
+    ]
+    assert found == [[why], [], [], []]
