@@ -18,7 +18,7 @@ from catalog.charts import Chart, ChartContents
 from catalog.compiled import read_yaml
 from catalog.engine import Engine
 from catalog.own import NOTHING, Own
-from catalog.platforms import DiskReaders, Platform, WorkloadIdentity
+from catalog.platforms import DiskReaders, Platform, StorageClasses, WorkloadIdentity
 from catalog.schema import (
     CpuCore,
     Gpu,
@@ -72,6 +72,7 @@ class Catalog:
     platforms: Mapping[str, Platform]
     workload_identity: Mapping[str, WorkloadIdentity]
     disk_readers: Mapping[str, DiskReaders]
+    storage_classes: Mapping[str, StorageClasses]
     stores: Mapping[str, Store]
     engines: Mapping[str, Engine]
     versions: Mapping[str, Mapping[str, Engine]]
@@ -132,7 +133,7 @@ def read_catalog(folder: Path) -> Catalog:
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
-    platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders")
+    platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders", "storageClasses")
     pinned = _entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"])
     versions = _engines(folder / "engines")
     return Catalog(
@@ -158,6 +159,7 @@ def read_catalog(folder: Path) -> Catalog:
         platforms=_entries(platforms, TypeAdapter(dict[str, Platform]), platform["platforms"]),
         workload_identity=_entries(platforms, TypeAdapter(dict[str, WorkloadIdentity]), platform["workloadIdentity"]),
         disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
+        storage_classes=_entries(platforms, TypeAdapter(dict[str, StorageClasses]), platform["storageClasses"]),
         stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
         engines=_pinned(versions, pinned),
         versions=versions,

@@ -1,4 +1,4 @@
-"""The shape of what is known about platforms: what their nodes bring, pods' identity, how many nodes read a disk."""
+"""The shape of what is known about platforms: what nodes bring, where names are asked, identity, disks' readers."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -12,16 +12,33 @@ GpuPart = Literal["driver", "toolkit", "devicePlugin"]
 GPU_PARTS: tuple[GpuPart, ...] = ("driver", "toolkit", "devicePlugin")
 
 
+class Dns(Entry):
+    """The far side of the questions that pods ask for names: pods of namespaces, addresses that no pod has, the port.
+
+    The port is that which the far side listens on, behind a Service that of its pods.
+    """
+
+    namespaces: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    port: int = 53
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
 class Platform(Entry):
     """One kind of cluster: who runs its nodes.
 
     `nodes_have`: parts that the nodes, or who runs them, bring themselves, so that the GPU Operator may not bring a
-    second one; `operator_values`: further values of its chart.
+    second one; `operator_values`: further values of its chart; `critical_pods`: how many pods of Kubernetes' own
+    priority classes a namespace must be given before there may be one, None: there may be any; `runtime_class`: that by
+    which pods get the GPUs they ask for, where it is not the default.
     """
 
     name: str
     nodes_have: tuple[GpuPart, ...] = ()
     operator_values: Mapping[str, Any] = Field(default_factory=dict)
+    critical_pods: str | None = None
+    runtime_class: str | None = None
+    dns: Dns
     sources: Annotated[list[str], Field(min_length=1)]
 
 
@@ -53,6 +70,17 @@ class WorkloadIdentity(Entry):
     scheme: str
     annotated: Credentials
     bare: Credentials | None = None
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class StorageClasses(Entry):
+    """Names that a platform gives its storage classes, with `*` for any end.
+
+    `disks`: of volumes that one node writes, so that ReadWriteMany is never bound; `shared`: of those that offer it.
+    """
+
+    disks: Annotated[list[str], Field(min_length=1)]
+    shared: list[str] = Field(default_factory=list)
     sources: Annotated[list[str], Field(min_length=1)]
 
 

@@ -6,7 +6,7 @@ from components.llm_gateway import LlmGateway, LlmGatewayArgs
 from components.llm_stack import LlmStack, LlmStackArgs
 from components.model_weights import ModelWeights, ModelWeightsArgs
 from components.observability import Observability, ObservabilityArgs
-from components.parts import plan_gateway, plan_observability, plan_pool, plan_server, plan_weights
+from components.parts import plan_dns, plan_gateway, plan_observability, plan_pool, plan_server, plan_weights
 from components.serving_namespace import serving_namespace
 from components.vllm_server import VllmServer, VllmServerArgs
 from components.wiring import GATEWAY_PODS, SERVER_PODS
@@ -28,6 +28,7 @@ __all__ = [
     "ObservabilityArgs",
     "VllmServer",
     "VllmServerArgs",
+    "plan_dns",
     "plan_gateway",
     "plan_observability",
     "plan_pool",

@@ -12,7 +12,6 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from components._database import APP
-from components.serving_namespace import DNS
 from planning.plan.stores import (
     CLUSTER_PODS,
     CLUSTER_STATUS_PORT,
@@ -135,5 +134,5 @@ def _network(plan: CloudNativePgDatabase, port: int, clients: Sequence[Mapping[s
             {"from": [_k8s.pods(client) for client in clients], "ports": _k8s.tcp(port)},
             {"from": [_k8s.namespace_pods(plan.operator_namespace), inside], "ports": among},
         ],
-        egress=[{"to": [inside], "ports": among}, {"ports": _k8s.tcp(*API_SERVER_PORTS)}, DNS],
+        egress=[{"to": [inside], "ports": among}, {"ports": _k8s.tcp(*API_SERVER_PORTS)}, _k8s.dns(plan.dns)],
     )

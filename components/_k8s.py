@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from planning.plan.pods import EgressRule, EveryNamespace, ImagePlan, Probe, Probes
+from planning.plan.pods import DnsPlan, EgressRule, EveryNamespace, ImagePlan, Probe, Probes
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import Requests, Scratch
 from planning.server.scratch import cores, quantity
@@ -207,6 +207,15 @@ def pods(match: Mapping[str, str]) -> dict[str, Any]:
 def namespace_pods(namespace: str) -> dict[str, Any]:
     """Network peer: every pod of a namespace."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
+def dns(plan: DnsPlan) -> dict[str, Any]:
+    """The rule that lets pods ask for names."""
+    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in plan.addresses]
+    return {
+        "to": [*(namespace_pods(name) for name in plan.namespaces), *blocks],
+        "ports": [{"port": plan.port, "protocol": protocol} for protocol in ("UDP", "TCP")],
+    }
 
 
 def _peers(namespaces: tuple[str, ...] | EveryNamespace) -> list[dict[str, Any]]:

@@ -52,6 +52,7 @@ def pod_spec(
             *_kept_cache.containers(server, CACHE),
         ],
         **_k8s.placement(pool),
+        **({"runtimeClassName": pool.runtime_class} if pool.runtime_class else {}),
     }
     if server.nodes_per_replica == 1:
         spec["topologySpreadConstraints"] = _k8s.spread(_k8s.selector(APP, server.name))

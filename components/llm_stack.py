@@ -68,7 +68,7 @@ class LlmStack(pulumi.ComponentResource):
         plan, child = self.plan, self._former()
         child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(provider=self._cluster(plan, child)))
         operators = install(plan.releases, child)
-        namespace = serving_namespace(plan.namespace, child)
+        namespace = serving_namespace(plan.namespace, child, plan.dns)
         keys = wiring.keys(plan, _secret(args.get("gateway_master_key")))
         pools = {
             pool: GpuNodePool(pool, wiring.pool_args(plan, pool, namespace, operators), child) for pool in plan.pools

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components import _k8s
 from planning.plan.observe import ReleasePlan
+
+# Kubernetes documentation, Guaranteed Scheduling For Critical Add-On Pods.
+CRITICAL = ("system-node-critical", "system-cluster-critical")
 
 
 def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -> dict[str, pulumi.Resource]:
@@ -23,6 +27,7 @@ def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -
             namespaces[release.namespace] = k8s.core.v1.Namespace(
                 release.namespace, metadata={"name": release.namespace, "labels": labels}, opts=retained
             )
+        before = [_quota(release, namespaces[release.namespace], opts)] if release.critical_pods else []
         # no atomic: it uninstalls an operator that is slow. No replace, force_update or cleanup_on_fail: with none of
         # them Helm goes on from a release that says it is pending (helm 3.20.2 pkg/action, install.go availableName
         # and upgrade.go errPending; tried). docs/operations.md, After a killed update, has the command.
@@ -35,6 +40,25 @@ def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -
             namespace=namespaces[release.namespace].metadata.name,
             values=dict(release.values),
             timeout=release.timeout_s,
-            opts=opts,
+            opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=before)) if before else opts,
         )
     return declared
+
+
+def _quota(
+    release: ReleasePlan, namespace: k8s.core.v1.Namespace, opts: pulumi.ResourceOptions
+) -> k8s.core.v1.ResourceQuota:
+    """Lets pods of Kubernetes' own priority classes into the namespace of a release."""
+    return k8s.core.v1.ResourceQuota(
+        f"{release.name}-critical-pods",
+        metadata={"name": f"{_k8s.PART_OF}-critical-pods", "namespace": namespace.metadata.name},
+        spec={
+            "hard": {"pods": release.critical_pods or ""},
+            "scope_selector": {
+                "match_expressions": [
+                    {"operator": "In", "scope_name": "PriorityClass", "values": list(CRITICAL)},
+                ]
+            },
+        },
+        opts=opts,
+    )

@@ -14,6 +14,7 @@ from planning.own_catalog import own_catalog
 from planning.parts import Sections
 from planning.plan.gateway import GatewayPlan
 from planning.plan.observe import ObservabilityPlan
+from planning.plan.pods import DnsPlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import WeightsPlan
@@ -34,6 +35,16 @@ def plan_from_catalog(sections: Sections, plan: Callable[[Sections, Catalog], Pl
         return plan(own.sections, own_catalog(catalog.load_catalog(), own))
     except Refused as refused:
         raise ConfigError(refused.problems) from None
+
+
+def plan_dns(sections: Sections) -> DnsPlan:
+    """The place where pods of `cluster` ask for names, for `serving_namespace`."""
+    return plan_from_catalog(sections, parts.plan_dns)
+
+
+def dns_of_any_cluster() -> DnsPlan:
+    """The same of a cluster of which nothing is said."""
+    return parts.dns_of_any_cluster(catalog.load_catalog())
 
 
 def plan_pool(sections: Sections, name: str) -> PoolPlan:

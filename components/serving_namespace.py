@@ -1,11 +1,11 @@
 """The namespace everything is served from: restricted pods, nothing allowed on the network, kept on destroy."""
 
-from typing import Any
-
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _k8s
+from components.parts import dns_of_any_cluster
+from planning.plan.pods import DnsPlan
 
 RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
@@ -13,17 +13,9 @@ RESTRICTED = {
     "pod-security.kubernetes.io/audit": "restricted",
 }
 
-# Address NodeLocal DNSCache listens on where it is used (Kubernetes documentation, nodelocaldns).
-NODE_LOCAL_DNS = "169.254.20.10/32"
-# What every pod may ask, as a rule of a policy.
-DNS: dict[str, Any] = {
-    "to": [_k8s.namespace_pods("kube-system"), {"ipBlock": {"cidr": NODE_LOCAL_DNS}}],
-    "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
-}
 
-
-def serving_namespace(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[str]:
-    """Declare the namespace and its default-deny policies; returns its name.
+def serving_namespace(name: str, opts: pulumi.ResourceOptions, dns: DnsPlan | None = None) -> pulumi.Output[str]:
+    """Declare the namespace and its default-deny policies; returns its name. `dns`: default: that of any cluster.
 
     The namespace stays on destroy, because deleting it would delete the weights in it, and is taken over by the next
     `up`. The names of the policies are ours alone: a namespace that existed may have a `default-deny` of its own.
@@ -35,7 +27,10 @@ def serving_namespace(name: str, opts: pulumi.ResourceOptions) -> pulumi.Output[
     )
     for policy, spec in (
         ("default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
-        ("allow-dns", {"podSelector": {}, "policyTypes": ["Egress"], "egress": [DNS]}),
+        (
+            "allow-dns",
+            {"podSelector": {}, "policyTypes": ["Egress"], "egress": [_k8s.dns(dns or dns_of_any_cluster())]},
+        ),
     ):
         k8s.networking.v1.NetworkPolicy(
             f"{name}-{policy}",

@@ -11,11 +11,13 @@ from planning.own_catalog import own_problems
 from planning.plan import Plan
 from planning.plan.gateway import GatewayPlan
 from planning.plan.observe import ObservabilityPlan
+from planning.plan.pods import DnsPlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import WeightsPlan
 from planning.resolve import resolve_stack
 from planning.server.room import add_node_needs
+from planning.stack.cluster import dns_plan
 from planning.stack.images import resolve_images
 from planning.stack.pools import resolve_pools
 from settings.keys import check
@@ -47,6 +49,20 @@ def plan_stack(
     """
     settings, problems = check(sections, earlier, has_master_key=has_master_key, has_hub_token=has_hub_token)
     return resolve_stack(settings, catalog, problems, has_hub_token=has_hub_token)
+
+
+def plan_dns(sections: Sections, catalog: Catalog) -> DnsPlan:
+    """The place where pods of `cluster` ask for names."""
+    settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
+    if settings is None or problems:
+        raise Refused(problems)
+    return dns_plan(settings.cluster, catalog)
+
+
+def dns_of_any_cluster(catalog: Catalog) -> DnsPlan:
+    """The same of a cluster of which nothing is said."""
+    known = next(iter(catalog.platforms.values())).dns
+    return DnsPlan(known.namespaces, known.addresses, known.port)
 
 
 def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:

@@ -21,10 +21,10 @@ from planning.server.room import add_node_needs, crowding, room_problems
 from planning.server.scaling import adapter_rules
 from planning.stack import known_bad
 from planning.stack.chart_images import registry_warnings
-from planning.stack.gpu_operator import platform_problems
+from planning.stack.cluster import cluster_problems, dns_plan
 from planning.stack.images import digest_problems, resolve_images, used_images
 from planning.stack.pools import resolve_pools
-from planning.stack.releases import namespace_problems, prometheus_url, resolve_releases, version_problems
+from planning.stack.releases import prometheus_url, resolve_releases
 from planning.stack.storage import stored
 from planning.stack.weights import gated_warnings, resolve_weights, weights_problems
 from planning.warnings import stack_warnings
@@ -62,15 +62,15 @@ def resolve_stack(
     pulls, of_pulls = plan_pre_pulls(settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
     new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts)
-    new_problems += of_servers + of_gateway + of_watched + of_releases + namespace_problems(settings, catalog)
-    new_problems += version_problems(settings, catalog) + weights_problems(settings, site.keeping)
-    new_problems += of_pulls + digest_problems(used, settings.images) + platform_problems(settings, catalog)
+    new_problems += of_servers + of_gateway + of_watched + of_releases + cluster_problems(settings, catalog)
+    new_problems += weights_problems(settings, site.keeping) + of_pulls + digest_problems(used, settings.images)
     _refuse([*problems, *own_problems(catalog)], new_problems)
     return Plan(
         context=cluster.context,
         cluster_identifier=cluster.identifier,
         kubernetes=cluster.kubernetes,
         namespace=cluster.namespace,
+        dns=dns_plan(cluster, catalog),
         pools=pools,
         weights=weights,
         compile_cache=cache,

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyAddress,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -130,6 +131,8 @@ MOST_CATALOG_FILES = 100
 CatalogFile = Annotated[str, StringConstraints(max_length=500), AfterValidator(_catalog_file)]
 # A name of the catalogue, which says the nearest to one that it does not know.
 PlatformName = Annotated[str, StringConstraints(pattern=r"^\S{1,40}$")]
+# A pod's /etc/resolv.conf has three (resolv.conf(5), MAXNS), of each family.
+MOST_DNS_ADDRESSES = 6
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
@@ -196,6 +199,12 @@ class ClusterSettings(Section):
     )
     kubernetes: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = Field(
         default="1.36", description='Kubernetes minor version, quoted, e.g. "1.36"; 1.30 or newer'
+    )
+    dns_addresses: list[IPvAnyAddress] = Field(
+        default_factory=list,
+        max_length=MOST_DNS_ADDRESSES,
+        description="addresses at which pods ask for names, beside those of the platform, e.g. of the Service kube-dns "
+        "where DNS runs on the nodes, or of a NodeLocal DNSCache of your own",
     )
     namespace: Namespace = Field(
         default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
@@ -356,6 +365,9 @@ class PoolSettings(Section):
         description="taints of the nodes that the pool's pods, and the GPU Operator's, tolerate beside nvidia.com/gpu; "
         "named nodes (provisioning.kind existing) then keep their taints, and get none",
     )
+    runtime_class_name: DnsName | None = Field(
+        default=None, description="runtime class of pods that ask for its GPUs; default by platform"
+    )
     provisioning: LabelledNodes | ExistingNodes | KarpenterNodes | ComputeClassNodes = Field(
         default=LabelledNodes(kind="labelled"),
         discriminator="kind",
@@ -368,6 +380,8 @@ class PoolSettings(Section):
         if self.gpu == "none":
             if self.gpus_per_node is not None:
                 raise ValueError("gpusPerNode must be left out when gpu is none")
+            if self.runtime_class_name is not None:
+                raise ValueError("runtimeClassName must be left out when gpu is none")
             missing = [
                 key
                 for key, value in (("cpusPerNode", self.cpus_per_node), ("memoryGibPerNode", self.memory_gib_per_node))

@@ -596,6 +596,7 @@ VARIANTS: dict[str, Config] = {
             "from": {"kind": "image", "reference": f"registry.example.com/models/r1@sha256:{'a' * 64}"},
         }
     ),
+    "k3s": minimal(cluster={"platform": "k3s", "dnsAddresses": ["fd00::a"]}),
     "one-node": minimal(gpuPools={"l4": {"nodes": 1}}, weights={"accessMode": "ReadWriteOnce"}),
     "one-pod": minimal(weights={"accessMode": "ReadWriteOncePod"}),
     "cloned": minimal(weights={"accessMode": "ReadOnlyMany"}, models={"small": {"replicas": {"max": 2}}}),

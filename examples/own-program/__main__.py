@@ -18,7 +18,7 @@ SECTIONS = {  # as in a stack file
     "gateway": {"existingSecret": "llm-keys", "replicas": 1, "redis": {"kind": "none"}},
 }
 opts = pulumi.ResourceOptions(provider=k8s.Provider("team-a", context="team-a", upsert_existing_objects=True))
-namespace, keys = llm.serving_namespace("team-a-llm", opts), llm.ExistingSecret("llm-keys")
+namespace, keys = llm.serving_namespace("team-a-llm", opts, llm.plan_dns(SECTIONS)), llm.ExistingSecret("llm-keys")
 nodes, files, chat = llm.plan_pool(SECTIONS, "l4"), llm.plan_weights(SECTIONS), llm.plan_server(SECTIONS, "chat")
 
 pool = llm.GpuNodePool("l4", {"namespace": namespace, "pool": nodes}, opts)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from catalog.load import Catalog
 from planning.plan.pods import ImagePlan
 from planning.plan.stores import GATEWAY_CLUSTER, CloudNativePgDatabase
+from planning.stack.cluster import dns_plan
 from planning.stack.timing import CLUSTER_INSTANCE_S, CLUSTER_SHUTDOWN_S, CLUSTER_START_S
 from settings.problems import Problem
 from settings.schema import CloudNativePgDatabaseSettings, GatewaySettings, StackSettings
@@ -14,7 +16,11 @@ OPERATOR_SECRETS = tuple(f"{GATEWAY_CLUSTER}-{end}" for end in ("app", "ca", "re
 
 
 def plan_cluster(
-    settings: StackSettings, database: CloudNativePgDatabaseSettings, image: ImagePlan, connections: int
+    settings: StackSettings,
+    database: CloudNativePgDatabaseSettings,
+    image: ImagePlan,
+    connections: int,
+    catalog: Catalog,
 ) -> CloudNativePgDatabase:
     """The cluster as it is declared. `connections`: the most that clients take of the instance that writes."""
     return CloudNativePgDatabase(
@@ -29,6 +35,7 @@ def plan_cluster(
         # as the operator calls the Secret of the owner, which it makes itself
         owner_secret=f"{GATEWAY_CLUSTER}-app",
         operator_namespace=settings.cloud_native_pg.namespace,
+        dns=dns_plan(settings.cluster, catalog),
         await_timeout_s=CLUSTER_START_S + CLUSTER_INSTANCE_S * database.instances,
         shutdown_s=CLUSTER_SHUTDOWN_S,
     )

@@ -138,7 +138,7 @@ def resolve_gateway(
         route_timeout_s=times.route.s,
         retries=gateway.retries,
         redis=plan_redis(settings, images, networks),
-        database=plan_database(settings, images, networks, size.most),
+        database=plan_database(settings, images, catalog, size.most),
         existing_secret=gateway.existing_secret,
         exposure=exposure,
         cpus=CPUS,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from math import ceil
 
+from catalog.load import Catalog
 from catalog.schema import Networks
 from planning.gateway.cloud_native_pg import cluster_problems, cluster_warnings, plan_cluster
 from planning.gateway.litellm import POOL_CONNECTIONS
@@ -43,7 +44,7 @@ CONNECTIONS_EACH, CONNECTIONS_STEP = 2 * POOL_CONNECTIONS, 500
 
 
 def plan_database(
-    settings: StackSettings, images: Mapping[str, ImagePlan], networks: Networks, replicas: int
+    settings: StackSettings, images: Mapping[str, ImagePlan], catalog: Catalog, replicas: int
 ) -> DatabasePlan | None:
     """Our own Postgres, somebody else's, or none. `replicas`: the most there may be."""
     # in steps that are seldom left: another number starts it anew
@@ -52,7 +53,7 @@ def plan_database(
         case None:
             return None
         case schema.ExistingDatabaseSettings(existing_secret=secret, migration_secret=owner, port=port):
-            source = ExistingDatabase(secret, owner or secret, anywhere(networks, port))
+            source = ExistingDatabase(secret, owner or secret, anywhere(catalog.networks, port))
         case schema.BundledDatabaseSettings(storage_class=storage_class, gib=gib):
             port = POSTGRES_PORT
             source = BundledDatabase(
@@ -67,7 +68,7 @@ def plan_database(
             )
         case schema.CloudNativePgDatabaseSettings() as cluster:
             port = POSTGRES_PORT
-            source = plan_cluster(settings, cluster, images["cloudnative-pg-postgres"], connections)
+            source = plan_cluster(settings, cluster, images["cloudnative-pg-postgres"], connections, catalog)
     return DatabasePlan(
         source=source,
         port=port,

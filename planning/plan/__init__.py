@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from planning.plan.gateway import GatewayPlan
 from planning.plan.observe import ObservabilityPlan, ReleasePlan
-from planning.plan.pods import ImagePlan
+from planning.plan.pods import DnsPlan, ImagePlan
 from planning.plan.pools import PoolPlan, PrePull
 from planning.plan.servers import CompileCacheClaim, ServerPlan
 from planning.plan.storage import Stored
@@ -24,6 +24,7 @@ class Plan:
     cluster_identifier: str
     kubernetes: str
     namespace: str
+    dns: DnsPlan
     pools: Mapping[str, PoolPlan]
     weights: WeightsPlan
     compile_cache: CompileCacheClaim | None

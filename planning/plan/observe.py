@@ -60,6 +60,8 @@ class ReleasePlan:
     values: Mapping[str, object]
     privileged: bool
     timeout_s: int
+    critical_pods: str | None = None
+    """How many pods of Kubernetes' own priority classes its namespace must be given; None: there may be any."""
     images: tuple[str, ...] = ()
     not_known: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()

@@ -66,6 +66,15 @@ class EveryNamespace:
 
 
 @dataclass(frozen=True)
+class DnsPlan:
+    """The far side of questions for names: pods of namespaces and addresses, on the port that they listen on."""
+
+    namespaces: tuple[str, ...]
+    addresses: tuple[str, ...]
+    port: int
+
+
+@dataclass(frozen=True)
 class EgressRule:
     """Targets that pods may connect to: addresses outside of the cluster, pods of namespaces.
 

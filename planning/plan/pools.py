@@ -128,6 +128,8 @@ class PoolPlan:
     verification: Verification | None
     """None: nothing is proved before pods are put there."""
     usd_per_node_hour: float | None
+    runtime_class: str | None = None
+    """That of pods which ask for its GPUs; None: that of the nodes."""
     slices: int = 0
     """Slices of the one card of a node, which pods ask for in place of cards; 0: of whole cards."""
     needed: NodeOffer = NodeOffer()

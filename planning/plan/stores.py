@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from planning.plan.access import CaBundle
 from planning.plan.observe import Metrics
-from planning.plan.pods import EgressRule, ImagePlan, JobLimits, Probes
+from planning.plan.pods import DnsPlan, EgressRule, ImagePlan, JobLimits, Probes
 
 # Names of the objects of our own, which rules and policies name too.
 GATEWAY_REDIS = "litellm-redis"
@@ -113,6 +113,7 @@ class CloudNativePgDatabase:
     password_secret: str | None
     owner_secret: str
     operator_namespace: str
+    dns: DnsPlan
     await_timeout_s: int
     """The longest until all instances have started, one after the other."""
     shutdown_s: int

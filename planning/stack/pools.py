@@ -120,6 +120,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         discovered=_discovered(pool, gpu, catalog),
         nodes=pool.nodes,
         gpus_per_node=slices or pool.gpus_per_node or 0,
+        runtime_class=_runtime_class(pool, gpu, settings, catalog),
         slices=slices,
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
@@ -139,6 +140,13 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         usd_per_node_hour=price,
         reasons=reasons,
     )
+
+
+def _runtime_class(pool: PoolSettings, gpu: Gpu | None, settings: StackSettings, catalog: Catalog) -> str | None:
+    """The pool's own, or the platform's, which is NVIDIA's."""
+    if gpu is None or pool.runtime_class_name or gpu.vendor is not VendorName.NVIDIA:
+        return pool.runtime_class_name
+    return catalog.platform(settings.cluster.platform).runtime_class
 
 
 def gpu_toleration(resource: str) -> Mapping[str, str]:

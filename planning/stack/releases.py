@@ -147,6 +147,8 @@ def _release(
         # node exporters need the host, also those of a Prometheus stack that somebody else has installed there
         privileged=privileged or namespace == monitoring,
         timeout_s=RELEASE_TIMEOUT_S,
+        # its DaemonSets are of such a class (v26.7.0 values.yaml, daemonsets.priorityClassName)
+        critical_pods=catalog.platform(settings.cluster.platform).critical_pods if chart == "gpu-operator" else None,
         images=inside.images,
         not_known=inside.not_known,
         unread=inside.unread,

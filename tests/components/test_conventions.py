@@ -37,7 +37,7 @@ def test_all_components_are_there_and_register_outputs(name: str):
 def test_children_belong_to_their_component_and_carry_its_name(name: str):
     """Every object is of one of the five, and has its name in front.
 
-    But for namespaces, releases, two policies, the claim of what is compiled, and what pulls images beforehand.
+    But for namespaces, releases, their quota, two policies, the claim of what is compiled, what pulls images before.
     """
     deployed = rendered(name)
     (outer,) = [record.urn for record in deployed.records if kind_of(record) == "LlmStack"]
@@ -48,6 +48,7 @@ def test_children_belong_to_their_component_and_carry_its_name(name: str):
         {"PersistentVolumeClaim"} if deployed.plan.compile_cache else set()
     )
     shared |= {"DaemonSet", "ServiceAccount"} if deployed.plan.pre_pulls else set()
+    shared |= {"ResourceQuota"} if any(one.critical_pods for one in deployed.plan.releases.values()) else set()
     assert {kind_of(record) for record in common} - {"NetworkPolicy"} <= shared
     policies = [record.name for record in common if kind_of(record) == "NetworkPolicy"]
     assert policies == [f"{deployed.plan.namespace}-default-deny", f"{deployed.plan.namespace}-allow-dns"]

@@ -157,6 +157,26 @@ def test_releases_of_one_namespace_share_it():
     assert deployed.depends_on("Release", "a") == deployed.depends_on("Release", "b") == {"Namespace/shared"}
 
 
+@pytest.mark.parametrize(("platform", "expected"), [("generic", []), ("gke", ["llm-stack-critical-pods"])])
+def test_a_quota_lets_the_gpu_operators_pods_in(platform: str, expected: list[str]):
+    """Where a namespace has none of Kubernetes' own priority classes by itself, and before the operator is there."""
+    deployed = stack(minimal(cluster={"platform": platform}))
+    assert [item.name for item in deployed.manifests if item.kind == "ResourceQuota"] == expected
+    if expected:
+        quota = deployed.object("ResourceQuota", "llm-stack-critical-pods")
+        critical = ["system-node-critical", "system-cluster-critical"]
+        assert (quota["metadata"]["namespace"], quota["spec"]) == (
+            "gpu-operator",
+            {
+                "hard": {"pods": "1G"},
+                "scopeSelector": {
+                    "matchExpressions": [{"operator": "In", "scopeName": "PriorityClass", "values": critical}]
+                },
+            },
+        )
+        assert "ResourceQuota/gpu-operator-critical-pods" in deployed.depends_on("Release", "gpu-operator")
+
+
 # --- the serving namespace --------------------------------------------------------------------------------------------
 
 

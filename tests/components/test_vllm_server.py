@@ -694,3 +694,13 @@ def test_a_model_may_have_an_image_of_its_own(image: str, expected: str):
     told = {} if ":v" in image else {"engineVersion": "0.33.0"}
     spec = server(stack(minimal(models={"small": {"image": image, **told}})))["spec"]["template"]["spec"]
     assert {container["image"] for container in [*spec["initContainers"], *spec["containers"]]} == {expected}
+
+
+@pytest.mark.parametrize(("platform", "expected"), [("generic", None), ("k3s", "nvidia")])
+def test_pods_with_gpus_have_a_runtime_class_where_it_is_not_the_default(platform: str, expected: str | None):
+    """Those of servers, and no other: what asks for no GPU needs none."""
+    deployed = stack(minimal(cluster={"platform": platform}))
+    given = {pod.owner: pod.spec.get("runtimeClassName") for pod in pods(deployed)}
+    assert {owner: name for owner, name in given.items() if name} == (
+        {"Deployment vllm-small": expected} if expected else {}
+    )

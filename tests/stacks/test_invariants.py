@@ -519,7 +519,8 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     """DNS for all, the hub for downloads, the API server for who asks it, what is foreign for the gateway."""
     deployed = rendered(name)
     plan = deployed.plan
-    dns = {("kube-system", "UDP/53,TCP/53"), ("169.254.20.10/32", "UDP/53,TCP/53")}
+    far_side, asked_on = (*plan.dns.namespaces, *plan.dns.addresses), f"UDP/{plan.dns.port},TCP/{plan.dns.port}"
+    dns = {(where, asked_on) for where in far_side}
     held = plan.weights.checkpoints
     hubs = [one.place.fetch.hub for one in held if isinstance(one.place, OwnClaim)]
     hub = {where for one in hubs for rule in one.egress for where in destinations(rule)}

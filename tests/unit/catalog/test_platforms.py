@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from catalog import load_catalog
+from planning.parts import dns_of_any_cluster, plan_dns
+from planning.plan.pods import DnsPlan
 
 ROOT = Path(__file__).parents[3]
 CATALOG = load_catalog()
@@ -41,6 +43,14 @@ def test_names_of_platforms_are_really_noticed():
     """In a set, in a sentence, and not as a part of another word."""
     text = 'A = {"gke"}; B = "pods of eks need"; C = "arn:aws:eks:x", "cloud.google.com/gke-nodepool"'
     assert sorted(named(text)) == ["eks", "gke"]
+
+
+def test_a_program_of_ones_own_has_dns_of_any_cluster_unless_it_says_otherwise():
+    """Without a word of the cluster that of the first platform, else that of its own, with its addresses."""
+    sections = {"cluster": {"context": "c", "identifier": "i", "platform": "openshift", "dnsAddresses": ["10.0.0.53"]}}
+    pools = {"gpuPools": {"l4": {"gpu": "nvidia-l4", "nodes": 1, "gpusPerNode": 1}}}
+    assert dns_of_any_cluster(CATALOG) == DnsPlan(("kube-system",), ("169.254.20.10/32",), 53)
+    assert plan_dns({**sections, **pools}, CATALOG) == DnsPlan(("openshift-dns",), ("10.0.0.53/32",), 5353)
 
 
 def test_what_is_known_of_a_platform_is_of_one_that_there_is():

@@ -120,6 +120,7 @@ def test_values_arrive_typed_and_defaults_are_filled_in():
         "identifier": "prod-gpu-1",
         "platform": "generic",
         "kubernetes": "1.36",
+        "dns_addresses": [],
         "namespace": "llm-serving",
         "proxy": None,
         "ca_bundle": None,
