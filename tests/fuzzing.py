@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, IPvAnyAddress
 
 from settings.schema import StackSettings
 from tests.harness import MASTER_KEY, VARIANTS, Config
@@ -189,6 +189,8 @@ def _of_kind(kind: Any) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - a table
         return TREES
     if kind in (int, float):
         return st.integers(1, 200) | st.sampled_from(NUMBERS) | SCALARS
+    if kind is IPvAnyAddress:
+        return st.ip_addresses().map(str) | SCALARS
     if kind is str:
         return st.sampled_from(TEXTS) | st.from_regex(r"[a-z0-9.:/@_-]{1,20}", fullmatch=True)
     if get_origin(kind) is list:

@@ -108,7 +108,7 @@ def test_everything_is_still_said_at_once():
 @pytest.mark.parametrize(
     ("section", "broken"),
     [
-        ("cluster", {"context": "c", "identifier": "i", "platform": "k3s"}),
+        ("cluster", {"context": "c", "identifier": "i", "kubernetes": "new"}),
         ("cluster", {"context": "c"}),
         ("cluster", 5),
         ("weights", {"storageClass": "UP"}),
