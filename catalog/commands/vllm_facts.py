@@ -12,6 +12,7 @@ import json
 import sys
 import typing
 from enum import Enum
+from functools import cache
 from importlib import import_module
 from types import UnionType
 from typing import Any
@@ -140,6 +141,7 @@ def _content(action: argparse.Action) -> object:
     return _written(hint) if hint else None
 
 
+@cache
 def _annotations() -> dict[str, Any]:
     """The types of the fields that options are put into; those that nothing resolves are left out."""
     hints: dict[str, Any] = {}

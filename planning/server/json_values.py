@@ -17,7 +17,8 @@ def json_problems(engine: Engine, option: str, name: str, value: str) -> Iterato
     content = engine.contents.get(option)
     if content is None:
         return
-    if isinstance(content, Mapping) and not isinstance(json_value(value), dict):
+    holds = json_value(value)
+    if isinstance(content, Mapping) and not isinstance(holds, dict):
         yield f'{name} {value}: must be an object, {{"key": value}}; keys: {", ".join(sorted(content))}'
         return
     try:
@@ -26,7 +27,7 @@ def json_problems(engine: Engine, option: str, name: str, value: str) -> Iterato
         # alternatives are all complained of: the first says enough
         seen: dict[tuple[str, ...], str] = {}
         for detail in error.errors(include_url=False):
-            path = _path(json_value(value), detail["loc"])
+            path = _path(holds, detail["loc"])
             seen.setdefault(path, _sentence(detail, content, path))
         yield from (f"{'.'.join((name, *path))} {text}" for path, text in seen.items())
 
