@@ -18,6 +18,7 @@ from planning.plan.weights import WeightsPlan
 from planning.resolve import resolve_stack
 from planning.server.room import add_node_needs
 from planning.stack.cluster import dns_plan
+from planning.stack.gpu_operator import platform_problems
 from planning.stack.images import resolve_images
 from planning.stack.pools import resolve_pools
 from settings.keys import check
@@ -54,8 +55,9 @@ def plan_stack(
 def plan_dns(sections: Sections, catalog: Catalog) -> DnsPlan:
     """The place where pods of `cluster` ask for names."""
     settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
-    if settings is None or problems:
-        raise Refused(problems)
+    unknown = platform_problems(settings, catalog) if settings else []
+    if settings is None or problems or unknown:
+        raise Refused([*problems, *unknown])
     return dns_plan(settings.cluster, catalog)
 
 
@@ -74,7 +76,7 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
     if settings is not None:
         images, of_images = resolve_images(settings.images, catalog)
         pools, of_pools = resolve_pools(settings, catalog, images)
-        problems = problems + of_images + of_pools
+        problems = problems + of_images + of_pools + platform_problems(settings, catalog)
     if problems := [*problems, *own_problems(catalog)]:
         raise Refused(problems)
     return add_node_needs(_named(pools, "gpuPools", name, "pool"), [])

@@ -10,6 +10,7 @@ import pytest
 
 from planning.near import ADD_GPU
 from planning.parts import (
+    plan_dns,
     plan_gateway,
     plan_observability,
     plan_pool,
@@ -23,6 +24,8 @@ from tests.unit.small_stack import A10, CATALOG, CPU, MODEL, stack
 CANARY = {**MODEL, "canary": {"weight": 10, "contextTokens": 4096}}
 NODES = {"a10": {**A10, "nodes": 8}, "cpu": CPU}
 SECTIONS = stack(gpuPools=NODES, models={"m": CANARY, "n": {**MODEL, "replicas": {"min": 1, "max": 2}}})
+ON_GKEE = {"context": "c", "identifier": "i", "platform": "gkee"}
+NO_GKEE = "cluster.platform: unknown platform 'gkee'; did you mean 'gke'?"
 OTHERS = ("gateway", "autoscaling", "charts")
 
 
@@ -85,6 +88,8 @@ def refusal(plan: Callable[[], object]) -> list[str]:
             lambda: plan_pool({**without("models"), "gpuPools": {"p": {**A10, "gpu": "nvidia-a1"}}}, "p", CATALOG),
             [f"gpuPools.p.gpu: unknown GPU 'nvidia-a1'{ADD_GPU}"],
         ),
+        (lambda: plan_pool({**without("models"), "cluster": ON_GKEE}, "a10", CATALOG), [NO_GKEE]),
+        (lambda: plan_dns({**without("models"), "cluster": ON_GKEE}, CATALOG), [NO_GKEE]),
     ],
 )  # fmt: skip
 def test_what_is_missing_has_its_path(plan: Callable[[], object], said: list[str]):
