@@ -54,6 +54,19 @@ class Kernel(BaseModel):
         return f"compute capability {majors or f'{self.least:g}'}" if majors or self.least else ""
 
 
+class Drivers(BaseModel):
+    """Drivers that images run on, by the first number of their version: from `oldest` on all.
+
+    `older` ones do with libraries that the images have for data centre cards, once the variable `switch` is 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    oldest: int
+    older: tuple[int, ...] = ()
+    switch: str = ""
+
+
 class Devices(BaseModel):
     """Accelerators of one vendor that the program's image runs on.
 
@@ -63,12 +76,13 @@ class Devices(BaseModel):
     weights, `attention`, `caches` (by kind of attention, then dtype): any of the kernels will do, none is never; what
     is not listed runs everywhere, but for dtypes of a cache, which are all listed. `no_methods`: of quantisation, that
     it refuses. `families`: of models, by the kind of their attention. `sorts_logits`: majors of compute capabilities on
-    which it samples by sorting all logits.
+    which it samples by sorting all logits. `drivers`: None: any, as far as anybody knows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     built_for: tuple[str, ...] | None
+    drivers: Drivers | None = None
     dtypes: Mapping[str, float] = {}
     formats: Mapping[WeightFormat, tuple[Kernel, ...]] = {}
     no_methods: frozenset[str] = frozenset()

@@ -28,10 +28,10 @@ from catalog.schema import (
     Model,
     Networks,
     TakenNamespace,
-    Vendor,
     VendorName,
 )
 from catalog.stores import Store
+from catalog.vendors import Vendor
 from catalog.versions import UnknownBase, resolved
 
 Shape = TypeVar("Shape")

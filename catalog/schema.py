@@ -120,22 +120,6 @@ class VendorName(StrEnum):
     AMD = "amd"
 
 
-class Vendor(Entry):
-    """Facts about all accelerators of a maker, as Kubernetes sees them.
-
-    `resource`: what its device plugin offers, and the key of the taint that keeps other pods off; `product_label`: of
-    nodes, written by its node labeller; `image`: of `images.yaml`, for servers; `operator`: the chart that brings the
-    plugin, the labels and the metrics; None: the cluster has its own, which `needs` names.
-    """
-
-    resource: str
-    product_label: str
-    image: str
-    operator: str | None = None
-    needs: str = ""
-    sources: Annotated[list[str], Field(min_length=1)]
-
-
 class Gpu(Entry):
     """One accelerator type; the key in `gpus.yaml` is its id, e.g. `nvidia-a10`.
 

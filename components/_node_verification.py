@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s, _script
 from components._account import service_account
-from planning.plan.pools import PoolPlan, Verification
+from planning.plan.pools import DriverNeed, PoolPlan, Verification
 from planning.server import small_pods
 from planning.server.scratch import cores, quantity
 from planning.stack.network import API_SERVER_PORTS
@@ -94,6 +94,14 @@ def _may_list_nodes(label: str, account: str, metadata: Any, opts: pulumi.Resour
     )
 
 
+def _driver(need: DriverNeed) -> dict[str, str]:
+    return {
+        "DRIVER_LABELS": ",".join(need.labels),
+        "OLDEST_DRIVER": str(need.oldest),
+        "OLDER_DRIVERS": ",".join(map(str, need.older)),
+    }
+
+
 def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
     """Variables that verify_nodes.py reads."""
     memory = pool.expected_gpu_memory_mib
@@ -110,5 +118,7 @@ def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
         "CPUS": str(pool.needed.cpus),
         "MEMORY_MIB": str(pool.needed.memory_mib),
         "DISK_MIB": str(pool.needed.disk_mib),
+        "WHOLE_CARDS": ",".join(f"{label}={'|'.join(values)}" for label, values in pool.whole_cards.items()),
+        **(_driver(pool.driver) if pool.driver else {}),
         "TIMEOUT_S": str(plan.timeout_s),
     }

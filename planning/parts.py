@@ -79,7 +79,7 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
         problems = problems + of_images + of_pools + platform_problems(settings, catalog)
     if problems := [*problems, *own_problems(catalog)]:
         raise Refused(problems)
-    return add_node_needs(_named(pools, "gpuPools", name, "pool"), [])
+    return add_node_needs(_named(pools, "gpuPools", name, "pool"), [], catalog)
 
 
 def plan_weights(sections: Sections, catalog: Catalog) -> WeightsPlan:

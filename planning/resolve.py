@@ -49,7 +49,7 @@ def resolve_stack(
     pools, of_pools = resolve_pools(settings, catalog, images)
     site = Site(settings, catalog, pools, images)
     drafts, of_drafts = draft_servers(site)
-    pools = {name: add_node_needs(pool, drafts) for name, pool in pools.items()}
+    pools = {name: add_node_needs(pool, drafts, catalog) for name, pool in pools.items()}
     url = prometheus_url(settings)
     servers, of_servers = complete_servers(site, drafts, url)
     gateway, of_gateway = resolve_gateway(settings, servers, images, catalog)

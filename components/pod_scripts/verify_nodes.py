@@ -9,6 +9,9 @@ Runs as a Job whose ServiceAccount may list nodes, configured by its environment
     GPUS_PER_NODE            how many of them every node offers
     TOLERATIONS              optional: those of the pool's pods, as JSON
     CPUS, MEMORY_MIB, DISK_MIB    optional: what every node offers to pods: cores, memory, local disk
+    WHOLE_CARDS              optional: k=v|w,k=: labels and their values on nodes with whole cards; none: no such label
+    DRIVER_LABELS            optional: k,k: labels of which one says the first number of the driver's version
+    OLDEST_DRIVER, OLDER_DRIVERS  with it: the least of those numbers that will do, and others that do, n,n
     EXPECTED_GPU_MEMORY_MIB  optional: compared with the label nvidia.com/gpu.memory where there is one, within 2 %
     TIMEOUT_S                optional, default 900: how long drivers, device plugins and autoscalers get
     API_SERVER, SERVICE_ACCOUNT_DIR, TERMINATION_LOG    optional: for use outside a pod
@@ -28,7 +31,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 POLL_S = 15
@@ -62,11 +65,20 @@ class Expectation:
     cpus: int = 0
     memory_mib: int = 0
     disk_mib: int = 0
+    whole_cards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    driver_labels: tuple[str, ...] = ()
+    oldest_driver: int = 0
+    older_drivers: tuple[int, ...] = ()
 
 
 def expectation_from(environ: Mapping[str, str]) -> Expectation:
     """Read the promise from the environment."""
-    pairs = [pair.partition("=") for pair in environ["NODE_SELECTOR"].split(",") if pair]
+
+    def words(name: str, separator: str = ",") -> list[str]:
+        return [word for word in environ.get(name, "").split(separator) if word]
+
+    pairs = [pair.partition("=") for pair in words("NODE_SELECTOR")]
+    whole = [pair.partition("=") for pair in words("WHOLE_CARDS")]
     return Expectation(
         pool=environ["POOL_NAME"],
         selector={key.strip(): value.strip() for key, _, value in pairs},
@@ -78,6 +90,10 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
         cpus=int(environ.get("CPUS") or 0),
         memory_mib=int(environ.get("MEMORY_MIB") or 0),
         disk_mib=int(environ.get("DISK_MIB") or 0),
+        whole_cards={label: tuple(value for value in values.split("|") if value) for label, _, values in whole},
+        driver_labels=tuple(words("DRIVER_LABELS")),
+        oldest_driver=int(environ.get("OLDEST_DRIVER") or 0),
+        older_drivers=tuple(map(int, words("OLDER_DRIVERS"))),
     )
 
 
@@ -140,12 +156,45 @@ def node_faults(node: dict, expectation: Expectation) -> list[str]:
         offered = int(quantity(allocatable.get(expectation.resource, "0")))
         if offered < expectation.gpus_per_node:
             promise = f"offers {offered} {expectation.resource}, promised {expectation.gpus_per_node}"
-            faults.append(f"{promise} (does its device plugin run? or lower {pool}.gpusPerNode)")
+            faults.append(f"{promise} ({in_place(allocatable, expectation)} or lower {pool}.gpusPerNode)")
+    faults += part_faults(node, expectation) + driver_faults(node, expectation)
     memory = node["metadata"].get("labels", {}).get(MEMORY_LABEL, "")
     promised = expectation.gpu_memory_mib
     if promised and memory.isdigit() and abs(int(memory) - promised) > promised * MEMORY_TOLERANCE:
         faults.append(f"has GPUs of {memory} MiB, promised {promised} ({pool}.gpu names another kind)")
     return faults + shortages(allocatable, expectation)
+
+
+def in_place(allocatable: Mapping[str, str], expectation: Expectation) -> str:
+    """Return what a node offers in place of whole cards, or the question why it offers none."""
+    maker = expectation.resource.partition("/")[0]
+    parts = [
+        f"{name}: {amount}"
+        for name, amount in sorted(allocatable.items())
+        if name.startswith(f"{maker}/") and name != expectation.resource and quantity(amount)
+    ]
+    return f"it offers {', '.join(parts)};" if parts else "does its device plugin run?"
+
+
+def part_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return the labels by which a node's GPUs are parts of cards, which have less memory than was planned with."""
+    labels = node["metadata"].get("labels", {})
+    return [
+        f"offers parts of cards, promised whole ones (its {label} is '{labels[label]}'; switch that off there)"
+        for label, values in expectation.whole_cards.items()
+        if label in labels and labels[label] not in values
+    ][:1]
+
+
+def driver_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return why the driver of a node, as far as a label says it, does not run the images of the pool's servers."""
+    labels = node["metadata"].get("labels", {})
+    number = next((labels[label] for label in expectation.driver_labels if label in labels), "")
+    if not number.isdigit() or int(number) >= expectation.oldest_driver or int(number) in expectation.older_drivers:
+        return []
+    others = "".join(f", or {older}" for older in expectation.older_drivers)
+    need = f"its servers need {expectation.oldest_driver} or newer{others}"
+    return [f"has driver {number}, {need} (update it, or give its models an image for it)"]
 
 
 def shortages(allocatable: Mapping[str, str], expectation: Expectation) -> list[str]:

@@ -27,6 +27,18 @@ class NodeOffer:
 
 
 @dataclass(frozen=True)
+class DriverNeed:
+    """Drivers that a pool's servers run on, by the first number of their version: from `oldest` on, and the `older`.
+
+    `labels` of nodes, any of which says theirs.
+    """
+
+    labels: tuple[str, ...]
+    oldest: int
+    older: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Labelled:
     """Nodes that are found by label, and left as they are; `labels` are those beside what the GPU's kind says."""
 
@@ -132,6 +144,10 @@ class PoolPlan:
     """That of pods which ask for its GPUs; None: that of the nodes."""
     slices: int = 0
     """Slices of the one card of a node, which pods ask for in place of cards; 0: of whole cards."""
+    whole_cards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Label → its values on nodes with whole cards; without any, these do not have it."""
+    driver: DriverNeed | None = None
+    """None: any will do, as far as anybody knows."""
     needed: NodeOffer = NodeOffer()
     """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
     reasons: Mapping[str, str] = field(default_factory=dict)

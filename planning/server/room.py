@@ -11,8 +11,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from catalog.load import Catalog
 from planning.plan.pools import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
 from planning.plan.weights import OciImage
+from planning.server.driver import driver_need
 from planning.server.fit import Site
 from planning.server.fixes import MOST_MORE_NODES
 from planning.server.packing import Amounts, Pods, find_stranded, finds_room, packs
@@ -69,14 +71,15 @@ def sure_replicas(server: Draft, neighbours: Sequence[Draft]) -> int:
     return bisect_left(range(1, min(max(free, 0) // count_units(server), slots(server)) + 1), True, key=one_too_many)
 
 
-def add_node_needs(pool: PoolPlan, drafts: Sequence[Draft]) -> PoolPlan:
-    """The pool with what its servers ask of its nodes: what each has to give, and the disk of those that GKE makes."""
+def add_node_needs(pool: PoolPlan, drafts: Sequence[Draft], catalog: Catalog) -> PoolPlan:
+    """The pool with what its servers ask of its nodes: what each has to have, and the disk of those that GKE makes."""
     inside = [server for server in drafts if server.pool == pool.name]
     provisioning = pool.provisioning
     if isinstance(provisioning, ComputeClass):
         used_mib = _fullest_mib(pool, inside) + _weight_images_mib(inside)
         provisioning = replace(provisioning, boot_disk_gb=boot_disk_gb(used_mib))
-    return replace(pool, provisioning=provisioning, needed=_needed(pool, inside))
+    driver = driver_need(pool, inside, catalog)
+    return replace(pool, provisioning=provisioning, needed=_needed(pool, inside), driver=driver)
 
 
 def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:

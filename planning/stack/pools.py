@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 
 from catalog.load import Catalog
-from catalog.schema import Gpu, Instance, Vendor, VendorName
+from catalog.schema import Gpu, Instance, VendorName
+from catalog.vendors import Vendor
 from planning.near import near_gpu
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
@@ -122,6 +123,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         gpus_per_node=slices or pool.gpus_per_node or 0,
         runtime_class=_runtime_class(pool, gpu, settings, catalog),
         slices=slices,
+        whole_cards=vendor.whole_cards if vendor and not slices else {},
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
         resource_name=shared_name(resource) if resource and slices else resource,

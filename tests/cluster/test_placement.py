@@ -196,6 +196,9 @@ def verification_of(world: World, pool: str) -> Mapping[str, Any]:
                 and t.body["kind"] == "Job")  # fmt: skip
 
 
+SHARING = "nvidia.com/gpu.sharing-strategy"
+
+
 @pytest.mark.parametrize(
     ("pool", "node", "change", "said"),
     [
@@ -204,6 +207,18 @@ def verification_of(world: World, pool: str) -> Mapping[str, Any]:
             "gpu-2",
             {"spec": {"taints": [GPU_TAINT, {"key": "dedicated", "value": "ml", "effect": "NoSchedule"}]}},
             f"has the taint dedicated=ml:NoSchedule, which pods of the pool do not tolerate ({TOLERATE})",
+        ),
+        (
+            "a10",
+            "gpu-2",
+            {"metadata": {"labels": {SHARING: "time-slicing"}}},
+            f"offers parts of cards, promised whole ones (its {SHARING} is 'time-slicing'; switch that off there)",
+        ),
+        (
+            "a10",
+            "gpu-2",
+            {"metadata": {"labels": {"nvidia.com/cuda.driver-version.major": "550"}}},
+            "has driver 550, its servers need 580 or newer (update it, or give its models an image for it)",
         ),
         ("cpu", "cpu-2", {"spec": {"unschedulable": True}}, "is cordoned (kubectl uncordon makes it take pods again)"),
         (
@@ -217,11 +232,13 @@ def verification_of(world: World, pool: str) -> Mapping[str, Any]:
 def test_verification_fails_where_pods_could_not_run(
     prod: World, tmp_path: Path, pool: str, node: str, change: dict[str, Any], said: str
 ):
-    """A taint, a cordon, too few cores: the script says so of the node that the API server shows; mended, it passes."""
+    """A taint, a cordon, parts of cards, a driver, too few cores: it says so of the node, until that is mended."""
     job, where = verification_of(prod, pool), {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}
     ((part, fields),) = change.items()
     found = next(item for item in prod.nodes() if item["metadata"]["name"] == node)
-    before = {part: {key: found[part].get(key) for key in fields}}
+    before: dict[str, Any] = {part: {key: found[part].get(key) for key in fields}}
+    if part == "metadata":  # a patch of labels leaves those alone that it does not name
+        before[part]["labels"] = {key: found[part]["labels"].get(key) for key in fields["labels"]}
     subresource = "status" if part == "status" else ""
     prod.api.patch(where, change, subresource)
     status, output = run_verification(prod, job, tmp_path)

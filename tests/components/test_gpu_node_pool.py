@@ -262,8 +262,42 @@ def test_the_verification_is_told_what_was_promised():
         "CPUS": "3",
         "MEMORY_MIB": "12288",
         "DISK_MIB": "22592",
+        "WHOLE_CARDS": "nvidia.com/gpu.replicas=0|1,nvidia.com/gpu.sharing-strategy=none,nvidia.com/gpu.slices.gi=,"
+        "cloud.google.com/gke-gpu-sharing-strategy=,cloud.google.com/gke-gpu-partition-size=",
+        "DRIVER_LABELS": "nvidia.com/cuda.driver-version.major,nvidia.com/cuda.driver.major",
+        "OLDEST_DRIVER": "580",
+        "OLDER_DRIVERS": "",
         "TIMEOUT_S": "600",
     }
+
+
+SWITCH = {"VLLM_ENABLE_CUDA_COMPATIBILITY": "1"}
+OWN = {"image": "registry.example.com/vllm:v0.33.0-cu129"}
+
+
+@pytest.mark.parametrize(
+    ("models", "drivers"),
+    [
+        ({"small": {"env": SWITCH}}, (580, (535, 570))),
+        # one server that cannot decides for the node
+        ({"small": {"env": SWITCH}, "other": {}}, (580, ())),
+        ({"small": OWN}, (0, ())),
+        ({"small": {"env": SWITCH}, "other": OWN}, (580, (535, 570))),
+    ],
+)
+def test_the_driver_follows_the_images_of_the_pools_servers(models: dict[str, Any], drivers: tuple[int, tuple[int]]):
+    """Older drivers count where every server switches the libraries for them on; own images ask for nothing."""
+    config = minimal()
+    small = config["models"]["small"]
+    config["models"] = {name: {**small, "replicas": {"min": 1, "max": 1}, **model} for name, model in models.items()}
+    expectation = verify_nodes.expectation_from(verification(stack(config), "l4"))
+    assert (expectation.oldest_driver, expectation.older_drivers) == drivers
+
+
+def test_slices_are_no_whole_cards():
+    """A pool whose cards are shared on purpose is not asked for whole ones."""
+    deployed = stack(minimal(gpuPools={"l4": {"gpuShare": {"slices": 4}}}, models={"small": {"gpuShare": 0.5}}))
+    assert verify_nodes.expectation_from(verification(deployed, "l4")).whole_cards == {}
 
 
 def test_the_verification_may_read_nodes_and_nothing_else():

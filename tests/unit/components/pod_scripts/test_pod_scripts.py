@@ -840,6 +840,18 @@ def tainted(*taints: dict, **fields: object) -> dict:
     return {**found, "spec": {**found["spec"], "taints": list(taints)}}
 
 
+def labelled(labels: dict[str, str]) -> dict:
+    """Return a node of pool h200 with these labels too."""
+    found = node("a", zone="a")
+    found["metadata"]["labels"] |= labels
+    return found
+
+
+def parts(label: str, value: str) -> str:
+    """Return what is said of a node that offers parts of cards."""
+    return f"offers parts of cards, promised whole ones (its {label} is '{value}'; switch that off there)"
+
+
 class TestVerifyNodes:
     """The node verification Job."""
 
@@ -941,6 +953,55 @@ class TestVerifyNodes:
         """Pods of the pool could not run there; the message says which toleration would help."""
         expectation = expecting(1, tolerations=tuple(tolerations))
         assert verify_nodes.node_faults(found, expectation) == faults
+
+    @pytest.mark.parametrize(
+        ("labels", "faults"),
+        [
+            ({}, []),
+            ({"nvidia.com/gpu.sharing-strategy": "none", "nvidia.com/gpu.replicas": "1"}, []),
+            ({"nvidia.com/gpu.sharing-strategy": "mps"}, [parts("nvidia.com/gpu.sharing-strategy", "mps")]),
+            # once, whatever else says so
+            (
+                {"nvidia.com/gpu.sharing-strategy": "time-slicing", "nvidia.com/gpu.replicas": "4"},
+                [parts("nvidia.com/gpu.replicas", "4")],
+            ),
+            ({"nvidia.com/gpu.slices.gi": "3"}, [parts("nvidia.com/gpu.slices.gi", "3")]),
+        ],
+    )
+    def test_parts_of_cards_are_a_fault(self, labels: dict, faults: list[str]) -> None:
+        """Slices and MIG devices are offered under the name of whole cards, and have less memory than was planned."""
+        whole = {
+            "nvidia.com/gpu.replicas": ("0", "1"),
+            "nvidia.com/gpu.sharing-strategy": ("none",),
+            "nvidia.com/gpu.slices.gi": (),
+        }
+        assert verify_nodes.node_faults(labelled(labels), expecting(1, whole_cards=whole)) == faults
+        assert verify_nodes.node_faults(labelled(labels), expecting(1)) == []
+
+    def test_what_is_offered_in_place_of_cards_is_named(self) -> None:
+        """With MIG devices of several sizes there is no card left under the old name."""
+        found = node("a", gpus="0", zone="a")
+        found["status"]["allocatable"] |= {"nvidia.com/mig-1g.18gb": "7", "nvidia.com/mig-3g.71gb": "0", "cpu": "64"}
+        promise = "offers 0 nvidia.com/gpu, promised 8"
+        fix = "it offers nvidia.com/mig-1g.18gb: 7; or lower gpuPools.h200.gpusPerNode"
+        assert verify_nodes.node_faults(found, expecting(1)) == [f"{promise} ({fix})"]
+
+    @pytest.mark.parametrize(
+        ("labels", "older", "need"),
+        [
+            ({}, (), ""),
+            ({"new": "580"}, (), ""),
+            ({"new": "595", "old": "550"}, (), ""),
+            ({"new": "570"}, (535, 570), ""),
+            ({"new": "570"}, (), "has driver 570, its servers need 580 or newer"),
+            ({"old": "550"}, (535, 570), "has driver 550, its servers need 580 or newer, or 535, or 570"),
+        ],
+    )
+    def test_a_driver_that_the_images_do_not_run_on_is_a_fault(self, labels: dict, older: tuple, need: str) -> None:
+        """By whichever label says the driver's version; where none does, nothing is known, and nothing said."""
+        expectation = expecting(1, driver_labels=("new", "old"), oldest_driver=580, older_drivers=older)
+        fix = " (update it, or give its models an image for it)"
+        assert verify_nodes.node_faults(labelled(labels), expectation) == ([need + fix] if need else [])
 
     @pytest.mark.parametrize(
         ("allocatable", "faults"),
