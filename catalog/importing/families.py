@@ -207,6 +207,8 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3VLForConditionalGeneration": replace(QWEN3, tower="qwen3_vl"),
     "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower="qwen3_vl"),
     "Qwen3OmniMoeForConditionalGeneration": replace(QWEN3_MOE, tower="qwen3_omni", rewritten=True),
+    # its files have a head although it is tied to the embedding
+    "Qwen3ASRForConditionalGeneration": replace(QWEN3, tower="qwen3_audio", rewritten=True, task="transcribe"),
     "DeepseekV2ForCausalLM": DEEPSEEK,
     "DeepseekV3ForCausalLM": DEEPSEEK,
     "DeepseekV32ForCausalLM": DEEPSEEK,

@@ -116,16 +116,22 @@ def kimi(whole: Config, text: int) -> int:
     return total + merge**2 + merge * text
 
 
-def qwen3_omni(whole: Config, text: int) -> int:
-    """The thinker's vision and audio encoders; talker and vocoder are not loaded (qwen3_omni_moe_thinker.py)."""
+def qwen3_audio(whole: Config, _: int) -> int:
+    """The audio encoder of Qwen3-ASR, and of Omni's thinker (qwen3_omni_moe_thinker.py)."""
     audio = _section(whole, "audio_config")
     if not audio.values:
-        return qwen3_vl(whole, text)
+        return 0
     width, channels = audio.need("d_model"), audio.whole("downsample_hidden_size") or 480
     total = _layers(audio.need("encoder_layers", "num_hidden_layers"), width, audio.need("encoder_ffn_dim"), 2)
-    # three convolutions of 3 × 3 with step 2 over 128 mel bins leave 16 of each channel
-    total += 9 * channels * (1 + 2 * channels) + channels * 16 * width
-    return total + width**2 + width * audio.need("output_dim") + qwen3_vl(whole, text)
+    # three convolutions of 3 × 3 with step 2 over the mel bins leave an eighth of them of each channel
+    left = -(-(audio.whole("num_mel_bins") or 128) // 8)
+    total += 9 * channels * (1 + 2 * channels) + channels * left * width
+    return total + width**2 + width * audio.need("output_dim")
+
+
+def qwen3_omni(whole: Config, text: int) -> int:
+    """The thinker's vision and audio encoders; talker and vocoder are not loaded."""
+    return qwen3_audio(whole, text) + qwen3_vl(whole, text)
 
 
 TOWERS: Mapping[str, Tower] = {
@@ -135,6 +141,7 @@ TOWERS: Mapping[str, Tower] = {
     "llama4": llama4,
     "pixtral": pixtral,
     "qwen2_5_vl": qwen2_5_vl,
+    "qwen3_audio": qwen3_audio,
     "qwen3_omni": qwen3_omni,
     "qwen3_vl": qwen3_vl,
 }

@@ -481,6 +481,37 @@ SPEECH: dict[str, Any] = {
     "max_source_positions": 1500,
     "max_target_positions": 448,
 }
+# A language model that reads what an encoder made of the audio: asked there, too.
+HEARING: dict[str, Any] = {
+    "architectures": ["Qwen3ASRForConditionalGeneration"],
+    "model_type": "qwen3_asr",
+    "thinker_config": {
+        "dtype": "bfloat16",
+        "audio_start_token_id": 3,
+        "audio_end_token_id": 4,
+        "audio_token_id": 5,
+        "audio_config": {
+            "num_mel_bins": 128,
+            "d_model": 512,
+            "encoder_layers": 4,
+            "encoder_attention_heads": 8,
+            "encoder_ffn_dim": 2048,
+            "max_source_positions": 1500,
+            "n_window": 50,
+            "n_window_infer": 800,
+            "conv_chunksize": 500,
+            "downsample_hidden_size": 64,
+            "output_dim": 512,
+        },
+        "text_config": {
+            **{key: value for key, value in COMMON.items() if not key.endswith("_id")},
+            "head_dim": 128,
+            "max_position_embeddings": 65536,
+            "tie_word_embeddings": True,
+            "rope_scaling": {"rope_type": "default", "mrope_section": [24, 20, 20], "mrope_interleaved": True},
+        },
+    },
+}
 # Architectures whose model definition, or that of their language model, is another's, which is asked.
 SAME_CLASS = {
     "RobertaModel": "XLMRobertaModel",

@@ -80,6 +80,7 @@ def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         "tokens": config.cache_config.kv_cache_size_tokens,
         "concurrency": config.cache_config.kv_cache_max_concurrency,
         "context": config.model_config.max_model_len,
+        "tasks": sorted(llm.llm_engine.engine_core.engine_core.get_supported_tasks()),
         "weights_bytes": loaded[0] if loaded else None,
         "groups": [
             {

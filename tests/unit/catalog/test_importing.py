@@ -21,7 +21,7 @@ from catalog.schema import Model, WeightFormat
 from planning.capacity.budget import Parallelism
 from planning.capacity.weights import parameter_count, weight_bytes
 from tests.unit.small_stack import properties
-from tests.vllm.architectures import CONFIGS, ENCODERS, NOT_ON_CPU, SAME_CLASS, SAMPLE, SPEECH
+from tests.vllm.architectures import CONFIGS, ENCODERS, HEARING, NOT_ON_CPU, SAME_CLASS, SAMPLE, SPEECH
 
 CATALOG = load_catalog()
 PUBLISHED: dict[str, dict[str, Any]] = yaml.safe_load(
@@ -113,7 +113,8 @@ def test_the_dtype_of_a_state_is_the_one_that_vllm_takes(name, said, stored):
 
 def test_every_claimed_architecture_is_asked_of_vllm():
     """Rows are measured, refused by the CPU build, have the definition of one that is measured, or keep no cache."""
-    asked = {name for config in [*CONFIGS.values(), *ENCODERS.values(), SPEECH] for name in config["architectures"]}
+    others = [*ENCODERS.values(), SPEECH, HEARING]
+    asked = {name for config in [*CONFIGS.values(), *others] for name in config["architectures"]}
     refused = {name for config, _ in NOT_ON_CPU.values() for name in config["architectures"]}
     assert set(FAMILIES) == asked | refused | set(SAME_CLASS)
     assert set(SAME_CLASS.values()) <= asked | refused
@@ -122,6 +123,15 @@ def test_every_claimed_architecture_is_asked_of_vllm():
 def test_what_every_change_asks_of_vllm_is_there():
     """A row that has another name is not left out in silence."""
     assert set(CONFIGS) >= SAMPLE
+
+
+def test_a_model_that_hears_transcribes_and_does_not_load_the_head_of_its_files():
+    """Qwen3-ASR's is tied to the embedding, and is in the files all the same."""
+    shipped = CATALOG.models["Qwen/Qwen3-ASR-1.7B"]
+    files = {"metadata": {"total_size": shipped.checkpoint.disk_bytes}}
+    made = model(PUBLISHED["Qwen/Qwen3-ASR-1.7B"] | {"dtype": "bfloat16"}, index=files)
+    assert (made.task, made.checkpoint) == (shipped.task, shipped.checkpoint)
+    assert weight_bytes(made, Parallelism())[0] == pytest.approx(4_076_102_144, rel=0.001)
 
 
 @pytest.mark.parametrize(("name", "layers"), [("openai/whisper-large-v3", 32), ("openai/whisper-large-v3-turbo", 4)])
