@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from catalog.charts import Chart, ChartContents
 from catalog.compiled import read_yaml
+from catalog.edges import Edge
 from catalog.engine import Engine
 from catalog.own import NOTHING, Own
 from catalog.platforms import DiskReaders, Platform, StorageClasses, WorkloadIdentity
@@ -53,7 +54,8 @@ class Catalog:
     """Everything known, by id: Hugging Face repository, GPU id, machine type, image name, chart name, engine name.
 
     `chart_images`: chart name → version → what is inside. `engines`: what the catalogue's own images have; `versions`:
-    engine name → version → all that is known. `own`: which entries are not of this project.
+    engine name → version → all that is known. `edges`: kind of route → controller. `own`: which entries are not of
+    this project.
 
     Shapes and units are those of `catalog.schema`; sources are in the entries.
     """
@@ -74,6 +76,7 @@ class Catalog:
     disk_readers: Mapping[str, DiskReaders]
     storage_classes: Mapping[str, StorageClasses]
     stores: Mapping[str, Store]
+    edges: Mapping[str, Mapping[str, Edge]]
     engines: Mapping[str, Engine]
     versions: Mapping[str, Mapping[str, Engine]]
     own: Own = NOTHING
@@ -132,7 +135,7 @@ def read_catalog(folder: Path) -> Catalog:
     hardware = _sections(gpus, "vendors", "gpus", "cpuCore", "instances")
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
-    inside, stores = folder / "chart-images.yaml", folder / "stores.yaml"
+    inside, stores, edges = (folder / f"{name}.yaml" for name in ("chart-images", "stores", "edges"))
     platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders", "storageClasses")
     pinned = _entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"])
     versions = _engines(folder / "engines")
@@ -161,6 +164,7 @@ def read_catalog(folder: Path) -> Catalog:
         disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
         storage_classes=_entries(platforms, TypeAdapter(dict[str, StorageClasses]), platform["storageClasses"]),
         stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
+        edges=_entries(edges, TypeAdapter(dict[str, dict[str, Edge]]), _sections(edges, "edges")["edges"]),
         engines=_pinned(versions, pinned),
         versions=versions,
     )

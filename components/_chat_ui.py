@@ -46,7 +46,7 @@ def chat_ui(
     rules = policies(name, metadata, CHAT_UI, _network(plan, gateway, match), opts)
     service = k8s.core.v1.Service(
         name,
-        metadata=_k8s.annotated(metadata, _k8s.SKIP_AWAIT),
+        metadata=_k8s.annotated(metadata, _exposure.service_annotations(plan.exposure)),
         spec=_k8s.service_spec(match, "http", PORT),
         opts=opts,
     )

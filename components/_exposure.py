@@ -1,10 +1,12 @@
-"""Access from outside: an HTTPRoute or an Ingress that lets streams live, to the gateway for inference only.
+"""Access from outside: an HTTPRoute, an Ingress or Routes that let streams live, to the gateway for inference only.
 
-Its paths are listed one by one; everything else of LiteLLM (keys, users, files, configuration, metrics) stays inside
-the cluster. Headers that name addresses inside are taken away by the gateway itself, so that every edge is the same.
+What the controller behind them is told stands in the plan, as annotations and as objects beside them. The paths are
+listed one by one; everything else of LiteLLM (keys, users, files, configuration, metrics) stays inside the cluster.
+Headers that name addresses inside are taken away by the gateway itself, so that every edge is the same.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,9 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s
 from planning.gateway.routing import PORT
-from planning.gateway.surface import LARGEST_BODY_MIB, VERSION, routed
-from planning.plan.gateway import GatewayPlan, HttpRoute, Ingress
+from planning.gateway.surface import VERSION, routed
+from planning.plan.edges import EdgeObject
+from planning.plan.gateway import Exposure, GatewayPlan, HostRoute, HttpRoute, Ingress
 from planning.stack.timing import gep_2257
 
 
@@ -38,15 +41,34 @@ def expose(
     return f"{plan.exposure.url}{VERSION}"
 
 
-def route(
-    name: str, metadata: Any, exposure: HttpRoute | Ingress, backend: Backend, opts: pulumi.ResourceOptions
-) -> None:
-    """Declare the route of one host to one Service."""
+def service_annotations(exposure: Exposure | None) -> Mapping[str, str]:
+    """Annotations of the Service that a route leads to."""
+    return {**_k8s.SKIP_AWAIT, **(exposure.edge.service_annotations if exposure else {})}
+
+
+def route(name: str, metadata: Any, exposure: Exposure, backend: Backend, opts: pulumi.ResourceOptions) -> None:
+    """Declare the route of one host to one Service, and what its controller needs beside it."""
     match exposure:
         case HttpRoute() as http_route:
             _http_route(name, metadata, http_route, backend, opts)
         case Ingress() as ingress:
             _ingress(name, metadata, ingress, backend, opts)
+        case HostRoute() as host_route:
+            _host_routes(name, metadata, host_route, backend, opts)
+    for policy in exposure.edge.objects:
+        _policy(name, metadata, policy, opts)
+
+
+def _policy(name: str, metadata: Any, policy: EdgeObject, opts: pulumi.ResourceOptions) -> None:
+    """Declare an object of a controller's own kind."""
+    k8s.apiextensions.CustomResource(
+        f"{name}-{policy.kind.lower()}",
+        api_version=policy.api_version,
+        kind=policy.kind,
+        metadata=metadata,
+        spec=dict(policy.spec),
+        opts=opts,
+    )
 
 
 def _http_route(name: str, metadata: Any, route: HttpRoute, backend: Backend, opts: pulumi.ResourceOptions) -> None:
@@ -58,12 +80,10 @@ def _http_route(name: str, metadata: Any, route: HttpRoute, backend: Backend, op
     paths = [{"path": {"type": "PathPrefix" if below else "Exact", "value": path}} for path, below in backend.paths]
     to_service = {"group": "", "kind": "Service", "name": backend.service, "port": backend.port, "weight": 1}
     timeout = gep_2257(backend.timeout_s)
-    rule = {
-        "matches": paths,
-        "backendRefs": [to_service],
-        # some gateways cut every exchange after 15 s unless told otherwise
-        "timeouts": {"request": timeout, "backendRequest": timeout},
-    }
+    rule: dict[str, Any] = {"matches": paths, "backendRefs": [to_service]}
+    if route.edge.route_timeouts:
+        # some gateways cut every exchange after 15 s unless told otherwise; others accept no route that says so
+        rule["timeouts"] = {"request": timeout, "backendRequest": timeout}
     k8s.apiextensions.CustomResource(
         f"{name}-route",
         api_version="gateway.networking.k8s.io/v1",
@@ -75,28 +95,38 @@ def _http_route(name: str, metadata: Any, route: HttpRoute, backend: Backend, op
 
 
 def _ingress(name: str, metadata: Any, ingress: Ingress, backend: Backend, opts: pulumi.ResourceOptions) -> None:
-    timeout = str(backend.timeout_s)
-    prefix = "nginx.ingress.kubernetes.io"
-    annotations = {
-        f"{prefix}/proxy-body-size": f"{LARGEST_BODY_MIB}m",
-        f"{prefix}/proxy-buffering": "off",
-        f"{prefix}/proxy-next-upstream": "off",
-        f"{prefix}/proxy-read-timeout": timeout,
-        f"{prefix}/proxy-request-buffering": "off",
-        f"{prefix}/proxy-send-timeout": timeout,
-        # an Ingress may wait for an address for ever; the gateway's own readiness is what counts
-        "pulumi.com/skipAwait": "true",
-        **ingress.annotations,
-    }
+    # an Ingress may wait for an address for ever; the gateway's own readiness is what counts
+    annotations = {**_k8s.SKIP_AWAIT, **ingress.edge.annotations}
+    if issuer := ingress.edge.issuer:
+        annotations["llm-stack.io/issuer"] = f"{issuer.kind} {issuer.name}"
     to_service = {"service": {"name": backend.service, "port": {"name": "http"}}}
     paths = [
         {"path": path, "pathType": "Prefix" if below else "Exact", "backend": to_service}
         for path, below in backend.paths
     ]
-    spec: Any = {
-        "ingressClassName": ingress.class_name,
-        "rules": [{"host": ingress.host, "http": {"paths": paths}}],
-    }
+    spec: Any = {"rules": [{"host": ingress.host, "http": {"paths": paths}}]}
+    if ingress.class_name:
+        spec["ingressClassName"] = ingress.class_name
     if ingress.tls_secret:
         spec["tls"] = [{"hosts": [ingress.host], "secretName": ingress.tls_secret}]
     k8s.networking.v1.Ingress(f"{name}-route", metadata=_k8s.annotated(metadata, annotations), spec=spec, opts=opts)
+
+
+def _host_routes(name: str, metadata: Any, route: HostRoute, backend: Backend, opts: pulumi.ResourceOptions) -> None:
+    """Declare a Route for each path, with all below it: they know no other way, and the gateway refuses the rest."""
+    for path, _ in backend.paths:
+        end = re.sub(r"[^a-z0-9]+", "-", path).rstrip("-")
+        k8s.apiextensions.CustomResource(
+            f"{name}-route{end}",
+            api_version="route.openshift.io/v1",
+            kind="Route",
+            metadata=_k8s.annotated(_k8s.named(metadata, f"{metadata['name']}{end}"), route.edge.annotations),
+            spec={
+                "host": route.host,
+                "path": path,
+                "port": {"targetPort": "http"},
+                "tls": {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"},
+                "to": {"kind": "Service", "name": backend.service, "weight": 100},
+            },
+            opts=opts,
+        )

@@ -100,7 +100,7 @@ class LlmGateway(pulumi.ComponentResource):
         deployment = workload(name, named, plan, match, template, after, self)
         service = k8s.core.v1.Service(
             name,
-            metadata=_k8s.annotated(named, _k8s.SKIP_AWAIT),
+            metadata=_k8s.annotated(named, _exposure.service_annotations(plan.exposure)),
             spec=_k8s.service_spec(match, "http", PORT),
             opts=child,
         )

@@ -30,7 +30,7 @@ from settings.scalars import (
     Tag,
     Url,
 )
-from settings.schema import PlatformName, StackSettings
+from settings.schema import CertificateName, ControllerName, PlatformName, StackSettings
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "configuration.md"
@@ -69,6 +69,8 @@ WORDS = {
     _pattern(SentinelAddress): "host, with or without a port",
     _pattern(PinnedImage): "image reference with a digest",
     _pattern(Sha256): "`sha256:` and 64 hex digits",
+    _pattern(CertificateName): "name or ARN of a certificate",
+    _pattern(ControllerName): "name of a controller (docs/edges.md)",
     _pattern(Repository): "image repository",
     _pattern(Tag): "image tag",
     _pattern(RegistryPrefix): "registry, with or without a path",

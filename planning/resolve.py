@@ -85,7 +85,7 @@ def resolve_stack(
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
             *option_warnings(servers, catalog),
-            *gateway_warnings(settings, gateway),
+            *gateway_warnings(settings, gateway, catalog),
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
             *registry_warnings(settings, releases, weights.hubs, catalog),

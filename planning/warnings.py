@@ -9,7 +9,7 @@ from planning.plan.servers import ServerPlan, Timing
 from planning.stack.at_zero import at_zero, held_s
 from planning.stack.engines import engine_warnings
 from planning.stack.overlap import shared_nodes
-from settings.schema import ClusterOnly, IngressExposure, ModelSettings, StackSettings
+from settings.schema import ClusterOnly, ModelSettings, StackSettings
 
 
 def stack_warnings(
@@ -39,8 +39,6 @@ def stack_warnings(
     match settings.gateway.expose:
         case ClusterOnly() if (host := settings.gateway.host) is not None:
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
-        case IngressExposure(tls_secret=None):
-            sentences.append("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it")
     sentences += [*engine_warnings(servers, catalog), *_shared_cards(servers), *shared_nodes(pools, catalog)]
     return list(dict.fromkeys([*own_warnings(catalog), *sentences]))
 

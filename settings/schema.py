@@ -131,6 +131,11 @@ MOST_CATALOG_FILES = 100
 CatalogFile = Annotated[str, StringConstraints(max_length=500), AfterValidator(_catalog_file)]
 # A name of the catalogue, which says the nearest to one that it does not know.
 PlatformName = Annotated[str, StringConstraints(pattern=r"^\S{1,40}$")]
+# A controller of the catalogue, the same; none has a point in its name.
+ControllerName = Annotated[str, StringConstraints(pattern=r"^[^\s.]{1,40}$")]
+# An Application Load Balancer has 25 beside the default one.
+MOST_CERTIFICATES = 26
+CertificateName = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,400}$")]
 # A pod's /etc/resolv.conf has three (resolv.conf(5), MAXNS), of each family.
 MOST_DNS_ADDRESSES = 6
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
@@ -142,6 +147,17 @@ HubRepository = Annotated[
 ]
 # Six hundred files are opened to tell, so once.
 available_timezones = cache(zoneinfo.available_timezones)
+
+
+def _small(annotations: dict[str, str]) -> dict[str, str]:
+    """Refuses more than Kubernetes keeps, keys and values together."""
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
+    if size > MOST_ANNOTATION_BYTES:
+        raise ValueError(f"have {size:,} bytes in all; at most {MOST_ANNOTATION_BYTES:,}")
+    return annotations
+
+
+Annotations = Annotated[dict[QualifiedName, str], AfterValidator(_small)]
 
 
 class Section(BaseModel):
@@ -1078,32 +1094,82 @@ class ModelSettings(Section):
 
 
 class GatewayApiExposure(Section):
-    """An HTTPRoute on an existing Gateway."""
+    """An HTTPRoute on an existing Gateway, and what its controller needs beside it."""
 
     kind: Literal["gatewayApi"] = Field(description="expose by an HTTPRoute")
     gateway_name: DnsName = Field(description="name of the Gateway")
     gateway_namespace: Namespace | None = Field(default=None, description="namespace of the Gateway, if another")
     section_name: DnsName | None = Field(default=None, description="listener of the Gateway to attach to")
+    controller: ControllerName | None = Field(
+        default=None,
+        description="whose Gateway it is (docs/edges.md), which decides what is set beside the route; default: as the "
+        "platform says, else nothing is set",
+    )
+
+
+class IssuerTls(Section):
+    """Certificates that cert-manager gets, and keeps in a Secret of its own."""
+
+    kind: Literal["issuer"] = Field(description="cert-manager gets the certificate")
+    name: DnsName = Field(description="name of the issuer")
+    scope: Literal["cluster", "namespace"] = Field(
+        default="cluster", description="whether it is a ClusterIssuer, or an Issuer in the namespace of the stack"
+    )
+
+
+class CertificateTls(Section):
+    """Certificates that the load balancer has already, by their names there."""
+
+    kind: Literal["certificate"] = Field(description="the load balancer has the certificate")
+    names: list[CertificateName] = Field(
+        min_length=1, max_length=MOST_CERTIFICATES, description="its name or ARN there, or several, the default first"
+    )
+
+
+class ManagedTls(Section):
+    """A certificate that the cloud finds or gets itself, by the host."""
+
+    kind: Literal["managed"] = Field(description="the cloud has, or gets, a certificate for the host")
 
 
 class IngressExposure(Section):
-    """An Ingress of any controller; timeouts are written for ingress-nginx, which other controllers ignore."""
+    """An Ingress, with what its controller needs for streams."""
 
     kind: Literal["ingress"] = Field(description="expose by an Ingress")
     class_name: DnsName = Field(description="IngressClass")
-    tls_secret: DnsName | None = Field(default=None, description="existing TLS Secret; without it no TLS is declared")
-    annotations: dict[QualifiedName, str] = Field(
-        default_factory=dict, max_length=200, description="further annotations for the controller"
+    controller: ControllerName | None = Field(
+        default=None,
+        description="whose class it is (docs/edges.md), which decides what the Ingress says for streams; default: as "
+        "the name of the class says where that is well known, else nothing is set",
+    )
+    tls_secret: DnsName | None = Field(
+        default=None, description="existing TLS Secret; without it and tls no TLS is declared"
+    )
+    tls: IssuerTls | CertificateTls | ManagedTls | None = Field(
+        default=None,
+        discriminator="kind",
+        description="certificates from elsewhere: issuer, certificate, managed, as the controller offers; instead of "
+        "tlsSecret",
+    )
+    annotations: Annotations = Field(
+        default_factory=dict, max_length=200, description="further annotations for the controller; they win"
     )
 
-    @field_validator("annotations")
-    @classmethod
-    def small(cls, annotations: dict[str, str]) -> dict[str, str]:
-        """Refuses more than Kubernetes keeps, keys and values together."""
-        size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
-        if size > MOST_ANNOTATION_BYTES:
-            raise ValueError(f"have {size:,} bytes in all; at most {MOST_ANNOTATION_BYTES:,}")
-        return annotations
+    @model_validator(mode="after")
+    def one_certificate(self) -> Self:
+        """Refuses two places that the certificate is from."""
+        if self.tls_secret is not None and self.tls is not None:
+            raise ValueError(f"tlsSecret must be left out with tls.kind {self.tls.kind}, which says it already")
+        return self
+
+
+class RouteExposure(Section):
+    """Routes of a platform that has them; the router ends TLS, with its own certificate."""
+
+    kind: Literal["route"] = Field(description="expose by Routes, one for each path")
+    annotations: Annotations = Field(
+        default_factory=dict, max_length=200, description="further annotations for the router; they win"
+    )
 
 
 class ClusterOnly(Section):
@@ -1526,10 +1592,10 @@ class GatewaySettings(Section):
     """The OpenAI-compatible endpoint in front of all models (LiteLLM)."""
 
     host: HostName | None = Field(default=None, description="public host name; required when exposed")
-    expose: GatewayApiExposure | IngressExposure | ClusterOnly = Field(
+    expose: GatewayApiExposure | IngressExposure | RouteExposure | ClusterOnly = Field(
         default=ClusterOnly(kind="none"),
         discriminator="kind",
-        description="how it is reached: gatewayApi, ingress, none",
+        description="how it is reached: gatewayApi, ingress, route, none",
     )
     replicas: Annotated[GatewayReplicas, BeforeValidator(_fixed_pods)] = Field(
         default=GatewayReplicas(),

@@ -5,18 +5,27 @@ Variables: open-webui 0.12.4, open_webui/env.py and config.py. Everything follow
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
+from catalog.load import Catalog
 from catalog.schema import Networks
+from planning.gateway.edges import EdgeTarget, plan_exposure
 from planning.gateway.outside import plan_outside
 from planning.plan.access import SecretVariable
-from planning.plan.gateway import ChatUiPlan, HttpRoute, Ingress
+from planning.plan.gateway import CHAT_UI as CHAT_UI_NAME
+from planning.plan.gateway import ChatUiPlan
 from planning.plan.pods import ImagePlan
 from planning.plan.teams import TeamPlan, TeamsPlan
 from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.timing import CHAT_UI
 from settings.problems import Problem, nearest
-from settings.schema import ChatUiSettings, ClusterOnly, IngressExposure, StackSettings
+from settings.schema import (
+    ChatUiSettings,
+    ClusterOnly,
+    GatewayApiExposure,
+    IngressExposure,
+    RouteExposure,
+    StackSettings,
+)
 
 PORT = 8080
 ALIVE_PATH, READY_PATH = "/health", "/ready"
@@ -59,29 +68,29 @@ FIXED = {
 
 def plan_chat_ui(
     settings: StackSettings,
-    exposure: HttpRoute | Ingress | None,
     teams: TeamsPlan | None,
     images: Mapping[str, ImagePlan],
-    networks: Networks,
+    catalog: Catalog,
+    timeout_s: int,
 ) -> ChatUiPlan | None:
-    """None: there is none, or not what it needs, which `chat_ui_problems` says. `exposure`: that of the gateway."""
+    """None: there is none, or not what it needs, which `chat_ui_problems` says. `timeout_s`: of the gateway's route."""
     page = settings.gateway.chat_ui
     team = next((each for each in (teams.teams if teams else ()) if page and each.name == page.team), None)
-    if page is None or exposure is None or team is None:
+    if page is None or team is None:
+        return None
+    place = EdgeTarget(
+        CHAT_UI_NAME, page.host, PORT, ALIVE_PATH, timeout_s, CHAT_UI.grace_s, page.tls_secret, page.section_name
+    )
+    if (exposure := plan_exposure(settings, catalog, place)) is None:
         return None
     keys = [key for key in team.keys if key.name == page.key]
     if not keys:
         return None
     newest = max(keys, key=lambda key: key.generation)
-    match exposure:
-        case HttpRoute():
-            edge = replace(exposure, host=page.host, section_name=page.section_name or exposure.section_name)
-        case Ingress():
-            edge = replace(exposure, host=page.host, tls_secret=page.tls_secret)
     url = f"https://{page.host}"
     return ChatUiPlan(
         image=images["open-webui"],
-        exposure=edge,
+        exposure=exposure,
         team=team.name,
         asks_as=newest.alias,
         models=_listed(team),
@@ -96,7 +105,7 @@ def plan_chat_ui(
             SecretVariable("WEBUI_SECRET_KEY", page.existing_secret, SESSION_ENTRY),
         ),
         environment={**FIXED, **_told(page, url)},
-        way=plan_outside({"provider": (page.oidc, host_of(page.oidc.endpoint))}, settings.cluster, networks),
+        way=plan_outside({"provider": (page.oidc, host_of(page.oidc.endpoint))}, settings.cluster, catalog.networks),
         storage_class=page.storage_class,
         gib=page.gib,
         probes=CHAT_UI.probes,
@@ -156,19 +165,23 @@ def chat_ui_problems(settings: StackSettings, networks: Networks) -> Iterator[Pr
 
 def _edge_problems(settings: StackSettings, page: ChatUiSettings, path: str) -> Iterator[Problem]:
     gateway = settings.gateway
-    if isinstance(gateway.expose, ClusterOnly):
-        yield Problem(
-            path, "is reached as the gateway is, which is inside the cluster only; add gateway.expose and gateway.host"
-        )
-    elif isinstance(gateway.expose, IngressExposure) and page.tls_secret is None:
-        yield Problem(
-            f"{path}.tlsSecret",
-            f"is missing: who signs in may not be overheard; name a TLS Secret with a certificate for {page.host}",
-        )
-    elif not isinstance(gateway.expose, IngressExposure) and page.tls_secret is not None:
-        yield Problem(f"{path}.tlsSecret", "the listener of the Gateway ends TLS; leave it out")
-    if isinstance(gateway.expose, IngressExposure) and page.section_name is not None:
-        yield Problem(f"{path}.sectionName", "an Ingress has no listeners; leave it out")
+    match gateway.expose:
+        case ClusterOnly():
+            needs = "add gateway.expose and gateway.host"
+            yield Problem(path, f"is reached as the gateway is, which is inside the cluster only; {needs}")
+        case IngressExposure(tls=None) if page.tls_secret is None:
+            yield Problem(
+                f"{path}.tlsSecret",
+                f"is missing: who signs in may not be overheard; name a TLS Secret with a certificate for {page.host}",
+            )
+        case GatewayApiExposure() if page.tls_secret is not None:
+            yield Problem(f"{path}.tlsSecret", "the listener of the Gateway ends TLS; leave it out")
+        case RouteExposure() if page.tls_secret is not None:
+            yield Problem(f"{path}.tlsSecret", "the router ends TLS; leave it out")
+        case _:
+            pass
+    if not isinstance(gateway.expose, GatewayApiExposure | ClusterOnly) and page.section_name is not None:
+        yield Problem(f"{path}.sectionName", "only a Gateway has listeners; leave it out")
     if page.host == gateway.host:
         yield Problem(
             f"{path}.host", f"'{page.host}' is the host of the gateway; give the page one of its own, e.g. chat.…"

@@ -1,6 +1,6 @@
 """The gateway: one route per served model, limits counted once for all replicas, timeouts that do not cut an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.load import Catalog
@@ -8,6 +8,7 @@ from planning.gateway.at_zero import at_zero_problems, at_zero_reasons, holds_s,
 from planning.gateway.callbacks import callback_places, callback_problems, plan_callbacks
 from planning.gateway.capacity import CPUS, plan_size
 from planning.gateway.chat_ui import chat_ui_problems, chat_ui_warnings, plan_chat_ui
+from planning.gateway.edges import EdgeTarget, edge_problems, edge_warnings, plan_exposure
 from planning.gateway.outside import plan_outside
 from planning.gateway.prices import free_problems, free_warnings, price_reasons, second_price, token_price
 from planning.gateway.providers import (
@@ -26,9 +27,10 @@ from planning.gateway.stores import (
     plan_redis,
     redis_problems,
 )
+from planning.gateway.surface import LIVELINESS
 from planning.gateway.teams import plan_teams
 from planning.gateway.times import Times, answer_problems, plan_times, silence_problems
-from planning.plan.gateway import GATEWAY, AuditPlan, GatewayPlan, HttpRoute, Ingress, Route
+from planning.plan.gateway import GATEWAY, AuditPlan, GatewayPlan, Route
 from planning.plan.pods import ImagePlan
 from planning.plan.providers import ProviderPlan
 from planning.plan.servers import ServerPlan
@@ -45,8 +47,6 @@ from planning.tasks import GENERATE, Task, unanswered
 from settings.problems import Problem, nearest
 from settings.schema import (
     ClusterOnly,
-    GatewayApiExposure,
-    GatewaySettings,
     IngressExposure,
     ModelSettings,
     NoRedis,
@@ -124,7 +124,8 @@ def resolve_gateway(
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     providers = plan_providers(settings)
     teams, of_teams = plan_teams(settings, planned, fallbacks)
-    exposure = _exposure(gateway)
+    termination_s = PRE_STOP_S + GATEWAY_CLOSE_S + times.drain_s + SHUTDOWN_MARGIN_S
+    place = gateway_place(settings, times.route.s, termination_s)
     plan = GatewayPlan(
         name=GATEWAY,
         image=images["litellm"],
@@ -140,14 +141,14 @@ def resolve_gateway(
         redis=plan_redis(settings, images, networks),
         database=plan_database(settings, images, catalog, size.most),
         existing_secret=gateway.existing_secret,
-        exposure=exposure,
+        exposure=plan_exposure(settings, catalog, place),
         cpus=CPUS,
         memory_gib=gateway.memory_gib or MEMORY_GIB,
         restart_after_requests=gateway.restart_after_requests,
         pre_stop_s=PRE_STOP_S,
         close_s=GATEWAY_CLOSE_S,
         drain_s=times.drain_s,
-        termination_grace_s=PRE_STOP_S + GATEWAY_CLOSE_S + times.drain_s + SHUTDOWN_MARGIN_S,
+        termination_grace_s=termination_s,
         probe_grace_s=PROBE_GRACE_S,
         probes=GATEWAY_PROBES,
         await_timeout_s=GATEWAY_AWAIT_TIMEOUT_S,
@@ -163,7 +164,7 @@ def resolve_gateway(
         },
         at_zero=asleep,
         teams=teams,
-        chat_ui=plan_chat_ui(settings, exposure, teams, images, networks),
+        chat_ui=plan_chat_ui(settings, teams, images, catalog, times.route.s),
     )
     problems = _fallback_problems(settings, {name: server.task for server in servers for name in server.serves})
     problems += callback_problems(settings, networks)
@@ -171,13 +172,31 @@ def resolve_gateway(
     problems += (
         answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
     )
-    problems += [*at_zero_problems(settings, servers), *chat_ui_problems(settings, networks)]
-    return plan, problems + redis_problems(gateway) + database_problems(gateway) + of_teams
+    return plan, [*problems, *at_zero_problems(settings, servers), *_outer_problems(settings, catalog), *of_teams]
 
 
-def gateway_warnings(settings: StackSettings, plan: GatewayPlan) -> list[str]:
+def _outer_problems(settings: StackSettings, catalog: Catalog) -> Iterator[Problem]:
+    """Faults of what is beside the gateway and in front of it."""
+    yield from chat_ui_problems(settings, catalog.networks)
+    yield from edge_problems(settings, catalog)
+    yield from redis_problems(settings.gateway)
+    yield from database_problems(settings.gateway)
+
+
+def gateway_place(settings: StackSettings, timeout_s: int, drain_s: int) -> EdgeTarget | None:
+    """The gateway, as an edge in front of it sees it; None: none is in front of it."""
+    gateway = settings.gateway
+    if isinstance(gateway.expose, ClusterOnly) or gateway.host is None:
+        return None
+    tls_secret = gateway.expose.tls_secret if isinstance(gateway.expose, IngressExposure) else None
+    return EdgeTarget(GATEWAY, gateway.host, PORT, LIVELINESS, timeout_s, drain_s, tls_secret)
+
+
+def gateway_warnings(settings: StackSettings, plan: GatewayPlan, catalog: Catalog) -> list[str]:
     """Sentences for a reviewer about a gateway that works."""
+    place = gateway_place(settings, plan.route_timeout_s, plan.termination_grace_s)
     return [
+        *edge_warnings(settings, catalog, place),
         *free_warnings(plan.routes),
         *plan.size.warnings,
         *database_warnings(settings.gateway),
@@ -215,17 +234,6 @@ def _larger(
         if larger:
             pairs.append((name, larger))
     return tuple(pairs)
-
-
-def _exposure(gateway: GatewaySettings) -> HttpRoute | Ingress | None:
-    if isinstance(gateway.expose, ClusterOnly):
-        return None
-    assert gateway.host is not None, "settings demand one"
-    match gateway.expose:
-        case GatewayApiExposure(gateway_name=name, gateway_namespace=namespace, section_name=section):
-            return HttpRoute(gateway.host, name, namespace, section)
-        case IngressExposure(class_name=name, tls_secret=secret, annotations=annotations):
-            return Ingress(gateway.host, name, secret, annotations)
 
 
 def _fallback_problems(settings: StackSettings, tasks: Mapping[str, Task]) -> list[Problem]:

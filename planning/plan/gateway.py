@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from planning.plan.access import SecretVariable
 from planning.plan.at_zero import AtZero
 from planning.plan.callbacks import CallbackPlan
+from planning.plan.edges import EdgePlan
 from planning.plan.gateway_size import GatewaySize
 from planning.plan.pods import ImagePlan, Probes
 from planning.plan.providers import Outside, ProviderPlan
@@ -47,6 +48,7 @@ class HttpRoute:
     gateway_name: str
     gateway_namespace: str | None
     section_name: str | None
+    edge: EdgePlan = field(default_factory=EdgePlan)
 
     @property
     def url(self) -> str:
@@ -56,17 +58,33 @@ class HttpRoute:
 
 @dataclass(frozen=True)
 class Ingress:
-    """An Ingress; `tls_secret` None: it ends no TLS. `annotations`: those of the user."""
+    """An Ingress; `class_name` None: an annotation says it. `tls_secret`: of a certificate that is in a Secret."""
 
     host: str
-    class_name: str
+    class_name: str | None
     tls_secret: str | None
-    annotations: Mapping[str, str]
+    edge: EdgePlan = field(default_factory=EdgePlan)
 
     @property
     def url(self) -> str:
         """The URL for clients."""
-        return f"{'https' if self.tls_secret else 'http'}://{self.host}"
+        return f"{'https' if self.edge.secure else 'http'}://{self.host}"
+
+
+@dataclass(frozen=True)
+class HostRoute:
+    """Routes of one host, one for each path, of a platform that has them; its router ends TLS."""
+
+    host: str
+    edge: EdgePlan = field(default_factory=EdgePlan)
+
+    @property
+    def url(self) -> str:
+        """The URL for clients."""
+        return f"https://{self.host}"
+
+
+Exposure = HttpRoute | Ingress | HostRoute
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ class ChatUiPlan:
     """
 
     image: ImagePlan
-    exposure: HttpRoute | Ingress
+    exposure: Exposure
     team: str
     asks_as: str
     models: tuple[str, ...]
@@ -130,7 +148,7 @@ class GatewayPlan:
     redis: RedisPlan | None
     database: DatabasePlan | None
     existing_secret: str | None
-    exposure: HttpRoute | Ingress | None
+    exposure: Exposure | None
     """None: reachable inside the cluster only."""
     cpus: int
     memory_gib: int

@@ -96,6 +96,7 @@ def _secrets(contents: Iterable[tuple[Manifest, Sequence[Any]]]) -> Iterator[Exp
     declared = {(manifest.namespace, manifest.name) for manifest, _ in contents if manifest.kind == "Secret"}
     # the operator's own, of the owner of the database
     declared |= {(manifest.namespace, f"{manifest.name}-app") for manifest, _ in contents if _is_postgres(manifest)}
+    declared |= {(m.namespace, tls["secretName"]) for m, _ in contents if _issuer(m) for tls in m.body["spec"]["tls"]}
     needed: dict[tuple[str, str], set[str]] = {}
     drawn: set[tuple[str, str, str]] = set()
     for manifest, inside in contents:
@@ -227,6 +228,11 @@ def _storage_classes(manifests: Iterable[tuple[Manifest, Sequence[Any]]]) -> Ite
         yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(access_modes))}{clones}")
 
 
+def _issuer(manifest: Manifest) -> str | None:
+    """Kind and name of what makes the certificate of an Ingress."""
+    return manifest.body.get("metadata", {}).get("annotations", {}).get("llm-stack.io/issuer")
+
+
 def _gateways(manifests: Sequence[Manifest]) -> Iterator[Expected]:
     for manifest in manifests:
         spec = manifest.body.get("spec", {})
@@ -236,6 +242,10 @@ def _gateways(manifests: Sequence[Manifest]) -> Iterator[Expected]:
                 yield Expected("Gateway", parent["name"], parent.get("namespace", manifest.namespace), note=listener)
         elif manifest.kind == "Ingress" and spec.get("ingressClassName"):
             yield Expected("IngressClass", spec["ingressClassName"])
+        if issuer := _issuer(manifest):
+            kind, _, name = issuer.partition(" ")
+            note = f"of cert-manager, which makes the Secret {spec['tls'][0]['secretName']}"
+            yield Expected(kind, name, "" if kind == "ClusterIssuer" else manifest.namespace, note=note)
 
 
 def _licences(manifests: Sequence[Manifest]) -> Iterator[Expected]:

@@ -14,8 +14,9 @@ from preview.reporting.sides import Document, Notice, Rank, Sides, identity
 from preview.reporting.team_notices import of_teams
 from preview.reporting.wording import count, gib, minutes
 
-ROUTES = ("HTTPRoute", "Ingress")
+ROUTES = ("HTTPRoute", "Ingress", "Route")
 EVERYBODY = "everybody"
+REMOVED = (Action.DELETE, Action.REPLACE)
 # What stops for a while when the operator of a chart is upgraded. Servers and the gateway serve on in each case.
 UPGRADED = {
     "cloudnative-pg": "the instances of Postgres restart one after the other, and none takes over meanwhile",
@@ -123,7 +124,8 @@ def _gateway(sides: Sides) -> Iterator[Notice]:
                 yield Notice(Rank.NOBODY, "nobody", effect)
             elif change.action is not Action.CHANGE:
                 yield Notice(Rank.FAILS, EVERYBODY, f"the gateway is {change.action}")
-        elif kind in ROUTES and change.action in (Action.DELETE, Action.REPLACE) and name == after.get("name", name):
+        # not of the page to chat with; a Route has a path at the end of its name
+        elif kind in ROUTES and change.action in REMOVED and name.startswith(after.get("name", name)):
             yield from _route(sides, kind)
     yield from _gateway_replicas(before, after)
     hosts = before.get("host"), after.get("host")

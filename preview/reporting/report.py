@@ -24,8 +24,9 @@ from planning.plan.stores import (
     SentinelRedis,
 )
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
+from preview.rendering.edges import expectations
 from preview.rendering.manifests import Category, Manifest, component_label
-from preview.rendering.prerequisites import Expected, find_prerequisites
+from preview.rendering.prerequisites import Expected
 from preview.rendering.records import Record
 from preview.rendering.render import Rendering
 from preview.reporting.model_page import model_page
@@ -93,7 +94,7 @@ def page(rendering: Rendering, manifests: Sequence[Manifest]) -> Block:
             parts.append(section(heading, model_page(server, plan.pools[server.pool])))
         parts.append(section("Shared by all models", facts(_shared(plan))))
     parts.append(section("Declared", _declared(rendering.records, manifests)))
-    parts.append(section("Expected on the cluster", _expected(find_prerequisites(manifests), plan)))
+    parts.append(section("Expected on the cluster", _expected(expectations(manifests, plan), plan)))
     if plan is not None:
         parts.extend(_closing(plan, [*plan.warnings, *rendering.messages]))
     return stacked(*parts)

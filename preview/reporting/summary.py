@@ -14,8 +14,8 @@ from planning.plan.gateway_size import GatewaySize
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import CheckpointPlan, OwnClaim
+from preview.rendering.edges import expectations
 from preview.rendering.manifests import Category, Manifest
-from preview.rendering.prerequisites import find_prerequisites
 from preview.rendering.render import Rendering
 from preview.reporting.teams import team_document
 
@@ -85,7 +85,7 @@ def document(rendering: Rendering, manifests: Sequence[Manifest]) -> dict[str, A
         "refused": [{"path": problem.path, "message": problem.message} for problem in rendering.refused],
         "unpinned": list(plan.unpinned) if plan else [],
         "warnings": [*plan.warnings, *rendering.messages] if plan else [],
-        "prerequisites": [_set_fields(vars(expected)) for expected in find_prerequisites(manifests)],
+        "prerequisites": [_set_fields(vars(expected)) for expected in expectations(manifests, plan)],
         "cost": _cost(plan) if plan else None,
         "weights": {"why": dict(plan.weights.reasons)} if plan else None,
         "storage": _storage(plan) if plan else None,

@@ -5,11 +5,13 @@ The balancer of the fakes stands for kube-proxy: it chooses a pod for each conne
 
 import threading
 import time
+from functools import partial
+from itertools import pairwise
 
 import pytest
 
 from tests.gateway import stacks
-from tests.gateway.client import chat, request
+from tests.gateway.client import at_once, chat, request
 from tests.gateway.conftest import Databased
 from tests.gateway.fake_vllm import Behaviour, Fakes
 from tests.gateway.proxies import Proxy
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.gateway
 Pair = tuple[Proxy, Proxy]
 ALONE_S, TOGETHER_S = 1.5, 3
 EQUAL = 500
+# Longer than any idle timer that keep-alive comments are to outlive.
+SILENT_S = 17
 
 
 def test_equal_chunks_are_not_taken_for_a_loop(pair: Pair, fakes: Fakes):
@@ -35,6 +39,19 @@ def test_a_slow_first_token_does_not_look_like_a_dead_connection(databased: Data
     assert first.startswith(":")
     assert 14 <= at <= 16.5
     assert (answer.status, answer.streamed) == (200, "".join(Behaviour().chunks))
+
+
+def test_a_stream_that_falls_silent_does_not_look_like_a_dead_connection(databased: Databased, fakes: Fakes):
+    """Something every 15 s on each endpoint, before an answer and in the middle of it; clients read all of it."""
+    fakes.server("vllm-plain").behaviour = Behaviour(chunks=("a ",), first_after_s=SILENT_S, between_s=SILENT_S)
+    calls = {f"/v1/{path}": {"model": "plain", "stream": True, **body} for path, body in stacks.ANSWERING.items()}
+    url = databased.proxies[0].url
+    answers = at_once([partial(request, url, path, body, stacks.MASTER) for path, body in calls.items()])
+    for path, answer in zip(calls, answers, strict=True):
+        times = [0, *(at for at, _ in answer.lines), answer.took_s]
+        longest = max(later - earlier for earlier, later in pairwise(times))
+        assert (answer.status, "a " in answer.text, longest <= 16.5) == (200, True, True), (path, answer.lines)
+        assert answer.took_s > SILENT_S
 
 
 @pytest.mark.parametrize(

@@ -322,7 +322,10 @@ GAP = "an update stops it for about 6 min (no GPUs are spare: pods are replaced 
         ),
         (
             {**serving(PRICED), "gateway": {"existingSecret": "k", "host": "h", "expose": INGRESS}},
-            ("gateway: the Ingress declares no TLS; give expose.tlsSecret, or end TLS in front of it",),
+            (
+                ("gateway: the Ingress declares no TLS; give expose.tlsSecret or expose.tls: {kind: issuer}, or end "
+                "TLS in front of it"),
+            ),
         ),
         (
             {**serving(PRICED), "gateway": {"existingSecret": "k", "host": "llm.corp"}},

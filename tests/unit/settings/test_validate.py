@@ -444,9 +444,9 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (
             expose(kind="ingres", className="nginx"),
             "gateway.expose",
-            "kind 'ingres' is not one of gatewayApi, ingress, none; did you mean 'ingress'?",
+            "kind 'ingres' is not one of gatewayApi, ingress, route, none; did you mean 'ingress'?",
         ),
-        (expose(className="nginx"), "gateway.expose", "needs a kind: gatewayApi, ingress, none"),
+        (expose(className="nginx"), "gateway.expose", "needs a kind: gatewayApi, ingress, route, none"),
         (
             stack(weights={"kind": "objectStore", "url": "s3://m-m", "credentials": {"name": "store"}}),
             "weights.credentials",
