@@ -442,6 +442,7 @@ VARIANTS: dict[str, Config] = {
             }
         },
         models={"small": {"replicas": {"min": 0, "max": 2}}},
+        gateway={"host": "llm.example.com", "expose": {"kind": "gatewayApi", "gatewayName": "public"}},
         weights={"hub": {"kind": "modelscope", "endpoint": "http://models.corp:8080", "tokenSecret": "hub"}},
     ),
     "named-nodes": minimal(
@@ -462,6 +463,11 @@ VARIANTS: dict[str, Config] = {
         images={"mirror": "registry.example.com/mirror"},
     ),
     "on-cpu": on_cpu(),
+    "host-routes": minimal(
+        cluster={"platform": "openshift"},
+        gpuOperator={"install": False},
+        gateway={"host": "llm.example.com", "expose": {"kind": "route"}},
+    ),
     "redis-over-tls": own_keys(
         gateway={
             "redis": {

@@ -774,11 +774,14 @@ def test_no_timeout_cuts_an_answer(name: str):
     limit = max(limits)
     outer = []
     for body in deployed.objects("HTTPRoute"):
-        for rule in body["spec"]["rules"]:
-            outer += [seconds(rule["timeouts"]["request"]), seconds(rule["timeouts"]["backendRequest"])]
+        for timeouts in (rule["timeouts"] for rule in body["spec"]["rules"] if "timeouts" in rule):
+            outer += [seconds(timeouts["request"]), seconds(timeouts["backendRequest"])]
+    outer += [body["spec"]["default"]["timeoutSec"] for body in deployed.objects("GCPBackendPolicy")]
     for body in deployed.objects("Ingress"):
         annotations = body["metadata"]["annotations"]
         outer += [int(annotations[f"nginx.ingress.kubernetes.io/proxy-{what}-timeout"]) for what in ("read", "send")]
+    for body in deployed.objects("Route"):
+        outer.append(seconds(body["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"]))
     exposed = deployed.plan.gateway.exposure is not None
     assert bool(outer) == exposed
     longest = max(server.timing.longest_request_s for server in deployed.plan.servers)
