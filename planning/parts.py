@@ -21,6 +21,7 @@ from planning.stack.cluster import dns_plan
 from planning.stack.gpu_operator import platform_problems
 from planning.stack.images import resolve_images
 from planning.stack.pools import resolve_pools
+from settings.doubt import judge, judged
 from settings.keys import check
 from settings.problems import Problem, Refused, nearest
 from settings.validate import validate
@@ -55,7 +56,7 @@ def plan_stack(
 def plan_dns(sections: Sections, catalog: Catalog) -> DnsPlan:
     """The place where pods of `cluster` ask for names."""
     settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
-    unknown = platform_problems(settings, catalog) if settings else []
+    unknown = judge(platform_problems, settings, catalog) if settings else []
     if settings is None or problems or unknown:
         raise Refused([*problems, *unknown])
     return dns_plan(settings.cluster, catalog)
@@ -74,9 +75,9 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
     settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
     pools = {}
     if settings is not None:
-        images, of_images = resolve_images(settings.images, catalog)
-        pools, of_pools = resolve_pools(settings, catalog, images)
-        problems = problems + of_images + of_pools + platform_problems(settings, catalog)
+        images, of_images = judged(resolve_images, settings.images, catalog)
+        pools, of_pools = judged(resolve_pools, settings, catalog, images)
+        problems = problems + of_images + of_pools + judge(platform_problems, settings, catalog)
     if problems := [*problems, *own_problems(catalog)]:
         raise Refused(problems)
     return add_node_needs(_named(pools, "gpuPools", name, "pool"), [], catalog)

@@ -19,6 +19,7 @@ from planning.server.kept_cache import claim_of
 from planning.server.pre_pull import plan_pre_pulls
 from planning.server.room import add_node_needs, crowding, room_problems
 from planning.server.scaling import adapter_rules
+from planning.server.servers import Draft
 from planning.stack import known_bad
 from planning.stack.chart_images import registry_warnings
 from planning.stack.cluster import cluster_problems, dns_plan
@@ -28,9 +29,9 @@ from planning.stack.releases import prometheus_url, resolve_releases
 from planning.stack.storage import stored
 from planning.stack.weights import gated_warnings, resolve_weights, weights_problems
 from planning.warnings import stack_warnings
+from settings.doubt import judge, judged
 from settings.problems import Problem, Refused
 from settings.schema import StackSettings
-from settings.validate import NAMED, broken_sections
 
 
 def resolve_stack(
@@ -45,26 +46,26 @@ def resolve_stack(
     if settings is None:
         raise Refused([*problems, *own_problems(catalog)])
     catalog, cluster = restrict_metrics(catalog), settings.cluster
-    images, of_images = resolve_images(settings.images, catalog)
-    pools, of_pools = resolve_pools(settings, catalog, images)
+    images, of_images = judged(resolve_images, settings.images, catalog)
+    pools, of_pools = judged(resolve_pools, settings, catalog, images)
     site = Site(settings, catalog, pools, images)
-    drafts, of_drafts = draft_servers(site)
+    drafts, of_drafts = judged(draft_servers, site)
     pools = {name: add_node_needs(pool, drafts, catalog) for name, pool in pools.items()}
     url = prometheus_url(settings)
-    servers, of_servers = complete_servers(site, drafts, url)
-    gateway, of_gateway = resolve_gateway(settings, servers, images, catalog)
+    servers, of_servers = judged(complete_servers, site, drafts, url)
+    gateway, of_gateway = judged(resolve_gateway, settings, servers, images, catalog)
     adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
-    watched, of_watched = resolve_observability(settings, catalog, servers, gateway.server_ports, adapter, url)
-    releases, of_releases = resolve_releases(settings, catalog, list(pools.values()), servers, adapter)
+    ports = gateway.server_ports
+    watched, of_watched = judged(resolve_observability, settings, catalog, servers, ports, adapter, url)
+    releases, of_releases = judged(resolve_releases, settings, catalog, list(pools.values()), servers, adapter)
     checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
     weights = resolve_weights(settings, checkpoints)
     cache = claim_of(settings.compile_cache)
-    pulls, of_pulls = plan_pre_pulls(settings.images, pools, servers)
+    pulls, of_pulls = judged(plan_pre_pulls, settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
-    new_problems = of_images + of_pools + of_drafts + room_problems(site, drafts) + mode_problems(site, drafts)
-    new_problems += of_servers + of_gateway + of_watched + of_releases + cluster_problems(settings, catalog)
-    new_problems += weights_problems(settings, site.keeping) + of_pulls + digest_problems(used, settings.images)
-    _refuse([*problems, *own_problems(catalog)], new_problems)
+    new_problems = of_images + of_pools + of_drafts + _room_problems(site, drafts) + of_servers + of_gateway
+    new_problems += of_watched + of_releases + _stack_problems(site) + of_pulls
+    _refuse([*problems, *own_problems(catalog), *new_problems, *judge(digest_problems, used, settings.images)])
     return Plan(
         context=cluster.context,
         cluster_identifier=cluster.identifier,
@@ -95,12 +96,20 @@ def resolve_stack(
     )
 
 
-def _refuse(earlier: Sequence[Problem], new_problems: Sequence[Problem]) -> None:
-    """Raises `Refused` when there is a problem: `earlier` before the plan was made, or `new_problems` while it was."""
-    if earlier or new_problems:
-        # what follows from a section that is broken is no fault of its own
-        broken = broken_sections(earlier) - set(NAMED)
-        raise Refused([*earlier, *(p for p in new_problems if p.path.partition(".")[0] not in broken)])
+def _room_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:
+    """Servers that find no place, on nodes or on claims."""
+    return judge(room_problems, site, drafts) + judge(mode_problems, site, drafts)
+
+
+def _stack_problems(site: Site) -> list[Problem]:
+    """Problems of the cluster and of the weights, whoever is served."""
+    settings = site.settings
+    return judge(cluster_problems, settings, site.catalog) + judge(weights_problems, settings, site.keeping)
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise Refused(problems)
 
 
 def _unpinned(images: Sequence[ImagePlan], servers: Sequence[ServerPlan]) -> tuple[str, ...]:

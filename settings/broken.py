@@ -1,69 +1,80 @@
-"""The rest of a configuration whose broken values are taken away, so that it is still checked."""
+"""Stand-ins for broken values of a configuration, so that all the rest of it is still checked."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from settings.gate import Path
+from settings.shape import at, fields, section
 
 # Mappings from names to things. The engine hands them over sorted, a stack file as written: both must plan the same.
 NAMED = ("gpuPools", "models")
-# In place of a required section that is broken: well formed, and nothing that planning would say something against.
+_CLUSTER = {"context": "unknown", "identifier": "unknown"}
+_POOL = {"gpu": "none", "nodes": 1, "cpusPerNode": 1, "memoryGibPerNode": 1}
+_MODEL = {"model": "unknown", "pool": "unknown"}
+_OFFERED = {"model": "unknown", "contextTokens": 1}
+# In place of a broken value that is needed, by section and key: well formed, and consistent with each other. Where
+# there is none, the section that misses it goes.
 STAND_INS: Mapping[str, Mapping[str, Any]] = {
-    "cluster": {"context": "unknown", "identifier": "unknown"},
-    "weights": {"kind": "existingClaim", "claimName": "unknown"},
+    "StackSettings": {
+        "cluster": _CLUSTER,
+        "gpuPools": {"unknown": _POOL},
+        "models": {"unknown": _MODEL},
+        "weights": {"kind": "existingClaim", "claimName": "unknown"},
+    },
+    "ClusterSettings": _CLUSTER,
+    "PoolSettings": _POOL,
+    "ModelSettings": _MODEL,
+    "CanarySettings": {"weight": 1},
+    "AdapterSettings": {"repo": "unknown/unknown"},
+    "KvOffloadSettings": {"gib": 1},
+    "SpeculativeSettings": {"method": "ngram", "tokens": 1},
+    "SharedClaimWeights": {"storageClass": "unknown"},
+    "ExistingClaimWeights": {"claimName": "unknown"},
+    "ProviderSettings": {"kind": "openAi", "existingSecret": "unknown", "models": {"unknown": _OFFERED}},
+    "ProviderModelSettings": _OFFERED,
+    "TeamSettings": {"models": ["unknown"], "keys": ["unknown"]},
+    "ChatUiSettings": {"host": "unknown.example.com", "team": "unknown", "key": "unknown", "existingSecret": "unknown"},
 }
+# Mappings whose entries are judged one by one: of one that is broken nothing follows for the others.
+ONE_BY_ONE = ("annotations", "env", "prices")
 
 
-def take_away(values: dict[str, Any], path: Path, *, unknown: bool) -> None:
-    """Removes an unknown key, a broken value, or, of models and pools, the whole entry that holds it.
+def take_away(values: dict[str, Any], path: Path) -> Path | None:
+    """Puts the default in place of what is at `path`, or what stands in for it; the path of what is then in doubt.
 
-    Where the value is required, the nearest section that holds it goes, so that as much as possible is left; a section
-    that is required itself is stood in for, so that what planning finds elsewhere is told at once.
+    Where the value is needed and nothing stands in for it, the nearest section that holds it goes.
     """
-    if unknown:
-        _remove(values, path)
-    elif path[0] in NAMED:
-        if len(path) > 1:
-            _remove(values, path[:2])
-            _take_away_references(values, *path[:2])
-    elif _is_there(values, path[:-1]) and not any(_remove(values, path[:end]) for end in range(len(path), 1, -1)):
-        values.pop(str(path[0]), None)
-        if path[0] in STAND_INS:
-            values[str(path[0])] = dict(STAND_INS[str(path[0])])
+    for end in range(len(path), 0, -1):
+        place, key = path[:end], path[end - 1]
+        holder = at(place[:-1], values)
+        if not isinstance(holder, dict):
+            continue
+        shape = section(place[:-1], values)
+        if shape is None:
+            return _take_entry(holder, place)
+        field, stand_in = fields(shape).get(str(key)), STAND_INS.get(shape.__name__, {}).get(str(key))
+        if stand_in is not None:
+            holder[key] = deepcopy(stand_in)
+        elif field is not None and field.is_required():
+            continue
+        else:
+            holder.pop(key, None)
+        return place
+    return None
 
 
-def _is_there(values: Any, path: Path) -> bool:
-    """Whether nothing has taken the section at `path` away, or the list that leads to it."""
-    for key in path:
-        if isinstance(values, list):
-            return True
-        if not isinstance(values, dict) or key not in values:
-            return False
-        values = values[key]
-    return True
+def take_key(values: dict[str, Any], path: Path) -> None:
+    """Removes a key that its section does not have, wherever the section still is."""
+    holder = at(path[:-1], values)
+    if isinstance(holder, dict):
+        holder.pop(path[-1], None)
 
 
-def _remove(values: dict[str, Any], path: Path) -> bool:
-    """Takes the value at `path` out, or the list that holds it; whether it was there."""
-    holder: Any = values
-    for position, key in enumerate(path):
-        if not isinstance(holder, dict) or key not in holder:
-            return False
-        if position == len(path) - 1 or isinstance(holder[key], list):
-            del holder[key]
-            return True
-        holder = holder[key]
-    return False
-
-
-def _take_away_references(values: dict[str, Any], section: str | int, name: str | int) -> None:
-    """Removes what points to a broken pool or model: that it is gone is our doing, not the user's mistake."""
-    models = values.get("models")
-    if not isinstance(models, dict):
-        return
-    for model_name, model in [(key, value) for key, value in models.items() if isinstance(value, dict)]:
-        if section == "gpuPools" and model.get("pool") == name:
-            models.pop(model_name)
-            _take_away_references(values, "models", model_name)
-        elif section == "models" and isinstance(model.get("fallbacks"), list):
-            model["fallbacks"] = [fallback for fallback in model["fallbacks"] if fallback != name]
+def _take_entry(holder: dict[Any, Any], place: Path) -> Path | None:
+    """Takes an entry out of a mapping from names; a pool or model stays, because others name it."""
+    if len(place) == 2 and place[0] in NAMED:
+        holder[place[1]] = {}
+        return place
+    holder.pop(place[-1], None)
+    return None if place[-2] in ONE_BY_ONE else place

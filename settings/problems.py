@@ -62,16 +62,20 @@ class Refused(Exception):
 MOST_KNOWN = 16
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns `; did you mean 'x'?` for the known word closest to `word`, or the list of known words.
-
-    Letter case is ignored, so that `Nvidia-A10` finds `nvidia-a10`.
-    """
+def guess(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant; letter case is ignored, so that `Nvidia-A10` finds `nvidia-a10`."""
     words = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(word.lower(), words, n=1, cutoff=0.6) if len(word) <= LONGEST_WORD else []
-    if matches:
-        return f"; did you mean '{words[matches[0]]}'?"
-    listed = sorted(words.values())
+    return words[matches[0]] if matches else None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns `; did you mean 'x'?` for the known word closest to `word`, or the list of known words."""
+    words = [*known]
+    if meant := guess(word, words):
+        return f"; did you mean '{meant}'?"
+    # of words that differ in letter case alone, the last
+    listed = sorted({candidate.lower(): candidate for candidate in words}.values())
     shown = ", ".join(listed[:MOST_KNOWN]) + (", …" if len(listed) > MOST_KNOWN else "")
     return f"; known: {shown}" if listed else ""
 

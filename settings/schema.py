@@ -5,9 +5,9 @@ All models are frozen and closed (an unknown key is an error), camelCase in YAML
 """
 
 import zoneinfo
-from collections.abc import Iterator
-from functools import cache
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -160,6 +160,31 @@ def _small(annotations: dict[str, str]) -> dict[str, str]:
 Annotations = Annotated[dict[QualifiedName, str], AfterValidator(_small)]
 
 
+class RuleError(ValueError):
+    """Fields that are well formed and contradict each other; `fields`: all that the rule looks at."""
+
+    def __init__(self, message: str, fields: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+def rule(*fields: str) -> Callable[[Callable[[Any], None]], Any]:
+    """A check of a section, which raises ValueError where these fields, all that it looks at, contradict each other."""
+
+    def validator(check: Callable[[Any], None]) -> Any:
+        @wraps(check)
+        def checked(section: Any) -> Any:
+            try:
+                check(section)
+            except ValueError as error:
+                raise RuleError(str(error), fields) from None
+            return section
+
+        return model_validator(mode="after")(checked)
+
+    return validator
+
+
 class Section(BaseModel):
     """Base of every part of the configuration: frozen, closed, camelCase in YAML."""
 
@@ -304,8 +329,8 @@ class KarpenterNodes(Section):
     )
     disk_gib: DiskGib = Field(default=300, description="size of the volume that images and caches live on")
 
-    @model_validator(mode="after")
-    def one_class(self) -> Self:
+    @rule("node_class", "role", "discovery_tag", "ami_alias", "disk_gib")
+    def one_class(self) -> None:
         """Refuses settings of an EC2NodeClass of our own where another class is named: nothing would read them."""
         keys = [
             type(self).model_fields[field].alias or field
@@ -314,7 +339,6 @@ class KarpenterNodes(Section):
         ]
         if self.node_class is not None and keys:
             raise ValueError(f'{" and ".join(keys)} must be left out: nodeClass "{self.node_class}" says it already')
-        return self
 
 
 class ComputeClassNodes(Section):
@@ -340,14 +364,13 @@ class Toleration(Section):
         default=None, description="effect of the taint; default: all of them"
     )
 
-    @model_validator(mode="after")
-    def value_is_compared(self) -> Self:
+    @rule("operator", "value")
+    def value_is_compared(self) -> None:
         """The API server refuses a value that nothing compares."""
         if self.operator == "Exists" and self.value:
             raise ValueError(
                 f'value must be left out with operator Exists; leave operator out to ask for "{self.value}"'
             )
-        return self
 
 
 class GpuShareSettings(Section):
@@ -390,39 +413,49 @@ class PoolSettings(Section):
         description="where the nodes come from: labelled, existing, karpenter or computeClass",
     )
 
-    @model_validator(mode="after")
-    def complete(self) -> Self:
-        """A GPU pool says how many GPUs a node has; a CPU pool says how many cores and how much memory."""
-        if self.gpu == "none":
-            if self.gpus_per_node is not None:
-                raise ValueError("gpusPerNode must be left out when gpu is none")
-            if self.runtime_class_name is not None:
-                raise ValueError("runtimeClassName must be left out when gpu is none")
-            missing = [
-                key
-                for key, value in (("cpusPerNode", self.cpus_per_node), ("memoryGibPerNode", self.memory_gib_per_node))
-                if value is None
-            ]
-            if missing:
-                raise ValueError(f"a CPU pool needs {' and '.join(missing)}")
-        elif self.gpus_per_node is None:
+    @rule("gpu", "gpus_per_node")
+    def counts_its_gpus(self) -> None:
+        """A GPU pool says how many GPUs a node has, and no other does."""
+        if self.gpu == "none" and self.gpus_per_node is not None:
+            raise ValueError("gpusPerNode must be left out when gpu is none")
+        if self.gpu != "none" and self.gpus_per_node is None:
             raise ValueError("a GPU pool needs gpusPerNode")
-        self._one_card_is_shared()
+
+    @rule("gpu", "runtime_class_name")
+    def runs_gpus_alone(self) -> None:
+        """Pods without GPUs have the usual runtime."""
+        if self.gpu == "none" and self.runtime_class_name is not None:
+            raise ValueError("runtimeClassName must be left out when gpu is none")
+
+    @rule("gpu", "cpus_per_node", "memory_gib_per_node")
+    def sizes_its_nodes(self) -> None:
+        """A CPU pool says how many cores and how much memory a node has."""
+        sizes = (("cpusPerNode", self.cpus_per_node), ("memoryGibPerNode", self.memory_gib_per_node))
+        missing = [key for key, value in sizes if value is None]
+        if self.gpu == "none" and missing:
+            raise ValueError(f"a CPU pool needs {' and '.join(missing)}")
+
+    @rule("gpu_share", "gpus_per_node")
+    def shares_one_card(self) -> None:
+        """Slices are handed out of any card of a node."""
+        if self.gpu_share is not None and self.gpus_per_node != 1:
+            raise ValueError(
+                "gpuShare needs nodes of one GPU (gpusPerNode: 1): of several, slices are handed out of any"
+            )
+
+    @rule("gpu_share", "provisioning")
+    def shares_nodes_that_are_there(self) -> None:
+        """Slices are no GPUs to who buys nodes."""
+        if self.gpu_share is not None and self.provisioning.kind in ("karpenter", "computeClass"):
+            raise ValueError("gpuShare needs nodes that are there: who buys nodes counts their GPUs, and not slices")
+
+    @rule("nodes", "provisioning")
+    def names_its_nodes(self) -> None:
+        """Named nodes are as many as the pool has."""
         if isinstance(self.provisioning, ExistingNodes) and len(self.provisioning.node_names) != self.nodes:
             raise ValueError(
                 f"provisioning.nodeNames names {len(self.provisioning.node_names)} nodes, nodes says {self.nodes}"
             )
-        return self
-
-    def _one_card_is_shared(self) -> None:
-        if self.gpu_share is None:
-            return
-        if self.gpus_per_node != 1:
-            raise ValueError(
-                "gpuShare needs nodes of one GPU (gpusPerNode: 1): of several, slices are handed out of any"
-            )
-        if self.provisioning.kind in ("karpenter", "computeClass"):
-            raise ValueError("gpuShare needs nodes that are there: who buys nodes counts their GPUs, and not slices")
 
 
 class HubSettings(Section):
@@ -450,15 +483,18 @@ class HubSettings(Section):
         "cluster.caBundle, which its client may not read",
     )
 
-    @model_validator(mode="after")
-    def complete(self) -> Self:
-        """The hub itself is on the internet, and only Hugging Face has Xet."""
+    @rule("private", "pod_port", "endpoint")
+    def describes_a_mirror(self) -> None:
+        """The hub itself is on the internet."""
         details = [key for key, value in (("private", self.private), ("podPort", self.pod_port)) if value is not None]
         if details and self.endpoint is None:
             raise ValueError(f"{' and '.join(details)} needs endpoint: it describes that mirror")
+
+    @rule("kind", "xet")
+    def has_xet(self) -> None:
+        """Only Hugging Face has Xet."""
         if self.kind != "huggingface" and "xet" in self.model_fields_set:
             raise ValueError(f"xet must be left out when kind is {self.kind}, which has none")
-        return self
 
 
 def _usual_weights(value: object) -> object:
@@ -564,16 +600,19 @@ class FillSettings(Section):
         description="how the Job may write, so that servers need no such right; default: as pods read",
     )
 
-    @model_validator(mode="after")
-    def over_https(self) -> Self:
+    @rule("hub.kind")
+    def over_https(self) -> None:
         """Files go through memory, as the hub itself delivers them."""
         if self.hub.kind != "huggingface":
             raise ValueError(
                 f"hub.kind {self.hub.kind} cannot fill a bucket; publish with kind: sharedClaim and copy the folder"
             )
+
+    @rule("hub.xet")
+    def whole_files(self) -> None:
+        """A Job that fills a bucket knows one way to read."""
         if "xet" in self.hub.model_fields_set:
             raise ValueError("hub.xet must be left out: a bucket is filled over plain HTTPS")
-        return self
 
 
 class ObjectStoreWeights(Section):
@@ -617,8 +656,8 @@ class ObjectStoreWeights(Section):
     )
     usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
-    @model_validator(mode="after")
-    def one_store(self) -> Self:
+    @rule("url", "endpoint", "region", "addressing", "account")
+    def one_store(self) -> None:
         """Keys of one kind of store are of no use with another."""
         scheme = self.url.partition(":")[0]
         details = {"endpoint": self.endpoint, "region": self.region, "addressing": self.addressing}
@@ -628,22 +667,36 @@ class ObjectStoreWeights(Section):
             raise ValueError(f"{' and '.join(odd)} must be left out with {scheme}://")
         if scheme == "az" and self.account is None:
             raise ValueError("az:// needs account, the storage account that has the container")
-        if scheme == "az" and self.credentials.kind == "none":
+
+    @rule("url", "credentials")
+    def asks_who_reads(self) -> None:
+        """Azure's client reads nothing unsigned."""
+        if self.url.startswith("az:") and self.credentials.kind == "none":
             raise ValueError("credentials.kind none is not there with az://; use existingSecret or workloadIdentity")
+
+    @rule("pod_port", "endpoint")
+    def describes_an_endpoint(self) -> None:
+        """The stores of the clouds are on the internet."""
         if self.pod_port is not None and self.endpoint is None:
             raise ValueError("podPort needs endpoint: it describes what is behind that")
-        if self.layout == "sharded":
-            self._sharded()
+
+    @rule("layout", "credentials")
+    def lists_its_shards(self) -> None:
+        """Shards are listed by vLLM's own client, which asks nothing unsigned."""
+        if self.layout == "sharded" and self.credentials.kind == "none":
+            raise ValueError("layout sharded is listed with a signature; use credentials.kind existingSecret")
+
+    @rule("layout", "fill")
+    def holds_what_a_hub_has(self) -> None:
+        """A hub has no shards."""
+        if self.layout == "sharded" and self.fill:
+            raise ValueError("layout sharded cannot be filled from a hub, which has whole files; leave out one of both")
+
+    @rule("fill", "credentials")
+    def may_be_filled(self) -> None:
+        """Nobody writes unsigned."""
         if self.fill and self.fill.credentials is None and self.credentials.kind == "none":
             raise ValueError("credentials.kind none may read alone, and fill writes; give fill.credentials")
-        return self
-
-    def _sharded(self) -> None:
-        """Shards are listed by vLLM's own client, which asks nothing unsigned."""
-        if self.credentials.kind == "none":
-            raise ValueError("layout sharded is listed with a signature; use credentials.kind existingSecret")
-        if self.fill:
-            raise ValueError("layout sharded cannot be filled from a hub, which has whole files; leave out one of both")
 
 
 class ImageWeights(Section):
@@ -682,14 +735,17 @@ class NodeCacheWeights(Section):
     read_mib_per_s: Rate = Field(default=2000, description="read rate of one pod from the node's disk, MiB/s")
     usd_per_gib_month: UsdPerGibMonth | None = STORAGE_PRICE
 
-    @model_validator(mode="after")
-    def read_once(self) -> Self:
+    @rule("copied_from.prewarm")
+    def read_once(self) -> None:
         """What is copied is read by that."""
         if not isinstance(self.copied_from, ObjectStoreWeights) and self.copied_from.prewarm is not None:
             raise ValueError("from.prewarm must be left out: pods read the copy, which is in the page cache when made")
+
+    @rule("copied_from.layout")
+    def whole(self) -> None:
+        """A copy is loaded as it is published."""
         if is_sharded(self.copied_from):
             raise ValueError("from.layout must be left out: what is copied to a node is loaded as whole files")
-        return self
 
 
 WeightsSettings = FilledWeights | ObjectStoreWeights | NodeCacheWeights
@@ -723,12 +779,11 @@ class ReplicaSettings(Section):
     )
     max: Replicas = Field(default=1, description="most replicas")
 
-    @model_validator(mode="after")
-    def ordered(self) -> Self:
+    @rule("min", "max")
+    def ordered(self) -> None:
         """Refuses min > max."""
         if self.min > self.max:
             raise ValueError(f"min ({self.min}) must not exceed max ({self.max})")
-        return self
 
 
 class OffPeakSettings(Section):
@@ -748,12 +803,11 @@ class OffPeakSettings(Section):
             raise ValueError(f'"{name}" is not an IANA time zone{guess if guess.startswith("; did") else ""}')
         return name
 
-    @model_validator(mode="after")
-    def lasts(self) -> Self:
+    @rule("start", "end")
+    def lasts(self) -> None:
         """Refuses hours that begin when they end; KEDA does too, but only in the cluster."""
         if self.start == self.end:
             raise ValueError(f'start and end are both "{self.start}"')
-        return self
 
 
 AtZero = Literal["fail", "fallback", "hold"]
@@ -837,8 +891,16 @@ class MeasuredSettings(Section):
     )
     start: StartSettings = Field(default=StartSettings(), description="how long its parts took, for timeouts")
 
-    @model_validator(mode="after")
-    def consistent(self) -> Self:
+    @rule(
+        "gpus",
+        "tensor_parallel",
+        "pipeline_parallel",
+        "data_parallel",
+        "kv_tokens",
+        "context_tokens",
+        "max_concurrency",
+    )
+    def consistent(self) -> None:
         """Refuses figures that cannot come from one start of one server."""
         copies = (self.pipeline_parallel or 1) * (self.data_parallel or 1)
         product = (self.tensor_parallel or max(1, self.gpus // copies)) * copies
@@ -856,7 +918,6 @@ class MeasuredSettings(Section):
             )
         if self.max_concurrency is not None and self.context_tokens is None:
             raise ValueError("maxConcurrency needs contextTokens, the length it was logged for")
-        return self
 
 
 class CanarySettings(Section):
@@ -884,13 +945,12 @@ class CanarySettings(Section):
         default_factory=list, max_length=200, description="further vLLM arguments of the second server only"
     )
 
-    @model_validator(mode="after")
-    def different(self) -> Self:
+    @rule("model", "revision", "image", "context_tokens", "max_num_seqs", "args")
+    def different(self) -> None:
         """Refuses a canary that changes nothing."""
         changed = (self.model, self.revision, self.image, self.context_tokens, self.max_num_seqs, self.args or None)
         if all(value is None for value in changed):
             raise ValueError("changes nothing: give model, revision, image, contextTokens, maxNumSeqs or args")
-        return self
 
 
 class TokenPriceSettings(Section):
@@ -956,15 +1016,14 @@ class SpeculativeSettings(Section):
     )
     revision: CommitSha | None = Field(default=None, description="commit of the draft; default: the catalogue's")
 
-    @model_validator(mode="after")
-    def drafted(self) -> Self:
+    @rule("method", "model", "revision")
+    def drafted(self) -> None:
         """Only some methods have files of their own."""
         if self.method in ("mtp", "ngram"):
             if self.model or self.revision:
                 raise ValueError(f"model and revision must be left out: {self.method} has no files of its own")
         elif self.model is None:
             raise ValueError(f"{self.method} needs model, the repository of the draft")
-        return self
 
 
 class KvOffloadSettings(Section):
@@ -1085,12 +1144,11 @@ class ModelSettings(Section):
         description="the model whose GPUs this one takes, or its own former name: that server goes first",
     )
 
-    @model_validator(mode="after")
-    def idle_needs_a_floor(self) -> Self:
+    @rule("scaling.off_peak", "replicas.min")
+    def idle_needs_a_floor(self) -> None:
         """Off-peak hours make sense only with a floor to leave."""
         if self.scaling.off_peak is not None and self.replicas.min == 0:
             raise ValueError("scaling.offPeak needs replicas.min >= 1: the floor that holds outside off-peak hours")
-        return self
 
 
 class GatewayApiExposure(Section):
@@ -1155,12 +1213,11 @@ class IngressExposure(Section):
         default_factory=dict, max_length=200, description="further annotations for the controller; they win"
     )
 
-    @model_validator(mode="after")
-    def one_certificate(self) -> Self:
+    @rule("tls_secret", "tls")
+    def one_certificate(self) -> None:
         """Refuses two places that the certificate is from."""
         if self.tls_secret is not None and self.tls is not None:
             raise ValueError(f"tlsSecret must be left out with tls.kind {self.tls.kind}, which says it already")
-        return self
 
 
 class RouteExposure(Section):
@@ -1209,10 +1266,10 @@ class ExistingRedisSettings(Section):
     password_secret: DnsName | None = Field(default=None, description=REDIS_SECRET)
     tls: Annotated[RedisTlsSettings | None, BeforeValidator(_usual_switch)] = Field(default=None, description=REDIS_TLS)
 
-    @model_validator(mode="after")
-    def one_answer(self) -> Self:
+    @rule("passwordless", "username", "password_secret")
+    def one_answer(self) -> None:
         """Who asks for no password has no user and no Secret."""
-        return _without_password(self, self.username)
+        _refuse_useless(self, self.username)
 
 
 class SentinelRedisSettings(Section):
@@ -1240,21 +1297,18 @@ class SentinelRedisSettings(Section):
             raise ValueError("names a Sentinel twice")
         return addresses
 
-    @model_validator(mode="after")
-    def one_answer(self) -> Self:
+    @rule("passwordless", "password_secret", "sentinels_ask_password")
+    def one_answer(self) -> None:
         """As above; Sentinels may ask for a password where Redis does not."""
-        return self if self.sentinels_ask_password else _without_password(self, None)
+        if not self.sentinels_ask_password:
+            _refuse_useless(self, None)
 
 
-RedisThere = TypeVar("RedisThere", ExistingRedisSettings, SentinelRedisSettings)
-
-
-def _without_password(redis: RedisThere, username: str | None) -> RedisThere:
+def _refuse_useless(redis: ExistingRedisSettings | SentinelRedisSettings, username: str | None) -> None:
     """Refuses what nothing would read."""
     useless = [key for key, value in (("username", username), ("passwordSecret", redis.password_secret)) if value]
     if redis.passwordless and useless:
         raise ValueError(f"{' and '.join(useless)} must be left out with passwordless: true")
-    return redis
 
 
 class NoRedis(Section):
@@ -1349,12 +1403,11 @@ class GatewayReplicas(Section):
         default=None, description="most; default: as many as capacity asks for, and 1 without Redis"
     )
 
-    @model_validator(mode="after")
-    def ordered(self) -> Self:
+    @rule("min", "max")
+    def ordered(self) -> None:
         """Refuses min > max."""
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min ({self.min}) must not exceed max ({self.max})")
-        return self
 
 
 class GatewayCpuSettings(Section):
@@ -1469,12 +1522,11 @@ class LimitSettings(Section):
     requests_per_minute: PositiveInt | None = Field(default=None, description="requests of the team to this model")
     tokens_per_minute: PositiveInt | None = Field(default=None, description="tokens of the team with this model")
 
-    @model_validator(mode="after")
-    def limits_something(self) -> Self:
+    @rule("requests_per_minute", "tokens_per_minute")
+    def limits_something(self) -> None:
         """An entry without a limit is a slip."""
         if self.requests_per_minute is None and self.tokens_per_minute is None:
             raise ValueError("limits nothing; give requestsPerMinute or tokensPerMinute, or leave it out")
-        return self
 
 
 class KeySettings(Section):
@@ -1659,12 +1711,11 @@ class GatewaySettings(Section):
         description="requests after which a gateway pod starts anew, a fifth earlier or later, drained; default: never",
     )
 
-    @model_validator(mode="after")
-    def exposed_needs_a_host(self) -> Self:
+    @rule("expose", "host")
+    def exposed_needs_a_host(self) -> None:
         """An endpoint without a host name would take every request that reaches its Gateway."""
         if not isinstance(self.expose, ClusterOnly) and self.host is None:
             raise ValueError(f"expose.kind {self.expose.kind} needs host")
-        return self
 
 
 class AutoscalingSettings(Section):

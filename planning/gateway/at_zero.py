@@ -9,6 +9,7 @@ from planning.plan.at_zero import AtZero
 from planning.plan.gateway import GatewayPlan, Route
 from planning.plan.servers import ServerPlan
 from planning.stack.at_zero import at_zero, held_s, to_zero
+from settings.doubt import follows_from
 from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 
@@ -43,37 +44,30 @@ def holds_s(plans: Sequence[AtZero]) -> Mapping[str, int]:
     return {plan.model_name: plan.hold_s for plan in plans if plan.hold_s is not None}
 
 
-def at_zero_problems(settings: StackSettings, servers: Sequence[ServerPlan]) -> list[Problem]:
+def at_zero_problems(settings: StackSettings, name: str, servers: Sequence[ServerPlan]) -> Iterator[Problem]:
     """Words about a model without a replica that cannot come true, or that would answer nobody."""
-    timings = {server.model_name: server.timing for server in servers if not server.canary}
-    problems = []
-    for name, model in settings.models.items():
-        asked, path = model.scaling.at_zero, f"models.{name}.scaling"
-        if asked is not None and not to_zero(model):
-            problems.append(
-                Problem(
-                    f"{path}.atZero",
-                    f"{asked}, but it always has {model.replicas.min} or more; leave it out, or use replicas.min: 0",
-                )
-            )
-        if asked == "fallback" and not model.fallbacks:
-            problems.append(
-                Problem(f"{path}.atZero", f"fallback needs models.{name}.fallbacks; give one, or use hold or fail")
-            )
-        if model.scaling.hold_s is None:
-            continue
-        start = timings[name].cold_start_s if name in timings else 0
-        if asked != "hold":
-            problems.append(Problem(f"{path}.holdS", "nothing is held; leave it out, or use atZero: hold"))
-        elif model.scaling.hold_s < start:
-            problems.append(
-                Problem(
-                    f"{path}.holdS",
-                    f"{model.scaling.hold_s} s are over before the {start} s that a start takes, and nobody would be "
-                    f"answered; use at least {start}, or leave it out",
-                )
-            )
-    return problems
+    model = settings.models[name]
+    asked, path = model.scaling.at_zero, f"models.{name}.scaling"
+    if asked is not None and not to_zero(model):
+        yield Problem(
+            f"{path}.atZero",
+            f"{asked}, but it always has {model.replicas.min} or more; leave it out, or use replicas.min: 0",
+        )
+    if asked == "fallback" and not model.fallbacks:
+        yield Problem(f"{path}.atZero", f"fallback needs models.{name}.fallbacks; give one, or use hold or fail")
+    if model.scaling.hold_s is None:
+        return
+    # the time of a start has been made of the rates at which weights are read
+    follows_from(model.weights or settings.weights)
+    start = next((each.timing.cold_start_s for each in servers if each.model_name == name and not each.canary), 0)
+    if asked != "hold":
+        yield Problem(f"{path}.holdS", "nothing is held; leave it out, or use atZero: hold")
+    elif model.scaling.hold_s < start:
+        yield Problem(
+            f"{path}.holdS",
+            f"{model.scaling.hold_s} s are over before the {start} s that a start takes, and nobody would be "
+            f"answered; use at least {start}, or leave it out",
+        )
 
 
 def at_zero_reasons(plans: Sequence[AtZero]) -> Iterator[tuple[str, str]]:

@@ -44,6 +44,7 @@ from planning.stack.timing import (
     SHUTDOWN_MARGIN_S,
 )
 from planning.tasks import GENERATE, Task, unanswered
+from settings.doubt import judge, judged
 from settings.problems import Problem, nearest
 from settings.schema import (
     ClusterOnly,
@@ -123,7 +124,7 @@ def resolve_gateway(
     size, networks = plan_size(gateway, servers, costs(catalog)), catalog.networks
     fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
     providers = plan_providers(settings)
-    teams, of_teams = plan_teams(settings, planned, fallbacks)
+    teams, of_teams = judged(plan_teams, settings, planned, fallbacks)
     termination_s = PRE_STOP_S + GATEWAY_CLOSE_S + times.drain_s + SHUTDOWN_MARGIN_S
     place = gateway_place(settings, times.route.s, termination_s)
     plan = GatewayPlan(
@@ -166,21 +167,24 @@ def resolve_gateway(
         teams=teams,
         chat_ui=plan_chat_ui(settings, teams, images, catalog, times.route.s),
     )
-    problems = _fallback_problems(settings, {name: server.task for server in servers for name in server.serves})
-    problems += callback_problems(settings, networks)
-    problems += provider_problems(settings, {word for each in planned for word in (each.model_name, each.id)}, networks)
-    problems += (
-        answer_problems(gateway, servers) + free_problems(settings, planned) + silence_problems(gateway, servers)
-    )
-    return plan, [*problems, *at_zero_problems(settings, servers), *_outer_problems(settings, catalog), *of_teams]
+    return plan, _problems(settings, servers, planned, catalog) + of_teams
 
 
-def _outer_problems(settings: StackSettings, catalog: Catalog) -> Iterator[Problem]:
-    """Faults of what is beside the gateway and in front of it."""
-    yield from chat_ui_problems(settings, catalog.networks)
-    yield from edge_problems(settings, catalog)
-    yield from redis_problems(settings.gateway)
-    yield from database_problems(settings.gateway)
+def _problems(
+    settings: StackSettings, servers: Sequence[ServerPlan], planned: Sequence[Route], catalog: Catalog
+) -> list[Problem]:
+    """Problems of all that is planned above, each judged by itself."""
+    gateway, networks = settings.gateway, catalog.networks
+    tasks = {name: server.task for server in servers for name in server.serves}
+    problems = [p for name in settings.models for p in judge(_fallback_problems, settings, name, tasks)]
+    problems += judge(callback_problems, settings, networks)
+    taken = {word for each in planned for word in (each.model_name, each.id)}
+    problems += judge(provider_problems, settings, taken, networks)
+    problems += judge(answer_problems, gateway, servers) + judge(free_problems, settings, planned)
+    problems += judge(silence_problems, gateway, servers)
+    problems += [p for name in settings.models for p in judge(at_zero_problems, settings, name, servers)]
+    problems += judge(chat_ui_problems, settings, networks) + judge(edge_problems, settings, catalog)
+    return problems + judge(redis_problems, gateway) + judge(database_problems, gateway)
 
 
 def gateway_place(settings: StackSettings, timeout_s: int, drain_s: int) -> EdgeTarget | None:
@@ -236,19 +240,16 @@ def _larger(
     return tuple(pairs)
 
 
-def _fallback_problems(settings: StackSettings, tasks: Mapping[str, Task]) -> list[Problem]:
-    """`tasks`: of the models that can be planned."""
-    problems = []
+def _fallback_problems(settings: StackSettings, name: str, tasks: Mapping[str, Task]) -> Iterator[Problem]:
+    """Problems of the fallbacks of one model; `tasks`: of the models that can be planned."""
     # what providers do, chat models do
     tasks = {**dict.fromkeys(provider_models(settings), GENERATE), **tasks}
     known = [*public_names(settings), *provider_models(settings)]
-    for name, model in settings.models.items():
-        for position, fallback in enumerate(model.fallbacks):
-            path = f"models.{name}.fallbacks[{position}]"
-            if fallback == name:
-                problems.append(Problem(path, "a model cannot be its own fallback"))
-            elif fallback not in known:
-                problems.append(Problem(path, f"no model '{fallback}' is served{nearest(fallback, known)}"))
-            elif name in tasks and fallback in tasks and (missing := unanswered(tasks[name], tasks[fallback])):
-                problems.append(Problem(path, f"'{fallback}' does not answer {missing}, as '{name}' does"))
-    return problems
+    for position, fallback in enumerate(settings.models[name].fallbacks):
+        path = f"models.{name}.fallbacks[{position}]"
+        if fallback == name:
+            yield Problem(path, "a model cannot be its own fallback")
+        elif fallback not in known:
+            yield Problem(path, f"no model '{fallback}' is served{nearest(fallback, known)}")
+        elif name in tasks and fallback in tasks and (missing := unanswered(tasks[name], tasks[fallback])):
+            yield Problem(path, f"'{fallback}' does not answer {missing}, as '{name}' does")

@@ -10,6 +10,7 @@ from planning.plan.gateway import Route
 from planning.plan.pods import JobLimits
 from planning.plan.teams import ModelLimit, TeamKey, TeamPlan, TeamsPlan
 from planning.stack.timing import GATEWAY_AWAIT_TIMEOUT_S, LAST_WORDS_S
+from settings.doubt import doubts, judge
 from settings.problems import Problem, nearest
 from settings.schema import StackSettings, TeamSettings, public_names
 
@@ -60,10 +61,10 @@ def plan_teams(
         job=JobLimits(RETRIES, deadline_s, max(GATEWAY_AWAIT_TIMEOUT_S, deadline_s + LAST_WORDS_S)),
     )
     problems = [
-        *_stack_problems(settings, keys, len(written)),
-        *(problem for team in planned for problem in _team_problems(teams[team.name], team, served, hidden)),
-        *_alias_problems(planned),
-        *_secret_problems(settings, planned),
+        *judge(_stack_problems, settings, keys, len(written)),
+        *(problem for team in planned for problem in judge(_team_problems, teams[team.name], team, served, hidden)),
+        *judge(_alias_problems, [team for team in planned if not doubts(teams[team.name])]),
+        *judge(_secret_problems, settings, [team for team in planned if not doubts(teams[team.name])]),
     ]
     return plan, problems
 

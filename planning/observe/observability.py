@@ -8,6 +8,7 @@ from planning.observe.dashboard import draw_dashboard
 from planning.plan.observe import ObservabilityPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.stores import CLUSTER_METRICS
+from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
@@ -40,4 +41,4 @@ def resolve_observability(
         adapter_rules=adapter_rules,
         database=CLUSTER_METRICS if isinstance(settings.gateway.database, CloudNativePgDatabaseSettings) else None,
     )
-    return plan, alert_problems(settings, catalog)
+    return plan, judge(alert_problems, settings, catalog)

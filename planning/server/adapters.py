@@ -18,6 +18,7 @@ from planning.server.beside import origin_of, pin_problems, place_problems
 from planning.server.fit import Site
 from planning.stack.signatures import sign_checkpoint
 from planning.stack.weights import beside, plan_checkpoint
+from settings.doubt import judge, judged
 from settings.problems import Problem
 from settings.schema import (
     AdapterSettings,
@@ -69,14 +70,14 @@ def plan_adapters(
     if not settings.adapters:
         return {}, []
     origin, where = origin_of(site, settings), path.removesuffix(".canary")
-    planned, problems = {}, [] if canary else [*place_problems(origin, where, "adapters", pool)]
+    planned, problems = {}, [] if canary else judge(place_problems, origin, where, "adapters", pool)
     if problems or isinstance(origin, ObjectStoreWeights):
         return {}, problems
-    problems += _argument_problems(settings, where)
+    problems += judge(_argument_problems, settings, where)
     for name, adapter in settings.adapters.items():
         at = f"{where}.adapters.{name}"
-        planned[name], unsigned = _plan(site, at, settings, adapter, model, origin, pool)
-        problems += [] if canary else [*unsigned, *_pin_problems(site, at, adapter)]
+        planned[name], unsigned = judged(_plan, site, at, settings, adapter, model, origin, pool)
+        problems += [] if canary else [*unsigned, *judge(_pin_problems, site, at, adapter)]
         if canary and adapter.base is None and settings.model != site.settings.models[where.partition(".")[2]].model:
             message = f"is needed: the canary serves {settings.model}, and the adapter names one base"
             problems.append(Problem(f"{at}.base", message))

@@ -12,6 +12,7 @@ from planning.server.router import plan_router, router_problems, router_reasons
 from planning.server.scaling import plan_scaling, scaling_problems
 from planning.server.servers import Draft
 from planning.stack.engines import running
+from settings.doubt import judge
 from settings.problems import Problem
 
 
@@ -20,8 +21,8 @@ def complete_servers(
 ) -> tuple[tuple[ServerPlan, ...], list[Problem]]:
     """The plan of every server; scaling that cannot work is a problem."""
     scaled = [draft for draft in drafts if not draft.canary]
-    problems = [p for draft in scaled for p in scaling_problems(draft.model_name, draft.settings, site.settings)]
-    problems += [p for draft in drafts for p in router_problems(draft)]
+    problems = [p for draft in scaled for p in judge(scaling_problems, draft.model_name, draft.settings, site.settings)]
+    problems += [p for draft in drafts for p in judge(router_problems, draft)]
     return tuple(_completed(site, draft, drafts, prometheus_url) for draft in drafts), problems
 
 

@@ -1,14 +1,17 @@
 """The servers of all models before they know of each other: of each model one, and its canary's."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from planning.plan.pools import PoolPlan
 from planning.server.adapters import name_problems
 from planning.server.fit import Site
+from planning.server.indifferent import INDIFFERENT
 from planning.server.servers import Draft, draft_server
 from planning.server.unplanned import unplanned_problems
 from planning.stack.weights import tell_apart
 from planning.tasks import task_of, unanswered
+from settings.doubt import Judging, doubts, in_doubt, judge
 from settings.problems import Problem, nearest
 from settings.schema import CanarySettings, ModelSettings
 
@@ -16,25 +19,21 @@ from settings.schema import CanarySettings, ModelSettings
 def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     """The server of every model, and its canary twin; one with which something is wrong is left out."""
     drafts: list[Draft | None] = []
-    problems: list[Problem] = [*name_problems(site.settings)]
+    problems = judge(name_problems, site.settings)
     for name, model in site.settings.models.items():
         path, pool, canary = f"models.{name}", site.pools.get(model.pool), model.canary
-        if pool is None and model.pool not in site.settings.gpu_pools:
-            hint = nearest(model.pool, site.settings.gpu_pools)
-            problems.append(Problem(f"{path}.pool", f"no pool '{model.pool}'{hint}"))
+        problems += judge(_unknown_pool, site, path, model)
         primary, faults = _drafted(site, path, name, model, pool, canary=False)
         drafts.append(primary)
-        problems += _replaced_problems(site, path, name, model) + faults
+        problems += judge(_replaced_problems, site, path, name, model) + faults
         if canary is not None:
             twin, faults = _drafted(site, f"{path}.canary", name, _twin(model, canary), pool, canary=True)
             drafts.append(twin)
-            problems += _canary_problems(site, path, model, canary)
+            problems += judge(_canary_problems, site, path, model, canary)
             # what a canary did not write itself is said of its model already
             known, own = {problem.message for problem in problems}, canary.model_fields_set
             problems += [p for p in faults if p.message not in known or _key(p, f"{path}.canary.") in own]
-            if f"{name}-canary" in site.settings.models:
-                message = f"its server would have the name of models.{name}-canary; rename that model"
-                problems.append(Problem(f"{path}.canary", message))
+            problems += judge(_name_problems, site, name)
     planned = [draft for draft in drafts if draft]
     named = iter(tell_apart([checkpoint for draft in planned for checkpoint in draft.checkpoints]))
     return [replace(draft, checkpoints=tuple(next(named) for _ in draft.checkpoints)) for draft in planned], problems
@@ -44,9 +43,24 @@ def _drafted(
     site: Site, path: str, name: str, settings: ModelSettings, pool: PoolPlan | None, *, canary: bool
 ) -> tuple[Draft | None, list[Problem]]:
     """A server; without a pool that is known, what can be said of it all the same."""
-    if pool is None:
-        return None, unplanned_problems(site, path, settings, canary=canary, on_cpu=False)
-    return draft_server(site, path, name, settings, pool, canary=canary)
+    with Judging() as judging:
+        if pool is None:
+            draft, problems = None, unplanned_problems(site, path, settings, canary=canary, on_cpu=False)
+        else:
+            draft, problems = draft_server(site, path, name, settings, pool, canary=canary)
+    # one of which too little is known is counted nowhere
+    return draft if judging.is_sure(*INDIFFERENT) else None, judging.kept(problems)
+
+
+def _unknown_pool(site: Site, path: str, model: ModelSettings) -> Iterator[Problem]:
+    if model.pool not in site.settings.gpu_pools:
+        yield Problem(f"{path}.pool", f"no pool '{model.pool}'{nearest(model.pool, site.settings.gpu_pools)}")
+
+
+def _name_problems(site: Site, name: str) -> Iterator[Problem]:
+    if f"{name}-canary" in site.settings.models:
+        message = f"its server would have the name of models.{name}-canary; rename that model"
+        yield Problem(f"models.{name}.canary", message)
 
 
 def _replaced_problems(site: Site, path: str, name: str, settings: ModelSettings) -> list[Problem]:
@@ -79,7 +93,8 @@ def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
     if canary.model is not None or canary.measured is not None:
         # figures of one checkpoint say nothing about another
         changes["measured"] = canary.measured
-    return settings.model_copy(update={**changes, "args": [*settings.args, *canary.args]})
+    twin = settings.model_copy(update={**changes, "args": [*settings.args, *canary.args]})
+    return in_doubt(twin, doubts(canary) & {*type(settings).model_fields})
 
 
 def _canary_problems(site: Site, path: str, settings: ModelSettings, canary: CanarySettings) -> list[Problem]:

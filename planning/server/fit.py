@@ -18,6 +18,7 @@ from planning.plan.pods import ImagePlan
 from planning.plan.pools import PoolPlan
 from planning.stack.places import Keeping
 from planning.stack.weights import vouched_hashes
+from settings.doubt import aside
 from settings.scalars import MOST_TOKENS
 from settings.schema import ModelSettings, StackSettings
 
@@ -40,13 +41,15 @@ class Site:
     def keeping(self) -> Keeping:
         """Everything that checkpoints are planned with."""
         settings, images = self.settings, self.images
+        with aside():
+            vouched = vouched_hashes(settings)
         return Keeping(
             settings.weights,
             self.catalog,
             settings.cluster,
             images["vllm-cpu"],
             images["vllm"],
-            vouched=vouched_hashes(settings),
+            vouched=vouched,
         )
 
 

@@ -21,6 +21,7 @@ from planning.server.packing import Amounts, Pods, find_stranded, finds_room, pa
 from planning.server.resources import NODE_RESERVED_CPUS, least_memory_mib
 from planning.server.scratch import MIB_PER_GIB, boot_disk_gb, fullest_mib, least_disk_gib
 from planning.server.servers import Draft
+from settings.doubt import judge
 from settings.problems import Problem
 
 
@@ -122,8 +123,8 @@ def room_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:
     """Replicas that can never be scheduled: one server's most, and the floor of all servers of a pool."""
     inside = {name: [server for server in drafts if server.pool == name] for name in site.pools}
     return [
-        *(problem for server in drafts for problem in _server_problems(server)),
-        *(problem for name, pool in site.pools.items() for problem in _pool_problems(pool, inside[name])),
+        *(problem for server in drafts for problem in judge(_server_problems, server)),
+        *(problem for name, pool in site.pools.items() for problem in judge(_pool_problems, pool, inside[name])),
     ]
 
 

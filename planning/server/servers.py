@@ -1,11 +1,11 @@
 """One vLLM server from its settings: parallelism, memory, arguments, resources, timing, and why."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from catalog.engine import Engine, Health
-from catalog.schema import Model
+from catalog.schema import Gpu, Model
 from planning.capacity.options import read_options
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
@@ -13,27 +13,26 @@ from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.adapters import adapter_reasons, module_args
-from planning.server.added import added_problems, in_plain_words
 from planning.server.arguments import override_args, server_args
 from planning.server.environment import CACHE_ROOT, server_env
-from planning.server.fields import plan_beside, with_fields
+from planning.server.fields import with_fields
 from planning.server.fit import Site
+from planning.server.indifferent import ANY_ENGINE
 from planning.server.kept_cache import claim_of, plan_kept_cache
-from planning.server.placement import Placement, on_cpu, on_gpus
+from planning.server.placement import Placement
 from planning.server.pre_pull import pulls_ahead
+from planning.server.prepared import prepare
 from planning.server.resources import kept_weights_gib, memory_problems, pod_resources
 from planning.server.scratch import plan_server_scratch
 from planning.server.shares import cache_args
 from planning.server.speculative import guess_reasons
-from planning.server.task_fit import pickle_problems
 from planning.server.throughput import throughput
-from planning.server.unplanned import image_name, server_image, unplanned_problems
+from planning.server.unplanned import any_version_problems, image_name, server_image, unplanned_problems
 from planning.stack.places import prewarm
-from planning.stack.shards import as_read, shard_problems
-from planning.stack.signatures import sign_checkpoint
+from planning.stack.shards import as_read
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
-from planning.stack.weights import asked_spread, plan_checkpoint
 from planning.tasks import Task, silent_roles, task_of
+from settings.doubt import Judging
 from settings.problems import Problem
 from settings.schema import ModelSettings, WeightsSettings
 
@@ -85,23 +84,40 @@ def draft_server(
     model, gpu = site.catalog.models.get(settings.model), site.catalog.gpus.get(pool.gpu)
     if model is None:
         return None, unplanned_problems(site, path, settings, canary=canary, on_cpu=gpu is None)
-    image, outdated = server_image(site, path, settings, model, image_name(site, gpu))
-    site, engine = site.running(image)
-    beside, unloaded = plan_beside(site, path, settings, model, pool, canary=canary)
-    written, settings = settings, in_plain_words(with_fields(settings, engine, beside.draft), engine)
-    placed, unplaced = on_gpus(site, path, settings, model, gpu, pool) if gpu else on_cpu(path, settings, model, pool)
-    weights = settings.weights or site.settings.weights
-    files, unread = _files(site, path, settings, model, weights, pool, placed)
-    problems = unplaced + outdated + unread + unloaded + _unpinned(site, path, written, model, files)
-    problems += added_problems(written, model, site.catalog, files, path, canary=canary, on_cpu=gpu is None)
-    if placed is None or problems:
+    with Judging() as on_image:
+        image, outdated = server_image(site, path, settings, model, image_name(site, gpu))
+    outdated = on_image.kept(outdated)
+    if not on_image.is_sure(*ANY_ENGINE):
+        return None, outdated + any_version_problems(site, path, settings, canary=canary, on_cpu=gpu is None)
+    site, _ = site.running(image)
+    draft, problems = _draft(site, image, path, name, settings, model, gpu, pool, canary=canary)
+    return None if outdated else draft, outdated + problems
+
+
+def _draft(
+    site: Site,
+    image: ImagePlan,
+    path: str,
+    name: str,
+    settings: ModelSettings,
+    model: Model,
+    gpu: Gpu | None,
+    pool: PoolPlan,
+    *,
+    canary: bool,
+) -> tuple[Draft | None, list[Problem]]:
+    """The server of a model that is known, on the vLLM of its image."""
+    ready, problems = prepare(site, path, settings, model, gpu, pool, canary=canary)
+    if ready is None or problems:
         return None, problems
-    files = as_read(files, weights, engine.loading, placed.parallelism)
+    settings, placed, beside, engine = ready.settings, ready.placed, ready.beside, site.catalog.vllm
+    weights = settings.weights or site.settings.weights
+    files = as_read(ready.files, weights, engine.loading, placed.parallelism)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.cards_per_node)) if gpu else 1
     resources, resource_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings, site.catalog)
-    args = _args(name, with_fields(written, engine, beside.draft), model, files, placed, times, engine, interval)
+    args = _args(name, with_fields(ready.written, engine, beside.draft), model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
     draft = Draft(
         name=server_name(name, canary=canary),
@@ -140,26 +156,6 @@ def draft_server(
     return draft, _group_problems(draft) + memory_problems(path, resources, kept_weights_gib(model, placed, nodes))
 
 
-def _files(
-    site: Site,
-    path: str,
-    settings: ModelSettings,
-    model: Model,
-    weights: WeightsSettings,
-    pool: PoolPlan,
-    placed: Placement | None,
-) -> tuple[CheckpointPlan, list[Problem]]:
-    keeping, spread = replace(site.keeping, on=pool), asked_spread(settings, weights)
-    files = plan_checkpoint(settings.model, model, settings.revision, weights, keeping, spread)
-    like, images = site.images["python"], site.settings.images
-    files, unsigned = sign_checkpoint(files, settings.signature, path, like, images, site.catalog)
-    parallelism = placed.parallelism if placed else None
-    unread = pickle_problems(settings, model, files, path) + shard_problems(
-        weights, model, parallelism, settings.args, path
-    )
-    return files, unsigned + unread
-
-
 def _kept(
     site: Site,
     pool: PoolPlan,
@@ -186,12 +182,6 @@ def _weight(settings: ModelSettings, *, canary: bool) -> int:
     """Per cent of the model's requests."""
     canary_weight = settings.canary.weight if settings.canary else 0
     return canary_weight if canary else 100 - canary_weight
-
-
-def _unpinned(site: Site, path: str, settings: ModelSettings, model: Model, files: CheckpointPlan) -> list[Problem]:
-    if files.pinned or not site.settings.images.require_digests:
-        return pickle_problems(settings, model, files, path)
-    return [Problem(f"{path}.revision", "images.requireDigests is true and the catalogue pins no commit; give one")]
 
 
 def _times(

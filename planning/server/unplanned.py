@@ -1,12 +1,15 @@
 """The image of a server, and all that is known of one whose model or pool is not: it cannot be planned."""
 
+from catalog.load import Catalog
 from catalog.schema import Gpu, Model
 from planning.near import near_model
 from planning.plan.pods import ImagePlan
 from planning.server.added import variable_problems, written_problems
 from planning.server.fit import Site
+from planning.server.indifferent import ANY_ENGINE
 from planning.stack.images import custom_image
 from planning.stack.versions import is_older
+from settings.doubt import Judging, follows_from, judge
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
@@ -21,6 +24,8 @@ def server_image(
 ) -> tuple[ImagePlan, list[Problem]]:
     """The image of the catalogue, or the user's; one that is too old for the model is a problem."""
     image, problems = site.images[name], []
+    if override := site.settings.images.overrides.get(name):  # pyright: ignore[reportArgumentType] - a name is str
+        follows_from(override)
     if settings.image is not None:
         images, version = site.settings.images, settings.engine_version
         image, problems = custom_image(settings.image, image, f"{path}.image", images, site.catalog, version)
@@ -38,7 +43,7 @@ def server_image(
 
 def unknown_model(site: Site, path: str, settings: ModelSettings) -> list[Problem]:
     """The refusal of a model that the catalogue does not have; none where its entry is refused itself."""
-    if site.catalog.own.is_awaited("models", settings.model):
+    if settings.model in site.catalog.models or site.catalog.own.is_awaited("models", settings.model):
         return []
     hint = near_model(settings.model, site.catalog.models)
     return [Problem(f"{path}.model", f"'{settings.model}' is not in the catalogue{hint}")]
@@ -46,9 +51,30 @@ def unknown_model(site: Site, path: str, settings: ModelSettings) -> list[Proble
 
 def unplanned_problems(site: Site, path: str, settings: ModelSettings, *, canary: bool, on_cpu: bool) -> list[Problem]:
     """Problems of a server whose model, pool or both are not known: of the words that its engine reads."""
-    unknown = [] if settings.model in site.catalog.models else unknown_model(site, path, settings)
-    image, outdated = server_image(site, path, settings, None, "vllm-cpu" if on_cpu else "vllm")
+    problems = judge(unknown_model, site, path, settings)
+    with Judging() as judging:
+        image, outdated = server_image(site, path, settings, None, "vllm-cpu" if on_cpu else "vllm")
+    problems += judging.kept(outdated)
+    if not judging.is_sure(*ANY_ENGINE):
+        return problems + any_version_problems(site, path, settings, canary=canary, on_cpu=on_cpu)
     site, _ = site.running(image)
-    written = written_problems(settings, site.catalog, path, canary=canary, on_cpu=on_cpu)
-    variables = variable_problems(settings.env, site.catalog.vllm, f"{path}.env", on_cpu=on_cpu)
-    return unknown + outdated + written + variables
+    return problems + _worded_problems(site.catalog, path, settings, canary=canary, on_cpu=on_cpu)
+
+
+def any_version_problems(
+    site: Site, path: str, settings: ModelSettings, *, canary: bool, on_cpu: bool
+) -> list[Problem]:
+    """Problems of the words that no version of the engine reads, where nobody knows which one runs."""
+    versions = site.catalog.versions["vllm"]
+    first, *others = (
+        _worded_problems(site.catalog.running("vllm", version), path, settings, canary=canary, on_cpu=on_cpu)
+        for version in versions
+    )
+    return [problem for problem in first if all(problem.path in {p.path for p in other} for other in others)]
+
+
+def _worded_problems(
+    catalog: Catalog, path: str, settings: ModelSettings, *, canary: bool, on_cpu: bool
+) -> list[Problem]:
+    written = written_problems(settings, catalog, path, canary=canary, on_cpu=on_cpu)
+    return written + variable_problems(settings, catalog.vllm, path, on_cpu=on_cpu)

@@ -7,6 +7,7 @@ from catalog.load import Catalog
 from planning.plan.pods import DnsPlan
 from planning.stack.gpu_operator import platform_problems
 from planning.stack.releases import namespace_problems, version_problems
+from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import ClaimedCompileCache, ClusterSettings, NodeCacheWeights, SharedClaimWeights, StackSettings
 
@@ -23,10 +24,10 @@ def dns_plan(cluster: ClusterSettings, catalog: Catalog) -> DnsPlan:
 def cluster_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
     """A platform, a version or a namespace that cannot be."""
     return [
-        *platform_problems(settings, catalog),
-        *namespace_problems(settings, catalog),
-        *version_problems(settings, catalog),
-        *_class_problems(settings, catalog),
+        *judge(platform_problems, settings, catalog),
+        *judge(namespace_problems, settings, catalog),
+        *judge(version_problems, settings, catalog),
+        *judge(_class_problems, settings, catalog),
     ]
 
 

@@ -13,15 +13,18 @@ from planning.plan.stores import BundledDatabase, BundledRedis, CloudNativePgDat
 from planning.plan.weights import WeightsPlan
 from planning.stack import known_bad
 from planning.stack.engines import engine_problems, engine_version
+from settings.doubt import judge, judged
 from settings.problems import Problem
 from settings.scalars import REPOSITORY, TAG
-from settings.schema import ImagesSettings
+from settings.schema import ImageOverride, ImagesSettings
 
 # A tag that names a line of development, not a version: it means something else tomorrow.
 FLOATING = re.compile(
     r"^(latest|stable|main|master|nightly|edge|dev|lts|release)\b|[-.](latest|stable|nightly)$|^v?\d+$"
 )
 REFERENCE = re.compile(rf"(?P<repository>{REPOSITORY})(:(?P<version>{TAG}))?(@(?P<digest>sha256:[0-9a-f]{{64}}))?")
+
+NOTHING = ImageOverride()
 
 
 def is_floating(version: str) -> bool:
@@ -47,21 +50,32 @@ def resolve_images(settings: ImagesSettings, catalog: Catalog) -> tuple[dict[str
     """Every catalogue image as it will be pulled; an override with a version that must not run is a problem."""
     plans: dict[str, ImagePlan] = {}
     problems: list[Problem] = []
-    for name, image in catalog.images.items():
-        override = settings.overrides.get(name)  # pyright: ignore[reportArgumentType] - catalogue names are str
-        version, digest, repository = image.version, image.digest, image.repository
-        if override is not None:
-            if override.version is not None:
-                version, digest = override.version, None
-            digest = override.digest or digest
-            repository = override.repository or repository
-        where, stated = f"images.overrides.{name}", override.engine_version if override else None
-        problems += _version_problems(where, name, version, catalog) or engine_problems(
-            name, version, stated, f"{where}.version", where, catalog
-        )
-        plan = _plan(name, repository, version, digest, (image.uid, image.gid), settings)
-        plans[name] = replace(plan, engine=engine_version(name, version, stated, catalog))
+    for name in catalog.images:
+        plans[name], of_image = judged(_resolve_image, name, settings, catalog)
+        problems += of_image
     return plans, problems
+
+
+def _resolve_image(name: str, settings: ImagesSettings, catalog: Catalog) -> tuple[ImagePlan, list[Problem]]:
+    image, override = catalog.images[name], _override(name, settings)
+    version, stated = override.version or image.version, override.engine_version
+    digest = override.digest or (None if override.version else image.digest)
+    plan = _plan(name, override.repository or image.repository, version, digest, (image.uid, image.gid), settings)
+    engine = engine_version(name, version, stated, catalog)
+    return replace(plan, engine=engine), judge(_override_problems, name, settings, catalog)
+
+
+def _override(name: str, settings: ImagesSettings) -> ImageOverride:
+    """Everything that the user says of an image, and of most nothing."""
+    return settings.overrides.get(name) or NOTHING  # pyright: ignore[reportArgumentType] - catalogue names are str
+
+
+def _override_problems(name: str, settings: ImagesSettings, catalog: Catalog) -> list[Problem]:
+    override, where = _override(name, settings), f"images.overrides.{name}"
+    version = override.version or catalog.images[name].version
+    return _version_problems(where, name, version, catalog) or engine_problems(
+        name, version, override.engine_version, f"{where}.version", where, catalog
+    )
 
 
 def custom_image(

@@ -9,7 +9,8 @@ from itertools import combinations
 
 from catalog.load import Catalog
 from catalog.schema import VendorName
-from planning.plan.pools import POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
+from settings.problems import Problem
 
 # Labels that kubelets, clouds, Karpenter and the GPU Operator put on nodes, by the end of their key's domain. A bought
 # node has these, and ours, and no others.
@@ -143,3 +144,22 @@ def _remedy(pool: PoolPlan, neighbour: PoolPlan) -> str:
         f"label {POOL_LABEL}={labelled.name} on the nodes of pool {labelled.name}, "
         "and in its provisioning.labels, would tell them apart"
     )
+
+
+def node_problems(pools: Mapping[str, PoolPlan]) -> list[Problem]:
+    """Nodes that two pools name, each of which would take the other's labels away, or that Pulumi could not tell apart.
+
+    Pulumi knows a node as `<pool>-<node>`: `gpu-1` of pool `a` and `1` of pool `a-gpu` would be the same.
+    """
+    problems: list[Problem] = []
+    owners: dict[str, str] = {}
+    known: dict[str, tuple[str, str]] = {}
+    for name, pool in pools.items():
+        path = f"gpuPools.{name}.provisioning.nodeNames"
+        for node in pool.provisioning.node_names if isinstance(pool.provisioning, Existing) else ():
+            owner, same = known.setdefault(f"{name}-{node}", (name, node))
+            if owners.setdefault(node, name) != name:
+                problems.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
+            elif owner != name:
+                problems.append(Problem(path, f"{node} would be mistaken for {same} of pool '{owner}'; rename a pool"))
+    return problems

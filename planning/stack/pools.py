@@ -1,7 +1,7 @@
 """Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Instance, VendorName
@@ -21,12 +21,14 @@ from planning.plan.pools import (
     gpu_taint,
 )
 from planning.stack.cost import list_price
-from planning.stack.overlap import NVIDIA_PRESENT
+from planning.stack.overlap import NVIDIA_PRESENT, node_problems
 from planning.stack.sharing import shared_name, sharing_labels, sharing_problems, slices_of
 from planning.stack.timing import verification
+from settings.doubt import Judging, judge
 from settings.problems import Problem
 from settings.scalars import ROLE_NAME
 from settings.schema import (
+    ClusterSettings,
     ComputeClassNodes,
     ExistingNodes,
     KarpenterNodes,
@@ -41,6 +43,16 @@ VERIFY_TIMEOUT_S = 600
 ROOT_DEVICE, DATA_DEVICE, BOTTLEROCKET_SYSTEM_GIB = "/dev/xvda", "/dev/xvdb", 4
 # The most that gp3 has (AWS documentation, "General Purpose SSD volumes"): a compile cache is read at every start.
 DISK_MIB_PER_S, DISK_IOPS = 1000, 16000
+# Settings from which nothing follows that is judged of the servers on a pool.
+INDIFFERENT = (
+    "ClusterSettings.",
+    "GpuOperatorSettings.",
+    "ImagesSettings.",
+    "LabelledNodes.",
+    "PoolSettings.price_per_node_hour_usd",
+    "PoolSettings.runtime_class_name",
+    "PoolSettings.tolerations",
+)
 Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
@@ -51,17 +63,31 @@ def resolve_pools(
     pools: dict[str, PoolPlan] = {}
     problems: list[Problem] = []
     for name, written in settings.gpu_pools.items():
-        gpu_id = "none" if written.gpu == "none" else catalog.gpu_id(written.gpu)
-        if gpu_id is None:
-            if not catalog.own.is_awaited("gpus", written.gpu):
-                hint = near_gpu(written.gpu, [*catalog.gpus, "none"])
-                problems.append(Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}"))
-            continue
-        pool = written.model_copy(update={"gpu": gpu_id})
-        problems += sharing_problems(name, pool, settings, catalog)
-        problems += _machine_problems(name, pool, catalog) + _role_problems(name, pool, settings.cluster.identifier)
-        pools[name] = _pool(name, pool, settings, catalog, images["python"])
-    return pools, problems + _overlaps(pools)
+        with Judging() as judging:
+            pool, of_pool = _resolve_pool(name, written, settings, catalog, images["python"])
+        problems += judging.kept(of_pool)
+        # of one of which too little is known, nothing follows for its servers
+        if pool and judging.is_sure(*INDIFFERENT):
+            pools[name] = pool
+    return pools, problems + judge(node_problems, pools)
+
+
+def _resolve_pool(
+    name: str, written: PoolSettings, settings: StackSettings, catalog: Catalog, image: ImagePlan
+) -> tuple[PoolPlan | None, list[Problem]]:
+    gpu_id = "none" if written.gpu == "none" else catalog.gpu_id(written.gpu)
+    if gpu_id is None:
+        return None, judge(_unknown_gpu, name, written, catalog)
+    pool = written.model_copy(update={"gpu": gpu_id})
+    problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
+    problems += judge(_role_problems, name, pool, settings.cluster)
+    return _pool(name, pool, settings, catalog, image), problems
+
+
+def _unknown_gpu(name: str, written: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
+    if not catalog.own.is_awaited("gpus", written.gpu):
+        hint = near_gpu(written.gpu, [*catalog.gpus, "none"])
+        yield Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}")
 
 
 def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> list[Problem]:
@@ -76,34 +102,15 @@ def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> list[P
     ]
 
 
-def _role_problems(name: str, pool: PoolSettings, cluster: str) -> list[Problem]:
+def _role_problems(name: str, pool: PoolSettings, cluster: ClusterSettings) -> list[Problem]:
     """A role of the nodes that IAM would not take, where it is made of the cluster's identifier."""
     if not isinstance(pool.provisioning, KarpenterNodes) or pool.provisioning.node_class:
         return []
-    role = _role_name(pool.provisioning, cluster)
+    role = _role_name(pool.provisioning, cluster.identifier)
     if re.fullmatch(ROLE_NAME, role):
         return []
     why = f"is missing: {role}, after cluster.identifier, is not the name of an IAM role"
     return [Problem(f"gpuPools.{name}.provisioning.role", why)]
-
-
-def _overlaps(pools: Mapping[str, PoolPlan]) -> list[Problem]:
-    """Nodes that two pools name, each of which would take the other's labels away, or that Pulumi could not tell apart.
-
-    Pulumi knows a node as `<pool>-<node>`: `gpu-1` of pool `a` and `1` of pool `a-gpu` would be the same.
-    """
-    problems: list[Problem] = []
-    owners: dict[str, str] = {}
-    known: dict[str, tuple[str, str]] = {}
-    for name, pool in pools.items():
-        path = f"gpuPools.{name}.provisioning.nodeNames"
-        for node in pool.provisioning.node_names if isinstance(pool.provisioning, Existing) else ():
-            owner, same = known.setdefault(f"{name}-{node}", (name, node))
-            if owners.setdefault(node, name) != name:
-                problems.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
-            elif owner != name:
-                problems.append(Problem(path, f"{node} would be mistaken for {same} of pool '{owner}'; rename a pool"))
-    return problems
 
 
 def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catalog, image: ImagePlan) -> PoolPlan:

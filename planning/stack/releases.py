@@ -10,6 +10,7 @@ from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
 from planning.stack.gpu_operator import gpu_operator_values
+from settings.doubt import follows_from, judge
 from settings.problems import Problem
 from settings.schema import CloudNativePgDatabaseSettings, StackSettings
 
@@ -71,14 +72,18 @@ def resolve_releases(
     if _installs_postgres(settings):
         charts["cloudnative-pg"] = ("cloudnative-pg", {}, False)
     releases = {chart: _release(chart, *parts, settings=settings, catalog=catalog) for chart, parts in charts.items()}
-    return releases, [p for chart, release in releases.items() for p in _chart_problems(chart, release, catalog)]
+    return releases, [
+        p for chart, release in releases.items() for p in judge(_chart_problems, chart, release, settings, catalog)
+    ]
 
 
 def _installs_postgres(settings: StackSettings) -> bool:
     return settings.cloud_native_pg.install and isinstance(settings.gateway.database, CloudNativePgDatabaseSettings)
 
 
-def _chart_problems(chart: str, release: ReleasePlan, catalog: Catalog) -> list[Problem]:
+def _chart_problems(chart: str, release: ReleasePlan, settings: StackSettings, catalog: Catalog) -> list[Problem]:
+    if override := settings.charts.get(chart):  # pyright: ignore[reportArgumentType] - a name is str
+        follows_from(override)
     path = f"charts.{chart}.version"
     if not EXACT_VERSION.fullmatch(release.version):
         return [Problem(path, f'"{release.version}" is not an exact version')]

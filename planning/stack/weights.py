@@ -17,6 +17,7 @@ from planning.stack.network import HasEndpoint
 from planning.stack.outward import proxy_problems, proxy_reasons
 from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems
 from planning.stack.stores import scheme_of, writer_problems
+from settings.doubt import follows_from, judge
 from settings.problems import Problem
 from settings.schema import (
     ModelSettings,
@@ -143,10 +144,10 @@ def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]
     sources = list(all_weights(settings))
     origins = [(path, _filled(weights)) for path, weights in sources]
     reached = [way for _, weights in origins for way in _reached(weights, keeping.catalog)]
-    problems = list(proxy_problems(settings.cluster, keeping.catalog.networks, reached))
-    problems += [problem for path, weights in sources for problem in place_problems(weights, path, settings, keeping)]
+    problems = judge(proxy_problems, settings.cluster, keeping.catalog.networks, reached)
+    problems += [p for path, weights in sources for p in judge(place_problems, weights, path, settings, keeping)]
     stores = [(path, weights) for path, weights in origins if isinstance(weights, ObjectStoreWeights)]
-    return [*problems, *_differing(sources), *writer_problems(stores), *_vouched_problems(settings)]
+    return problems + judge(_differing, sources) + judge(writer_problems, stores) + judge(_vouched_problems, settings)
 
 
 def _reached(weights: WeightsSettings, catalog: Catalog) -> Iterator[tuple[HasEndpoint, str]]:
@@ -205,6 +206,7 @@ def _differing(sources: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Probl
     first: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {}
     for path, weights in sources:
         filled = _filled(weights)
+        follows_from(filled)
         how = filled.model_dump(exclude={"read_mib_per_s", "prewarm", "size_gib"})
         where, other = first.setdefault(place_key(weights), (path, how))
         fields = type(filled).model_fields

@@ -96,11 +96,11 @@ def test_lines_may_be_broken_where_texts_have_lines(where):
 
 def test_everything_is_still_said_at_once():
     """What does not pass is told beside a misspelt key and a model that does not fit."""
-    raw = serving(contextTokens=10**6, imagee="x")
+    raw = serving(contextTokens=10**6, replicaz="x")
     raw["cluster"]["context"] = "a\x1bb"
     assert [line.partition(":")[0] for line in refusals(raw)] == [
         "cluster.context",
-        "models.m.imagee",
+        "models.m.replicaz",
         *(["models.m"] * len(refusals(serving(contextTokens=10**6)))),
     ]
 
@@ -152,7 +152,7 @@ PROVIDER = {
 )
 def test_a_broken_part_of_a_section_leaves_the_others(broken, paths):
     """A fallback that a provider serves is known, whatever else of the gateway is not."""
-    gateway = {"existingSecret": "k", "providers": {"openai": PROVIDER}}
+    gateway = {"existingSecret": "k", "providers": {"openai": PROVIDER}, "database": {"kind": "bundled"}}
     raw = {**serving(fallbacks=["gpt"], dataPolicy="mayLeave"), "gateway": gateway}
     assert refusals(raw) == []
     lines = refusals({**raw, "gateway": {**gateway, **broken}})

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from settings import validate
-from settings.problems import Problem
 from settings.schema import ExistingNodes, ReplicaSettings, StackSettings
 from tests.unit.small_stack import A10, MODEL, checked, properties, refusals, serving, stack, stack_file
 
@@ -740,14 +739,16 @@ def test_a_broken_pool_takes_its_models_along():
         gpuPools={"a10": A10, "l4": {"gpu": "nvidia-l4"}},
         models={"m": {**MODEL, "fallbacks": ["n"]}, "n": {"model": "Qwen/Qwen3-8B", "pool": "l4"}},
     )
-    assert refusals(raw) == ["gpuPools.l4.nodes: is missing: how many nodes the pool has, or may grow to"]
+    assert refusals(raw) == [
+        "gpuPools.l4.nodes: is missing: how many nodes the pool has, or may grow to",
+        "gpuPools.l4: a GPU pool needs gpusPerNode",
+    ]
 
 
-def test_nothing_is_planned_when_nothing_is_left():
-    """Without a single good model only the problems remain."""
-    settings, found = validate(serving(replicas={"min": -1}))
-    assert settings is None
-    assert found == [Problem("models.m.replicas.min", "-1 must be at least 0")]
+def test_the_only_model_is_planned_without_its_broken_value():
+    """The one problem of settings, and the one of planning that does not follow from it."""
+    raw = serving(tensorParallel=1, replicas={"min": -1})
+    assert [text.partition(":")[0] for text in refusals(raw)] == ["models.m.replicas.min", "models.m"]
 
 
 # Independent mistakes: where, what is written there, and what is said.
@@ -821,8 +822,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @properties(120)
 def test_anything_at_all_is_answered_with_problems(raw):
     """No input raises; what is no configuration gets problems, each with a path and a message."""
-    settings, found = validate(raw)
-    assert settings is None
+    _, found = validate(raw)
     assert [problem for problem in found if not (problem.path and problem.message)] == []
     assert found != []
 

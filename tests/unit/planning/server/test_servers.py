@@ -278,8 +278,8 @@ def test_what_a_canary_inherits_is_said_once():
     wrong = {"image": "vllm/vllm-openai:latest", "args": ["--sede=1"], "env": {"HF_TOKEN": "x"}, "kvCacheDtype": "fp9"}
     found = refusals(serving(**wrong, canary={"weight": 10, "contextTokens": 4096}))
     assert [text.partition(": ")[0] for text in found] == [
-        "models.m.kvCacheDtype",
         "models.m.image",
+        "models.m.kvCacheDtype",
         "models.m.args[0]",
         "models.m.env.HF_TOKEN",
     ]
