@@ -24,7 +24,8 @@ TYPES = {
     "int": "int",
     "float": "float",
     "loads": "json",
-    "parse_dataclass": "json",
+    # numbers in it may have units: 80m
+    "parse_dataclass": "json-units",
     "union_dict_and_str": "json-or-str",
     "human_readable_int": "size",
     "human_readable_int_or_auto": "size-or-auto",
@@ -43,6 +44,11 @@ FIELDS = (
 )
 # Classes that are written by names: of these only a table knows them.
 NAMED = {"QuantKey": ("vllm.config.quantization", "QUANT_KEY_NAMES")}
+# Fields of classes that a word may stand for: the tables of such words are of whole classes, or of one value.
+WORDS = {
+    ("QuantizationConfigArgs", field): ("vllm.config.quantization", "_ONLINE_SHORTHANDS", "QUANT_KEY_NAMES")
+    for field in ("linear", "moe")
+}
 # Plain types that are written as others.
 PLAIN = {"NoneType": "None", "Path": "str"}
 # Limits as pydantic keeps them, and as they are written.
@@ -162,7 +168,18 @@ def _keys(of: Any) -> dict[str, object]:
     """Key → its type, of a class that forbids others."""
     hints = typing.get_type_hints(of, include_extras=True)
     fields = [field for field in dataclasses.fields(of) if field.init]
-    return {field.name: _limited(hints[field.name], getattr(field.default, "metadata", ())) for field in fields}
+    known = {field.name: _limited(hints[field.name], getattr(field.default, "metadata", ())) for field in fields}
+    for field, content in known.items():
+        if isinstance(content, list) and (of.__name__, field) in WORDS:
+            known[field] = [*content, _words(field, *WORDS[of.__name__, field])]
+    return known
+
+
+def _words(field: str, module: str, wholes: str, values: str) -> str:
+    """The words that may stand for a field: of values, and of whole classes that have it."""
+    tables = vars(import_module(module))
+    having = [name for name, whole in tables[wholes].items() if getattr(whole, field) is not None]
+    return f"Literal[{', '.join(map(repr, dict.fromkeys([*tables[values], *having])))}]"
 
 
 def _limited(hint: Any, limits: Any) -> object:

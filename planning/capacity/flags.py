@@ -75,6 +75,10 @@ DEFAULT_MAX_LORAS, DEFAULT_MAX_LORA_RANK = 1, 16
 
 # As many digits as a number of 64 bits has for certain; `\d` would take those of other scripts, too.
 WHOLE = r"[0-9]{1,18}"
+# As vLLM reads them (vllm/utils/argparse_utils.py): 1k is 1,000, 1K is 1,024, and of the latter there are no parts.
+SIZE = rf"{WHOLE}[kmgtKMGT]?|{WHOLE}\.{WHOLE}[kmgt]"
+# JSON that is read by a class, in which numbers may be sizes (vllm/engine/arg_utils.py).
+WITH_SIZES = "json-units"
 
 
 class WorkloadFlags(TypedDict):
@@ -95,6 +99,20 @@ def json_value(text: str) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def expanded(text: str) -> str:
+    """JSON with the sizes in it written out, as vLLM has them: 80m is 80000000. Raises ValueError for parts of 1K."""
+
+    def written_out(number: re.Match[str]) -> str:
+        if re.fullmatch(SIZE, number[0]) is None:
+            raise ValueError(f"{number[0]} is no size")
+        return str(size_bytes(number[0]))
+
+    # texts in quotes are what every second part is
+    parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
+    numbers = r"\b[0-9]+(?:\.[0-9]+)?[kKmMgGtT]\b"
+    return "".join(part if position % 2 else re.sub(numbers, written_out, part) for position, part in enumerate(parts))
 
 
 def value_of(args: Sequence[str], name: str) -> str | None:
@@ -169,13 +187,12 @@ def _gib(args: Sequence[str], name: str) -> float:
 
 
 def size_bytes(text: str) -> int:
-    """Bytes of a size as vLLM reads it: 1k is 1,000 and 1K is 1,024 (vllm/utils/argparse_utils.py); 0 for others."""
-    number = re.fullmatch(rf"({WHOLE}(?:\.{WHOLE})?)([kmgtKMGT]?)", text)
-    if number is None:
+    """Bytes of a size; 0 for others."""
+    if re.fullmatch(SIZE, text) is None:
         return 0
-    digits, unit = number[1], number[2]
-    power = "kmgt".find(unit.lower()) + 1 if unit else 0
-    return int(float(digits) * (1000 if unit.islower() else 1024) ** power) if unit else int(float(digits))
+    digits, unit = text.rstrip("kmgtKMGT"), text[-1]
+    power = "0kmgt".find(unit.lower()) if unit.isalpha() else 0
+    return int(float(digits) * 1000**power) if unit.islower() else int(digits) * 1024**power
 
 
 def _takes_no_media(args: Sequence[str]) -> bool:

@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from catalog.engine import Case, Engine, Option
-from planning.capacity.flags import json_value
+from planning.capacity.flags import SIZE, WITH_SIZES, expanded, json_value, size_bytes
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,10 @@ def read_options(args: Sequence[str], engine: Engine) -> dict[str, Setting]:
     spelling that came last stand in place of all the rest.
     """
     settings: dict[str, Setting] = {}
-    parts: dict[str, dict[str, object]] = {}
-    joined: dict[str, Setting] = {}  # by spelling
     for position, argument in enumerate(args):
         written, equals, value = argument.partition("=")
         name = option_name(written, engine) if is_option(argument) else None
-        if name is None:
+        if name is None or "." in written:
             continue
         option = engine.options[name]
         following = _following(args, position)
@@ -66,17 +65,31 @@ def read_options(args: Sequence[str], engine: Engine) -> dict[str, Setting]:
             value = "true"
         if option.kind == "flag":
             value = "false" if written.replace("_", "-") in (option.negative, *option.hidden) else "true"
-        if "." in written:
-            spelling, _, keys = written.partition(".")
-            spelling = spelling.replace("_", "-")
-            whole = parts.setdefault(spelling, {})
-            _put(whole, keys, value)
-            joined[spelling] = Setting(name, json.dumps(whole), position, spelling)
-        elif value:
+        if value:
             earlier = settings.get(name) if option.repeat else None
             value = f"{earlier.value} {value}" if earlier else value
             settings[name] = Setting(name, _canonical(option, value), position, written)
-    return settings | {setting.name: setting for setting in joined.values()}
+    return settings | {setting.name: setting for setting in read_parts(args, engine)}
+
+
+def read_parts(args: Sequence[str], engine: Engine) -> list[Setting]:
+    """The JSON that parts of options make, by spelling: the parser reads each of them, and the last of a name counts.
+
+    They stand after everything else, in the order in which the spellings came first.
+    """
+    wholes: dict[str, dict[str, object]] = {}
+    joined: dict[str, Setting] = {}
+    for position, argument in enumerate(args):
+        written, equals, value = argument.partition("=")
+        name = option_name(written, engine) if is_option(argument) and "." in written else None
+        if name is None:
+            continue
+        spelling, _, keys = written.partition(".")
+        spelling = spelling.replace("_", "-")
+        whole = wholes.setdefault(spelling, {})
+        _put(whole, keys, value if equals else next(iter(_following(args, position)), ""))
+        joined[spelling] = Setting(name, json.dumps(whole), position, spelling)
+    return [*joined.values()]
 
 
 def _following(args: Sequence[str], position: int) -> list[str]:
@@ -97,13 +110,28 @@ def _put(whole: dict[str, object], keys: str, text: str) -> None:
         if not isinstance(below, dict):
             below = whole[key] = {}
         whole = below
-    present, value = whole.get(path[-1]), text.split(",") if more else _part(text)
-    whole[path[-1]] = [*present, *value] if isinstance(present, list) and isinstance(value, list) else value
+    whole[path[-1]] = _joined(whole.get(path[-1]), text.split(",") if more else _part(text))
+
+
+def _joined(present: Any, value: Any) -> Any:
+    """A part after another of the same key: lists and objects are put together, anything else is the last."""
+    if isinstance(present, list) and isinstance(value, list):
+        return [*present, *value]
+    if isinstance(present, dict) and isinstance(value, dict):
+        return {**present, **{key: _joined(present.get(key), inner) for key, inner in value.items()}}
+    return value
 
 
 def _part(text: str) -> object:
+    """The value of a part: JSON, a size, a number as Python reads it, or else the text."""
     try:
         return json_value(text)
+    except ValueError:
+        pass
+    if re.fullmatch(SIZE, text.strip()):
+        return size_bytes(text.strip())
+    try:
+        return int(text)
     except ValueError:
         return text
 
@@ -113,7 +141,7 @@ def _canonical(option: Option, value: str) -> str:
     if not option.type.startswith("json"):
         return value
     try:
-        return json.dumps(json_value(value))
+        return json.dumps(json_value(expanded(value) if option.type == WITH_SIZES else value))
     except ValueError:
         return value
 

@@ -9,8 +9,8 @@ from catalog.engine import Case, Effect, Engine
 from catalog.schema import KvProfile, Model
 from planning.capacity import flags
 from planning.capacity.budget import Parallelism
-from planning.capacity.flags import WHOLE, has, json_value
-from planning.capacity.options import Setting, effects, is_option, option_name, read_options
+from planning.capacity.flags import SIZE, WHOLE, WITH_SIZES, expanded, has, json_value
+from planning.capacity.options import Setting, effects, is_option, option_name, read_options, read_parts
 from planning.plan.weights import Source
 from planning.server.json_values import json_problems
 from planning.stack.variables import secrets_named
@@ -131,11 +131,10 @@ def check_args(args: Sequence[str], engine: Engine, path: str, others: Iterable[
     plugins = any("-parser-plugin" in argument for argument in args)
     settled = tuple(effects(read_options(args, engine), engine)) if args else ()
     refused = {setting.position: text for setting, case in settled if (text := _refusal(setting, case))}
-    # options that are written in parts, each whole at its last part
-    parts = [setting for setting, _ in settled if "." in args[setting.position].partition("=")[0]]
+    # options that are written in parts, each spelling whole at its last part
     problems = [
         Problem(f"{path}[{setting.position}]", text)
-        for setting in parts
+        for setting in read_parts(args, engine)
         for text in json_problems(engine, setting.name, setting.written, setting.value)
     ]
     takes = 0.0  # values that may still follow the last option
@@ -212,14 +211,19 @@ def _json(text: str) -> bool:
     return True
 
 
+def _json_with_sizes(text: str) -> bool:
+    try:
+        return _json(expanded(text))
+    except ValueError:
+        return False
+
+
 FORMS = {
     "int": (re.compile(f"-?{WHOLE}").fullmatch, "a whole number"),
     "float": (re.compile(r"-?[0-9]{0,18}\.?[0-9]{1,18}(e-?[0-9]{1,3})?", re.IGNORECASE).fullmatch, "a number"),
-    "size": (
-        re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?[kmgt]?", re.IGNORECASE).fullmatch,
-        "a number, with k, M, G or T at most",
-    ),
+    "size": (re.compile(SIZE).fullmatch, "a whole number, such as 4000, 4k (4,000) or 4K (4,096)"),
     "json": (_json, "JSON"),
+    WITH_SIZES: (_json_with_sizes, "JSON"),
     # as vLLM tells them apart (union_dict_and_str, vllm/engine/arg_utils.py, 0.33.0)
     "json-or-str": (lambda text: _json(text) or not re.fullmatch(r"(?s)\s*{.*}\s*", text), "JSON, or no braces"),
 }

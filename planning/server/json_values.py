@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from catalog.content import Content, validator
 from catalog.engine import Engine
-from planning.capacity.flags import json_value
+from planning.capacity.flags import WITH_SIZES, expanded, json_value
 from settings.problems import nearest
 from settings.wording import worded
 
@@ -17,19 +17,24 @@ def json_problems(engine: Engine, option: str, name: str, value: str) -> Iterato
     content = engine.contents.get(option)
     if content is None:
         return
-    holds = json_value(value)
+    text = expanded(value) if engine.options[option].type == WITH_SIZES else value
+    holds = json_value(text)
     if isinstance(content, Mapping) and not isinstance(holds, dict):
         yield f'{name} {value}: must be an object, {{"key": value}}; keys: {", ".join(sorted(content))}'
         return
     try:
-        validator(content).validate_json(value)
+        validator(content).validate_json(text)
     except ValidationError as error:
-        # alternatives are all complained of: the first says enough
+        # alternatives are all complained of: words that may be are more help than a type, and the first says enough
+        details = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "literal_error")
         seen: dict[tuple[str, ...], str] = {}
-        for detail in error.errors(include_url=False):
+        for detail in details:
             path = _path(holds, detail["loc"])
             seen.setdefault(path, _sentence(detail, content, path))
-        yield from (f"{'.'.join((name, *path))} {text}" for path, text in seen.items())
+        for path, text in seen.items():
+            # what is wrong inside says why the whole is none of the alternatives
+            if not any(other[: len(path)] == path for other in seen if other != path):
+                yield f"{'.'.join((name, *path))} {text}"
 
 
 def _path(value: Any, loc: tuple[int | str, ...]) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ def values(option: Option, content: object) -> st.SearchStrategy[str]:
         "size": numbers | st.sampled_from(["1k", "2K", "1.5m", "3g", "10G"]),
         "size-or-auto": numbers | st.sampled_from(["1k", "auto", "-1"]),
         "json": inside(content).map(json.dumps),
+        "json-units": inside(content).map(json.dumps)
+        | inside(content).map(lambda value: re.sub(r"\b\d+\b(?!\.)", r"\g<0>k", json.dumps(value))),
         "json-or-str": inside(content).map(json.dumps)
         | st.sampled_from(['{"rope_theta": 1.5}', "name=path", "{", "null"]),
     }.get(option.type, words)
@@ -117,6 +119,45 @@ def test_what_is_accepted_starts_the_parser_of_its_version(vllm: Vllm, version: 
     refused = [args for args, answer in zip(unique, parse(vllm, version, unique), strict=True) if answer is None]
     assert refused == []
     assert len(unique) > made / 20
+
+
+# JSON that a class reads: sizes in it, words for classes of it, and parts under two spellings.
+JSON = [
+    ['--quantization-config={"linear": "fp8_per_tensor"}'],
+    ['--quantization-config={"linear": "mxfp4", "moe": null}'],
+    ['--quantization-config={"moe": "int8_per_channel_weight_only"}'],
+    ['--quantization-config={"linear": "int8_per_channel_weight_only"}'],
+    ['--quantization-config={"linear": "fp8"}'],
+    ['--quantization-config={"targets": {"a": "mxfp8"}, "linear": "mxfp8"}'],
+    ['--quantization-config={"targets": {"a": "mxfp8"}}'],
+    ["--quantization-config.linear=fp8_per_block"],
+    ['--eplb-config={"window_size": 1k}'],
+    ['--eplb-config={"window_size": 1.5k, "step_interval": 2K}'],
+    ['--eplb-config={"window_size": 1.5K}'],
+    ['--eplb-config={"window_size": "1k"}'],
+    ['--eplb-config={"window_size": 1x}'],
+    ["--eplb-config.window_size=1k"],
+    ["--eplb-config.window_size=1.5K"],
+    ['--override-generation-config={"top_k": 1k}'],
+    ["-cc.max_cudagraph_capture_size=1k", "--compilation-config.debug_dump_path=x"],
+    ["-cc.no_such_key=1", "--compilation-config.max_cudagraph_capture_size=8"],
+    ["--compilation-config.max_cudagraph_capture_size=8", "-cc.no_such_key=1"],
+    ['-cc={"no_such_key": 1}', "--compilation-config.max_cudagraph_capture_size=8"],
+    ["--max-num-scheduled-tokens=1.5k"],
+    ["--max-num-scheduled-tokens=1.5K"],
+    ["--max-num-scheduled-tokens=1.5"],
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_json_is_taken_where_the_parser_takes_it(vllm: Vllm, version: str):
+    """Neither refused what it reads, nor taken what it refuses."""
+    answers = parse(vllm, version, JSON)
+    mine = [check_args(args, VERSIONS[version], "args") == [] for args in JSON]
+    assert [
+        args for args, answer, taken in zip(JSON, answers, mine, strict=True) if (answer is not None) != taken
+    ] == []
+    assert {answer is None for answer in answers} == {True, False}
 
 
 def test_a_wrong_list_is_refused_by_the_parser(vllm: Vllm):

@@ -236,9 +236,25 @@ def test_what_vllm_takes_is_taken(args):
         (("--cpu-offload-gb=much",), ["args[0]: --cpu-offload-gb much: must be a number"]),
         (
             ("--kv-cache-memory-bytes=4GiB",),
-            ["args[0]: --kv-cache-memory-bytes 4GiB: must be a number, with k, M, G or T at most"],
+            ["args[0]: --kv-cache-memory-bytes 4GiB: must be a whole number, such as 4000, 4k (4,000) or 4K (4,096)"],
         ),
         (("--eplb-config={bad",), ["args[0]: --eplb-config {bad: must be JSON"]),
+        # JSON that a class reads may have sizes, a word for a class, and parts under two spellings, each read by itself
+        (('--eplb-config={"window_size": 1.5k, "step_interval": 2K}',), []),
+        (('--eplb-config={"window_size": 1.5K}',), ['args[0]: --eplb-config {"window_size": 1.5K}: must be JSON']),
+        (("--eplb-config.window_size=1k",), []),
+        (("--eplb-config.window_size=1.5K",), ['args[0]: --eplb-config.window_size "1.5K" must be a whole number']),
+        (('--override-generation-config={"top_k": 1k}',), [
+            'args[0]: --override-generation-config {"top_k": 1k}: must be JSON'
+        ]),
+        (('--quantization-config={"linear": "fp8_per_tensor"}',), []),
+        (("--quantization-config.moe=int8_per_channel_weight_only",), []),
+        (("--compilation-config.max_cudagraph_capture_size=8", "-cc.cudagraph_mod=1"), [
+            "args[1]: -cc.cudagraph_mod is no key that vLLM knows; did you mean 'cudagraph_mode'?"
+        ]),
+        (("-cc.cudagraph_mod=1", "--compilation-config.max_cudagraph_capture_size=8"), [
+            "args[0]: -cc.cudagraph_mod is no key that vLLM knows; did you mean 'cudagraph_mode'?"
+        ]),
         (
             ("--dtype=int3",),
             ["args[0]: --dtype int3: not one of auto, bfloat16, float, float16, float32, half"],

@@ -66,7 +66,18 @@ def test_too_small_a_cache_is_refused_like_any_other():
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("4G", 4 * GIB), ("4g", 4 * 10**9), ("1k", 1000), ("1K", 1024), ("1.5K", 1536), ("7", 7), ("x", 0), ("", 0)],
+    [
+        ("4G", 4 * GIB),
+        ("4g", 4 * 10**9),
+        ("1k", 1000),
+        ("1K", 1024),
+        ("1.5k", 1500),
+        ("1.5K", 0),
+        ("1.5", 0),
+        ("7", 7),
+        ("x", 0),
+        ("", 0),
+    ],
 )
 def test_sizes_are_read_as_vllm_reads_them(text: str, size: int):
     """Small letters are decimal, capitals binary."""
