@@ -75,7 +75,8 @@ class Devices(BaseModel):
     `auto` means float16 below. `no_float16`: families of models that it does not run in float16. `formats` of stored
     weights, `attention`, `caches` (by kind of attention, then dtype): any of the kernels will do, none is never; what
     is not listed runs everywhere, but for dtypes of a cache, which are all listed. `no_methods`: of quantisation, that
-    it refuses. `families`: of models, by the kind of their attention. `sorts_logits`: majors of compute capabilities on
+    it refuses. `rounded`: format of experts → multiples that a GPU's share of their inner size and their hidden size
+    become. `families`: of models, by the kind of their attention. `sorts_logits`: majors of compute capabilities on
     which it samples by sorting all logits. `drivers`: None: any, as far as anybody knows.
     """
 
@@ -90,4 +91,5 @@ class Devices(BaseModel):
     families: Mapping[AttentionKind, frozenset[str]] = {}
     attention: Mapping[AttentionKind, tuple[Kernel, ...]] = {}
     caches: Mapping[AttentionKind, Mapping[str, tuple[Kernel, ...]]] = {}
+    rounded: Mapping[WeightFormat, tuple[int, int]] = {}
     sorts_logits: frozenset[int] = frozenset()

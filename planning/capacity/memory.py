@@ -22,7 +22,7 @@ from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layou
 from planning.capacity.lora import lora_bytes
 from planning.capacity.non_torch import non_torch_bytes
 from planning.capacity.tuning import USUAL, Tuning
-from planning.capacity.weights import draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
+from planning.capacity.weights import MARLIN, draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
 
 # Transient peak of the sampler's trial run, bytes per row and vocabulary entry. Model Runner V2 with the sampler of
 # FlashInfer needs 14: bf16 logits 2, fp32 copy 4, top-k mask 4, softmax 4 (v1/worker/gpu/sample/sampler.py).
@@ -183,7 +183,8 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
         raise ValueError("the KV profile of this model is unknown")
     visible = visible_bytes(gpu)
     only, element = workload.language_model_only, workload.model_bytes
-    _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element)
+    rounded = workload.devices.rounded.get(WeightFormat.MXFP4, MARLIN) if workload.devices else MARLIN
+    _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element, multiples=rounded)
     weights += mla_absorbed_bytes(shape, parallelism, element) + slot_bytes(shape, workload, parallelism)
     weights += tuned_weight_bytes(model, parallelism, workload)
     activation = activation_bytes(shape, gpu, workload, parallelism)

@@ -27,8 +27,8 @@ LINEAR_BYTES = {
 # Scale and zero of one group of int4 weights.
 GROUP_BYTES = 2.5
 # Experts in MXFP4 are laid out anew for Marlin: this GPU's share of the inner size and the hidden size become multiples
-# of these (model_executor/layers/fused_moe/oracle/mxfp4.py).
-MXFP4_INNER, MXFP4_HIDDEN = 128, 256
+# of these (model_executor/layers/fused_moe/oracle/mxfp4.py). The engine's file has those of other vendors.
+MARLIN = (128, 256)
 
 # Files differ from what is loaded by headers, too; the smallest MTP layer known has a hundred times this.
 LEAST_HEAD_BYTES = 10**6
@@ -60,17 +60,22 @@ def _linear_bytes(kind: WeightFormat, checkpoint: Checkpoint) -> float:
     return 0.5 + (GROUP_BYTES / size if size else 0)
 
 
-def layer_tensors(shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism) -> list[Tensors]:
+def layer_tensors(
+    shape: Architecture,
+    stored: Mapping[ModelPart, float],
+    parallelism: Parallelism,
+    multiples: tuple[int, int] = MARLIN,
+) -> list[Tensors]:
     """Parameters of all layers together, by kind. Shapes as in vLLM's model definitions; biases and norms included.
 
-    `stored`: bytes of one linear weight of each part.
+    `stored`: bytes of one linear weight of each part. `multiples`: of the sizes of experts in MXFP4.
     """
     latent = shape.mla is not None
     attention = _latent_tensors if latent else _attention_tensors
     return [
         *attention(shape, stored[ModelPart.ATTENTION], parallelism.tensor),
         *_state_tensors(shape, stored[ModelPart.STATE], parallelism.tensor),
-        *_feed_forward_tensors(shape, stored, parallelism),
+        *_feed_forward_tensors(shape, stored, parallelism, multiples),
         Tensors(shape.layers * 2 * shape.hidden_size, 2, 1),
     ]
 
@@ -123,7 +128,7 @@ def _state_tensors(shape: Architecture, linear_bytes: float, tensor: int) -> Ite
 
 
 def _feed_forward_tensors(
-    shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism
+    shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism, multiples: tuple[int, int]
 ) -> Iterator[Tensors]:
     """Dense feed-forward layers; experts, what all tokens share, and routers."""
     tp, hidden, moe, matrices = parallelism.tensor, shape.hidden_size, shape.moe, 3 if shape.gated_mlp else 2
@@ -136,8 +141,9 @@ def _feed_forward_tensors(
     inner, outer = moe.intermediate_size, moe.hidden_size or hidden
     if stored[ModelPart.EXPERTS] == LINEAR_BYTES[WeightFormat.MXFP4]:
         share = inner if parallelism.expert else ceil(inner / tp)
-        inner = ceil(share / MXFP4_INNER) * MXFP4_INNER * (inner // share if share else 1)
-        outer = ceil(outer / MXFP4_HIDDEN) * MXFP4_HIDDEN
+        of_share, of_hidden = multiples
+        inner = ceil(share / of_share) * of_share * (inner // share if share else 1)
+        outer = ceil(outer / of_hidden) * of_hidden
     shared = matrices * hidden * moe.shared_intermediate_size
     yield Tensors(routed * moe.experts * matrices * outer * inner, stored[ModelPart.EXPERTS], spread)
     yield Tensors(routed * shared, stored[ModelPart.SHARED_EXPERTS], tp)
@@ -148,11 +154,14 @@ def _feed_forward_tensors(
 
 
 def counted_bytes(
-    shape: Architecture, stored: Mapping[ModelPart, float], parallelism: Parallelism
+    shape: Architecture,
+    stored: Mapping[ModelPart, float],
+    parallelism: Parallelism,
+    multiples: tuple[int, int] = MARLIN,
 ) -> tuple[float, float]:
     """Bytes of the language model by its shape: (all of it once, the fullest GPU)."""
     tp, pp = parallelism.tensor, parallelism.pipeline
-    layers = layer_tensors(shape, stored, parallelism)
+    layers = layer_tensors(shape, stored, parallelism, multiples)
     embedding = shape.vocab_size * shape.hidden_size * 2
     head, extra = 0 if shape.tied_embeddings else embedding, shape.extra_parameters * 2
     # the fullest stage has ceil(layers / PP) layers and one end of the network: embedding or head
@@ -174,13 +183,19 @@ def parameter_count(shape: Architecture, *, active: bool = False) -> int:
 
 
 def weight_bytes(
-    model: Model, parallelism: Parallelism, *, language_model_only: bool = False, model_bytes: int = 2
+    model: Model,
+    parallelism: Parallelism,
+    *,
+    language_model_only: bool = False,
+    model_bytes: int = 2,
+    multiples: tuple[int, int] = MARLIN,
 ) -> tuple[float, float]:
     """Bytes of the weights: (all of the model once, the fullest GPU of one replica).
 
     A bf16 checkpoint is loaded into the dtype of the model, `model_bytes` each; kernels of all others take 2.
     Counted from the shape and scaled to the checkpoint's own size where that is known. A vision tower is sharded like
     the rest, and left out with `language_model_only`. Without a shape, the checkpoint is taken to divide evenly.
+    `multiples`: of the sizes of experts in MXFP4 on this GPU; the checkpoint's own size is that on NVIDIA's.
     """
     if model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16:
         total, fullest = weight_bytes(model, parallelism, language_model_only=language_model_only)
@@ -192,7 +207,10 @@ def weight_bytes(
     if not task_of(model).writes:
         # vLLM drops the head of a model that only reads (models/adapters.py)
         shape = shape.model_copy(update={"tied_embeddings": True})
-    counted, fullest = counted_bytes(shape, part_bytes(model.checkpoint), parallelism)
+    stored = part_bytes(model.checkpoint)
+    counted, fullest = counted_bytes(shape, stored, parallelism)
+    if multiples != MARLIN:
+        _, fullest = counted_bytes(shape, stored, parallelism, multiples)
     tower = min(shape.vision_tower_bytes, loaded) if loaded else shape.vision_tower_bytes
     language = loaded - tower if loaded else counted
     tower_bytes = 0 if language_model_only else tower

@@ -449,6 +449,27 @@ def test_expert_parallel_spreads_experts_over_data_parallel_ranks():
     assert (sliced - spread) == pytest.approx(experts * 7 / 8, rel=0.001)
 
 
+@pytest.mark.parametrize(
+    ("gpu", "tensor", "inner", "hidden"),
+    [
+        ("nvidia-h100", 1, 2944, 3072),
+        ("amd-mi300x", 1, 3072, 3072),
+        ("nvidia-h100", 8, 8 * 384, 3072),
+        ("amd-mi300x", 8, 8 * 512, 3072),
+    ],
+)
+def test_experts_in_mxfp4_are_filled_up_for_the_kernels_of_the_card(gpu, tensor, inner, hidden):
+    """2,880 wide and 2,880 deep: Marlin's tiles are of 128 and 256, those of ROCm of 256 both ways."""
+    name = "openai/gpt-oss-120b"
+    raw = serving({"gpu": gpu, "nodes": 1, "gpusPerNode": 8}, model=name, contextTokens=8192, tensorParallel=tensor)
+    weights = resolve_stack(checked(raw), CATALOG).servers[0].memory.weights_gib
+    experts = 36 * 128 * 3 * inner * hidden * (0.5 + 1 / 32) / GIB
+    stored = 36 * 128 * 3 * 2944 * 3072 * (0.5 + 1 / 32) / GIB
+    rest = weight_bytes(MODELS[name], ONE)[0] / GIB - stored
+    # routers and norms are whole on every card
+    assert weights == pytest.approx((experts + rest) / tensor, rel=0.005)
+
+
 def test_the_checkpoint_divides_evenly_where_the_shape_is_unknown():
     """DeepSeek-V4-Flash has only bytes: 148.66 GiB over eight GPUs."""
     total, fullest = weight_bytes(CATALOG.models["deepseek-ai/DeepSeek-V4-Flash"], Parallelism(8))
