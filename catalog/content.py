@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
-from typing_extensions import TypeAliasType
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, create_model
 
-Content = TypeAliasType("Content", "str | list[Content] | Mapping[str, Content]")
+# Text, lists and mappings of them; anything else is no notation.
+Content = JsonValue
 
 PLAIN: Mapping[str, Any] = {"bool": bool, "int": int, "float": float, "str": str, "Any": Any}
 LIMITS: Mapping[type[ast.cmpop], str] = {ast.Gt: "gt", ast.GtE: "ge", ast.Lt: "lt", ast.LtE: "le"}
@@ -44,6 +44,8 @@ def _type(content: Any) -> Any:
             raise Notation(content) from error
     if isinstance(content, list):
         return Union[tuple(_type(part) for part in content)]  # noqa: UP007 - there are as many as there are
+    if not isinstance(content, Mapping):
+        raise Notation(json.dumps(content))
     fields: dict[str, Any] = {f"field_{n}": _field(key, part) for n, (key, part) in enumerate(content.items())}
     return create_model("Keys", __config__=ConfigDict(extra="forbid"), **fields)
 

@@ -24,6 +24,7 @@ from planning.stack.pools import resolve_pools
 from settings.doubt import judge, judged
 from settings.keys import check
 from settings.problems import Problem, Refused, nearest
+from settings.schema import ClusterSettings
 from settings.validate import validate
 
 Sections = Mapping[str, Any]
@@ -64,8 +65,7 @@ def plan_dns(sections: Sections, catalog: Catalog) -> DnsPlan:
 
 def dns_of_any_cluster(catalog: Catalog) -> DnsPlan:
     """The same of a cluster of which nothing is said."""
-    known = next(iter(catalog.platforms.values())).dns
-    return DnsPlan(known.namespaces, known.addresses, known.port)
+    return dns_plan(ClusterSettings(context="any", identifier="any"), catalog)
 
 
 def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
