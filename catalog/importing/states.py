@@ -58,7 +58,7 @@ def nemotron_h(config: Config, _: int) -> Mamba2:
         heads=config.need("mamba_num_heads"),
         head_dim=config.need("mamba_head_dim"),
         state_size=config.need("ssm_state_size"),
-        groups=config.whole("n_groups") or 1,
+        groups=config.whole("n_groups") or 8,
         conv_kernel=config.whole("conv_kernel") or 4,
         state_bytes_per_element=_stored(config, "mamba_ssm_cache_dtype", default=4),
     )
