@@ -33,7 +33,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help up down status logs preview diff plan test local-test gateway-test cluster-test engine-test vllm-test vllm-sample fuzz lint scan benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview preflight diff plan test local-test gateway-test cluster-test engine-test vllm-test vllm-sample fuzz lint scan benchmark format golden docs setup promtool lock clean
 
 ##@ Run
 ifeq ($(CLUSTER),)
@@ -64,6 +64,9 @@ logs: $(WORKSHOP)  ## what containers have written; ARGS="litellm --follow"
 ##@ Look
 preview: $(RUNTIME)  ## show what every stack would deploy; STACK=prod for one, ARGS="--out DIR" or "--json"
 	@$(RUN) -m preview $(if $(STACK),--stack $(STACK)) $(ARGS)
+
+preflight: $(RUNTIME)  ## ask the cluster of a stack, reading only, whether all that the stack expects is there; STACK=prod ARGS=--json
+	@$(RUN) -m preview preflight --stack $(or $(STACK),$(error STACK=NAME says which)) $(ARGS)
 
 diff: $(RUNTIME)  ## compare the working tree with a commit, in Markdown; BASE=main STACK=prod
 	@$(RUN) -m preview diff --base $(BASE) $(if $(STACK),--stack $(STACK)) $(ARGS)

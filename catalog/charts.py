@@ -8,13 +8,17 @@ from catalog.entry import Entry
 
 
 class Chart(Entry):
-    """One Helm chart: repository URL (or an `oci://` reference in `chart`), exact version, its namespace."""
+    """One Helm chart: repository URL (or an `oci://` reference in `chart`), exact version, its namespace.
+
+    `alone`: images by their last word, of programs that a cluster may have once.
+    """
 
     chart: str
     repository: str | None = None
     version: str
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     namespace: str
+    alone: list[str] = Field(default_factory=list)
     sources: Annotated[list[str], Field(min_length=1)]
 
 

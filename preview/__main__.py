@@ -26,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Render a stack without Pulumi's engine, a cluster or credentials, and report on it.",
         epilog=f"`{PROGRAM} diff --base REF` compares with a commit, `{PROGRAM} bundle --stack NAME` lists what a "
         f"network without internet needs, `{PROGRAM} keys --stack NAME` says which key is where, "
+        f"`{PROGRAM} preflight --stack NAME` asks its cluster whether it can come, "
         f"`{PROGRAM} manifest FOLDER` prints the hash of a checkpoint. {EXIT_CODES}",
     )
     _common(parser)
@@ -95,6 +96,19 @@ def _keys_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _preflight_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=f"{PROGRAM} preflight",
+        description="Ask the cluster of a stack, with kubectl and reading only, whether all that the stack expects is "
+        "there and right.",
+        epilog="Exit codes: 0 nothing stands in the way, 2 something does, or the stack is refused, or nobody answers; "
+        "64 wrong usage.",
+    )
+    _common(parser, single=True)
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the lines")
+    return parser
+
+
 def _ref(text: str) -> str:
     """A name of a commit, which begins with no dash and has no control character (git-check-ref-format)."""
     if text.startswith("-") or not text.isprintable() or len(text) > LONGEST_REF:
@@ -122,6 +136,8 @@ def _run(words: Sequence[str]) -> int:
         return _bundle(_bundle_parser().parse_args(words[1:]))
     if words[:1] == ["keys"]:
         return _keys(_keys_parser().parse_args(words[1:]))
+    if words[:1] == ["preflight"]:
+        return _preflight(_preflight_parser().parse_args(words[1:]))
     if words[:1] == ["manifest"]:
         return _manifest(_manifest_parser().parse_args(words[1:]))
     return _preview(_parser().parse_args(words))
@@ -147,6 +163,12 @@ def _bundle(arguments: argparse.Namespace) -> int:
 
 def _keys(arguments: argparse.Namespace) -> int:
     from preview.reporting.keys import show  # noqa: PLC0415 - as above
+
+    return show(arguments.project, arguments.stack, as_json=arguments.json)
+
+
+def _preflight(arguments: argparse.Namespace) -> int:
+    from preview.preflight.show import show  # noqa: PLC0415 - as above
 
     return show(arguments.project, arguments.stack, as_json=arguments.json)
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from planning.plan import Plan
+from preview.rendering.expected import Expected
 from preview.rendering.manifests import Manifest
-from preview.rendering.prerequisites import Expected, find_prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 
 
 def expectations(manifests: Sequence[Manifest], plan: Plan | None) -> tuple[Expected, ...]:

@@ -4,9 +4,9 @@ Read from the rendered objects alone, so nothing can be forgotten when a compone
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.published_weights import published_weights
 from preview.rendering.secret_commands import Entries, add, create, takes_any
@@ -36,27 +36,6 @@ NAMING_SECRETS = frozenset(
 )
 # What must be in a namespace before the stack is.
 PLURALS = {"Secret": "Secrets", "ConfigMap": "ConfigMaps", "PersistentVolumeClaim": "claims"}
-
-
-@dataclass(frozen=True)
-class Expected:
-    """One thing that must exist; `keys` of a Secret, `command` that creates it where one command can.
-
-    `drawn`: those of its keys whose value may be made up. `add`: the command for a Secret that exists already.
-    """
-
-    kind: str
-    name: str
-    namespace: str = ""
-    keys: tuple[str, ...] = ()
-    note: str = ""
-    command: str = ""
-    drawn: tuple[str, ...] = ()
-    add: str = ""
-
-    def __str__(self) -> str:
-        where = f" in {self.namespace}" if self.namespace else ""
-        return f"{self.kind} {self.name}{where}{f': {self.note}' if self.note else ''}"
 
 
 def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
@@ -225,7 +204,8 @@ def _storage_classes(manifests: Iterable[tuple[Manifest, Sequence[Any]]]) -> Ite
             modes.setdefault(spec["storageClassName"], set()).update(spec["accessModes"])
     for name, access_modes in sorted(modes.items()):
         clones = ", and clone volumes" if name in cloned else ""
-        yield Expected("StorageClass", name, note=f"must offer {', '.join(sorted(access_modes))}{clones}")
+        offered = tuple(sorted(access_modes))
+        yield Expected("StorageClass", name, keys=offered, note=f"must offer {', '.join(offered)}{clones}")
 
 
 def _issuer(manifest: Manifest) -> str | None:
@@ -238,8 +218,9 @@ def _gateways(manifests: Sequence[Manifest]) -> Iterator[Expected]:
         spec = manifest.body.get("spec", {})
         if manifest.kind == "HTTPRoute":
             for parent in spec.get("parentRefs", []):
-                listener = f"with the listener {parent['sectionName']}" if "sectionName" in parent else ""
-                yield Expected("Gateway", parent["name"], parent.get("namespace", manifest.namespace), note=listener)
+                listeners = (parent["sectionName"],) if "sectionName" in parent else ()
+                note = "".join(f"with the listener {listener}" for listener in listeners)
+                yield Expected("Gateway", parent["name"], parent.get("namespace", manifest.namespace), listeners, note)
         elif manifest.kind == "Ingress" and spec.get("ingressClassName"):
             yield Expected("IngressClass", spec["ingressClassName"])
         if issuer := _issuer(manifest):
@@ -290,7 +271,7 @@ def _api_groups(manifests: Sequence[Manifest]) -> Iterator[Expected]:
         if manifest.category is Category.OBJECT and not _built_in(group) and group not in brought | declared:
             kinds.setdefault(manifest.api_version, set()).add(manifest.kind)
     for version, names in sorted(kinds.items()):
-        yield Expected("API", version, note=f"for {', '.join(sorted(names))}")
+        yield Expected("API", version, keys=tuple(sorted(names)), note=f"for {', '.join(sorted(names))}")
 
 
 def _built_in(group: str) -> bool:

@@ -25,8 +25,8 @@ from planning.plan.stores import (
 )
 from planning.plan.weights import CheckpointPlan, OwnClaim, WeightsPlan
 from preview.rendering.edges import expectations
+from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, Manifest, component_label
-from preview.rendering.prerequisites import Expected
 from preview.rendering.records import Record
 from preview.rendering.render import Rendering
 from preview.reporting.model_page import model_page

@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from preview.rendering.prerequisites import BORN_NAMESPACES, Expected
+from preview.rendering.expected import Expected
+from preview.rendering.prerequisites import BORN_NAMESPACES
 from workshop.kubernetes import Object
 from workshop.simcluster.bodies import body
 

@@ -9,8 +9,9 @@ import pulumi
 import pulumi_kubernetes as k8s
 import pytest
 
+from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, as_yaml, collect_manifests, foreign_files, read, write
-from preview.rendering.prerequisites import Expected, find_prerequisites
+from preview.rendering.prerequisites import find_prerequisites
 from preview.rendering.recorder import deploy
 
 POD = {"containers": [{"name": "c", "image": "i"}]}

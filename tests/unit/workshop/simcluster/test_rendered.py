@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preview.rendering.prerequisites import Expected
+from preview.rendering.expected import Expected
 from preview.rendering.render import render
 from preview.rendering.stackfile import read_project
 from tests.harness import ROOT, walk

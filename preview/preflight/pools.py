@@ -1,0 +1,111 @@
+"""Promises of the pools, judged by the script that judges them on the cluster, and the room that others leave."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from components.pod_scripts import verify_nodes
+from planning.plan import Plan
+from planning.plan.pools import ComputeClass, Existing, Karpenter, PoolPlan
+from preview.preflight.cluster import Cluster, items
+from preview.preflight.findings import Finding, fine, not_known, read, wrong
+from preview.rendering.manifests import Manifest
+
+quantity = verify_nodes.quantity
+Node = Mapping[str, Any]
+NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
+RUNNING = "status.phase!=Succeeded,status.phase!=Failed"
+
+
+def judge_pools(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    """Offers of each pool's nodes against what was promised, and the room that its servers find beside other pods."""
+    jobs = {job.body["metadata"]["labels"][INSTANCE]: job for job in manifests if _verifies(job)}
+    for pool in plan.pools.values():
+        if isinstance(pool.provisioning, Karpenter | ComputeClass):
+            continue  # bought when a pod waits
+        job, subject = jobs.get(pool.name), f"pool {pool.name}"
+        if job is None:
+            yield not_known(subject, "its nodes are not proved, as gpuOperator.verifyNodes is false")
+        else:
+            yield from read(subject, lambda job=job, pool=pool: _judge(job, pool, plan, cluster))
+
+
+def _verifies(manifest: Manifest) -> bool:
+    labels = manifest.body.get("metadata", {}).get("labels", {})
+    return manifest.kind == "Job" and labels.get(NAME) == "verify-nodes"
+
+
+def _judge(job: Manifest, pool: PoolPlan, plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    subject = f"pool {pool.name}"
+    (container,) = job.body["spec"]["template"]["spec"]["containers"]
+    promise = verify_nodes.expectation_from({each["name"]: each.get("value", "") for each in container["env"]})
+    nodes = items(cluster, "/api/v1/nodes")
+    if isinstance(pool.provisioning, Existing):
+        # the stack labels them, maybe only now
+        nodes = [node for node in nodes if node["metadata"]["name"] in pool.provisioning.node_names]
+        promise = replace(promise, selector={})
+    matching = [node for node in nodes if not verify_nodes.selector_faults(dict(node), promise.selector)]
+    unlabelled = not matching or not any(_amount(node, pool.resource_name) for node in matching)
+    if pool.resource_name and unlabelled and _still_to_come(pool, plan, cluster):
+        text = f"its nodes offer no {pool.resource_name} yet; {pool.operator} brings that, and this stack installs it"
+        yield not_known(subject, text)
+        return
+    reasons = verify_nodes.judge([dict(node) for node in nodes], promise)
+    yield from (wrong(subject, reason.removeprefix(f"pool '{pool.name}': ")) for reason in reasons)
+    if reasons:
+        return
+    yield fine(subject, f"{pool.nodes} of {pool.nodes} nodes keep the promise")
+    good = [node for node in matching if not verify_nodes.node_faults(dict(node), promise)]
+    yield from _room(pool, plan, good, cluster)
+
+
+def _still_to_come(pool: PoolPlan, plan: Plan, cluster: Cluster) -> bool:
+    """Whether the operator of its GPUs is this stack's, and nothing of it is there yet."""
+    ours = plan.releases.get(pool.operator or "")
+    return ours is not None and not items(cluster, f"/apis/apps/v1/namespaces/{ours.namespace}/deployments")
+
+
+def _room(pool: PoolPlan, plan: Plan, nodes: Sequence[Node], cluster: Cluster) -> Iterator[Finding]:
+    """Units that pods outside of the stack's namespace leave, against those that its servers always have."""
+    resource = pool.resource_name or "cpu"
+    names = {node["metadata"]["name"] for node in nodes}
+    held = dict.fromkeys(names, 0.0)
+    for pod in items(cluster, "/api/v1/pods", fieldSelector=RUNNING):
+        name = pod["spec"].get("nodeName")
+        if name in names and pod["metadata"]["namespace"] != plan.namespace:
+            held[name] += requested(pod["spec"], resource)
+    free = {node["metadata"]["name"]: _amount(node, resource) - held[node["metadata"]["name"]] for node in nodes}
+    servers = [server for server in plan.servers if server.pool == pool.name]
+    sizes = {server.name: server.resources.gpus if pool.resource_name else server.resources.cpus for server in servers}
+    needed = sum(sizes[server.name] * server.nodes_per_replica * server.replicas for server in servers)
+    subject, unit = f"room in pool {pool.name}", pool.resource_name or "CPU cores"
+    others = f", others hold {sum(held.values()):g}" if any(held.values()) else ""
+    most, total = max(free.values(), default=0), sum(free.values())
+    for server in servers:
+        if server.replicas and sizes[server.name] > most:
+            text = f"a pod of {server.name} asks for {sizes[server.name]} {unit}, the emptiest node has {most:g} free"
+            yield wrong(subject, text + others, "free a node, or give it a smaller place")
+            return
+    if needed > total:
+        text = f"servers always have {needed} {unit}, and {total:g} are free{others}"
+        yield wrong(subject, text, "more nodes, or fewer replicas")
+    else:
+        yield fine(subject, f"{needed} of {total:g} free {unit}{others}")
+
+
+def _amount(node: Node, resource: str | None) -> float:
+    return quantity(node.get("status", {}).get("allocatable", {}).get(resource, "0"))
+
+
+def requested(pod: Mapping[str, Any], resource: str, field: str = "requests") -> float:
+    """Amount that a pod takes of a node: its containers together, or an init container that takes more.
+
+    A request that is not written is the limit, as Kubernetes has it.
+    """
+
+    def asks(container: Mapping[str, Any]) -> float:
+        amounts = container.get("resources", {})
+        return quantity((amounts.get(field) or {}).get(resource) or (amounts.get("limits") or {}).get(resource, "0"))
+
+    together = sum(map(asks, pod["containers"]))
+    return max([together, *map(asks, pod.get("initContainers") or [])])
