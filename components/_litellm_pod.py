@@ -5,11 +5,12 @@ from typing import Any
 
 import pulumi
 
-from components import _authorities, _database, _k8s, _redis_access
+from components import _additions, _authorities, _database, _k8s, _redis_access
 from components.vllm_server import ServerRef
 from planning.gateway.litellm import MOST_EQUAL_CHUNKS, key_variable
 from planning.gateway.routing import METRICS_PORT, PORT
 from planning.plan.gateway import GatewayPlan
+from planning.plan.servers import Scratch
 from planning.server import scratch
 
 CONFIG_PATH = "/etc/litellm/config.yaml"
@@ -67,8 +68,9 @@ def _environment(
             *(plan.callbacks.secrets if plan.callbacks else ()),
         )
     ]
+    secrets += _additions.secrets(plan.additions)
     callbacks = plan.callbacks.environment if plan.callbacks else {}
-    return [*_k8s.env({**values, **plan.outside.environment, **callbacks}), *secrets]
+    return [*_k8s.env({**values, **plan.outside.environment, **callbacks, **plan.additions.environment}), *secrets]
 
 
 def container(
@@ -88,7 +90,7 @@ def container(
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
         "resources": {
-            "requests": {"cpu": str(plan.cpus), "memory": memory, **_k8s.disk(scratch.GATEWAY.disk_mib)},
+            "requests": {"cpu": str(plan.cpus), "memory": memory, **_k8s.disk(_scratch(plan).disk_mib)},
             "limits": {"memory": memory},
         },
         "securityContext": _k8s.DROP_ALL,
@@ -100,6 +102,7 @@ def container(
             {"name": "tmp", "mountPath": TMP},
             *([_authorities.MOUNT] if plan.outside.ca_bundle else []),
             *_redis_access.files(plan.redis)[1],
+            *_additions.mounts(plan.additions),
         ],
     }
 
@@ -112,13 +115,18 @@ def pod_spec(
     match: Mapping[str, str],
 ) -> dict[str, Any]:
     """The whole pod spec, in Kubernetes' spelling."""
-    volumes = [{"name": "config", "configMap": {"name": config}}, *_k8s.scratch_volumes(scratch.GATEWAY)]
+    volumes = [{"name": "config", "configMap": {"name": config}}, *_k8s.scratch_volumes(_scratch(plan))]
     if plan.outside.ca_bundle:
         volumes.append(_authorities.volume(plan.outside.ca_bundle))
-    volumes += _redis_access.files(plan.redis)[0]
+    volumes += [*_redis_access.files(plan.redis)[0], *_additions.volumes(plan.additions)]
     return {
         **_k8s.restricted_pod(account, plan.image, [container], volumes),
         "affinity": _k8s.off_gpu_nodes(),
         "terminationGracePeriodSeconds": plan.termination_grace_s,
         "topologySpreadConstraints": _k8s.spread(match),
+        **_additions.priority(plan.additions),
     }
+
+
+def _scratch(plan: GatewayPlan) -> Scratch:
+    return scratch.with_volumes(scratch.GATEWAY, plan.additions.folders_mib)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components import _authorities, _k8s, _kept_cache, _script
+from components import _additions, _authorities, _k8s, _kept_cache, _script
 from planning.plan.access import CaBundle, SecretFile
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
@@ -37,6 +37,7 @@ def pod_spec(
             _script.volume(mounts["script"]),
             *_k8s.scratch_volumes(server.scratch),
             *_kept_cache.volumes(server),
+            *_additions.volumes(server.additions),
         ],
     )
     spec |= {
@@ -53,6 +54,7 @@ def pod_spec(
         ],
         **_k8s.placement(pool),
         **({"runtimeClassName": pool.runtime_class} if pool.runtime_class else {}),
+        **_additions.priority(server.additions),
     }
     if server.nodes_per_replica == 1:
         spec["topologySpreadConstraints"] = _k8s.spread(_k8s.selector(APP, server.name))
@@ -191,7 +193,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[
         "name": "vllm",
         "image": server.image.reference,
         "args": list(server.args),
-        "env": [*_k8s.env(server.env), *_access(server, opening=False), key],
+        "env": [*_k8s.env(server.env), *_access(server, opening=False), key, *_additions.secrets(server.additions)],
         "ports": [{"name": "http", "containerPort": server.endpoint.port, "protocol": "TCP"}],
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _k8s.DROP_ALL,
@@ -203,5 +205,6 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[
             CACHE,
             {"name": "tmp", "mountPath": TMP},
             {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 - an emptyDir of the pod
+            *_additions.mounts(server.additions),
         ],
     }

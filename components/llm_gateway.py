@@ -12,7 +12,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-from components import _contract, _database, _exposure, _k8s
+from components import _additions, _contract, _database, _exposure, _k8s
 from components._account import service_account
 from components._chat_ui import AskedGateway, chat_ui
 from components._cloud_native_pg import cloud_native_pg
@@ -90,13 +90,13 @@ class LlmGateway(pulumi.ComponentResource):
             password = _k8s.secret_env("REDIS_PASSWORD", keys, REDIS_ENTRY)
             after += redis(f"{name}-redis", args["namespace"], plan.redis, password, match, child)
         after += policies(name, metadata, plan.name, _network(args, match), child)
-        account = service_account(name, named, plan.image, child)
+        account = service_account(name, _additions.account_metadata(named, plan.additions), plan.image, child)
         config = _config(f"{name}-config", plan, args["servers"], metadata, child)
         passwords = _database.passwords(f"{name}-database", plan.database, args["keys"], metadata, child)
         proxy = container(plan, args["servers"], keys, passwords)
         pod = pod_spec(plan, proxy, account.metadata.name, config, match)
         after += _database_gates(name, args, passwords, account.metadata.name, match, self)
-        template = {"metadata": {"labels": labels, **_outside(plan)}, "spec": pod}
+        template = {"metadata": _additions.template_metadata(plan.additions, labels, _outside(plan)), "spec": pod}
         deployment = workload(name, named, plan, match, template, after, self)
         service = k8s.core.v1.Service(
             name,
@@ -181,9 +181,9 @@ def _config(
     ).metadata.name
 
 
-def _outside(plan: GatewayPlan) -> dict[str, Any]:
+def _outside(plan: GatewayPlan) -> dict[str, str]:
     """Annotations of the pods: only its Secret says where a database is, so another port would start no others."""
-    return {"annotations": {"llm-stack.io/database-port": str(plan.database.port)}} if plan.database else {}
+    return {"llm-stack.io/database-port": str(plan.database.port)} if plan.database else {}
 
 
 def _json(data: Mapping[str, object]) -> str:

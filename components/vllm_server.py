@@ -10,15 +10,15 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _contract, _k8s, _kept_cache, _router, _scaling, _script
+from components import _additions, _contract, _k8s, _kept_cache, _router, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, PROOF, pod_spec
 from components.keys import ExistingSecret, Keys, MasterKey, own_secret
-from planning.plan.access import Identity
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.server.servers import server_name
+from planning.stack.additions import UNDISTURBED
 
 KEY_ENTRY = "api-key"
 
@@ -72,7 +72,7 @@ class VllmServer(pulumi.ComponentResource):
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
         named: Any = _k8s.named(metadata, server.name)
         source = server.checkpoint.source
-        account = service_account(name, _identified(named, source.identity), server.image, child)
+        account = service_account(name, _account(named, server), server.image, child)
         key_secret, key_entry = _key(f"{name}-key", server, args["keys"], metadata, child)
         verb = source.script.partition("_")[0]
         script = _script.config_map(f"{name}-{verb}", metadata, source.script, child, *_scripts(server))
@@ -92,7 +92,7 @@ class VllmServer(pulumi.ComponentResource):
         mounts = {"account": account.metadata.name, "script": script.metadata.name}
         pod = pod_spec(server, args["pool"], mounts, key)
         template: Any = {
-            "metadata": {"labels": labels | _pod_labels(source.identity), "annotations": UNDISTURBED},
+            "metadata": _template_metadata(server, labels),
             "spec": pod,
         }
         # what leads to the pods is there before them, and goes after them
@@ -149,13 +149,16 @@ def _scripts(server: ServerPlan) -> list[str]:
     return [*others, *([PROOF] if proves else []), *_kept_cache.scripts(server)]
 
 
-def _identified(metadata: Any, identity: Identity | None) -> Any:
+def _account(metadata: Any, server: ServerPlan) -> Any:
     """Metadata of the ServiceAccount, with who it is to the platform's store."""
-    return _k8s.annotated(metadata, identity.annotations) if identity and identity.annotations else metadata
+    identity = server.checkpoint.source.identity
+    return _additions.account_metadata(metadata, server.additions, identity.annotations if identity else {})
 
 
-def _pod_labels(identity: Identity | None) -> dict[str, str]:
-    return dict(identity.pod_labels) if identity else {}
+def _template_metadata(server: ServerPlan, labels: Mapping[str, str]) -> dict[str, Any]:
+    identity = server.checkpoint.source.identity
+    known = {**labels, **(identity.pod_labels if identity else {})}
+    return _additions.template_metadata(server.additions, known, UNDISTURBED)
 
 
 def _key(
@@ -200,13 +203,6 @@ def _workload(
         "template": template,
     }
     return k8s.apps.v1.Deployment(name, metadata=metadata, spec=spec, opts=opts)
-
-
-# A pod that takes minutes to load is not moved to pack nodes better.
-UNDISTURBED = {
-    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-    "karpenter.sh/do-not-disrupt": "true",
-}
 
 
 def _service_selector(server: ServerPlan, match: Mapping[str, str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ LONGEST_TEXT = 65_536
 # A number of more bits is none for Kubernetes, JSON readers or vLLM; Python would even refuse to print some.
 MOST_BITS = 63
 # Values in which lines are broken for good reason: snippets of an Ingress controller, templates, JSON.
-WITH_LINES = ("annotations", "args", "chatTemplate", "env")
+WITH_LINES = ("annotations", "args", "attributes", "chatTemplate", "env", "podAnnotations")
 # Where a secret belongs that was found below these keys, first match first.
 PLACES: tuple[tuple[Path, str], ...] = (
     (

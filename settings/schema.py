@@ -26,10 +26,10 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticKnownError
 
 from settings.paths import unfit_path
+from settings.pod_fields import MOST_VOLUMES, Annotations, CsiDriver, Labels, MountPath
 from settings.problems import nearest
 from settings.scalars import (
     LONGEST_S,
-    MOST_ANNOTATION_BYTES,
     MOST_DIRECT_HOSTS,
     MOST_DOMAINS,
     MOST_GENERATIONS,
@@ -147,17 +147,6 @@ HubRepository = Annotated[
 ]
 # Six hundred files are opened to tell, so once.
 available_timezones = cache(zoneinfo.available_timezones)
-
-
-def _small(annotations: dict[str, str]) -> dict[str, str]:
-    """Refuses more than Kubernetes keeps, keys and values together."""
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
-    if size > MOST_ANNOTATION_BYTES:
-        raise ValueError(f"have {size:,} bytes in all; at most {MOST_ANNOTATION_BYTES:,}")
-    return annotations
-
-
-Annotations = Annotated[dict[QualifiedName, str], AfterValidator(_small)]
 
 
 class RuleError(ValueError):
@@ -510,6 +499,8 @@ PREWARM = Field(
 )
 
 
+# Of a volume that a user adds.
+MOUNT_PATH = Field(description="folder of the container where it is, e.g. /data")
 # Nothing but the preview's sums follows from it.
 STORAGE_PRICE = Field(default=None, description="price of a GiB for a month there, USD, for the preview's sums")
 
@@ -1034,6 +1025,91 @@ class KvOffloadSettings(Section):
     )
 
 
+class SecretEntry(Section):
+    """An entry of a Secret that exists."""
+
+    name: DnsName = Field(description="existing Secret, in the namespace of the stack")
+    key: EntryName = Field(description="entry of that Secret")
+
+
+class ConfigMapVolume(Section):
+    """Entries of a ConfigMap that exists, as files."""
+
+    kind: Literal["configMap"] = Field(description="files from a ConfigMap")
+    name: DnsName = Field(description="existing ConfigMap, in the namespace of the stack")
+    mount_path: MountPath = MOUNT_PATH
+
+
+class SecretVolume(Section):
+    """Entries of a Secret that exists, as files."""
+
+    kind: Literal["secret"] = Field(description="files from a Secret")
+    name: DnsName = Field(description="existing Secret, in the namespace of the stack")
+    mount_path: MountPath = MOUNT_PATH
+
+
+class EmptyDirVolume(Section):
+    """Space of a pod's own on its node's disk, which goes with it."""
+
+    kind: Literal["emptyDir"] = Field(description="space on the node's disk")
+    size_gib: CacheGib = Field(description="its limit, which the pod asks for, too, GiB; beyond it the pod is evicted")
+    mount_path: MountPath = MOUNT_PATH
+
+
+class PersistentClaimVolume(Section):
+    """A claim that exists."""
+
+    kind: Literal["persistentVolumeClaim"] = Field(description="a claim that exists")
+    claim_name: DnsName = Field(description="existing PersistentVolumeClaim, in the namespace of the stack")
+    read_only: bool = Field(
+        default=True, description="whether pods only read it; with several replicas it must be one for many nodes"
+    )
+    mount_path: MountPath = MOUNT_PATH
+
+
+class CsiVolume(Section):
+    """What a driver of the cluster makes for each pod, e.g. secrets of a vault; always read-only."""
+
+    kind: Literal["csi"] = Field(description="made by a CSI driver that takes volumes of pods")
+    driver: CsiDriver = Field(description="name of the driver, e.g. secrets-store.csi.k8s.io")
+    attributes: dict[Word, Argument] = Field(
+        default_factory=dict, max_length=100, description="what the driver wants to know; never secrets"
+    )
+    secret: DnsName | None = Field(default=None, description="existing Secret that the driver is given")
+    mount_path: MountPath = MOUNT_PATH
+
+
+ExtraVolume = Annotated[
+    ConfigMapVolume | SecretVolume | EmptyDirVolume | PersistentClaimVolume | CsiVolume, Field(discriminator="kind")
+]
+# The same words for every kind of pods.
+POD_LABELS = Field(default_factory=dict, description="further labels of its pods, e.g. for what they cost")
+POD_ANNOTATIONS = Field(default_factory=dict, description="further annotations of its pods")
+ACCOUNT_ANNOTATIONS = Field(
+    default_factory=dict, description="annotations of its ServiceAccount, e.g. a role of the cloud; pods get no token"
+)
+PRIORITY_CLASS = Field(default=None, description="existing PriorityClass of its pods; default: that of the cluster")
+SECRET_ENV = Field(
+    default_factory=dict,
+    max_length=MOST_VARIABLES,
+    description="further environment variables, each an entry of a Secret that exists: {name, key}",
+)
+EXTRA_VOLUMES = Field(
+    default_factory=dict,
+    max_length=MOST_VOLUMES,
+    description="further volumes of its pods by names of your own, each of a kind: configMap, secret, emptyDir, "
+    "persistentVolumeClaim, csi",
+)
+
+
+class WorkloadsSettings(Section):
+    """Labels, annotations and priority of the pods of all models and of the gateway, unless these say otherwise."""
+
+    pod_labels: Labels = Field(default_factory=dict, description="further labels of all of them")
+    pod_annotations: Annotations = Field(default_factory=dict, description="further annotations of all of them")
+    priority_class_name: DnsName | None = Field(default=None, description="existing PriorityClass of all of them")
+
+
 class ModelSettings(Section):
     """One served model. Only `model` and `pool` are needed; the rest is derived and shown with its reason."""
 
@@ -1110,6 +1186,12 @@ class ModelSettings(Section):
     env: dict[VariableName, Argument] = Field(
         default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
     )
+    secret_env: dict[VariableName, SecretEntry] = SECRET_ENV
+    pod_labels: Labels = POD_LABELS
+    pod_annotations: Annotations = POD_ANNOTATIONS
+    service_account_annotations: Annotations = ACCOUNT_ANNOTATIONS
+    priority_class_name: DnsName | None = PRIORITY_CLASS
+    extra_volumes: dict[ObjectName, ExtraVolume] = EXTRA_VOLUMES
     chat_template: Argument | None = Field(
         default=None,
         description="template that makes a prompt of messages: a Jinja file beside Pulumi.yaml, e.g. ./chat.jinja, or "
@@ -1710,6 +1792,15 @@ class GatewaySettings(Section):
         default=None,
         description="requests after which a gateway pod starts anew, a fifth earlier or later, drained; default: never",
     )
+    env: dict[VariableName, Argument] = Field(
+        default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
+    )
+    secret_env: dict[VariableName, SecretEntry] = SECRET_ENV
+    pod_labels: Labels = POD_LABELS
+    pod_annotations: Annotations = POD_ANNOTATIONS
+    service_account_annotations: Annotations = ACCOUNT_ANNOTATIONS
+    priority_class_name: DnsName | None = PRIORITY_CLASS
+    extra_volumes: dict[ObjectName, ExtraVolume] = EXTRA_VOLUMES
 
     @rule("expose", "host")
     def exposed_needs_a_host(self) -> None:
@@ -1883,6 +1974,9 @@ class StackSettings(Section):
         min_length=1, max_length=MOST_MODELS, description="what is served, by public name"
     )
     gateway: GatewaySettings = Field(default=GatewaySettings(), description="the OpenAI-compatible endpoint")
+    workloads: WorkloadsSettings = Field(
+        default=WorkloadsSettings(), description="labels, annotations and priority of all pods that serve"
+    )
     autoscaling: AutoscalingSettings = Field(default=AutoscalingSettings(), description="who scales servers")
     cloud_native_pg: CloudNativePgSettings = Field(
         default=CloudNativePgSettings(), description="operator of a Postgres with standbys"

@@ -5,7 +5,7 @@ A path is of keys as they are written. Knows the classes alone: what is wrong wi
 
 from collections.abc import Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -39,9 +39,14 @@ def annotation(path: Sequence[str | int], values: Any) -> Any:
             field = fields(kind).get(str(step))
             kind = field.annotation if field else None
         else:
-            kind = get_args(kind)[-1] if get_origin(kind) in (dict, list) else None
+            kind = _bare(get_args(kind)[-1]) if get_origin(kind) in (dict, list) else None
         here = at((step,), here)
     return kind
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what pydantic is told beside it; fields have that taken off already."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def at(path: Sequence[str | int], values: Any) -> Any:

@@ -358,6 +358,23 @@ def one_per_dialect() -> dict[str, str]:
     return dict(dialects.values())
 
 
+# What a user may add to pods, of every kind.
+_ADDED_VOLUMES = {
+    "prompts": {"kind": "configMap", "name": "prompts", "mountPath": "/data/prompts"},
+    "vault": {"kind": "csi", "driver": "secrets-store.csi.k8s.io", "mountPath": "/vault",
+              "attributes": {"secretProviderClass": "keys"}, "secret": "vault-login"},
+    "files": {"kind": "persistentVolumeClaim", "claimName": "files", "readOnly": False, "mountPath": "/files"},
+    "spare": {"kind": "emptyDir", "sizeGib": 10, "mountPath": "/spare"},
+    "certs": {"kind": "secret", "name": "certs", "mountPath": "/certs"},
+}  # fmt: skip
+ADDED: Config = {
+    "podLabels": {"example.com/cost-center": "search"},
+    "podAnnotations": {"example.com/note": "two\nlines"},
+    "serviceAccountAnnotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::111122223333:role/reader"},
+    "priorityClassName": "serving",
+    "secretEnv": {"TENANT_TOKEN": {"name": "tenant", "key": "token"}},
+    "extraVolumes": _ADDED_VOLUMES,
+}
 # A gateway at the edge with a page to chat with, whose keys are in Secrets that exist.
 CHAT_UI: Config = {
     "host": "llm.example.com",
@@ -642,6 +659,11 @@ VARIANTS: dict[str, Config] = {
         gpuPools={"l4": {"gpu": "nvidia-l4", "nodes": 2, "gpusPerNode": 1}},
         models={"small": {"model": "Qwen/Qwen3-0.6B", "pool": "l4", "contextTokens": 8192}},
         compileCache={"kind": "claim", "storageClass": "rwx"},
+    ),
+    "yours": minimal(
+        models={"small": {**ADDED, "canary": {"weight": 10, "contextTokens": 4096}}},
+        gateway={**ADDED, "env": {"TZ": "Europe/Berlin"}},
+        workloads={"podLabels": {"team": "ml"}, "podAnnotations": {"example.com/owner": "ml"}},
     ),
     "every-dialect": serving(one_per_dialect()),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.load import Catalog
+from planning.gateway.additions import gateway_addition_problems, gateway_additions
 from planning.gateway.at_zero import at_zero_problems, at_zero_reasons, holds_s, plan_at_zero
 from planning.gateway.callbacks import callback_places, callback_problems, plan_callbacks
 from planning.gateway.capacity import CPUS, plan_size
@@ -166,8 +167,13 @@ def resolve_gateway(
         at_zero=asleep,
         teams=teams,
         chat_ui=plan_chat_ui(settings, teams, images, catalog, times.route.s),
+        additions=gateway_additions(settings),
     )
-    return plan, _problems(settings, servers, planned, catalog) + of_teams
+    return plan, [
+        *_problems(settings, servers, planned, catalog),
+        *judge(gateway_addition_problems, settings, plan),
+        *of_teams,
+    ]
 
 
 def _problems(

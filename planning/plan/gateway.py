@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from planning.plan.access import SecretVariable
+from planning.plan.additions import Additions
 from planning.plan.at_zero import AtZero
 from planning.plan.callbacks import CallbackPlan
 from planning.plan.edges import EdgePlan
@@ -172,6 +173,7 @@ class GatewayPlan:
     teams: TeamsPlan | None = None
     """None: nothing is said of teams, and keys are made by hand if at all."""
     chat_ui: ChatUiPlan | None = None
+    additions: Additions = field(default_factory=Additions)
 
     @property
     def replicas(self) -> int:

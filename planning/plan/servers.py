@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from planning.capacity.budget import MemoryBudget, Parallelism
+from planning.plan.additions import Additions
 from planning.plan.pods import ImagePlan, Probes
 from planning.plan.router import RouterPlan
 from planning.plan.scaling import Scaling, Watched
@@ -227,6 +228,7 @@ class Server:
     watched: Watched
     """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
+    additions: Additions = field(default_factory=Additions)
 
     @property
     def checkpoint(self) -> CheckpointPlan:

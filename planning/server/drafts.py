@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from planning.plan.pools import PoolPlan
 from planning.server.adapters import name_problems
+from planning.server.additions import server_addition_problems, with_additions
 from planning.server.fit import Site
 from planning.server.indifferent import INDIFFERENT
 from planning.server.servers import Draft, draft_server
@@ -48,6 +49,9 @@ def _drafted(
             draft, problems = None, unplanned_problems(site, path, settings, canary=canary, on_cpu=False)
         else:
             draft, problems = draft_server(site, path, name, settings, pool, canary=canary)
+        if draft is not None:
+            problems = [*problems, *server_addition_problems(site, path, draft, settings)]
+            draft = with_additions(site, draft, settings)
     # one of which too little is known is counted nowhere
     return draft if judging.is_sure(*INDIFFERENT) else None, judging.kept(problems)
 

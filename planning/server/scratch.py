@@ -10,6 +10,7 @@ evicted for what it says. What is in memory is charged to the container's memory
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import ceil
 
 from planning.plan.servers import PodResources, Scratch
@@ -36,6 +37,12 @@ def plan_scratch(
     """Scratch space of one pod: emptyDirs on disk and in memory, name → size limit."""
     on_disk = volumes_mib or {}
     return Scratch(on_disk, memory_mib or {}, LOGS_MIB * (1 + sidecars) + sum(on_disk.values()), LOGS_MIB)
+
+
+def with_volumes(scratch: Scratch, volumes_mib: Mapping[str, int]) -> Scratch:
+    """The same with further emptyDirs on disk."""
+    disk_mib = scratch.disk_mib + sum(volumes_mib.values())
+    return replace(scratch, volumes_mib={**scratch.volumes_mib, **volumes_mib}, disk_mib=disk_mib)
 
 
 def quantity(mib: int) -> str:

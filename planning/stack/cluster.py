@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 from catalog.load import Catalog
 from planning.plan.pods import DnsPlan
+from planning.stack.additions import workloads_problems
 from planning.stack.gpu_operator import platform_problems
 from planning.stack.releases import namespace_problems, version_problems
 from settings.doubt import judge
@@ -28,6 +29,7 @@ def cluster_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]
         *judge(namespace_problems, settings, catalog),
         *judge(version_problems, settings, catalog),
         *judge(_class_problems, settings, catalog),
+        *judge(workloads_problems, settings.workloads),
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, Manifest
+from preview.rendering.pod_classes import pod_classes
 from preview.rendering.published_weights import published_weights
 from preview.rendering.secret_commands import Entries, add, create, takes_any
 
@@ -32,6 +33,7 @@ NAMING_SECRETS = frozenset(
         "imagePullSecrets",
         "pullSecrets",
         "passwordSecret",
+        "nodePublishSecretRef",
     }
 )
 # What must be in a namespace before the stack is.
@@ -49,6 +51,7 @@ def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
         *claims,
         *(Expected(kind, name, note=note) for kind, name, note in published_weights(inside)),
         *_storage_classes(inside),
+        *(Expected(kind, name, note=note) for kind, name, note in pod_classes(inside)),
         *dict.fromkeys(_gateways(manifests)),
         *_licences(manifests),
         *_nodes(manifests),
@@ -125,7 +128,7 @@ def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
         match field, here:
             case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
                 yield name, {key}
-            case "secretRef", {"name": str(name)} if not here.get("optional"):
+            case "secretRef" | "nodePublishSecretRef", {"name": str(name)} if not here.get("optional"):
                 yield name, set()
             case "secret", {"secretName": str(name)} | {"name": str(name)} if not here.get("optional"):
                 yield name, {part["key"] for part in here.get("items", [])}

@@ -7,7 +7,7 @@ from rich.text import Text
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan, Timing
 from planning.stack.timing import MEASURED
-from preview.reporting.page import LABEL_WIDTH, Block, Body, facts, packed, reasons
+from preview.reporting.page import LABEL_WIDTH, Block, Body, facts, listed, packed, reasons
 from preview.reporting.summary import replica_range
 from preview.reporting.wording import count, gib, minutes, usd, usd_range
 
@@ -31,6 +31,8 @@ def _rows(server: ServerPlan, pool: PoolPlan, width: int) -> Iterator[tuple[str,
     gap = server.rollout.gap_s
     yield "update", Text(f"stops it for about {minutes(gap)}", style="yellow") if gap else "without a gap"
     yield "cost", _cost(server)
+    if yours := tuple(server.additions):
+        yield "yours", listed(yours)
     yield "why", reasons(server.reasons)
 
 

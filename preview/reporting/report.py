@@ -143,6 +143,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
         *(f"{model} falls back to {', '.join(fallbacks)}" for model, fallbacks in gateway.fallbacks),
         *_teams(gateway),
         *_chat_ui(gateway.chat_ui),
+        *(f"yours: {line}" for line in gateway.additions),
     ]
     text = f"LiteLLM {gateway.image.version}, {_gateway_replicas(gateway.size)}, {reached}"
     yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))

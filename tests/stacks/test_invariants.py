@@ -15,6 +15,7 @@ import pytest
 
 from catalog import load_catalog
 from planning.gateway.metrics import OWN
+from planning.plan.additions import ClaimFiles
 from planning.plan.gateway import CHAT_UI
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.router import RouterPlan
@@ -352,6 +353,13 @@ def dangling(deployed: Deployed) -> list[str]:
     there["ConfigMap"] |= {
         expected.name for expected in find_prerequisites(deployed.manifests) if expected.kind == "ConfigMap"
     }
+    of_users = {
+        added.source.name: set() if added.read_only else {"vllm", "litellm"}
+        for additions in (*(server.additions for server in deployed.plan.servers), deployed.plan.gateway.additions)
+        for added in additions.volumes
+        if isinstance(added.source, ClaimFiles)
+    }
+    there["PersistentVolumeClaim"] |= of_users.keys()
     faults = []
     for pod in pods(deployed):
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
@@ -371,7 +379,11 @@ def dangling(deployed: Deployed) -> list[str]:
                 if mount["name"] == volume["name"] and not mount.get("readOnly")
             }
             may_write = {"publish-cache"} if claim in compiled else {kept[claim]} if claim in kept else set()
-            if claim and pod.kind != "Job" and writers != may_write:
+            if (
+                claim
+                and pod.kind != "Job"
+                and (not writers <= of_users[claim] if claim in of_users else writers != may_write)
+            ):
                 faults.append(f"{pod.owner}: {writers or 'nobody'} may write to claim {claim}")
             if claim and pod.kind != "Job" and not writers and not volume["persistentVolumeClaim"].get("readOnly"):
                 faults.append(f"{pod.owner}: claim {claim} is mounted for writing")
@@ -409,6 +421,8 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     outside |= {provider.key.secret for provider in plan.gateway.providers}
     outside |= {secret.secret for secret in plan.gateway.callbacks.secrets} if plan.gateway.callbacks else set()
     outside |= {secret.secret for secret in plan.gateway.chat_ui.secrets} if plan.gateway.chat_ui else set()
+    added = [plan.gateway.additions, *(server.additions for server in plan.servers)]
+    outside |= {secret.secret for additions in added for secret in additions.secrets}
     named = {plan.gateway.existing_secret, *hubs, *stores, *teams, *outside, *roles, database, of_redis} - {None}
     read = {
         (secret, entry)

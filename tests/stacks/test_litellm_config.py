@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from planning.gateway.additions import PREFIXES, VARIABLES
 from planning.plan.servers import ServerPlan
 from planning.plan.stores import BundledRedis, ExistingDatabase, ExistingRedis, SentinelRedis
 from planning.stack.outward import DIRECT_VARIABLES, PROXY_VARIABLES
@@ -218,3 +219,11 @@ def test_the_hook_that_decides_about_keys_lies_beside_the_configuration():
         "variant:own-keys": ["config.yaml", "gateway_hooks.py", "gateway_surface.py", "surface.json"],
     }
     assert "custom_auth" not in gateway_config(rendered("variant:own-keys"))["general_settings"]
+
+
+@EVERY
+def test_every_variable_of_the_gateway_says_who_decides_it(name: str):
+    """Whatever its pods have in their environment, `gateway.env` may not set, and says what to set instead."""
+    plan = rendered(name).plan.gateway.additions
+    names = gateway_environment(rendered(name)).keys() - {*plan.environment, *(entry.name for entry in plan.secrets)}
+    assert [known for known in names if known not in VARIABLES and not known.startswith(tuple(PREFIXES))] == []

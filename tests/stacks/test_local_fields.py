@@ -18,7 +18,8 @@ VERSION = "1.36"
 # The end of a refusal that names the setting which asks for the field.
 ASKED_FOR = (
     "(compileCache)",
-    "(gateway.redis.tls)",
+    "(gateway.redis.tls, extraVolumes)",
+    "(extraVolumes)",
     "(weights.kind)",
     "use weights.accessMode ReadWriteMany",
     "name those",

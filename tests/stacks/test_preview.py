@@ -480,3 +480,18 @@ def test_each_checkpoint_stands_below_its_place(capsys):
         "• Qwen/Qwen3-4B @ 1cfa9a720891",
         "• Qwen/Qwen3-1.7B @ 70d244cc86cc",
     ]
+
+
+def test_what_is_yours_is_shown_as_such(capsys, project):
+    """Each addition has a line of its own, with the model or the gateway that it belongs to."""
+    added = STACK.replace(
+        "contextTokens: 8192}", "contextTokens: 8192, podLabels: {team: search}, priorityClassName: serving}"
+    ).replace("{existingSecret: llm-keys}", "{existingSecret: llm-keys, secretEnv: {TENANT: {name: tenant, key: id}}}")
+    _, out, _ = preview(capsys, "--project", project(tiny=added), "--stack", "tiny")
+    lines = [line.strip() for line in out.splitlines()]
+    assert [line for line in lines if "team=search" in line or "PriorityClass" in line or "TENANT" in line] == [
+        "yours       • pod labels: team=search",
+        "• PriorityClass serving",
+        "• yours: variables: TENANT from id of Secret tenant",
+        "• PriorityClass serving",
+    ]

@@ -1,0 +1,128 @@
+"""Additions of a user in rendered objects: each where Kubernetes reads it, and nothing else changed by it.
+
+That a cluster has what is named is not proved.
+"""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests.harness import ADDED, Deployed, environment, minimal, pods, stack, two_nodes
+from tests.kubernetes_rules import restricted
+
+WORKLOADS = {"vllm-small": {"models": {"small": ADDED}}, "litellm": {"gateway": {**ADDED, "env": {"TZ": "UTC"}}}}
+MOUNTS = [
+    {"name": "extra-certs", "mountPath": "/certs", "readOnly": True},
+    {"name": "extra-files", "mountPath": "/files"},
+    {"name": "extra-prompts", "mountPath": "/data/prompts", "readOnly": True},
+    {"name": "extra-spare", "mountPath": "/spare"},
+    {"name": "extra-vault", "mountPath": "/vault", "readOnly": True},
+]
+VOLUMES = [
+    {"name": "extra-certs", "secret": {"secretName": "certs"}},
+    {"name": "extra-files", "persistentVolumeClaim": {"claimName": "files"}},
+    {"name": "extra-prompts", "configMap": {"name": "prompts"}},
+    {"name": "extra-spare", "emptyDir": {"sizeLimit": "10Gi"}},
+    {
+        "name": "extra-vault",
+        "csi": {
+            "driver": "secrets-store.csi.k8s.io",
+            "readOnly": True,
+            "volumeAttributes": {"secretProviderClass": "keys"},
+            "nodePublishSecretRef": {"name": "vault-login"},
+        },
+    },
+]
+TENANT = {"name": "TENANT_TOKEN", "valueFrom": {"secretKeyRef": {"name": "tenant", "key": "token"}}}
+
+
+def by_name(values: list[Any]) -> list[Any]:
+    """Lists of named things, whose order says nothing."""
+    return sorted(values, key=lambda value: value["name"])
+
+
+def settled(deployment: Any) -> Any:
+    """A Deployment whose lists of named things are in the order of their names."""
+    body = deepcopy(deployment)
+    spec = body["spec"]["template"]["spec"]
+    spec["volumes"] = by_name(spec["volumes"])
+    for container in spec["containers"]:
+        container["env"], container["volumeMounts"] = by_name(container["env"]), by_name(container["volumeMounts"])
+    return body
+
+
+def with_added(deployment: Any, variables: list[Any], disk: str) -> Any:
+    """The Deployment as it has to be with everything of `ADDED`."""
+    body = deepcopy(deployment)
+    template = body["spec"]["template"]
+    template["metadata"]["labels"] |= {"example.com/cost-center": "search"}
+    template["metadata"]["annotations"] = {
+        **template["metadata"].get("annotations", {}),
+        "example.com/note": "two\nlines",
+    }
+    template["spec"]["priorityClassName"] = "serving"
+    template["spec"]["volumes"] += VOLUMES
+    (container,) = template["spec"]["containers"]
+    container["volumeMounts"] += MOUNTS
+    container["env"] += variables
+    container["resources"]["requests"]["ephemeral-storage"] = disk
+    return settled(body)
+
+
+def account(deployed: Deployed, name: str) -> Any:
+    """Annotations of a ServiceAccount, but for the engine's own."""
+    metadata = deployed.object("ServiceAccount", name)["metadata"]
+    return {key: text for key, text in metadata.get("annotations", {}).items() if not key.startswith("pulumi.com/")}
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "disk"),
+    [
+        ("vllm-small", [TENANT], ("22592Mi", "32832Mi")),
+        ("litellm", [TENANT, {"name": "TZ", "value": "UTC"}], ("2112Mi", "12352Mi")),
+    ],
+)
+def test_what_is_added_is_all_that_changes(name: str, variables: list[Any], disk: tuple[str, str]):
+    """The pods of one workload are those of before with what its settings add; the pods of the other do not change."""
+    plain, added = stack(minimal()), stack(minimal(**WORKLOADS[name]))
+    (other,) = WORKLOADS.keys() - {name}
+    before = plain.object("Deployment", name)
+    asked = before["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["ephemeral-storage"]
+    assert (asked, settled(added.object("Deployment", name))) == (disk[0], with_added(before, variables, disk[1]))
+    assert added.object("Deployment", other) == plain.object("Deployment", other)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_the_account_has_its_annotations(name: str):
+    """They are on the ServiceAccount of the workload alone, which still has no token."""
+    deployed = stack(minimal(**WORKLOADS[name]))
+    (other,) = WORKLOADS.keys() - {name}
+    assert (account(deployed, name), account(deployed, other)) == (ADDED["serviceAccountAnnotations"], {})
+
+
+def test_selectors_are_as_before():
+    """Service, budget and rules find pods by the labels they always had."""
+    plain, added = stack(minimal()), stack(minimal(models={"small": ADDED}))
+    for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy"):
+        assert added.object(kind, "vllm-small") == plain.object(kind, "vllm-small")
+
+
+def test_every_pod_of_a_group_has_what_is_added():
+    """Leader and workers of a replica over several nodes have the same class, variables and mounts."""
+    (model,) = two_nodes()["models"]
+    group = [pod for pod in pods(stack(two_nodes(models={model: ADDED}))) if pod.kind == "LeaderWorkerSet"]
+    assert [
+        (
+            pod.spec["priorityClassName"],
+            environment(pod.spec["containers"][0])["TENANT_TOKEN"],
+            [mount for mount in pod.spec["containers"][0]["volumeMounts"] if mount["name"].startswith("extra-")],
+        )
+        for pod in group
+    ] == [("serving", "secret:tenant/token", MOUNTS)] * 2
+
+
+def test_pods_stay_restricted():
+    """No kind of volume that can be added is one that the Pod Security profile refuses."""
+    deployed = stack(minimal(models={"small": ADDED}, gateway=ADDED))
+    assert [(pod.owner, restricted(pod.spec)) for pod in pods(deployed) if restricted(pod.spec)] == []
