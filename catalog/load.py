@@ -19,7 +19,7 @@ from catalog.compiled import read_yaml
 from catalog.edges import Edge
 from catalog.engine import Engine
 from catalog.own import NOTHING, Own
-from catalog.platforms import DiskReaders, Platform, StorageClasses, WorkloadIdentity
+from catalog.platforms import DiskReaders, Platform, PodResource, StorageClasses, WorkloadIdentity
 from catalog.schema import (
     CpuCore,
     Gpu,
@@ -75,6 +75,7 @@ class Catalog:
     workload_identity: Mapping[str, WorkloadIdentity]
     disk_readers: Mapping[str, DiskReaders]
     storage_classes: Mapping[str, StorageClasses]
+    pod_resources: Mapping[str, PodResource]
     stores: Mapping[str, Store]
     edges: Mapping[str, Mapping[str, Edge]]
     engines: Mapping[str, Engine]
@@ -136,7 +137,7 @@ def read_catalog(folder: Path) -> Catalog:
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
     inside, stores, edges = (folder / f"{name}.yaml" for name in ("chart-images", "stores", "edges"))
-    platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders", "storageClasses")
+    platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders", "storageClasses", "podResources")
     pinned = _entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"])
     versions = _engines(folder / "engines")
     return Catalog(
@@ -163,6 +164,7 @@ def read_catalog(folder: Path) -> Catalog:
         workload_identity=_entries(platforms, TypeAdapter(dict[str, WorkloadIdentity]), platform["workloadIdentity"]),
         disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
         storage_classes=_entries(platforms, TypeAdapter(dict[str, StorageClasses]), platform["storageClasses"]),
+        pod_resources=_entries(platforms, TypeAdapter(dict[str, PodResource]), platform["podResources"]),
         stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
         edges=_entries(edges, TypeAdapter(dict[str, dict[str, Edge]]), _sections(edges, "edges")["edges"]),
         engines=_pinned(versions, pinned),

@@ -84,6 +84,16 @@ class StorageClasses(Entry):
     sources: Annotated[list[str], Field(min_length=1)]
 
 
+class PodResource(Entry):
+    """A resource that pods ask their nodes for beside GPUs, under the name that its device plugin gives it.
+
+    `needs`: the rest of a sentence about nodes and pods.
+    """
+
+    needs: str
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
 class DiskReaders(Entry):
     """Nodes that may mount one volume of the platform's own disks to read it (access mode ReadOnlyMany); 0: none may.
 

@@ -26,7 +26,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticKnownError
 
 from settings.paths import unfit_path
-from settings.pod_fields import MOST_VOLUMES, Annotations, CsiDriver, Labels, MountPath
+from settings.pod_fields import MOST_RESOURCES, MOST_VOLUMES, Amount, Annotations, CsiDriver, Labels, MountPath
 from settings.problems import nearest
 from settings.scalars import (
     LONGEST_S,
@@ -140,6 +140,9 @@ CertificateName = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,400}$"
 MOST_DNS_ADDRESSES = 6
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
+# Huge pages by the names that nodes have for them (x86-64 and arm64 with pages of 4 KiB), MiB.
+PAGE_MIB = {"hugepages-2Mi": 2, "hugepages-1Gi": 1024}
+UNIT_MIB = {"Mi": 1, "Gi": 1024}
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
 MOST_ADAPTERS = 50
 HubRepository = Annotated[
@@ -393,6 +396,12 @@ class PoolSettings(Section):
         description="taints of the nodes that the pool's pods, and the GPU Operator's, tolerate beside nvidia.com/gpu; "
         "named nodes (provisioning.kind existing) then keep their taints, and get none",
     )
+    resources: dict[QualifiedName, Amount] = Field(
+        default_factory=dict,
+        max_length=MOST_RESOURCES,
+        description="what each pod of its servers asks for beside GPUs, e.g. {vpc.amazonaws.com/efa: 4, "
+        "hugepages-2Mi: 5120Mi}: as many as its nodes offer to one pod",
+    )
     runtime_class_name: DnsName | None = Field(
         default=None, description="runtime class of pods that ask for its GPUs; default by platform"
     )
@@ -445,6 +454,21 @@ class PoolSettings(Section):
             raise ValueError(
                 f"provisioning.nodeNames names {len(self.provisioning.node_names)} nodes, nodes says {self.nodes}"
             )
+
+    @field_validator("resources")
+    @classmethod
+    def countable(cls, resources: dict[str, str]) -> dict[str, str]:
+        """Refuses what the API server would: pages are bytes and whole, everything else is counted."""
+        for name, amount in resources.items():
+            unit = amount.lstrip("0123456789")
+            size = PAGE_MIB.get(name)
+            if name.startswith("hugepages-") and size is None:
+                raise ValueError(f"{name} is not a size of huge pages; there are {', '.join(PAGE_MIB)}")
+            if "/" in name and unit:
+                raise ValueError(f"{name} is counted, and {amount} has a unit; write a whole number")
+            if size is not None and (not unit or int(amount.removesuffix(unit)) * UNIT_MIB[unit] % size):
+                raise ValueError(f"{name} is {amount}; write whole pages with their unit, e.g. {max(size, 512)}Mi")
+        return resources
 
 
 class HubSettings(Section):

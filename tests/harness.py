@@ -661,6 +661,7 @@ VARIANTS: dict[str, Config] = {
         compileCache={"kind": "claim", "storageClass": "rwx"},
     ),
     "yours": minimal(
+        gpuPools={"l4": {"resources": {"rdma/ib": 1, "hugepages-2Mi": "512Mi"}}},
         models={"small": {**ADDED, "canary": {"weight": 10, "contextTokens": 4096}}},
         gateway={**ADDED, "env": {"TZ": "Europe/Berlin"}},
         workloads={"podLabels": {"team": "ml"}, "podAnnotations": {"example.com/owner": "ml"}},

@@ -148,6 +148,8 @@ class PoolPlan:
     """Label → its values on nodes with whole cards; without any, these do not have it."""
     driver: DriverNeed | None = None
     """None: any will do, as far as anybody knows."""
+    pod_resources: Mapping[str, str] = field(default_factory=dict)
+    """What each pod of a server asks for beside: resource → amount, as Kubernetes writes it."""
     needed: NodeOffer = NodeOffer()
     """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
     reasons: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from planning.plan.pools import (
 )
 from planning.stack.cost import list_price
 from planning.stack.overlap import NVIDIA_PRESENT, node_problems
+from planning.stack.pod_resources import pod_resource_problems
 from planning.stack.sharing import shared_name, sharing_labels, sharing_problems, slices_of
 from planning.stack.timing import verification
 from settings.doubt import Judging, judge
@@ -80,7 +81,7 @@ def _resolve_pool(
         return None, judge(_unknown_gpu, name, written, catalog)
     pool = written.model_copy(update={"gpu": gpu_id})
     problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
-    problems += judge(_role_problems, name, pool, settings.cluster)
+    problems += judge(_role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
     return _pool(name, pool, settings, catalog, image), problems
 
 
@@ -131,6 +132,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         runtime_class=_runtime_class(pool, gpu, settings, catalog),
         slices=slices,
         whole_cards=vendor.whole_cards if vendor and not slices else {},
+        pod_resources=dict(sorted(pool.resources.items())),
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
         resource_name=shared_name(resource) if resource and slices else resource,

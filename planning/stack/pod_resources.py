@@ -1,0 +1,46 @@
+"""Resources of nodes that servers ask for beside GPUs: network cards, huge pages, whatever a device plugin has."""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+
+from catalog.load import Catalog
+from planning.plan.pools import PoolPlan
+from settings.problems import Problem
+from settings.schema import PoolSettings
+
+# Counted by the plan itself → the fields that say how much.
+PLANNED = {
+    "cpu": "models.NAME.cpus",
+    "memory": "models.NAME.memoryGib",
+    "ephemeral-storage": "models.NAME.extraVolumes of kind emptyDir",
+}
+# A node may have so many slots, which no pod asks for.
+KUBELETS = ("pods",)
+HUGE_PAGES = "hugepages-"
+
+
+def pod_resource_problems(name: str, pool: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
+    """Resources that the plan counts, and names that no node can have."""
+    vendors = {vendor.resource for vendor in catalog.vendors.values()}
+    for resource in pool.resources:
+        path, domain = f"gpuPools.{name}.resources.{resource}", resource.rpartition("/")[0]
+        if resource in PLANNED:
+            yield Problem(path, f"is decided by the plan; set {PLANNED[resource]}")
+        elif resource in vendors or any(resource.startswith(f"{vendor}.") for vendor in vendors):
+            yield Problem(path, "is decided by the plan; set gpu, gpusPerNode or gpuShare of the pool")
+        elif domain == "kubernetes.io" or domain.endswith(".kubernetes.io") or resource in KUBELETS:
+            yield Problem(path, "is Kubernetes' own; name a resource that a device plugin offers, DOMAIN/NAME")
+        elif not domain and not resource.startswith(HUGE_PAGES):
+            near = "write DOMAIN/NAME as the node has it, e.g. vpc.amazonaws.com/efa, or hugepages-2Mi"
+            yield Problem(path, f'"{resource}" is no resource of a node; {near}')
+
+
+def pod_resource_warnings(pools: Mapping[str, PoolPlan], catalog: Catalog) -> Iterator[str]:
+    """For each such resource of a pool: what must be on its nodes, and what its pods are not given for it."""
+    for name, pool in pools.items():
+        for resource, count in pool.pod_resources.items():
+            known = next(
+                (entry for pattern, entry in catalog.pod_resources.items() if fnmatchcase(resource, pattern)), None
+            )
+            asked = f"pool {name}: its servers ask for {count} {resource} each"
+            yield f"{asked}, {known.needs}" if known else f"{asked}, which nothing is known of here"
