@@ -39,6 +39,7 @@ def install(releases: Mapping[str, ReleasePlan], opts: pulumi.ResourceOptions) -
             version=release.version,
             namespace=namespaces[release.namespace].metadata.name,
             values=dict(release.values),
+            allow_null_values=True if release.takes_away else None,
             timeout=release.timeout_s,
             opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=before)) if before else opts,
         )

@@ -176,7 +176,7 @@ class _Reference:
             names = field.get("propertyNames", {}).get("enum")
             if not (values := _values(field)):
                 # the settings do not know the shape of the catalogue's entries
-                return self.said("entry of the catalogue")
+                return self.said(field.get("word", "entry of the catalogue"))
             return f"{self.said('mapping')} {_listed(names) if names else 'NAME'} → {self._type(values, known)}"
         if kind == "string" and "pattern" in field:
             if field["pattern"] in WORDS:

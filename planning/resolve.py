@@ -21,7 +21,7 @@ from planning.server.room import add_node_needs, crowding, room_problems
 from planning.server.scaling import adapter_rules
 from planning.server.servers import Draft
 from planning.stack import known_bad
-from planning.stack.chart_images import registry_warnings
+from planning.stack.chart_values import chart_warnings
 from planning.stack.cluster import cluster_problems, dns_plan
 from planning.stack.images import digest_problems, resolve_images, used_images
 from planning.stack.pools import resolve_pools
@@ -89,7 +89,7 @@ def resolve_stack(
             *gateway_warnings(settings, gateway, catalog),
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
-            *registry_warnings(settings, releases, weights.hubs, catalog),
+            *chart_warnings(settings, releases, weights.hubs, catalog),
             *reader_warnings(site, drafts),
             *gated_warnings(weights, has_token=has_hub_token),
         ),

@@ -147,7 +147,8 @@ def _wrong_key(key: str) -> str | None:
 def _text(text: str, path: Path, refusals: list[tuple[Path, str]]) -> str | None:
     if len(text) > LONGEST_TEXT:
         return _leave(path, f"has {len(text):,} characters; at most {LONGEST_TEXT:,}", refusals)
-    allowed = "\n\t" if any(step in WITH_LINES for step in path[-2:]) else ""
+    lines = path[:1] == ("charts",) or any(step in WITH_LINES for step in path[-2:])
+    allowed = "\n\t" if lines else ""
     if not text.isprintable() and (wrong := _unprintable(text, allowed)):
         return _leave(path, wrong, refusals)
     if kind := recognise(text):

@@ -1954,6 +1954,11 @@ class ChartOverride(Section):
     chart: ChartSource | None = Field(default=None, description="chart name, oci:// reference or path")
     repository: ChartSource | None = Field(default=None, description="repository URL; empty with oci:// or a path")
     version: Word | None = Field(default=None, description="exact version")
+    values: Annotated[dict[str, Any], Field(json_schema_extra={"word": "values of the chart"})] = Field(
+        default_factory=dict,
+        description="values of the chart, merged over those of the stack as Helm does: mappings merge, lists are "
+        "replaced, null takes a value away; never secrets",
+    )
 
 
 class CatalogSettings(Section):

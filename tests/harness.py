@@ -662,6 +662,7 @@ VARIANTS: dict[str, Config] = {
     ),
     "yours": minimal(
         gpuPools={"l4": {"resources": {"rdma/ib": 1, "hugepages-2Mi": "512Mi"}}},
+        charts={"kube-prometheus-stack": {"values": {"grafana": {"replicas": 2, "persistence": None}}}},
         models={"small": {**ADDED, "canary": {"weight": 10, "contextTokens": 4096}}},
         gateway={**ADDED, "env": {"TZ": "Europe/Berlin"}},
         workloads={"podLabels": {"team": "ml"}, "podAnnotations": {"example.com/owner": "ml"}},

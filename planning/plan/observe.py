@@ -1,7 +1,7 @@
 """Monitors, alerts, dashboards, and the operators that are installed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,9 @@ class ReleasePlan:
     images: tuple[str, ...] = ()
     not_known: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    replaced: tuple[tuple[str, object, object], ...] = ()
+    """(path, ours, the user's) of values that are not the stack's any more."""
+    added: Mapping[str, object] = field(default_factory=dict)
+    """Values of the user's, all of them."""
+    takes_away: bool = False
+    """Whether one of these is null."""

@@ -9,6 +9,7 @@ from planning.plan.observe import ReleasePlan
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
+from planning.stack.chart_values import chart_value_problems, has_null, merge_values, overrides
 from planning.stack.gpu_operator import gpu_operator_values
 from settings.doubt import follows_from, judge
 from settings.problems import Problem
@@ -72,9 +73,10 @@ def resolve_releases(
     if _installs_postgres(settings):
         charts["cloudnative-pg"] = ("cloudnative-pg", {}, False)
     releases = {chart: _release(chart, *parts, settings=settings, catalog=catalog) for chart, parts in charts.items()}
-    return releases, [
+    of_versions = [
         p for chart, release in releases.items() for p in judge(_chart_problems, chart, release, settings, catalog)
     ]
+    return releases, [*of_versions, *judge(chart_value_problems, settings)]
 
 
 def _installs_postgres(settings: StackSettings) -> bool:
@@ -138,6 +140,9 @@ def _release(
     if override is not None and (override.repository is not None or override.chart is not None):
         repository = override.repository or None
     values = chart_images.with_pull_secrets(chart, version, values, settings.images.pull_secrets, catalog)
+    added = override.values if override else {}
+    replaced = tuple(overrides(values, added))
+    values = merge_values(values, added)
     inside = chart_images.contents(chart, version, values, catalog)
     monitoring = settings.observability.namespace
     chosen = dict.fromkeys(("kube-prometheus-stack", "prometheus-adapter"), monitoring)
@@ -157,4 +162,7 @@ def _release(
         images=inside.images,
         not_known=inside.not_known,
         unread=inside.unread,
+        replaced=replaced,
+        added=added,
+        takes_away=has_null(added),
     )
