@@ -100,12 +100,25 @@ class AttentionLayers(Entry):
         return self
 
 
+class RotaryTable(Entry):
+    """Cosines and sines of every position, which each GPU holds whole.
+
+    `positions`: None: as many as the context of the file. `width`: elements of a head that turn; None: all of them, or
+    those that MLA turns. `float32`: whatever the dtype of the model.
+    """
+
+    width: Count | None = None
+    positions: Count | None = None
+    float32: bool = False
+
+
 class Architecture(Entry):
     """Figures of the checkpoint's `config.json`, in elements; enough to count parameters and KV bytes.
 
     `attention`: groups of layers, where they are not all alike or not all layers without a state.
     `feed_forward_layers`: those that have one, where not all do. `gated_mlp` false: two matrices instead of three,
-    experts included. `extra_parameters`: of no other field, such as learned positions.
+    experts included. `rotary`: tables of positions; None: a usual one. `extra_parameters`: of no other field, such as
+    learned positions.
     """
 
     layers: Count
@@ -125,6 +138,7 @@ class Architecture(Entry):
     mla: LatentAttention | None = None
     linear_attention: LinearAttention | None = None
     mamba: Mamba2 | None = None
+    rotary: tuple[RotaryTable, ...] | None = None
     extra_parameters: Annotated[int, Field(ge=0)] = 0
     vision_tower_bytes: Annotated[int, Field(ge=0)] = 0
 

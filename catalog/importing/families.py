@@ -10,6 +10,7 @@ from typing import Literal
 
 from catalog.architecture import LinearAttention, Mamba2
 from catalog.importing import experts as forward
+from catalog.importing import rotary as turning
 from catalog.importing import states
 from catalog.importing import windows as attention
 from catalog.importing.config import Config
@@ -40,6 +41,7 @@ class Family:
 
     profile: Literal["gqa", "mla", "hybrid", "none"] = "gqa"
     windows: attention.Windows = attention.full
+    rotary: turning.Rotary = turning.plain
     bias: Bias = "config"
     gated_mlp: bool = True
     gated_attention: bool = False
@@ -98,11 +100,17 @@ def per_layer_inputs(config: Config) -> int:
     return layers * width * (words + 3 * hidden) + wide * 3 * hidden * config.need("intermediate_size")
 
 
+# GptOssConfig, Ministral3Config
+GPT_OSS_ROPE = {"rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096}
+MINISTRAL_ROPE = {"rope_type": "yarn", "factor": 16.0, "original_max_position_embeddings": 16384}
+# Glm4Config, Glm4MoeConfig, NemotronConfig
+HALF_TURNED = {"partial_rotary_factor": 0.5}
 LLAMA = Family(windows=attention.uniform)
 QWEN2 = Family(windows=attention.after_layers, bias="always")
 QWEN3 = Family(windows=attention.after_layers, defaults={"head_dim": 128})
 QWEN3_MOE = replace(QWEN3, experts=Experts(dense=forward.each_step))
 GEMMA3 = Family(
+    rotary=turning.windowed,
     windows=attention.every(6, "sliding_window_pattern", "_sliding_window_pattern"),
     tied=True,
     # Gemma3TextConfig
@@ -116,16 +124,21 @@ GEMMA3 = Family(
     },
 )
 GEMMA4 = Family(
+    rotary=turning.gemma4,
     windows=attention.gemma4,
     tied=True,
     rewritten=True,
     experts=Experts(shared=forward.beside, names=("experts.0.gate_proj", "experts", "moe.experts")),
     more=per_layer_inputs,
 )
-DEEPSEEK = Family("mla", bias="never", experts=Experts(dense=forward.first_dense, shared=forward.counted))
+DEEPSEEK = Family(
+    "mla", rotary=turning.latent, bias="never", experts=Experts(dense=forward.first_dense, shared=forward.counted)
+)
 GDN = Family(
     "hybrid",
     attention.each_period,
+    turning.within(1),
+    defaults={"partial_rotary_factor": 0.25},
     gated_attention=True,
     state=states.delta_net,
     experts=Experts(dense=forward.each_step, shared=forward.sized),
@@ -139,17 +152,21 @@ LLAMA4 = Family(
 NEMOTRON_H = Family(
     "hybrid",
     attention.nemotron_h,
+    turning.none,
     gated_mlp=False,
     state=states.nemotron_h,
     letters=True,
     experts=Experts(dense=forward.letters_dense, shared=forward.sized_times),
 )
-MIMO_V2 = Family(windows=attention.mimo, experts=Experts(dense=forward.marked, shared=forward.counted))
-BERT = Family("none", bias="always", gated_mlp=False, tied=True, more=positions, task="embed")
+MIMO_V2 = Family(
+    windows=attention.mimo, rotary=turning.mimo, experts=Experts(dense=forward.marked, shared=forward.counted)
+)
+BERT = Family("none", rotary=turning.none, bias="always", gated_mlp=False, tied=True, more=positions, task="embed")
 ROBERTA = replace(BERT, unused=up_to_padding)
 PAIRS = replace(BERT, more=lambda config: positions(config) + score(config), task="rerank")
 ROBERTA_PAIRS = replace(PAIRS, unused=up_to_padding)
 WHISPER = Family(
+    rotary=turning.none,
     windows=attention.whisper,
     bias="always",
     gated_mlp=False,
@@ -164,12 +181,12 @@ WHISPER = Family(
         "max_position_embeddings": "max_target_positions",
     },
 )
-MODERN_BERT = Family("none", tied=True, bias="never", task="embed")
+MODERN_BERT = Family("none", rotary=turning.windowed, tied=True, bias="never", task="embed")
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": LLAMA,
     "MistralForCausalLM": LLAMA,
-    "Ministral3ForCausalLM": LLAMA,
+    "Ministral3ForCausalLM": replace(LLAMA, defaults={"rope_parameters": MINISTRAL_ROPE}),
     "InternLM3ForCausalLM": LLAMA,
     "Phi3ForCausalLM": LLAMA,
     "GraniteForCausalLM": LLAMA,
@@ -178,18 +195,22 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2MoeForCausalLM": replace(QWEN2, experts=Experts(dense=forward.each_step, shared=forward.sized)),
     "Qwen3ForCausalLM": QWEN3,
     "Qwen3MoeForCausalLM": QWEN3_MOE,
-    "SeedOssForCausalLM": replace(QWEN2, bias="config"),
-    "Glm4ForCausalLM": Family(),
-    "Glm4MoeForCausalLM": Family(experts=Experts(dense=forward.first_dense, shared=forward.counted)),
+    # run by the definition in transformers, which computes positions anew
+    "SeedOssForCausalLM": replace(QWEN2, rotary=turning.none, bias="config"),
+    "Glm4ForCausalLM": Family(defaults=HALF_TURNED),
+    "Glm4MoeForCausalLM": Family(
+        defaults=HALF_TURNED, experts=Experts(dense=forward.first_dense, shared=forward.counted)
+    ),
     "Ernie4_5ForCausalLM": Family(bias="never"),
     "Ernie4_5_MoeForCausalLM": Family(bias="never", experts=Experts(dense=forward.between, shared=forward.counted)),
-    "NemotronForCausalLM": Family(gated_mlp=False),
+    "NemotronForCausalLM": Family(defaults=HALF_TURNED, gated_mlp=False),
     "MixtralForCausalLM": replace(LLAMA, experts=Experts("intermediate_size")),
-    "MiniMaxM2ForCausalLM": Family(experts=Experts("intermediate_size")),
+    "MiniMaxM2ForCausalLM": Family(rotary=turning.numbered, experts=Experts("intermediate_size")),
     "GptOssForCausalLM": Family(
+        rotary=turning.gpt_oss,
         windows=attention.every(2),
         bias="config",
-        defaults={"head_dim": 64, "attention_bias": True},
+        defaults={"head_dim": 64, "attention_bias": True, "rope_parameters": GPT_OSS_ROPE},
         experts=Experts("intermediate_size"),
     ),
     "GemmaForCausalLM": Family(tied=True, defaults={"head_dim": 256}),
@@ -203,19 +224,25 @@ FAMILIES: Mapping[str, Family] = {
     "Llama4ForCausalLM": LLAMA4,
     "Llama4ForConditionalGeneration": replace(LLAMA4, tower="llama4"),
     "Mistral3ForConditionalGeneration": replace(LLAMA, tower="pixtral"),
-    "Qwen2_5_VLForConditionalGeneration": replace(QWEN2, tower="qwen2_5_vl"),
-    "Qwen3VLForConditionalGeneration": replace(QWEN3, tower="qwen3_vl"),
-    "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower="qwen3_vl"),
-    "Qwen3OmniMoeForConditionalGeneration": replace(QWEN3_MOE, tower="qwen3_omni", rewritten=True),
+    "Qwen2_5_VLForConditionalGeneration": replace(
+        QWEN2, rotary=turning.within(turning.MROPE_TIMES), tower="qwen2_5_vl"
+    ),
+    "Qwen3VLForConditionalGeneration": replace(QWEN3, rotary=turning.within(1), tower="qwen3_vl"),
+    "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, rotary=turning.within(1), tower="qwen3_vl"),
+    "Qwen3OmniMoeForConditionalGeneration": replace(
+        QWEN3_MOE, rotary=turning.within(turning.MROPE_TIMES), tower="qwen3_omni", rewritten=True
+    ),
     # its files have a head although it is tied to the embedding
-    "Qwen3ASRForConditionalGeneration": replace(QWEN3, tower="qwen3_audio", rewritten=True, task="transcribe"),
+    "Qwen3ASRForConditionalGeneration": replace(
+        QWEN3, rotary=turning.within(turning.MROPE_TIMES), tower="qwen3_audio", rewritten=True, task="transcribe"
+    ),
     "DeepseekV2ForCausalLM": DEEPSEEK,
     "DeepseekV3ForCausalLM": DEEPSEEK,
     "DeepseekV32ForCausalLM": DEEPSEEK,
     "GlmMoeDsaForCausalLM": DEEPSEEK,
     "Glm4MoeLiteForCausalLM": DEEPSEEK,
     "KimiK25ForConditionalGeneration": replace(DEEPSEEK, tower="kimi"),
-    "KimiLinearForCausalLM": replace(DEEPSEEK, windows=attention.kimi_linear, state=states.kda),
+    "KimiLinearForCausalLM": replace(DEEPSEEK, windows=attention.kimi_linear, rotary=turning.none, state=states.kda),
     "Qwen3NextForCausalLM": replace(GDN, state=states.qwen3_next),
     "Qwen3_5ForCausalLM": GDN,
     "Qwen3_5MoeForCausalLM": GDN,
@@ -226,6 +253,7 @@ FAMILIES: Mapping[str, Family] = {
     "GraniteMoeHybridForCausalLM": Family(
         "hybrid",
         attention.uniform,
+        turning.granite,
         state=states.granite,
         dense_inner="shared_intermediate_size",
         experts=Experts("intermediate_size", shared=forward.sized),

@@ -1,7 +1,7 @@
 """The architecture of a model from its `config.json`."""
 
 from catalog.architecture import Architecture, LatentAttention, LinearAttention, Mamba2
-from catalog.importing import experts, towers
+from catalog.importing import experts, rotary, towers
 from catalog.importing.config import Config, text_config
 from catalog.importing.families import Family
 from catalog.importing.windows import grouped, pattern_of
@@ -44,6 +44,7 @@ def architecture(whole: Config, family: Family) -> Architecture:
         mla=mla,
         linear_attention=state if isinstance(state, LinearAttention) else None,
         mamba=state if isinstance(state, Mamba2) else None,
+        rotary=rotary.tables(family.rotary, text, mla.rope_head_dim if mla else head_dim),
         extra_parameters=family.more(text) if family.more else 0,
         vision_tower_bytes=towers.TOWERS[family.tower](whole, hidden) * 2 if family.tower else 0,
     )

@@ -21,6 +21,7 @@ from planning.capacity.drafts import draft_weight_bytes
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
 from planning.capacity.lora import lora_bytes
 from planning.capacity.non_torch import non_torch_bytes
+from planning.capacity.rotary import rotary_bytes
 from planning.capacity.tuning import USUAL, Tuning
 from planning.capacity.weights import MARLIN, draft_head_bytes, layer_share_bytes, mla_absorbed_bytes, weight_bytes
 
@@ -186,7 +187,7 @@ def budget(model: Model, gpu: Gpu, parallelism: Parallelism, workload: Workload)
     rounded = workload.devices.rounded.get(WeightFormat.MXFP4, MARLIN) if workload.devices else MARLIN
     _, weights = weight_bytes(model, parallelism, language_model_only=only, model_bytes=element, multiples=rounded)
     weights += mla_absorbed_bytes(shape, parallelism, element) + slot_bytes(shape, workload, parallelism)
-    weights += tuned_weight_bytes(model, parallelism, workload)
+    weights += tuned_weight_bytes(model, parallelism, workload) + rotary_bytes(model, element)
     activation = activation_bytes(shape, gpu, workload, parallelism)
     graphs = cuda_graph_bytes(shape, gpu, workload)
     non_torch = non_torch_bytes(shape, gpu, parallelism, sorts=sorts_logits(gpu, workload))
@@ -223,6 +224,7 @@ def cpu_budget(model: Model, memory_gib: int, kv_cache_gib: int, workload: Workl
     """The budget of a CPU server, whose KV cache is given by VLLM_CPU_KVCACHE_SPACE; `memory_gib` is the node's."""
     total, weights = weight_bytes(model, Parallelism(), model_bytes=workload.model_bytes)
     slots = slot_bytes(model.architecture, workload, Parallelism()) if model.architecture else 0
+    slots += rotary_bytes(model, workload.model_bytes)
     total, weights = total + slots, weights + slots
     parts = (memory_gib * GIB, weights, RUNTIME_GIB * GIB, 0, 0)
     free = min(kv_cache_gib * GIB, memory_gib * GIB * workload.utilization - total - RUNTIME_GIB * GIB)

@@ -132,7 +132,9 @@ def _types(content: Any) -> Any:
             return [re.sub(r"('[^']*'(, )?)+", "…", content), *sorted(words)]
         case list():
             keys = {key: _types(inner) for part in content if isinstance(part, dict) for key, inner in part.items()}
-            return {**keys, "otherwise": [_types(part) for part in content if not isinstance(part, dict)]}
+            others = [_types(part) for part in content if not isinstance(part, dict)]
+            words = [word for other in others for word in (other if isinstance(other, list) else [other])]
+            return {**keys, "otherwise": words}
         case _:
             return content
 

@@ -23,6 +23,7 @@ import runpy
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,13 @@ LOGGED = re.compile(
 )
 
 
-def weighed() -> list[int]:
-    """A list that gets the bytes of all parameters as soon as they are loaded.
+def stored_bytes(tensors: Iterable[Any]) -> int:
+    """Bytes of all tensors, each once."""
+    return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
+
+def weighed() -> list[dict[str, int]]:
+    """A list that gets the bytes of all parameters and of tables of rotary positions as soon as they are loaded.
 
     After that the CPU build packs them anew and lets go of most of them. With several ranks, it stays empty.
     """
@@ -43,7 +49,9 @@ def weighed() -> list[int]:
     original = loader.process_weights_after_loading
 
     def weigh(model: Any, *arguments: Any) -> None:
-        sizes.append(sum({tensor.data_ptr(): tensor.nbytes for tensor in model.parameters()}.values()))
+        tables = [table for name, table in model.named_buffers() if "cos_sin" in name]
+        kinds = {"weights_bytes": model.parameters(), "rotary_bytes": tables}
+        sizes.append({kind: stored_bytes(tensors) for kind, tensors in kinds.items()})
         original(model, *arguments)
 
     vars(loader)["process_weights_after_loading"] = weigh
@@ -81,7 +89,7 @@ def build(folder: Path, arguments: dict[str, Any]) -> dict[str, Any]:
         "concurrency": config.cache_config.kv_cache_max_concurrency,
         "context": config.model_config.max_model_len,
         "tasks": sorted(llm.llm_engine.engine_core.engine_core.get_supported_tasks()),
-        "weights_bytes": loaded[0] if loaded else None,
+        **(loaded[0] if loaded else {"weights_bytes": None, "rotary_bytes": None}),
         "groups": [
             {
                 "kind": type(group.kv_cache_spec).__name__,

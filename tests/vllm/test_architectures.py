@@ -13,6 +13,7 @@ from catalog.importing import Files, imported
 from catalog.schema import Model
 from planning.capacity.budget import Parallelism
 from planning.capacity.kv_cache import KvCacheSize, kv_cache_size, layout
+from planning.capacity.rotary import rotary_bytes
 from planning.capacity.weights import weight_bytes
 from tests.vllm.architectures import CONFIGS, NOT_ON_CPU, SAMPLE
 from tests.vllm.conftest import Vllm
@@ -55,7 +56,7 @@ def planned(shape: Architecture) -> KvCacheSize:
     "name", [pytest.param(name, marks=[pytest.mark.sample] if name in SAMPLE else []) for name in CONFIGS]
 )
 def test_an_entry_from_a_config_says_what_vllm_does(vllm: Vllm, name: str):
-    """Blocks and tokens are vLLM's, and so are bytes of weights within one per cent."""
+    """Blocks, tokens and tables of positions are vLLM's, and so are bytes of weights within one per cent."""
     model = entry(name)
     assert model.architecture is not None
     seen = vllm.size(f"architecture-{name}", CONFIGS[name], **arguments(model.architecture))
@@ -63,6 +64,7 @@ def test_an_entry_from_a_config_says_what_vllm_does(vllm: Vllm, name: str):
     size = planned(model.architecture)
     assert (seen["blocks"], seen["tokens"], seen["concurrency"]) == (size.blocks, size.tokens, size.concurrency)
     assert weight_bytes(model, Parallelism())[0] == pytest.approx(seen["weights_bytes"], rel=0.01)
+    assert seen["rotary_bytes"] == rotary_bytes(model)
 
 
 @pytest.mark.parametrize("name", NOT_ON_CPU)

@@ -9,6 +9,7 @@ import pytest
 
 from catalog.importing import Files, imported
 from planning.capacity.budget import Parallelism
+from planning.capacity.rotary import rotary_bytes
 from planning.capacity.weights import weight_bytes
 from planning.tasks import task_of
 from tests.vllm.architectures import ENCODERS
@@ -35,3 +36,4 @@ def test_an_encoder_weighs_what_vllm_loads_and_keeps_nothing(vllm: Vllm, name: s
     assert "error" not in seen, seen["error"]
     assert seen["groups"] == []
     assert weight_bytes(model, Parallelism())[0] == pytest.approx(seen["weights_bytes"], rel=0.01)
+    assert seen["rotary_bytes"] == rotary_bytes(model)

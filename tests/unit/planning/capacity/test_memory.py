@@ -42,6 +42,7 @@ from planning.capacity.memory import (
 )
 from planning.capacity.non_torch import HELD_BYTES_PER_ELEMENT, MOST_HELD_BYTES, non_torch_bytes
 from planning.capacity.parallelism import Hardware, candidates, choose, rule_problems, try_fit
+from planning.capacity.rotary import rotary_bytes
 from tests.unit.small_stack import CATALOG, CPU, GIB, checked, properties, serving
 
 MODELS = {name: model for name, model in CATALOG.models.items() if model.architecture is not None}
@@ -274,8 +275,8 @@ def test_the_null_block_is_held_back_from_requests_but_counted_in_the_log():
 def test_the_sum_is_exact():
     """Qwen3-14B on two A10s, term by term: budget, weights, activation, graphs, NCCL, and the cache that is left."""
     found = budget(MODELS[QWEN_14B], CATALOG.gpus["nvidia-a10"], Parallelism(2), Workload(32_768, 256, 2048))
-    # norms and biases (1.2 MB) are on both GPUs; all else is halved
-    weights = (29_536_614_400 / 2 + 40 * 2 * 5120 * 2 / 2) / GIB
+    # norms and biases (1.2 MB) and the table of 40,960 positions are on both GPUs; all else is halved
+    weights = (29_536_614_400 / 2 + 40 * 2 * 5120 * 2 / 2 + 40_960 * 128 * 2) / GIB
     # the sampler's rows with the step's hidden states, the penalties of 256 slots, and workspaces
     activation = (14 * 256 * 151_936 + 2 * 2048 * 5120 + 4.125 * 256 * 151_936) / GIB + 0.15
     graphs = 2 * 51 * 40 * 0.19 / 1024
@@ -465,9 +466,10 @@ def test_experts_in_mxfp4_are_filled_up_for_the_kernels_of_the_card(gpu, tensor,
     weights = resolve_stack(checked(raw), CATALOG).servers[0].memory.weights_gib
     experts = 36 * 128 * 3 * inner * hidden * (0.5 + 1 / 32) / GIB
     stored = 36 * 128 * 3 * 2944 * 3072 * (0.5 + 1 / 32) / GIB
-    rest = weight_bytes(MODELS[name], ONE)[0] / GIB - stored
-    # routers and norms are whole on every card
-    assert weights == pytest.approx((experts + rest) / tensor, rel=0.005)
+    tables = rotary_bytes(MODELS[name]) / GIB
+    rest = weight_bytes(MODELS[name], ONE)[0] / GIB - stored - tables
+    # routers and norms are whole on every card, too
+    assert weights == pytest.approx((experts + rest) / tensor + tables, rel=0.005)
 
 
 def test_the_checkpoint_divides_evenly_where_the_shape_is_unknown():
@@ -493,7 +495,7 @@ def test_a_cpu_server_has_the_cache_it_is_given():
     # 5 GiB are 284 blocks of 128 tokens × 147,456 bytes; 64 of them hold 8,192 tokens, and one is held back
     assert (roomy.kv_cache_gib, roomy.kv_cache_blocks) == (5, 284)
     assert (roomy.kv_cache_tokens, roomy.max_context_tokens) == (284 * 128, 283 * 128)
-    assert small.kv_cache_gib == pytest.approx(12 * 0.9 - total - 4)
+    assert small.kv_cache_gib == pytest.approx(12 * 0.9 - total - 40_960 * 128 * 2 / GIB - 4)
 
 
 # --- float32 ----------------------------------------------------------------------------------------------------------
@@ -511,7 +513,7 @@ def test_the_cache_of_a_cpu_server_follows_its_dtype(dtype, tokens):
     found = cpu_budget(MODELS[SMOLLM], 8, 1, workload)
     # 30 layers × 2 × 3 heads × 64 × 2 or 4 bytes, in blocks of 128
     assert (found.kv_cache_tokens, found.kv_cache_blocks) == (tokens, tokens // 128)
-    assert found.weights_gib * GIB == 134_515_008 * workload.model_bytes
+    assert found.weights_gib * GIB == (134_515_008 + 8192 * 64) * workload.model_bytes
 
 
 @pytest.mark.parametrize(

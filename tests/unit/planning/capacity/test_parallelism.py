@@ -167,7 +167,7 @@ def test_weights_that_do_not_fit_are_named_with_need_and_have(workload, reason):
         (
             Workload(32_768, 512, 2048),
             # 20.24 − 15.26 − 1.48 − 1.00 − 0.15 GiB are 1,073 blocks of 2.25 MiB, one of them held back
-            "needs 4.5 GiB of KV cache per GPU for 32768 tokens, <place> leaves 2.7 GiB, enough for 19440 tokens",
+            "needs 4.5 GiB of KV cache per GPU for 32768 tokens, <place> leaves 2.7 GiB, enough for 19376 tokens",
         ),
         # 15.26 + 5.42 + 1.00 + 0.15 GiB: 18.125 bytes × 2,048 × 151,936 for the sampler and its penalties alone
         (Workload(1, 2048, 2048), "needs 21.5 GiB per GPU before any KV cache, <place> gives 20.2 GiB (22.0 × 0.92)"),
@@ -273,12 +273,13 @@ def test_what_is_chosen_breaks_no_rule(gpu, per_node):
 def test_the_nearest_miss_is_reported():
     """When nothing fits, the reasons are those of the way that came closest.
 
-    Of the 79.5 GiB, 0.24 are the absorbed copies of MLA: 61 × 128 heads / 8 × 512 × 256 × 2 bytes.
+    Of the 79.6 GiB, 0.24 are the absorbed copies of MLA: 61 × 128 heads / 8 × 512 × 256 × 2 bytes; 0.04 is the
+    table of positions: 163,840 × 64 × 4 bytes.
     """
     fit = choose(MODELS["deepseek-ai/DeepSeek-R1-0528"], hardware("nvidia-h100", 8), WORKLOAD)
     assert (str(fit.parallelism), said(fit.reasons)) == (
         "TP 8",
-        ["needs 79.5 GiB of weights per GPU, <place> gives 72.8 GiB (79.1 × 0.92)"],
+        ["needs 79.6 GiB of weights per GPU, <place> gives 72.8 GiB (79.1 × 0.92)"],
     )
 
 
@@ -330,7 +331,7 @@ def test_qwen3_14b_does_not_fit_one_a10():
 def test_deepseek_r1_needs_eight_h200_or_two_nodes_of_h100():
     """Refused on 8×H100 with the number of nodes that would do; on 8×H200 it is TP 8."""
     assert refusals(serving(H100, model="deepseek-ai/DeepSeek-R1-0528", contextTokens="leave out")) == [
-        ("models.m: needs 79.5 GiB of weights per GPU, pool 'a10' gives 72.8 GiB (79.1 × 0.92); "
+        ("models.m: needs 79.6 GiB of weights per GPU, pool 'a10' gives 72.8 GiB (79.1 × 0.92); "
         "use gpuPools.a10.nodes: 2")
     ]  # fmt: skip
     accepted = server(serving(H200, model="deepseek-ai/DeepSeek-R1-0528", contextTokens="leave out"))
@@ -384,7 +385,7 @@ def test_deepseek_r1_needs_eight_h200_or_two_nodes_of_h100():
         (
             serving(model="Qwen/Qwen3-8B", tensorParallel=1),
             (
-                "needs 4.5 GiB of KV cache per GPU for 32768 tokens, pool 'a10' leaves 3.3 GiB, enough for 24224 "
+                "needs 4.5 GiB of KV cache per GPU for 32768 tokens, pool 'a10' leaves 3.3 GiB, enough for 24160 "
                 "tokens; use tensorParallel: 2, or contextTokens: 23552, or Qwen/Qwen3-8B-FP8, or Qwen/Qwen3-8B-AWQ"
             ),
         ),

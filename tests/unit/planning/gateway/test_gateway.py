@@ -431,7 +431,7 @@ def test_litellms_configuration_is_exact():
                 "model_info": {
                     "id": "vllm-m",
                     "input_cost_per_token": 1.651e-07,
-                    "output_cost_per_token": 1.646e-06,
+                    "output_cost_per_token": 1.65e-06,
                     "rpm": 60,
                 },
             }

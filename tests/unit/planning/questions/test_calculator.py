@@ -205,7 +205,7 @@ def test_every_fix_that_is_offered_fits(gpu):
         ),
         (
             FitQuestion(f"{D}-R1-0528", "nvidia-h100", 8),
-            ["needs 79.5 GiB of weights per GPU, 8 × nvidia-h100 gives 72.8 GiB (79.1 × 0.92)"],
+            ["needs 79.6 GiB of weights per GPU, 8 × nvidia-h100 gives 72.8 GiB (79.1 × 0.92)"],
             ["--gpus 16"],
         ),
         (
@@ -253,12 +253,12 @@ def test_json_has_every_figure():
         "fits": True,
         "reasons": [],
         "fixes": [],
-        "weights_gib_per_gpu": 13.754,
+        "weights_gib_per_gpu": 13.764,
         "activation_gib_per_gpu": 0.826,
         "cuda_graphs_gib_per_gpu": 0.757,
         "non_torch_gib_per_gpu": 0.55,
-        "kv_cache_gib_per_gpu": 4.352,
-        "kv_cache_tokens": 57_040,
+        "kv_cache_gib_per_gpu": 4.343,
+        "kv_cache_tokens": 56_912,
         "max_concurrency": 1.39,
         "context_tokens": 40_960,
         "max_context_tokens": 40_960,
@@ -277,7 +277,7 @@ def test_a_refusal_leaves_with_two_and_its_reasons():
     assert (code, found["fits"]) == (2, False)
     assert found["reasons"] == ["needs 27.5 GiB of weights per GPU, nvidia-a10 gives 20.2 GiB (22.0 × 0.92)"]
     assert found["fixes"] == ["--gpus 2", "Qwen/Qwen3-14B-AWQ"]
-    assert (found["weights_gib_per_gpu"], found["kv_cache_tokens"]) == (27.508, 0)
+    assert (found["weights_gib_per_gpu"], found["kv_cache_tokens"]) == (27.518, 0)
 
 
 def test_figures_that_cannot_be_computed_are_null():
@@ -304,13 +304,13 @@ def test_the_text_says_where_the_memory_goes():
     assert out == (
         "Qwen/Qwen3-14B on 2 × NVIDIA A10 24 GB, TP 2: fits\n"
         "  █████████████████████████████████▓▓▒▒░··········\n"
-        "  █ weights          13.75 GiB per GPU\n"
+        "  █ weights          13.76 GiB per GPU\n"
         "  ▓ activation        0.83 GiB per GPU\n"
         "  ▒ CUDA graphs       0.76 GiB per GPU\n"
         "  ░ NCCL, context     0.55 GiB per GPU\n"
-        "  · KV cache          4.35 GiB per GPU\n"
+        "  · KV cache          4.34 GiB per GPU\n"
         "  = 20.24 GiB (22.00 × 0.92)\n"
-        "  57,040 tokens of KV cache: 1.74 sequences of 32,768 tokens; longest context 40,960; max_num_seqs 256\n"
+        "  56,912 tokens of KV cache: 1.74 sequences of 32,768 tokens; longest context 40,960; max_num_seqs 256\n"
     )
 
 
@@ -338,10 +338,10 @@ def test_a_context_may_be_left_to_us():
         (("--tensor-parallel", "2"), {"tensor_parallel": 2, "pipeline_parallel": 1}),
         (("--pipeline-parallel", "2"), {"tensor_parallel": 1, "pipeline_parallel": 2}),
         (("--max-num-seqs", "1"), {"max_num_seqs": 1, "activation_gib_per_gpu": 0.295}),
-        (("--gpu-memory-utilization", "0.95"), {"kv_cache_gib_per_gpu": 5.012}),
-        (("--gpu-memory-gib", "40"), {"tensor_parallel": 1, "weights_gib_per_gpu": 27.508}),
+        (("--gpu-memory-utilization", "0.95"), {"kv_cache_gib_per_gpu": 5.003}),
+        (("--gpu-memory-gib", "40"), {"tensor_parallel": 1, "weights_gib_per_gpu": 27.518}),
         (("--max-num-batched-tokens", "128"), {"max_num_seqs": 128, "activation_gib_per_gpu": 0.48}),
-        (("--kv-cache-dtype", "bfloat16"), {"kv_cache_tokens": 57_040}),
+        (("--kv-cache-dtype", "bfloat16"), {"kv_cache_tokens": 56_912}),
     ],
 )
 def test_options_reach_the_sum(options, expected):

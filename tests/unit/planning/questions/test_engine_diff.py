@@ -72,7 +72,9 @@ def test_a_bump_is_shown_whole():
             "JSON of an option",
             "--quantization-config",
             "; ".join(
-                f"{part}.{key} + int8_per_group_32" for part in ("linear", "moe") for key in ("weight", "activation")
+                f"{part}.{key} + int8_per_group_32"
+                for part in ("linear", "moe")
+                for key in ("weight", "activation", "otherwise")
             ),
         ),
         (

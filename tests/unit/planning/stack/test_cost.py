@@ -44,7 +44,7 @@ def test_qwen3_14b_on_two_a10s_is_exact():
     found = priced(MODEL, GPU, pool, Parallelism(2), memory(Parallelism(2)), 256)
     assert found is not None
     alone = 0.6 * 600e9 * 2 / 29_536_614_400
-    together = 57_040 / 4096
+    together = 56_912 / 4096
     compute = 0.4 * 125e12 * 2 / (2 * 14_768_307_200)
     per_second = 2.84 / 3600
     assert found.usd_per_hour == 2.84

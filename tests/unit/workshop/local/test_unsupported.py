@@ -161,7 +161,7 @@ def test_a_grace_period_of_a_readiness_probe_is_refused():
             {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
             (
                 "volumes[v].secret: {secretName} is not obeyed here; a Secret is not written to files; leave out what "
-                "asks for one (gateway.redis.tls)"
+                "asks for one (gateway.redis.tls, extraVolumes)"
             ),
         ),
         (
