@@ -9,6 +9,7 @@ from preview.preflight.cluster import Cluster, items
 from preview.preflight.findings import Finding, fine, missing, read, wrong
 from preview.preflight.pools import quantity, requested
 from preview.rendering.manifests import Manifest
+from preview.rendering.prerequisites import mappings_in
 
 # Priority classes that every cluster has.
 BORN = ("system-cluster-critical", "system-node-critical")
@@ -53,30 +54,18 @@ def _program(image: str) -> str:
 
 def _classes(manifests: Sequence[Manifest], cluster: Cluster) -> Iterator[Finding]:
     declared = {(manifest.kind, manifest.name) for manifest in manifests}
+    pods = [part for manifest in manifests for part in mappings_in(manifest.body) if "containers" in part]
     kinds = (
         ("PriorityClass", "priorityClassName", "/apis/scheduling.k8s.io/v1/priorityclasses"),
         ("RuntimeClass", "runtimeClassName", "/apis/node.k8s.io/v1/runtimeclasses"),
     )
     for kind, field, path in kinds:
-        named = {pod[field] for manifest in manifests for pod in _pods(manifest) if pod.get(field)}
+        named = {pod[field] for pod in pods if pod.get(field)}
         for name in sorted(named - set(BORN)):
             if (kind, name) in declared:
                 continue
             subject = f"{kind} {name}"
             yield fine(subject) if cluster.get(f"{path}/{name}") else missing(subject, f"pods have it as {field}")
-
-
-def _pods(manifest: Manifest) -> Iterator[Mapping[str, Any]]:
-    """Specs of the pods that an object makes."""
-    waiting: list[Any] = [manifest.body]
-    while waiting:
-        here = waiting.pop()
-        if isinstance(here, Mapping):
-            if "containers" in here:
-                yield here
-            waiting.extend(here.values())
-        elif isinstance(here, list):
-            waiting.extend(here)
 
 
 def _quotas(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from catalog.load import load_catalog
 from planning.plan import Plan
+from planning.stack.versions import is_older
 from preview.preflight.cluster import Cluster, Kubectl, Unreachable
 from preview.preflight.expected import look_for
 from preview.preflight.findings import FAILING, Finding, Verdict, fine, not_known, wrong
@@ -64,13 +65,9 @@ def _version(plan: Plan, cluster: Cluster) -> Finding:
         return not_known("Kubernetes", "its version is not told")
     version = f"{answer['major']}.{''.join(filter(str.isdigit, answer['minor']))}"
     subject, promised = f"Kubernetes {version}", plan.kubernetes
-    if _numbers(version) < _numbers(promised):
+    if is_older(version, promised):
         return wrong(subject, f"cluster.kubernetes says {promised}", f'write "{version}", or upgrade the cluster')
     return fine(subject, "" if version == promised else f"cluster.kubernetes says {promised}, which it is past")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
 
 
 def page(stack: str, plan: Plan, findings: Sequence[Finding]) -> Iterator[str]:

@@ -42,7 +42,7 @@ PLURALS = {"Secret": "Secrets", "ConfigMap": "ConfigMaps", "PersistentVolumeClai
 
 def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
     """Everything that `pulumi up` expects to find: Secrets, claims, weights, classes, Gateways, nodes, API groups."""
-    inside = [(manifest, _mappings(manifest.body)) for manifest in manifests]
+    inside = [(manifest, mappings_in(manifest.body)) for manifest in manifests]
     secrets, config_maps, claims = tuple(_secrets(inside)), tuple(_config_maps(inside)), tuple(_claims(inside))
     return (
         *_namespaces(manifests, [*secrets, *config_maps, *claims]),
@@ -101,7 +101,7 @@ def secret(name: str, namespace: str, keys: Sequence[str], drawn: Sequence[str])
     return Expected("Secret", name, namespace, tuple(keys), "", commands[0], entries.drawn, commands[1])
 
 
-def _mappings(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def mappings_in(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All mappings in an object, itself included, in no order."""
     mappings: list[dict[str, Any]] = []
     waiting: list[Any] = [body]
