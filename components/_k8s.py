@@ -59,17 +59,17 @@ def restricted_pod(
 ) -> dict[str, Any]:
     """Spec of a pod of the *restricted* profile: the numeric user of its image, no token, no variables of Services.
 
-    With the latter, one called vllm would put VLLM_PORT=tcp://… into the environment.
+    With the latter, one called vllm would put VLLM_PORT=tcp://… into the environment. Where users are of the namespace,
+    the pod names none, and the cluster fills them in.
     """
+    user = {"runAsUser": image.uid, "runAsGroup": image.gid, "fsGroup": image.gid} if image.own_user else {}
     return {
         "serviceAccountName": account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": image.uid,
-            "runAsGroup": image.gid,
-            "fsGroup": image.gid,
+            **user,
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },

@@ -75,7 +75,7 @@ def plan_pool(sections: Sections, name: str, catalog: Catalog) -> PoolPlan:
     settings, problems = validate({**NOTHING_SERVED, **_these(sections, POOL_SECTIONS)})
     pools = {}
     if settings is not None:
-        images, of_images = judged(resolve_images, settings.images, catalog)
+        images, of_images = judged(resolve_images, settings.images, settings.cluster.platform, catalog)
         pools, of_pools = judged(resolve_pools, settings, catalog, images)
         problems = problems + of_images + of_pools + judge(platform_problems, settings, catalog)
     if problems := [*problems, *own_problems(catalog)]:

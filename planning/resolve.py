@@ -46,7 +46,7 @@ def resolve_stack(
     if settings is None:
         raise Refused([*problems, *own_problems(catalog)])
     catalog, cluster = restrict_metrics(catalog), settings.cluster
-    images, of_images = judged(resolve_images, settings.images, catalog)
+    images, of_images = judged(resolve_images, settings.images, cluster.platform, catalog)
     pools, of_pools = judged(resolve_pools, settings, catalog, images)
     site = Site(settings, catalog, pools, images)
     drafts, of_drafts = judged(draft_servers, site)

@@ -47,6 +47,8 @@ PROJECTS = {
     "examples/rag": "rag",
     "examples/teams": "teams",
 }
+# A project whose stacks are rendered by `tests/stacks/test_examples.py` alone, and have no golden folders.
+PLATFORM_EXAMPLES = "examples/platforms"
 Config = dict[str, Any]
 
 
@@ -240,7 +242,7 @@ def stack_file(name: str) -> Deployed:
     """The whole program on a stack file of the repository, by the name of its golden folder."""
     folder, stack_name = next(
         (folder, stack)
-        for folder, golden in PROJECTS.items()
+        for folder, golden in {**PROJECTS, PLATFORM_EXAMPLES: "{stack}"}.items()
         if (ROOT / folder / "Pulumi.yaml").is_file()
         for stack in read_project(ROOT / folder).stacks()
         if golden.format(stack=stack) == name
@@ -482,6 +484,7 @@ VARIANTS: dict[str, Config] = {
     "on-cpu": on_cpu(),
     "host-routes": minimal(
         cluster={"platform": "openshift"},
+        models={"small": {"image": "docker.io/acme/vllm-openai:v0.33.0"}},
         gpuOperator={"install": False},
         gateway={"host": "llm.example.com", "expose": {"kind": "route"}},
     ),

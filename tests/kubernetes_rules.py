@@ -26,6 +26,8 @@ RESTRICTED_VOLUMES = {
 HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC")
 SECCOMP = ("RuntimeDefault", "Localhost")
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+# Users that OpenShift gives a namespace, by its annotation openshift.io/sa.scc.uid-range: the first of them, how many.
+FIRST_OF_RANGE, USERS_OF_RANGE = 1_000_700_000, 10_000
 
 
 def quantity_bytes(text: str) -> float:
@@ -51,12 +53,34 @@ def requested(spec: Mapping[str, Any], resource: str) -> float:
     return max(beside + sum(map(asked, spec["containers"])), largest)
 
 
+def of_namespace(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The pod as a cluster leaves it that gives each namespace users of its own: what the pod names itself stays."""
+    users = {"runAsUser": FIRST_OF_RANGE, "fsGroup": FIRST_OF_RANGE}
+    return {**spec, "securityContext": {**users, **spec.get("securityContext", {})}}
+
+
+def out_of_range(spec: Mapping[str, Any]) -> list[str]:
+    """Users and groups of files that such a cluster refuses, since they are none of the namespace's."""
+    contexts = {"pod": spec.get("securityContext", {})}
+    contexts |= {item["name"]: item.get("securityContext", {}) for item in _containers(spec)}
+    return [
+        f"{where}: {field} {context[field]}"
+        for where, context in contexts.items()
+        for field in ("runAsUser", "fsGroup")
+        if field in context and context[field] not in range(FIRST_OF_RANGE, FIRST_OF_RANGE + USERS_OF_RANGE)
+    ]
+
+
+def _containers(spec: Mapping[str, Any]) -> list[Any]:
+    return [*spec.get("initContainers", []), *spec["containers"], *spec.get("ephemeralContainers", [])]
+
+
 def restricted(spec: Mapping[str, Any]) -> list[str]:
     """Everything about a pod that the *restricted* level refuses, and a user that is not a number above 0."""
     found = [f"{field} is set" for field in HOST_FIELDS if spec.get(field)]
     for volume in spec.get("volumes", []):
         found += [f"volume type {kind}" for kind in sorted(set(volume) - {"name"} - RESTRICTED_VOLUMES)]
-    for container in [*spec.get("initContainers", []), *spec["containers"], *spec.get("ephemeralContainers", [])]:
+    for container in _containers(spec):
         merged = {**spec.get("securityContext", {}), **container.get("securityContext", {})}
         found += [f"{container['name']}: {fault}" for fault in _faults(merged)]
         found += [f"{container['name']}: hostPort" for port in container.get("ports", []) if port.get("hostPort")]

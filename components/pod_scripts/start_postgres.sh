@@ -7,7 +7,7 @@
 #
 # PGDATA holds everything, and is there whole or not at all. SOCKETS is the folder of the socket, by which only this
 # pod reaches the superuser: who can, can read the files as well. PGPORT is the port, ADDRESS what it listens on,
-# CONNECTIONS how many it takes.
+# CONNECTIONS how many it takes. LIBRARIES is where libnss_wrapper.so is looked for, /usr/lib of itself.
 #
 # Exit status: that of the server; 2 where another start would not help.
 set -eu
@@ -23,6 +23,16 @@ for password in "$OWNER_PASSWORD" "$SERVING_PASSWORD"; do
     '' | *[!A-Za-z0-9._~-]*) refuse 'a password may have letters, digits and - . _ ~ only, because it stands in a URL' ;;
   esac
 done
+
+# Postgres asks for the name of its user. One of a namespace's own range has none in the image, which brings a library
+# that gives it one.
+if ! id -un >/dev/null 2>&1; then
+  library=$(find "${LIBRARIES:-/usr/lib}" -name libnss_wrapper.so 2>/dev/null | head -n 1)
+  [ -n "$library" ] || refuse "user $(id -u) has no name here, and libnss_wrapper.so, which would give it one, is not here"
+  echo "postgres:x:$(id -u):$(id -g)::$SOCKETS:/bin/false" >"$SOCKETS/passwd"
+  echo "postgres:x:$(id -g):" >"$SOCKETS/group"
+  export LD_PRELOAD="$library" NSS_WRAPPER_PASSWD="$SOCKETS/passwd" NSS_WRAPPER_GROUP="$SOCKETS/group"
+fi
 
 # alone FOLDER DATABASE: runs the commands on its input, a line each, as the superuser; the first that fails ends it
 alone() {

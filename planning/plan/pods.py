@@ -11,7 +11,8 @@ class ImagePlan:
     """One container image. `reference` is complete; `pinned` says whether it carries a digest.
 
     `upstream` is the reference before a mirror took its host's place, `pull_secrets` existing Secrets to pull it with,
-    `engine` the version of the catalogue's facts that it is checked by, where it has an engine.
+    `engine` the version of the catalogue's facts that it is checked by, where it has an engine, `own_user` whether its
+    pods run as the user of the image, and not as one that the cluster gives their namespace.
     """
 
     name: str
@@ -23,6 +24,7 @@ class ImagePlan:
     upstream: str
     pull_secrets: tuple[str, ...] = ()
     engine: str = ""
+    own_user: bool = True
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,16 @@ def path_below(repository: str) -> str:
     return path if is_host else repository
 
 
-def resolve_images(settings: ImagesSettings, catalog: Catalog) -> tuple[dict[str, ImagePlan], list[Problem]]:
-    """Every catalogue image as it will be pulled; an override with a version that must not run is a problem."""
+def resolve_images(
+    settings: ImagesSettings, platform: str, catalog: Catalog
+) -> tuple[dict[str, ImagePlan], list[Problem]]:
+    """Every catalogue image as it will be pulled and run; an override with a version that must not run is a problem."""
     plans: dict[str, ImagePlan] = {}
     problems: list[Problem] = []
+    own_user = not catalog.platform(platform).users_of_namespace
     for name in catalog.images:
-        plans[name], of_image = judged(_resolve_image, name, settings, catalog)
+        plan, of_image = judged(_resolve_image, name, settings, catalog)
+        plans[name] = replace(plan, own_user=own_user)
         problems += of_image
     return plans, problems
 
@@ -95,7 +99,8 @@ def custom_image(
     tag, parent = version or BY_DIGEST, path.rpartition(".")[0]
     problems = problems or engine_problems(like.name, tag, stated, path, parent, catalog)
     plan = _plan(like.name, match["repository"], version, match["digest"], owner, settings)
-    return replace(plan, engine=engine_version(like.name, tag, stated, catalog)), problems
+    engine = engine_version(like.name, tag, stated, catalog)
+    return replace(plan, engine=engine, own_user=like.own_user), problems
 
 
 def _near(reference: str) -> str:

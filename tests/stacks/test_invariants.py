@@ -208,14 +208,24 @@ def test_no_download_and_no_verification_names_what_the_engine_draws(name: str):
 
 @EVERY
 def test_every_pod_passes_the_restricted_level(name: str):
-    """Nothing the Pod Security level *restricted* refuses, and a numeric user that is not root."""
+    """Nothing the Pod Security level *restricted* refuses, and a numeric user that is not root, or the namespace's."""
     deployed = rendered(name)
-    found = {pod.owner: kubernetes_rules.restricted(pod.spec) for pod in pods(deployed)}
+    own_user = deployed.plan.gateway.image.own_user
+    specs = {pod.owner: pod.spec if own_user else kubernetes_rules.of_namespace(pod.spec) for pod in pods(deployed)}
+    found = {owner: kubernetes_rules.restricted(spec) for owner, spec in specs.items()}
     assert faulty(found) == {}
     own_stores = int(own_redis_of(deployed)) + int(own_postgres_of(deployed))
     own_stores += int(deployed.plan.gateway.chat_ui is not None)
     others = 1 + own_stores + len(deployed.plan.pre_pulls) + len(routers(deployed))
     assert len(found) == len(deployed.plan.servers) + others + sum(planned_jobs(deployed.plan).values())
+
+
+def test_users_are_left_to_the_namespaces_of_openshift():
+    """No pod names a user or group there, not even one of a Job or of an image of one's own; elsewhere each does."""
+    there = {pod.owner: kubernetes_rules.out_of_range(pod.spec) for pod in pods(rendered("variant:host-routes"))}
+    elsewhere = {pod.owner: kubernetes_rules.out_of_range(pod.spec) for pod in pods(rendered("variant:own-keys"))}
+    assert faulty(there) == {}
+    assert faulty(elsewhere).keys() == elsewhere.keys()
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def server(raw: dict[str, Any], name: str = "vllm-m") -> ServerPlan:
 
 def keeping(usual: WeightsSettings) -> Keeping:
     """What every checkpoint of a stack with these weights is planned with."""
-    images, _ = resolve_images(ImagesSettings(), CATALOG)
+    images, _ = resolve_images(ImagesSettings(), "generic", CATALOG)
     cluster = ClusterSettings.model_validate({"context": "test", "identifier": "test"})
     return Keeping(usual, CATALOG, cluster, images["vllm-cpu"], images["vllm"])
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ UNPRIVILEGED = [
     *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
     *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
 ]
+NAMELESS = [UNPRIVILEGED[0], "--reuid=1000700000", *UNPRIVILEGED[2:]]
 pytestmark = pytest.mark.skipif(
     program("initdb") is None or shutil.which("setpriv") is None, reason="no Postgres here: apt-get install postgresql"
 )
@@ -41,7 +42,9 @@ class Server:
         self._script.write_text(source(SCRIPT), encoding="utf-8")
         self._process: subprocess.Popen[str] | None = None
 
-    def launch(self, passwords: Mapping[str, str] = PASSWORDS, path: str = "") -> subprocess.Popen[str]:
+    def launch(
+        self, passwords: Mapping[str, str] = PASSWORDS, path: str = "", prefix: Sequence[str] = UNPRIVILEGED
+    ) -> subprocess.Popen[str]:
         """Starts it, and does not wait."""
         programs = f"{Path(str(program('initdb'))).parent}:{os.environ['PATH']}"
         values = {
@@ -52,8 +55,7 @@ class Server:
             "PGPORT": str(self.port),
             "SOCKETS": str(self.folder),
         }
-        prefix = UNPRIVILEGED if os.getuid() == 0 else []
-        words = [*prefix, "sh", str(self._script)]
+        words = [*(prefix if os.getuid() == 0 else []), "sh", str(self._script)]
         with (self.folder / "log").open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(words, env={**values, **passwords}, stdout=log, stderr=log, text=True)
         return self._process
@@ -82,9 +84,9 @@ class Server:
         assert self._process is not None, "it was started"
         assert self._process.wait(60) != 0
 
-    def refusal(self, **more: str) -> tuple[int, str]:
+    def refusal(self, prefix: Sequence[str] = UNPRIVILEGED, **more: str) -> tuple[int, str]:
         """Exit status and last line of a start that does not come to anything."""
-        status = self.launch({**PASSWORDS, **more}).wait(60)
+        status = self.launch({**PASSWORDS, **more}, prefix=prefix).wait(60)
         return status, self.said().splitlines()[-1]
 
     def said(self) -> str:
@@ -192,6 +194,16 @@ def test_a_first_start_that_is_killed_leaves_nothing_behind(server: Server, afte
     assert not server.data.exists()
     server.start()
     assert server.serving("SELECT 1") == "1"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="a user without a name can only be had by root")
+def test_a_user_without_a_name_gets_one_of_a_library_or_is_told_what_is_missing(server: Server):
+    """As users of a namespace's own range have none; the image has the library, this machine need not."""
+    status, line = server.refusal(prefix=NAMELESS, LIBRARIES="/nowhere")
+    assert (status, line) == (
+        2,
+        "start_postgres: user 1000700000 has no name here, and libnss_wrapper.so, which would give it one, is not here",
+    )
 
 
 @pytest.mark.parametrize("password", ["", "with space", "it's", "a@b", "a/b", "a:b", "line\nbreak", "schlüssel"])

@@ -88,7 +88,7 @@ def test_a_digest_of_the_catalogue_holds_for_its_version(override, reference):
     pinned = CATALOG.images["vllm"].model_copy(update={"digest": DIGEST})
     catalog = dataclasses.replace(CATALOG, images={**CATALOG.images, "vllm": pinned})
     settings = ImagesSettings.model_validate({"overrides": {"vllm": override}})
-    assert resolve_images(settings, catalog)[0]["vllm"].reference == reference
+    assert resolve_images(settings, "generic", catalog)[0]["vllm"].reference == reference
 
 
 @pytest.mark.parametrize(
