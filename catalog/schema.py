@@ -5,12 +5,19 @@ Owns the types only. The facts are data in the YAML files beside this module, ea
 """
 
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from catalog.architecture import Architecture, ModelPart
 from catalog.entry import Count, Entry
+
+
+@cache
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
 
 
 class TaskName(StrEnum):
@@ -159,8 +166,7 @@ class Gpu(Entry):
     @property
     def capability(self) -> tuple[int, int]:
         """NVIDIA's compute capability, by which vLLM chooses kernels; (0, 0) where there is none."""
-        major, _, minor = (self.compute_capability or "0.0").partition(".")
-        return int(major), int(minor)
+        return _version(self.compute_capability or "0.0")
 
     def is_below(self, floor: float) -> bool:
         """Whether it is NVIDIA's and of a lower compute capability, 8.9 for example; other vendors' have none."""

@@ -10,6 +10,8 @@ from planning.capacity.memory import Workload
 from planning.capacity.tuning import USUAL, Tuning
 from planning.tasks import task_of
 
+NO_DEVICES = Devices(built_for=())
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -58,7 +60,7 @@ def workload(asked: Asked, model: Model, gpu: Gpu, engine: Engine) -> Workload:
         tokens_given=asked.max_num_batched_tokens is not None,
         slices=engine.slices,
         no_loras=engine.no_loras,
-        devices=engine.devices.get(gpu.vendor, Devices(built_for=())),
+        devices=engine.devices.get(gpu.vendor, NO_DEVICES),
     )
 
 

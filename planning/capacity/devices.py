@@ -3,6 +3,8 @@
 Facts are those of the engine's file (`devices`). Pure functions.
 """
 
+from functools import lru_cache
+
 from catalog.devices import Devices, Kernel
 from catalog.schema import Gpu, Model, VendorName
 from planning.capacity import flags
@@ -37,8 +39,13 @@ def built_for(gpu: Gpu, devices: Devices) -> bool:
         return True
     if gpu.vendor is not VendorName.NVIDIA:
         return gpu.gfx_target in devices.built_for
-    versions = (tuple(map(int, target.split("."))) for target in devices.built_for)
-    return any(gpu.capability[0] == major and gpu.capability[1] >= minor for major, minor in versions)
+    return _runs(devices.built_for, gpu.capability)
+
+
+@lru_cache(maxsize=1024)
+def _runs(targets: tuple[str, ...], capability: tuple[int, int]) -> bool:
+    versions = (tuple(map(int, target.split("."))) for target in targets)
+    return any(capability[0] == major and capability[1] >= minor for major, minor in versions)
 
 
 def _dtype_problems(model: Model, gpu: Gpu, dtype: str, devices: Devices) -> list[Reason]:

@@ -3,9 +3,11 @@
 from catalog.architecture import Architecture
 from planning.capacity.layers import attention_groups
 from planning.capacity.reason import Reason
+from planning.capacity.remembered import remembered
 
 
-def head_problems(shape: Architecture, tensor: int) -> list[Reason]:
+@remembered
+def head_problems(shape: Architecture, tensor: int) -> tuple[Reason, ...]:
     """Refusals of vLLM for heads of attention and of states, each kind of layers once."""
     problems = dict.fromkeys(
         problem
@@ -21,7 +23,7 @@ def head_problems(shape: Architecture, tensor: int) -> list[Reason]:
     uneven = [
         f"{count} {name} cannot be divided by tensorParallel {tensor}" for name, count in states if count % tensor
     ]
-    return [Reason(problem) for problem in (*problems, *uneven)]
+    return tuple(Reason(problem) for problem in (*problems, *uneven))
 
 
 def _attending(heads: int, kv_heads: int | None, tensor: int) -> str:

@@ -11,7 +11,15 @@ from math import ceil, lcm
 from catalog.architecture import Architecture
 from catalog.schema import Gpu
 from planning.capacity.budget import Parallelism
-from planning.capacity.layers import Cached, cached_layers, element_bytes, state_bytes_per_layer, token_bytes_per_layer
+from planning.capacity.layers import (
+    BLACKWELL,
+    Cached,
+    cached_layers,
+    element_bytes,
+    state_bytes_per_layer,
+    token_bytes_per_layer,
+)
+from planning.capacity.remembered import remembered
 from planning.capacity.tuning import USUAL, Tuning
 
 # vllm/config/cache.py: what every backend on CUDA takes unless it is listed below.
@@ -50,8 +58,15 @@ class Group:
             return self.count * self.more_blocks
         tokens = context_tokens if self.most_tokens is None else min(self.most_tokens, context_tokens)
         if self.shared:
-            tokens = ceil(tokens / decode_context)
-        return self.count * (ceil(tokens / self.block_tokens) + self.more_blocks)
+            tokens = -(-tokens // decode_context)
+        return self.count * (-(-tokens // self.block_tokens) + self.more_blocks)
+
+    def most_context(self, blocks: int, decode_context: int) -> int | None:
+        """Tokens of the longest context that takes no more than so many blocks in these groups alone; None: any."""
+        if not self.block_tokens or self.most_tokens is not None:
+            return None
+        tokens = max(blocks // self.count - self.more_blocks, 0) * self.block_tokens
+        return tokens * decode_context if self.shared else tokens
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,10 @@ class Layout:
         """The longest context, at most `limit_tokens`, of which one request fits beside the null block; 0: none."""
         if self.blocks_needed(limit_tokens) < blocks:
             return limit_tokens
-        low, high = 0, limit_tokens
+        bounds = [group.most_context(blocks - 1, self.decode_context) for group in self.groups]
+        low, high = 0, min((limit_tokens, *(bound for bound in bounds if bound is not None)))
+        if self.blocks_needed(high) < blocks:
+            return high
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self.blocks_needed(middle) < blocks else (low, middle - 1)
@@ -104,50 +122,47 @@ class KvCacheSize:
         return self.needed_blocks * self.block_bytes
 
 
-def block_tokens(shape: Architecture, gpu: Gpu | None, kv_cache_dtype: str) -> int:
-    """Tokens of one block before a hybrid model enlarges it; `gpu` None: the CPU build."""
-    if gpu is None:
+def block_tokens(shape: Architecture, major: int | None, kv_cache_dtype: str) -> int:
+    """Tokens of one block before a hybrid model enlarges it, by the major of a card's compute capability.
+
+    None: the CPU build. The same number is meant wherever a function here takes one.
+    """
+    if major is None:
         return CPU_MLA_BLOCK_TOKENS if shape.mla else CPU_BLOCK_TOKENS
     if shape.mla is None:
         return BLOCK_TOKENS
     if shape.mla.indexer_head_dim:
         return MLA_SPARSE_BLOCK_TOKENS
-    major = gpu.capability[0]
-    if major == 10:
+    if major == BLACKWELL:
         return MLA_BLACKWELL_BLOCK_TOKENS
     return MLA_FP8_BLOCK_TOKENS if major == 9 and element_bytes(kv_cache_dtype) == 1 else BLOCK_TOKENS
 
 
-def is_native_gdn(shape: Architecture, gpu: Gpu | None) -> bool:
+def is_native_gdn(shape: Architecture, major: int | None) -> bool:
     """Whether FlashInfer's Gated DeltaNet prefill runs for this model on this GPU."""
     if shape.linear_attention is None or shape.linear_attention.kind != "gated-delta-net":
         return False
-    return gpu is not None and gpu.capability[0] >= 9
+    return major is not None and major >= 9
 
 
-def state_pages(shape: Architecture, gpu: Gpu | None, tuning: Tuning) -> int:
+def state_pages(shape: Architecture, major: int | None, tuning: Tuning) -> int:
     """Pages of state that one request keeps per group of linear attention (MambaSpec, max_memory_usage_bytes).
 
     One without the cache of prefixes. With it the running one and the last one that may be found again, and one more
     where FlashInfer's prefill writes it on its way (qwen_gdn_linear_attn.py, get_kv_cache_spec). One more for each
     guessed token, after which it may have to go on.
     """
-    return (2 + is_native_gdn(shape, gpu) if tuning.prefix_caching else 1) + tuning.draft_tokens
+    return (2 + is_native_gdn(shape, major) if tuning.prefix_caching else 1) + tuning.draft_tokens
 
 
 def hybrid_block_tokens(
-    shape: Architecture,
-    gpu: Gpu | None,
-    tensor: int,
-    kv_cache_dtype: str,
-    base: int,
-    model_bytes: int = 2,
-    draft_tokens: int = 0,
+    shape: Architecture, major: int | None, tensor: int, kv_cache_dtype: str, model_bytes: int, draft_tokens: int
 ) -> int:
     """The attention block of a hybrid model: so large that one page of it holds one layer's state."""
+    base = block_tokens(shape, major, kv_cache_dtype)
     if not shape.keeps_state:
         return base
-    step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if is_native_gdn(shape, gpu) else base
+    step = lcm(base, GDN_PREFILL_BLOCK_TOKENS) if is_native_gdn(shape, major) else base
     if shape.mla:
         step = max(step, MLA_HYBRID_BLOCK_TOKENS)
     page = step * token_bytes_per_layer(shape, tensor, kv_cache_dtype)
@@ -173,19 +188,34 @@ def layout(
     """
     if kv_cache_dtype == "auto" and model_bytes == 4:
         kv_cache_dtype = "float32"
+    major = gpu.capability[0] if gpu else None
+    return _layout(shape, parallelism, kv_cache_dtype, major, (in_flight_tokens, step_tokens), model_bytes, tuning)
+
+
+@remembered
+def _layout(
+    shape: Architecture,
+    parallelism: Parallelism,
+    kv_cache_dtype: str,
+    major: int | None,
+    tokens: tuple[int, int],
+    model_bytes: int,
+    tuning: Tuning,
+) -> Layout:
+    """Of a card nothing matters here but `major`, of its compute capability; `tokens`: in flight, and of one step."""
     tensor, guesses = parallelism.tensor, tuning.draft_tokens
-    base = block_tokens(shape, gpu, kv_cache_dtype)
-    block = hybrid_block_tokens(shape, gpu, tensor, kv_cache_dtype, base, model_bytes, guesses)
-    kinds = cached_layers(shape, tensor, kv_cache_dtype, gpu, model_bytes, guesses)
+    block = hybrid_block_tokens(shape, major, tensor, kv_cache_dtype, model_bytes, guesses)
+    blackwell = major == BLACKWELL
+    kinds = cached_layers(shape, tensor, kv_cache_dtype, blackwell, model_bytes, guesses)
     if tuning.draft_head:
         kinds = _with_draft_head(kinds)
     beside = tuning.draft.architecture if tuning.draft else None
     if beside:
         # each stage is planned as the one that has the draft
-        drafts = cached_layers(beside, tensor, kv_cache_dtype, gpu, model_bytes, guesses)
-        kinds += [replace(kind, layers=kind.layers * parallelism.pipeline) for kind in drafts]
+        drafts = cached_layers(beside, tensor, kv_cache_dtype, blackwell, model_bytes, guesses)
+        kinds += tuple(replace(kind, layers=kind.layers * parallelism.pipeline) for kind in drafts)
     group_layers, page_bytes = [kind.layers for kind in kinds], [block * kind.token_bytes for kind in kinds]
-    pages, draft = state_pages(shape, gpu, tuning), tuning.draft_head
+    pages, draft = state_pages(shape, major, tuning), tuning.draft_head
     if len({(kind.kind, kind.window_tokens) for kind in kinds}) <= 1:
         # layers that all hold the same tokens are one group, whatever the sizes of their pages
         on_stage = [ceil((layers - draft) / parallelism.pipeline) + draft for layers in group_layers]
@@ -193,25 +223,23 @@ def layout(
         return Layout(
             block,
             block_bytes,
-            tuple(_group(kind, 1, block, (in_flight_tokens, step_tokens), pages) for kind in kinds[:1]),
+            tuple(_group(kind, 1, block, tokens, pages) for kind in kinds[:1]),
             parallelism.decode_context,
         )
     least, most, largest = min(group_layers), max(group_layers), max(page_bytes)
     size = most if most < CLOSE * least else least
     groups = tuple(
-        _group(
-            kind, ceil(kind.layers / size), _unified_block(block, page, largest), (in_flight_tokens, step_tokens), pages
-        )
+        _group(kind, ceil(kind.layers / size), _unified_block(block, page, largest), tokens, pages)
         for kind, page in zip(kinds, page_bytes, strict=True)
     )
     on_stage = ceil((size - draft) / parallelism.pipeline) + draft
     return Layout(block, on_stage * largest, groups, parallelism.decode_context)
 
 
-def _with_draft_head(kinds: list[Cached]) -> list[Cached]:
+def _with_draft_head(kinds: tuple[Cached, ...]) -> tuple[Cached, ...]:
     """One layer more of the first kind that keeps the whole context, as a draft head does."""
     whole = next((at for at, kind in enumerate(kinds) if kind.kind == "full"), None)
-    return [replace(kind, layers=kind.layers + (at == whole)) for at, kind in enumerate(kinds)]
+    return tuple(replace(kind, layers=kind.layers + (at == whole)) for at, kind in enumerate(kinds))
 
 
 def _unified_block(block: int, page_bytes: float, largest_page_bytes: float) -> int:

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 
 from catalog.architecture import Architecture, AttentionLayers
 from catalog.schema import Gpu
+from planning.capacity.remembered import remembered
 
 # One MLA record with its own scales in the fp8_ds_mla layout, bytes per token and layer.
 FP8_DS_MLA_BYTES = 656
+# Major of the compute capability of data centre cards with kernels of their own.
+BLACKWELL = 10
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,15 @@ class Attention:
     keeps_cache: bool = True
 
 
-def attention_groups(shape: Architecture) -> list[Attention]:
+@remembered
+def attention_groups(shape: Architecture) -> tuple[Attention, ...]:
     """Groups of layers that attend; without any of its own, a model has one, of all layers without a state."""
     if shape.attention:
-        return [_resolved(shape, group) for group in shape.attention]
+        return tuple(_resolved(shape, group) for group in shape.attention)
     linear, mamba = shape.linear_attention, shape.mamba
     layers = shape.layers - (linear.layers if linear else 0) - (mamba.layers if mamba else 0)
     dims = (shape.attention_heads, shape.kv_heads, shape.head_dim, shape.head_dim)
-    return [Attention(layers, "full", 0, *dims)] if layers else []
+    return (Attention(layers, "full", 0, *dims),) if layers else ()
 
 
 def _resolved(shape: Architecture, group: AttentionLayers) -> Attention:
@@ -88,14 +92,18 @@ def token_bytes_per_layer(shape: Architecture, tensor: int, kv_cache_dtype: str,
     """
     if shape.mla is None:
         return max(1, shape.kv_heads // tensor) * head_bytes(shape.head_dim, kv_cache_dtype)
-    return latent_token_bytes(shape, kv_cache_dtype, gpu) + indexer_token_bytes(shape)
+    return latent_token_bytes(shape, kv_cache_dtype, is_blackwell(gpu)) + indexer_token_bytes(shape)
 
 
-def latent_token_bytes(shape: Architecture, kv_cache_dtype: str, gpu: Gpu | None) -> float:
+def is_blackwell(gpu: Gpu | None) -> bool:
+    """Whether this card has the kernels of compute capability 10.x."""
+    return gpu is not None and gpu.capability[0] == BLACKWELL
+
+
+def latent_token_bytes(shape: Architecture, kv_cache_dtype: str, blackwell: bool) -> float:
     """Bytes of one token's latent record in one layer of MLA."""
     assert shape.mla is not None, "callers have checked"
     element, indexer = element_bytes(kv_cache_dtype), shape.mla.indexer_head_dim
-    blackwell = gpu is not None and gpu.capability[0] == 10
     if kv_cache_dtype == "fp8_ds_mla" or (indexer and element == 1 and not blackwell):
         return FP8_DS_MLA_BYTES
     return (shape.mla.kv_lora_rank + shape.mla.rope_head_dim) * element
@@ -141,24 +149,25 @@ class Cached:
     state_bytes: int = 0
 
 
+@remembered
 def cached_layers(
-    shape: Architecture, tensor: int, kv_cache_dtype: str, gpu: Gpu | None, model_bytes: int, draft_tokens: int
-) -> list[Cached]:
+    shape: Architecture, tensor: int, kv_cache_dtype: str, blackwell: bool, model_bytes: int, draft_tokens: int
+) -> tuple[Cached, ...]:
     """All layers that keep something of a request on one GPU, before pipeline stages divide them; like ones once."""
     kinds: dict[Cached, int] = {}
-    for kind in _each(shape, tensor, kv_cache_dtype, gpu, model_bytes, draft_tokens):
+    for kind in _each(shape, tensor, kv_cache_dtype, blackwell, model_bytes, draft_tokens):
         alike = replace(kind, layers=0)
         kinds[alike] = kinds.get(alike, 0) + kind.layers
-    return [replace(kind, layers=layers) for kind, layers in kinds.items()]
+    return tuple(replace(kind, layers=layers) for kind, layers in kinds.items())
 
 
 def _each(
-    shape: Architecture, tensor: int, kv_cache_dtype: str, gpu: Gpu | None, model_bytes: int, draft_tokens: int
+    shape: Architecture, tensor: int, kv_cache_dtype: str, blackwell: bool, model_bytes: int, draft_tokens: int
 ) -> Iterator[Cached]:
     groups = attention_groups(shape)
     if shape.mla:
         layers = sum(group.layers for group in groups)
-        yield Cached(layers, "full", 0, latent_token_bytes(shape, kv_cache_dtype, gpu))
+        yield Cached(layers, "full", 0, latent_token_bytes(shape, kv_cache_dtype, blackwell))
         if indexer := indexer_token_bytes(shape):
             yield Cached(shape.mla.indexer_layers or layers, "full", 0, indexer)
     else:

@@ -9,6 +9,7 @@ Everything is per GPU of the fullest pipeline stage, in bytes unless the name sa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 from types import MappingProxyType
 
@@ -19,6 +20,7 @@ from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.capacity.cards import DEFAULT_UTILIZATION, GIB, RUNTIME_GIB, visible_bytes
 from planning.capacity.drafts import draft_weight_bytes
 from planning.capacity.kv_cache import KvCacheSize, Layout, kv_cache_size, layout
+from planning.capacity.layers import is_blackwell
 from planning.capacity.lora import lora_bytes
 from planning.capacity.non_torch import non_torch_bytes
 from planning.capacity.rotary import rotary_bytes
@@ -147,17 +149,23 @@ def graph_batches(gpu: Gpu, workload: Workload) -> int:
 
     With guesses also what so many sequences take in a step of that many tokens each (_set_cudagraph_sizes).
     """
-    tuning, blackwell = workload.tuning, gpu.capability[0] == 10
+    tuning, blackwell = workload.tuning, is_blackwell(gpu)
     most = tuning.largest_graph_batch or (LARGEST_GRAPH_BATCH_BLACKWELL if blackwell else LARGEST_GRAPH_BATCH)
     if tuning.graph_batches:
         return len({size for size in tuning.graph_batches if size <= workload.step_tokens})
     ceiling = most if tuning.largest_graph_batch else min(2 * workload.max_num_seqs, most)
     largest = min(ceiling, workload.step_tokens)
-    small = range(1, 33) if tuning.performance == "interactivity" else (1, 2, 4)
-    usual = (*small, *range(8, 256, 8), *range(256, most + 1, 16))
-    sizes, tokens = {size for size in (*usual, largest) if size <= largest}, 1 + tuning.draft_tokens
+    small = 32 if tuning.performance == "interactivity" else 0
+    return _usual_batches(largest, most, small, workload.max_num_seqs, 1 + tuning.draft_tokens)
+
+
+@lru_cache(maxsize=1024)
+def _usual_batches(largest: int, most: int, small: int, sequences: int, tokens: int) -> int:
+    """Number of sizes up to `largest`; `small`: every one up to it, `tokens`: of one sequence in a step."""
+    usual = (*(range(1, small + 1) or (1, 2, 4)), *range(8, 256, 8), *range(256, most + 1, 16))
+    sizes = {size for size in (*usual, largest) if size <= largest}
     if tokens > 1:
-        sizes |= {count * tokens for count in usual if count <= workload.max_num_seqs and count * tokens <= largest}
+        sizes |= {count * tokens for count in usual if count <= sequences and count * tokens <= largest}
     return len(sizes)
 
 

@@ -5,8 +5,8 @@ at 2 (one exchange per layer over PCIe is bearable, more is not) and pipeline st
 only pipeline stages.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from catalog.schema import Gpu, KvProfile, Model, WeightFormat
 from planning.capacity import flags
@@ -169,12 +169,11 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
     if uncounted := uncounted_draft(model, workload.tuning):
         return Fit(parallelism, None, (*reasons, uncounted))
     memory = budget(model, hardware.gpu, parallelism, workload)
-    gives = f"{memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
     if memory.weights_gib > memory.budget_gib:
-        reasons.append(Reason(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {PLACE} gives {gives}"))
+        reasons.append(Reason(f"needs {memory.weights_gib:.1f} GiB of weights per GPU, {_gives(memory)}"))
     elif memory.kv_cache_gib <= 0 and not memory.fits:
         used = memory.budget_gib - memory.kv_cache_gib
-        reasons.append(Reason(f"needs {used:.1f} GiB per GPU before any KV cache, {PLACE} gives {gives}"))
+        reasons.append(Reason(f"needs {used:.1f} GiB per GPU before any KV cache, {_gives(memory)}"))
     elif not memory.fits:
         text = f"needs {memory.needed_gib:.1f} GiB of KV cache per GPU for {workload.context_tokens} tokens, {PLACE}"
         held = f"{memory.kv_cache_gib:.1f} GiB, enough for {memory.max_context_tokens} tokens"
@@ -187,21 +186,35 @@ def try_fit(model: Model, hardware: Hardware, parallelism: Parallelism, workload
     return Fit(parallelism, memory, tuple(reasons))
 
 
-def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> Iterator[Parallelism]:
+def _gives(memory: MemoryBudget) -> str:
+    return f"{PLACE} gives {memory.budget_gib:.1f} GiB ({memory.visible_gib:.1f} × {memory.utilization:.2f})"
+
+
+def candidates(model: Model, hardware: Hardware, *, expert: bool = False) -> tuple[Parallelism, ...]:
     """Ways to spread one replica, cheapest first: fewest GPUs, then fewest nodes, then the preferred split."""
-    heads, layers = (shape.attention_heads, shape.layers) if (shape := model.architecture) else (1, 1)
-    per_node = hardware.gpus_per_node
-    widest = min(heads, per_node if hardware.nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL))
-    spreads = []
+    return spreads(heads_and_layers(model), (hardware.gpus_per_node, hardware.nodes), hardware.nvlink, expert)
+
+
+def heads_and_layers(model: Model) -> tuple[int, int]:
+    """All that the ways to spread a model depend on; of one without a shape nothing is known to divide."""
+    return (shape.attention_heads, shape.layers) if (shape := model.architecture) else (1, 1)
+
+
+@lru_cache(maxsize=4096)
+def spreads(divided: tuple[int, int], places: tuple[int, int], nvlink: bool, expert: bool) -> tuple[Parallelism, ...]:
+    """The same by numbers alone: of heads and layers, and of GPUs per node and nodes."""
+    (heads, layers), (per_node, most_nodes) = divided, places
+    widest = min(heads, per_node if nvlink else min(per_node, MAX_PCIE_TENSOR_PARALLEL))
+    ways = []
     for tensor in (tp for tp in range(1, widest + 1) if per_node % tp == 0 and heads % tp == 0):
-        for pipeline in range(1, min(layers, hardware.gpus // tensor) + 1):
+        for pipeline in range(1, min(layers, per_node * most_nodes // tensor) + 1):
             gpus = tensor * pipeline
             nodes = -(-gpus // per_node)
             # over NVLink a stage is a whole node; over PCIe a replica is part of a node, or whole nodes
-            sound = pipeline == 1 or tensor == per_node if hardware.nvlink else nodes == 1 or gpus % per_node == 0
+            sound = pipeline == 1 or tensor == per_node if nvlink else nodes == 1 or gpus % per_node == 0
             if sound:
-                spreads.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
-    yield from (parallelism for _, parallelism in sorted(spreads, key=lambda pair: pair[0]))
+                ways.append(((gpus, nodes, pipeline), Parallelism(tensor, pipeline, expert=expert)))
+    return tuple(parallelism for _, parallelism in sorted(ways, key=lambda pair: pair[0]))
 
 
 def choose(

@@ -14,6 +14,7 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.layers import attention_groups
 from planning.capacity.memory import Workload
 from planning.capacity.reason import Reason
+from planning.capacity.remembered import remembered
 
 # Rows of embedding and head are filled up to a multiple of this, and then cut (layers/vocab_parallel_embedding.py).
 VOCABULARY_STEP = 64
@@ -53,13 +54,14 @@ def slice_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, work
         return workload.slices.get(stored.parts.get(cut.part, stored.format), NO_RULES)
 
     problems = []
-    for cut in dict.fromkeys(_inputs(shape, tensor)):
+    # what is not cut has no slices
+    for cut in _inputs(shape, tensor) if tensor > 1 else ():
         if not cut.whole:
             problems.append(_uneven(cut))
         elif problem := _broken(cut, rules(cut).linear_block(stored)):
             problems.append(problem)
     # heads that cannot be divided are said by themselves
-    broken = (_broken(cut, rules(cut).outputs) for cut in _outputs(shape, tensor) if cut.whole)
+    broken = (_broken(cut, rules(cut).outputs) for cut in _outputs(shape, tensor) if tensor > 1 and cut.whole)
     problems += [problem for problem in broken if problem]
     if shape.moe:
         routed = _routed(shape.moe.intermediate_size, parallelism)
@@ -71,8 +73,14 @@ def slice_problems(model: Model, gpu: Gpu | None, parallelism: Parallelism, work
     return problems
 
 
-def _inputs(shape: Architecture, tensor: int) -> Iterator[Cut]:
-    """Inputs of dense matrices that are cut: down- and output projections. Experts that all tokens pass are dense."""
+@remembered
+def _inputs(shape: Architecture, tensor: int) -> tuple[Cut, ...]:
+    """Inputs of dense matrices that are cut, like ones once."""
+    return tuple(dict.fromkeys(_each_input(shape, tensor)))
+
+
+def _each_input(shape: Architecture, tensor: int) -> Iterator[Cut]:
+    """Down- and output projections. Experts that all tokens pass are dense."""
     over = f"tensorParallel {tensor}"
     if shape.intermediate_size and (shape.moe is None or shape.moe.dense_layers):
         yield Cut(ModelPart.DENSE, "intermediate size", shape.intermediate_size, tensor, over)

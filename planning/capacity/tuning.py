@@ -1,6 +1,6 @@
 """Options that change how one replica divides its memory, beside the load it is planned for. All off by default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from catalog.schema import Model
 
@@ -23,7 +23,8 @@ class Tuning:
     kv_cache_blocks: int = 0
     draft_tokens: int = 0
     draft_head: bool = False
-    draft: Model | None = None
+    # large to hash, and few have one
+    draft: Model | None = field(default=None, hash=False)
     draft_reads_tokens: bool = False
     offloaded_bytes: float = 0
     kv_offload_gib: float = 0

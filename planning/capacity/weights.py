@@ -11,6 +11,7 @@ from catalog.architecture import Architecture, ModelPart
 from catalog.schema import Checkpoint, Model, WeightFormat
 from planning.capacity.budget import Parallelism
 from planning.capacity.layers import attention_groups, attention_layers
+from planning.capacity.remembered import remembered
 from planning.tasks import task_of
 
 # Bytes that store one linear weight. Scales: fp8 128×128 blocks one fp32 per 16,384 weights; int4 one fp16 scale and
@@ -200,6 +201,13 @@ def weight_bytes(
     if model_bytes != 2 and model.checkpoint.format is WeightFormat.BF16:
         total, fullest = weight_bytes(model, parallelism, language_model_only=language_model_only)
         return total * model_bytes / 2, fullest * model_bytes / 2
+    return _loaded_bytes(model, parallelism, language_model_only, multiples)
+
+
+@remembered
+def _loaded_bytes(
+    model: Model, parallelism: Parallelism, language_model_only: bool, multiples: tuple[int, int]
+) -> tuple[float, float]:
     shape, loaded = model.architecture, model.checkpoint.loaded_bytes
     if shape is None:
         total = float(loaded or model.checkpoint.disk_bytes or 0)

@@ -5,6 +5,7 @@ GPUs are taken as they are sold, in nodes of eight (or of what a board has), els
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
@@ -16,10 +17,12 @@ from planning.capacity.parallelism import (
     SMALLEST_AUTO_CONTEXT,
     Fit,
     Hardware,
-    candidates,
+    heads_and_layers,
+    spreads,
     try_fit,
     with_longest_context,
 )
+from planning.capacity.remembered import remembered
 from planning.questions.calculator import SMALL_NODE_GPUS, USUAL_NODE_GPUS
 from planning.server import measured
 
@@ -87,11 +90,14 @@ def survey_gpu(
     )
 
 
-def shapes(gpu: Gpu, most: int) -> Iterator[Hardware]:
+@remembered
+def shapes(gpu: Gpu, most: int) -> tuple[Hardware, ...]:
     """The nodes a replica may stand on: eight GPUs each, or four; where boards have fewer, these."""
     usual = gpu.gpus_per_node or USUAL_NODE_GPUS
-    for per_node in dict.fromkeys((min(usual, most), min(usual, most, SMALL_NODE_GPUS))):
-        yield Hardware(gpu, per_node, max(1, -(-most // per_node)), nvlink=gpu.nvlink_gb_per_s > 0)
+    return tuple(
+        Hardware(gpu, per_node, max(1, -(-most // per_node)), nvlink=gpu.nvlink_gb_per_s > 0)
+        for per_node in dict.fromkeys((min(usual, most), min(usual, most, SMALL_NODE_GPUS)))
+    )
 
 
 def fewest(
@@ -105,7 +111,7 @@ def fewest(
     tried_workload = needed
     if auto_context:
         tried_workload = replace(needed, context_tokens=min(SMALLEST_AUTO_CONTEXT, model.context.config_tokens))
-    tried = spreads(model, gpu, sizes, expert=expert)
+    tried = trials(model, gpu, sizes, expert=expert)
     room = visible_bytes(gpu) * needed.utilization
     only, element = needed.language_model_only, needed.model_bytes
     total = weight_bytes(model, Parallelism(), language_model_only=only, model_bytes=element)[0]
@@ -127,16 +133,26 @@ def fewest(
     return nearest or (hardware, try_fit(model, hardware, parallelism, tried_workload))
 
 
-def spreads(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> list[tuple[Hardware, Parallelism]]:
+def trials(model: Model, gpu: Gpu, sizes: Collection[int], *, expert: bool) -> list[tuple[Hardware, Parallelism]]:
     """Everything to try, fewest GPUs first; what two kinds of node allow is tried on the larger."""
-    places: dict[Parallelism, Hardware] = {}
-    for hardware in shapes(gpu, max(sizes)):
-        for parallelism in candidates(model, hardware, expert=expert):
+    kinds = shapes(gpu, max(sizes))
+    places = tuple((hardware.gpus_per_node, hardware.nodes) for hardware in kinds)
+    ordered = _fewest_first(heads_and_layers(model), places, kinds[0].nvlink, expert, tuple(sizes))
+    return [(kinds[at], parallelism) for at, parallelism in ordered]
+
+
+@lru_cache(maxsize=1024)
+def _fewest_first(
+    divided: tuple[int, int], places: tuple[tuple[int, int], ...], nvlink: bool, expert: bool, sizes: tuple[int, ...]
+) -> tuple[tuple[int, Parallelism], ...]:
+    """Each spread once, with the first of the places that has it."""
+    first: dict[Parallelism, int] = {}
+    for at, place in enumerate(places):
+        for parallelism in spreads(divided, place, nvlink, expert):
             if parallelism.gpus in sizes:
-                places.setdefault(parallelism, hardware)
-    return [
-        (hardware, parallelism) for parallelism, hardware in sorted(places.items(), key=lambda place: place[0].gpus)
-    ]
+                first.setdefault(parallelism, at)
+    ordered = sorted(first.items(), key=lambda way: way[0].gpus)
+    return tuple((at, parallelism) for parallelism, at in ordered)
 
 
 def _reason(gpu: str, fit: Fit) -> str:
@@ -146,6 +162,7 @@ def _reason(gpu: str, fit: Fit) -> str:
     return measured.add_hint(reason, f"{gpus} × {gpu}" if gpus > 1 else gpu, "models.NAME")
 
 
+@remembered
 def cheapest(catalog: Catalog, gpu: str, gpus: int) -> tuple[str, float] | None:
     """Machine type and USD per GPU-hour where one machine has `gpus` of them, by its share; None without a price.
 

@@ -9,6 +9,7 @@ from catalog.engine import Engine
 from catalog.load import Catalog
 from catalog.schema import Gpu, Model
 from planning.capacity import flags
+from planning.capacity.asked import NO_DEVICES
 from planning.capacity.budget import Parallelism
 from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
@@ -55,7 +56,7 @@ class Site:
 
 def devices_of(site: Site, settings: ModelSettings, gpu: Gpu) -> Devices:
     """The rules of this GPU's vendor; of an image of one's own, whoever built it knows for which cards."""
-    devices = site.catalog.vllm.devices.get(gpu.vendor, Devices(built_for=()))
+    devices = site.catalog.vllm.devices.get(gpu.vendor, NO_DEVICES)
     return devices.model_copy(update={"built_for": None}) if settings.image is not None else devices
 
 
