@@ -178,7 +178,8 @@ class _Merge:
     def _derived(self, key: Key, chain: tuple[str, ...]) -> Mapping[str, Any] | None:
         source, entry = self.raw[key]
         if not isinstance(entry, Mapping):
-            self._fault(source, key, (), "must be a mapping of keys")
+            # of the stack file's own, the settings say the same
+            self._fault(source, key, (), worded({"type": "model_type", "input": entry}))
             return None
         if key[0] == MODELS and CONFIG in entry:
             return self._made(key, entry)

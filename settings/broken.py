@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_origin
 
 from settings.gate import Path
-from settings.shape import at, fields, section
+from settings.shape import annotation, at, fields, section
 
 # Mappings from names to things. The engine hands them over sorted, a stack file as written: both must plan the same.
 NAMED = ("gpuPools", "models")
@@ -36,6 +36,17 @@ STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "TeamSettings": {"models": ["unknown"], "keys": ["unknown"]},
     "ChatUiSettings": {"host": "unknown.example.com", "team": "unknown", "key": "unknown", "existingSecret": "unknown"},
 }
+# In place of a broken argument of a program, which may have been any option or value; no user can write it.
+NOT_KNOWN = "\0"
+# In place of a broken element of a list, by the key of the list; of others, a word that is a name of most things.
+ELEMENTS: Mapping[str, Any] = {
+    "args": NOT_KNOWN,
+    "capacityTypes": "on-demand",
+    "dnsAddresses": "192.0.2.1",
+    "files": "unknown.yaml",
+    "generations": 1,
+    "tolerations": {"key": "unknown"},
+}
 # Mappings whose entries are judged one by one: of one that is broken nothing follows for the others.
 ONE_BY_ONE = ("annotations", "env", "prices")
 
@@ -48,6 +59,8 @@ def take_away(values: dict[str, Any], path: Path) -> Path | None:
     for end in range(len(path), 0, -1):
         place, key = path[:end], path[end - 1]
         holder = at(place[:-1], values)
+        if isinstance(holder, list) and _take_element(holder, place, values):
+            return place
         if not isinstance(holder, dict):
             continue
         shape = section(place[:-1], values)
@@ -78,3 +91,17 @@ def _take_entry(holder: dict[Any, Any], place: Path) -> Path | None:
         return place
     holder.pop(place[-1], None)
     return None if place[-2] in ONE_BY_ONE else place
+
+
+def _take_element(holder: list[Any], place: Path, values: Any) -> bool:
+    """Whether an element of a list could be taken out of it, or had something put in its place."""
+    position = place[-1]
+    if not isinstance(position, int) or position >= len(holder):
+        return False
+    # names alone, where a mapping may be
+    if get_origin(annotation(place[:-1], values)) is dict:
+        holder.pop(position)
+        return True
+    known, stand_in = holder[position], ELEMENTS.get(str(place[-2]), f"unknown-{position}")
+    holder[position] = deepcopy(stand_in)
+    return known != stand_in

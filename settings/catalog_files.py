@@ -102,9 +102,6 @@ class _Reader:
         """The entries of the stack file's section, and those of the files that it names."""
         own = self._fit(section, Mapping, {})
         inline = {key: self._fit(own.get(key), Mapping, {}) for key in SECTIONS}
-        for key in (key for key in SECTIONS if key != PRICES):
-            entries = {name: self._fit(entry, Mapping, None) for name, entry in inline[key].items()}
-            inline[key] = {name: entry for name, entry in entries.items() if entry is not None}
         if any(inline.values()):
             self.add(EntrySource({key: entries for key, entries in inline.items() if entries}))
         for name in self._fit(own.get("files"), list, []):

@@ -140,9 +140,6 @@ CertificateName = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,400}$"
 MOST_DNS_ADDRESSES = 6
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
-# Huge pages by the names that nodes have for them (x86-64 and arm64 with pages of 4 KiB), MiB.
-PAGE_MIB = {"hugepages-2Mi": 2, "hugepages-1Gi": 1024}
-UNIT_MIB = {"Mi": 1, "Gi": 1024}
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
 MOST_ADAPTERS = 50
 HubRepository = Annotated[
@@ -454,21 +451,6 @@ class PoolSettings(Section):
             raise ValueError(
                 f"provisioning.nodeNames names {len(self.provisioning.node_names)} nodes, nodes says {self.nodes}"
             )
-
-    @field_validator("resources")
-    @classmethod
-    def countable(cls, resources: dict[str, str]) -> dict[str, str]:
-        """Refuses what the API server would: pages are bytes and whole, everything else is counted."""
-        for name, amount in resources.items():
-            unit = amount.lstrip("0123456789")
-            size = PAGE_MIB.get(name)
-            if name.startswith("hugepages-") and size is None:
-                raise ValueError(f"{name} is not a size of huge pages; there are {', '.join(PAGE_MIB)}")
-            if "/" in name and unit:
-                raise ValueError(f"{name} is counted, and {amount} has a unit; write a whole number")
-            if size is not None and (not unit or int(amount.removesuffix(unit)) * UNIT_MIB[unit] % size):
-                raise ValueError(f"{name} is {amount}; write whole pages with their unit, e.g. {max(size, 512)}Mi")
-        return resources
 
 
 class HubSettings(Section):

@@ -18,8 +18,12 @@ def as_written(loc: Path, values: Any) -> Path:
     """The path as the user wrote it: pydantic puts the tag of a union (`existing`) into its location."""
     path: list[str | int] = []
     for step in loc:
-        if step != "[key]" and step not in kinds(annotation(path, values)):
-            path.append(step)
+        kind, here = annotation(path, values), at(path, values)
+        if step == "[key]" or step in kinds(kind):
+            continue
+        # names alone, where a mapping may be: pydantic puts the name into its location
+        names = [str(name) for name in here] if isinstance(here, list) and get_origin(kind) is dict else []
+        path.append(names.index(str(step)) if str(step) in names else step)
     return tuple(path)
 
 

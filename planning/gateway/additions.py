@@ -1,6 +1,6 @@
 """Additions of a user to the gateway's pods: which variables and folders LiteLLM has already, and who decides them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from planning.plan.additions import Additions
@@ -8,8 +8,9 @@ from planning.plan.gateway import GatewayPlan
 from planning.stack.additions import Owned, addition_problems, plan_additions
 from planning.stack.outward import CA_FOLDER, DIRECT_VARIABLES, PROXY_VARIABLES, TRUST_VARIABLES
 from planning.stack.variables import variable_problems
+from settings.doubt import judge
 from settings.problems import Problem
-from settings.schema import StackSettings
+from settings.schema import GatewaySettings, StackSettings
 
 _STACK = "is decided by the stack"
 _ARGUMENT = "is an argument of LiteLLM, and those are the stack's"
@@ -72,10 +73,15 @@ def gateway_additions(settings: StackSettings) -> Additions:
     return replace(plan_additions(gateway, settings.workloads), environment=dict(sorted(gateway.env.items())))
 
 
-def gateway_addition_problems(settings: StackSettings, plan: GatewayPlan) -> Iterator[Problem]:
+def gateway_addition_problems(settings: StackSettings, plan: GatewayPlan) -> list[Problem]:
     """Additions that the gateway has or needs otherwise."""
     gateway = settings.gateway
     owned = {name: why for name in (*gateway.env, *gateway.secret_env) if (why := _decided(name, plan))}
+    added = addition_problems(gateway, "gateway", Owned(variables=owned, folders=FOLDERS))
+    return judge(_variable_problems, gateway, owned) + added
+
+
+def _variable_problems(gateway: GatewaySettings, owned: Mapping[str, str]) -> Iterator[Problem]:
     for name, value in gateway.env.items():
         where = f"gateway.env.{name}"
         if name in owned:
@@ -83,7 +89,6 @@ def gateway_addition_problems(settings: StackSettings, plan: GatewayPlan) -> Ite
         else:
             faults = list(variable_problems(name, value, (), where))
             yield from (replace(fault, message=_by_secret(fault.message, name)) for fault in faults)
-    yield from addition_problems(gateway, "gateway", Owned(variables=owned, folders=FOLDERS))
 
 
 def _by_secret(message: str, name: str) -> str:

@@ -9,7 +9,7 @@ from planning.plan.at_zero import AtZero
 from planning.plan.gateway import GatewayPlan, Route
 from planning.plan.servers import ServerPlan
 from planning.stack.at_zero import at_zero, held_s, to_zero
-from settings.doubt import follows_from
+from settings.doubt import follows_from, judge
 from settings.problems import Problem
 from settings.schema import ModelSettings, StackSettings
 
@@ -44,8 +44,12 @@ def holds_s(plans: Sequence[AtZero]) -> Mapping[str, int]:
     return {plan.model_name: plan.hold_s for plan in plans if plan.hold_s is not None}
 
 
-def at_zero_problems(settings: StackSettings, name: str, servers: Sequence[ServerPlan]) -> Iterator[Problem]:
+def at_zero_problems(settings: StackSettings, name: str, servers: Sequence[ServerPlan]) -> list[Problem]:
     """Words about a model without a replica that cannot come true, or that would answer nobody."""
+    return judge(_word_problems, settings, name) + judge(_hold_problems, settings, name, servers)
+
+
+def _word_problems(settings: StackSettings, name: str) -> Iterator[Problem]:
     model = settings.models[name]
     asked, path = model.scaling.at_zero, f"models.{name}.scaling"
     if asked is not None and not to_zero(model):
@@ -55,18 +59,21 @@ def at_zero_problems(settings: StackSettings, name: str, servers: Sequence[Serve
         )
     if asked == "fallback" and not model.fallbacks:
         yield Problem(f"{path}.atZero", f"fallback needs models.{name}.fallbacks; give one, or use hold or fail")
-    if model.scaling.hold_s is None:
-        return
+    if model.scaling.hold_s is not None and asked != "hold":
+        yield Problem(f"{path}.holdS", "nothing is held; leave it out, or use atZero: hold")
+
+
+def _hold_problems(settings: StackSettings, name: str, servers: Sequence[ServerPlan]) -> Iterator[Problem]:
+    """A wait that is over before anybody can answer."""
+    model = settings.models[name]
     # the time of a start has been made of the rates at which weights are read
     follows_from(model.weights or settings.weights)
     start = next((each.timing.cold_start_s for each in servers if each.model_name == name and not each.canary), 0)
-    if asked != "hold":
-        yield Problem(f"{path}.holdS", "nothing is held; leave it out, or use atZero: hold")
-    elif model.scaling.hold_s < start:
+    if model.scaling.at_zero == "hold" and (held := model.scaling.hold_s) is not None and held < start:
         yield Problem(
-            f"{path}.holdS",
-            f"{model.scaling.hold_s} s are over before the {start} s that a start takes, and nobody would be "
-            f"answered; use at least {start}, or leave it out",
+            f"models.{name}.scaling.holdS",
+            f"{held} s are over before the {start} s that a start takes, and nobody would be answered; use at least "
+            f"{start}, or leave it out",
         )
 
 

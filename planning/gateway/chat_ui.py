@@ -17,6 +17,7 @@ from planning.plan.pods import ImagePlan
 from planning.plan.teams import TeamPlan, TeamsPlan
 from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.timing import CHAT_UI
+from settings.doubt import judge
 from settings.problems import Problem, nearest
 from settings.schema import (
     ChatUiSettings,
@@ -134,14 +135,30 @@ def _listed(team: TeamPlan) -> tuple[str, ...]:
     return tuple(model for model in team.models if model not in team.added)
 
 
-def chat_ui_problems(settings: StackSettings, networks: Networks) -> Iterator[Problem]:
+def chat_ui_problems(settings: StackSettings, networks: Networks) -> list[Problem]:
     """A page that nobody reaches, that has no key, or that would let in whom it should not."""
     page = settings.gateway.chat_ui
     if page is None:
-        return
+        return []
     path = "gateway.chatUi"
-    yield from _edge_problems(settings, page, path)
-    yield from _team_problems(settings, page, path)
+    return [
+        *judge(_edge_problems, settings, page, path),
+        *judge(_team_problems, settings, page, path),
+        *judge(_provider_problems, settings, page, path, networks),
+        *judge(_admin_problems, page, path),
+    ]
+
+
+def _admin_problems(page: ChatUiSettings, path: str) -> Iterator[Problem]:
+    if page.admin and page.admin.partition("@")[2] not in page.oidc.allowed_domains:
+        allowed = ", ".join(page.oidc.allowed_domains)
+        yield Problem(f"{path}.admin", f"'{page.admin}' could not sign in: oidc.allowedDomains are {allowed}")
+
+
+def _provider_problems(
+    settings: StackSettings, page: ChatUiSettings, path: str, networks: Networks
+) -> Iterator[Problem]:
+    """A provider that nobody reaches, or that is none."""
     yield from endpoint_problems(
         page.oidc, f"{path}.oidc", networks, settings.cluster.namespace, "provider where people sign in"
     )
@@ -158,9 +175,6 @@ def chat_ui_problems(settings: StackSettings, networks: Networks) -> Iterator[Pr
     hosts = {page.host: "the page itself", settings.gateway.host: "the gateway"}
     if (host := host_of(endpoint)) in hosts:
         yield Problem(f"{path}.oidc.endpoint", f"'{host}' is {hosts[host]}; write where people sign in")
-    if page.admin and page.admin.partition("@")[2] not in page.oidc.allowed_domains:
-        allowed = ", ".join(page.oidc.allowed_domains)
-        yield Problem(f"{path}.admin", f"'{page.admin}' could not sign in: oidc.allowedDomains are {allowed}")
 
 
 def _edge_problems(settings: StackSettings, page: ChatUiSettings, path: str) -> Iterator[Problem]:

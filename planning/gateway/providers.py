@@ -16,6 +16,7 @@ from planning.plan.gateway import GatewayPlan
 from planning.plan.providers import ProviderModel, ProviderPlan
 from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.outward import through_proxy
+from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import ClusterSettings, ProviderSettings, StackSettings
 
@@ -103,7 +104,7 @@ def provider_problems(settings: StackSettings, taken: Collection[str], networks:
     owner: dict[str, str] = {}
     for name, provider in sorted(settings.gateway.providers.items()):
         path = f"gateway.providers.{name}"
-        problems += _endpoint_problems(provider, path, settings.cluster, networks)
+        problems += judge(_endpoint_problems, provider, path, settings.cluster, networks)
         for model, model_settings in provider.models.items():
             at = f"{path}.models.{model}"
             if model in taken or model in settings.models:

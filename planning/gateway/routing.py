@@ -171,7 +171,7 @@ def resolve_gateway(
     )
     return plan, [
         *_problems(settings, servers, planned, catalog),
-        *judge(gateway_addition_problems, settings, plan),
+        *gateway_addition_problems(settings, plan),
         *of_teams,
     ]
 
@@ -188,8 +188,8 @@ def _problems(
     problems += judge(provider_problems, settings, taken, networks)
     problems += judge(answer_problems, gateway, servers) + judge(free_problems, settings, planned)
     problems += judge(silence_problems, gateway, servers)
-    problems += [p for name in settings.models for p in judge(at_zero_problems, settings, name, servers)]
-    problems += judge(chat_ui_problems, settings, networks) + judge(edge_problems, settings, catalog)
+    problems += [p for name in settings.models for p in at_zero_problems(settings, name, servers)]
+    problems += chat_ui_problems(settings, networks) + judge(edge_problems, settings, catalog)
     return problems + judge(redis_problems, gateway) + judge(database_problems, gateway)
 
 

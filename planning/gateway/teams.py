@@ -3,14 +3,14 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from planning.gateway.fallbacks import reached
 from planning.plan.gateway import Route
 from planning.plan.pods import JobLimits
 from planning.plan.teams import ModelLimit, TeamKey, TeamPlan, TeamsPlan
 from planning.stack.timing import GATEWAY_AWAIT_TIMEOUT_S, LAST_WORDS_S
-from settings.doubt import doubts, judge
+from settings.doubt import Judging, doubts, judge
 from settings.problems import Problem, nearest
 from settings.schema import StackSettings, TeamSettings, public_names
 
@@ -31,6 +31,8 @@ LEAST_DEADLINE_S = 600
 # One pod tries for so long: more than a database's failover, or one start of a proxy.
 PATIENCE_S = 150
 RETRIES = 6
+# Settings of a team that its Secret follows from.
+OF_SECRETS = {"existing_secret", "keys"}
 # The Job's exit status when nothing but another plan or Secret helps (components/pod_scripts/gateway_teams.py).
 REFUSED_EXIT = 20
 
@@ -63,8 +65,8 @@ def plan_teams(
     problems = [
         *judge(_stack_problems, settings, keys, len(written)),
         *(problem for team in planned for problem in judge(_team_problems, teams[team.name], team, served, hidden)),
-        *judge(_alias_problems, [team for team in planned if not doubts(teams[team.name])]),
-        *judge(_secret_problems, settings, [team for team in planned if not doubts(teams[team.name])]),
+        *_alias_problems(_sure_keys(teams)),
+        *judge(_secret_problems, settings, [t for t in planned if not OF_SECRETS & {*doubts(teams[t.name])}]),
     ]
     return plan, problems
 
@@ -181,17 +183,25 @@ def _team_problems(
             yield Problem(f"{path}.perModel.{model}", f"'{model}' is no model of the team{nearest(model, team.models)}")
 
 
-def _alias_problems(teams: Sequence[TeamPlan]) -> Iterator[Problem]:
+def _sure_keys(teams: Mapping[str, TeamSettings]) -> Iterator[tuple[str, TeamKey]]:
+    """Team → each of its keys that are not in doubt."""
+    for team, settings in sorted(teams.items()):
+        for name, key in sorted(settings.keys.items()):
+            with Judging() as judging:
+                keys = [team_key(team, name, generation) for generation in key.generations]
+            yield from ((team, known) for known in keys if judging.is_sure())
+
+
+def _alias_problems(keys: Iterable[tuple[str, TeamKey]]) -> Iterator[Problem]:
     """LiteLLM wants an alias to be unique over all keys, whatever their team."""
     first: dict[str, str] = {}
-    for team in teams:
-        for key in team.keys:
-            path = f"gateway.teams.{team.name}.keys.{key.name}"
-            if key.alias in first:
-                yield Problem(
-                    path, f"would be called {key.alias} in LiteLLM, as {first[key.alias]} is; rename one of the two"
-                )
-            first.setdefault(key.alias, path)
+    for team, key in keys:
+        path = f"gateway.teams.{team}.keys.{key.name}"
+        if key.alias in first:
+            yield Problem(
+                path, f"would be called {key.alias} in LiteLLM, as {first[key.alias]} is; rename one of the two"
+            )
+        first.setdefault(key.alias, path)
 
 
 def _secret_problems(settings: StackSettings, teams: Sequence[TeamPlan]) -> Iterator[Problem]:

@@ -18,7 +18,7 @@ from planning.server.beside import origin_of, pin_problems, place_problems
 from planning.server.fit import Site
 from planning.stack.signatures import sign_checkpoint
 from planning.stack.weights import beside, plan_checkpoint
-from settings.doubt import judge, judged
+from settings.doubt import Judging, judge, judged
 from settings.problems import Problem
 from settings.schema import (
     AdapterSettings,
@@ -128,26 +128,33 @@ def _pin_problems(site: Site, path: str, adapter: AdapterSettings) -> Iterator[P
 
 
 def name_problems(settings: StackSettings) -> Iterator[Problem]:
-    """Public names that two have, and ranks that differ for files that two servers share."""
+    """Public names that two have."""
     holders = {name: f"models.{name}" for name in settings.models}
-    ranks: dict[tuple[str, str | None, str], tuple[str, AdapterSettings]] = {}
     for model_name, model in settings.models.items():
-        for name, adapter in model.adapters.items():
+        for name in model.adapters:
             path = f"models.{model_name}.adapters.{name}"
             if name in holders:
                 yield Problem(path, f"is the public name of {holders[name]} already; give it another")
             holders.setdefault(name, path)
-            where, other = ranks.setdefault(
-                (adapter.repo, adapter.revision, adapter.base or model.model), (path, adapter)
-            )
-            for key, mine, theirs in (
-                ("rank", adapter.rank, other.rank),
-                ("manifestSha256", adapter.manifest_sha256, other.manifest_sha256),
-            ):
-                if mine != theirs:
-                    yield Problem(
-                        f"{path}.{key}", f"differs from that of {where}, which has the same files; write the same"
-                    )
+
+
+def rank_problems(settings: StackSettings) -> list[Problem]:
+    """Ranks and hashes that differ for files that two servers share."""
+    first: dict[tuple[str, str | None, str], tuple[str, dict[str, object]]] = {}
+    problems = []
+    for model_name, model in settings.models.items():
+        for name, adapter in model.adapters.items():
+            path = f"models.{model_name}.adapters.{name}"
+            with Judging() as judging:
+                files = adapter.repo, adapter.revision, adapter.base or model.model
+                facts = {"rank": adapter.rank, "manifestSha256": adapter.manifest_sha256}
+            # one in doubt is compared with no other
+            if not judging.is_sure():
+                continue
+            where, others = first.setdefault(files, (path, facts))
+            why = f"differs from that of {where}, which has the same files; write the same"
+            problems += [Problem(f"{path}.{key}", why) for key, fact in facts.items() if fact != others[key]]
+    return problems
 
 
 def adapter_reasons(settings: ModelSettings) -> dict[str, str]:

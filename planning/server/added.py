@@ -14,7 +14,7 @@ from planning.server.environment import CACHE_ROOT, check_env, server_env
 from planning.server.fields import field_problems, said_twice, with_fields
 from planning.server.task_fit import task_problems
 from planning.stack.stores import access_problems, fill_problems, options_of, streaming_problems
-from settings.doubt import Judging, in_doubt, judge
+from settings.doubt import WHOLE, Judging, in_doubt, judge
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
@@ -28,7 +28,7 @@ def in_words_of_the_engine(settings: ModelSettings, engine: Engine, draft: Check
     """The settings with all arguments in one spelling; in doubt where one of the fields is that are among them."""
     with Judging() as judging:
         changed = in_plain_words(with_fields(settings, engine, draft), engine)
-    return changed if judging.is_sure("ModelSettings.chat_template") else in_doubt(changed, ["args"])
+    return changed if judging.is_sure("ModelSettings.chat_template") else in_doubt(changed, {"args": WHOLE})
 
 
 def written_problems(

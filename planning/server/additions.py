@@ -1,6 +1,5 @@
 """Additions of a user to the pods of a server: what these have already, and the server with all that is added."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from catalog.engine import Engine
@@ -35,10 +34,12 @@ def with_additions(site: Site, draft: Draft, settings: ModelSettings) -> Draft:
     return replace(draft, additions=additions, scratch=with_volumes(draft.scratch, additions.folders_mib))
 
 
-def server_addition_problems(site: Site, path: str, draft: Draft, settings: ModelSettings) -> Iterator[Problem]:
-    """Additions that the server has or needs otherwise."""
+def server_addition_problems(site: Site, path: str, draft: Draft | None, settings: ModelSettings) -> list[Problem]:
+    """Additions that the server has or needs otherwise; of one that is not planned, those that every server has."""
+    if draft is None:
+        return addition_problems(settings, path, Owned(annotations=STAYS, folders=FOLDERS))
     _, engine = site.running(draft.image)
-    yield from addition_problems(settings, path, _owned(site, path, draft, settings, engine))
+    return addition_problems(settings, path, _owned(site, path, draft, settings, engine))
 
 
 def _owned(site: Site, path: str, draft: Draft, settings: ModelSettings, engine: Engine) -> Owned:

@@ -15,6 +15,7 @@ from planning.plan.weights import Source
 from planning.server.json_values import json_problems
 from planning.stack.variables import secrets_named
 from planning.tasks import task_of
+from settings.broken import NOT_KNOWN
 from settings.problems import Problem, nearest
 
 # Options whose values the parser takes as they come and the engine refuses later, and the list it looks them up in.
@@ -140,6 +141,9 @@ def check_args(args: Sequence[str], engine: Engine, path: str, others: Iterable[
     takes = 0.0  # values that may still follow the last option
     for position, argument in enumerate(args):
         where = f"{path}[{position}]"
+        if argument == NOT_KNOWN:
+            takes = inf
+            continue
         problems += [Problem(where, text) for text in secrets_named(argument)]
         if not is_option(argument):
             if takes < 1:
@@ -163,7 +167,7 @@ def check_args(args: Sequence[str], engine: Engine, path: str, others: Iterable[
             argument_value = value if has_value else follows
             if known.kind == "flag" and has_value:
                 problems.append(Problem(where, f"{name} takes no value"))
-            elif "." not in name and not (plugins and option.endswith("-parser")):
+            elif argument_value != NOT_KNOWN and "." not in name and not (plugins and option.endswith("-parser")):
                 problems += [Problem(where, text) for text in _value_problems(engine, option, name, argument_value)]
     return problems
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from planning.plan.pools import PoolPlan
-from planning.server.adapters import name_problems
+from planning.server.adapters import name_problems, rank_problems
 from planning.server.additions import server_addition_problems, with_additions
 from planning.server.fit import Site
 from planning.server.indifferent import INDIFFERENT
@@ -20,7 +20,7 @@ from settings.schema import CanarySettings, ModelSettings
 def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     """The server of every model, and its canary twin; one with which something is wrong is left out."""
     drafts: list[Draft | None] = []
-    problems = judge(name_problems, site.settings)
+    problems = judge(name_problems, site.settings) + rank_problems(site.settings)
     for name, model in site.settings.models.items():
         path, pool, canary = f"models.{name}", site.pools.get(model.pool), model.canary
         problems += judge(_unknown_pool, site, path, model)
@@ -49,11 +49,10 @@ def _drafted(
             draft, problems = None, unplanned_problems(site, path, settings, canary=canary, on_cpu=False)
         else:
             draft, problems = draft_server(site, path, name, settings, pool, canary=canary)
-        if draft is not None:
-            problems = [*problems, *server_addition_problems(site, path, draft, settings)]
-            draft = with_additions(site, draft, settings)
     # one of which too little is known is counted nowhere
-    return draft if judging.is_sure(*INDIFFERENT) else None, judging.kept(problems)
+    known = draft if judging.is_sure(*INDIFFERENT) else None
+    problems = judging.kept(problems) + server_addition_problems(site, path, known, settings)
+    return with_additions(site, known, settings) if known else None, problems
 
 
 def _unknown_pool(site: Site, path: str, model: ModelSettings) -> Iterator[Problem]:
@@ -98,7 +97,8 @@ def _twin(settings: ModelSettings, canary: CanarySettings) -> ModelSettings:
         # figures of one checkpoint say nothing about another
         changes["measured"] = canary.measured
     twin = settings.model_copy(update={**changes, "args": [*settings.args, *canary.args]})
-    return in_doubt(twin, doubts(canary) & {*type(settings).model_fields})
+    shared = doubts(canary).keys() & type(settings).model_fields.keys()
+    return in_doubt(twin, {name: doubts(canary)[name] for name in shared})
 
 
 def _canary_problems(site: Site, path: str, settings: ModelSettings, canary: CanarySettings) -> list[Problem]:

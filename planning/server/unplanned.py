@@ -66,11 +66,11 @@ def any_version_problems(
 ) -> list[Problem]:
     """Problems of the words that no version of the engine reads, where nobody knows which one runs."""
     versions = site.catalog.versions["vllm"]
-    first, *others = (
+    *others, newest = (
         _worded_problems(site.catalog.running("vllm", version), path, settings, canary=canary, on_cpu=on_cpu)
         for version in versions
     )
-    return [problem for problem in first if all(problem.path in {p.path for p in other} for other in others)]
+    return [problem for problem in newest if all(problem.path in {p.path for p in other} for other in others)]
 
 
 def _worded_problems(

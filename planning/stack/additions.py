@@ -15,6 +15,7 @@ from planning.plan.additions import (
     VolumeSource,
 )
 from planning.stack.variables import VARIABLE_NAME
+from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import (
     ConfigMapVolume,
@@ -111,33 +112,48 @@ def _source(volume: ExtraVolume) -> VolumeSource:
             return DriverFiles(driver, dict(sorted(attributes.items())), secret)
 
 
-def addition_problems(added: Added, path: str, owned: Owned) -> Iterator[Problem]:
+def addition_problems(added: Added, path: str, owned: Owned) -> list[Problem]:
     """Additions that the stack has or needs otherwise."""
-    yield from pod_label_problems(added.pod_labels, f"{path}.podLabels", owned.labels)
-    yield from pod_annotation_problems(added.pod_annotations, f"{path}.podAnnotations", owned.annotations)
+    return [
+        *_usual_problems(added, path, owned),
+        *judge(_account_problems, added, path, owned.account_annotations),
+        *judge(_secret_problems, added, path, owned.variables),
+        *judge(_volume_problems, added, path, owned.folders),
+    ]
+
+
+def workloads_problems(usual: WorkloadsSettings) -> list[Problem]:
+    """The same of what all pods get that serve."""
+    return _usual_problems(usual, "workloads", Owned(annotations=STAYS))
+
+
+def _usual_problems(added: Added | WorkloadsSettings, path: str, owned: Owned) -> list[Problem]:
+    return [
+        *judge(_label_problems, added, path, owned.labels),
+        *judge(_annotation_problems, added, path, owned.annotations),
+        *judge(_class_problems, added, path),
+    ]
+
+
+def _class_problems(added: Added | WorkloadsSettings, path: str) -> Iterator[Problem]:
+    if (name := added.priority_class_name) and name.startswith("system-"):
+        whose = f'"{name}" is the cluster\'s own, and pods of others would go for it; name a PriorityClass of yours'
+        yield Problem(f"{path}.priorityClassName", whose)
+
+
+def _account_problems(added: Added, path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
     where = f"{path}.serviceAccountAnnotations"
     for key in added.service_account_annotations:
-        if why := owned.account_annotations.get(key):
+        if why := owned.get(key):
             yield Problem(f"{where}.{key}", why)
         elif _within(_domain(key), ("kubernetes.io", *OWN_DOMAINS)):
             yield Problem(f"{where}.{key}", f"{_domain(key)} is not yours: it decides how pods may use the account")
-    yield from _secret_problems(added, path, owned.variables)
-    yield from _volume_problems(added.extra_volumes, f"{path}.extraVolumes", owned.folders)
-    if (name := added.priority_class_name) and name.startswith("system-"):
-        yield Problem(f"{path}.priorityClassName", _system_class(name))
 
 
-def workloads_problems(usual: WorkloadsSettings) -> Iterator[Problem]:
-    """The same of what all pods get that serve."""
-    yield from pod_label_problems(usual.pod_labels, "workloads.podLabels", {})
-    yield from pod_annotation_problems(usual.pod_annotations, "workloads.podAnnotations", STAYS)
-    if (name := usual.priority_class_name) and name.startswith("system-"):
-        yield Problem("workloads.priorityClassName", _system_class(name))
-
-
-def pod_label_problems(labels: Mapping[str, str], path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+def _label_problems(added: Added | WorkloadsSettings, around: str, owned: Mapping[str, str]) -> Iterator[Problem]:
     """Labels by which somebody finds pods already."""
-    for key in labels:
+    path = f"{around}.podLabels"
+    for key in added.pod_labels:
         name = key.rpartition("/")[2]
         if why := owned.get(key):
             yield Problem(f"{path}.{key}", why)
@@ -147,9 +163,10 @@ def pod_label_problems(labels: Mapping[str, str], path: str, owned: Mapping[str,
             yield Problem(f"{path}.{key}", why)
 
 
-def pod_annotation_problems(annotations: Mapping[str, str], path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+def _annotation_problems(added: Added | WorkloadsSettings, around: str, owned: Mapping[str, str]) -> Iterator[Problem]:
     """Annotations that the stack sets, and those that would let a container do more."""
-    for key in annotations:
+    path = f"{around}.podAnnotations"
+    for key in added.pod_annotations:
         if why := owned.get(key):
             yield Problem(f"{path}.{key}", why)
         elif _domain(key) in LOOSENING:
@@ -169,10 +186,11 @@ def _secret_problems(added: Added, path: str, owned: Mapping[str, str]) -> Itera
             yield Problem(where, f"is in {path}.env, too; leave one of both out")
 
 
-def _volume_problems(volumes: Mapping[str, ExtraVolume], path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+def _volume_problems(added: Added, around: str, owned: Mapping[str, str]) -> Iterator[Problem]:
     """Mounts that would hide a folder of ours, of the image or of each other."""
     taken: dict[str, str] = {}
-    for name, volume in sorted(volumes.items()):
+    path = f"{around}.extraVolumes"
+    for name, volume in sorted(added.extra_volumes.items()):
         where, folder = f"{path}.{name}.mountPath", volume.mount_path
         elsewhere = f"mount it elsewhere, e.g. at /data/{name}"
         hides = next((ours for ours in owned if _overlap(folder, ours)), None)
@@ -197,7 +215,3 @@ def _domain(key: str) -> str:
 
 def _within(domain: str, domains: Sequence[str]) -> bool:
     return any(domain == whole or domain.endswith(f".{whole}") for whole in domains)
-
-
-def _system_class(name: str) -> str:
-    return f'"{name}" is the cluster\'s own, and pods of others would go for it; name a PriorityClass of yours'

@@ -29,7 +29,7 @@ def cluster_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]
         *judge(namespace_problems, settings, catalog),
         *judge(version_problems, settings, catalog),
         *judge(_class_problems, settings, catalog),
-        *judge(workloads_problems, settings.workloads),
+        *workloads_problems(settings.workloads),
     ]
 
 

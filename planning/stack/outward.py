@@ -93,24 +93,23 @@ def _by_proxy(client: Hub | Source) -> bool:
     return PROXY_VARIABLES[0] in {*client.environment, *(secret.name for secret in client.secrets)}
 
 
-def proxy_problems(
-    cluster: ClusterSettings, networks: Networks, reached: Iterable[tuple[HasEndpoint, str]]
-) -> Iterator[Problem]:
-    """Reasons why no pod can reach the proxy, or none may, and exceptions that except nothing.
+def direct_problems(cluster: ClusterSettings, reached: Iterable[tuple[HasEndpoint, str]]) -> Iterator[Problem]:
+    """Exceptions from the proxy that except nothing.
 
     `reached`: hubs and stores with their hosts; those of each are reached in one way.
     """
     if cluster.proxy is not None:
         behind = dict.fromkeys(_name(*place) for place in reached if through_proxy(*place, cluster))
-        yield from (
-            Problem(
-                "cluster.proxy.noProxy",
-                f'"{entry}" is one host of {name}, and all are reached in one way; write {name}',
-            )
-            for entry in cluster.proxy.no_proxy
-            for name in behind
-            if entry.endswith(f".{name}")
-        )
+        for position, entry in enumerate(cluster.proxy.no_proxy):
+            for name in behind:
+                if entry.endswith(f".{name}"):
+                    why = f'"{entry}" is one host of {name}, and all are reached in one way; write {name}'
+                    yield Problem(f"cluster.proxy.noProxy[{position}]", why)
+
+
+def proxy_problems(cluster: ClusterSettings, networks: Networks) -> Iterator[Problem]:
+    """Reasons why no pod can reach the proxy, or none may."""
+    if cluster.proxy is not None:
         yield from endpoint_problems(cluster.proxy, "cluster.proxy", networks, cluster.namespace, "proxy")
         if urlsplit(cluster.proxy.endpoint).port is None:
             yield Problem("cluster.proxy.endpoint", f'"{cluster.proxy.endpoint}" has no port; write one, such as :3128')

@@ -3,14 +3,16 @@
 Two pools that share nodes work, but what one was promised the other takes: planning counts each node twice.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from catalog.load import Catalog
 from catalog.schema import VendorName
-from planning.plan.pools import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
+from settings.doubt import aside, judge
 from settings.problems import Problem
+from settings.schema import ExistingNodes, PoolSettings
 
 # Labels that kubelets, clouds, Karpenter and the GPU Operator put on nodes, by the end of their key's domain. A bought
 # node has these, and ours, and no others.
@@ -146,20 +148,33 @@ def _remedy(pool: PoolPlan, neighbour: PoolPlan) -> str:
     )
 
 
-def node_problems(pools: Mapping[str, PoolPlan]) -> list[Problem]:
+def node_problems(pools: Mapping[str, PoolSettings]) -> list[Problem]:
     """Nodes that two pools name, each of which would take the other's labels away, or that Pulumi could not tell apart.
 
     Pulumi knows a node as `<pool>-<node>`: `gpu-1` of pool `a` and `1` of pool `a-gpu` would be the same.
     """
-    problems: list[Problem] = []
     owners: dict[str, str] = {}
     known: dict[str, tuple[str, str]] = {}
-    for name, pool in pools.items():
-        path = f"gpuPools.{name}.provisioning.nodeNames"
-        for node in pool.provisioning.node_names if isinstance(pool.provisioning, Existing) else ():
-            owner, same = known.setdefault(f"{name}-{node}", (name, node))
-            if owners.setdefault(node, name) != name:
-                problems.append(Problem(path, f"{node} is in pool '{owners[node]}' already"))
-            elif owner != name:
-                problems.append(Problem(path, f"{node} would be mistaken for {same} of pool '{owner}'; rename a pool"))
-    return problems
+    with aside():
+        for name, pool in pools.items():
+            for node in _named(pool):
+                owners.setdefault(node, name)
+                known.setdefault(f"{name}-{node}", (name, node))
+    return [problem for name, pool in pools.items() for problem in judge(_node_problems, name, pool, owners, known)]
+
+
+def _named(pool: PoolSettings) -> Sequence[str]:
+    return pool.provisioning.node_names if isinstance(pool.provisioning, ExistingNodes) else ()
+
+
+def _node_problems(
+    name: str, pool: PoolSettings, owners: Mapping[str, str], known: Mapping[str, tuple[str, str]]
+) -> Iterator[Problem]:
+    """Those of one pool; `owners` and `known`: by a node, and by its name to Pulumi, the first pool that has it."""
+    for position, node in enumerate(_named(pool)):
+        path = f"gpuPools.{name}.provisioning.nodeNames[{position}]"
+        owner, same = known[f"{name}-{node}"]
+        if owners[node] != name:
+            yield Problem(path, f"{node} is in pool '{owners[node]}' already")
+        elif owner != name:
+            yield Problem(path, f"{node} would be mistaken for {same} of pool '{owner}'; rename a pool")

@@ -17,12 +17,15 @@ PLANNED = {
 # A node may have so many slots, which no pod asks for.
 KUBELETS = ("pods",)
 HUGE_PAGES = "hugepages-"
+# Huge pages by the names that nodes have for them (x86-64 and arm64 with pages of 4 KiB), MiB.
+PAGE_MIB = {"hugepages-2Mi": 2, "hugepages-1Gi": 1024}
+UNIT_MIB = {"Mi": 1, "Gi": 1024}
 
 
 def pod_resource_problems(name: str, pool: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
     """Resources that the plan counts, and names that no node can have."""
     vendors = {vendor.resource for vendor in catalog.vendors.values()}
-    for resource in pool.resources:
+    for resource, amount in pool.resources.items():
         path, domain = f"gpuPools.{name}.resources.{resource}", resource.rpartition("/")[0]
         if resource in PLANNED:
             yield Problem(path, f"is decided by the plan; set {PLANNED[resource]}")
@@ -33,6 +36,19 @@ def pod_resource_problems(name: str, pool: PoolSettings, catalog: Catalog) -> It
         elif not domain and not resource.startswith(HUGE_PAGES):
             near = "write DOMAIN/NAME as the node has it, e.g. vpc.amazonaws.com/efa, or hugepages-2Mi"
             yield Problem(path, f'"{resource}" is no resource of a node; {near}')
+        elif wrong := _wrong_amount(resource, amount):
+            yield Problem(path, wrong)
+
+
+def _wrong_amount(resource: str, amount: str) -> str:
+    """The reason why the API server would refuse an amount: pages are bytes and whole, everything else is counted."""
+    unit, size = amount.lstrip("0123456789"), PAGE_MIB.get(resource)
+    if resource.startswith(HUGE_PAGES) and size is None:
+        return f"is not a size of huge pages; there are {', '.join(PAGE_MIB)}"
+    if size is None:
+        return f"is counted, and {amount} has a unit; write a whole number" if unit else ""
+    pages = unit and int(amount.removesuffix(unit)) * UNIT_MIB[unit] % size == 0
+    return "" if pages else f"is {amount}; write whole pages with their unit, e.g. {max(size, 512)}Mi"
 
 
 def pod_resource_warnings(pools: Mapping[str, PoolPlan], catalog: Catalog) -> Iterator[str]:

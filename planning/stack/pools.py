@@ -1,7 +1,7 @@
 """Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
 from catalog.schema import Gpu, Instance, VendorName
@@ -70,7 +70,7 @@ def resolve_pools(
         # of one of which too little is known, nothing follows for its servers
         if pool and judging.is_sure(*INDIFFERENT):
             pools[name] = pool
-    return pools, problems + judge(node_problems, pools)
+    return pools, problems + node_problems(settings.gpu_pools)
 
 
 def _resolve_pool(
@@ -91,16 +91,15 @@ def _unknown_gpu(name: str, written: PoolSettings, catalog: Catalog) -> Iterator
         yield Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}")
 
 
-def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> list[Problem]:
+def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
     """Machine types with other GPUs than the pool says."""
-    return [
-        Problem(
-            f"gpuPools.{name}",
-            f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
-        )
-        for kind, instance in _known_machines(pool, catalog)
-        if not _belongs(instance, pool)
-    ]
+    key = "machineTypes" if isinstance(pool.provisioning, ComputeClassNodes) else "instanceTypes"
+    for position, kind in enumerate(_machine_types(pool)):
+        if (instance := catalog.instances.get(kind)) and not _belongs(instance, pool):
+            yield Problem(
+                f"gpuPools.{name}.provisioning.{key}[{position}]",
+                f"{kind} has {instance.gpus} × {instance.gpu}, the pool says {pool.gpus_per_node} × {pool.gpu}",
+            )
 
 
 def _role_problems(name: str, pool: PoolSettings, cluster: ClusterSettings) -> list[Problem]:
@@ -254,13 +253,12 @@ def _selection(
             return labels, ((vendor.product_label, "In", tuple(gpu.product_labels)),)
 
 
-def _known_machines(pool: PoolSettings, catalog: Catalog) -> list[tuple[str, Instance]]:
-    """Machine types of the pool that the catalogue knows."""
+def _machine_types(pool: PoolSettings) -> Sequence[str]:
     match pool.provisioning:
         case KarpenterNodes(instance_types=types) | ComputeClassNodes(machine_types=types):
-            return [(kind, catalog.instances[kind]) for kind in types if kind in catalog.instances]
+            return types
         case _:
-            return []
+            return ()
 
 
 def _belongs(instance: Instance, pool: PoolSettings) -> bool:
@@ -272,7 +270,8 @@ def _machine(
 ) -> tuple[tuple[int | None, int | None], float | None, Mapping[str, str]]:
     """(vCPUs, memory GiB) of a node and its price per hour, from the first machine type the catalogue knows."""
     # what does not belong here says nothing about these nodes
-    known = [(kind, instance) for kind, instance in _known_machines(pool, catalog) if _belongs(instance, pool)]
+    machines = [(kind, catalog.instances[kind]) for kind in _machine_types(pool) if kind in catalog.instances]
+    known = [(kind, instance) for kind, instance in machines if _belongs(instance, pool)]
     first = known[0][1] if known else None
     if pool.price_per_node_hour_usd is not None:
         price, why = pool.price_per_node_hour_usd, "given"

@@ -14,7 +14,7 @@ from catalog.schema import Model
 from planning.plan.weights import CheckpointPlan, ClaimVolume, OwnClaim, WeightsPlan
 from planning.stack.hubs import HUB_HOSTS, xet
 from planning.stack.network import HasEndpoint
-from planning.stack.outward import proxy_problems, proxy_reasons
+from planning.stack.outward import direct_problems, proxy_problems, proxy_reasons
 from planning.stack.places import MOUNT_PATH, Keeping, disk_bytes, kept_at, place_key, place_problems
 from planning.stack.stores import scheme_of, writer_problems
 from settings.doubt import follows_from, judge
@@ -144,7 +144,8 @@ def weights_problems(settings: StackSettings, keeping: Keeping) -> list[Problem]
     sources = list(all_weights(settings))
     origins = [(path, _filled(weights)) for path, weights in sources]
     reached = [way for _, weights in origins for way in _reached(weights, keeping.catalog)]
-    problems = judge(proxy_problems, settings.cluster, keeping.catalog.networks, reached)
+    problems = judge(direct_problems, settings.cluster, reached)
+    problems += judge(proxy_problems, settings.cluster, keeping.catalog.networks)
     problems += [p for path, weights in sources for p in judge(place_problems, weights, path, settings, keeping)]
     stores = [(path, weights) for path, weights in origins if isinstance(weights, ObjectStoreWeights)]
     return problems + judge(_differing, sources) + judge(writer_problems, stores) + judge(_vouched_problems, settings)

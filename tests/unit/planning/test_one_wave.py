@@ -11,13 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settings import validate
-from settings.doubt import Judging, doubts, in_doubt, judge
+from settings.doubt import WHOLE, Doubt, Judging, doubts, in_doubt, judge
 from settings.problems import Problem
 from settings.schema import ReplicaSettings
 from tests.unit.small_stack import ROOT, properties, refusals, stack
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 QWEN = "Qwen/Qwen3-8B"
+MEASURED = {"weightsGibPerGpu": 15.3, "kvTokens": 40000, "gpus": 1}
+# Of vLLM 0.32 alone.
+MEDUSA = "--spec-method=medusa"
+LONG = {"model": "Qwen/Qwen3-30B-A3B-Instruct-2507", "pool": "h100", "contextTokens": 200_000}
+# Less than any start takes.
+HELD = {"atZero": "hold", "holdS": 1}
 
 
 def whole() -> dict[str, Any]:
@@ -196,6 +202,27 @@ def test_every_fault_is_told_beside_all_that_do_not_touch_it(other):
         ({"gateway.exsitingSecret": "x", "gateway.teams": {}}, ["exsitingSecret"]),
         ({"weights": {"kind": "objectStore", "url": 5}}, ["url"]),
         ({"weights": {"kind": "objectStore", "url": "az://a-bucket", "region": "x"}}, ["weights"]),
+        # a key that is probably meant has another value than its default
+        ({"gpuPools.a10": {"gpu": "nvidia-a10", "nodes": 4, "gpusPerNod": 2}}, ["gpusPerNod"]),
+        # a name that is none, of which another was probably meant
+        ({"models.large.adapters": {"Sql": {"repo": "a/x"}}, "models.small.fallbacks": ["sql"]}, ["Sql"]),
+        ({"gateway.providres": {"p": {}}, "models.small.fallbacks": ["gpt"]}, ["providres"]),
+        # a word that one version of the engine has, where nobody knows which one runs
+        ({"models.small.image": 5, "models.small.measured": MEASURED, "models.small.args": [MEDUSA]}, ["image"]),
+        # sums over a pool that a server of unknown size is on
+        ({"gpuPools.a10.nodes": 1, "models.chat.args": [3]}, ["args[0]"]),
+        ({"gpuPools.a10.nodes": 1, "models.chat.podLabels": {"a": 3}}, ["a", "nodes"]),
+        # a canary of another model
+        ({"models.tested": {**LONG, "canary": {"weight": 1, "model": QWEN, "contextTokens": 0}}}, ["contextTokens"]),
+        # a wait that the rate of weights decides
+        (
+            {"weights.readMibPerS": 0, "models.small.replicas.min": 0, "models.small.scaling": HELD},
+            ["readMibPerS"],
+        ),
+        (
+            {"weights.readMibPerS": 0, "models.small.scaling": HELD},
+            ["readMibPerS", "atZero"],
+        ),
         ({"models": 5}, ["models", "models[0]"]),
         ({"gpuPools": {}}, ["gpuPools"]),
     ],
@@ -234,18 +261,19 @@ def test_every_contradiction_of_a_section_is_a_rule():
 
 def test_reading_a_value_in_doubt_is_noted_and_others_are_not():
     """Whatever is read before or after, and of copies as well."""
-    section = in_doubt(ReplicaSettings(min=1, max=2), ["max"])
+    section = in_doubt(ReplicaSettings(min=1, max=2), {"max": WHOLE})
     with Judging() as outer:
         assert section.min == 1
         with Judging() as inner:
             assert section.model_copy(update={"max": 3}).max == 3
-    assert (inner.doubts, outer.doubts, outer.read) == ({"ReplicaSettings.max"}, set(), {"ReplicaSettings.max"})
+    doubt = Doubt("ReplicaSettings.max", "max", WHOLE)
+    assert (inner.doubts, outer.doubts, outer.read) == ({doubt}, set(), {doubt})
     assert (isinstance(section, ReplicaSettings), section.model_dump()) == (True, {"min": 1, "max": 2})
 
 
 def test_problems_of_a_check_that_read_something_in_doubt_are_kept_back():
     """Those of a check inside it that read nothing of that are kept."""
-    section, sure, unsure = in_doubt(ReplicaSettings(), ["max"]), Problem("a", "sure"), Problem("b", "unsure")
+    section, sure, unsure = in_doubt(ReplicaSettings(), {"max": WHOLE}), Problem("a", "sure"), Problem("b", "unsure")
 
     def check() -> list[Problem]:
         return [*judge(lambda: [sure]), *([unsure] if section.max else [])]
@@ -259,5 +287,5 @@ def test_a_default_that_sections_share_is_in_doubt_for_one_of_them():
         stack(models={"a": {"model": QWEN, "pool": "a10", "replicas": 3}, "b": {"model": QWEN, "pool": "a10"}})
     )
     assert settings is not None
-    assert [doubts(model) for model in settings.models.values()] == [{"replicas"}, set()]
-    assert doubts(ReplicaSettings()) == set()
+    assert [doubts(model) for model in settings.models.values()] == [{"replicas": WHOLE}, {}]
+    assert doubts(ReplicaSettings()) == {}

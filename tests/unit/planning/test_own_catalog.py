@@ -106,7 +106,7 @@ def test_a_card_a_machine_and_prices_need_no_fork():
     [
         ({"model": {}}, ["catalog.model: unknown key 'model'; did you mean 'models'?"]),
         ({"models": []}, ["catalog.models: models: must be a mapping from name to entry"]),
-        ({"models": {"a/b": None}}, ["catalog.models.a/b: must be a mapping of keys"]),
+        ({"models": {"a/b": None}}, ["catalog.models.a/b: is empty; give a value, or leave the key out"]),
         ({"models": {"a/b": {"like": ["c"]}}}, ["catalog.models.a/b.like: must be the name of an entry"]),
         (
             {"models": {"a/b": {"like": "Qwen/Qwen3-8C"}}},

@@ -85,7 +85,6 @@ def test_every_file_that_is_missing_is_named_with_one_that_is_there(tmp_path):
         {"files": ["x.txt"]},
         {"files": [3]},
         {"models": []},
-        {"gpus": {"a": 3}},
     ],
 )
 def test_what_the_settings_refuse_is_passed_over(tmp_path, section):

@@ -254,7 +254,7 @@ def test_names_are_those_of_kubernetes(name: str, fix: str):
     rule = f'"{name}" is not well formed; it must match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?${fix}'
     assert refused({name: SEARCH}) == [f"gateway.teams.{name}: {rule}"]
     assert refused({"search": {**SEARCH, "keys": {name: {}}}}) == [f"gateway.teams.search.keys.{name}: {rule}"]
-    assert refused({"search": {**SEARCH, "keys": [name]}}) == [f"gateway.teams.search.keys[{name}]: {rule}"]
+    assert refused({"search": {**SEARCH, "keys": [name]}}) == [f"gateway.teams.search.keys[0]: {rule}"]
 
 
 def test_a_name_of_litellms_own_is_refused():

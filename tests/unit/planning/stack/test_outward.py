@@ -251,7 +251,7 @@ def test_an_exception_for_one_host_of_a_store_or_hub_is_refused(weights: dict[st
     """It would change nothing; what to write instead is said, and taken."""
     proxy = {"endpoint": PROXY, "noProxy": [entry]}
     assert refusals(raw(weights, proxy=proxy)) == [
-        f'cluster.proxy.noProxy: "{entry}" is one host of {host}, and all are reached in one way; write {host}'
+        f'cluster.proxy.noProxy[0]: "{entry}" is one host of {host}, and all are reached in one way; write {host}'
     ]
     assert refusals(raw(weights, proxy=proxy | {"noProxy": [host]})) == []
 

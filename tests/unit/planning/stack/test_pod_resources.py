@@ -69,11 +69,11 @@ def test_another_pool_is_left_alone():
                 "hugepages-2Mi"
             ),
         ),
-        ("rdma/ib", "1Gi", ": rdma/ib is counted, and 1Gi has a unit; write a whole number"),
-        ("hugepages-4Mi", "8Mi", ": hugepages-4Mi is not a size of huge pages; there are hugepages-2Mi, hugepages-1Gi"),
-        ("hugepages-2Mi", 512, ": hugepages-2Mi is 512; write whole pages with their unit, e.g. 512Mi"),
-        ("hugepages-2Mi", "5Mi", ": hugepages-2Mi is 5Mi; write whole pages with their unit, e.g. 512Mi"),
-        ("hugepages-1Gi", "512Mi", ": hugepages-1Gi is 512Mi; write whole pages with their unit, e.g. 1024Mi"),
+        ("rdma/ib", "1Gi", ".rdma/ib: is counted, and 1Gi has a unit; write a whole number"),
+        ("hugepages-4Mi", "8Mi", ".hugepages-4Mi: is not a size of huge pages; there are hugepages-2Mi, hugepages-1Gi"),
+        ("hugepages-2Mi", 512, ".hugepages-2Mi: is 512; write whole pages with their unit, e.g. 512Mi"),
+        ("hugepages-2Mi", "5Mi", ".hugepages-2Mi: is 5Mi; write whole pages with their unit, e.g. 512Mi"),
+        ("hugepages-1Gi", "512Mi", ".hugepages-1Gi: is 512Mi; write whole pages with their unit, e.g. 1024Mi"),
         (
             "rdma/ib",
             0,

@@ -171,7 +171,9 @@ def test_an_unknown_gpu_is_refused_with_the_nearest(gpu, hint):
 def test_a_machine_type_with_other_gpus_is_refused():
     """What would be bought is not what the pool says."""
     pool = {**A10, "provisioning": {"kind": "karpenter", "instanceTypes": ["g5.xlarge", "x9.huge"]}}
-    assert refusals(serving(pool)) == ["gpuPools.a10: g5.xlarge has 1 × nvidia-a10g, the pool says 2 × nvidia-a10"]
+    assert refusals(serving(pool)) == [
+        "gpuPools.a10.provisioning.instanceTypes[0]: g5.xlarge has 1 × nvidia-a10g, the pool says 2 × nvidia-a10"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -182,11 +184,11 @@ def test_a_machine_type_with_other_gpus_is_refused():
                 "a": {**A10, "provisioning": NAMED},
                 "b": {**A10, "nodes": 1, "provisioning": {"kind": "existing", "nodeNames": ["gpu-2"]}},
             },
-            ["gpuPools.b.provisioning.nodeNames: gpu-2 is in pool 'a' already"],
+            ["gpuPools.b.provisioning.nodeNames[0]: gpu-2 is in pool 'a' already"],
         ),
         (
             {"a": {**A10, "nodes": 1, "provisioning": one("gpu-1")}, "a-gpu": {**H200, "provisioning": one("1")}},
-            ["gpuPools.a-gpu.provisioning.nodeNames: 1 would be mistaken for gpu-1 of pool 'a'; rename a pool"],
+            ["gpuPools.a-gpu.provisioning.nodeNames[0]: 1 would be mistaken for gpu-1 of pool 'a'; rename a pool"],
         ),
         (
             {"a": {**A10, "nodes": 1, "provisioning": one("gpu-1")}, "a-gpu": {**H200, "provisioning": one("2")}},
