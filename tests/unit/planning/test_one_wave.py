@@ -204,6 +204,8 @@ def test_every_fault_is_told_beside_all_that_do_not_touch_it(other):
         ({"weights": {"kind": "objectStore", "url": "az://a-bucket", "region": "x"}}, ["weights"]),
         # a key that is probably meant has another value than its default
         ({"gpuPools.a10": {"gpu": "nvidia-a10", "nodes": 4, "gpusPerNod": 2}}, ["gpusPerNod"]),
+        # elements of what stands in for a list
+        ({"gateway.teams.apps.models": 5}, ["models"]),
         # a name that is none, of which another was probably meant
         ({"models.large.adapters": {"Sql": {"repo": "a/x"}}, "models.small.fallbacks": ["sql"]}, ["Sql"]),
         ({"gateway.providres": {"p": {}}, "models.small.fallbacks": ["gpt"]}, ["providres"]),

@@ -146,7 +146,8 @@ PROVIDER = {
         ({"expose": {"kind": "gatewayApi"}}, ["expose.gatewayName"]),
         (
             {"teams": {"t": {"models": ["m"], "keys": ["k"], "perModel": {"m": {"requestsPerMinute": 0}}}}},
-            ["teams.t.perModel.m.requestsPerMinute"],
+            # who names a Secret for all keys names one for each team
+            ["teams.t.perModel.m.requestsPerMinute", "teams.t.existingSecret"],
         ),
     ],
 )
