@@ -135,14 +135,11 @@ def in_doubt(section: Value, fields: Mapping[str, frozenset[str]]) -> Value:
     if not fields:
         return section
     known, copy = doubts(section), section.model_copy()
-    added = {name: _both(known.get(name, broken), broken) for name, broken in fields.items()}
+    # what stands in for the whole has no elements that could be taken for those of the user
+    added = {name: known.get(name, broken) | broken for name, broken in fields.items()}
     object.__setattr__(copy, "__pydantic_private__", {"doubts": {**known, **added}})
     object.__setattr__(copy, "__class__", _watched(_usual(type(section))))
     return copy
-
-
-def _both(broken: frozenset[str], other: frozenset[str]) -> frozenset[str]:
-    return broken | other if broken and other else WHOLE
 
 
 def mark(here: Any, path: Path, around: str = "") -> Any:

@@ -10,7 +10,7 @@ from itertools import combinations
 from catalog.load import Catalog
 from catalog.schema import VendorName
 from planning.plan.pools import POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
-from settings.doubt import aside, judge
+from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import ExistingNodes, PoolSettings
 
@@ -155,11 +155,10 @@ def node_problems(pools: Mapping[str, PoolSettings]) -> list[Problem]:
     """
     owners: dict[str, str] = {}
     known: dict[str, tuple[str, str]] = {}
-    with aside():
-        for name, pool in pools.items():
-            for node in _named(pool):
-                owners.setdefault(node, name)
-                known.setdefault(f"{name}-{node}", (name, node))
+    for name, pool in pools.items():
+        for node in _named(pool):
+            owners.setdefault(node, name)
+            known.setdefault(f"{name}-{node}", (name, node))
     return [problem for name, pool in pools.items() for problem in judge(_node_problems, name, pool, owners, known)]
 
 

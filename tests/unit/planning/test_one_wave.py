@@ -22,6 +22,7 @@ MEASURED = {"weightsGibPerGpu": 15.3, "kvTokens": 40000, "gpus": 1}
 # Of vLLM 0.32 alone.
 MEDUSA = "--spec-method=medusa"
 LONG = {"model": "Qwen/Qwen3-30B-A3B-Instruct-2507", "pool": "h100", "contextTokens": 200_000}
+MIRROR = {"endpoint": "https://hf-mirror.com"}
 # Less than any start takes.
 HELD = {"atZero": "hold", "holdS": 1}
 
@@ -204,6 +205,7 @@ def test_every_fault_is_told_beside_all_that_do_not_touch_it(other):
         ({"weights": {"kind": "objectStore", "url": "az://a-bucket", "region": "x"}}, ["weights"]),
         # a key that is probably meant has another value than its default
         ({"gpuPools.a10": {"gpu": "nvidia-a10", "nodes": 4, "gpusPerNod": 2}}, ["gpusPerNod"]),
+        ({"models.small.fallbacks": [3, 4, "nobody"]}, ["fallbacks[0]", "fallbacks[1]", "fallbacks[2]"]),
         # elements of what stands in for a list
         ({"gateway.teams.apps.models": 5}, ["models"]),
         # a name that is none, of which another was probably meant
@@ -214,6 +216,8 @@ def test_every_fault_is_told_beside_all_that_do_not_touch_it(other):
         # sums over a pool that a server of unknown size is on
         ({"gpuPools.a10.nodes": 1, "models.chat.args": [3]}, ["args[0]"]),
         ({"gpuPools.a10.nodes": 1, "models.chat.podLabels": {"a": 3}}, ["a", "nodes"]),
+        ({"gpuPools.a10.nodes": 1, "models.large.revision": "x"}, ["nodes", "revision"]),
+        ({"weights.hub": MIRROR, "models.chat.weights": {"storageClass": "nfs", "hub": {"endpoint": 5}}}, ["endpoint"]),
         # a canary of another model
         ({"models.tested": {**LONG, "canary": {"weight": 1, "model": QWEN, "contextTokens": 0}}}, ["contextTokens"]),
         # a wait that the rate of weights decides
