@@ -218,31 +218,7 @@ def test_a_hub_that_no_download_could_reach_is_refused_with_the_fix(url: str, mo
     assert refusals(minimal(weights={"hub": {"endpoint": url, **more}})) == [f'weights.hub.endpoint: "{url}" {fault}']
 
 
-NODE_CACHE, GOOGLE_DNS, SERVICES = "169.254.20.10", "169.254.169.254", ("172.20.0.10", "10.100.0.10")
-USUAL = {(Inside("kube-system"), 53), (NODE_CACHE, 53)}
-# Platform → where its pods find DNS; all of it, and nothing else of what is below.
-ASKED: dict[str, set[tuple[Inside | str, int]]] = {
-    **dict.fromkeys(load_catalog().platforms, USUAL),
-    "gke": {*USUAL, (GOOGLE_DNS, 53)},
-    "openshift": {(Inside("openshift-dns"), 5353)},
-    "eksAuto": {(address, 53) for address in SERVICES},
-}
-ANSWERING = [Inside("kube-system"), Inside("openshift-dns"), HUB, NODE_CACHE, GOOGLE_DNS, *SERVICES, PRIVATE]
-
-
-@pytest.mark.parametrize("platform", ASKED)
-def test_pods_ask_dns_where_the_platform_has_it(platform: str) -> None:
-    """On the port that the far side listens on, by UDP as by TCP, and at no other place."""
-    deployed = stack(minimal(cluster={"platform": platform}))
-    policies = deployed.objects("NetworkPolicy")
-    gateway = next(pod for pod in pods(deployed) if pod.owner == "Deployment litellm")
-    found = {
-        (where, port) for where in ANSWERING for port in (53, 80, 5353) if connects(policies, gateway, where, port)
-    }
-    assert found == ASKED[platform]
-    (rule,) = deployed.object("NetworkPolicy", "llm-stack-allow-dns")["spec"]["egress"]
-    (port,) = {port for _, port in ASKED[platform]}
-    assert rule["ports"] == [{"port": port, "protocol": "UDP"}, {"port": port, "protocol": "TCP"}]
+NODE_CACHE = "169.254.20.10"
 
 
 def test_addresses_of_dns_of_ones_own_are_asked_too() -> None:

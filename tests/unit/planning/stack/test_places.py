@@ -383,7 +383,7 @@ def agent(cidr: str, port: int) -> EgressRule:
             Identity({"eks.amazonaws.com/role-arn": ROLE}, {}),
             [],
         ),
-        ("eks", "s3://models", None, Identity({}, {}), [agent("169.254.170.23/32", 80)]),
+        ("eks", "s3://models", None, Identity({}, {}), [agent("169.254.170.23/32", 80), agent("fd00:ec2::23/128", 80)]),
         (
             "gke",
             "gs://models",
