@@ -30,8 +30,9 @@ class Platform(Entry):
     `nodes_have`: parts that the nodes, or who runs them, bring themselves, so that the GPU Operator may not bring a
     second one; `operator_values`: further values of its chart; `critical_pods`: how many pods of Kubernetes' own
     priority classes a namespace must be given before there may be one, None: there may be any; `runtime_class`: that by
-    which pods get the GPUs they ask for, where it is not the default; `users_of_namespace`: whether pods run as a user
-    and a group of a range that their namespace was given, and may name no other.
+    which pods get the GPUs they ask for, where it is not the default; `refuses`: kinds of provisioning that no node
+    comes of there → the rest of a sentence that says why, and what to write; `users_of_namespace`: whether pods run as
+    a user and a group of a range that their namespace was given, and may name no other.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Platform(Entry):
     operator_values: Mapping[str, Any] = Field(default_factory=dict)
     critical_pods: str | None = None
     runtime_class: str | None = None
+    refuses: Mapping[str, str] = Field(default_factory=dict)
     users_of_namespace: bool = False
     dns: Dns
     sources: Annotated[list[str], Field(min_length=1)]

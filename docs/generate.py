@@ -15,12 +15,13 @@ from pathlib import Path
 import yaml
 
 from catalog import load_catalog
-from docs import pictures, reference, supported
+from docs import pictures, platform_pages, reference, supported
 from planning import resolve_stack
 from settings import Refused, validate
 
 ROOT = Path(__file__).parent.parent
 READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+PLATFORM_PAGES = tuple(platform_pages.FOLDER / f"{name}.md" for name in platform_pages.PAGES)
 
 
 @cache
@@ -106,19 +107,25 @@ PRINTED: Mapping[str, Callable[[], str]] = {
     "refusals": _refusals,
     "supported": supported.summary,
 }
+# Blocks of the pages of platforms.
+FACTS: Mapping[str, Callable[[], str]] = platform_pages.PRINTED
 # Pages that are written whole.
 PAGES: Mapping[Path, Callable[[], str]] = {
     reference.PAGE: reference.configuration,
     reference.CHINESE_PAGE: reference.chinese_configuration,
     supported.PAGE: supported.page,
 }
-# A block of code, or else a table, which ends at the next blank line.
+# A block of code, or else a table or a list, which ends at the next blank line or with the page.
 BLOCK = re.compile(r"(<!-- printed: (\w+) -->\n\n(```\w*\n)?).*?((?(3)^```$|(?=^$)))", re.DOTALL | re.MULTILINE)
 
 
 def renewed(page: str) -> str:
     """The text of a page with what commands print now in its marked blocks."""
-    return BLOCK.sub(lambda found: f"{found[1]}{PRINTED[found[2]]()}\n{found[4]}", page)
+    return BLOCK.sub(lambda found: f"{found[1]}{_printed(found[2])}\n{found[4]}", page)
+
+
+def _printed(name: str) -> str:
+    return {**PRINTED, **FACTS}[name]()
 
 
 def main() -> None:
@@ -126,7 +133,7 @@ def main() -> None:
     pictures.FOLDER.mkdir(exist_ok=True)
     for path, text in {**PAGES, **pictures.PICTURES}.items():
         path.write_text(text(), encoding="utf-8")
-    for page in READMES:
+    for page in (*READMES, *PLATFORM_PAGES):
         page.write_text(renewed(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 

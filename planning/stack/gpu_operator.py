@@ -20,10 +20,19 @@ CONTROL_PLANE_TOLERATION = {
 
 
 def platform_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
-    """A platform that is not known, or one that keeps a pool from sharing its cards."""
+    """A platform that is not known, or one that keeps a pool from sharing its cards or from buying nodes."""
     name = settings.cluster.platform
     if name in catalog.platforms:
-        return _sharing_problems(settings, catalog)
+        refused = catalog.platforms[name].refuses
+        kinds = {pool: each.provisioning.kind for pool, each in settings.gpu_pools.items()}
+        return [
+            *_sharing_problems(settings, catalog),
+            *(
+                Problem(f"gpuPools.{pool}.provisioning.kind", f"{kind} {why}")
+                for pool, kind in kinds.items()
+                if (why := refused.get(kind))
+            ),
+        ]
     return [Problem("cluster.platform", f"unknown platform '{name}'{nearest(name, catalog.platforms)}")]
 
 

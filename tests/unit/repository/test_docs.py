@@ -14,15 +14,15 @@ import pytest
 import yaml
 
 from catalog import load_catalog
-from docs import pictures, reference, supported
-from docs.generate import BLOCK, PRINTED, READMES, renewed
+from docs import pictures, platform_pages, reference, supported
+from docs.generate import BLOCK, PLATFORM_PAGES, PRINTED, READMES, renewed
 from docs.generate import PAGES as PAGES_WRITTEN
 from docs.pictures import PICTURES
 from planning import resolve_stack
 from settings import validate
 from settings.keys import SECRET_KEYS
 from settings.schema import GatewaySettings, PoolSettings, StackSettings
-from tests.harness import ROOT, VARIANTS, rendered, stack_names
+from tests.harness import ROOT, VARIANTS, rendered, stack_file, stack_names
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -89,6 +89,40 @@ def test_what_a_readme_says_is_printed_is_what_is_printed(page: Path):
     assert text == renewed(text)
 
 
+@pytest.mark.parametrize("page", PLATFORM_PAGES, ids=lambda page: page.name)
+def test_a_page_of_a_platform_has_the_facts_of_the_catalogue(page: Path):
+    """`make docs` would leave it as it is: its table and its sources; what you must have and what is untried beside."""
+    text = page.read_text(encoding="utf-8")
+    assert [found[2] for found in BLOCK.finditer(text)] == [page.stem, f"{page.stem}_sources"]
+    assert text == renewed(text)
+    titles = ["What is set", "What you must have", "What was never tried", "Sources"]
+    assert [title for level, title in HEADING.findall(text) if level == "##"] == titles
+
+
+def test_every_platform_has_its_page_and_every_page_its_platforms():
+    """Each once, and all of them in the list."""
+    assert sorted(name for names in platform_pages.PAGES.values() for name in names) == sorted(load_catalog().platforms)
+    assert {page.stem for page in platform_pages.FOLDER.glob("*.md")} == set(platform_pages.PAGES)
+    rows = [line for line in (ROOT / "docs" / "platforms.md").read_text("utf-8").splitlines() if "](platforms/" in line]
+    listed = {
+        row.split("](platforms/")[1].split(".md")[0]: tuple(re.findall(r"`(\w+)`", row.split("|")[2])) for row in rows
+    }
+    assert listed == dict(platform_pages.PAGES)
+
+
+def test_the_page_of_one_gpu_is_about_the_stack_that_it_names():
+    """Secret, entries, model and Service of its commands are those of the example, as its cluster's names are."""
+    page, plan = (ROOT / "docs" / "one-gpu.md").read_text(encoding="utf-8"), stack_file("workstation").plan
+    entries = sorted(re.findall(r"--from-literal=([\w-]+)=", page))
+    assert entries == sorted(["master-key", *(server.name for server in plan.servers)])
+    assert re.findall(r'"model": "([^"]+)"', page) == [server.model_name for server in plan.servers]
+    assert set(re.findall(r"-n ([\w-]+)", page)) == {plan.namespace}
+    assert f"secret generic {plan.gateway.existing_secret}" in page
+    assert f"--context {plan.context} " in page
+    (checkpoint,) = plan.weights.checkpoints
+    assert f"fetches {checkpoint.disk_bytes / 2**30:.1f} GiB" in page
+
+
 @pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
 def test_every_example_of_a_readme_can_be_deployed(page: Path):
     """The stack file, and the models and sections that others show in its place, are planned without a refusal."""
@@ -121,7 +155,8 @@ def test_every_relative_link_leads_to_something(page: Path):
 
 def test_no_page_names_an_absolute_path_of_a_machine():
     """The documentation is true wherever the project lies."""
-    homes = re.compile(r"(?<![\w.:/])/(?:home|root|Users)/")
+    # the folder of GKE's nodes is of no machine of ours
+    homes = re.compile(r"(?<![\w.:/])/(?:home(?!/kubernetes/bin)|root|Users)/")
     assert [page.name for page in PAGES if homes.search(page.read_text(encoding="utf-8"))] == []
 
 

@@ -12,6 +12,7 @@ from tests.unit.small_stack import A10, CATALOG, CPU, checked, refusals, stack
 
 OFF, ON = {"enabled": False}, {"enabled": True}
 RANCHER_SOCKET = {"name": "CONTAINERD_SOCKET", "value": "/run/k3s/containerd/containerd.sock"}
+KARPENTER = {"kind": "karpenter", "instanceTypes": ["g6.4xlarge"], "discoveryTag": "llm"}
 GOOGLE = "/home/kubernetes/bin/nvidia"
 GOOGLE_TOOLKIT = {"installDir": GOOGLE, "env": [{"name": "RUNTIME_CONFIG_SOURCE", "value": "file"}]}
 # Platform → what its values say beside those of every platform; a part that is not there is the chart's, and on.
@@ -104,6 +105,19 @@ def test_the_operators_pods_tolerate_what_the_pools_do():
 def test_an_unknown_platform_is_refused_with_the_nearest(written: str, hint: str):
     """Once, and without what would follow from it."""
     assert refusals(on(written)) == [f"cluster.platform: unknown platform '{written}'; {hint}"]
+
+
+def test_nodes_that_nobody_would_make_are_refused():
+    """Auto Mode has no Karpenter of its own API, and the fix is said; elsewhere on AWS it may be installed."""
+    pools = {"a10": {"gpu": "nvidia-l4", "nodes": 1, "gpusPerNode": 1, "provisioning": KARPENTER}}
+    models = {"m": {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 2048}}
+    why = (
+        "gpuPools.a10.provisioning.kind: karpenter is Karpenter's own API, and Auto Mode has another (NodeClass of "
+        "eks.amazonaws.com, which no field writes); make a NodePool of it yourself, and use kind: labelled, with "
+        "the labels of its nodes"
+    )
+    found = [refusals(on(platform, gpuPools=pools, models=models)) for platform in ("eksAuto", "eks")]
+    assert found == [[why], []]
 
 
 def test_cards_are_shared_by_the_operators_plugin_alone():
