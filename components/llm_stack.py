@@ -95,7 +95,7 @@ class LlmStack(pulumi.ComponentResource):
                 name: checkpoint.model
                 for server in plan.servers
                 if not server.canary
-                for name, checkpoint in {server.model_name: server.checkpoint, **server.adapters}.items()
+                for name, checkpoint in {server.public_name: server.checkpoint, **server.adapters}.items()
             }
         )
         self.dashboards, self.alerts = observability.dashboards, observability.alert_names

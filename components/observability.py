@@ -57,20 +57,19 @@ class Observability(pulumi.ComponentResource):
             ),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        monitored_pods: list[tuple[str, pulumi.Input[Mapping[str, str]], str, str | None]] = [
-            ("vllm", args["servers"], "http", plan.server_metrics_path),
-            ("litellm", args["gateway"], "metrics", plan.gateway_metrics_path),
+        monitored_pods: list[tuple[str, pulumi.Input[Mapping[str, str]], str, Mapping[str, Any]]] = [
+            ("vllm", args["servers"], "http", {"path": plan.server_metrics_path, **_public(plan.renamed)}),
+            ("litellm", args["gateway"], "metrics", {"path": plan.gateway_metrics_path}),
         ]
         if database := plan.database:
-            monitored_pods.append(("postgres", database.pods, database.port_name, None))
+            monitored_pods.append(("postgres", database.pods, database.port_name, {}))
             k8s.networking.v1.NetworkPolicy(
                 f"{name}-postgres-from-{plan.namespace}",
                 metadata=metadata(f"postgres-metrics-from-{plan.namespace}"),
                 spec=_scraped(database.pods, plan.namespace, database.port),  # pyright: ignore[reportArgumentType] - as above
                 opts=pulumi.ResourceOptions(parent=self),
             )
-        for monitored, match, port, path in monitored_pods:
-            asked = {"path": path} if path else {}
+        for monitored, match, port, asked in monitored_pods:
             endpoint = {"port": port, **asked, "interval": f"{plan.scrape_interval_s}s"}
             _monitor(f"{name}-{monitored}", metadata(monitored), match, endpoint, child)
         k8s.apiextensions.CustomResource(
@@ -104,6 +103,15 @@ class Observability(pulumi.ComponentResource):
 def _scraped(match: Mapping[str, str], namespace: str, *ports: int) -> dict[str, Any]:
     """The rule that lets whoever is in a namespace read metrics of pods."""
     return _k8s.network_policy(match, ingress=[{"from": [_k8s.namespace_pods(namespace)], "ports": _k8s.tcp(*ports)}])
+
+
+def _public(renamed: Mapping[str, str]) -> dict[str, Any]:
+    """The rules that give metrics of models their public names."""
+    rules = [
+        {"sourceLabels": ["model_name"], "regex": known, "targetLabel": "model_name", "replacement": name}
+        for known, name in renamed.items()
+    ]
+    return {"metricRelabelings": rules} if rules else {}
 
 
 def _monitor(

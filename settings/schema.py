@@ -5,7 +5,7 @@ All models are frozen and closed (an unknown key is an error), camelCase in YAML
 """
 
 import zoneinfo
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
 from typing import Annotated, Any, Literal
 
@@ -28,6 +28,7 @@ from pydantic_core import PydanticKnownError
 from settings.paths import unfit_path
 from settings.pod_fields import MOST_RESOURCES, MOST_VOLUMES, Amount, Annotations, CsiDriver, Labels, MountPath
 from settings.problems import nearest
+from settings.public_name import PublicName
 from settings.scalars import (
     LONGEST_S,
     MOST_DIRECT_HOSTS,
@@ -982,6 +983,9 @@ class AdapterSettings(Section):
     """A LoRA adapter that is served beside its model, under a public name of its own."""
 
     repo: HubRepository = Field(description="repository of the adapter on the hub, ORG/NAME")
+    public_name: PublicName | None = Field(
+        default=None, description="name that clients ask for it by, e.g. acme/legal-1.5; default: the key"
+    )
     revision: CommitSha | None = Field(default=None, description="commit of the adapter; default: the newest, unpinned")
     rank: PositiveInt = Field(
         default=16, le=512, description="largest rank it may have; what adapter_config.json says must not exceed it"
@@ -1124,6 +1128,11 @@ class ModelSettings(Section):
         "./my-model.yaml, or the checkpoint's own, ./ORG/NAME/config.json"
     )
     pool: Word = Field(description="name of the gpuPools entry it runs on")
+    public_name: PublicName | None = Field(
+        default=None,
+        description="name that clients ask for it by, e.g. Qwen/Qwen3-8B or llama-3.1-8b; objects keep that of the "
+        "key, and its server does not restart for another. Default: the key",
+    )
     revision: CommitSha | None = Field(default=None, description="commit of the weights; default: the catalogue's")
     manifest_sha256: ManifestSha256 | None = Field(
         default=None,
@@ -1175,8 +1184,8 @@ class ModelSettings(Section):
     adapters: dict[ObjectName, AdapterSettings] = Field(
         default_factory=dict,
         max_length=MOST_ADAPTERS,
-        description="LoRA adapters by the public names that they are served under, with the price and limits of the "
-        "model; they are loaded as its server starts, so another one restarts it",
+        description="LoRA adapters by name, under which they are served beside the model, with its price and limits; "
+        "they are loaded as its server starts, so another one restarts it",
     )
     speculative: SpeculativeSettings | None = Field(
         default=None, description="guesses of the next tokens; default: none"
@@ -1208,7 +1217,9 @@ class ModelSettings(Section):
     max_output_tokens: Tokens | None = Field(default=None, description="longest answer to plan timeouts with")
     drain_timeout_s: Seconds | None = Field(default=None, description="time running requests get at shutdown")
     fallbacks: list[Word] = Field(
-        default_factory=list, max_length=MOST_MODELS, description="models asked when this one fails, in order"
+        default_factory=list,
+        max_length=MOST_MODELS,
+        description="models asked when this one fails, in order, by key or public name",
     )
     data_policy: Literal["stays", "mayLeave"] = Field(
         default="stays",
@@ -1651,7 +1662,9 @@ class TeamSettings(Section):
     """A group of clients of the gateway: its keys share models, limits and a budget."""
 
     models: list[Word] = Field(
-        min_length=1, max_length=MOST_MODELS, description="models it may ask; those they fall back to are added"
+        min_length=1,
+        max_length=MOST_MODELS,
+        description="models it may ask, by key or public name; those they fall back to are added",
     )
     requests_per_minute: PositiveInt | None = Field(
         default=None, description="limit of all its keys together, over all gateway replicas"
@@ -1982,7 +1995,9 @@ class StackSettings(Section):
         description="whether what servers compile outlives their pods, so that the next start is faster: none, claim",
     )
     models: dict[ObjectName, ModelSettings] = Field(
-        min_length=1, max_length=MOST_MODELS, description="what is served, by public name"
+        min_length=1,
+        max_length=MOST_MODELS,
+        description="what is served, by the name of its objects, which clients ask for too where it has no publicName",
     )
     gateway: GatewaySettings = Field(default=GatewaySettings(), description="the OpenAI-compatible endpoint")
     workloads: WorkloadsSettings = Field(
@@ -2004,9 +2019,13 @@ class StackSettings(Section):
     )
 
 
-def public_names(settings: StackSettings) -> list[str]:
-    """Every name that a model or an adapter of the stack is asked by."""
-    return [*settings.models, *(name for model in settings.models.values() for name in model.adapters)]
+def public_names(models: Mapping[str, ModelSettings]) -> dict[str, str]:
+    """Each key of a model or adapter → the name that clients ask for it by."""
+    names: dict[str, str] = {}
+    for key, model in models.items():
+        names[key] = model.public_name or key
+        names |= {name: adapter.public_name or name for name, adapter in model.adapters.items()}
+    return names
 
 
 def all_weights(settings: StackSettings) -> Iterator[tuple[str, WeightsSettings]]:

@@ -13,6 +13,7 @@ from settings.broken import NAMED, take_away, take_key
 from settings.doubt import mark
 from settings.gate import Path, copy_checked
 from settings.problems import Problem, guess, nearest, not_offered
+from settings.public_name import with_key
 from settings.schema import RuleError, StackSettings
 from settings.secret_shapes import mask
 from settings.shape import annotation, as_written, at, fields, item, kinds, section
@@ -173,6 +174,8 @@ def _written(path: Path, values: Any) -> str:
 
 def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:
     match detail["type"]:
+        case "string_pattern_mismatch" | "string_too_long" if detail["loc"][-1:] == ("[key]",):
+            return worded(detail) if (fix := _public_key(path, values)) is None else fix
         case "extra_forbidden":
             return _misplaced(str(path[-1]), path[:-1], values)
         case "missing":
@@ -182,6 +185,13 @@ def _message(detail: Any, path: Path, values: Mapping[str, Any]) -> str:
             return f"needs a kind: {', '.join(kinds(annotation(path, values)))}"
         case _:
             return worded(detail)
+
+
+def _public_key(path: Path, values: Any) -> str | None:
+    """The refusal of a name that is one for clients only; None where nothing is known by such a name, or it is none."""
+    if "publicName" not in fields(section(path, values)):
+        return None
+    return with_key(str(path[-1]), at(path[:-1], values) or {})
 
 
 def _misplaced(key: str, place: Path, values: Any) -> str:

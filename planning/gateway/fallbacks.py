@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from settings.schema import ModelSettings
+from settings.schema import ModelSettings, public_names
 
 
 def reached(models: Iterable[str], chains: Mapping[str, Sequence[str]]) -> list[str]:
@@ -13,7 +13,14 @@ def reached(models: Iterable[str], chains: Mapping[str, Sequence[str]]) -> list[
     return known
 
 
+def fallbacks_of(models: Mapping[str, ModelSettings]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Public name of each model that has fallbacks → theirs, as they are written."""
+    names = public_names(models)
+    written = ((names[key], model.fallbacks) for key, model in models.items())
+    return tuple((name, tuple(names.get(word, word) for word in words)) for name, words in written if words)
+
+
 def chains_of(models: Mapping[str, ModelSettings]) -> Mapping[str, Sequence[str]]:
-    """Name of each model → everything that may answer for it, in the order of asking."""
-    own = {name: model.fallbacks for name, model in models.items()}
-    return {name: reached([name], own)[1:] for name in models}
+    """Public name of each model → those of all that may answer for it, in the order of asking."""
+    own = dict(fallbacks_of(models))
+    return {name: reached([name], own)[1:] for name in (public_names(models)[key] for key in models)}

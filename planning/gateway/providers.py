@@ -18,7 +18,7 @@ from planning.stack.network import endpoint_problems, host_of, is_inside
 from planning.stack.outward import through_proxy
 from settings.doubt import judge
 from settings.problems import Problem
-from settings.schema import ClusterSettings, ProviderSettings, StackSettings
+from settings.schema import ClusterSettings, ProviderSettings, StackSettings, public_names
 
 # The module beside LiteLLM's configuration, its object and its data: components/pod_scripts/gateway_providers.py.
 PROVIDERS_MODULE = "gateway_providers"
@@ -102,12 +102,13 @@ def provider_problems(settings: StackSettings, taken: Collection[str], networks:
     """Everything against providers, and against models that lead to them. `taken`: names and ids of the stack's own."""
     problems: list[Problem] = []
     owner: dict[str, str] = {}
+    names = public_names(settings.models)
     for name, provider in sorted(settings.gateway.providers.items()):
         path = f"gateway.providers.{name}"
         problems += judge(_endpoint_problems, provider, path, settings.cluster, networks)
         for model, model_settings in provider.models.items():
             at = f"{path}.models.{model}"
-            if model in taken or model in settings.models:
+            if model in taken or model in names or model in names.values():
                 ours = f"'{model}' is a model or server of this stack"
                 problems.append(Problem(at, f"{ours}; call it otherwise, such as {name}-{model}"))
             elif other := owner.get(model):
@@ -139,13 +140,13 @@ def _endpoint_problems(
 
 def _leaving(settings: StackSettings, owner: Mapping[str, str]) -> Iterator[Problem]:
     """A model whose requests must stay and could reach a provider, by a fallback of its own or of its fallbacks."""
-    chains = chains_of(settings.models)
+    chains, names = chains_of(settings.models), public_names(settings.models)
     for name, model in settings.models.items():
         if model.data_policy == "mayLeave":
             continue
         for position, fallback in enumerate(model.fallbacks):
-            reached = [fallback, *chains.get(fallback, ())]
-            outside = next((each for each in reached if each in owner and each != name), None)
+            reached = [fallback, *chains.get(names.get(fallback, fallback), ())]
+            outside = next((each for each in reached if each in owner and each != names[name]), None)
             if outside is None:
                 continue
             what = f"'{fallback}'" if outside == fallback else f"'{fallback}' leads to '{outside}', which"
@@ -175,8 +176,9 @@ def provider_warnings(settings: StackSettings, providers: Collection[ProviderPla
                     f"gateway: {model.name} of {provider.name} is charged at zero; give its priceUsdPerMillionTokens"
                 )
     leaving = {served for provider in providers for served in provider.asked_for}
+    names = public_names(settings.models)
     for name, model in settings.models.items():
-        if model.data_policy == "mayLeave" and name not in leaving:
+        if model.data_policy == "mayLeave" and names[name] not in leaving:
             yield f"{name}: dataPolicy mayLeave changes nothing, since none of its fallbacks is a provider's"
 
 

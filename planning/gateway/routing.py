@@ -10,6 +10,8 @@ from planning.gateway.callbacks import callback_places, callback_problems, plan_
 from planning.gateway.capacity import CPUS, plan_size
 from planning.gateway.chat_ui import chat_ui_problems, chat_ui_warnings, plan_chat_ui
 from planning.gateway.edges import EdgeTarget, edge_problems, edge_warnings, plan_exposure
+from planning.gateway.fallbacks import fallbacks_of
+from planning.gateway.names import public_name_problems
 from planning.gateway.outside import plan_outside
 from planning.gateway.prices import free_problems, free_warnings, price_reasons, second_price, token_price
 from planning.gateway.providers import (
@@ -78,8 +80,8 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
         routes += [
             Route(
                 model_name=name,
-                model=f"{server.endpoint.provider}/{name}",
-                id=server.name if name == server.model_name else f"{server.name}/{name}",
+                model=f"{server.endpoint.provider}/{known}",
+                id=server.name if known == server.model_name else f"{server.name}/{known}",
                 server=server.name,
                 weight=server.weight if part.shared else None,
                 requests_per_minute=part.of(model.requests_per_minute),
@@ -90,7 +92,7 @@ def plan_routes(servers: Sequence[ServerPlan], models: Mapping[str, ModelSetting
                 task=server.task,
                 priced_as=server.model_name,
             )
-            for name in server.serves
+            for name, known in server.serves.items()
         ]
     return tuple(routes)
 
@@ -123,7 +125,7 @@ def resolve_gateway(
     asleep = plan_at_zero(settings.models, servers, planned)
     times = plan_times(settings, servers, holds_s(asleep))
     size, networks = plan_size(gateway, servers, costs(catalog)), catalog.networks
-    fallbacks = tuple((name, tuple(model.fallbacks)) for name, model in settings.models.items() if model.fallbacks)
+    fallbacks = fallbacks_of(settings.models)
     providers = plan_providers(settings)
     teams, of_teams = judged(plan_teams, settings, planned, fallbacks)
     termination_s = PRE_STOP_S + GATEWAY_CLOSE_S + times.drain_s + SHUTDOWN_MARGIN_S
@@ -186,6 +188,7 @@ def _problems(
     problems += judge(callback_problems, settings, networks)
     taken = {word for each in planned for word in (each.model_name, each.id)}
     problems += judge(provider_problems, settings, taken, networks)
+    problems += judge(public_name_problems, settings.models, planned)
     problems += judge(answer_problems, gateway, servers) + judge(free_problems, settings, planned)
     problems += judge(silence_problems, gateway, servers)
     problems += [p for name in settings.models for p in at_zero_problems(settings, name, servers)]
@@ -250,12 +253,13 @@ def _fallback_problems(settings: StackSettings, name: str, tasks: Mapping[str, T
     """Problems of the fallbacks of one model; `tasks`: of the models that can be planned."""
     # what providers do, chat models do
     tasks = {**dict.fromkeys(provider_models(settings), GENERATE), **tasks}
-    known = [*public_names(settings), *provider_models(settings)]
-    for position, fallback in enumerate(settings.models[name].fallbacks):
-        path = f"models.{name}.fallbacks[{position}]"
-        if fallback == name:
+    names = public_names(settings.models)
+    known, own = [*names, *names.values(), *provider_models(settings)], names[name]
+    for position, word in enumerate(settings.models[name].fallbacks):
+        path, fallback = f"models.{name}.fallbacks[{position}]", names.get(word, word)
+        if fallback == own:
             yield Problem(path, "a model cannot be its own fallback")
-        elif fallback not in known:
-            yield Problem(path, f"no model '{fallback}' is served{nearest(fallback, known)}")
-        elif name in tasks and fallback in tasks and (missing := unanswered(tasks[name], tasks[fallback])):
-            yield Problem(path, f"'{fallback}' does not answer {missing}, as '{name}' does")
+        elif word not in known:
+            yield Problem(path, f"no model '{word}' is served{nearest(word, known)}")
+        elif own in tasks and fallback in tasks and (missing := unanswered(tasks[own], tasks[fallback])):
+            yield Problem(path, f"'{fallback}' does not answer {missing}, as '{own}' does")

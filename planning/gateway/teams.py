@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from planning.gateway.fallbacks import reached
+from planning.gateway.names import RESERVED_MODELS
 from planning.plan.gateway import Route
 from planning.plan.pods import JobLimits
 from planning.plan.teams import ModelLimit, TeamKey, TeamPlan, TeamsPlan
@@ -16,8 +17,6 @@ from settings.schema import StackSettings, TeamSettings, public_names
 
 # Teams of LiteLLM's own sessions (1.109.1, proxy/_types.py, UI_TEAM_ID).
 RESERVED_TEAM = "litellm-dashboard"
-# Names of models that mean others to LiteLLM (1.109.1, proxy/_types.py, SpecialModelNames): who has one has all.
-RESERVED_MODELS = frozenset({"all-team-models", "all-proxy-models", "no-default-models"})
 # Of the Job's pod: each has the value of a key, and this before its alias.
 VARIABLE = "TEAM_KEY_"
 # Keys of a stack: each is a variable of the Job's pod, of some 400 bytes with what the API server notes about it, and
@@ -46,9 +45,10 @@ def plan_teams(
         return None, []
     direct = _providers_models(settings)
     hidden = {model for model, may_be_asked in direct.items() if not may_be_asked}
-    served = {*public_names(settings), *(route.model_name for route in routes), *(direct.keys() - hidden)}
+    names = public_names(settings.models)
+    served = {*names, *names.values(), *(route.model_name for route in routes), *(direct.keys() - hidden)}
     chains = dict(fallbacks)
-    planned = tuple(_team(name, team, chains) for name, team in sorted(teams.items()))
+    planned = tuple(_team(name, team, chains, names) for name, team in sorted(teams.items()))
     file = plan_file(planned, hidden)
     written = json.dumps(file, sort_keys=True)
     # another database knows none of it
@@ -64,7 +64,7 @@ def plan_teams(
     )
     problems = [
         *judge(_stack_problems, settings, keys, len(written)),
-        *(problem for team in planned for problem in judge(_team_problems, teams[team.name], team, served, hidden)),
+        *(p for team in planned for p in judge(_team_problems, teams[team.name], team, served, hidden, names)),
         *_alias_problems(_sure_keys(teams)),
         *judge(_secret_problems, settings, [t for t in planned if not OF_SECRETS & {*doubts(teams[t.name])}]),
     ]
@@ -77,8 +77,8 @@ def _providers_models(settings: StackSettings) -> dict[str, bool]:
     return {name: model.direct for provider in providers for name, model in provider.models.items()}
 
 
-def _team(name: str, team: TeamSettings, chains: Mapping[str, Sequence[str]]) -> TeamPlan:
-    models = tuple(dict.fromkeys(team.models))
+def _team(name: str, team: TeamSettings, chains: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> TeamPlan:
+    models = tuple(dict.fromkeys(names.get(word, word) for word in team.models))
     # LiteLLM asks no fallback that a key may not ask
     added = tuple(model for model in reached(models, chains) if model not in models)
     return TeamPlan(
@@ -88,7 +88,7 @@ def _team(name: str, team: TeamSettings, chains: Mapping[str, Sequence[str]]) ->
         requests_per_minute=team.requests_per_minute,
         tokens_per_minute=team.tokens_per_minute,
         per_model=tuple(
-            ModelLimit(model, limit.requests_per_minute, limit.tokens_per_minute)
+            ModelLimit(names.get(model, model), limit.requests_per_minute, limit.tokens_per_minute)
             for model, limit in sorted(team.per_model.items())
         ),
         monthly_budget_usd=team.monthly_budget_usd,
@@ -159,7 +159,11 @@ def _stack_problems(settings: StackSettings, keys: int, file_bytes: int) -> Iter
 
 
 def _team_problems(
-    settings: TeamSettings, team: TeamPlan, served: Collection[str], hidden: Collection[str]
+    settings: TeamSettings,
+    team: TeamPlan,
+    served: Collection[str],
+    hidden: Collection[str],
+    names: Mapping[str, str],
 ) -> Iterator[Problem]:
     path = f"gateway.teams.{team.name}"
     if team.name == RESERVED_TEAM:
@@ -176,11 +180,16 @@ def _team_problems(
             )
         elif model not in served:
             yield Problem(here, f"no model '{model}' is served{nearest(model, served)}")
-        elif model in settings.models[:position]:
+        elif names.get(model, model) in [names.get(word, word) for word in settings.models[:position]]:
             yield Problem(here, f"'{model}' is named before")
+    limited: list[str] = []
     for model in settings.per_model:
-        if model not in team.models:
-            yield Problem(f"{path}.perModel.{model}", f"'{model}' is no model of the team{nearest(model, team.models)}")
+        here, public = f"{path}.perModel.{model}", names.get(model, model)
+        if public not in team.models:
+            yield Problem(here, f"'{model}' is no model of the team{nearest(model, team.models)}")
+        elif public in limited:
+            yield Problem(here, f"'{public}' has limits already, by its other name; write them once")
+        limited.append(public)
 
 
 def _sure_keys(teams: Mapping[str, TeamSettings]) -> Iterator[tuple[str, TeamKey]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.load import Catalog
 from planning.observe.platform_alerts import DEAD_FOR_S, platform_rules
-from planning.observe.promql import UnknownMetric, edge, edges, quantile, series
+from planning.observe.promql import UnknownMetric, any_of, edge, edges, quantile, series
 from planning.observe.watched import available, cluster_seen, desired_replicas, reporting, unheard
 from planning.plan.observe import Rule
 from planning.plan.scaling import pod_names
@@ -52,9 +52,9 @@ def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Se
     engine, limits = catalog.vllm, settings.observability.alerts
 
     def where(role: str) -> dict[str, str]:
-        speaking = {server.model_name for server in servers if role not in server.watched.silent_roles}
+        speaking = {server.public_name for server in servers if role not in server.watched.silent_roles}
         silent = any(role in server.watched.silent_roles for server in servers)
-        named = {"model_name": f"~{'|'.join(sorted(speaking))}"} if silent else {}
+        named = {"model_name": any_of(sorted(speaking))} if silent else {}
         return {"namespace": settings.cluster.namespace, **named}
 
     waiting, cache = (series(engine.metrics, engine.roles[role], **where(role)) for role in ("waiting", "cache_used"))
@@ -95,14 +95,14 @@ def _model_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[Se
 
 def _reading_rules(settings: StackSettings, catalog: Catalog, servers: Sequence[ServerPlan]) -> Iterator[Rule]:
     """Of models whose answers come whole: what is a first token to others is all of it to them."""
-    reading = sorted({server.model_name for server in servers if "first_token_s" in server.watched.silent_roles})
+    reading = sorted({server.public_name for server in servers if "first_token_s" in server.watched.silent_roles})
     if not reading:
         return
     engine, limit_s = catalog.vllm, settings.observability.alerts.time_to_first_token_s
     role = engine.roles["whole_answer_s"]
     # its histogram has other edges, of which the next one is taken
     edge_s = min((edge for edge in edges(engine.metrics, role) if edge >= limit_s), default=limit_s)
-    where = {"namespace": settings.cluster.namespace, "model_name": f"~{'|'.join(reading)}"}
+    where = {"namespace": settings.cluster.namespace, "model_name": any_of(reading)}
     yield Rule(
         "LLMSlowAnswers",
         f"{quantile(engine.metrics, 0.95, role, '5m', 'namespace, model_name', **where)} > {edge_s:g}",
@@ -122,7 +122,7 @@ def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:
     """
     watched, patience = server.watched, max(300, server.timing.cold_start_s)
     ready, replicas = available(catalog, watched), desired_replicas(catalog, watched)
-    labels = {"model_name": server.model_name, "server": server.name}
+    labels = {"model_name": server.public_name, "server": server.name}
     down = f"({ready} or {cluster_seen(catalog)}) < 1"
     lately = f"[{patience}s:30s]"
     if server.scaling and server.scaling.min_replicas == 0:
@@ -138,7 +138,7 @@ def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:
             DEAD_FOR_S,
             {"severity": "critical", **labels},
             f"The last replica of {server.name} is gone",
-            f"{server.model_name} had a ready pod ({server.name}) and has none now.",
+            f"{server.public_name} had a ready pod ({server.name}) and has none now.",
         ),
         Rule(
             "LLMServerDown",
@@ -146,7 +146,7 @@ def _server_rules(server: ServerPlan, catalog: Catalog) -> list[Rule]:
             patience,
             {"severity": "critical", **labels},
             f"No replica of {server.name} is ready",
-            f"{server.model_name} has had no ready pod ({server.name}) for longer than its cold start of "
+            f"{server.public_name} has had no ready pod ({server.name}) for longer than its cold start of "
             f"{server.timing.cold_start_s} s.",
         ),
         Rule(

@@ -11,16 +11,20 @@ PANEL_WIDTH, PANEL_HEIGHT = 8, 8
 PANELS_PER_ROW = 3
 # Names of pods of the models that the reader chose, their canaries and the workers of groups among them.
 PODS_OF_MODEL = "vllm-($model)(-canary)?-[0-9a-z]{1,15}(-[0-9a-z]{1,5})?"
+# The same where public names are no names of objects: pods that report one of the models.
+PODS_THAT_REPORT = "$pod"
+# Grafana's words for a variable of several values, all at first, asked for again with every change of the time range.
+WITH_ALL = {"includeAll": True, "multi": True, "refresh": 2}
 Panel = tuple[str, str, Sequence[tuple[str, str]]]
 
 
 class Panels:
     """Panels of the chosen models in one namespace, row by row."""
 
-    def __init__(self, catalog: Catalog, namespace: str, silent: frozenset[str]) -> None:
+    def __init__(self, catalog: Catalog, namespace: str, silent: frozenset[str], pods: str) -> None:
         engine = catalog.vllm
         self.vllm, self.namespace = engine.metrics, namespace
-        self.roles, self.silent = engine.roles, silent
+        self.roles, self.silent, self.pods = engine.roles, silent, pods
         self.litellm, self.dcgm = catalog.litellm.metrics, catalog.dcgm.metrics
         self.chosen = {"namespace": namespace, "model_name": "~$model"}
 
@@ -53,7 +57,7 @@ class Panels:
 
     def gpu(self, name: str, how: str = "avg") -> list[tuple[str, str]]:
         """A metric of the GPUs of the chosen models: the exporter names the pod that holds a GPU."""
-        own_pods = {"exported_namespace": self.namespace, "exported_pod": f"~{PODS_OF_MODEL}"}
+        own_pods = {"exported_namespace": self.namespace, "exported_pod": f"~{self.pods}"}
         return [
             (f"{how} by (exported_pod, gpu) ({series(self.dcgm, name, **own_pods)})", "{{exported_pod}} GPU {{gpu}}")
         ]
@@ -96,8 +100,8 @@ class Panels:
         ]
 
 
-def _rows(catalog: Catalog, namespace: str, silent: frozenset[str]) -> list[tuple[str, list[Panel]]]:
-    panels = Panels(catalog, namespace, silent)
+def _rows(catalog: Catalog, namespace: str, silent: frozenset[str], pods: str) -> list[tuple[str, list[Panel]]]:
+    panels = Panels(catalog, namespace, silent, pods)
     rows = [
         ("What users feel", panels.users()),
         ("What the engines do", panels.engines()),
@@ -122,6 +126,12 @@ def _graph(panel: Panel, *, x: int, y: int) -> dict[str, object]:
     }
 
 
+def _choice(name: str, query: str, **more: object) -> dict[str, object]:
+    """A variable whose values Prometheus has, all of them unless the reader chooses."""
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    return {"name": name, "type": "query", "datasource": source, "query": query, **WITH_ALL, **more}
+
+
 def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPlan]) -> Mapping[str, object]:
     """A Grafana dashboard (schema version 39) with a model filter; the data source is chosen in Grafana.
 
@@ -129,7 +139,8 @@ def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPla
     """
     panels: list[dict[str, object]] = []
     y = 0
-    for title, row in _rows(catalog, namespace, unheard(servers)):
+    renamed = any(server.public_name != server.model_name for server in servers)
+    for title, row in _rows(catalog, namespace, unheard(servers), PODS_THAT_REPORT if renamed else PODS_OF_MODEL):
         panels.append(
             {"id": len(panels) + 1, "type": "row", "title": title, "collapsed": False, "panels": [],
              "gridPos": {"h": 1, "w": 24, "x": 0, "y": y}}
@@ -142,6 +153,7 @@ def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPla
         y += -(-len(row) // PANELS_PER_ROW) * PANEL_HEIGHT
     engine = catalog.vllm
     models = series(engine.metrics, engine.roles["running"], namespace=namespace)
+    chosen = series(engine.metrics, engine.roles["running"], namespace=namespace, model_name="~$model")
     return {
         "uid": f"llm-stack-{namespace}",
         "title": f"LLM serving ({namespace})",
@@ -153,17 +165,8 @@ def draw_dashboard(catalog: Catalog, namespace: str, servers: Sequence[ServerPla
         "templating": {
             "list": [
                 {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"},
-                {
-                    "name": "model",
-                    "type": "query",
-                    "label": "Model",
-                    "datasource": {"type": "prometheus", "uid": "${datasource}"},
-                    "query": f"label_values({models}, model_name)",
-                    "includeAll": True,
-                    "multi": True,
-                    "allValue": ".+",
-                    "refresh": 2,
-                },
+                _choice("model", f"label_values({models}, model_name)", label="Model", allValue=".+"),
+                *([_choice("pod", f"label_values({chosen}, pod)", hide=2)] if renamed else []),
             ]
         },
         "panels": panels,

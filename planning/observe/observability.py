@@ -39,6 +39,9 @@ def resolve_observability(
         alerts=alert_rules(settings, catalog, servers),
         dashboard=draw_dashboard(catalog, settings.cluster.namespace, servers),
         adapter_rules=adapter_rules,
+        renamed={
+            server.model_name: server.public_name for server in servers if server.public_name != server.model_name
+        },
         database=CLUSTER_METRICS if isinstance(settings.gateway.database, CloudNativePgDatabaseSettings) else None,
     )
     return plan, judge(alert_problems, settings, catalog)

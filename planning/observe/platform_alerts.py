@@ -143,7 +143,7 @@ def _routers(namespace: str, catalog: Catalog, servers: Sequence[ServerPlan]) ->
             "LLMRouterDown",
             f"({running} or {cluster_seen(catalog)}) < 1 and {available(catalog, server.watched)} > 0",
             DEAD_FOR_S,
-            {"severity": "critical", "model_name": server.model_name, "server": server.name},
+            {"severity": "critical", "model_name": server.public_name, "server": server.name},
             f"No router of {server.name} is ready",
             f"Replicas of {server.name} are ready, and the gateway reaches none of them: no router in front is ready.",
         )
@@ -225,7 +225,7 @@ def _autoscaler(settings: StackSettings, catalog: Catalog, servers: Sequence[Ser
             "LLMAutoscalerBlind",
             f"max({blind}) > 0 and {desired_replicas(catalog, server.watched)} > 0",
             BLIND_FOR_S,
-            {"severity": "warning", "model_name": server.model_name, "server": server.name},
+            {"severity": "warning", "model_name": server.public_name, "server": server.name},
             f"The autoscaler of {server.name} has no metrics",
             f"The number of replicas of {server.name} has not been computed for 15 minutes: it stays as it is.",
         )

@@ -4,7 +4,7 @@ Every query of the product (scaling, alerts, dashboards) is put together here, s
 the plan is made and not a silent dashboard.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from catalog.schema import Metric
 
@@ -37,6 +37,11 @@ def series(metrics: Mapping[str, Metric], name: str, *, suffix: str = "", window
     matchers = ",".join(f"{label}{_matched(value)}" for label, value in sorted(labels.items()))
     selector = f"{name}{suffix}{{{matchers}}}" if matchers else f"{name}{suffix}"
     return f"{selector}[{window}]" if window else selector
+
+
+def any_of(names: Iterable[str]) -> str:
+    """A value for `series`: whatever is one of these names, whose points are points."""
+    return f"~{'|'.join(name.replace('.', '[.]') for name in names)}"
 
 
 def _matched(value: str) -> str:

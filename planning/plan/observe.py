@@ -42,6 +42,8 @@ class ObservabilityPlan:
     adapter_rules: tuple[Mapping[str, object], ...]
     database: Metrics | None = None
     """Those of a Postgres that is scraped."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """What vLLM calls a model → its public name, where that is another: metrics have the latter."""
 
 
 @dataclass(frozen=True)

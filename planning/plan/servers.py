@@ -209,8 +209,8 @@ class Server:
     max_num_seqs: int
     checkpoints: tuple[CheckpointPlan, ...]
     """Its own, then what is loaded beside it."""
-    serves: tuple[str, ...]
-    """Public names it answers to, that of its model first."""
+    serves: Mapping[str, str]
+    """Public name → what vLLM calls it, that of its model first."""
     args: tuple[str, ...]
     env: Mapping[str, str]
     resources: PodResources
@@ -239,7 +239,12 @@ class Server:
     def adapters(self) -> Mapping[str, CheckpointPlan]:
         """Public name → LoRA adapter."""
         adapters = (checkpoint for checkpoint in self.checkpoints if checkpoint.adapter)
-        return dict(zip(self.serves[1:], adapters, strict=True))
+        return dict(zip([*self.serves][1:], adapters, strict=True))
+
+    @property
+    def public_name(self) -> str:
+        """The name that clients ask for its model by."""
+        return next(iter(self.serves))
 
 
 @dataclass(frozen=True, kw_only=True)

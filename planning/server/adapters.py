@@ -127,17 +127,6 @@ def _pin_problems(site: Site, path: str, adapter: AdapterSettings) -> Iterator[P
         yield Problem(f"{path}.manifestSha256", f"is the hash of one commit; give {path}.revision too")
 
 
-def name_problems(settings: StackSettings) -> Iterator[Problem]:
-    """Public names that two have."""
-    holders = {name: f"models.{name}" for name in settings.models}
-    for model_name, model in settings.models.items():
-        for name in model.adapters:
-            path = f"models.{model_name}.adapters.{name}"
-            if name in holders:
-                yield Problem(path, f"is the public name of {holders[name]} already; give it another")
-            holders.setdefault(name, path)
-
-
 def rank_problems(settings: StackSettings) -> list[Problem]:
     """Ranks and hashes that differ for files that two servers share."""
     first: dict[tuple[str, str | None, str], tuple[str, dict[str, object]]] = {}

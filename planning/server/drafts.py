@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from planning.plan.pools import PoolPlan
-from planning.server.adapters import name_problems, rank_problems
+from planning.server.adapters import rank_problems
 from planning.server.additions import server_addition_problems, with_additions
 from planning.server.fit import Site
 from planning.server.indifferent import INDIFFERENT
 from planning.server.servers import Draft, draft_server
 from planning.server.unplanned import unplanned_problems
+from planning.stack.names import name_problems
 from planning.stack.weights import tell_apart
 from planning.tasks import task_of, unanswered
 from settings.doubt import Judging, doubts, in_doubt, judge
@@ -20,7 +21,7 @@ from settings.schema import CanarySettings, ModelSettings
 def draft_servers(site: Site) -> tuple[list[Draft], list[Problem]]:
     """The server of every model, and its canary twin; one with which something is wrong is left out."""
     drafts: list[Draft | None] = []
-    problems = judge(name_problems, site.settings) + rank_problems(site.settings)
+    problems = judge(name_problems, site.settings.models) + rank_problems(site.settings)
     for name, model in site.settings.models.items():
         path, pool, canary = f"models.{name}", site.pools.get(model.pool), model.canary
         problems += judge(_unknown_pool, site, path, model)

@@ -28,6 +28,7 @@ INDIFFERENT = (
     "ModelSettings.env",
     "ModelSettings.fallbacks",
     "ModelSettings.manifest_sha256",
+    "ModelSettings.public_name",
     "ModelSettings.replaces",
     "ModelSettings.replicas",
     "ModelSettings.requests_per_minute",

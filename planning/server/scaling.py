@@ -11,11 +11,11 @@ somebody who counts (`planning.observe.watched`); what is not scraped is an erro
 hold still.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from catalog.engine import Engine
 from catalog.load import Catalog
-from planning.observe.promql import series
+from planning.observe.promql import any_of, series
 from planning.observe.watched import available, desired_replicas, gateway_up, reporting
 from planning.plan.scaling import CronFloor, Scaling, Signal, Watched
 from planning.plan.servers import ServerPlan, Timing
@@ -145,7 +145,7 @@ def wake_query(catalog: Catalog, namespace: str, *names: str, holds: bool = Fals
     LiteLLM under the model's name, too (1.109.1, tried), and wakes nobody. `holds`: requests that wait are counted by
     it when they have their answer, and by the gateway itself while they wait and once when they come.
     """
-    known = names[0] if len(names) == 1 else f"~{'|'.join(names)}"
+    known = names[0] if len(names) == 1 else any_of(names)
     requests = series(
         catalog.litellm.metrics,
         "litellm_proxy_total_requests_metric_total",
@@ -217,7 +217,7 @@ def _scales(model: ModelSettings) -> bool:
 
 
 def plan_scaling(
-    serves: Sequence[str],
+    serves: Iterable[str],
     model: ModelSettings,
     settings: StackSettings,
     catalog: Catalog,

@@ -34,7 +34,7 @@ from planning.stack.timing import Load, longest_request_s, plan_timing, server_p
 from planning.tasks import Task, silent_roles, task_of
 from settings.doubt import Judging
 from settings.problems import Problem
-from settings.schema import ModelSettings, WeightsSettings
+from settings.schema import ModelSettings, WeightsSettings, public_names
 
 # A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
 # characters: `controller-revision-hash`, as long as every label.
@@ -138,7 +138,7 @@ def _draft(
         memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
         checkpoints=(files, *beside.checkpoints),
-        serves=(name, *beside.adapters),
+        serves={public_names({name: settings})[known]: known for known in (name, *beside.adapters)},
         args=(*args, *module_args(beside.adapters)),
         env={**env, **files.source.engine_environment},
         resources=resources,

@@ -78,9 +78,18 @@ def _server(sides: Sides, name: str, old: Document, new: Document) -> Iterator[N
         yield Notice(Rank.FAILS, users, f"its server is deleted and made anew{_meanwhile(sides, first)}", start_s(new))
     elif change is not None and RESTART in change.notes:
         yield from _restart(sides, name, first, new)
+    if not new.get("canary"):
+        yield from _renamed(name, old.get("public_name") or name, new)
     yield from _replicas(sides, users, old, new)
     if not new.get("canary"):
         yield from _adapters(old.get("adapters") or {}, new.get("adapters") or {})
+
+
+def _renamed(name: str, was: str, new: Document) -> Iterator[Notice]:
+    """Whoever asks by a former name, which no key of a team opens any more either."""
+    if was != (now := new.get("public_name") or name):
+        effect = f"it is called `{now}` from now on: requests for `{was}` are refused, write `{now}` in clients"
+        yield Notice(Rank.FAILS, _users(was), f"{effect}; keys made by hand that name the old one lose it")
 
 
 def _adapters(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Notice]:

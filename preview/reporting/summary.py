@@ -169,6 +169,7 @@ def _model(server: ServerPlan, pool: PoolPlan) -> dict[str, Any]:
         "why": dict(server.reasons),
         "model": server.model,
         "revision": server.checkpoint.revision,
+        "public_name": server.public_name,
         "server": server.name,
         "replaces": server.replaces,
         "checkpoint": _checkpoint(server.checkpoint),

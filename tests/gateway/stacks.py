@@ -64,6 +64,8 @@ OUTSIDE = {
 }
 # How long models at zero make requests wait: longer than both, and not.
 HELD_S, BRIEFLY_S = 60, 7
+# What clients call the model `named`.
+PUBLIC = "openai/Small-1.5"
 # The model whose server has several pods.
 SPREAD = "spread"
 # Last part of the paths that answer in words, also as streams → a request to them, without its model.
@@ -139,6 +141,8 @@ def with_database(**database: Any) -> Config:
     """Models that cost something, one of which falls back to another, keys in Postgres, and the default times."""
     models: dict[str, dict[str, Any]] = {"plain": {}, "other": {}, "backed": {"fallbacks": ["other"]}}
     models["leaving"] = {"fallbacks": ["gpt-x"], "dataPolicy": "mayLeave"}
+    # the first part is a word of LiteLLM's for somebody else's servers
+    models["named"] = {"publicName": PUBLIC, "fallbacks": ["other"]}
     config = serving(
         models, database={"existingSecret": "llm-database", **database}, audit={"prompts": True}, providers=PROVIDERS
     )

@@ -145,6 +145,34 @@ def test_a_team_gets_the_fallbacks_of_its_models(clean: Databased, fakes: Fakes)
     assert (answer.status, answer.served_by) == (200, "vllm-other")
 
 
+def test_a_public_name_is_a_model_like_any_other(clean: Databased, fakes: Fakes):
+    """With slash, point and capitals: listed, asked, answered under it, denied, fallen back from, and paid for."""
+    teams = {
+        "named": {"models": ["named"], "keys": ["app"]},
+        "poor": {"models": [stacks.PUBLIC], "monthlyBudgetUsd": 0.00002, "keys": ["app"]},
+        "others": {"models": ["plain"], "keys": ["app"]},
+    }
+    told(clean, teams)
+    key, poor, url = value_of("named", "app"), value_of("poor", "app"), clean.proxies[0].url
+    assert seen(clean, key) == [[stacks.PUBLIC, "other"]] * 2
+    answer = chat(url, stacks.PUBLIC, key)
+    assert (answer.status, answer.served_by, answer.json["model"]) == (200, "vllm-named", stacks.PUBLIC)
+    assert fakes.server("vllm-named").asked[-1].body["model"] == "named"
+    streamed = chat(url, stacks.PUBLIC, key, stream=True)
+    assert {event["model"] for event in streamed.events if event != "[DONE]"} == {stacks.PUBLIC}
+    assert chat(url, stacks.PUBLIC, value_of("others", "app")).status == 403
+    others = ("named", "hosted_vllm/named", "openai/other", "vllm-named", f"hosted_vllm/{stacks.PUBLIC}")
+    assert {name: chat(url, name, key).status for name in others} == dict.fromkeys(others, 403)
+    tries = [chat(url, stacks.PUBLIC, poor)]
+    while tries[-1].status == 200 and len(tries) < 40:
+        tries.append(chat(url, stacks.PUBLIC, poor))
+    assert float(tries[0].headers["x-litellm-response-cost"]) > 0
+    assert (tries[0].status, tries[-1].status) == (200, 429)
+    fakes.server("vllm-named").behaviour = Behaviour(status=500)
+    answer = chat(url, stacks.PUBLIC, key)
+    assert (answer.status, answer.served_by) == (200, "vllm-other")
+
+
 def test_what_goes_from_the_stack_goes_from_every_replica_at_once(clean: Databased):
     """A key, a model, a team, and in the end all of them."""
     told(clean, TEAMS)

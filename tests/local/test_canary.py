@@ -223,7 +223,7 @@ def test_a_small_load_is_measured(canary_stack: Run):
     """Figures of every kind come out of it; the gateway's share is a difference, which noise may take below zero."""
     plan = canary_stack.plan
     server = endpoint(plan, plan.servers[0], canary_stack.status())
-    found = load(canary_stack.gateway(), server, MODEL)
+    found = load(canary_stack.gateway(), server, MODEL, MODEL)
     assert all(value > 0 for name, value in vars(found).items() if name != "overhead_ms"), found
     assert found.first_token_s <= found.slowest_first_token_s
 

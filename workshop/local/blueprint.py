@@ -38,7 +38,7 @@ class Checkpoint:
 class Entrance:
     """The point at which a client enters: a Service, its port, and the key it asks for.
 
-    Of a server also the `model` it serves by that name, and the `mode` that the gateway knows it by.
+    Of a server also its `model`'s public name, the one `inside` and the `mode` that the gateway knows it by.
     """
 
     service: str
@@ -46,6 +46,7 @@ class Entrance:
     key: SecretRef
     model: str = ""
     mode: str | None = None
+    inside: str = ""
 
     @property
     def task(self) -> Task:
@@ -156,16 +157,16 @@ def _checkpoints(rendered: Rendered) -> Iterator[Checkpoint]:
                     yield Checkpoint(source.source, relative, env["MODEL_REPO"], env["MODEL_REVISION"])
 
 
-def _modes(rendered: Rendered) -> dict[str, str | None]:
-    """Public name of a model → the mode of its deployment, from the gateway's configuration."""
-    files = [files[GATEWAY_FILE] for files in rendered.config_maps.values() if GATEWAY_FILE in files]
-    deployments = [deployment for file in files for deployment in yaml.safe_load(file)["model_list"]]
-    return {deployment["model_name"]: deployment["model_info"].get("mode") for deployment in deployments}
+def _modes(rendered: Rendered) -> dict[str, tuple[str, str | None]]:
+    """Name of a model inside of its server → its public name and mode, from the gateway's configuration."""
+    files = [yaml.safe_load(files[GATEWAY_FILE]) for files in rendered.config_maps.values() if GATEWAY_FILE in files]
+    entries = [(each["litellm_params"]["model"], each) for file in files for each in file["model_list"]]
+    return {model.partition("/")[2]: (each["model_name"], each["model_info"].get("mode")) for model, each in entries}
 
 
 def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entrance]:
     """The Services of pods of this image, with the key that stands in this variable of theirs."""
-    modes = _modes(rendered)
+    at = _modes(rendered)
     for workload in rendered.workloads:
         for container in workload.containers:
             stand, key = stand_for(container.image), dict(container.env).get(variable)
@@ -174,7 +175,7 @@ def _entrances(rendered: Rendered, image: str, variable: str) -> Iterator[Entran
             model = value_of(container.args, "--served-model-name") or ""
             for service in rendered.services:
                 if service.selects(workload.labels):
-                    yield Entrance(service.name, next(iter(service.ports)), key, model, modes.get(model))
+                    yield Entrance(service.name, next(iter(service.ports)), key, *at.get(model, (model, None)), model)
 
 
 def _resident_gib(workload: Workload) -> float:

@@ -142,7 +142,7 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
     raise ConnectionError("the stream ended without [DONE]")
 
 
-def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
+def load(gateway: Endpoint, server: Endpoint, model: str, inside: str) -> Load:
     """One stream, several at once, then single tokens with and without the gateway. Raises OSError when one fails."""
     options = {"max_tokens": LOAD_TOKENS, "ignore_eos": True}
     alone = stream(gateway, model, LOAD_PROMPT, **options)
@@ -154,7 +154,7 @@ def load(gateway: Endpoint, server: Endpoint, model: str) -> Load:
     for answer in (alone, *together):
         if answer.status != http.HTTPStatus.OK:
             raise ConnectionError(f"the answer was {answer.status}: {answer.text}")
-    pairs = [(_one_token_ms(gateway, model), _one_token_ms(server, model)) for _ in range(OVERHEAD_PAIRS)]
+    pairs = [(_one_token_ms(gateway, model), _one_token_ms(server, inside)) for _ in range(OVERHEAD_PAIRS)]
     return Load(
         alone_tokens_per_s=alone.tokens / alone.total_s,
         together_tokens_per_s=sum(answer.tokens for answer in together) / took,

@@ -246,7 +246,7 @@ def _show_answers(folder: RunFolder, plan: Blueprint, status: Mapping[str, Any],
         console.print(" ".join(answer.text.split()), style="bold", highlight=False, markup=False)
     if first := next((server for server in plan.servers if server.task.chats), None):
         try:
-            measured = load(gateway, endpoint(plan, first, status), first.model)
+            measured = load(gateway, endpoint(plan, first, status), first.model, first.inside)
         except OSError as error:
             raise Failed(f"{first.model} failed under a small load: {error}; its logs are in {folder.logs}") from None
         show_load(first.model, measured, console)

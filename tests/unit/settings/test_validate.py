@@ -359,11 +359,14 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             '"1.29" is too old: pods that pause before they stop need 1.30',
         ),
         (cluster(context=""), "cluster.context", EMPTY),
-        (stack(models={"M_1": MODEL}), "models.M_1", f"\"M_1\" is not well formed; it {NAME}; did you mean 'm-1'?"),
+        (stack(models={"_M": MODEL}), "models._M", f"\"_M\" is not well formed; it {NAME}; did you mean 'm'?"),
         (
             stack(models={"Qwen2.5-7B-Instruct": MODEL}),
             "models.Qwen2.5-7B-Instruct",
-            f"\"Qwen2.5-7B-Instruct\" is not well formed; it {NAME}; did you mean 'qwen2-5-7b-instruct'?",
+            (
+                '"Qwen2.5-7B-Instruct" is no name of an object; write qwen2-5-7b-instruct: '
+                "{publicName: Qwen2.5-7B-Instruct, …}, and clients ask for Qwen2.5-7B-Instruct"
+            ),
         ),
         (stack(models={"__": MODEL}), "models.__", f'"__" is not well formed; it {NAME}'),
         (
@@ -373,7 +376,11 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         ),
         (gateway(host="10.0.0.1"), "gateway.host", '"10.0.0.1" is an address; give a name that leads to it'),
         (gateway(host="llm.corp:8443"), "gateway.host", f'"llm.corp:8443" is not well formed; it {DNS_NAME}'),
-        (stack(models={"x" * 41: MODEL}), f"models.{'x' * 41}", f'"{"x" * 41}" must have at most 40 characters'),
+        (
+            stack(models={"x" * 41: MODEL, "x" * 40: MODEL}),
+            f"models.{'x' * 41}",
+            f'"{"x" * 41}" must have at most 40 characters',
+        ),
         (cluster(namespace="n" * 64), "cluster.namespace", f'"{"n" * 64}" must have at most 63 characters'),
         (
             stack(observability={"release": "r" * 54}),
@@ -634,7 +641,10 @@ def test_all_that_is_missing_is_said_at_once():
         "cluster: is missing: which cluster",
         "gpuPools: is missing: groups of nodes, by name",
         "weights: is missing: how model weights reach the pods; a sharedClaim unless kind says otherwise",
-        "models: is missing: what is served, by public name",
+        (
+            "models: is missing: what is served, by the name of its objects, which clients ask for too where it has no "
+            "publicName"
+        ),
     ]
 
 

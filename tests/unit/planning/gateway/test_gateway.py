@@ -64,7 +64,7 @@ def test_a_server_has_a_route_per_name():
     """Each name is asked for as such, at the same price; no two deployments are one to LiteLLM."""
     raw = serving({**A10, "pricePerNodeHourUsd": 2.84})
     plan = planned(raw)
-    both = replace(plan.servers[0], serves=("m", "x"))
+    both = replace(plan.servers[0], serves={"m": "m", "x": "x"})
     first, second = plan_routes([both], checked(raw).models)
     assert first == plan.gateway.routes[0]
     assert second == replace(first, model_name="x", model="hosted_vllm/x", id="vllm-m/x")

@@ -187,6 +187,17 @@ def test_adapters_come_and_go():
     ]
 
 
+def test_another_public_name():
+    """Whoever asks by the former one is told, though no object of the server changes; a file of before has none."""
+    expected = (
+        "it is called `Org/A` from now on: requests for `a` are refused, write `Org/A` in clients; keys made by hand "
+        "that name the old one lose it"
+    )
+    old = document({"a": model()})
+    assert said(old, document({"a": model(public_name="Org/A")}), [], []) == [f"**users of `a`**: {expected}"]
+    assert said(old, document({"a": model(public_name="a")}), [], []) == []
+
+
 def test_models_come_and_go():
     """A new model disturbs nobody, one that goes is missed; `replaces` says whose place is taken."""
     old = document({"a": model()})

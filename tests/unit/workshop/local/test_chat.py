@@ -163,7 +163,7 @@ def test_a_stream_that_breaks_off_is_no_answer(reply, promised, said):
 def test_a_load_asks_alone_together_and_in_pairs():
     """Four different prompts at once, then one token in turn with and without the gateway."""
     with answering() as (gateway, through), answering() as (server, direct):
-        found = load(gateway, server, "small")
+        found = load(gateway, server, "small", "small")
     streams = [body for *_, body in through if body.get("stream")]
     prompts = [body["messages"][0]["content"] for body in streams]
     assert (len(streams), len(set(prompts[1:])), found.streams) == (1 + LOAD_STREAMS, LOAD_STREAMS, LOAD_STREAMS)
@@ -177,5 +177,5 @@ def test_a_load_asks_alone_together_and_in_pairs():
 def test_a_load_that_is_refused_is_an_error():
     """With what was said, instead of figures of nothing."""
     with answering(b"slow down", 429) as (gateway, _), pytest.raises(ConnectionError) as caught:
-        load(gateway, gateway, "small")
+        load(gateway, gateway, "small", "small")
     assert str(caught.value) == "the answer was 429: slow down"
