@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from catalog.architecture import Architecture, ModelPart
 from catalog.entry import Count, Entry
+from catalog.mig import Mig
 
 
 @cache
@@ -136,6 +137,7 @@ class Gpu(Entry):
     `unified_memory`: it is the memory of the CPU as well, and `memory_mib` is all of both.
     `gpus_per_node` is given where a node never has eight, because the GPU is soldered to a board with its CPU.
     `usd_per_hour` is what its owner says one costs; without it the cheapest machine type that has it says so.
+    `mig`: what it can be cut into; None: into nothing, as far as anybody knows.
     """
 
     name: str
@@ -152,6 +154,7 @@ class Gpu(Entry):
     priced_like: str | None = None
     usd_per_hour: Annotated[float, Field(gt=0)] | None = None
     gpus_per_node: Count | None = None
+    mig: Mig | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 
     @model_validator(mode="after")

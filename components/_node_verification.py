@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s, _script
 from components._account import service_account
-from planning.plan.pools import DriverNeed, PoolPlan, Verification
+from planning.plan.pools import DriverNeed, MigPlan, PoolPlan, Verification
 from planning.server import small_pods
 from planning.server.scratch import cores, quantity
 from planning.stack.network import API_SERVER_PORTS
@@ -102,6 +102,14 @@ def _driver(need: DriverNeed) -> dict[str, str]:
     }
 
 
+def _parts(mig: MigPlan) -> dict[str, str]:
+    return {
+        "MIG_CONFIG": "=".join(mig.config),
+        "MIG_LABELS": ",".join(f"{label}={'|'.join(values)}" for label, values in mig.labels.items()),
+        "GPU_MEMORY_LABEL": mig.memory_label,
+    }
+
+
 def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
     """Variables that verify_nodes.py reads."""
     memory = pool.expected_gpu_memory_mib
@@ -120,5 +128,6 @@ def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
         "DISK_MIB": str(pool.needed.disk_mib),
         "WHOLE_CARDS": ",".join(f"{label}={'|'.join(values)}" for label, values in pool.whole_cards.items()),
         **(_driver(pool.driver) if pool.driver else {}),
+        **(_parts(pool.mig) if pool.mig else {}),
         "TIMEOUT_S": str(plan.timeout_s),
     }

@@ -24,6 +24,7 @@ from planning.stack import known_bad
 from planning.stack.chart_values import chart_warnings
 from planning.stack.cluster import cluster_problems, dns_plan
 from planning.stack.images import digest_problems, resolve_images, used_images
+from planning.stack.mig import with_parts
 from planning.stack.pools import resolve_pools
 from planning.stack.releases import prometheus_url, resolve_releases
 from planning.stack.storage import stored
@@ -48,7 +49,7 @@ def resolve_stack(
     catalog, cluster = restrict_metrics(catalog), settings.cluster
     images, of_images = judged(resolve_images, settings.images, cluster.platform, catalog)
     pools, of_pools = judged(resolve_pools, settings, catalog, images)
-    site = Site(settings, catalog, pools, images)
+    site = Site(settings, catalog := with_parts(catalog, pools), pools, images)
     drafts, of_drafts = judged(draft_servers, site)
     pools = {name: add_node_needs(pool, drafts, catalog) for name, pool in pools.items()}
     url = prometheus_url(settings)

@@ -8,6 +8,7 @@ from planning.plan.pools import Karpenter, NodeClass, PoolPlan
 from planning.plan.servers import ServerPlan, Timing
 from planning.stack.at_zero import at_zero, held_s
 from planning.stack.engines import engine_warnings
+from planning.stack.mig import mig_warnings
 from planning.stack.overlap import shared_nodes
 from planning.stack.pod_resources import pod_resource_warnings
 from settings.schema import ClusterOnly, ModelSettings, StackSettings
@@ -40,7 +41,7 @@ def stack_warnings(
     match settings.gateway.expose:
         case ClusterOnly() if (host := settings.gateway.host) is not None:
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
-    sentences += pod_resource_warnings(pools, catalog)
+    sentences += [*pod_resource_warnings(pools, catalog), *mig_warnings(pools)]
     sentences += [*engine_warnings(servers, catalog), *_shared_cards(servers), *shared_nodes(pools, catalog)]
     return list(dict.fromkeys([*own_warnings(catalog), *sentences]))
 

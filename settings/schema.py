@@ -371,6 +371,18 @@ class GpuShareSettings(Section):
     )
 
 
+class MigSettings(Section):
+    """Cards that are cut into parts by their hardware (NVIDIA's Multi-Instance GPU), each a smaller card of its own."""
+
+    profile: Word = Field(
+        description="size of the parts, one of the card's, e.g. 3g.40gb; python -m catalog gpus --json lists them"
+    )
+    strategy: Literal["mixed", "single"] = Field(
+        default="mixed",
+        description="name that the device plugin gives them: mixed, nvidia.com/mig-3g.40gb; single, nvidia.com/gpu",
+    )
+
+
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
@@ -387,6 +399,10 @@ class PoolSettings(Section):
     )
     gpu_share: GpuShareSettings | None = Field(
         default=None, description="whether small servers share its cards; its nodes then have one card each"
+    )
+    mig: MigSettings | None = Field(
+        default=None,
+        description="whether its cards are cut into parts, of which each server has one; gpusPerNode counts cards",
     )
     tolerations: list[Toleration] = Field(
         default_factory=list,
@@ -444,6 +460,27 @@ class PoolSettings(Section):
         """Slices are no GPUs to who buys nodes."""
         if self.gpu_share is not None and self.provisioning.kind in ("karpenter", "computeClass"):
             raise ValueError("gpuShare needs nodes that are there: who buys nodes counts their GPUs, and not slices")
+
+    @rule("gpu_share", "mig")
+    def cuts_or_shares(self) -> None:
+        """A card is cut by its hardware or shared by its driver."""
+        if self.gpu_share is not None and self.mig is not None:
+            raise ValueError("mig and gpuShare are two ways to divide a card; leave one of them out")
+
+    @rule("gpu", "mig")
+    def cuts_cards(self) -> None:
+        """A CPU has no cards."""
+        if self.gpu == "none" and self.mig is not None:
+            raise ValueError("mig must be left out when gpu is none")
+
+    @rule("mig", "provisioning")
+    def cuts_nodes_that_are_there(self) -> None:
+        """Parts are no GPUs to who buys nodes, and a node that was just bought has whole ones."""
+        if self.mig is not None and self.provisioning.kind in ("karpenter", "computeClass"):
+            raise ValueError(
+                "mig needs nodes that are there: who buys nodes counts their GPUs, and not parts of them; use "
+                "provisioning.kind labelled, with nodes that are cut by whoever makes them"
+            )
 
     @rule("nodes", "provisioning")
     def names_its_nodes(self) -> None:

@@ -13,6 +13,9 @@ Runs as a Job whose ServiceAccount may list nodes, configured by its environment
     DRIVER_LABELS            optional: k,k: labels of which one says the first number of the driver's version
     OLDEST_DRIVER, OLDER_DRIVERS  with it: the least of those numbers that will do, and others that do, n,n
     EXPECTED_GPU_MEMORY_MIB  optional: compared with the label nvidia.com/gpu.memory where there is one, within 2 %
+    MIG_CONFIG               optional, where cards are cut into parts: k=v, the label by which they are
+    MIG_LABELS               with it: k=v|w: labels of nodes that are cut as promised
+    GPU_MEMORY_LABEL         with it: the label to compare with instead; parts may have more, as drivers differ
     TIMEOUT_S                optional, default 900: how long drivers, device plugins and autoscalers get
     API_SERVER, SERVICE_ACCOUNT_DIR, TERMINATION_LOG    optional: for use outside a pod
 
@@ -69,6 +72,9 @@ class Expectation:
     driver_labels: tuple[str, ...] = ()
     oldest_driver: int = 0
     older_drivers: tuple[int, ...] = ()
+    mig_config: str = ""
+    mig_labels: Mapping[str, str] = field(default_factory=dict)
+    memory_label: str = MEMORY_LABEL
 
 
 def expectation_from(environ: Mapping[str, str]) -> Expectation:
@@ -79,6 +85,7 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
 
     pairs = [pair.partition("=") for pair in words("NODE_SELECTOR")]
     whole = [pair.partition("=") for pair in words("WHOLE_CARDS")]
+    parts = [pair.partition("=") for pair in words("MIG_LABELS")]
     return Expectation(
         pool=environ["POOL_NAME"],
         selector={key.strip(): value.strip() for key, _, value in pairs},
@@ -94,6 +101,9 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
         driver_labels=tuple(words("DRIVER_LABELS")),
         oldest_driver=int(environ.get("OLDEST_DRIVER") or 0),
         older_drivers=tuple(map(int, words("OLDER_DRIVERS"))),
+        mig_config=environ.get("MIG_CONFIG", ""),
+        mig_labels={label: values for label, _, values in parts},
+        memory_label=environ.get("GPU_MEMORY_LABEL") or MEMORY_LABEL,
     )
 
 
@@ -156,13 +166,38 @@ def node_faults(node: dict, expectation: Expectation) -> list[str]:
         offered = int(quantity(allocatable.get(expectation.resource, "0")))
         if offered < expectation.gpus_per_node:
             promise = f"offers {offered} {expectation.resource}, promised {expectation.gpus_per_node}"
-            faults.append(f"{promise} ({in_place(allocatable, expectation)} or lower {pool}.gpusPerNode)")
-    faults += part_faults(node, expectation) + driver_faults(node, expectation)
-    memory = node["metadata"].get("labels", {}).get(MEMORY_LABEL, "")
-    promised = expectation.gpu_memory_mib
-    if promised and memory.isdigit() and abs(int(memory) - promised) > promised * MEMORY_TOLERANCE:
-        faults.append(f"has GPUs of {memory} MiB, promised {promised} ({pool}.gpu names another kind)")
-    return faults + shortages(allocatable, expectation)
+            cut = f" or cut its cards by the label {expectation.mig_config}," if expectation.mig_config else ""
+            faults.append(f"{promise} ({in_place(allocatable, expectation)}{cut} or lower {pool}.gpusPerNode)")
+    faults += cut_faults(node, expectation) + part_faults(node, expectation) + driver_faults(node, expectation)
+    return faults + memory_faults(node, expectation) + shortages(allocatable, expectation)
+
+
+def memory_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return what the memory of a node's GPUs, as far as a label says it, is too little or too much of."""
+    memory = node["metadata"].get("labels", {}).get(expectation.memory_label, "")
+    promised, cut = expectation.gpu_memory_mib, bool(expectation.mig_config)
+    if not promised or not memory.isdigit():
+        return []
+    missing = promised - int(memory)
+    if (missing if cut else abs(missing)) <= promised * MEMORY_TOLERANCE:
+        return []
+    key = "mig.profile" if cut else "gpu"
+    kind = "parts of cards" if cut else "GPUs"
+    return [f"has {kind} of {memory} MiB, promised {promised} (gpuPools.{expectation.pool}.{key} names another kind)"]
+
+
+def cut_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return why a node's cards, as far as labels say it, are not cut into the parts that were promised."""
+    labels = node["metadata"].get("labels", {})
+    faults = [fault for key, value in expectation.mig_labels.items() if (fault := label_fault(labels, key, value))]
+    label = expectation.mig_config.partition("=")[0]
+    if label and labels.get(f"{label}.state") == "failed":
+        faults.append(f"its {label}.state is 'failed'")
+    return (
+        [f"is not cut as promised: {', '.join(faults)} (cut it by the label {expectation.mig_config})"]
+        if faults
+        else []
+    )
 
 
 def in_place(allocatable: Mapping[str, str], expectation: Expectation) -> str:
@@ -179,8 +214,9 @@ def in_place(allocatable: Mapping[str, str], expectation: Expectation) -> str:
 def part_faults(node: dict, expectation: Expectation) -> list[str]:
     """Return the labels by which a node's GPUs are parts of cards, which have less memory than was planned with."""
     labels = node["metadata"].get("labels", {})
+    kinds = "parts of slices" if expectation.mig_config else "parts of cards"
     return [
-        f"offers parts of cards, promised whole ones (its {label} is '{labels[label]}'; switch that off there)"
+        f"offers {kinds}, promised whole ones (its {label} is '{labels[label]}'; switch that off there)"
         for label, values in expectation.whole_cards.items()
         if label in labels and labels[label] not in values
     ][:1]

@@ -7,6 +7,7 @@ from catalog.engine import Engine
 from catalog.schema import Gpu, KvProfile, Model
 from planning.capacity.cards import default_utilization
 from planning.capacity.memory import Workload
+from planning.capacity.mig import known_memory_mib
 from planning.capacity.tuning import USUAL, Tuning
 from planning.tasks import task_of
 
@@ -78,7 +79,7 @@ def default_batch(engine: Engine, gpu: Gpu, batched_tokens: int | None = None) -
     With `batched_tokens` that many are wanted in a step, which has a token for every sequence.
     """
     rules = engine.defaults["batch"]
-    memory_gib = gpu.memory_mib / 1024
+    memory_gib = known_memory_mib(gpu) / 1024
     for rule in rules if isinstance(rules, list) else []:
         excluded = rule.get("except", {})
         named = any(word in label.lower() for word in excluded.get("device_name_contains", [])

@@ -106,6 +106,10 @@ def gpu_faults(name: str, gpu: Gpu, gpus: Collection[str]) -> Iterator[EntryFaul
     total = gpu.memory_mib / 1024
     if gpu.cuda_gib is not None and not LEAST_VISIBLE_SHARE * total <= gpu.cuda_gib <= total:
         yield ("cudaGib",), f"{gpu.cuda_gib:g} of the {total:.2f} GiB of memoryMib: CUDA shows a little less than all"
+    for profile, part in gpu.mig.profiles.items() if gpu.mig else ():
+        if part.instances * part.memory_mib > gpu.memory_mib:
+            why = f"{part.instances} × {part.memory_mib} are more than memoryMib, {gpu.memory_mib}"
+            yield ("mig", "profiles", profile, "memoryMib"), why
     if gpu.priced_like is not None and gpu.priced_like not in gpus:
         yield ("pricedLike",), f"'{gpu.priced_like}' is no GPU of the catalogue"
 

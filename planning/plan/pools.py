@@ -113,6 +113,27 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class MigPlan:
+    """Parts that every card of a pool is cut into: by which profile, and how its nodes say so."""
+
+    card: str
+    """The id of the card in the catalogue."""
+    card_resource: str
+    """The name of whole cards, after which their taint is called."""
+    profile: str
+    strategy: str
+    per_card: int
+    config: tuple[str, str]
+    """Label, and its value, by which nodes are told to cut their cards."""
+    cut_by_us: bool
+    """Whether the stack gives its nodes that label."""
+    labels: Mapping[str, tuple[str, ...]]
+    """Label → values, one of which nodes must have: what they are cut into, where the resource does not tell."""
+    memory_label: str
+    """The label that says the memory of a part, in MiB."""
+
+
+@dataclass(frozen=True)
 class PoolPlan:
     """One node pool: how pods find its nodes and what must be declared for it."""
 
@@ -144,8 +165,10 @@ class PoolPlan:
     """That of pods which ask for its GPUs; None: that of the nodes."""
     slices: int = 0
     """Slices of the one card of a node, which pods ask for in place of cards; 0: of whole cards."""
+    mig: MigPlan | None = None
+    """Parts of cards that pods ask for in place of cards, each as a smaller card; None: of whole cards."""
     whole_cards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Label → its values on nodes with whole cards; without any, these do not have it."""
+    """Label → its values on nodes whose cards, or parts of them, nobody shares; without any, these do not have it."""
     driver: DriverNeed | None = None
     """None: any will do, as far as anybody knows."""
     pod_resources: Mapping[str, str] = field(default_factory=dict)
@@ -157,7 +180,9 @@ class PoolPlan:
     @property
     def gpu_taint(self) -> Mapping[str, str] | None:
         """The taint that keeps other pods off its nodes, where they have GPUs."""
-        return gpu_taint(self.resource_name.removesuffix(SHARED)) if self.resource_name else None
+        if self.resource_name is None:
+            return None
+        return gpu_taint(self.mig.card_resource if self.mig else self.resource_name.removesuffix(SHARED))
 
     @property
     def gpus(self) -> int:
@@ -166,13 +191,18 @@ class PoolPlan:
 
     @property
     def cards_per_node(self) -> int:
-        """Physical GPUs of a node."""
+        """GPUs of a node that servers are placed on: cards, or the parts they are cut into."""
         return 1 if self.slices else self.gpus_per_node
+
+    @property
+    def cards(self) -> int:
+        """Cards of a node, whole or cut into parts."""
+        return self.cards_per_node // (self.mig.per_card if self.mig else 1)
 
     @property
     def unit(self) -> str:
         """The word for one of those that pods ask for."""
-        return "slice" if self.slices else "GPU" if self.gpus else "CPU core"
+        return "slice" if self.slices or self.mig else "GPU" if self.gpus else "CPU core"
 
 
 @dataclass(frozen=True)

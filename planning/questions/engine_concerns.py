@@ -16,6 +16,7 @@ from planning.capacity.options import Setting, read_options
 from planning.plan import Plan
 from planning.plan.servers import ServerPlan
 from planning.questions.engine_diff import SPELLINGS, ChangeKind, EngineChange, differ
+from planning.stack.mig import with_parts
 from planning.tasks import TASKS
 
 EVERY_MODEL = "every model"
@@ -71,7 +72,8 @@ def concerning(
 def _use(server: ServerPlan, plan: Plan, catalog: Catalog, engines: tuple[Engine, Engine]) -> Use:
     old, new = (read_options(server.args, engine) for engine in engines)
     values = [setting.value for setting in [*old.values(), *new.values()]]
-    model, gpu = catalog.models.get(server.model), catalog.gpus.get(plan.pools[server.pool].gpu)
+    model = catalog.models.get(server.model)
+    gpu = with_parts(catalog, plan.pools).gpus.get(plan.pools[server.pool].gpu)
     return Use(
         model=server.model_name,
         cpu=server.cpu,

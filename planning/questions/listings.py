@@ -121,6 +121,7 @@ def gpus(catalog: Catalog) -> CatalogList:
         "memory_gb_per_s": "GB/s",
         "bf16_tflops": "bf16 TFLOPS",
         "nvlink": "NVLink",
+        "mig": "MIG",
         "usd_per_hour": "$/h",
         "priced_by": "which is the",
     }
@@ -136,12 +137,30 @@ def gpus(catalog: Catalog) -> CatalogList:
                 "memory_gb_per_s": gpu.memory_gb_per_s,
                 "bf16_tflops": gpu.bf16_tflops,
                 "nvlink": gpu.nvlink_gb_per_s > 0,
+                "mig": ", ".join(gpu.mig.profiles) if gpu.mig else None,
                 "usd_per_hour": round(price[0], 4) if price else None,
                 "priced_by": price[1] if price else None,
                 "product_labels": list(gpu.product_labels),
+                "mig_profiles": _profiles(gpu),
             }
         )
     return CatalogList("GPU", columns, rows)
+
+
+def _profiles(gpu: Gpu) -> list[Row]:
+    """The parts that a card can be cut into, the smaller before the larger."""
+    if gpu.mig is None:
+        return []
+    return [
+        {
+            "profile": name,
+            "per_card": profile.instances,
+            "memory_gib": round(profile.memory_mib / 1024, 2),
+            "share_of_compute": round(profile.slices / gpu.mig.slices, 3),
+            "share_of_bandwidth": round(profile.memory_slices / gpu.mig.memory_slices, 3),
+        }
+        for name, profile in gpu.mig.profiles.items()
+    ]
 
 
 def instances(catalog: Catalog) -> CatalogList:

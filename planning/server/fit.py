@@ -85,6 +85,13 @@ def has_nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
     return gpu.nvlink_gb_per_s > 0 if interconnect == "auto" else interconnect == "nvlink"
 
 
+def hardware_of(site: Site, pool: PoolPlan, gpu: Gpu) -> Hardware:
+    """The GPUs that one replica may use: those of the pool, or one part where its cards are cut into some."""
+    if pool.mig:
+        return Hardware(gpu, 1, 1, nvlink=False)
+    return Hardware(gpu, pool.cards_per_node, pool.nodes, has_nvlink(site, pool, gpu))
+
+
 def explicit_parallelism(settings: ModelSettings) -> Parallelism | None:
     """The parallelism of the settings; what is left out beside it is 1, as in vLLM. None: ours to choose."""
     parts = (settings.tensor_parallel, settings.pipeline_parallel, settings.data_parallel)

@@ -10,6 +10,7 @@ from planning.capacity.budget import Parallelism
 from planning.capacity.cache_dtypes import AUTO, FP8, cache_dtype_problems
 from planning.capacity.changes import respreads, shorter_context, siblings
 from planning.capacity.memory import Workload
+from planning.capacity.mig import Slice, larger_parts
 from planning.capacity.parallelism import Fit, Hardware
 from planning.capacity.quantized import as_loaded, quantization_problem
 from planning.plan.pools import PoolPlan
@@ -18,7 +19,7 @@ from planning.server.fit import (
     devices_of,
     explicit_parallelism,
     fit_as_asked,
-    has_nvlink,
+    hardware_of,
     spread_as_asked,
     stretch_context,
 )
@@ -36,7 +37,8 @@ def nearest_fixes(
     fixes = [
         *_changes_here(settings, model, hardware, workload, failed),
         *_larger_share(site.pools[settings.pool], settings, model, hardware, workload),
-        *_more_nodes(settings, model, hardware, workload),
+        *_larger_part(site, settings, model, workload),
+        *_more_nodes(site.pools[settings.pool], settings, model, hardware, workload),
         *siblings(
             site.catalog.models,
             settings.model,
@@ -71,6 +73,22 @@ def _larger_share(
             return
 
 
+def _larger_part(site: Site, settings: ModelSettings, model: Model, workload: Workload) -> Iterator[str]:
+    """The smallest profile of the card that is enough, or the whole card."""
+    pool = site.pools[settings.pool]
+    part = site.catalog.gpus.get(pool.gpu)
+    if pool.mig is None or not isinstance(part, Slice):
+        return
+    for name, larger in larger_parts(part):
+        moved = replace(workload, devices=devices_of(site, settings, larger))
+        if fit_as_asked(model, Hardware(larger, 1, 1, nvlink=False), settings, moved).fits:
+            yield f"gpuPools.{pool.name}.mig.profile: {name}"
+            return
+    whole = replace(pool, mig=None, gpus_per_node=pool.cards)
+    if _fits_hardware(site, hardware_of(site, whole, part.card), settings, model, workload):
+        yield f"gpuPools.{pool.name} without mig"
+
+
 def _changes_here(
     settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload, failed: Fit
 ) -> Iterator[str]:
@@ -94,9 +112,11 @@ def _changes_here(
                 yield f"kvCacheDtype: {dtype}"
 
 
-def _more_nodes(settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload) -> Iterator[str]:
+def _more_nodes(
+    pool: PoolPlan, settings: ModelSettings, model: Model, hardware: Hardware, workload: Workload
+) -> Iterator[str]:
     """The fewest nodes of the same kind that hold it, when the parallelism is ours to choose."""
-    if explicit_parallelism(settings) is not None:
+    if explicit_parallelism(settings) is not None or pool.mig:
         return
     # more stages than layers are no use, so neither are more nodes
     layers = model.architecture.layers if model.architecture else 0
@@ -110,7 +130,11 @@ def _fits_pool(site: Site, pool: PoolPlan, settings: ModelSettings, model: Model
     gpu = site.catalog.gpus.get(pool.gpu)
     if gpu is None or pool.slices or settings.gpu_share is not None:
         return False
-    there = Hardware(gpu, pool.cards_per_node, pool.nodes, has_nvlink(site, pool, gpu))
+    return _fits_hardware(site, hardware_of(site, pool, gpu), settings, model, workload)
+
+
+def _fits_hardware(site: Site, there: Hardware, settings: ModelSettings, model: Model, workload: Workload) -> bool:
+    gpu = there.gpu
     doubled = 2 if workload.tuning.performance == "throughput" else 1
     tokens = settings.max_num_batched_tokens or default_batch(site.catalog.vllm, gpu)[1] * doubled
     moved = replace(workload, max_num_batched_tokens=tokens, devices=devices_of(site, settings, gpu))

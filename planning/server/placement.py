@@ -25,11 +25,12 @@ from planning.server.fit import (
     devices_of,
     explicit_parallelism,
     fit_as_asked,
-    has_nvlink,
+    hardware_of,
     spread_problem,
     stretch_context,
 )
 from planning.server.fixes import nearest_fixes
+from planning.server.parts_of_cards import part_problems
 from planning.server.shares import as_shared, share_problems, share_reasons
 from planning.server.speculative import with_draft
 from settings.problems import Problem, nearest
@@ -68,10 +69,10 @@ Placed = tuple[Placement | None, list[Problem]]
 
 def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: Gpu, pool: PoolPlan) -> Placed:
     """Parallelism and memory on a GPU pool; refusals name the nearest changes that fit."""
-    if unshared := share_problems(settings, pool, path):
-        return None, unshared
+    if undivided := [*share_problems(settings, pool, path), *part_problems(settings, pool, path)]:
+        return None, undivided
     settings = as_shared(settings, gpu)
-    hardware = Hardware(gpu, pool.cards_per_node, pool.nodes, has_nvlink(site, pool, gpu))
+    hardware = hardware_of(site, pool, gpu)
     kv_cache_dtype = settings.kv_cache_dtype or model.serving.kv_cache_dtype or "auto"
     known = site.catalog.vllm.kv_cache_dtypes
     if kv_cache_dtype not in known:

@@ -31,6 +31,8 @@ def share_problems(settings: ModelSettings, pool: PoolPlan, path: str) -> list[P
         if share is None:
             return []
         fix = f"give gpuPools.{pool.name}.gpuShare, e.g. {{slices: 10}}, or leave it out"
+        if pool.mig:
+            fix = f"each server has a part of its own, {pool.mig.profile}; leave it out"
         return [Problem(where, f"pool '{pool.name}' does not share its cards; {fix}")]
     if share is None:
         return [Problem(where, f"is missing: pool '{pool.name}' shares its cards; give a part of one, e.g. 0.3")]

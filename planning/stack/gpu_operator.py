@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from catalog.load import Catalog
-from catalog.platforms import GPU_PARTS, GpuPart
+from planning.stack.mig import manager_problems, manager_values, strategy_of
+from planning.stack.operator_parts import brought
 from planning.stack.pools import gpu_toleration
 from planning.stack.sharing import plugin_config
 from settings.problems import Problem, nearest
@@ -20,13 +21,14 @@ CONTROL_PLANE_TOLERATION = {
 
 
 def platform_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]:
-    """A platform that is not known, or one that keeps a pool from sharing its cards or from buying nodes."""
+    """A platform that is not known, or one that keeps a pool from dividing its cards or from buying nodes."""
     name = settings.cluster.platform
     if name in catalog.platforms:
         refused = catalog.platforms[name].refuses
         kinds = {pool: each.provisioning.kind for pool, each in settings.gpu_pools.items()}
         return [
             *_sharing_problems(settings, catalog),
+            *manager_problems(settings, catalog),
             *(
                 Problem(f"gpuPools.{pool}.provisioning.kind", f"{kind} {why}")
                 for pool, kind in kinds.items()
@@ -36,15 +38,8 @@ def platform_problems(settings: StackSettings, catalog: Catalog) -> list[Problem
     return [Problem("cluster.platform", f"unknown platform '{name}'{nearest(name, catalog.platforms)}")]
 
 
-def brought(settings: StackSettings, catalog: Catalog) -> Mapping[GpuPart, bool]:
-    """Whether the operator brings each part: what nodes have not, unless the stack says otherwise."""
-    operator, nodes = settings.gpu_operator, catalog.platform(settings.cluster.platform).nodes_have
-    stated = dict(zip(GPU_PARTS, (operator.driver, operator.toolkit, operator.device_plugin), strict=True))
-    return {part: part not in nodes if choice is None else choice for part, choice in stated.items()}
-
-
 def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, object]:
-    """Values of the GPU Operator: its parts by platform, DCGM metrics on, GPUs shared as pools say."""
+    """Values of the GPU Operator: its parts by platform, DCGM metrics on, GPUs shared and cut as pools say."""
     parts = brought(settings, catalog)
     values: dict[str, object] = {
         "driver": {"enabled": parts["driver"]},
@@ -56,11 +51,12 @@ def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, 
                 "additionalLabels": {"release": settings.observability.release},
             }
         },
-        "mig": {"strategy": "single"},
+        "mig": {"strategy": strategy_of(settings)},
+        **manager_values(settings, catalog),
     }
     if not parts["devicePlugin"]:
         values["devicePlugin"] = {"enabled": False}
-    elif plugin := plugin_config(settings):
+    elif plugin := plugin_config(settings, strategy_of(settings)):
         values["devicePlugin"] = {"config": plugin}
     tolerated = [
         toleration.model_dump(exclude_none=True)

@@ -93,7 +93,8 @@ def _lent(pool: PoolPlan, neighbour: PoolPlan, catalog: Catalog) -> str:
     """
     gpu, cpu = (pool, neighbour) if pool.gpus else (neighbour, pool)
     tainted = not isinstance(gpu.provisioning, Labelled)
-    if tainted and not any(toleration["key"] == gpu.resource_name for toleration in cpu.tolerations):
+    taint = gpu.gpu_taint["key"] if gpu.gpu_taint else None
+    if tainted and not any(toleration["key"] == taint for toleration in cpu.tolerations):
         return ""
     if not _implies(_nodes(gpu, catalog), selection(cpu)):
         return ""

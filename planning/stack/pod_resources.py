@@ -25,12 +25,14 @@ UNIT_MIB = {"Mi": 1, "Gi": 1024}
 def pod_resource_problems(name: str, pool: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
     """Resources that the plan counts, and names that no node can have."""
     vendors = {vendor.resource for vendor in catalog.vendors.values()}
+    # slices of cards, and parts of them
+    pieces = tuple(f"{vendor}." for vendor in vendors) + tuple(f"{vendor.partition('/')[0]}/mig-" for vendor in vendors)
     for resource, amount in pool.resources.items():
         path, domain = f"gpuPools.{name}.resources.{resource}", resource.rpartition("/")[0]
         if resource in PLANNED:
             yield Problem(path, f"is decided by the plan; set {PLANNED[resource]}")
-        elif resource in vendors or any(resource.startswith(f"{vendor}.") for vendor in vendors):
-            yield Problem(path, "is decided by the plan; set gpu, gpusPerNode or gpuShare of the pool")
+        elif resource in vendors or resource.startswith(pieces):
+            yield Problem(path, "is decided by the plan; set gpu, gpusPerNode, gpuShare or mig of the pool")
         elif domain == "kubernetes.io" or domain.endswith(".kubernetes.io") or resource in KUBELETS:
             yield Problem(path, "is Kubernetes' own; name a resource that a device plugin offers, DOMAIN/NAME")
         elif not domain and not resource.startswith(HUGE_PAGES):

@@ -21,6 +21,19 @@ from planning.plan.pools import (
     gpu_taint,
 )
 from planning.stack.cost import list_price
+from planning.stack.discovered import discovered
+from planning.stack.mig import (
+    cut,
+    mig_labels,
+    mig_plan,
+    mig_problems,
+    mig_reasons,
+    nobody_shares,
+    part_hint,
+    part_id,
+    part_resource,
+    product_of,
+)
 from planning.stack.overlap import NVIDIA_PRESENT, node_problems
 from planning.stack.pod_resources import pod_resource_problems
 from planning.stack.sharing import shared_name, sharing_labels, sharing_problems, slices_of
@@ -80,6 +93,8 @@ def _resolve_pool(
     if gpu_id is None:
         return None, judge(_unknown_gpu, name, written, catalog)
     pool = written.model_copy(update={"gpu": gpu_id})
+    if uncut := judge(mig_problems, name, pool, settings, catalog):
+        return None, uncut
     problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
     problems += judge(_role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
     return _pool(name, pool, settings, catalog, image), problems
@@ -87,7 +102,7 @@ def _resolve_pool(
 
 def _unknown_gpu(name: str, written: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
     if not catalog.own.is_awaited("gpus", written.gpu):
-        hint = near_gpu(written.gpu, [*catalog.gpus, "none"])
+        hint = part_hint(written.gpu, catalog) or near_gpu(written.gpu, [*catalog.gpus, "none"])
         yield Problem(f"gpuPools.{name}.gpu", f"unknown GPU '{written.gpu}'{hint}")
 
 
@@ -117,38 +132,43 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
     gpu = catalog.gpus.get(pool.gpu)
     vendor = catalog.vendors[gpu.vendor] if gpu else None
     resource = vendor.resource if vendor else None
+    part = cut(pool, gpu)
+    mig = mig_plan(pool, part, vendor, settings, catalog)
     selector, affinity = _selection(name, pool, gpu, vendor)
     slices = slices_of(pool)
     machine, price, reasons = _machine(pool, catalog)
+    per_node = slices or (pool.gpus_per_node or 0) * (mig.per_card if mig else 1)
+    named = shared_name(resource) if resource and slices else part_resource(resource, pool) if resource else None
     bought = isinstance(pool.provisioning, (KarpenterNodes, ComputeClassNodes))
     return PoolPlan(
         name=name,
-        gpu=pool.gpu,
-        gpu_name=gpu.name if gpu else "CPU",
-        discovered=_discovered(pool, gpu, catalog),
+        gpu=part_id(pool, part),
+        gpu_name=part.name if part else gpu.name if gpu else "CPU",
+        discovered=discovered(pool, gpu, part, catalog),
         nodes=pool.nodes,
-        gpus_per_node=slices or pool.gpus_per_node or 0,
+        gpus_per_node=per_node,
         runtime_class=_runtime_class(pool, gpu, settings, catalog),
         slices=slices,
-        whole_cards=vendor.whole_cards if vendor and not slices else {},
+        mig=mig,
+        whole_cards=nobody_shares(named) if mig and named else vendor.whole_cards if vendor and not slices else {},
         pod_resources=dict(sorted(pool.resources.items())),
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
-        resource_name=shared_name(resource) if resource and slices else resource,
+        resource_name=named,
         operator=vendor.operator if vendor else None,
         node_selector=selector,
         node_affinity=affinity,
         tolerations=_tolerations(pool, resource),
         # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
         taints=(gpu_taint(resource),) if resource and not pool.tolerations else (),
-        node_labels={**_role(pool), **sharing_labels(slices)},
+        node_labels={**_role(pool), **sharing_labels(slices), **mig_labels(mig)},
         provisioning=_provisioning(pool, settings.cluster.identifier, resource),
-        expected_gpu_memory_mib=gpu.memory_mib if gpu else None,
+        expected_gpu_memory_mib=(part or gpu).memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
         if settings.gpu_operator.verify_nodes and not bought
         else None,
         usd_per_node_hour=price,
-        reasons=reasons,
+        reasons={**reasons, **(mig_reasons(part, per_node, price))},
     )
 
 
@@ -216,24 +236,6 @@ def _role(pool: PoolSettings) -> dict[str, str]:
     return {"node-role": "gpu-inference", "gpu-type": pool.gpu.partition("-")[2] or pool.gpu}
 
 
-def _discovered(pool: PoolSettings, gpu: Gpu | None, catalog: Catalog) -> dict[str, str]:
-    if gpu is None:
-        return {}
-    if gpu.vendor is not VendorName.NVIDIA:
-        return {catalog.vendors[gpu.vendor].product_label: gpu.product_labels[0]}
-    major, minor = gpu.capability
-    facts = {
-        "present": "true",
-        "product": gpu.product_labels[0],
-        "count": str(pool.gpus_per_node),
-        "memory": str(gpu.memory_mib),
-        "replicas": str(slices_of(pool) or 1),
-        "compute.major": str(major),
-        "compute.minor": str(minor),
-    }
-    return {f"{catalog.vendors[gpu.vendor].resource}.{fact}": value for fact, value in facts.items()}
-
-
 def _selection(
     name: str, pool: PoolSettings, gpu: Gpu | None, vendor: Vendor | None
 ) -> tuple[Mapping[str, str], Affinity]:
@@ -248,9 +250,8 @@ def _selection(
         case LabelledNodes(labels=labels):
             if gpu is None or vendor is None:
                 return labels, () if labels else ((NVIDIA_PRESENT, "NotIn", ("true",)),)
-            if len(gpu.product_labels) == 1:
-                return {vendor.product_label: gpu.product_labels[0], **labels}, ()
-            return labels, ((vendor.product_label, "In", tuple(gpu.product_labels)),)
+            label, names = product_of(gpu, vendor, pool)
+            return ({label: names[0], **labels}, ()) if len(names) == 1 else (labels, ((label, "In", names),))
 
 
 def _machine_types(pool: PoolSettings) -> Sequence[str]:

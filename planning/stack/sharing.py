@@ -55,7 +55,7 @@ def sharing_problems(name: str, pool: PoolSettings, settings: StackSettings, cat
     ]
 
 
-def plugin_config(settings: StackSettings) -> dict[str, object]:
+def plugin_config(settings: StackSettings, mig_strategy: str) -> dict[str, object]:
     """Values of the GPU Operator for its device plugin: the ways to offer cards, by label or the same everywhere.
 
     A request for several slices is one for a larger part of a card, and no mistake.
@@ -63,7 +63,7 @@ def plugin_config(settings: StackSettings) -> dict[str, object]:
     ways = {slices for pool in settings.gpu_pools.values() if (slices := slices_of(pool))}
     if not ways:
         return {}
-    whole = {"version": "v1", "flags": {"migStrategy": "single"}}
+    whole = {"version": "v1", "flags": {"migStrategy": mig_strategy}}
 
     def shared(slices: int) -> dict[str, object]:
         cards = [{"name": "nvidia.com/gpu", "replicas": slices}]

@@ -118,7 +118,7 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
         hardware = (
             f"{pool.cards_per_node} × {pool.gpu_name}" if pool.gpus_per_node else f"{pool.cpus_per_node} CPU cores"
         )
-        hardware += f" in {pool.slices} slices" if pool.slices else ""
+        hardware += f" in {pool.slices} slices" if pool.slices else f" of {pool.cards} cards" if pool.mig else ""
         price = f", {usd(pool.usd_per_node_hour)}/h each" if pool.usd_per_node_hour else ""
         text = f"{pool.name}: {count(pool.nodes, 'node')} of {hardware}, {pool.provisioning.kind}{price}"
         yield "" if position else "pools", stacked(text, reasons(pool.reasons))

@@ -300,6 +300,29 @@ def test_slices_are_no_whole_cards():
     assert verify_nodes.expectation_from(verification(deployed, "l4")).whole_cards == {}
 
 
+def test_parts_of_cards_are_cut_promised_and_asked_for():
+    """Named nodes get the label that cuts their cards, the proof looks for parts, and the pod asks for one."""
+    pool = {
+        "gpu": "nvidia-h100",
+        "gpusPerNode": 8,
+        "mig": {"profile": "1g.20gb"},
+        "provisioning": {"kind": "existing", "nodeNames": ["a", "b"]},
+    }
+    deployed = stack(minimal(gpuPools={"l4": pool}))
+    patch = deployed.object("Node", "a")
+    assert patch["metadata"]["labels"]["nvidia.com/mig.config"] == "all-1g.20gb"
+    assert patch["spec"]["taints"] == [TAINT]
+    promise = verify_nodes.expectation_from(verification(deployed, "l4"))
+    assert (promise.resource, promise.gpus_per_node, promise.gpu_memory_mib) == ("nvidia.com/mig-1g.20gb", 32, 19968)
+    assert (promise.mig_config, promise.memory_label) == (
+        "nvidia.com/mig.config=all-1g.20gb",
+        "nvidia.com/mig-1g.20gb.memory",
+    )
+    limits = container_of(deployed.object("Deployment", "vllm-small"))["resources"]["limits"]
+    assert {key: value for key, value in limits.items() if key.startswith("nvidia")} == {"nvidia.com/mig-1g.20gb": "1"}
+    assert placement(deployed, "vllm-small")["tolerations"] == [TOLERATION]
+
+
 def test_the_verification_may_read_nodes_and_nothing_else():
     """Its ServiceAccount is bound to a role that lists nodes; the token is mounted into its pod only."""
     deployed = stack(minimal())

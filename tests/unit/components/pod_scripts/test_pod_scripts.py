@@ -813,6 +813,7 @@ UNREADY = "is not Ready (kubectl describe node says why)"
 CORDONED = "is cordoned (kubectl uncordon makes it take pods again)"
 LOWER_MEMORY, OR_MODELS = "lower gpuPools.h200.memoryGibPerNode", "or what its models ask for"
 ELSEWHERE = "choose other nodes by gpuPools.{}.provisioning.labels"
+CUT = "(cut it by the label mig.config=all-1g.18gb)"
 CONTROL_PLANE = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
 CONTROL_TEXT = "node-role.kubernetes.io/control-plane:NoSchedule"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -985,6 +986,49 @@ class TestVerifyNodes:
         promise = "offers 0 nvidia.com/gpu, promised 8"
         fix = "it offers nvidia.com/mig-1g.18gb: 7; or lower gpuPools.h200.gpusPerNode"
         assert verify_nodes.node_faults(found, expecting(1)) == [f"{promise} ({fix})"]
+
+    @pytest.mark.parametrize(
+        ("labels", "faults"),
+        [
+            ({}, [f"is not cut as promised: it has no label gpu.product {CUT}"]),
+            ({"gpu.product": "H200-MIG-1g.18gb", "nvidia.com/gpu.memory": "143771"}, []),
+            # drivers differ in how much they keep, and more does no harm
+            ({"gpu.product": "H200-NVL-MIG-1g.18gb", "part.memory": "17536"}, []),
+            (
+                {"gpu.product": "H200", "mig.config.state": "failed", "part.memory": "15000", "part.replicas": "4"},
+                [
+                    f"is not cut as promised: its gpu.product is 'H200', its mig.config.state is 'failed' {CUT}",
+                    "offers parts of slices, promised whole ones (its part.replicas is '4'; switch that off there)",
+                    "has parts of cards of 15000 MiB, promised 16384 (gpuPools.h200.mig.profile names another kind)",
+                ],
+            ),
+        ],
+    )
+    def test_cards_are_cut_as_promised(self, labels: dict, faults: list[str]) -> None:
+        """By what labels say of the parts, and no part has less memory than was planned with."""
+        environ = {
+            "POOL_NAME": "h200",
+            "EXPECTED_NODES": "1",
+            "EXPECTED_GPU_MEMORY_MIB": "16384",
+            "WHOLE_CARDS": "part.replicas=0|1",
+            "MIG_CONFIG": "mig.config=all-1g.18gb",
+            "MIG_LABELS": "gpu.product=H200-MIG-1g.18gb|H200-NVL-MIG-1g.18gb",
+            "GPU_MEMORY_LABEL": "part.memory",
+        }
+        bare = node("a", gpus="8", zone="a")
+        bare["metadata"]["labels"] = labels
+        assert verify_nodes.node_faults(bare, verify_nodes.expectation_from(environ)) == faults
+
+    def test_cards_that_are_not_cut_are_named_with_the_way_to_cut_them(self) -> None:
+        """A node that was never told offers whole cards in place of parts."""
+        expectation = replace(
+            expecting(1), resource="nvidia.com/mig-1g.18gb", gpus_per_node=56, mig_config="mig.config=all-1g.18gb"
+        )
+        (fault,) = verify_nodes.node_faults(node("a", gpus="8", zone="a"), expectation)
+        assert fault == (
+            "offers 0 nvidia.com/mig-1g.18gb, promised 56 (it offers nvidia.com/gpu: 8; or cut its cards by the label "
+            "mig.config=all-1g.18gb, or lower gpuPools.h200.gpusPerNode)"
+        )
 
     @pytest.mark.parametrize(
         ("labels", "older", "need"),

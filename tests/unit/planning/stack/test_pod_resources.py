@@ -46,11 +46,15 @@ def test_another_pool_is_left_alone():
     [
         ("cpu", 4, ".cpu: is decided by the plan; set models.NAME.cpus"),
         ("memory", "4Gi", ".memory: is decided by the plan; set models.NAME.memoryGib"),
-        ("nvidia.com/gpu", 1, ".nvidia.com/gpu: is decided by the plan; set gpu, gpusPerNode or gpuShare of the pool"),
+        (
+            "nvidia.com/gpu",
+            1,
+            ".nvidia.com/gpu: is decided by the plan; set gpu, gpusPerNode, gpuShare or mig of the pool",
+        ),
         (
             "nvidia.com/gpu.shared",
             1,
-            ".nvidia.com/gpu.shared: is decided by the plan; set gpu, gpusPerNode or gpuShare of the pool",
+            ".nvidia.com/gpu.shared: is decided by the plan; set gpu, gpusPerNode, gpuShare or mig of the pool",
         ),
         (
             "attachable-volumes.kubernetes.io/x",
