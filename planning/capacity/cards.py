@@ -9,6 +9,8 @@ GIB = 2**30
 DEFAULT_UTILIZATION = 0.92
 # NVML's total minus what CUDA shows, in GiB, where nobody has published a log; the largest gap seen is 0.9 (A100).
 UNSEEN_GIB = 0.9
+# CUDA context and handles are made before vLLM looks: they must find room beside what utilisation claims.
+CONTEXT_BYTES = int(0.5 * GIB)
 # Of a memory that is the CPU's too: 4 GiB for the system and its daemons, 12 for a server of one GPU
 # (planning/server/resources.py).
 UNIFIED_HOST_BYTES = 16 * GIB
@@ -24,8 +26,9 @@ def visible_bytes(gpu: Gpu) -> float:
 
 
 def default_utilization(gpu: Gpu) -> float:
-    """VLLM's own; of a memory that is the CPU's too, no more than leaves room for the system and the server itself."""
-    if not gpu.unified_memory:
-        return DEFAULT_UTILIZATION
-    visible = visible_bytes(gpu)
-    return min(DEFAULT_UTILIZATION, floor(100 * (visible - UNIFIED_HOST_BYTES) / visible) / 100)
+    """VLLM's own, but no more than leaves room for the CUDA context, of which small parts of cards have no twelfth.
+
+    Of a memory that is the CPU's too, it leaves room for the system and the server itself.
+    """
+    visible, outside = visible_bytes(gpu), UNIFIED_HOST_BYTES if gpu.unified_memory else CONTEXT_BYTES
+    return min(DEFAULT_UTILIZATION, floor(100 * (visible - outside) / visible) / 100)

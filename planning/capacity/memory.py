@@ -52,8 +52,6 @@ MLA_WORKSPACE_TOKENS = 64 * 1024
 INDEXER_LOGITS_BYTES = 512 * 2**20
 # Gather buffer of the sparse indexer: this many bytes per token of context (mla/indexer.py: 8 × 5 × 132).
 INDEXER_BYTES_PER_TOKEN = 5280
-# CUDA context and handles are made before that snapshot: they must find room beside what utilisation claims.
-CONTEXT_BYTES = int(0.5 * GIB)
 FLOAT32 = ("float32", "float")  # two names of one dtype; all others of a model take 2 bytes
 
 

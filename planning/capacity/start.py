@@ -3,8 +3,8 @@
 from catalog.schema import Model
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget
-from planning.capacity.cards import UNIFIED_HOST_BYTES
-from planning.capacity.memory import CONTEXT_BYTES, GIB, Workload
+from planning.capacity.cards import CONTEXT_BYTES, UNIFIED_HOST_BYTES
+from planning.capacity.memory import GIB, Workload
 from planning.capacity.reason import PLACE, Reason
 
 CONTEXT = "the CUDA context needs"

@@ -102,7 +102,7 @@ def on_gpus(site: Site, path: str, settings: ModelSettings, model: Model, gpu: G
     reasons = _parallelism_reasons(longer, hardware, settings, workload, fit)
     reasons |= _context_reasons(settings, model, fit.memory) | _dtype_reasons(settings, workload)
     reasons |= share_reasons(settings)
-    reasons |= _default_reasons(settings, reasons, workload)
+    reasons |= _default_reasons(settings, reasons, workload, hardware.gpu)
     held = replace(workload, context_tokens=fit.memory.context_tokens)
     return Placement(fit.parallelism, fit.memory, held, reasons), []
 
@@ -143,7 +143,7 @@ def _as_measured(path: str, settings: ModelSettings, model: Model, hardware: Har
     if problems:
         return None, problems
     reasons = measured.reasons(settings, figures, parallelism, measured_workload.context_tokens)
-    reasons |= _default_reasons(settings, reasons, workload)
+    reasons |= _default_reasons(settings, reasons, workload, hardware.gpu)
     return Placement(
         parallelism,
         measured.budget(figures, model, hardware.gpu, parallelism, measured_workload),
@@ -180,7 +180,9 @@ def _dtype_reasons(settings: ModelSettings, workload: Workload) -> dict[str, str
     return {"dtype": f"{workload.dtype}, given in args: {workload.model_bytes} bytes per number that is not quantised"}
 
 
-def _default_reasons(settings: ModelSettings, present: Mapping[str, str], workload: Workload) -> dict[str, str]:
+def _default_reasons(
+    settings: ModelSettings, present: Mapping[str, str], workload: Workload, gpu: Gpu
+) -> dict[str, str]:
     """Reasons of the defaults that every GPU server has, unless there is one already."""
     reasons, sequences = {}, workload.max_num_seqs
     if settings.max_num_seqs is None:
@@ -193,7 +195,8 @@ def _default_reasons(settings: ModelSettings, present: Mapping[str, str], worklo
         reasons["maxNumSeqs"] = f"{sequences}: {why}"
     if settings.gpu_memory_utilization is None and "gpuMemoryUtilization" not in present:
         usual = workload.utilization == DEFAULT_UTILIZATION
-        why = "vLLM's default, written out" if usual else "the rest is the system's, whose memory is the same"
+        rest = "is the system's, whose memory is the same" if gpu.unified_memory else "is for the CUDA context"
+        why = "vLLM's default, written out" if usual else f"the rest {rest}"
         reasons["gpuMemoryUtilization"] = f"{workload.utilization:g}: {why}"
     return reasons
 

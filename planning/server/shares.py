@@ -13,7 +13,7 @@ from math import floor
 from catalog.schema import Gpu, KvProfile, Model
 from planning.capacity import flags
 from planning.capacity.budget import MemoryBudget
-from planning.capacity.memory import CONTEXT_BYTES, GIB, visible_bytes
+from planning.capacity.cards import CONTEXT_BYTES, GIB, visible_bytes
 from planning.plan.pools import PoolPlan
 from settings.problems import Problem
 from settings.schema import ModelSettings

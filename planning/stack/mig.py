@@ -39,6 +39,8 @@ def mig_problems(name: str, pool: PoolSettings, settings: StackSettings, catalog
         meant = guess(profile, gpu.mig.profiles)
         hint = f"did you mean '{meant}'? it" if meant else "it"
         yield Problem(f"{path}.profile", f"{gpu.name} has no '{profile}'; {hint} has {_listed(gpu)}")
+    if pool.interconnect == "nvlink":
+        yield Problem(f"gpuPools.{name}.interconnect", "is nvlink, and parts of cards have no link; leave it out")
     first = next((key, each.mig) for key, each in settings.gpu_pools.items() if each.mig)
     if first[1].strategy != pool.mig.strategy:
         why = f"is {pool.mig.strategy}, and that of pool '{first[0]}' is {first[1].strategy}"
@@ -146,7 +148,7 @@ def mig_reasons(part: Slice | None, per_node: int, usd_per_node_hour: float | No
     if part is None or mig is None:
         return {}
     profile = mig.profiles[part.profile]
-    text = f"{part.profile}: {profile.instances} parts of each card, {part.memory_mib / 1024:.2f} GiB each"
+    text = f"{part.profile}: {profile.instances} of each card, {part.memory_mib / 1024:.2f} GiB each"
     text += (
         f", with {profile.slices}/{mig.slices} of its compute and {profile.memory_slices}/{mig.memory_slices} of its"
     )

@@ -74,7 +74,9 @@ def _shared(pool: PoolPlan, neighbour: PoolPlan, catalog: Catalog) -> str:
     here, there = _nodes(pool, catalog), _nodes(neighbour, catalog)
     if bool(pool.gpus) != bool(neighbour.gpus):
         return _lent(pool, neighbour, catalog)
-    apart = any(here.get(key, ANYTHING).both(there.get(key, ANYTHING)).none for key in {*here, *there})
+    # a node whose cards are cut has no whole ones, nor parts of another size
+    apart = (pool.mig or neighbour.mig) and pool.resource_name != neighbour.resource_name
+    apart = apart or any(here.get(key, ANYTHING).both(there.get(key, ANYTHING)).none for key in {*here, *there})
     if apart or _never_has(pool, here, second) or _never_has(neighbour, there, first):
         return ""
     if first == second:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planning.capacity.memory import CONTEXT_BYTES, GIB, visible_bytes
+from planning.capacity.cards import CONTEXT_BYTES, GIB, visible_bytes
 from planning.plan import Plan
 from planning.server.shares import utilization
 from tests.unit.small_stack import A10, CATALOG, planned, properties, refusals, stack

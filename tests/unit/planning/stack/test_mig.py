@@ -82,9 +82,24 @@ def test_pods_ask_for_one_part_and_pay_for_it():
     assert server.cost is not None
     assert server.cost.usd_per_hour == 3.5
     assert pool.reasons["mig"] == (
-        "3g.40gb: 2 parts of each card, 39.25 GiB each, with 3/7 of its compute and 4/8 of its bandwidth, $3.5/h each; "
+        "3g.40gb: 2 of each card, 39.25 GiB each, with 3/7 of its compute and 4/8 of its bandwidth, $3.5/h each; "
         "unused and paid for: 1 of 7 compute slices of each card"
     )
+
+
+def test_a_small_part_leaves_room_for_the_cuda_context():
+    """A twelfth of it would not; vLLM is told a little less."""
+    small = {"gpu": "nvidia-a30", "mig": {"profile": "1g.6gb"}, "nodes": 1, "gpusPerNode": 4}
+    (server,) = planned(cutting(small, {"model": "Qwen/Qwen3-0.6B"})).servers
+    assert "--gpu-memory-utilization=0.91" in server.args
+    assert server.reasons["gpuMemoryUtilization"] == "0.91: the rest is for the CUDA context"
+
+
+def test_nodes_that_are_cut_are_none_of_a_pool_of_whole_cards():
+    """They have other resources, so neither takes what the other was promised."""
+    raw = cutting()
+    raw["gpuPools"]["whole"] = H100
+    assert [line for line in planned(raw).warnings if "whole" in line and "finds" in line] == []
 
 
 def test_nodes_are_found_by_their_parts_and_tainted_as_cards():
@@ -155,6 +170,11 @@ def test_the_operator_offers_parts_as_pools_have_them(platform: str, strategy: s
             f"gpuPools.cut.mig.profile: {NAME} has no 'MIG 3g.40GB'; did you mean '3g.40gb'? {SIZES}",
         ),
         ({"mig": {"profile": "half"}}, {}, f"gpuPools.cut.mig.profile: {NAME} has no 'half'; {SIZES}"),
+        (
+            {"interconnect": "nvlink"},
+            {},
+            "gpuPools.cut.interconnect: is nvlink, and parts of cards have no link; leave it out",
+        ),
         ({"gpu": "amd-mi300x"}, {}, "gpuPools.cut.mig: is of NVIDIA's cards, and amd-mi300x is none; leave it out"),
         (
             {"gpu": PRODUCT},
