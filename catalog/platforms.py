@@ -24,6 +24,13 @@ class Dns(Entry):
     sources: Annotated[list[str], Field(min_length=1)]
 
 
+class SpotNotice(Entry):
+    """Seconds that pods have once the platform takes a spot node back."""
+
+    pods_s: Annotated[int, Field(gt=0)]
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
 class Platform(Entry):
     """One kind of cluster: who runs its nodes.
 
@@ -32,7 +39,8 @@ class Platform(Entry):
     priority classes a namespace must be given before there may be one, None: there may be any; `runtime_class`: that by
     which pods get the GPUs they ask for, where it is not the default; `refuses`: kinds of provisioning that no node
     comes of there → the rest of a sentence that says why, and what to write; `users_of_namespace`: whether pods run as
-    a user and a group of a range that their namespace was given, and may name no other.
+    a user and a group of a range that their namespace was given, and may name no other; `spot`: None: nobody has
+    looked, or there are no such nodes.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Platform(Entry):
     refuses: Mapping[str, str] = Field(default_factory=dict)
     users_of_namespace: bool = False
     dns: Dns
+    spot: SpotNotice | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 
 

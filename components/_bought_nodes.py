@@ -5,42 +5,47 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from planning.plan.pools import POOL_LABEL, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
+from planning.plan.pools import POOL_LABEL, Choice, ComputeClass, Disk, Karpenter, NodeClass, PoolPlan
 
 
 def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.ResourceOptions) -> list[pulumi.Resource]:
-    """A NodePool and, unless one is named, its EC2NodeClass."""
+    """A NodePool for each choice and, unless one is named, their EC2NodeClass."""
     match bought.node_class:
         case NodeClass() as node_class:
             created, class_name = [_node_class(name, pool, node_class, opts)], pool.name
         case class_name:
             created = []
-    requirements = [
-        {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": list(bought.instance_types)},
-        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": list(bought.capacity_types)},
+    return created + [
+        k8s.apiextensions.CustomResource(
+            f"{name}-nodes" if choice.name == pool.name else f"{name}-nodes-{choice.name}",
+            api_version="karpenter.sh/v1",
+            kind="NodePool",
+            metadata={"name": choice.name},
+            spec=_node_pool(pool, bought, choice, class_name),
+            opts=opts,
+        )
+        for choice in bought.choices
     ]
+
+
+def _node_pool(pool: PoolPlan, bought: Karpenter, choice: Choice, class_name: str) -> dict[str, Any]:
     node: dict[str, Any] = {
         "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": class_name},
-        "requirements": requirements,
+        "requirements": [
+            {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": list(choice.machine_types)},
+            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": list(choice.capacity_types)},
+        ],
         "expireAfter": "Never",
     }
     if pool.gpu_taint:
         node["taints"] = [pool.gpu_taint]
-    spec = {
+    spec: dict[str, Any] = {
         "template": {"metadata": {"labels": {**pool.node_labels, POOL_LABEL: pool.name}}, "spec": node},
         "limits": dict(bought.limits),
         # a node that loads for a quarter of an hour is never moved for a better price
         "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": f"{bought.empty_for_minutes}m"},
     }
-    nodes = k8s.apiextensions.CustomResource(
-        f"{name}-nodes",
-        api_version="karpenter.sh/v1",
-        kind="NodePool",
-        metadata={"name": pool.name},
-        spec=spec,
-        opts=opts,
-    )
-    return [*created, nodes]
+    return spec if choice.weight is None else {**spec, "weight": choice.weight}
 
 
 def _node_class(name: str, pool: PoolPlan, node_class: NodeClass, opts: pulumi.ResourceOptions) -> pulumi.Resource:
@@ -56,6 +61,8 @@ def _node_class(name: str, pool: PoolPlan, node_class: NodeClass, opts: pulumi.R
             _volume(node_class.data_disk),
         ],
     }
+    if node_class.reservations:
+        spec["capacityReservationSelectorTerms"] = [dict(term) for term in node_class.reservations]
     return k8s.apiextensions.CustomResource(
         f"{name}-class",
         api_version="karpenter.k8s.aws/v1",
@@ -75,14 +82,15 @@ def _volume(disk: Disk) -> dict[str, Any]:
 
 def compute_class(name: str, pool: PoolPlan, bought: ComputeClass, opts: pulumi.ResourceOptions) -> pulumi.Resource:
     """A ComputeClass of GKE."""
-    priorities: list[dict[str, Any]] = []
     storage = {"storage": {"bootDiskSize": bought.boot_disk_gb}} if bought.boot_disk_gb else {}
-    for machine_type in bought.machine_types:
-        priority: dict[str, Any] = {"machineType": machine_type, **storage}
-        if bought.reservation:
-            specific = [{"name": bought.reservation}]
-            priorities.append({**priority, "reservations": {"affinity": "Specific", "specific": specific}})
-        priorities.append({**priority, "spot": True} if bought.spot else priority)
+    reserved = {"reservations": {"affinity": "Specific", "specific": [{"name": bought.reservation}]}}
+    ways: dict[str, dict[str, Any]] = {"reserved": reserved, "spot": {"spot": True}, "on-demand": {}}
+    priorities = [
+        {"machineType": machine_type, **storage, **ways[way]}
+        for choice in bought.choices
+        for machine_type in choice.machine_types
+        for way in choice.capacity_types
+    ]
     return k8s.apiextensions.CustomResource(
         f"{name}-class",
         api_version="cloud.google.com/v1",

@@ -45,7 +45,7 @@ def sources(page: str) -> str:
 
 def _sources(name: str, catalog: Catalog) -> Iterator[str]:
     platform = catalog.platform(name)
-    yield from (*platform.sources, *platform.dns.sources)
+    yield from (*platform.sources, *platform.dns.sources, *(platform.spot.sources if platform.spot else ()))
     for known in (catalog.workload_identity, catalog.disk_readers, catalog.storage_classes):
         if name in known:
             yield from known[name].sources
@@ -135,6 +135,7 @@ FACTS: Mapping[str, Callable[[str, Catalog], str]] = {
     "users of pods": _of(
         lambda platform: "of the namespace's range" if platform.users_of_namespace else "of the images"
     ),
+    "time that pods of a spot node have": _of(lambda platform: f"{platform.spot.pods_s} s" if platform.spot else ""),
     "quota for the operator's critical pods": _of(lambda platform: platform.critical_pods or ""),
     "DNS is open to": _of(_dns),
     "classes of disks, refused for many writers": _disks,

@@ -7,11 +7,16 @@ from planning.own_catalog import own_warnings
 from planning.plan.pools import Karpenter, NodeClass, PoolPlan
 from planning.plan.servers import ServerPlan, Timing
 from planning.stack.at_zero import at_zero, held_s
+from planning.stack.cost import nodes_usd_per_hour
 from planning.stack.engines import engine_warnings
 from planning.stack.mig import mig_warnings
 from planning.stack.overlap import shared_nodes
 from planning.stack.pod_resources import pod_resource_warnings
+from planning.stack.spot import spot_warnings
 from settings.schema import ClusterOnly, ModelSettings, StackSettings
+
+# What is idle for less than a cent an hour is a matter of rounding.
+LEAST_IDLE_USD = 0.01
 
 
 def stack_warnings(
@@ -41,9 +46,26 @@ def stack_warnings(
     match settings.gateway.expose:
         case ClusterOnly() if (host := settings.gateway.host) is not None:
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
-    sentences += [*pod_resource_warnings(pools, catalog), *mig_warnings(pools)]
+    sentences += [*pod_resource_warnings(pools, catalog), *spot_warnings(settings, catalog, pools, servers)]
+    sentences += [*mig_warnings(pools), *_idle_parts(pools, servers)]
     sentences += [*engine_warnings(servers, catalog), *_shared_cards(servers), *shared_nodes(pools, catalog)]
     return list(dict.fromkeys([*own_warnings(catalog), *sentences]))
+
+
+def _idle_parts(pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]) -> Iterator[str]:
+    """A warning for each pool of bought nodes of which the fewest replicas leave a part idle: it is paid for, too."""
+    for name, pool in pools.items():
+        priced = [(server, server.cost) for server in servers if server.pool == name and server.cost]
+        shares = sum(
+            cost.usd_per_hour * (server.scaling.min_replicas if server.scaling else server.replicas)
+            for server, cost in priced
+        )
+        whole = nodes_usd_per_hour(pool, shares)
+        if whole - shares > LEAST_IDLE_USD:
+            yield (
+                f"pool {name}: nodes are bought whole, so its fewest replicas cost ${whole:.2f}/h, of which "
+                f"${whole - shares:.2f} are for what stands idle: use smaller machine types, or more replicas"
+            )
 
 
 def _shared_cards(servers: Sequence[ServerPlan]) -> Iterator[str]:

@@ -42,6 +42,7 @@ NOT_KNOWN = "\0"
 ELEMENTS: Mapping[str, Any] = {
     "args": NOT_KNOWN,
     "capacityTypes": "on-demand",
+    "ids": "cr-0",
     "dnsAddresses": "192.0.2.1",
     "files": "unknown.yaml",
     "generations": 1,

@@ -291,6 +291,37 @@ class ExistingNodes(Section):
         return names
 
 
+CapacityType = Literal["on-demand", "reserved", "spot"]
+AnyTagValue = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9_.:/=+@-][A-Za-z0-9 _.:/=+@-]{0,255})$")]
+# A NodePool's weight is a number from 1 to 100 (karpenter.sh/v1).
+MOST_CHOICES = 100
+
+
+class CapacityReservation(Section):
+    """Capacity reservations of EC2, or capacity blocks: those named, and those with all of the tags."""
+
+    ids: list[Annotated[str, Field(pattern=r"^cr-[0-9a-z]+$", max_length=60)]] = Field(
+        default_factory=list, max_length=29, description="their ids"
+    )
+    tags: dict[TagValue, AnyTagValue] = Field(
+        default_factory=dict, max_length=20, description="their tags; * for any value of one"
+    )
+
+    @rule("ids", "tags")
+    def names_some(self) -> None:
+        """Karpenter refuses terms that select nothing."""
+        if not self.ids and not self.tags:
+            raise ValueError("ids or tags must say which")
+
+
+def _unique(values: list[str]) -> list[str]:
+    """The same list of preferences; ValueError where a word stands in it twice."""
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise ValueError(f'names "{twice}" twice')
+    return values
+
+
 class KarpenterNodes(Section):
     """Nodes Karpenter creates on AWS: one NodePool and, unless one is named, its EC2NodeClass."""
 
@@ -298,8 +329,19 @@ class KarpenterNodes(Section):
     instance_types: list[MachineType] = Field(
         min_length=1, max_length=60, description="EC2 instance types, in order of preference"
     )
-    capacity_types: list[Literal["on-demand", "reserved", "spot"]] = Field(
-        default=["on-demand"], min_length=1, max_length=3, description="capacity types Karpenter may buy"
+    capacity_types: list[CapacityType] = Field(
+        default=["on-demand"],
+        min_length=1,
+        max_length=3,
+        description="capacity types Karpenter may buy, in order of preference: the next where there is none",
+    )
+    order: Literal["written", "price"] = Field(
+        default="written",
+        description="written: an instance type where the one before is not to be had, each by a NodePool of less "
+        "weight; price: the cheapest to be had of all of them",
+    )
+    reservation: CapacityReservation | None = Field(
+        default=None, description="the capacity reservations of EC2 that capacity type reserved takes"
     )
     node_class: DnsName | None = Field(
         default=None, description="an existing EC2NodeClass to use; the keys below are then left out"
@@ -319,12 +361,37 @@ class KarpenterNodes(Section):
     )
     disk_gib: DiskGib = Field(default=300, description="size of the volume that images and caches live on")
 
-    @rule("node_class", "role", "discovery_tag", "ami_alias", "disk_gib")
+    @field_validator("instance_types", "capacity_types")
+    @classmethod
+    def unique(cls, values: list[str]) -> list[str]:
+        """Refuses what is preferred twice."""
+        return _unique(values)
+
+    @rule("instance_types", "capacity_types", "order")
+    def few_choices(self) -> None:
+        """Refuses more NodePools than there are weights to put them in order."""
+        choices = len(self.instance_types) * len(self.capacity_types)
+        if self.order == "written" and choices > MOST_CHOICES:
+            raise ValueError(
+                f"instanceTypes × capacityTypes are {choices} choices in order, of which there may be {MOST_CHOICES}; "
+                "name fewer, or use order: price"
+            )
+
+    @rule("capacity_types", "reservation", "node_class")
+    def reserved_is_selected(self) -> None:
+        """Refuses reserved capacity that no EC2NodeClass selects, with which Karpenter would never buy a node."""
+        reserved = "reserved" in self.capacity_types
+        if self.reservation is not None and not reserved:
+            raise ValueError("reservation is taken by capacityTypes: [reserved, on-demand] only")
+        if reserved and self.reservation is None and self.node_class is None:
+            raise ValueError("capacityTypes reserved needs reservation: {ids: [cr-...]}, or {tags: {...}}")
+
+    @rule("node_class", "role", "discovery_tag", "ami_alias", "disk_gib", "reservation")
     def one_class(self) -> None:
         """Refuses settings of an EC2NodeClass of our own where another class is named: nothing would read them."""
         keys = [
             type(self).model_fields[field].alias or field
-            for field in ("role", "discovery_tag", "ami_alias", "disk_gib")
+            for field in ("role", "discovery_tag", "ami_alias", "disk_gib", "reservation")
             if field in self.model_fields_set
         ]
         if self.node_class is not None and keys:
@@ -338,8 +405,29 @@ class ComputeClassNodes(Section):
     machine_types: list[MachineType] = Field(
         min_length=1, max_length=60, description="GCE machine types, in order of preference"
     )
-    spot: bool = Field(default=False, description="use spot capacity")
-    reservation: MachineType | None = Field(default=None, description="name of a specific reservation to consume first")
+    capacity_types: list[CapacityType] = Field(
+        default=["on-demand"],
+        min_length=1,
+        max_length=3,
+        description="capacity types GKE may buy, in order of preference: all machine types by the first, then the next",
+    )
+    reservation: MachineType | None = Field(
+        default=None, description="name of the specific reservation that capacity type reserved takes"
+    )
+
+    @field_validator("machine_types", "capacity_types")
+    @classmethod
+    def unique(cls, values: list[str]) -> list[str]:
+        """Refuses what is preferred twice."""
+        return _unique(values)
+
+    @rule("capacity_types", "reservation")
+    def reserved_is_named(self) -> None:
+        """Refuses reserved capacity without the name of a reservation, and a reservation that nothing takes."""
+        if ("reserved" in self.capacity_types) != (self.reservation is not None):
+            raise ValueError(
+                "reservation: NAME and capacityTypes: [reserved, ...] go together: the one names what the other takes"
+            )
 
 
 class Toleration(Section):

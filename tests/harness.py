@@ -455,7 +455,7 @@ VARIANTS: dict[str, Config] = {
                 "provisioning": {
                     "kind": "computeClass",
                     "machineTypes": ["g2-standard-8"],
-                    "spot": True,
+                    "capacityTypes": ["reserved", "spot"],
                     "reservation": "mine",
                 }
             }

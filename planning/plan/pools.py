@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from planning.plan.pods import ImagePlan, JobLimits
 
@@ -65,14 +65,32 @@ class Disk:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """One choice of those that buy nodes, in order: any of these machine types, in any of these ways.
+
+    Ways are `on-demand`, `reserved` and `spot`. `name`: of what is declared for it, where that is an object of its own;
+    of several, that of the greatest `weight` is tried first.
+    """
+
+    machine_types: tuple[str, ...]
+    capacity_types: tuple[str, ...]
+    name: str = ""
+    weight: int | None = None
+
+
+@dataclass(frozen=True)
 class NodeClass:
-    """An EC2NodeClass of our own. `system_disk`: a volume for the system alone, where the AMI has one."""
+    """An EC2NodeClass of our own. `system_disk`: a volume for the system alone, where the AMI has one.
+
+    `reservations`: terms that select capacity reservations.
+    """
 
     role: str
     discovery_tag: str
     ami_alias: str
     system_disk: Disk | None
     data_disk: Disk
+    reservations: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +98,7 @@ class Karpenter:
     """Nodes that Karpenter buys; `node_class` is the name of one that exists, or ours."""
 
     kind: ClassVar = "karpenter"
-    instance_types: tuple[str, ...]
-    capacity_types: tuple[str, ...]
+    choices: tuple[Choice, ...]
     node_class: str | NodeClass
     limits: Mapping[str, str]
     """The most Karpenter may buy, by resource."""
@@ -94,12 +111,13 @@ class ComputeClass:
     """Nodes that GKE creates; `boot_disk_gb` is None where the disk GKE gives by itself is enough."""
 
     kind: ClassVar = "computeClass"
-    machine_types: tuple[str, ...]
-    spot: bool
+    choices: tuple[Choice, ...]
+    """Of one machine type and one way each."""
     reservation: str | None
     boot_disk_gb: int | None = None
 
 
+BOUGHT = (Karpenter, ComputeClass)
 Provisioning = Labelled | Existing | Karpenter | ComputeClass
 
 
@@ -198,6 +216,20 @@ class PoolPlan:
     def cards(self) -> int:
         """Cards of a node, whole or cut into parts."""
         return self.cards_per_node // (self.mig.per_card if self.mig else 1)
+
+    @property
+    def bought(self) -> bool:
+        """Whether its nodes are bought when pods wait for them."""
+        return isinstance(self.provisioning, BOUGHT)
+
+    @property
+    def spot(self) -> bool:
+        """Whether its nodes may be taken back at any time."""
+        match self.provisioning:
+            case Karpenter(choices=choices) | ComputeClass(choices=choices):
+                return any("spot" in choice.capacity_types for choice in choices)
+            case _:
+                return False
 
     @property
     def unit(self) -> str:

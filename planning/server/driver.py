@@ -11,6 +11,12 @@ from planning.stack.engines import running
 ON = ("1", "true")
 
 
+def _is_published(server: Draft, catalog: Catalog) -> bool:
+    """Whether its image is of those who publish vLLM, of whatever tag: that of its rules then, built as they build."""
+    repository = server.image.upstream.partition("@")[0].rpartition(":")[0]
+    return server.settings.image is None or repository in {image.repository for image in catalog.images.values()}
+
+
 def driver_need(pool: PoolPlan, inside: Sequence[Draft], catalog: Catalog) -> DriverNeed | None:
     """Drivers that every server on the pool runs on; of an image of one's own nobody but its maker knows."""
     gpu = catalog.gpus.get(pool.gpu)
@@ -19,7 +25,7 @@ def driver_need(pool: PoolPlan, inside: Sequence[Draft], catalog: Catalog) -> Dr
     asked: list[tuple[Drivers, bool]] = []
     for server in inside:
         devices = running(server, catalog).vllm.devices.get(gpu.vendor)
-        if devices and devices.drivers and server.settings.image is None:
+        if devices and devices.drivers and _is_published(server, catalog):
             switched = server.env.get(devices.drivers.switch, "").strip().lower() in ON
             asked.append((devices.drivers, switched))
     labels = catalog.vendors[gpu.vendor].driver_labels

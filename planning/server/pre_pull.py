@@ -7,7 +7,7 @@ of other servers would only be in the way.
 
 from collections.abc import Mapping, Sequence
 
-from planning.plan.pools import ComputeClass, Karpenter, PoolPlan, PrePull
+from planning.plan.pools import PoolPlan, PrePull
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import ImageVolume
 from settings.problems import Problem
@@ -18,8 +18,7 @@ ELSEWHERE = "nodes that are bought need disks with the images on them (docs/oper
 
 def pulls_ahead(settings: ImagesSettings, pool: PoolPlan) -> bool:
     """Whether a pod of this pool finds its images there; nodes without GPUs are others' too, and many."""
-    bought = isinstance(pool.provisioning, (Karpenter, ComputeClass))
-    return settings.pre_pull and pool.gpus_per_node > 0 and not bought
+    return settings.pre_pull and pool.gpus_per_node > 0 and not pool.bought
 
 
 def plan_pre_pulls(

@@ -8,7 +8,7 @@ from catalog.engine import Engine, Health
 from catalog.schema import Gpu, Model
 from planning.capacity.options import read_options
 from planning.plan.pods import ImagePlan
-from planning.plan.pools import ComputeClass, Karpenter, PoolPlan
+from planning.plan.pools import PoolPlan
 from planning.plan.scaling import Watched
 from planning.plan.servers import Endpoint, KeptCache, Server, StreamInterval, Timing
 from planning.plan.weights import CheckpointPlan, OciImage
@@ -30,6 +30,7 @@ from planning.server.throughput import throughput
 from planning.server.unplanned import any_version_problems, image_name, server_image, unplanned_problems
 from planning.stack.places import prewarm
 from planning.stack.shards import as_read
+from planning.stack.spot import spot_drain_s, spot_reason
 from planning.stack.timing import Load, longest_request_s, plan_timing, server_probes
 from planning.tasks import Task, silent_roles, task_of
 from settings.doubt import Judging
@@ -115,7 +116,7 @@ def _draft(
     files = as_read(ready.files, weights, engine.loading, placed.parallelism)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
     nodes = max(1, ceil(placed.parallelism.gpus / pool.cards_per_node)) if gpu else 1
-    resources, resource_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
+    resources, pod_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings, site.catalog)
     args = _args(name, with_fields(ready.written, engine, beside.draft), model, files, placed, times, engine, interval)
     env = {**_env(engine, placed, times), **settings.env}
@@ -151,7 +152,7 @@ def _draft(
         cost=price,
         pace=pace,
         stream_interval=interval,
-        reasons={**placed.reasons, **resource_reasons, **interval.reasons, **_start_reasons(settings, weights, times)},
+        reasons={**placed.reasons, **pod_reasons, **interval.reasons, **_reasons(site, settings, pool, weights, times)},
     )
     return draft, _group_problems(draft) + memory_problems(path, resources, kept_weights_gib(model, placed, nodes))
 
@@ -187,6 +188,8 @@ def _weight(settings: ModelSettings, *, canary: bool) -> int:
 def _times(
     site: Site, settings: ModelSettings, pool: PoolPlan, files: CheckpointPlan, placed: Placement, task: Task
 ) -> Timing:
+    platform = site.catalog.platform(site.settings.cluster.platform)
+    longest_s = longest_request_s(placed.workload.context_tokens, settings.max_output_tokens, writes=task.writes)
     return plan_timing(
         Load(
             weight_bytes=files.disk_bytes * (placed.parallelism.data if files.source.streamed else 1),
@@ -195,25 +198,27 @@ def _times(
             prewarm=files.source.prewarm,
             proves_bytes=files.proof is not None and files.proof.every_byte,
             copy_mib_per_s=files.source.copy.mib_per_s if files.source.copy else None,
-            starts_nodes=isinstance(pool.provisioning, (Karpenter, ComputeClass)),
+            starts_nodes=pool.bought,
             pulled_before=pulls_ahead(site.settings.images, pool),
             keeps_compiled=claim_of(site.settings.compile_cache) is not None,
             measured=settings.measured.start if settings.measured else None,
         ),
-        longest_request=longest_request_s(
-            placed.workload.context_tokens, settings.max_output_tokens, writes=task.writes
-        ),
-        drain_timeout_s=settings.drain_timeout_s,
+        longest_request=longest_s,
+        drain_timeout_s=settings.drain_timeout_s or spot_drain_s(pool, platform, longest_s),
         scale_down_after_s=settings.scaling.scale_down_after_s,
     )
 
 
-def _start_reasons(settings: ModelSettings, weights: WeightsSettings, times: Timing) -> dict[str, str]:
+def _reasons(
+    site: Site, settings: ModelSettings, pool: PoolPlan, weights: WeightsSettings, times: Timing
+) -> dict[str, str]:
     """Reasons of the figures of a start: where they are from, why weights are read as they are, and what else is."""
     warmed, why = prewarm(weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
     start = {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
-    return start | guess_reasons(settings) | adapter_reasons(settings)
+    platform = site.catalog.platform(site.settings.cluster.platform)
+    end = spot_reason(pool, platform, times.longest_request_s, settings)
+    return start | end | guess_reasons(settings) | adapter_reasons(settings)
 
 
 def _args(

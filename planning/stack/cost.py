@@ -1,5 +1,7 @@
 """Pace of a replica by the roofline of its hardware, and the range a token costs. Estimates, and named so."""
 
+from math import ceil
+
 from catalog.load import Catalog
 from catalog.schema import CpuCore, Gpu, Model
 from planning.capacity.budget import MemoryBudget, Parallelism
@@ -45,6 +47,17 @@ def estimate(
         usd_per_input_token=_short(per_second / max(pace.reads, pace.busy)),
         usd_per_output_token=_short(per_second / pace.busy) if task_of(model).writes else 0.0,
     )
+
+
+def nodes_usd_per_hour(pool: PoolPlan, shares: float) -> float:
+    """USD per hour of nodes of which servers take `shares`, USD per hour by their parts of them.
+
+    Nodes that are bought for the stack are bought whole, as few as hold the parts. 0 without a price.
+    """
+    price = pool.usd_per_node_hour or 0.0
+    if not pool.bought or not price:
+        return shares
+    return ceil(round(shares / price, 6)) * price
 
 
 def pace_of(

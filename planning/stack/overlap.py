@@ -9,7 +9,7 @@ from itertools import combinations
 
 from catalog.load import Catalog
 from catalog.schema import VendorName
-from planning.plan.pools import POOL_LABEL, ComputeClass, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import BOUGHT, POOL_LABEL, Labelled, PoolPlan
 from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import ExistingNodes, PoolSettings
@@ -26,7 +26,6 @@ PLATFORM_DOMAINS = (
     "nvidia.com",
     "amd.com",
 )
-BOUGHT = (Karpenter, ComputeClass)
 # GPU feature discovery writes it beside what the GPU is; other vendors have none.
 NVIDIA_PRESENT = "nvidia.com/gpu.present"
 

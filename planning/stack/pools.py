@@ -1,6 +1,5 @@
 """Node pools: how pods find the nodes, what is declared for them, and what a node costs."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
@@ -9,15 +8,9 @@ from catalog.vendors import Vendor
 from planning.near import near_gpu
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
+    BOUGHT,
     POOL_LABEL,
-    ComputeClass,
-    Disk,
-    Existing,
-    Karpenter,
-    Labelled,
-    NodeClass,
     PoolPlan,
-    Provisioning,
     gpu_taint,
 )
 from planning.stack.cost import list_price
@@ -36,13 +29,12 @@ from planning.stack.mig import (
 )
 from planning.stack.overlap import NVIDIA_PRESENT, node_problems
 from planning.stack.pod_resources import pod_resource_problems
+from planning.stack.provisioning import provision, role_problems
 from planning.stack.sharing import shared_name, sharing_labels, sharing_problems, slices_of
 from planning.stack.timing import verification
 from settings.doubt import Judging, judge
 from settings.problems import Problem
-from settings.scalars import ROLE_NAME
 from settings.schema import (
-    ClusterSettings,
     ComputeClassNodes,
     ExistingNodes,
     KarpenterNodes,
@@ -53,10 +45,6 @@ from settings.schema import (
 
 # Time the verification Job gives nodes that are being labelled by GPU feature discovery.
 VERIFY_TIMEOUT_S = 600
-# Bottlerocket keeps images and caches on a second volume; its system fits the size Karpenter gives it by default.
-ROOT_DEVICE, DATA_DEVICE, BOTTLEROCKET_SYSTEM_GIB = "/dev/xvda", "/dev/xvdb", 4
-# The most that gp3 has (AWS documentation, "General Purpose SSD volumes"): a compile cache is read at every start.
-DISK_MIB_PER_S, DISK_IOPS = 1000, 16000
 # Settings from which nothing follows that is judged of the servers on a pool.
 INDIFFERENT = (
     "ClusterSettings.",
@@ -96,7 +84,7 @@ def _resolve_pool(
     if uncut := judge(mig_problems, name, pool, settings, catalog):
         return None, uncut
     problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
-    problems += judge(_role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
+    problems += judge(role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
     return _pool(name, pool, settings, catalog, image), problems
 
 
@@ -117,17 +105,6 @@ def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> Iterat
             )
 
 
-def _role_problems(name: str, pool: PoolSettings, cluster: ClusterSettings) -> list[Problem]:
-    """A role of the nodes that IAM would not take, where it is made of the cluster's identifier."""
-    if not isinstance(pool.provisioning, KarpenterNodes) or pool.provisioning.node_class:
-        return []
-    role = _role_name(pool.provisioning, cluster.identifier)
-    if re.fullmatch(ROLE_NAME, role):
-        return []
-    why = f"is missing: {role}, after cluster.identifier, is not the name of an IAM role"
-    return [Problem(f"gpuPools.{name}.provisioning.role", why)]
-
-
 def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catalog, image: ImagePlan) -> PoolPlan:
     gpu = catalog.gpus.get(pool.gpu)
     vendor = catalog.vendors[gpu.vendor] if gpu else None
@@ -139,7 +116,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
     machine, price, reasons = _machine(pool, catalog)
     per_node = slices or (pool.gpus_per_node or 0) * (mig.per_card if mig else 1)
     named = shared_name(resource) if resource and slices else part_resource(resource, pool) if resource else None
-    bought = isinstance(pool.provisioning, (KarpenterNodes, ComputeClassNodes))
+    provisioning = provision(name, pool, settings.cluster.identifier, resource)
     return PoolPlan(
         name=name,
         gpu=part_id(pool, part),
@@ -162,10 +139,10 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         # the taints of a node are one value to the API server: nodes that have some of their own keep them as they are
         taints=(gpu_taint(resource),) if resource and not pool.tolerations else (),
         node_labels={**_role(pool), **sharing_labels(slices), **mig_labels(mig)},
-        provisioning=_provisioning(pool, settings.cluster.identifier, resource),
+        provisioning=provisioning,
         expected_gpu_memory_mib=(part or gpu).memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
-        if settings.gpu_operator.verify_nodes and not bought
+        if settings.gpu_operator.verify_nodes and not isinstance(provisioning, BOUGHT)
         else None,
         usd_per_node_hour=price,
         reasons={**reasons, **(mig_reasons(part, per_node, price))},
@@ -192,40 +169,6 @@ def _tolerations(pool: PoolSettings, resource: str | None) -> tuple[Mapping[str,
             tuple(sorted(toleration.items())): toleration
             for toleration in [*([gpu_toleration(resource)] if resource else []), *tolerations]
         }.values()
-    )
-
-
-def _provisioning(pool: PoolSettings, cluster: str, resource: str | None) -> Provisioning:
-    """The source of the nodes; `cluster` is the identifier that names are made of where none are given."""
-    match pool.provisioning:
-        case LabelledNodes(labels=labels):
-            return Labelled(labels)
-        case ExistingNodes(node_names=names):
-            return Existing(tuple(names))
-        case ComputeClassNodes(machine_types=types, spot=spot, reservation=reservation):
-            return ComputeClass(tuple(types), spot, reservation)
-        case KarpenterNodes() as nodes:
-            gpus = pool.nodes * (pool.gpus_per_node or 0)
-            return Karpenter(
-                tuple(nodes.instance_types),
-                tuple(nodes.capacity_types),
-                nodes.node_class or _node_class(nodes, cluster),
-                {resource: str(gpus)} if resource and gpus else {"nodes": str(pool.nodes)},
-            )
-
-
-def _role_name(nodes: KarpenterNodes, cluster: str) -> str:
-    return nodes.role or f"KarpenterNodeRole-{cluster}"
-
-
-def _node_class(nodes: KarpenterNodes, cluster: str) -> NodeClass:
-    bottlerocket = nodes.ami_alias.startswith("bottlerocket@")
-    return NodeClass(
-        role=_role_name(nodes, cluster),
-        discovery_tag=nodes.discovery_tag or cluster,
-        ami_alias=nodes.ami_alias,
-        system_disk=Disk(ROOT_DEVICE, BOTTLEROCKET_SYSTEM_GIB) if bottlerocket else None,
-        data_disk=Disk(DATA_DEVICE if bottlerocket else ROOT_DEVICE, nodes.disk_gib, DISK_MIB_PER_S, DISK_IOPS),
     )
 
 

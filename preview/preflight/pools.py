@@ -6,7 +6,7 @@ from typing import Any
 
 from components.pod_scripts import verify_nodes
 from planning.plan import Plan
-from planning.plan.pools import ComputeClass, Existing, Karpenter, PoolPlan
+from planning.plan.pools import Existing, PoolPlan
 from preview.preflight.cluster import Cluster, items
 from preview.preflight.findings import Finding, fine, not_known, read, wrong
 from preview.rendering.manifests import Manifest
@@ -21,7 +21,7 @@ def judge_pools(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> 
     """Offers of each pool's nodes against what was promised, and the room that its servers find beside other pods."""
     jobs = {job.body["metadata"]["labels"][INSTANCE]: job for job in manifests if _verifies(job)}
     for pool in plan.pools.values():
-        if isinstance(pool.provisioning, Karpenter | ComputeClass):
+        if pool.bought:
             continue  # bought when a pod waits
         job, subject = jobs.get(pool.name), f"pool {pool.name}"
         if job is None:

@@ -14,6 +14,7 @@ from planning.plan.gateway_size import GatewaySize
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import CheckpointPlan, OwnClaim
+from planning.stack.cost import nodes_usd_per_hour
 from preview.rendering.edges import expectations
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.render import Rendering
@@ -41,13 +42,18 @@ def replica_range(server: ServerPlan) -> tuple[int, int]:
 
 
 def bill(plan: Plan) -> Bill:
-    """The cost of all servers, by what their pools' nodes cost."""
-    priced = [(server.cost.usd_per_hour, *replica_range(server)) for server in plan.servers if server.cost]
+    """The cost of all servers, by what their pools' nodes cost: whole nodes where they are bought."""
+    shares = {pool: [0.0, 0.0] for pool in plan.pools}
+    for server in plan.servers:
+        if server.cost:
+            for end, replicas in enumerate(replica_range(server)):
+                shares[server.pool][end] += server.cost.usd_per_hour * replicas
+    ends = [[nodes_usd_per_hour(plan.pools[pool], share) for share in both] for pool, both in shares.items()]
     return Bill(
-        sum(price * fewest for price, fewest, _ in priced),
-        sum(price * most for price, _, most in priced),
+        sum(fewest for fewest, _ in ends),
+        sum(most for _, most in ends),
         tuple(display_name(server) for server in plan.servers if server.cost is None),
-        len(priced),
+        sum(1 for server in plan.servers if server.cost),
     )
 
 

@@ -122,7 +122,8 @@ def test_named_cpu_nodes_get_labels_and_no_taint():
 
 def test_karpenter_gets_a_node_pool_and_a_class():
     """The pool may buy the given types up to its number of GPUs, tainted and never moved while busy."""
-    deployed = stack(provisioned(kind="karpenter", instanceTypes=["g6.xlarge", "g6.2xlarge"], capacityTypes=["spot"]))
+    types = ["g6.xlarge", "g6.2xlarge"]
+    deployed = stack(provisioned(kind="karpenter", instanceTypes=types, capacityTypes=["spot"], order="price"))
     assert deployed.children("l4") == [("EC2NodeClass", "l4-class", "l4"), ("NodePool", "l4-nodes", "l4")]
     spec = deployed.object("NodePool", "l4")["spec"]
     assert spec == {
@@ -146,6 +147,48 @@ def test_karpenter_gets_a_node_pool_and_a_class():
         "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "10m"},
     }
     assert placement(deployed, "vllm-small")["nodeSelector"] == {"llm-stack.io/pool": "l4"}
+
+
+def test_karpenter_gets_a_node_pool_of_less_weight_for_each_further_choice():
+    """Spot of either type before on demand, each NodePool with the labels by which pods find all of them."""
+    deployed = stack(
+        provisioned(kind="karpenter", instanceTypes=["g6.xlarge", "g6.2xlarge"], capacityTypes=["spot", "on-demand"])
+    )
+    names = ["l4", "l4.2", "l4.3", "l4.4"]
+    assert deployed.children("l4") == [
+        ("EC2NodeClass", "l4-class", "l4"),
+        ("NodePool", "l4-nodes", "l4"),
+        *(("NodePool", f"l4-nodes-l4.{number}", f"l4.{number}") for number in (2, 3, 4)),
+    ]
+    specs = [deployed.object("NodePool", name)["spec"] for name in names]
+    chosen = [
+        (spec["weight"], *(requirement["values"] for requirement in spec["template"]["spec"]["requirements"]))
+        for spec in specs
+    ]
+    assert chosen == [
+        (100, ["g6.xlarge"], ["spot"]),
+        (99, ["g6.2xlarge"], ["spot"]),
+        (98, ["g6.xlarge"], ["on-demand"]),
+        (97, ["g6.2xlarge"], ["on-demand"]),
+    ]
+    assert {spec["template"]["metadata"]["labels"]["llm-stack.io/pool"] for spec in specs} == {"l4"}
+    assert {spec["template"]["spec"]["nodeClassRef"]["name"] for spec in specs} == {"l4"}
+
+
+def test_reserved_capacity_is_selected_by_the_class():
+    """Each id is a term, and all tags together are one; the NodePool may then buy what is reserved."""
+    deployed = stack(
+        provisioned(
+            kind="karpenter",
+            instanceTypes=["g6.xlarge"],
+            capacityTypes=["reserved", "on-demand"],
+            reservation={"ids": ["cr-1a", "cr-2b"], "tags": {"team": "llm", "use": "*"}},
+        )
+    )
+    terms = [{"id": "cr-1a"}, {"id": "cr-2b"}, {"tags": {"team": "llm", "use": "*"}}]
+    assert deployed.object("EC2NodeClass", "l4")["spec"]["capacityReservationSelectorTerms"] == terms
+    requirements = deployed.object("NodePool", "l4")["spec"]["template"]["spec"]["requirements"]
+    assert requirements[1]["values"] == ["reserved", "on-demand"]
 
 
 def test_the_class_takes_role_and_networks_from_the_cluster_unless_told():
@@ -210,11 +253,20 @@ def test_bought_cpu_nodes_are_limited_by_their_number():
     [
         ({}, [{"machineType": "g2-standard-8"}, {"machineType": "g2-standard-4"}]),
         (
-            {"spot": True, "machineTypes": ["g2-standard-8"]},
-            [{"machineType": "g2-standard-8", "spot": True}],
+            {"capacityTypes": ["spot", "on-demand"]},
+            [
+                {"machineType": "g2-standard-8", "spot": True},
+                {"machineType": "g2-standard-4", "spot": True},
+                {"machineType": "g2-standard-8"},
+                {"machineType": "g2-standard-4"},
+            ],
         ),
         (
-            {"reservation": "mine", "machineTypes": ["g2-standard-8"]},
+            {
+                "capacityTypes": ["reserved", "on-demand"],
+                "reservation": "mine",
+                "machineTypes": ["g2-standard-8"],
+            },
             [
                 {
                     "machineType": "g2-standard-8",
@@ -226,7 +278,7 @@ def test_bought_cpu_nodes_are_limited_by_their_number():
     ],
 )
 def test_gke_gets_a_compute_class(given: dict[str, Any], priorities: list[Any]):
-    """Machine types in order, a reservation before what is bought beside it, spot only where it is asked for."""
+    """All machine types in order by one capacity type before the next, in the order of these."""
     how = {"kind": "computeClass", "machineTypes": ["g2-standard-8", "g2-standard-4"], **given}
     deployed = stack(merged(provisioned(**how), {"cluster": {"platform": "gke"}}))
     assert deployed.children("l4") == [("ComputeClass", "l4-class", "l4")]
@@ -282,11 +334,12 @@ OWN = {"image": "registry.example.com/vllm:v0.33.0-cu129"}
         # one server that cannot decides for the node
         ({"small": {"env": SWITCH}, "other": {}}, (580, ())),
         ({"small": OWN}, (0, ())),
+        ({"small": {"image": "docker.io/vllm/vllm-openai:v0.33.1"}}, (580, ())),
         ({"small": {"env": SWITCH}, "other": OWN}, (580, (535, 570))),
     ],
 )
 def test_the_driver_follows_the_images_of_the_pools_servers(models: dict[str, Any], drivers: tuple[int, tuple[int]]):
-    """Older drivers count where every server switches the libraries for them on; own images ask for nothing."""
+    """Older drivers count where every server switches the libraries on; images of one's own ask for nothing."""
     config = minimal()
     small = config["models"]["small"]
     config["models"] = {name: {**small, "replicas": {"min": 1, "max": 1}, **model} for name, model in models.items()}

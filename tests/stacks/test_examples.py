@@ -18,7 +18,7 @@ NAMES = sorted(file.name.split(".")[1] for file in FOLDER.glob("Pulumi.*.yaml"))
 WARNED = {
     "ack-airgap": ["gateway"],
     "eks-spot": [],
-    "gke": [],
+    "gke": ["pool l4", "vllm-qwen3-8b"],
     "k3s-lab": ["vllm-qwen3-14b", "vllm-qwen3-8b", "gateway", "gateway.chatUi"],
     "openshift": ["gateway"],
     "workstation": ["vllm-qwen3-8b"],

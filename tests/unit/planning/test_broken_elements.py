@@ -25,6 +25,7 @@ TEAM = "gateway.teams.apps"
 EXPOSED = {"gateway.host": "llm.example.com"}
 INGRESS = {"kind": "ingress", "className": "nginx"}
 SENTINELS = {"kind": "sentinel", "masterName": "m", "passwordless": True, "passwordSecret": "s"}
+RESERVED = {"kind": "karpenter", "instanceTypes": ["p5.48xlarge"], "capacityTypes": ["reserved"]}
 KEY = {"keys": ["b-c"], "models": ["chat"], "existingSecret": "a-keys"}
 PAGE = {
     "host": "chat.example.com",
@@ -50,6 +51,14 @@ def provider(**models: Any) -> dict[str, Any]:
 # begin with a bracket or dot are inside; in `{"at": …}`, other keys that the stack has besides.
 ROWS: dict[str, tuple[str, Any, list[str], dict[str, Any]]] = {
     "CanarySettings.args": ("models.tested.canary.args", [3, "--no-such"], ["[0]", "[1]"], {}),
+    "CapacityReservation.ids": (
+        "gpuPools.spare.provisioning", RESERVED | {"reservation": {"ids": ["x", "cr-1"]}},
+        [".reservation.ids[0]", ".instanceTypes[0]"], {},
+    ),
+    "CapacityReservation.tags": (
+        "gpuPools.spare.provisioning", RESERVED | {"reservation": {"tags": {"a": 3, "b": "*"}}},
+        [".reservation.tags.a", ".instanceTypes[0]"], {},
+    ),
     "CatalogSettings.files": ("catalog.files", [3, "missing.yaml"], ["[0]", "missing.yaml"], {}),
     "CatalogSettings.gpus": (
         "catalog.gpus", {"acme-1": 3, "acme-2": {"like": "acme-9"}}, [".acme-1", ".acme-2.like"], {},
@@ -69,6 +78,11 @@ ROWS: dict[str, tuple[str, Any, list[str], dict[str, Any]]] = {
         "charts.keda.values", {"a": ["\a", {"password": "x"}]}, [".a[0]", ".a[1].password"], {},
     ),
     "ClusterSettings.dnsAddresses": ("cluster.dnsAddresses", ["x", "10.0.0.10"], ["[0]"], {}),
+    "ComputeClassNodes.capacityTypes": (
+        "gpuPools.spare.provisioning",
+        {"kind": "computeClass", "machineTypes": ["a3-highgpu-8g"], "capacityTypes": ["spott", "on-demand"]},
+        [".capacityTypes[0]", ".machineTypes[0]"], {},
+    ),
     "ComputeClassNodes.machineTypes": (
         "gpuPools.spare.provisioning", {"kind": "computeClass", "machineTypes": ["G2 x", "a3-highgpu-8g"]},
         [".machineTypes[0]", ".machineTypes[1]"], {},

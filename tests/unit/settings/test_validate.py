@@ -77,6 +77,12 @@ def canary(**changes: Any) -> dict[str, Any]:
     return serving(canary=without({"weight": 10, "maxNumSeqs": 8, **changes}))
 
 
+def bought(**how: Any) -> dict[str, Any]:
+    """A pool of nodes that Karpenter, or GKE, buys."""
+    types = "machineTypes" if how.get("kind") == "computeClass" else "instanceTypes"
+    return pool(provisioning={"kind": "karpenter", types: ["g5.xlarge"], **how})
+
+
 def existing(*names: Any) -> dict[str, Any]:
     """The small stack on named nodes."""
     return pool(provisioning={"kind": "existing", "nodeNames": [*names]})
@@ -517,8 +523,8 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (existing_claim(downloadMibPerS=100), "weights.downloadMibPerS", OF_A_SHARED_CLAIM),
         (existing_claim(downloadMemoryGib=None), "weights.downloadMemoryGib", OF_A_SHARED_CLAIM),
         (
-            pool(provisioning={"kind": "labelled", "spot": True}),
-            "gpuPools.a10.provisioning.spot",
+            pool(provisioning={"kind": "labelled", "machineTypes": ["g2-standard-8"]}),
+            "gpuPools.a10.provisioning.machineTypes",
             "belongs to kind computeClass; leave it out, or use kind: computeClass",
         ),
         (existing_claim(claimName="Disk_1"), "weights.claimName", f'"Disk_1" is not well formed; it {DNS_NAME}'),
@@ -590,6 +596,54 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             pool(provisioning={"kind": "karpenter", "instanceTypes": ["g5.xlarge"], "role": "gpu nodes"}),
             "gpuPools.a10.provisioning.role",
             '"gpu nodes" is not the name of an IAM role',
+        ),
+        (
+            bought(capacityTypes=["reserved", "spot"]),
+            "gpuPools.a10.provisioning",
+            "capacityTypes reserved needs reservation: {ids: [cr-...]}, or {tags: {...}}",
+        ),
+        (
+            bought(reservation={"ids": ["cr-1a"]}),
+            "gpuPools.a10.provisioning",
+            "reservation is taken by capacityTypes: [reserved, on-demand] only",
+        ),
+        (
+            bought(capacityTypes=["reserved"], reservation={}),
+            "gpuPools.a10.provisioning.reservation",
+            "ids or tags must say which",
+        ),
+        (
+            bought(capacityTypes=["reserved"], nodeClass="shared", reservation={"ids": ["cr-1a"]}),
+            "gpuPools.a10.provisioning",
+            'reservation must be left out: nodeClass "shared" says it already',
+        ),
+        (
+            bought(capacityTypes=["spot", "spot"]),
+            "gpuPools.a10.provisioning.capacityTypes",
+            'names "spot" twice',
+        ),
+        (
+            bought(instanceTypes=[f"g{n}.xlarge" for n in range(51)], capacityTypes=["spot", "on-demand"]),
+            "gpuPools.a10.provisioning",
+            (
+                "instanceTypes × capacityTypes are 102 choices in order, of which there may be 100; name fewer, or use "
+                "order: price"
+            ),
+        ),
+        (
+            bought(kind="computeClass", capacityTypes=["spot", "reserved"]),
+            "gpuPools.a10.provisioning",
+            "reservation: NAME and capacityTypes: [reserved, ...] go together: the one names what the other takes",
+        ),
+        (
+            bought(kind="computeClass", reservation="mine"),
+            "gpuPools.a10.provisioning",
+            "reservation: NAME and capacityTypes: [reserved, ...] go together: the one names what the other takes",
+        ),
+        (
+            bought(kind="computeClass", spot=True),
+            "gpuPools.a10.provisioning.spot",
+            "unknown key; known: capacityTypes, kind, machineTypes, reservation",
         ),
         # canary and off-peak hours
         (

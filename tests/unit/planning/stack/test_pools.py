@@ -6,7 +6,7 @@ import pytest
 
 from planning.near import ADD_GPU
 from planning.plan.pods import JobLimits
-from planning.plan.pools import Disk, Karpenter, NodeClass
+from planning.plan.pools import Choice, Disk, Karpenter, NodeClass
 from tests.unit.small_stack import A10, CPU, H200, MODEL, planned, refusals, serving, stack
 
 GPU_TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -97,7 +97,9 @@ def test_a_bought_node_is_what_its_machine_type_is():
     assert found.reasons == {"pricePerNodeHourUsd": "on-demand price of g5.12xlarge"}
     assert found.verification is None
     ours = NodeClass("KarpenterNodeRole-test-1", "test-1", "al2023@latest", None, Disk("/dev/xvda", 300, 1000, 16000))
-    assert found.provisioning == Karpenter(("g5.12xlarge",), ("on-demand",), ours, {"nvidia.com/gpu": "8"})
+    assert found.provisioning == Karpenter(
+        (Choice(("g5.12xlarge",), ("on-demand",), "a10"),), ours, {"nvidia.com/gpu": "8"}
+    )
 
 
 def test_a_role_after_an_identifier_that_is_an_arn_must_be_given():
@@ -116,7 +118,7 @@ def test_a_class_that_exists_says_what_its_nodes_are():
     wanted = {"kind": "karpenter", "instanceTypes": ["x"], "nodeClass": "shared"}
     plan = planned(serving({**A10, "pricePerNodeHourUsd": 1, "provisioning": wanted}))
     limits = {"nvidia.com/gpu": str(plan.pools["a10"].gpus)}
-    assert plan.pools["a10"].provisioning == Karpenter(("x",), ("on-demand",), "shared", limits)
+    assert plan.pools["a10"].provisioning == Karpenter((Choice(("x",), ("on-demand",), "a10"),), "shared", limits)
     assert plan.warnings == ()
 
 
