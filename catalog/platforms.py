@@ -38,9 +38,10 @@ class Platform(Entry):
     second one; `operator_values`: further values of its chart; `critical_pods`: how many pods of Kubernetes' own
     priority classes a namespace must be given before there may be one, None: there may be any; `runtime_class`: that by
     which pods get the GPUs they ask for, where it is not the default; `refuses`: kinds of provisioning that no node
-    comes of there → the rest of a sentence that says why, and what to write; `users_of_namespace`: whether pods run as
-    a user and a group of a range that their namespace was given, and may name no other; `spot`: None: nobody has
-    looked, or there are no such nodes.
+    comes of there → the rest of a sentence that says why, and what to write; `doubts`: the same of charts that do not
+    run there of themselves; `other_names`: what else people write for it → what to write; `users_of_namespace`: whether
+    pods run as a user and a group of a range that their namespace was given, and may name no other; `spot`: None:
+    nobody has looked, or there are no such nodes.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Platform(Entry):
     critical_pods: str | None = None
     runtime_class: str | None = None
     refuses: Mapping[str, str] = Field(default_factory=dict)
+    doubts: Mapping[str, str] = Field(default_factory=dict)
+    other_names: Mapping[str, str] = Field(default_factory=dict)
     users_of_namespace: bool = False
     dns: Dns
     spot: SpotNotice | None = None

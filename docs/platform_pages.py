@@ -136,6 +136,7 @@ FACTS: Mapping[str, Callable[[str, Catalog], str]] = {
         lambda platform: "of the namespace's range" if platform.users_of_namespace else "of the images"
     ),
     "time that pods of a spot node have": _of(lambda platform: f"{platform.spot.pods_s} s" if platform.spot else ""),
+    "kinds of nodes that are refused": _of(lambda platform: _listed(list(platform.refuses))),
     "quota for the operator's critical pods": _of(lambda platform: platform.critical_pods or ""),
     "DNS is open to": _of(_dns),
     "classes of disks, refused for many writers": _disks,

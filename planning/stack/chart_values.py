@@ -9,6 +9,7 @@ from catalog.load import Catalog
 from planning.plan.observe import ReleasePlan
 from planning.plan.weights import Hub
 from planning.stack.chart_images import registry_warnings
+from planning.stack.gpu_operator import platform_warnings
 from settings.problems import Problem
 from settings.schema import StackSettings
 
@@ -103,7 +104,8 @@ def chart_warnings(
     settings: StackSettings, releases: Mapping[str, ReleasePlan], hubs: Sequence[Hub], catalog: Catalog
 ) -> list[str]:
     """All that a reviewer should know of the charts: what a mirror leaves out, and what their values take away."""
-    return [*_value_warnings(settings, releases), *registry_warnings(settings, releases, hubs, catalog)]
+    doubted = platform_warnings(settings, releases, catalog)
+    return [*doubted, *_value_warnings(settings, releases), *registry_warnings(settings, releases, hubs, catalog)]
 
 
 def _value_warnings(settings: StackSettings, releases: Mapping[str, ReleasePlan]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The GPU Operator of a stack: which parts it brings and which the platform has, and the values of its chart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from catalog.load import Catalog
 from planning.stack.mig import manager_problems, manager_values, strategy_of
@@ -35,7 +35,16 @@ def platform_problems(settings: StackSettings, catalog: Catalog) -> list[Problem
                 if (why := refused.get(kind))
             ),
         ]
-    return [Problem("cluster.platform", f"unknown platform '{name}'{nearest(name, catalog.platforms)}")]
+    others = {other.lower(): why for known in catalog.platforms.values() for other, why in known.other_names.items()}
+    why = f": {others[name.lower()]}" if name.lower() in others else nearest(name, catalog.platforms)
+    return [Problem("cluster.platform", f"unknown platform '{name}'{why}")]
+
+
+def platform_warnings(settings: StackSettings, charts: Iterable[str], catalog: Catalog) -> Iterator[str]:
+    """Charts of the stack that do not run on its platform of themselves, unless they are given values of one's own."""
+    doubts = catalog.platform(settings.cluster.platform).doubts
+    own = {name for name, chart in settings.charts.items() if chart.values}
+    yield from (f"chart {chart}: {doubts[chart]}" for chart in charts if chart in doubts and chart not in own)
 
 
 def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, object]:

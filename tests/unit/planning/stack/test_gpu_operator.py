@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from planning.stack.gpu_operator import gpu_operator_values
-from tests.unit.small_stack import A10, CATALOG, CPU, checked, refusals, stack
+from tests.unit.small_stack import A10, CATALOG, CPU, checked, planned, refusals, stack
 
 OFF, ON = {"enabled": False}, {"enabled": True}
 RANCHER_SOCKET = {"name": "CONTAINERD_SOCKET", "value": "/run/k3s/containerd/containerd.sock"}
 KARPENTER = {"kind": "karpenter", "instanceTypes": ["g6.4xlarge"], "discoveryTag": "llm"}
+OWN_CLUSTER = (
+    "it has no facts of its own; say generic, and what nodes have by gpuOperator.driver, toolkit and devicePlugin"
+)
 GOOGLE = "/home/kubernetes/bin/nvidia"
 GOOGLE_TOOLKIT = {"installDir": GOOGLE, "env": [{"name": "RUNTIME_CONFIG_SOURCE", "value": "file"}]}
 # Platform → what its values say beside those of every platform; a part that is not there is the chart's, and on.
@@ -99,12 +102,46 @@ def test_the_operators_pods_tolerate_what_the_pools_do():
         ("EKS", "did you mean 'eks'?"),
         ("openshfit", "did you mean 'openshift'?"),
         ("eks-auto", "did you mean 'eksAuto'?"),
+        ("GKE-Autopilot", "the GPU Operator does not run on Autopilot; make a cluster of GKE Standard, and say gke"),
+        ("rosa", "it is OpenShift; say openshift"),
+        ("tke", OWN_CLUSTER),
         ("cloud", f"known: {', '.join(sorted(CATALOG.platforms))}"),
     ],
 )
 def test_an_unknown_platform_is_refused_with_the_nearest(written: str, hint: str):
-    """Once, and without what would follow from it."""
-    assert refusals(on(written)) == [f"cluster.platform: unknown platform '{written}'; {hint}"]
+    """Once, and without what would follow from it; or with what to write, where it is another's name or without one."""
+    mark = "; " if hint.startswith(("did", "known")) else ": "
+    assert refusals(on(written)) == [f"cluster.platform: unknown platform '{written}'{mark}{hint}"]
+
+
+def test_a_chart_that_does_not_run_there_is_doubted():
+    """The one with fixed users on OpenShift, unless it is left out or given values of one's own."""
+    values = {"kube-prometheus-stack": {"values": {"prometheus": {"prometheusSpec": {"securityContext": None}}}}}
+    ways = [("openshift", {}), ("openshift", {"observability": {"install": False}}), ("eks", {})]
+    plans = [planned(on(platform, **way)) for platform, way in [*ways, ("openshift", {"charts": values})]]
+    found = [[line for line in plan.warnings if "runs pods as fixed users" in line] for plan in plans]
+    assert [len(lines) for lines in found] == [1, 0, 0, 0]
+    assert found[0][0].startswith("chart kube-prometheus-stack: runs pods as fixed users, which OpenShift refuses, ")
+
+
+@pytest.mark.parametrize(
+    ("platform", "bought", "why"),
+    [
+        ("eks", "computeClass", "is of GKE, so no node would come of it"),
+        ("ack", "computeClass", "is of GKE, so no node would come of it"),
+        ("eksAuto", "computeClass", "is of GKE, so no node would come of it"),
+        ("gke", "karpenter", "writes EC2NodeClass, which buys machines of AWS alone"),
+        ("aks", "karpenter", "writes EC2NodeClass, which buys machines of AWS alone"),
+    ],
+)
+def test_nodes_of_another_cloud_are_refused(platform: str, bought: str, why: str):
+    """By the kind, which is nobody's there."""
+    of_google = {"kind": "computeClass", "machineTypes": ["g2-standard-8"]}
+    provisioning = KARPENTER if bought == "karpenter" else of_google
+    pools = {"a10": {"gpu": "nvidia-l4", "nodes": 1, "gpusPerNode": 1, "provisioning": provisioning}}
+    models = {"m": {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 2048}}
+    message = f"gpuPools.a10.provisioning.kind: {bought} {why}; use another kind, as labelled"
+    assert refusals(on(platform, gpuPools=pools, models=models)) == [message]
 
 
 def test_nodes_that_nobody_would_make_are_refused():
