@@ -72,12 +72,13 @@ def _pattern(text: str) -> str:
 
 
 class Case(BaseModel):
-    """An effect, and `why`: the end of the sentence that says so."""
+    """An effect, and `why`: the end of the sentence that says so; `then`: another one, once it has the network."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     effect: Effect
     why: str = ""
+    then: "Case | None" = None
 
     @model_validator(mode="after")
     def _explained(self) -> Self:

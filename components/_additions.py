@@ -1,6 +1,6 @@
 """Additions of a user to pods, in Kubernetes' spelling: beside ours, in place of nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components import _k8s
@@ -13,6 +13,7 @@ from planning.plan.additions import (
     EmptyFolder,
     SecretFiles,
 )
+from planning.plan.flows import Flow
 
 
 def template_metadata(
@@ -50,6 +51,30 @@ def mounts(additions: Additions) -> list[dict[str, Any]]:
 def volumes(additions: Additions) -> list[dict[str, Any]]:
     """Volumes of the pod but those of its scratch space, which that declares."""
     return [_volume(added) for added in additions.volumes if not isinstance(added.source, EmptyFolder)]
+
+
+def ingress(flows: Sequence[Flow]) -> list[dict[str, Any]]:
+    """Rules of a policy for the ways in."""
+    return [{"from": _peers(flow), "ports": _ports(flow)} for flow in flows if not flow.outward]
+
+
+def egress(flows: Sequence[Flow]) -> list[dict[str, Any]]:
+    """Rules of a policy for the ways out."""
+    return [{"to": _peers(flow), "ports": _ports(flow)} for flow in flows if flow.outward]
+
+
+def _peers(flow: Flow) -> list[dict[str, Any]]:
+    if flow.namespace is None:
+        blocks = [(block.cidr, list(block.excluded)) for block in flow.blocks]
+        return [{"ipBlock": {"cidr": cidr, **({"except": closed} if closed else {})}} for cidr, closed in blocks]
+    return [{**_k8s.namespace_pods(flow.namespace), **(_k8s.pods(flow.labels) if flow.labels else {})}]
+
+
+def _ports(flow: Flow) -> list[dict[str, Any]]:
+    return [
+        {"port": first, "protocol": flow.protocol, **({"endPort": last} if last > first else {})}
+        for first, last in flow.ports
+    ]
 
 
 def _volume(added: AddedVolume) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _authorities, _k8s, _script
+from components import _additions, _authorities, _k8s, _script
 from components._account import service_account
+from planning.plan.flows import Flow
 from planning.plan.weights import CheckpointPlan, Fetch, Source
 from planning.server import scratch
 from planning.server.small_pods import DOWNLOAD_CPUS
@@ -22,7 +23,13 @@ class Filling:
     """Parts that the Jobs of a stack share: script, policy, and a ServiceAccount whose name a platform can know."""
 
     def __init__(
-        self, name: str, namespace: pulumi.Input[str], filled: Sequence[Filled], app: str, parent: pulumi.Resource
+        self,
+        name: str,
+        namespace: pulumi.Input[str],
+        filled: Sequence[Filled],
+        flows: Sequence[Flow],
+        app: str,
+        parent: pulumi.Resource,
     ) -> None:
         child, instance = pulumi.ResourceOptions(parent=parent), f"{name}-fill"
         self.app, self.name, self.parent = app, name, parent
@@ -36,7 +43,9 @@ class Filling:
         self.policy = k8s.networking.v1.NetworkPolicy(
             instance,
             metadata=named,
-            spec=_k8s.network_policy(_k8s.selector(app, instance), egress=_k8s.egress(rules)),  # pyright: ignore[reportArgumentType]
+            spec=_k8s.network_policy(
+                _k8s.selector(app, instance), egress=[*_k8s.egress(rules), *_additions.egress(flows)]
+            ),  # pyright: ignore[reportArgumentType]
             opts=child,
         )
 

@@ -225,4 +225,7 @@ def _network(args: LlmGatewayArgs, match: Mapping[str, str]) -> dict[str, dict[s
         policies[f"-to-{port}"] = _k8s.network_policy(match, egress=_k8s.egress(dict.fromkeys(rules)))
     for place, rules in plan.outside.egress.items():
         policies[f"-to-{place}"] = _k8s.network_policy(match, egress=_k8s.egress(dict.fromkeys(rules)))
+    if flows := plan.additions.flows:
+        ways = {"ingress": _additions.ingress(flows), "egress": _additions.egress(flows)}
+        policies["-yours"] = _k8s.network_policy(match, **ways)
     return policies

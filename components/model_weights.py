@@ -11,7 +11,7 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _authorities, _contract, _k8s, _script
+from components import _additions, _authorities, _contract, _k8s, _script
 from components._account import service_account
 from components._signature import Verifying
 from components._store_filling import Filling
@@ -76,7 +76,7 @@ class ModelWeights(pulumi.ComponentResource):
         ]
         if not filled:
             return []
-        filling = Filling(name, args["namespace"], filled, APP, self)
+        filling = Filling(name, args["namespace"], filled, args["weights"].flows, APP, self)
         if self._token is None:
             metadata: Any = {"namespace": args["namespace"], "labels": _k8s.labels(APP, "weights", name)}
             hubs = [fetch.hub for _, fetch, _ in filled]
@@ -107,7 +107,7 @@ class ModelWeights(pulumi.ComponentResource):
         fetched = _placed(args["weights"], OwnClaim)
         if not fetched:
             return []
-        jobs = []
+        jobs, weights = [], args["weights"]
         child = pulumi.ResourceOptions(parent=self)
         labels = _k8s.labels(APP, "weights", name)
         metadata: Any = {"namespace": args["namespace"], "labels": labels}
@@ -119,7 +119,10 @@ class ModelWeights(pulumi.ComponentResource):
             metadata=_k8s.named(metadata, f"{APP}-fetch"),
             spec=_k8s.network_policy(
                 _k8s.selector(APP, name),
-                egress=_k8s.egress(dict.fromkeys(rule for _, own in fetched for rule in own.fetch.hub.egress)),
+                egress=[
+                    *_k8s.egress(dict.fromkeys(rule for _, own in fetched for rule in own.fetch.hub.egress)),
+                    *_additions.egress(weights.flows),
+                ],
             ),  # pyright: ignore[reportArgumentType]
             opts=child,
         )

@@ -213,13 +213,15 @@ def _service_selector(server: ServerPlan, match: Mapping[str, str]) -> dict[str,
 
 
 def _network(server: ServerPlan, clients: Sequence[Mapping[str, str]], match: Mapping[str, str]) -> dict[str, Any]:
-    """Clients reach the port, the pods of a group each other, and the pods what their weights come from, if that."""
+    """Clients reach the port, pods of a group each other, and all what their weights come from, and the user's ways."""
     source = _k8s.egress(server.checkpoint.source.egress)
     ingress = (
         [{"from": [_k8s.pods(labels) for labels in clients], "ports": _k8s.tcp(server.endpoint.port)}]
         if clients
         else []
     )
+    ingress += _additions.ingress(server.additions.flows)
+    source += _additions.egress(server.additions.flows)
     if server.nodes_per_replica == 1:
         return _k8s.network_policy(match, ingress=ingress, egress=source)
     group = _k8s.pods({"leaderworkerset.sigs.k8s.io/name": server.name})

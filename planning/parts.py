@@ -30,7 +30,16 @@ from settings.validate import validate
 Sections = Mapping[str, Any]
 # What a pool follows from, and what a server does, of itself and of what shares its pool.
 POOL_SECTIONS = ("cluster", "gpuPools", "gpuOperator", "images", "catalog")
-SERVER_SECTIONS = (*POOL_SECTIONS, "weights", "compileCache", "models", "workloads", "autoscaling", "observability")
+SERVER_SECTIONS = (
+    *POOL_SECTIONS,
+    "weights",
+    "compileCache",
+    "models",
+    "workloads",
+    "network",
+    "autoscaling",
+    "observability",
+)
 # In place of what a pool without servers does not follow from.
 NOTHING_SERVED = {
     "weights": {"kind": "existingClaim", "claimName": "none"},

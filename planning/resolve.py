@@ -23,6 +23,7 @@ from planning.server.servers import Draft
 from planning.stack import known_bad
 from planning.stack.chart_values import chart_warnings
 from planning.stack.cluster import cluster_problems, dns_plan
+from planning.stack.flows import flow_warnings
 from planning.stack.images import digest_problems, resolve_images, used_images
 from planning.stack.mig import with_parts
 from planning.stack.pools import resolve_pools
@@ -60,7 +61,7 @@ def resolve_stack(
     watched, of_watched = judged(resolve_observability, settings, catalog, servers, ports, adapter, url)
     releases, of_releases = judged(resolve_releases, settings, catalog, list(pools.values()), servers, adapter)
     checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
-    weights = resolve_weights(settings, checkpoints)
+    weights = resolve_weights(settings, checkpoints, catalog.networks)
     cache = claim_of(settings.compile_cache)
     pulls, of_pulls = judged(plan_pre_pulls, settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
@@ -92,6 +93,7 @@ def resolve_stack(
             *known_bad.version_warnings(used, releases, catalog),
             *chart_warnings(settings, releases, weights.hubs, catalog),
             *reader_warnings(site, drafts),
+            *flow_warnings(settings, servers, weights),
             *gated_warnings(weights, has_token=has_hub_token),
         ),
     )

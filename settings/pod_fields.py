@@ -1,11 +1,12 @@
 """The kinds of values that a user gives to pods beyond what is planned: labels, annotations, paths of mounts."""
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from settings.scalars import DNS_NAME, MOST_ANNOTATION_BYTES, LabelValue, QualifiedName
+from settings.scalars import DNS_NAME, HIGHEST_PORT, MOST_ANNOTATION_BYTES, LabelValue, QualifiedName
 
 # Of one pod, beside ours; nothing that selects pods has more.
 MOST_LABELS, MOST_ANNOTATIONS = 50, 200
@@ -13,6 +14,8 @@ MOST_LABELS, MOST_ANNOTATIONS = 50, 200
 MOST_RESOURCES = 20
 # Volumes of one pod, beside ours.
 MOST_VOLUMES = 50
+# Ways through the network rules of one stack, blocks of addresses of one of them, and its ports.
+MOST_WAYS, MOST_BLOCKS, MOST_PEER_PORTS = 50, 100, 50
 
 
 def small_annotations(annotations: dict[str, str]) -> dict[str, str]:
@@ -35,6 +38,33 @@ def _amount(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _address_range(text: str) -> str:
+    """Refuses what is no block of addresses as Kubernetes takes it, or could be read as two of them."""
+    try:
+        network = ip_network(text, strict=False)
+    except ValueError:
+        why = "; a host has addresses, and kind: pods leads into the cluster" if re.search("[g-z]", text) else ""
+        raise ValueError(f'"{text}" is no block of addresses, such as 10.20.0.0/16 or fd00:20::/48{why}') from None
+    if str(network) != text:
+        raise ValueError(f'"{text}" is not how the block is written; write {network}')
+    return text
+
+
+def _port_range(text: str) -> str:
+    """Refuses a range that is empty, and ports that there are not."""
+    ports = [int(port) for port in text.split("-")]
+    if not 1 <= ports[0] <= ports[-1] <= HIGHEST_PORT:
+        raise ValueError(
+            f'"{text}" is no port, and no range of them: they are 1 to {HIGHEST_PORT}, the lower one first'
+        )
+    return text
+
+
+# A block of addresses as CIDR, of either family; a port, or the first and the last of several.
+AddressRange = Annotated[str, StringConstraints(max_length=50), AfterValidator(_address_range)]
+PortRange = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{1,9}(-[0-9]{1,9})?$"), BeforeValidator(_amount), AfterValidator(_port_range)
+]
 # A count, or bytes of huge pages; what is counted may be any name that a node has.
 Amount = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,8}(Mi|Gi)?$"), BeforeValidator(_amount)]
 Labels = Annotated[dict[QualifiedName, LabelValue], Field(max_length=MOST_LABELS)]

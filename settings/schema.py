@@ -26,7 +26,20 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticKnownError
 
 from settings.paths import unfit_path
-from settings.pod_fields import MOST_RESOURCES, MOST_VOLUMES, Amount, Annotations, CsiDriver, Labels, MountPath
+from settings.pod_fields import (
+    MOST_BLOCKS,
+    MOST_PEER_PORTS,
+    MOST_RESOURCES,
+    MOST_VOLUMES,
+    MOST_WAYS,
+    AddressRange,
+    Amount,
+    Annotations,
+    CsiDriver,
+    Labels,
+    MountPath,
+    PortRange,
+)
 from settings.problems import nearest
 from settings.public_name import PublicName
 from settings.scalars import (
@@ -1953,6 +1966,81 @@ class GatewaySettings(Section):
             raise ValueError(f"expose.kind {self.expose.kind} needs host")
 
 
+class AddressPeers(Section):
+    """Addresses outside of the cluster, by blocks of them."""
+
+    kind: Literal["addresses"] = Field(description="blocks of addresses")
+    cidrs: list[AddressRange] = Field(
+        min_length=1, max_length=MOST_BLOCKS, description="blocks, e.g. 10.20.0.0/16 or fd00:20::/48"
+    )
+
+
+class PodPeers(Section):
+    """Pods of another namespace of the cluster."""
+
+    kind: Literal["pods"] = Field(description="pods of another namespace")
+    namespace: Namespace = Field(description="their namespace")
+    pod_labels: Labels = Field(default_factory=dict, description="labels that they have; default: all of them")
+
+
+class HostPeers(Section):
+    """Hosts by their names, which no NetworkPolicy knows: refused, with what to write in its place."""
+
+    kind: Literal["hosts"] = Field(description="hosts by name, which are refused: NetworkPolicies know none")
+    hosts: list[HostName] = Field(min_length=1, max_length=MOST_BLOCKS, description="their names")
+
+
+Peers = AddressPeers | PodPeers | HostPeers
+PEER_PORTS = Field(
+    min_length=1,
+    max_length=MOST_PEER_PORTS,
+    description="ports that the far side listens on, behind a Service those of its pods; one, or a range as 5000-5010",
+)
+PeerProtocol = Annotated[Literal["TCP", "UDP"], Field(description="protocol of these ports")]
+PEER_WORKLOADS = Field(
+    min_length=1,
+    max_length=MOST_MODELS,
+    description="whose way it is: models, models.NAME, gateway, downloads, or all of them as all",
+)
+
+
+class ExtraEgress(Section):
+    """One way out: peers that pods of the stack may connect to beyond what they need."""
+
+    to: Peers = Field(discriminator="kind", description="where it leads")
+    ports: list[PortRange] = PEER_PORTS
+    protocol: PeerProtocol = "TCP"
+    workloads: list[Word] = PEER_WORKLOADS
+
+
+class ExtraIngress(Section):
+    """One way in: peers that may connect to pods of the stack beyond its own clients."""
+
+    comes_from: Peers = Field(alias="from", discriminator="kind", description="where it comes from")
+    ports: list[PortRange] = Field(
+        min_length=1,
+        max_length=MOST_PEER_PORTS,
+        description="ports that the pods of the stack listen on; one, or a range as 5000-5010",
+    )
+    protocol: PeerProtocol = "TCP"
+    workloads: list[Word] = Field(
+        min_length=1,
+        max_length=MOST_MODELS,
+        description="to whom it leads: models, models.NAME, gateway, or both as all",
+    )
+
+
+class NetworkSettings(Section):
+    """Ways that network rules open beyond those that the stack needs, by names of your own."""
+
+    extra_egress: dict[ObjectName, ExtraEgress] = Field(
+        default_factory=dict, max_length=MOST_WAYS, description="ways out, by name"
+    )
+    extra_ingress: dict[ObjectName, ExtraIngress] = Field(
+        default_factory=dict, max_length=MOST_WAYS, description="ways in, by name"
+    )
+
+
 class AutoscalingSettings(Section):
     """Which autoscaler reads the queue."""
 
@@ -2127,6 +2215,9 @@ class StackSettings(Section):
     gateway: GatewaySettings = Field(default=GatewaySettings(), description="the OpenAI-compatible endpoint")
     workloads: WorkloadsSettings = Field(
         default=WorkloadsSettings(), description="labels, annotations and priority of all pods that serve"
+    )
+    network: NetworkSettings = Field(
+        default=NetworkSettings(), description="ways that network rules open beyond those that the stack needs"
     )
     autoscaling: AutoscalingSettings = Field(default=AutoscalingSettings(), description="who scales servers")
     cloud_native_pg: CloudNativePgSettings = Field(

@@ -377,6 +377,19 @@ ADDED: Config = {
     "secretEnv": {"TENANT_TOKEN": {"name": "tenant", "key": "token"}},
     "extraVolumes": _ADDED_VOLUMES,
 }
+# Ways through network rules: out of everything, out of the gateway, and into one server.
+WAYS: Config = {
+    "extraEgress": {
+        "all": {"to": {"kind": "addresses", "cidrs": ["10.0.0.0/8", "::/0"]}, "ports": ["5000-5010"],
+                "workloads": ["all"]},
+        "traces": {"to": {"kind": "pods", "namespace": "tracing", "podLabels": {"app": "otel"}}, "ports": [4317],
+                   "workloads": ["gateway"]},
+    },
+    "extraIngress": {
+        "bench": {"from": {"kind": "pods", "namespace": "bench"}, "ports": [9000], "protocol": "UDP",
+                  "workloads": ["models.small"]},
+    },
+}  # fmt: skip
 # A gateway at the edge with a page to chat with, whose keys are in Secrets that exist.
 CHAT_UI: Config = {
     "host": "llm.example.com",
@@ -669,6 +682,7 @@ VARIANTS: dict[str, Config] = {
         models={"small": {**ADDED, "canary": {"weight": 10, "contextTokens": 4096}}},
         gateway={**ADDED, "env": {"TZ": "Europe/Berlin"}},
         workloads={"podLabels": {"team": "ml"}, "podAnnotations": {"example.com/owner": "ml"}},
+        network=WAYS,
     ),
     "every-dialect": serving(one_per_dialect()),
 }  # fmt: skip

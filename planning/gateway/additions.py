@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from catalog.schema import Networks
 from planning.plan.additions import Additions
 from planning.plan.gateway import GatewayPlan
 from planning.stack.additions import Owned, addition_problems, plan_additions
+from planning.stack.flows import GATEWAY, flows_of
 from planning.stack.outward import CA_FOLDER, DIRECT_VARIABLES, PROXY_VARIABLES, TRUST_VARIABLES
 from planning.stack.variables import variable_problems
 from settings.doubt import judge
@@ -67,10 +69,14 @@ FOLDERS = {
 }
 
 
-def gateway_additions(settings: StackSettings) -> Additions:
+def gateway_additions(settings: StackSettings, networks: Networks) -> Additions:
     """All that is added to its pods, variables included."""
     gateway = settings.gateway
-    return replace(plan_additions(gateway, settings.workloads), environment=dict(sorted(gateway.env.items())))
+    return replace(
+        plan_additions(gateway, settings.workloads),
+        environment=dict(sorted(gateway.env.items())),
+        flows=flows_of(settings, GATEWAY, networks),
+    )
 
 
 def gateway_addition_problems(settings: StackSettings, plan: GatewayPlan) -> list[Problem]:

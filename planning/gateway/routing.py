@@ -169,7 +169,7 @@ def resolve_gateway(
         at_zero=asleep,
         teams=teams,
         chat_ui=plan_chat_ui(settings, teams, images, catalog, times.route.s),
-        additions=gateway_additions(settings),
+        additions=gateway_additions(settings, networks),
     )
     return plan, [
         *_problems(settings, servers, planned, catalog),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from planning.plan.access import SecretVariable
+from planning.plan.flows import Flow
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Additions:
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[SecretVariable, ...] = ()
     volumes: tuple[AddedVolume, ...] = ()
+    flows: tuple[Flow, ...] = ()
 
     @property
     def folders_mib(self) -> dict[str, int]:
@@ -95,6 +97,7 @@ class Additions:
         for volume in self.volumes:
             how = "read-only" if volume.read_only else "writable"
             yield f"{volume.mount_path}: {_origin(volume.source)}, {how}"
+        yield from map(str, self.flows)
 
 
 def _origin(source: VolumeSource) -> str:

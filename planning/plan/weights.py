@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from planning.plan.access import CaBundle, Identity, SecretFile, SecretVariable
+from planning.plan.flows import Flow
 from planning.plan.pods import EgressRule, ImagePlan, JobLimits
 from planning.plan.pools import PoolPlan
 from planning.plan.proofs import Proof, Signature
@@ -272,6 +273,8 @@ class WeightsPlan:
 
     checkpoints: tuple[CheckpointPlan, ...]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    flows: tuple[Flow, ...] = ()
+    """Ways of the user's for the pods that fetch them."""
 
     @property
     def hubs(self) -> tuple[Hub, ...]:

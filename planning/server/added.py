@@ -9,7 +9,7 @@ from planning.capacity.options import plain, read_options
 from planning.capacity.quantized import quantization_problem
 from planning.plan.weights import CheckpointPlan
 from planning.server.arguments import check_args
-from planning.server.effects import effect_problems
+from planning.server.effects import Opened, effect_problems
 from planning.server.environment import CACHE_ROOT, check_env, server_env
 from planning.server.fields import field_problems, said_twice, with_fields
 from planning.server.task_fit import task_problems
@@ -35,6 +35,7 @@ def written_problems(
     settings: ModelSettings,
     catalog: Catalog,
     path: str,
+    opened: Opened,
     *,
     canary: bool,
     on_cpu: bool,
@@ -46,7 +47,7 @@ def written_problems(
     problems += [] if canary else judge(field_problems, settings, engine, path)
     # of a word that is none the parser takes, nothing else is said
     worded = {problem.path for problem in problems}
-    done = judge(_done_problems, settings, engine, path, canary=canary, on_cpu=on_cpu, decided=decided)
+    done = judge(_done_problems, settings, engine, path, opened, canary=canary, on_cpu=on_cpu, decided=decided)
     return problems + [problem for problem in done if problem.path not in worded]
 
 
@@ -68,13 +69,20 @@ def _own_args(settings: ModelSettings, *, canary: bool) -> Sequence[str]:
 
 
 def _done_problems(
-    settings: ModelSettings, engine: Engine, path: str, *, canary: bool, on_cpu: bool, decided: Collection[str]
+    settings: ModelSettings,
+    engine: Engine,
+    path: str,
+    opened: Opened,
+    *,
+    canary: bool,
+    on_cpu: bool,
+    decided: Collection[str],
 ) -> list[Problem]:
     """Words that do what cannot be."""
     decided_elsewhere = {*decided, *said_twice(settings, engine)}
     options = read_options(settings.args, engine)
     free = {name: setting for name, setting in options.items() if name not in decided_elsewhere}
-    return effect_problems(settings, free, engine, path, canary=canary, on_cpu=on_cpu)
+    return effect_problems(settings, free, engine, path, opened, canary=canary, on_cpu=on_cpu)
 
 
 def variable_problems(
@@ -98,13 +106,14 @@ def added_problems(
     catalog: Catalog,
     files: CheckpointPlan | None,
     path: str,
+    opened: Opened,
     *,
     canary: bool,
     on_cpu: bool,
 ) -> list[Problem]:
     """Problems of `args` and `env` of a server that is known: of its model and, where those are, of its files, too."""
     engine, decided = catalog.vllm, options_of(files.source) if files else ()
-    problems = written_problems(settings, catalog, path, canary=canary, on_cpu=on_cpu, decided=decided)
+    problems = written_problems(settings, catalog, path, opened, canary=canary, on_cpu=on_cpu, decided=decided)
     problems += judge(_model_problems, settings, model, engine, path)
     led = judge(_access_problems, settings, catalog, files, path) if files else []
     known = {problem.path for problem in led}

@@ -10,6 +10,7 @@ from planning.server.fit import Site
 from planning.server.scratch import with_volumes
 from planning.server.servers import Draft
 from planning.stack.additions import STAYS, Owned, addition_problems, plan_additions
+from planning.stack.flows import model_flows
 from planning.stack.outward import CA_FOLDER
 from planning.stack.places import MOUNT_PATH
 from planning.stack.stores import access_problems
@@ -31,6 +32,7 @@ FOLDERS = {
 def with_additions(site: Site, draft: Draft, settings: ModelSettings) -> Draft:
     """The server with what is added; its folders on the node's disk are asked for."""
     additions = plan_additions(settings, site.settings.workloads)
+    additions = replace(additions, flows=model_flows(site.settings, draft.model_name, site.catalog.networks))
     return replace(draft, additions=additions, scratch=with_volumes(draft.scratch, additions.folders_mib))
 
 

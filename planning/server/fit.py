@@ -1,6 +1,6 @@
 """The fit of one model on the GPUs of a pool, as its user asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -15,8 +15,10 @@ from planning.capacity.flags import decode_context, json_value
 from planning.capacity.memory import Workload
 from planning.capacity.parallelism import Fit, Hardware, choose, try_fit, with_longest_context
 from planning.capacity.reason import Reason
+from planning.plan.flows import Flow
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import PoolPlan
+from planning.stack.flows import model_flows
 from planning.stack.places import Keeping
 from planning.stack.weights import vouched_hashes
 from settings.doubt import aside
@@ -37,6 +39,11 @@ class Site:
         """The same for the vLLM that is in this image, and its facts."""
         catalog = self.catalog.running("vllm", image.engine)
         return replace(self, catalog=catalog), catalog.vllm
+
+    def opened(self, path: str) -> Callable[[], tuple[Flow, ...]]:
+        """The ways of the servers of the model at `path`, for whoever asks: they may be in doubt."""
+        model = path.removeprefix("models.").removesuffix(".canary")
+        return lambda: model_flows(self.settings, model, self.catalog.networks)
 
     @property
     def keeping(self) -> Keeping:

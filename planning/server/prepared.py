@@ -43,7 +43,9 @@ def prepare(
         unread = unread + _unpinned(site, path, written, model, files)
     problems += filing.kept(unread) + unloaded
     known = files if filing.is_sure(*INDIFFERENT) else None
-    problems += added_problems(written, model, site.catalog, known, path, canary=canary, on_cpu=gpu is None)
+    problems += added_problems(
+        written, model, site.catalog, known, path, site.opened(path), canary=canary, on_cpu=gpu is None
+    )
     return Prepared(written, settings, beside, placed, files) if placed else None, problems
 
 

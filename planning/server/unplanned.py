@@ -58,7 +58,7 @@ def unplanned_problems(site: Site, path: str, settings: ModelSettings, *, canary
     if not judging.is_sure(*ANY_ENGINE):
         return problems + any_version_problems(site, path, settings, canary=canary, on_cpu=on_cpu)
     site, _ = site.running(image)
-    return problems + _worded_problems(site.catalog, path, settings, canary=canary, on_cpu=on_cpu)
+    return problems + _worded_problems(site, site.catalog, path, settings, canary=canary, on_cpu=on_cpu)
 
 
 def any_version_problems(
@@ -67,14 +67,14 @@ def any_version_problems(
     """Problems of the words that no version of the engine reads, where nobody knows which one runs."""
     versions = site.catalog.versions["vllm"]
     *others, newest = (
-        _worded_problems(site.catalog.running("vllm", version), path, settings, canary=canary, on_cpu=on_cpu)
+        _worded_problems(site, site.catalog.running("vllm", version), path, settings, canary=canary, on_cpu=on_cpu)
         for version in versions
     )
     return [problem for problem in newest if all(problem.path in {p.path for p in other} for other in others)]
 
 
 def _worded_problems(
-    catalog: Catalog, path: str, settings: ModelSettings, *, canary: bool, on_cpu: bool
+    site: Site, catalog: Catalog, path: str, settings: ModelSettings, *, canary: bool, on_cpu: bool
 ) -> list[Problem]:
-    written = written_problems(settings, catalog, path, canary=canary, on_cpu=on_cpu)
+    written = written_problems(settings, catalog, path, site.opened(path), canary=canary, on_cpu=on_cpu)
     return written + variable_problems(settings, catalog.vllm, path, on_cpu=on_cpu)

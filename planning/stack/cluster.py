@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from catalog.load import Catalog
 from planning.plan.pods import DnsPlan
 from planning.stack.additions import workloads_problems
+from planning.stack.flows import flow_problems
 from planning.stack.gpu_operator import platform_problems
 from planning.stack.releases import namespace_problems, version_problems
 from settings.doubt import judge
@@ -30,6 +31,7 @@ def cluster_problems(settings: StackSettings, catalog: Catalog) -> list[Problem]
         *judge(version_problems, settings, catalog),
         *judge(_class_problems, settings, catalog),
         *workloads_problems(settings.workloads),
+        *judge(flow_problems, settings, catalog.networks),
     ]
 
 

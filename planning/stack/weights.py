@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.load import Catalog
-from catalog.schema import Model
+from catalog.schema import Model, Networks
 from planning.plan.weights import CheckpointPlan, ClaimVolume, OwnClaim, WeightsPlan
+from planning.stack.flows import DOWNLOADS, flows_of
 from planning.stack.hubs import HUB_HOSTS, xet
 from planning.stack.network import HasEndpoint
 from planning.stack.outward import direct_problems, proxy_problems, proxy_reasons
@@ -217,7 +218,7 @@ def _differing(sources: Sequence[tuple[str, WeightsSettings]]) -> Iterator[Probl
             )
 
 
-def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPlan]) -> WeightsPlan:
+def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPlan], networks: Networks) -> WeightsPlan:
     """All checkpoints, each once, and why downloads are as they are."""
     distinct: dict[tuple[str, ...], CheckpointPlan] = {}
     for checkpoint in checkpoints:
@@ -231,4 +232,4 @@ def resolve_weights(settings: StackSettings, checkpoints: Sequence[CheckpointPla
         for key, why in xet(weights, settings.cluster)[1].items()
     }
     reasons |= proxy_reasons(settings.cluster, distinct.values())
-    return WeightsPlan(tuple(distinct.values()), reasons)
+    return WeightsPlan(tuple(distinct.values()), reasons, flows_of(settings, DOWNLOADS, networks))

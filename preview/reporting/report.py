@@ -203,7 +203,7 @@ def _weights(weights: WeightsPlan) -> Block:
     return stacked(
         first,
         reasons(weights.reasons),
-        listed(there),
+        listed([*there, *(f"yours: {flow}" for flow in weights.flows)]),
         *(block for where, lines in more for block in (where, listed(lines))),
     )
 

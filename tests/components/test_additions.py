@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ADDED, Deployed, environment, minimal, pods, stack, two_nodes
+from tests.harness import ADDED, WAYS, Deployed, environment, minimal, pods, stack, two_nodes
 from tests.kubernetes_rules import restricted
 
 WORKLOADS = {"vllm-small": {"models": {"small": ADDED}}, "litellm": {"gateway": {**ADDED, "env": {"TZ": "UTC"}}}}
@@ -126,3 +126,35 @@ def test_pods_stay_restricted():
     """No kind of volume that can be added is one that the Pod Security profile refuses."""
     deployed = stack(minimal(models={"small": ADDED}, gateway=ADDED))
     assert [(pod.owner, restricted(pod.spec)) for pod in pods(deployed) if restricted(pod.spec)] == []
+
+
+def test_ways_are_rules_of_the_workloads_that_they_are_of():
+    """Beside the rules that each has: of a server, of what fetches weights, and an object of the gateway's own."""
+    plain, opened = stack(minimal()), stack(minimal(network=WAYS))
+    closed = ["fd00:42::42/128", "fd00:c1::a9fe:a9fe/128", "fd00:ec2::23/128", "fd00:ec2::254/128", "fd20:ce::254/128"]
+    blocks = [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"ipBlock": {"cidr": "::/0", "except": [*closed, "fe80::/10"]}}]
+    out = {"to": blocks, "ports": [{"port": 5000, "protocol": "TCP", "endPort": 5010}]}
+    otel = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "tracing"}},
+        "podSelector": {"matchLabels": {"app": "otel"}},
+    }
+    bench = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "bench"}}}
+    specs = {
+        "vllm-small": {"ingress": [{"from": [bench], "ports": [{"port": 9000, "protocol": "UDP"}]}], "egress": [out]},
+        "model-weights-fetch": {"egress": [out]},
+    }
+    for name, added in specs.items():
+        spec = deepcopy(plain.object("NetworkPolicy", name)["spec"])
+        for direction, rules in added.items():
+            spec[direction] = [*spec.get(direction, []), *rules]
+        spec["policyTypes"] = [kind for kind in ("Ingress", "Egress") if kind.lower() in spec]
+        assert opened.object("NetworkPolicy", name)["spec"] == spec
+    assert opened.object("NetworkPolicy", "litellm-yours")["spec"] == {
+        **{key: plain.object("NetworkPolicy", "litellm")["spec"][key] for key in ("podSelector",)},
+        "policyTypes": ["Egress"],
+        "egress": [out, {"to": [otel], "ports": [{"port": 4317, "protocol": "TCP"}]}],
+    }
+    others = {body["metadata"]["name"] for body in plain.objects("NetworkPolicy")} - specs.keys()
+    assert [opened.object("NetworkPolicy", name) for name in others] == [
+        plain.object("NetworkPolicy", name) for name in others
+    ]

@@ -18,7 +18,8 @@ MEASURED = {"weightsGibPerGpu": 13.8, "kvTokens": 32768, "gpus": 2}
 PROFILE = hint("models.m")
 COUNT = "changes the memory by what is not counted"
 FILES = "needs files that no server has"
-NETWORK = "needs the network, and no server may call anything"
+NETWORK = "needs the network, and no way of network.extraEgress is of models.m"
+OPEN = "open the way there, or leave it out"
 HOST = "takes memory of the pod that is not counted"
 CODE = "it is code that the image must hold; give models.m.image with an image that has it"
 OWN = "use models.m.model with a repository that has the right one"
@@ -45,12 +46,12 @@ def effect(*args: str) -> list[str]:
         (["--spec-model=org/draft"],
          f"--spec-model org/draft {FILES}: models.m.speculative delivers the draft; write it there"),
         (["--otlp-traces-endpoint=http://x:4317"],
-         f"--otlp-traces-endpoint http://x:4317 {NETWORK}: traces go to a collector; leave it out"),
+         f"--otlp-traces-endpoint http://x:4317 {NETWORK}: traces go to a collector; {OPEN}"),
         (["--kv-transfer-config", '{"kv_connector":"NixlConnector"}'],
          (f'--kv-transfer-config {{"kv_connector": "NixlConnector"}} {NETWORK}: '
-         "blocks go to other servers; leave it out")),
+         f"blocks go to other servers; {OPEN}")),
         (["--load-format=tensorizer"],
-         f"--load-format tensorizer {NETWORK}: weights come from another server; leave it out"),
+         f"--load-format tensorizer {NETWORK}: weights come from another server; {OPEN}"),
         (["--safetensors-load-strategy=eager"],
          (f"--safetensors-load-strategy eager {HOST}: whole files are read into it; give models.m.memoryGib with room "
          "for it, or leave it out")),
