@@ -11,6 +11,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import _contract, wiring
+from components._overrides import overridden_by
 from components.compile_cache import declare_compile_cache
 from components.gpu_node_pool import GpuNodePool
 from components.llm_gateway import LlmGateway
@@ -63,7 +64,8 @@ class LlmStack(pulumi.ComponentResource):
     ) -> None:
         """`problems`: what was wrong when the settings were read; it is refused together with what is wrong in them."""
         self.plan = _plan(name, args, problems)
-        owned = pulumi.ResourceOptions(transformations=[owned_by(owner())])
+        changed = [owned_by(owner()), *overridden_by(self.plan.overrides)]
+        owned = pulumi.ResourceOptions(transformations=changed)
         super().__init__("llm-stack:index:LlmStack", name, None, pulumi.ResourceOptions.merge(opts, owned))
         plan, child = self.plan, self._former()
         child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(provider=self._cluster(plan, child)))

@@ -6,6 +6,7 @@ from catalog.load import Catalog
 from planning.gateway.metrics import restrict_metrics
 from planning.gateway.routing import gateway_warnings, resolve_gateway
 from planning.observe.observability import resolve_observability
+from planning.overrides import override_problems, override_warnings
 from planning.own_catalog import own_problems
 from planning.plan import Plan
 from planning.plan.pods import ImagePlan
@@ -67,6 +68,7 @@ def resolve_stack(
     used = used_images(servers, gateway, weights, pools)
     new_problems = of_images + of_pools + of_drafts + _room_problems(site, drafts) + of_servers + of_gateway
     new_problems += of_watched + of_releases + _stack_problems(site) + of_pulls
+    new_problems += judge(override_problems, settings, servers, gateway)
     _refuse([*problems, *own_problems(catalog), *new_problems, *judge(digest_problems, used, settings.images)])
     return Plan(
         context=cluster.context,
@@ -94,8 +96,10 @@ def resolve_stack(
             *chart_warnings(settings, releases, weights.hubs, catalog),
             *reader_warnings(site, drafts),
             *flow_warnings(settings, servers, weights),
+            *override_warnings(settings),
             *gated_warnings(weights, has_token=has_hub_token),
         ),
+        overrides=settings.overrides,
     )
 
 

@@ -48,6 +48,7 @@ PLACES: tuple[tuple[Path, str], ...] = (
     ),
     (("gateway",), "keys are the config secret gatewayMasterKey, or a Secret that gateway.existingSecret names"),
     (("images",), "nodes log in to a registry by a pull secret or their own configuration"),
+    (("overrides",), "an object is readable; name a Secret that exists"),
     (("charts",), "Helm logs in by `helm registry login` or its own configuration"),
     (("observability",), "give an address that needs no login inside the cluster"),
     (("models",), "a pod's specification is readable; servers get their keys from Secrets that are made for them"),
@@ -147,7 +148,7 @@ def _wrong_key(key: str) -> str | None:
 def _text(text: str, path: Path, refusals: list[tuple[Path, str]]) -> str | None:
     if len(text) > LONGEST_TEXT:
         return _leave(path, f"has {len(text):,} characters; at most {LONGEST_TEXT:,}", refusals)
-    lines = path[:1] == ("charts",) or any(step in WITH_LINES for step in path[-2:])
+    lines = path[:1] in (("charts",), ("overrides",)) or any(step in WITH_LINES for step in path[-2:])
     allowed = "\n\t" if lines else ""
     if not text.isprintable() and (wrong := _unprintable(text, allowed)):
         return _leave(path, wrong, refusals)

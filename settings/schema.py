@@ -154,6 +154,8 @@ CertificateName = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,400}$"
 MOST_DNS_ADDRESSES = 6
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
+# An object of a stack, as Kind/name.
+ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,60}/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
 MOST_ADAPTERS = 50
 HubRepository = Annotated[
@@ -2230,6 +2232,12 @@ class StackSettings(Section):
     observability: ObservabilitySettings = Field(default=ObservabilitySettings(), description="metrics and alerts")
     images: ImagesSettings = Field(default=ImagesSettings(), description="image versions and mirror")
     charts: dict[ChartName, ChartOverride] = Field(default_factory=dict, description="chart versions and mirror")
+    overrides: dict[ObjectPath, Annotated[dict[str, Any], Field(json_schema_extra={"word": "patch"})]] = Field(
+        default_factory=dict,
+        max_length=MOST_MODELS,
+        description="last of all, patches over objects of the stack by Kind/name, merged as Kubernetes merges "
+        "strategic ones; what the stack promises is refused (docs/yours.md)",
+    )
     catalog: CatalogSettings = Field(
         default=CatalogSettings(), description="models, GPUs, machine types and prices of your own"
     )

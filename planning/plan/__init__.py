@@ -5,7 +5,8 @@ Owns the types. Units are in the names; every derived value that a reader may wo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from planning.plan.gateway import GatewayPlan
 from planning.plan.observe import ObservabilityPlan, ReleasePlan
@@ -38,3 +39,5 @@ class Plan:
     images: tuple[ImagePlan, ...]
     unpinned: tuple[str, ...]
     warnings: tuple[str, ...]
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Patches of the user's over objects, by Kind/name."""

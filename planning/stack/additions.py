@@ -193,15 +193,23 @@ def _volume_problems(added: Added, around: str, owned: Mapping[str, str]) -> Ite
     for name, volume in sorted(added.extra_volumes.items()):
         where, folder = f"{path}.{name}.mountPath", volume.mount_path
         elsewhere = f"mount it elsewhere, e.g. at /data/{name}"
-        hides = next((ours for ours in owned if _overlap(folder, ours)), None)
+        hidden = mount_problem(folder, owned)
         other = next((seen for seen in taken if _overlap(folder, seen)), None)
-        if hides is not None:
-            yield Problem(where, f"{folder} would hide {hides}, {owned[hides]}; {elsewhere}")
-        elif folder in SYSTEM_FOLDERS or folder.startswith(KERNEL_FOLDERS):
-            yield Problem(where, f"{folder} is the system's; {elsewhere}")
+        if hidden is not None:
+            yield Problem(where, f"{hidden}; {elsewhere}")
         elif other is not None:
             yield Problem(where, f"{folder} and {other} of {taken[other]} are one within the other; take them apart")
         taken[folder] = f"{path}.{name}"
+
+
+def mount_problem(folder: str, owned: Mapping[str, str]) -> str | None:
+    """The reason why a container's folder is not for others."""
+    hides = next((ours for ours in owned if _overlap(folder, ours)), None)
+    if hides is not None:
+        return f"{folder} would hide {hides}, {owned[hides]}"
+    if folder in SYSTEM_FOLDERS or folder.startswith(KERNEL_FOLDERS):
+        return f"{folder} is the system's"
+    return None
 
 
 def _overlap(folder: str, other: str) -> bool:

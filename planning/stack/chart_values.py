@@ -81,21 +81,22 @@ def shown(value: object) -> str:
 def chart_value_problems(settings: StackSettings) -> Iterator[Problem]:
     """Secrets by value, which would be in the state, in the release and in this repository."""
     for chart, override in settings.charts.items():
-        for path in _secrets(override.values, f"charts.{chart}.values"):
+        for path in secrets_by_value(override.values, f"charts.{chart}.values"):
             why = "looks like a secret; charts take the name of a Secret that exists, e.g. existingSecret"
             yield Problem(path, why)
 
 
-def _secrets(value: object, path: str) -> Iterator[str]:
+def secrets_by_value(value: object, path: str) -> Iterator[str]:
+    """Paths of what is a secret by its key."""
     match value:
         case Mapping():
             for key, inner in value.items():
                 if isinstance(inner, str) and inner and SECRET_KEY.search(str(key)):
                     yield f"{path}.{key}"
-                yield from _secrets(inner, f"{path}.{key}")
+                yield from secrets_by_value(inner, f"{path}.{key}")
         case list():
             for position, inner in enumerate(value):
-                yield from _secrets(inner, f"{path}[{position}]")
+                yield from secrets_by_value(inner, f"{path}[{position}]")
         case _:
             pass
 

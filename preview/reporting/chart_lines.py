@@ -1,9 +1,23 @@
-"""Lines of the report about values of charts that are the user's: which of ours they take the place of."""
+"""Lines of the report about values of charts and patches that are the user's, and which of ours they replace."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from planning.plan.observe import ReleasePlan
 from planning.stack.chart_values import shown
+from planning.stack.merging import leaves
+
+
+def titled(title: str, lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Rows of facts whose first has the title."""
+    for position, line in enumerate(lines):
+        yield "" if position else title, line
+
+
+def override_lines(overrides: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each value of a patch."""
+    for name, patch in overrides.items():
+        yield from (f"yours: {name} {path}: {shown(value)}" for path, value in leaves(patch))
 
 
 def chart_lines(releases: Mapping[str, ReleasePlan]) -> Iterator[str]:

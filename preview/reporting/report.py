@@ -29,7 +29,7 @@ from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, Manifest, component_label
 from preview.rendering.records import Record
 from preview.rendering.render import Rendering
-from preview.reporting.chart_lines import chart_lines
+from preview.reporting.chart_lines import chart_lines, override_lines, titled
 from preview.reporting.model_page import model_page
 from preview.reporting.page import (
     Block,
@@ -148,8 +148,8 @@ def _shared(plan: Plan) -> Iterator[tuple[str, Body]]:
     ]
     text = f"LiteLLM {gateway.image.version}, {_gateway_replicas(gateway.size)}, {reached}"
     yield "gateway", stacked(text, listed(details), reasons(gateway.reasons))
-    for position, line in enumerate(chart_lines(plan.releases)):
-        yield "" if position else "charts", line
+    yield from titled("charts", chart_lines(plan.releases))
+    yield from titled("overrides", override_lines(plan.overrides))
     watched = plan.observability
     yield "alerts", f"{len(watched.alerts)} and a dashboard, for Prometheus release {watched.release}"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.harness import ADDED, WAYS, Deployed, environment, minimal, pods, stack, two_nodes
+from planning.overrides import targets
+from tests.harness import ADDED, WAYS, Deployed, environment, minimal, pods, rendered, stack, two_nodes
 from tests.kubernetes_rules import restricted
 
 WORKLOADS = {"vllm-small": {"models": {"small": ADDED}}, "litellm": {"gateway": {**ADDED, "env": {"TZ": "UTC"}}}}
@@ -158,3 +159,58 @@ def test_ways_are_rules_of_the_workloads_that_they_are_of():
     assert [opened.object("NetworkPolicy", name) for name in others] == [
         plain.object("NetworkPolicy", name) for name in others
     ]
+
+
+OVERRIDES = {
+    "Deployment/vllm-small": {
+        "spec": {
+            "minReadySeconds": 5,
+            "template": {
+                "spec": {
+                    "schedulerName": "volcano",
+                    "volumes": [{"name": "yours-info", "downwardAPI": {"items": []}}],
+                    "containers": [
+                        {"name": "vllm", "volumeMounts": [{"name": "yours-info", "mountPath": "/info"}], "tty": True}
+                    ],
+                }
+            },
+        }
+    },
+    "PodDisruptionBudget/litellm": {"spec": {"maxUnavailable": "50%"}},
+}
+
+
+def test_patches_change_their_objects_and_nothing_else():
+    """Entries of lists are merged by name, what the stack declares of the object stays, and others are as before."""
+    plain, patched = stack(minimal()), stack(minimal(overrides=OVERRIDES))
+    body, budget = (
+        deepcopy(plain.object(*key.split("/"))) for key in ("Deployment/vllm-small", "PodDisruptionBudget/litellm")
+    )
+    body["spec"]["minReadySeconds"] = 5
+    spec = body["spec"]["template"]["spec"]
+    spec["schedulerName"] = "volcano"
+    spec["volumes"].insert(0, {"name": "yours-info", "downwardAPI": {"items": []}})
+    spec["containers"][0]["volumeMounts"].insert(0, {"name": "yours-info", "mountPath": "/info"})
+    spec["containers"][0]["tty"] = True
+    budget["spec"]["maxUnavailable"] = "50%"
+    changed = {("Deployment", "vllm-small"): body, ("PodDisruptionBudget", "litellm"): budget}
+    assert [(item.kind, item.name, item.body) for item in patched.manifests] == [
+        (item.kind, item.name, changed.get((item.kind, item.name), item.body)) for item in plain.manifests
+    ]
+    assert [pod.owner for pod in pods(patched) if restricted(pod.spec)] == []
+
+
+@pytest.mark.parametrize("name", ["minimal", "two-nodes", "hpa-canary", "own-keys"])
+def test_what_can_be_patched_is_declared(name: str):
+    """Every object that a patch may be of is there under that name, and its container too."""
+    deployed = rendered(f"variant:{name}")
+    declared = {f"{item.kind}/{item.name}" for item in deployed.manifests}
+    known = targets(deployed.plan.servers, deployed.plan.gateway)
+    containers = {
+        pod.owner.replace(" ", "/"): {container["name"] for container in pod.spec["containers"]}
+        for pod in pods(deployed)
+    }
+    assert known.keys() - declared == set()
+    assert {key: {target.container} for key, target in known.items() if target.container} == {
+        key: containers[key] for key, target in known.items() if target.container
+    }
