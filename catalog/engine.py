@@ -264,6 +264,7 @@ class Engine(BaseModel):
     general_settings: list[str] = []
     litellm_settings: list[str] = []
     litellm_params: list[str] = []
+    setting_types: Mapping[str, Mapping[str, object]] = {}
     defaults: Mapping[str, object] = {}
     health: Health = Health()
     newest_minor: int = 0

@@ -1951,6 +1951,12 @@ class GatewaySettings(Section):
         default=None,
         description="requests after which a gateway pod starts anew, a fifth earlier or later, drained; default: never",
     )
+    settings: dict[Word, Annotated[dict[str, Any], Field(json_schema_extra={"word": "keys of LiteLLM"})]] = Field(
+        default_factory=dict,
+        max_length=MOST_VARIABLES,
+        description="keys of LiteLLM's file that the stack does not set, by section: general_settings, "
+        "router_settings, litellm_settings; secrets as os.environ/NAME of secretEnv (docs/yours.md)",
+    )
     env: dict[VariableName, Argument] = Field(
         default_factory=dict, max_length=MOST_VARIABLES, description="further environment variables; never secrets"
     )

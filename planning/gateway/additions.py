@@ -76,6 +76,7 @@ def gateway_additions(settings: StackSettings, networks: Networks) -> Additions:
         plan_additions(gateway, settings.workloads),
         environment=dict(sorted(gateway.env.items())),
         flows=flows_of(settings, GATEWAY, networks),
+        settings={section: dict(sorted(values.items())) for section, values in sorted(gateway.settings.items())},
     )
 
 

@@ -70,6 +70,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
         general |= {"custom_auth": AUTH_HOOK, "custom_auth_run_common_checks": True}
     general |= _shared_counts(gateway_plan.redis)
     redis = {f"redis_{part}": f"os.environ/REDIS_{part.upper()}" for part in ("host", "port", "password")}
+    yours = gateway_plan.additions.settings
     return {
         "model_list": [
             *(_deployment(route, gateway_plan, urls) for route in gateway_plan.routes),
@@ -91,6 +92,7 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             "context_window_fallbacks": [{name: list(models)} for name, models in gateway_plan.larger_fallbacks],
             "fallback_on_unsupported_params": False,
             **(redis | {"cache_kwargs": REDIS_WAIT} if isinstance(gateway_plan.redis, BundledRedis) else {}),
+            **yours.get("router_settings", {}),
         },
         "litellm_settings": {
             "callbacks": callbacks(gateway_plan),
@@ -101,8 +103,9 @@ def litellm_config(gateway_plan: GatewayPlan, urls: Mapping[str, str]) -> dict[s
             "sse_keepalive_ping_interval_seconds": KEEP_ALIVE_S,
             **({"turn_off_message_logging": True} if _silent(gateway_plan) else {}),
             **auth,
+            **yours.get("litellm_settings", {}),
         },
-        "general_settings": general,
+        "general_settings": {**general, **yours.get("general_settings", {})},
     }
 
 

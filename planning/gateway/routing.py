@@ -22,6 +22,7 @@ from planning.gateway.providers import (
     provider_reasons,
     provider_warnings,
 )
+from planning.gateway.settings import setting_problems, setting_warnings
 from planning.gateway.stores import (
     counted_in_memory,
     database_problems,
@@ -193,6 +194,7 @@ def _problems(
     problems += judge(silence_problems, gateway, servers)
     problems += [p for name in settings.models for p in at_zero_problems(settings, name, servers)]
     problems += chat_ui_problems(settings, networks) + judge(edge_problems, settings, catalog)
+    problems += judge(setting_problems, settings, catalog.litellm)
     return problems + judge(redis_problems, gateway) + judge(database_problems, gateway)
 
 
@@ -215,6 +217,7 @@ def gateway_warnings(settings: StackSettings, plan: GatewayPlan, catalog: Catalo
         *database_warnings(settings.gateway),
         *provider_warnings(settings, plan.providers),
         *chat_ui_warnings(plan.chat_ui),
+        *setting_warnings(settings),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from planning.plan.access import SecretVariable
 from planning.plan.flows import Flow
@@ -72,6 +73,8 @@ class Additions:
     secrets: tuple[SecretVariable, ...] = ()
     volumes: tuple[AddedVolume, ...] = ()
     flows: tuple[Flow, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Keys of the gateway's file, by section."""
 
     @property
     def folders_mib(self) -> dict[str, int]:
@@ -98,6 +101,8 @@ class Additions:
             how = "read-only" if volume.read_only else "writable"
             yield f"{volume.mount_path}: {_origin(volume.source)}, {how}"
         yield from map(str, self.flows)
+        for section, values in self.settings.items():
+            yield from (f"{section}.{key}: {value}" for key, value in values.items())
 
 
 def _origin(source: VolumeSource) -> str:
