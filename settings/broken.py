@@ -42,10 +42,12 @@ NOT_KNOWN = "\0"
 ELEMENTS: Mapping[str, Any] = {
     "args": NOT_KNOWN,
     "capacityTypes": "on-demand",
-    "ids": "cr-0",
+    "cidrs": "192.0.2.0/24",
     "dnsAddresses": "192.0.2.1",
     "files": "unknown.yaml",
     "generations": 1,
+    "ids": "cr-0",
+    "ports": "1",
     "tolerations": {"key": "unknown"},
 }
 # Mappings whose entries are judged one by one: of one that is broken nothing follows for the others.

@@ -1995,7 +1995,7 @@ class HostPeers(Section):
     """Hosts by their names, which no NetworkPolicy knows: refused, with what to write in its place."""
 
     kind: Literal["hosts"] = Field(description="hosts by name, which are refused: NetworkPolicies know none")
-    hosts: list[HostName] = Field(min_length=1, max_length=MOST_BLOCKS, description="their names")
+    names: list[HostName] = Field(min_length=1, max_length=MOST_BLOCKS, description="their names")
 
 
 Peers = AddressPeers | PodPeers | HostPeers

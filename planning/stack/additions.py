@@ -150,10 +150,17 @@ def _account_problems(added: Added, path: str, owned: Mapping[str, str]) -> Iter
             yield Problem(f"{where}.{key}", f"{_domain(key)} is not yours: it decides how pods may use the account")
 
 
-def _label_problems(added: Added | WorkloadsSettings, around: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+def _label_problems(added: Added | WorkloadsSettings, path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+    return pod_label_problems(added.pod_labels, f"{path}.podLabels", owned)
+
+
+def _annotation_problems(added: Added | WorkloadsSettings, path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+    return pod_annotation_problems(added.pod_annotations, f"{path}.podAnnotations", owned)
+
+
+def pod_label_problems(labels: Mapping[str, str], path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
     """Labels by which somebody finds pods already."""
-    path = f"{around}.podLabels"
-    for key in added.pod_labels:
+    for key in labels:
         name = key.rpartition("/")[2]
         if why := owned.get(key):
             yield Problem(f"{path}.{key}", why)
@@ -163,10 +170,9 @@ def _label_problems(added: Added | WorkloadsSettings, around: str, owned: Mappin
             yield Problem(f"{path}.{key}", why)
 
 
-def _annotation_problems(added: Added | WorkloadsSettings, around: str, owned: Mapping[str, str]) -> Iterator[Problem]:
+def pod_annotation_problems(annotations: Mapping[str, str], path: str, owned: Mapping[str, str]) -> Iterator[Problem]:
     """Annotations that the stack sets, and those that would let a container do more."""
-    path = f"{around}.podAnnotations"
-    for key in added.pod_annotations:
+    for key in annotations:
         if why := owned.get(key):
             yield Problem(f"{path}.{key}", why)
         elif _domain(key) in LOOSENING:

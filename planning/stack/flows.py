@@ -91,10 +91,11 @@ def flow_problems(settings: StackSettings, networks: Networks) -> Iterator[Probl
                 yield Problem(f"{path}.{end}.namespace", f"{why}; name another namespace")
             case PodPeers():
                 pass
-            case HostPeers(hosts=hosts):
+            case HostPeers(names=hosts):
                 write = "its addresses with kind: addresses, or let it go through cluster.proxy, which knows names"
-                why = f"{hosts[0]} is a name, and a NetworkPolicy knows addresses and pods only; write {write}"
-                yield Problem(f"{path}.{end}.hosts", why)
+                for position, host in enumerate(hosts):
+                    why = f"{host} is a name, and a NetworkPolicy knows addresses and pods only; write {write}"
+                    yield Problem(f"{path}.{end}.names[{position}]", why)
         yield from _workload_problems(settings, path, way)
 
 

@@ -46,10 +46,53 @@ def provider(**models: Any) -> dict[str, Any]:
     return {"kind": "openAi", "existingSecret": "key", "models": models}
 
 
+def way(**fields: Any) -> dict[str, Any]:
+    """A way out that nothing is wrong with but these."""
+    return {"to": {"kind": "addresses", "cidrs": ["10.0.0.0/8"]}, "ports": [1], "workloads": ["all"], **fields}
+
+
+def way_in(**fields: Any) -> dict[str, Any]:
+    """The same of a way in."""
+    made = way(**fields)
+    return {"from": made.pop("to"), **made}
+
+
 # Collection → where it is, a value of it with one element that is broken, and the paths of all that is told: of the
 # broken element, of one beside it that has a fault of its own where another check looks at it, and no more. Paths that
 # begin with a bracket or dot are inside; in `{"at": …}`, other keys that the stack has besides.
 ROWS: dict[str, tuple[str, Any, list[str], dict[str, Any]]] = {
+    "AddressPeers.cidrs": (
+        "network.extraEgress.x", way(to={"kind": "addresses", "cidrs": [3, "127.0.0.0/8"]}),
+        [".to.cidrs[0]", ".to.cidrs[1]"], {},
+    ),
+    "ExtraEgress.ports": (
+        "network.extraEgress.x", way(ports=[0], workloads=["nobody"]), [".ports[0]", ".workloads[0]"], {},
+    ),
+    "ExtraEgress.workloads": (
+        "network.extraEgress.x", way(workloads=[3, "nobody"]), [".workloads[0]", ".workloads[1]"], {},
+    ),
+    "ExtraIngress.ports": (
+        "network.extraIngress.x", way_in(ports=[0], workloads=["nobody"]), [".ports[0]", ".workloads[0]"], {},
+    ),
+    "ExtraIngress.workloads": (
+        "network.extraIngress.x", way_in(workloads=[3, "nobody"]), [".workloads[0]", ".workloads[1]"], {},
+    ),
+    "GatewaySettings.settings": ("gateway.settings", {"a": 3, "model_list": {}}, [".a", ".model_list"], {}),
+    "HostPeers.names": (
+        "network.extraEgress.x", way(to={"kind": "hosts", "names": [3, "a.example.com"]}),
+        [".to.names[0]", ".to.names[1]"], {},
+    ),
+    "NetworkSettings.extraEgress": (
+        "network.extraEgress", {"a": 3, "b": way(workloads=["nobody"])}, [".a", ".b.workloads[0]"], {},
+    ),
+    "NetworkSettings.extraIngress": (
+        "network.extraIngress", {"a": 3, "b": way_in(workloads=["nobody"])}, [".a", ".b.workloads[0]"], {},
+    ),
+    "PodPeers.podLabels": (
+        "network.extraEgress.x", way(to={"kind": "pods", "namespace": "llm-serving", "podLabels": {"a": 3}}),
+        [".to.namespace", ".to.podLabels.a"], {},
+    ),
+    "StackSettings.overrides": ("overrides", {"Job/a": 3, "Secret/b": {}}, [".Job/a", ".Secret/b"], {}),
     "CanarySettings.args": ("models.tested.canary.args", [3, "--no-such"], ["[0]", "[1]"], {}),
     "CapacityReservation.ids": (
         "gpuPools.spare.provisioning", RESERVED | {"reservation": {"ids": ["x", "cr-1"]}},

@@ -125,10 +125,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "workloads[0]: 'm' is no workload of the stack; did you mean 'models.m'?",
     ),
     "hosts": (
-        {"to": {"kind": "hosts", "hosts": ["a.example.com"]}},
+        {"to": {"kind": "hosts", "names": ["a.example.com"]}},
         (
-            "to.hosts: a.example.com is a name, and a NetworkPolicy knows addresses and pods only; write its addresses "
-            "with kind: addresses, or let it go through cluster.proxy, which knows names"
+            "to.names[0]: a.example.com is a name, and a NetworkPolicy knows addresses and pods only; write its "
+            "addresses with kind: addresses, or let it go through cluster.proxy, which knows names"
         ),
     ),
     "the stack itself": (
