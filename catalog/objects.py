@@ -14,7 +14,7 @@ FREE = re.compile(r"\{(?P<inner>[^}]+)\}")
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldKind:
     """The kind of a field: `name` of a type or a word, or what a `list` or a mapping with `free` keys holds.
 
     `key`: by which entries of a list are merged; `adds`: entries of the list are added; neither: it is replaced.
@@ -27,17 +27,17 @@ class Kind:
     adds: bool = False
 
 
-Shapes = Mapping[str, Mapping[str, Kind]]
+Shapes = Mapping[str, Mapping[str, FieldKind]]
 
 
 @cache
-def kind_of(text: str) -> Kind:
+def kind_of(text: str) -> FieldKind:
     """The kind that a word of the file says."""
     if match := LIST.fullmatch(text):
-        return Kind(match["inner"], is_list=True, key=match["key"], adds=bool(match["set"]))
+        return FieldKind(match["inner"], is_list=True, key=match["key"], adds=bool(match["set"]))
     if match := FREE.fullmatch(text):
-        return Kind(match["inner"], is_free=True)
-    return Kind(text)
+        return FieldKind(match["inner"], is_free=True)
+    return FieldKind(text)
 
 
 @cache

@@ -5,15 +5,13 @@ from typing import Any
 
 import pulumi
 
-from catalog.objects import load_objects
-from planning.stack.merging import merged
+from planning.overrides import patched
 
 
 def overridden_by(overrides: Mapping[str, Mapping[str, Any]]) -> list[pulumi.ResourceTransformation]:
     """A transformation that merges each patch into the object of its kind and name; none without patches."""
     if not overrides:
         return []
-    shapes = load_objects()
 
     def transform(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
         props: dict[str, Any] = {**args.props}
@@ -24,6 +22,6 @@ def overridden_by(overrides: Mapping[str, Mapping[str, Any]]) -> list[pulumi.Res
         patch = overrides.get(f"{kind}/{name}") if known else None
         if not patch:
             return None
-        return pulumi.ResourceTransformationResult(merged(props, patch, kind, shapes), args.opts)
+        return pulumi.ResourceTransformationResult(patched(props, patch, kind), args.opts)
 
     return [transform]

@@ -117,13 +117,7 @@ class ModelWeights(pulumi.ComponentResource):
         policy = k8s.networking.v1.NetworkPolicy(
             f"{name}-fetch",
             metadata=_k8s.named(metadata, f"{APP}-fetch"),
-            spec=_k8s.network_policy(
-                _k8s.selector(APP, name),
-                egress=[
-                    *_k8s.egress(dict.fromkeys(rule for _, own in fetched for rule in own.fetch.hub.egress)),
-                    *_additions.egress(weights.flows),
-                ],
-            ),  # pyright: ignore[reportArgumentType]
+            spec=_k8s.network_policy(_k8s.selector(APP, name), egress=_ways(weights, fetched)),  # pyright: ignore[reportArgumentType]
             opts=child,
         )
         self._token = token = _token(f"{name}-hub", hubs, args.get("token"), metadata, child)
@@ -163,6 +157,12 @@ class ModelWeights(pulumi.ComponentResource):
             if own.cloned:
                 self.gates[checkpoint.name].append(_clone(f"{name}-{checkpoint.name}-read", own, metadata, self, job))
         return jobs
+
+
+def _ways(weights: WeightsPlan, fetched: Sequence[tuple[CheckpointPlan, OwnClaim]]) -> list[dict[str, Any]]:
+    """Rules towards the hubs, and those of the user's."""
+    hubs = dict.fromkeys(rule for _, own in fetched for rule in own.fetch.hub.egress)
+    return [*_k8s.egress(hubs), *_additions.egress(weights.flows)]
 
 
 def _placed(weights: WeightsPlan, kind: type[Kind]) -> list[tuple[CheckpointPlan, Kind]]:

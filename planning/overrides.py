@@ -11,7 +11,7 @@ from planning.plan.servers import ServerPlan
 from planning.server.additions import FOLDERS as SERVER_FOLDERS
 from planning.stack.additions import UNDISTURBED, mount_problem, pod_annotation_problems, pod_label_problems
 from planning.stack.chart_values import secrets_by_value
-from planning.stack.merging import leaves
+from planning.stack.merging import leaves, merged
 from planning.stack.patch_rules import NEVER, NEW_VOLUMES, OF_ALL, OF_SERVERS, OF_THE_GATEWAY, YOURS, Rules
 from planning.stack.patch_shape import shape_problems
 from planning.stack.places import MOUNT_PATH
@@ -22,7 +22,7 @@ SERVER_CONTAINER, GATEWAY_CONTAINER = "vllm", "litellm"
 
 
 @dataclass(frozen=True)
-class Target:
+class Patchable:
     """An object that may be changed: the section that decides it, its rules, its one container and folders of that."""
 
     kind: str
@@ -32,22 +32,29 @@ class Target:
     folders: Mapping[str, str] = field(default_factory=dict)
 
 
-def targets(servers: Sequence[ServerPlan], gateway: GatewayPlan) -> dict[str, Target]:
+def targets(servers: Sequence[ServerPlan], gateway: GatewayPlan) -> dict[str, Patchable]:
     """`Kind/name` → what may be changed: what serves, its Service, its budget and its autoscaler."""
     known = {}
     for server in servers:
         workload = "LeaderWorkerSet" if server.nodes_per_replica > 1 else "Deployment"
         section = f"models.{server.model_name}{'.canary' if server.canary else ''}"
         folders = {**SERVER_FOLDERS, MOUNT_PATH: "where its weights are"}
-        known[f"{workload}/{server.name}"] = Target(workload, section, OF_SERVERS[workload], SERVER_CONTAINER, folders)
+        known[f"{workload}/{server.name}"] = Patchable(
+            workload, section, OF_SERVERS[workload], SERVER_CONTAINER, folders
+        )
         scaler = {"hpa": "HorizontalPodAutoscaler", "keda": "ScaledObject"}
         kinds = ["Service", "PodDisruptionBudget", *([scaler[server.scaling.driver]] if server.scaling else [])]
-        known |= {f"{kind}/{server.name}": Target(kind, section, OF_ALL[kind]) for kind in kinds}
+        known |= {f"{kind}/{server.name}": Patchable(kind, section, OF_ALL[kind]) for kind in kinds}
     kinds = ["Service", "PodDisruptionBudget", *(["HorizontalPodAutoscaler"] if gateway.size.scaling else [])]
-    known[f"Deployment/{gateway.name}"] = Target(
+    known[f"Deployment/{gateway.name}"] = Patchable(
         "Deployment", "gateway", OF_THE_GATEWAY["Deployment"], GATEWAY_CONTAINER, GATEWAY_FOLDERS
     )
-    return known | {f"{kind}/{gateway.name}": Target(kind, "gateway", OF_ALL[kind]) for kind in kinds}
+    return known | {f"{kind}/{gateway.name}": Patchable(kind, "gateway", OF_ALL[kind]) for kind in kinds}
+
+
+def patched(body: Mapping[str, Any], patch: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """An object with its patch."""
+    return merged(body, patch, kind, load_objects())
 
 
 def override_problems(
@@ -66,7 +73,7 @@ def override_problems(
         yield from _target_problems(target, patch, shapes, path)
 
 
-def _target_problems(target: Target, patch: Mapping[str, Any], shapes: Shapes, path: str) -> Iterator[Problem]:
+def _target_problems(target: Patchable, patch: Mapping[str, Any], shapes: Shapes, path: str) -> Iterator[Problem]:
     shaped = list(shape_problems(patch, target.kind, shapes, path))
     yield from shaped
     for where in secrets_by_value(patch, path):
@@ -93,7 +100,7 @@ def _templates(patch: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
             yield place, template
 
 
-def _rule_problems(target: Target, patch: Mapping[str, Any], path: str) -> Iterator[Problem]:
+def _rule_problems(target: Patchable, patch: Mapping[str, Any], path: str) -> Iterator[Problem]:
     """Fields that no patch may change, and null above one of them."""
     for place, shown, value in _nodes(patch, "", ""):
         if why := target.rules.get(place):
@@ -123,7 +130,7 @@ def _metadata_problems(metadata: Mapping[str, Any], path: str) -> Iterator[Probl
     yield from pod_annotation_problems(metadata.get("annotations") or {}, f"{path}.metadata.annotations", kept)
 
 
-def _pod_problems(target: Target, spec: Mapping[str, Any], path: str) -> Iterator[Problem]:
+def _pod_problems(target: Patchable, spec: Mapping[str, Any], path: str) -> Iterator[Problem]:
     for position, container in enumerate(spec.get("containers") or []):
         where = f"{path}.containers[{position}]"
         if container["name"] != target.container:
@@ -134,7 +141,7 @@ def _pod_problems(target: Target, spec: Mapping[str, Any], path: str) -> Iterato
         yield from _volume_problems(target, volume, f"{path}.volumes[{position}]")
 
 
-def _mount_problems(target: Target, mounts: Sequence[Mapping[str, Any]], path: str) -> Iterator[Problem]:
+def _mount_problems(target: Patchable, mounts: Sequence[Mapping[str, Any]], path: str) -> Iterator[Problem]:
     for index, mount in enumerate(mounts):
         if not str(mount.get("name", "")).startswith(YOURS):
             yield Problem(f"{path}[{index}].name", f"must be a volume of yours, whose name begins with {YOURS}")
@@ -142,7 +149,7 @@ def _mount_problems(target: Target, mounts: Sequence[Mapping[str, Any]], path: s
             yield Problem(f"{path}[{index}].mountPath", why)
 
 
-def _volume_problems(target: Target, volume: Mapping[str, Any], path: str) -> Iterator[Problem]:
+def _volume_problems(target: Patchable, volume: Mapping[str, Any], path: str) -> Iterator[Problem]:
     if not str(volume["name"]).startswith(YOURS):
         yield Problem(f"{path}.name", f"must begin with {YOURS}, so that none of the stack's is meant")
     for kind in volume.keys() - {"name", *NEW_VOLUMES}:

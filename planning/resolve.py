@@ -9,8 +9,10 @@ from planning.observe.observability import resolve_observability
 from planning.overrides import override_problems, override_warnings
 from planning.own_catalog import own_problems
 from planning.plan import Plan
+from planning.plan.gateway import GatewayPlan
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import ServerPlan
+from planning.plan.weights import WeightsPlan
 from planning.server.claim_modes import mode_problems, reader_warnings
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
@@ -58,18 +60,15 @@ def resolve_stack(
     servers, of_servers = judged(complete_servers, site, drafts, url)
     gateway, of_gateway = judged(resolve_gateway, settings, servers, images, catalog)
     adapter = adapter_rules(catalog, servers) if settings.autoscaling.driver == "hpa" else ()
-    ports = gateway.server_ports
-    watched, of_watched = judged(resolve_observability, settings, catalog, servers, ports, adapter, url)
+    watched, of_watched = judged(resolve_observability, settings, catalog, servers, gateway.server_ports, adapter, url)
     releases, of_releases = judged(resolve_releases, settings, catalog, list(pools.values()), servers, adapter)
-    checkpoints = [checkpoint for server in servers for checkpoint in server.checkpoints]
-    weights = resolve_weights(settings, checkpoints, catalog.networks)
+    weights = resolve_weights(settings, [file for server in servers for file in server.checkpoints], catalog.networks)
     cache = claim_of(settings.compile_cache)
     pulls, of_pulls = judged(plan_pre_pulls, settings.images, pools, servers)
     used = used_images(servers, gateway, weights, pools)
     new_problems = of_images + of_pools + of_drafts + _room_problems(site, drafts) + of_servers + of_gateway
     new_problems += of_watched + of_releases + _stack_problems(site) + of_pulls
-    new_problems += judge(override_problems, settings, servers, gateway)
-    _refuse([*problems, *own_problems(catalog), *new_problems, *judge(digest_problems, used, settings.images)])
+    _refuse([*problems, *own_problems(catalog), *new_problems, *_late_problems(settings, servers, gateway, used)])
     return Plan(
         context=cluster.context,
         cluster_identifier=cluster.identifier,
@@ -95,12 +94,24 @@ def resolve_stack(
             *known_bad.version_warnings(used, releases, catalog),
             *chart_warnings(settings, releases, weights.hubs, catalog),
             *reader_warnings(site, drafts),
-            *flow_warnings(settings, servers, weights),
-            *override_warnings(settings),
+            *_yours(settings, servers, weights),
             *gated_warnings(weights, has_token=has_hub_token),
         ),
         overrides=settings.overrides,
     )
+
+
+def _late_problems(
+    settings: StackSettings, servers: Sequence[ServerPlan], gateway: GatewayPlan, used: Sequence[ImagePlan]
+) -> list[Problem]:
+    """Problems of what is looked at once all is planned: patches, and images without a digest."""
+    patched = judge(override_problems, settings, servers, gateway)
+    return patched + judge(digest_problems, used, settings.images)
+
+
+def _yours(settings: StackSettings, servers: Sequence[ServerPlan], weights: WeightsPlan) -> list[str]:
+    """Warnings of what a user opened or changed beside all settings."""
+    return [*flow_warnings(settings, servers, weights), *override_warnings(settings)]
 
 
 def _room_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:

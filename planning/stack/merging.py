@@ -7,24 +7,24 @@ lists are replaced. Null takes a value away. Directives (`$patch` and the like) 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from catalog.objects import Kind, Shapes
+from catalog.objects import FieldKind, Shapes
 
-ANY = Kind("any")
+ANY = FieldKind("any")
 
 
 def merged(base: Mapping[str, Any], patch: Mapping[str, Any], kind: str, shapes: Shapes) -> dict[str, Any]:
     """An object of this type with the patch in it; neither is changed."""
-    return _mapping(base, patch, Kind(kind), shapes)
+    return _mapping(base, patch, FieldKind(kind), shapes)
 
 
-def fields_of(kind: Kind, key: str, shapes: Shapes) -> Kind:
+def fields_of(kind: FieldKind, key: str, shapes: Shapes) -> FieldKind:
     """The kind of what is under a key."""
     if kind.is_free:
-        return Kind(kind.name)
+        return FieldKind(kind.name)
     return shapes.get(kind.name, {}).get(key, ANY)
 
 
-def _mapping(base: Mapping[str, Any], patch: Mapping[str, Any], kind: Kind, shapes: Shapes) -> dict[str, Any]:
+def _mapping(base: Mapping[str, Any], patch: Mapping[str, Any], kind: FieldKind, shapes: Shapes) -> dict[str, Any]:
     whole = dict(base)
     for key, value in patch.items():
         if value is None:
@@ -34,14 +34,14 @@ def _mapping(base: Mapping[str, Any], patch: Mapping[str, Any], kind: Kind, shap
     return whole
 
 
-def _value(here: Any, value: Any, kind: Kind, shapes: Shapes) -> Any:
+def _value(here: Any, value: Any, kind: FieldKind, shapes: Shapes) -> Any:
     match value:
         case Mapping():
             return _mapping(here if isinstance(here, Mapping) else {}, value, kind, shapes)
         case list() if kind.key and isinstance(here, (list, tuple)):
-            return _by_key(here, value, kind.key, Kind(kind.name), shapes)
+            return _by_key(here, value, kind.key, FieldKind(kind.name), shapes)
         case list() if kind.key:
-            return _by_key([], value, kind.key, Kind(kind.name), shapes)
+            return _by_key([], value, kind.key, FieldKind(kind.name), shapes)
         case list() if kind.adds and isinstance(here, (list, tuple)):
             return _in_order([entry for entry in here if entry not in value], value, [*here], [*here], value)
         case _:
@@ -49,7 +49,7 @@ def _value(here: Any, value: Any, kind: Kind, shapes: Shapes) -> Any:
 
 
 def _by_key(
-    base: Sequence[Mapping[str, Any]], patch: Sequence[Mapping[str, Any]], key: str, kind: Kind, shapes: Shapes
+    base: Sequence[Mapping[str, Any]], patch: Sequence[Mapping[str, Any]], key: str, kind: FieldKind, shapes: Shapes
 ) -> list[Any]:
     """A list whose entries are merged by a key; of two with the same one, the first is meant."""
     known = [entry.get(key) for entry in base]

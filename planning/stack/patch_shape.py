@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from catalog.objects import Kind, Shapes
+from catalog.objects import FieldKind, Shapes
 from planning.stack.merging import fields_of
 from settings.problems import Problem, nearest
 
@@ -18,10 +18,10 @@ CALLED = {"text": "text; put it in quotes", "number": "a whole number", "truth":
 
 def shape_problems(patch: Mapping[str, Any], kind: str, shapes: Shapes, path: str) -> Iterator[Problem]:
     """All that the API server would refuse, or drop, for its shape."""
-    yield from _mapping(patch, Kind(kind), shapes, path)
+    yield from _mapping(patch, FieldKind(kind), shapes, path)
 
 
-def _mapping(patch: Mapping[str, Any], kind: Kind, shapes: Shapes, path: str) -> Iterator[Problem]:
+def _mapping(patch: Mapping[str, Any], kind: FieldKind, shapes: Shapes, path: str) -> Iterator[Problem]:
     known = shapes.get(kind.name)
     for key, value in patch.items():
         where = f"{path}.{key}"
@@ -34,7 +34,7 @@ def _mapping(patch: Mapping[str, Any], kind: Kind, shapes: Shapes, path: str) ->
             yield from _value(value, fields_of(kind, key, shapes), shapes, where)
 
 
-def _value(value: Any, kind: Kind, shapes: Shapes, path: str) -> Iterator[Problem]:
+def _value(value: Any, kind: FieldKind, shapes: Shapes, path: str) -> Iterator[Problem]:
     if kind.is_list:
         yield from _list(value, kind, shapes, path)
     elif kind.is_free or kind.name in shapes:
@@ -48,7 +48,7 @@ def _value(value: Any, kind: Kind, shapes: Shapes, path: str) -> Iterator[Proble
         yield Problem(path, f"must be {CALLED[kind.name]}")
 
 
-def _list(value: Any, kind: Kind, shapes: Shapes, path: str) -> Iterator[Problem]:
+def _list(value: Any, kind: FieldKind, shapes: Shapes, path: str) -> Iterator[Problem]:
     if not isinstance(value, list):
         yield Problem(path, "must be a list")
         return
@@ -59,4 +59,4 @@ def _list(value: Any, kind: Kind, shapes: Shapes, path: str) -> Iterator[Problem
         elif kind.key and not (isinstance(entry, Mapping) and entry.get(kind.key) is not None):
             yield Problem(where, f"needs {kind.key}, by which Kubernetes tells which entry is meant")
         else:
-            yield from _value(entry, Kind(kind.name), shapes, where)
+            yield from _value(entry, FieldKind(kind.name), shapes, where)

@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from catalog.objects import Kind, load_objects
+from catalog.objects import FieldKind, load_objects
 from planning.stack.merging import leaves, merged
 from tests.unit.small_stack import planned, refusals, serving
 
@@ -103,10 +103,10 @@ def test_kinds_are_read_from_words():
         SHAPES["PodSpec"]["tolerations"],
         SHAPES["PodSpec"]["nodeSelector"],
     ] == [
-        Kind("Container", is_list=True, key="name"),
-        Kind("text", is_list=True, adds=True),
-        Kind("Toleration", is_list=True),
-        Kind("text", is_free=True),
+        FieldKind("Container", is_list=True, key="name"),
+        FieldKind("text", is_list=True, adds=True),
+        FieldKind("Toleration", is_list=True),
+        FieldKind("text", is_free=True),
     ]
 
 
