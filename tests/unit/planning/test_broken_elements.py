@@ -135,8 +135,8 @@ ROWS: dict[str, tuple[str, Any, list[str], dict[str, Any]]] = {
         [".attributes.a", ".mountPath"], {},
     ),
     "ExistingNodes.nodeNames": (
-        "gpuPools.a10.provisioning", {"kind": "existing", "nodeNames": [3, "n-1", "n-2", "n-3"]},
-        [".nodeNames[0]", "gpuPools.h100.provisioning.nodeNames[1]"],
+        "gpuPools.a10.provisioning", {"kind": "existing", "nodeNames": [3, "n-1", 4, "n-3"]},
+        [".nodeNames[0]", ".nodeNames[2]", "gpuPools.h100.provisioning.nodeNames[1]"],
         {"gpuPools.h100.provisioning": {"kind": "existing", "nodeNames": ["h-1", "n-1"]}},
     ),
     "GatewaySettings.env": ("gateway.env", {"A": 3, "DATABASE_URL": "x"}, [".A", ".DATABASE_URL"], {}),

@@ -206,6 +206,8 @@ def test_every_fault_is_told_beside_all_that_do_not_touch_it(other):
         # a key that is probably meant has another value than its default
         ({"gpuPools.a10": {"gpu": "nvidia-a10", "nodes": 4, "gpusPerNod": 2}}, ["gpusPerNod"]),
         ({"models.small.fallbacks": [3, 4, "nobody"]}, ["fallbacks[0]", "fallbacks[1]", "fallbacks[2]"]),
+        # words around one that may be an option or a value
+        ({"models.chat.args": ["--seed", None, "8", "--seed"]}, ["args[1]", "args[3]"]),
         # elements of what stands in for a list
         ({"gateway.teams.apps.models": 5}, ["models"]),
         # a name that is none, of which another was probably meant
