@@ -12,12 +12,12 @@ def karpenter(name: str, pool: PoolPlan, bought: Karpenter, opts: pulumi.Resourc
     """A NodePool for each choice and, unless one is named, their EC2NodeClass."""
     match bought.node_class:
         case NodeClass() as node_class:
-            created, class_name = [_node_class(name, pool, node_class, opts)], pool.name
+            created, class_name = [_node_class(name, pool, node_class, opts)], pool.on_cluster
         case class_name:
             created = []
     return created + [
         k8s.apiextensions.CustomResource(
-            f"{name}-nodes" if choice.name == pool.name else f"{name}-nodes-{choice.name}",
+            f"{name}-nodes" if choice.name == pool.on_cluster else f"{name}-nodes-{choice.name}",
             api_version="karpenter.sh/v1",
             kind="NodePool",
             metadata={"name": choice.name},
@@ -40,7 +40,7 @@ def _node_pool(pool: PoolPlan, bought: Karpenter, choice: Choice, class_name: st
     if pool.gpu_taint:
         node["taints"] = [pool.gpu_taint]
     spec: dict[str, Any] = {
-        "template": {"metadata": {"labels": {**pool.node_labels, POOL_LABEL: pool.name}}, "spec": node},
+        "template": {"metadata": {"labels": {**pool.node_labels, POOL_LABEL: pool.on_cluster}}, "spec": node},
         "limits": dict(bought.limits),
         # a node that loads for a quarter of an hour is never moved for a better price
         "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": f"{bought.empty_for_minutes}m"},
@@ -67,7 +67,7 @@ def _node_class(name: str, pool: PoolPlan, node_class: NodeClass, opts: pulumi.R
         f"{name}-class",
         api_version="karpenter.k8s.aws/v1",
         kind="EC2NodeClass",
-        metadata={"name": pool.name},
+        metadata={"name": pool.on_cluster},
         spec=spec,
         opts=opts,
     )
@@ -95,7 +95,7 @@ def compute_class(name: str, pool: PoolPlan, bought: ComputeClass, opts: pulumi.
         f"{name}-class",
         api_version="cloud.google.com/v1",
         kind="ComputeClass",
-        metadata={"name": pool.name},
+        metadata={"name": pool.on_cluster},
         spec={
             "nodePoolAutoCreation": {"enabled": True},
             "activeMigration": {"optimizeRulePriority": False},

@@ -13,7 +13,7 @@ import pulumi_kubernetes as k8s
 from components import _contract
 from components._bought_nodes import compute_class, karpenter
 from components._node_verification import verification
-from planning.plan.pools import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import POOL_LABEL, ComputeClass, Existing, Karpenter, Labelled, PoolPlan, Shared
 
 
 class GpuNodePoolArgs(TypedDict):
@@ -61,7 +61,7 @@ class GpuNodePool(pulumi.ComponentResource):
     def _nodes(self, name: str, pool: PoolPlan, after: list[pulumi.Resource]) -> list[pulumi.Resource]:
         opts = pulumi.ResourceOptions(parent=self, depends_on=after)
         match pool.provisioning:
-            case Labelled():
+            case Labelled() | Shared():
                 return []
             case Existing(node_names=nodes):
                 return [self._named_node(name, node, pool, opts) for node in nodes]
@@ -77,7 +77,7 @@ class GpuNodePool(pulumi.ComponentResource):
         """
         existing = k8s.core.v1.Node.get(f"{name}-{node}", node, opts=opts)
         spec: Any = {"taints": [dict(taint) for taint in pool.taints]} if pool.taints else None
-        labels = {**pool.node_labels, POOL_LABEL: pool.name}
+        labels = {**pool.node_labels, POOL_LABEL: pool.on_cluster}
         return k8s.core.v1.NodePatch(
             f"{name}-{node}",
             metadata={"name": node, "labels": labels},

@@ -64,7 +64,7 @@ class LlmStack(pulumi.ComponentResource):
     ) -> None:
         """`problems`: what was wrong when the settings were read; it is refused together with what is wrong in them."""
         self.plan = _plan(name, args, problems)
-        changed = [owned_by(owner()), *overridden_by(self.plan.overrides)]
+        changed = [owned_by(owner(), take_over=self.plan.takes_over), *overridden_by(self.plan.overrides)]
         owned = pulumi.ResourceOptions(transformations=changed)
         super().__init__("llm-stack:index:LlmStack", name, None, pulumi.ResourceOptions.merge(opts, owned))
         plan, child = self.plan, self._former()

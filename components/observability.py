@@ -77,9 +77,7 @@ class Observability(pulumi.ComponentResource):
             api_version="monitoring.coreos.com/v1",
             kind="PrometheusRule",
             metadata=metadata("llm-serving"),
-            spec={
-                "groups": [{"name": "llm-serving", "rules": [_rule(alert, plan.runbook_url) for alert in plan.alerts]}]
-            },
+            spec={"groups": [_group(plan, args["namespace"])]},
             opts=child,
         )
         k8s.core.v1.ConfigMap(
@@ -131,12 +129,18 @@ def _monitor(
     )
 
 
-def _rule(alert: Rule, runbook_url: str) -> dict[str, Any]:
+def _group(plan: ObservabilityPlan, namespace: pulumi.Input[str]) -> dict[str, Any]:
+    """The one group of all alerts."""
+    return {"name": "llm-serving", "rules": [_rule(alert, plan.runbook_url, namespace) for alert in plan.alerts]}
+
+
+def _rule(alert: Rule, runbook_url: str, namespace: pulumi.Input[str]) -> dict[str, Any]:
     return {
         "alert": alert.alert,
         "expr": alert.expr,
         "for": f"{alert.for_s}s",
-        "labels": dict(alert.labels),
+        # of two stacks whose models have one name, Alertmanager would take two alerts for one
+        "labels": {**alert.labels, "namespace": namespace},
         "annotations": {
             "summary": alert.summary,
             "description": alert.description,

@@ -74,6 +74,7 @@ def resolve_stack(
         cluster_identifier=cluster.identifier,
         kubernetes=cluster.kubernetes,
         namespace=cluster.namespace,
+        takes_over=cluster.take_over,
         dns=dns_plan(cluster, catalog),
         pools=pools,
         weights=weights,
@@ -88,8 +89,7 @@ def resolve_stack(
         unpinned=_unpinned(used, servers),
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
-            *option_warnings(servers, catalog),
-            *gateway_warnings(settings, gateway, catalog),
+            *[*option_warnings(servers, catalog), *gateway_warnings(settings, gateway, catalog)],
             *crowding(pools, drafts),
             *known_bad.version_warnings(used, releases, catalog),
             *chart_warnings(settings, releases, weights.hubs, catalog),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from catalog.load import Catalog
 from planning.own_catalog import own_warnings
-from planning.plan.pools import Karpenter, NodeClass, PoolPlan
+from planning.plan.pools import Karpenter, NodeClass, PoolPlan, Shared
 from planning.plan.servers import ServerPlan, Timing
 from planning.stack.at_zero import at_zero, held_s
 from planning.stack.cost import nodes_usd_per_hour
@@ -41,6 +41,11 @@ def stack_warnings(
         if gpu is not None and (needs := catalog.vendors[gpu.vendor].needs):
             sentences.append(f"pool {name}: {gpu.name} needs {needs}, which the stack does not install")
         match pool.provisioning:
+            case Shared():
+                sentences.append(
+                    f"pool {name}: another stack has its nodes, and pays them: costs here are this stack's part, and "
+                    "what others run there is not known, so give as many nodes as this stack may use"
+                )
             case Karpenter(node_class=NodeClass(ami_alias=alias)) if alias.endswith("@latest"):
                 sentences.append(f"pool {name}: provisioning.amiAlias {alias} moves; name a version")
     match settings.gateway.expose:

@@ -255,6 +255,10 @@ class ClusterSettings(Section):
     namespace: Namespace = Field(
         default="llm-serving", description="namespace of models, weights and gateway, theirs alone"
     )
+    take_over: bool = Field(
+        default=False,
+        description="take over what another stack has in the namespace; for one `up`, as when a stack gets a new name",
+    )
     proxy: ProxySettings | None = Field(
         default=None, description="HTTP proxy that leads out of the cluster; default: pods connect themselves"
     )
@@ -286,6 +290,17 @@ class LabelledNodes(Section):
     kind: Literal["labelled"] = Field(description="nodes are found by label")
     labels: dict[QualifiedName, LabelValue] = Field(
         default_factory=dict, max_length=50, description="further node labels to require, e.g. a node group's name"
+    )
+
+
+class SharedNodes(Section):
+    """Nodes of a pool that another stack has: found by its labels, never bought, changed or proved from here."""
+
+    kind: Literal["shared"] = Field(description="another stack has the nodes")
+    labels: dict[QualifiedName, LabelValue] = Field(
+        min_length=1,
+        max_length=50,
+        description="labels by which that stack's pods find them, as its preview says, e.g. {llm-stack.io/pool: h200}",
     )
 
 
@@ -522,10 +537,10 @@ class PoolSettings(Section):
     runtime_class_name: DnsName | None = Field(
         default=None, description="runtime class of pods that ask for its GPUs; default by platform"
     )
-    provisioning: LabelledNodes | ExistingNodes | KarpenterNodes | ComputeClassNodes = Field(
+    provisioning: LabelledNodes | ExistingNodes | KarpenterNodes | ComputeClassNodes | SharedNodes = Field(
         default=LabelledNodes(kind="labelled"),
         discriminator="kind",
-        description="where the nodes come from: labelled, existing, karpenter or computeClass",
+        description="where the nodes come from: labelled, existing, karpenter, computeClass or shared",
     )
 
     @rule("gpu", "gpus_per_node")

@@ -25,6 +25,8 @@ class Plan:
     cluster_identifier: str
     kubernetes: str
     namespace: str
+    takes_over: bool
+    """Whether objects of other stacks are written over."""
     dns: DnsPlan
     pools: Mapping[str, PoolPlan]
     weights: WeightsPlan

@@ -47,6 +47,14 @@ class Labelled:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Nodes that another stack has, and may buy as they are needed: nothing is declared for them."""
+
+    kind: ClassVar = "shared"
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Existing:
     """Named nodes that get labels and, unless they have taints of their own, the GPU taint."""
 
@@ -117,8 +125,9 @@ class ComputeClass:
     boot_disk_gb: int | None = None
 
 
+# Where nodes are made for the pods of the stack.
 BOUGHT = (Karpenter, ComputeClass)
-Provisioning = Labelled | Existing | Karpenter | ComputeClass
+Provisioning = Labelled | Existing | Karpenter | ComputeClass | Shared
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,8 @@ class PoolPlan:
     """One node pool: how pods find its nodes and what must be declared for it."""
 
     name: str
+    on_cluster: str
+    """What its nodes are labelled with, and what buys them is called: another for each stack of a cluster."""
     gpu: str
     gpu_name: str
     discovered: Mapping[str, str]
@@ -221,6 +232,11 @@ class PoolPlan:
     def bought(self) -> bool:
         """Whether its nodes are bought when pods wait for them."""
         return isinstance(self.provisioning, BOUGHT)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a pod may have to wait for one of its nodes, and nobody can say beforehand what is on it."""
+        return self.bought or isinstance(self.provisioning, Shared)
 
     @property
     def spot(self) -> bool:

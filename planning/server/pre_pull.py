@@ -18,7 +18,7 @@ ELSEWHERE = "nodes that are bought need disks with the images on them (docs/oper
 
 def pulls_ahead(settings: ImagesSettings, pool: PoolPlan) -> bool:
     """Whether a pod of this pool finds its images there; nodes without GPUs are others' too, and many."""
-    return settings.pre_pull and pool.gpus_per_node > 0 and not pool.bought
+    return settings.pre_pull and pool.gpus_per_node > 0 and not pool.awaited
 
 
 def plan_pre_pulls(

@@ -198,7 +198,7 @@ def _times(
             prewarm=files.source.prewarm,
             proves_bytes=files.proof is not None and files.proof.every_byte,
             copy_mib_per_s=files.source.copy.mib_per_s if files.source.copy else None,
-            starts_nodes=pool.bought,
+            starts_nodes=pool.awaited,
             pulled_before=pulls_ahead(site.settings.images, pool),
             keeps_compiled=claim_of(site.settings.compile_cache) is not None,
             measured=settings.measured.start if settings.measured else None,

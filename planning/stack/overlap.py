@@ -9,7 +9,7 @@ from itertools import combinations
 
 from catalog.load import Catalog
 from catalog.schema import VendorName
-from planning.plan.pools import BOUGHT, POOL_LABEL, Labelled, PoolPlan
+from planning.plan.pools import BOUGHT, POOL_LABEL, Labelled, PoolPlan, Shared
 from settings.doubt import judge
 from settings.problems import Problem
 from settings.schema import ExistingNodes, PoolSettings
@@ -67,6 +67,17 @@ def shared_nodes(pools: Mapping[str, PoolPlan], catalog: Catalog) -> Iterator[st
             yield f"pool {second}: {overlap.format(first)}; {_remedy(pool, neighbour)}"
 
 
+def counted_twice(
+    pools: Mapping[str, PoolPlan], others: Mapping[str, PoolPlan], owner: str, catalog: Catalog
+) -> Iterator[str]:
+    """Warnings about pools that may find nodes of another stack's; that they share nodes may be just what is meant."""
+    for pool in pools.values():
+        for neighbour in others.values():
+            if pool.gpus and neighbour.gpus and (overlap := _shared(neighbour, pool, catalog)):
+                both = "so both count its GPUs as theirs; give each as many nodes as it may use"
+                yield f"pool {pool.name}: {overlap.format(f'{neighbour.name} of {owner}')}, {both}"
+
+
 def _shared(pool: PoolPlan, neighbour: PoolPlan, catalog: Catalog) -> str:
     """The part of a warning that says how much `neighbour` finds of the nodes of `pool`; empty: nothing."""
     first, second = selection(pool), selection(neighbour)
@@ -93,7 +104,7 @@ def _lent(pool: PoolPlan, neighbour: PoolPlan, catalog: Catalog) -> str:
     Anything less is left unsaid: nobody can know that a GPU node carries the label of a group of CPU nodes.
     """
     gpu, cpu = (pool, neighbour) if pool.gpus else (neighbour, pool)
-    tainted = not isinstance(gpu.provisioning, Labelled)
+    tainted = not isinstance(gpu.provisioning, Labelled | Shared)
     taint = gpu.gpu_taint["key"] if gpu.gpu_taint else None
     if tainted and not any(toleration["key"] == taint for toleration in cpu.tolerations):
         return ""
@@ -143,7 +154,7 @@ def _remedy(pool: PoolPlan, neighbour: PoolPlan) -> str:
     """The change that would tell two pools apart; one of them is labelled: others carry the name of their pool."""
     if type(pool.provisioning) is type(neighbour.provisioning):
         return "provisioning.labels of one key and different values would tell them apart"
-    labelled = pool if isinstance(pool.provisioning, Labelled) else neighbour
+    labelled = pool if isinstance(pool.provisioning, Labelled | Shared) else neighbour
     return (
         f"label {POOL_LABEL}={labelled.name} on the nodes of pool {labelled.name}, "
         "and in its provisioning.labels, would tell them apart"

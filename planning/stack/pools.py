@@ -11,10 +11,12 @@ from planning.plan.pools import (
     BOUGHT,
     POOL_LABEL,
     PoolPlan,
+    Shared,
     gpu_taint,
 )
 from planning.stack.cost import list_price
 from planning.stack.discovered import discovered
+from planning.stack.identity import name_on_cluster
 from planning.stack.mig import (
     cut,
     mig_labels,
@@ -40,6 +42,7 @@ from settings.schema import (
     KarpenterNodes,
     LabelledNodes,
     PoolSettings,
+    SharedNodes,
     StackSettings,
 )
 
@@ -54,6 +57,7 @@ INDIFFERENT = (
     "PoolSettings.price_per_node_hour_usd",
     "PoolSettings.runtime_class_name",
     "PoolSettings.tolerations",
+    "SharedNodes.",
 )
 Affinity = tuple[tuple[str, str, tuple[str, ...]], ...]
 
@@ -111,14 +115,16 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
     resource = vendor.resource if vendor else None
     part = cut(pool, gpu)
     mig = mig_plan(pool, part, vendor, settings, catalog)
-    selector, affinity = _selection(name, pool, gpu, vendor)
+    on_cluster = name_on_cluster(name, settings.cluster)
+    selector, affinity = _selection(on_cluster, pool, gpu, vendor)
     slices = slices_of(pool)
     machine, price, reasons = _machine(pool, catalog)
     per_node = slices or (pool.gpus_per_node or 0) * (mig.per_card if mig else 1)
     named = shared_name(resource) if resource and slices else part_resource(resource, pool) if resource else None
-    provisioning = provision(name, pool, settings.cluster.identifier, resource)
+    provisioning = provision(on_cluster, pool, settings.cluster.identifier, resource)
     return PoolPlan(
         name=name,
+        on_cluster=on_cluster,
         gpu=part_id(pool, part),
         gpu_name=part.name if part else gpu.name if gpu else "CPU",
         discovered=discovered(pool, gpu, part, catalog),
@@ -142,7 +148,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         provisioning=provisioning,
         expected_gpu_memory_mib=(part or gpu).memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
-        if settings.gpu_operator.verify_nodes and not isinstance(provisioning, BOUGHT)
+        if settings.gpu_operator.verify_nodes and not isinstance(provisioning, (*BOUGHT, Shared))
         else None,
         usd_per_node_hour=price,
         reasons={**reasons, **(mig_reasons(part, per_node, price))},
@@ -190,6 +196,9 @@ def _selection(
             return {POOL_LABEL: name}, ()
         case ComputeClassNodes():
             return {"cloud.google.com/compute-class": name}, ()
+        # what buys them promises these alone: a node that is not there yet would never have a card's label
+        case SharedNodes(labels=labels):
+            return labels, ()
         case LabelledNodes(labels=labels):
             if gpu is None or vendor is None:
                 return labels, () if labels else ((NVIDIA_PRESENT, "NotIn", ("true",)),)

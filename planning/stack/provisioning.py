@@ -14,6 +14,7 @@ from planning.plan.pools import (
     Labelled,
     NodeClass,
     Provisioning,
+    Shared,
 )
 from settings.problems import Problem
 from settings.scalars import ROLE_NAME
@@ -26,6 +27,7 @@ from settings.schema import (
     KarpenterNodes,
     LabelledNodes,
     PoolSettings,
+    SharedNodes,
 )
 
 # The order in which Karpenter itself tries the capacity types that one NodePool allows (karpenter.sh documentation,
@@ -53,6 +55,8 @@ def provision(name: str, pool: PoolSettings, cluster: str, resource: str | None)
     match pool.provisioning:
         case LabelledNodes(labels=labels):
             return Labelled(labels)
+        case SharedNodes(labels=labels):
+            return Shared(labels)
         case ExistingNodes(node_names=names):
             return Existing(tuple(names))
         case ComputeClassNodes(machine_types=types, capacity_types=ways, reservation=reservation):

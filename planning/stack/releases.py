@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from catalog.load import Catalog
 from planning.plan.observe import ReleasePlan
-from planning.plan.pools import PoolPlan
+from planning.plan.pools import PoolPlan, Shared
 from planning.plan.servers import ServerPlan
 from planning.stack import chart_images, known_bad
 from planning.stack.chart_values import chart_value_problems, has_null, merge_values, overrides
@@ -41,7 +41,9 @@ def resolve_releases(
     `adapter_rules`: what prometheus-adapter is to answer, with the HPA driver.
     """
     charts: dict[str, tuple[str, Mapping[str, object], bool]] = {}
-    if settings.gpu_operator.install and any(pool.operator == "gpu-operator" for pool in pools):
+    if settings.gpu_operator.install and any(
+        pool.operator == "gpu-operator" and not isinstance(pool.provisioning, Shared) for pool in pools
+    ):
         charts["gpu-operator"] = ("gpu-operator", gpu_operator_values(settings, catalog), True)
     if settings.observability.install:
         labels = {f"{kind}SelectorNilUsesHelmValues": True for kind in ("podMonitor", "rule", "serviceMonitor")}

@@ -10,7 +10,7 @@ from catalog.load import Catalog
 from catalog.schema import VendorName
 from planning.plan.pools import SHARED
 from settings.problems import Problem
-from settings.schema import LabelledNodes, PoolSettings, StackSettings
+from settings.schema import LabelledNodes, PoolSettings, SharedNodes, StackSettings
 
 # The label by which the GPU Operator tells a node's device plugin how to offer its cards.
 SHARING_LABEL = "nvidia.com/device-plugin.config"
@@ -44,7 +44,7 @@ def sharing_problems(name: str, pool: PoolSettings, settings: StackSettings, cat
     if not settings.gpu_operator.install or _everywhere(settings):
         return []
     nodes = pool.provisioning
-    if not isinstance(nodes, LabelledNodes) or nodes.labels.get(SHARING_LABEL) == _way(slices):
+    if not isinstance(nodes, LabelledNodes | SharedNodes) or nodes.labels.get(SHARING_LABEL) == _way(slices):
         return []
     return [
         Problem(

@@ -21,7 +21,7 @@ def judge_pools(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> 
     """Offers of each pool's nodes against what was promised, and the room that its servers find beside other pods."""
     jobs = {job.body["metadata"]["labels"][INSTANCE]: job for job in manifests if _verifies(job)}
     for pool in plan.pools.values():
-        if pool.bought:
+        if pool.awaited:
             continue  # bought when a pod waits
         job, subject = jobs.get(pool.name), f"pool {pool.name}"
         if job is None:

@@ -6,6 +6,7 @@ Read from the rendered objects alone, so nothing can be forgotten when a compone
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from planning.stack.beside import SECTIONS
 from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, Manifest
 from preview.rendering.pod_classes import pod_classes
@@ -274,7 +275,13 @@ def _api_groups(manifests: Sequence[Manifest]) -> Iterator[Expected]:
         if manifest.category is Category.OBJECT and not _built_in(group) and group not in brought | declared:
             kinds.setdefault(manifest.api_version, set()).add(manifest.kind)
     for version, names in sorted(kinds.items()):
-        yield Expected("API", version, keys=tuple(sorted(names)), note=f"for {', '.join(sorted(names))}")
+        group = version.rpartition("/")[0]
+        owner = "".join(
+            f"; {chart} brings it, of another stack or yours, or by {SECTIONS[chart]}: {{install: true}}"
+            for chart, groups in GROUPS_OF_CHART.items()
+            if group in groups
+        )
+        yield Expected("API", version, keys=tuple(sorted(names)), note=f"for {', '.join(sorted(names))}{owner}")
 
 
 def _built_in(group: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from preview.rendering.beside import beside
 from preview.rendering.manifests import Manifest, collect_manifests, foreign_files, write
 from preview.rendering.render import Rendering, render
 from preview.rendering.stackfile import find_project, read_project
@@ -28,9 +29,8 @@ def show(directory: Path | None, stack: str | None, *, as_json: bool, out: Path 
             foreign = foreign_files(place)
         if foreign:
             raise UsageError(f"--out {place} holds {foreign[0]}, which no preview wrote; choose an empty directory")
-    done = [
-        (rendering, collect_manifests(rendering.records)) for rendering in (render(project, name) for name in stacks)
-    ]
+    rendered = beside(project, [render(project, name) for name in stacks])
+    done = [(rendering, collect_manifests(rendering.records)) for rendering in rendered]
     for rendering, declared in done:
         if not rendering.refused and rendering.stack in places:
             with _refusing(places[rendering.stack]):

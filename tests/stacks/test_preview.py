@@ -34,6 +34,7 @@ MODEL_FIELDS = {
     "pool",
     "usd_per_hour",
 }
+ONE = "cluster: {context: test, identifier: test-1}"
 STACK = """
 config:
   llm-stack:cluster: {context: test, identifier: test-1}
@@ -61,8 +62,10 @@ def project(tmp_path):
         described = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
         described["main"] = os.path.relpath(ROOT, directory)
         (directory / "Pulumi.yaml").write_text(yaml.safe_dump(described))
-        for name, text in stacks.items():
-            (directory / f"Pulumi.{name}.yaml").write_text(text)
+        for number, (name, text) in enumerate(stacks.items()):
+            # each is of a cluster of its own, unless its text says which
+            own = f"cluster: {{context: {name}, identifier: {name}-1}}" if number else ONE
+            (directory / f"Pulumi.{name}.yaml").write_text(text.replace(ONE, own))
         return directory
 
     return make
@@ -495,3 +498,22 @@ def test_what_is_yours_is_shown_as_such(capsys, project):
         "• yours: variables: TENANT from id of Secret tenant",
         "• PriorityClass serving",
     ]
+
+
+def test_a_stack_that_would_own_what_another_has_is_refused(capsys, project):
+    """By the file of the other one, also where that was not asked for; beside it, what both count is a warning."""
+    here = "cluster: {identifier: test-1, context: test, namespace: NAME}"
+    beside = "gpuOperator: {install: false}\n  llm-stack:observability: {install: false}\n"
+    texts = {name: STACK.replace(ONE, here.replace("NAME", name)) for name in ("same", "apart")}
+    texts["apart"] += f"  llm-stack:{beside}"
+    directory = project(one=texts["same"], two=texts["same"], three=texts["apart"])
+    code, output, errors = preview(capsys, "--project", directory, "--stack", "two")
+    assert (code, output) == (2, "")
+    assert [line.partition(": ")[0] for line in errors.splitlines()] == [
+        *("cluster.namespace", "gpuOperator.install", "observability.install")
+    ]
+    assert "'same' is that of Pulumi.one.yaml too" in errors
+    (directory / "Pulumi.one.yaml").unlink()
+    code, output, errors = preview(capsys, "--project", directory, "--stack", "three", "--json")
+    assert (code, errors) == (0, "")
+    assert any("nodes as pool l4 of Pulumi.two.yaml, so both count" in line for line in json.loads(output)["warnings"])

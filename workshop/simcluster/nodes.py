@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from planning.plan import Plan
-from planning.plan.pools import POOL_LABEL, Choice, ComputeClass, Existing, Karpenter, Labelled, PoolPlan
+from planning.plan.pools import POOL_LABEL, Choice, ComputeClass, Existing, Karpenter, Labelled, PoolPlan, Shared
 from workshop.simcluster.bodies import body
 from workshop.simcluster.programs import MANAGED
 
@@ -28,15 +28,15 @@ def _pool_nodes(pool: PoolPlan) -> Iterator[Node]:
     match pool.provisioning:
         case Existing(node_names=named):
             names = named
-        case Labelled(labels=given_labels):
+        case Labelled(labels=given_labels) | Shared(labels=given_labels):
             labels |= given_labels
         case Karpenter(choices=[Choice(machine_types=[kind, *_], capacity_types=[way, *_]), *_]):
             actors.insert(0, "karpenter")
-            labels |= {**pool.node_labels, POOL_LABEL: pool.name, "karpenter.sh/nodepool": pool.name}
+            labels |= {**pool.node_labels, POOL_LABEL: pool.on_cluster, "karpenter.sh/nodepool": pool.on_cluster}
             labels |= {"node.kubernetes.io/instance-type": kind, "karpenter.sh/capacity-type": way}
         case ComputeClass(choices=[Choice(machine_types=[kind, *_]), *_]):
             actors.insert(0, "gke")
-            labels |= {"cloud.google.com/compute-class": pool.name, "node.kubernetes.io/instance-type": kind}
+            labels |= {"cloud.google.com/compute-class": pool.on_cluster, "node.kubernetes.io/instance-type": kind}
     cpus, memory_gib = machine(pool)
     for number, name in enumerate(names):
         node = _node(name, cpus, memory_gib, labels, number, ", ".join(actors) or "kubelet")
