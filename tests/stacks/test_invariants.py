@@ -9,6 +9,7 @@ import base64
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from catalog import load_catalog
 from planning.gateway.metrics import OWN
 from planning.plan.additions import ClaimFiles
+from planning.plan.flows import Flow
 from planning.plan.gateway import CHAT_UI
 from planning.plan.pods import EgressRule, EveryNamespace
 from planning.plan.router import RouterPlan
@@ -538,9 +540,22 @@ def destinations(rule: EgressRule) -> set[tuple[str, str]]:
     return {(where, ports) for where in (*(block.cidr for block in rule.blocks), *namespaces)}
 
 
+def opened(flows: Sequence[Flow]) -> set[tuple[str, str]]:
+    """The same of ways that the user opens to addresses, each with the first port of a range."""
+    return {
+        (block.cidr, ",".join(f"{flow.protocol}/{first}" for first, _ in flow.ports))
+        for flow in flows
+        if flow.outward
+        for block in flow.blocks
+    }
+
+
 @EVERY
 def test_nothing_but_the_download_leaves_for_the_internet(name: str):
-    """DNS for all, the hub for downloads, the API server for who asks it, what is foreign for the gateway."""
+    """DNS for all, the hub for downloads, the API server for who asks it, what is foreign for the gateway.
+
+    And for each what the user opens to it by name.
+    """
     deployed = rendered(name)
     plan = deployed.plan
     far_side, asked_on = (*plan.dns.namespaces, *plan.dns.addresses), f"UDP/{plan.dns.port},TCP/{plan.dns.port}"
@@ -553,9 +568,10 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
     filling = {where for way in ways for rule in way.egress for where in destinations(rule)}
     stores = {
         server.name: {where for rule in server.checkpoint.source.egress for where in destinations(rule)}
+        | opened(server.additions.flows)
         for server in plan.servers
     }
-    gateway = set()
+    gateway = opened(plan.gateway.additions.flows)
     if isinstance(plan.gateway.redis, ExistingRedis | SentinelRedis):
         rules = [rule for by_port in plan.gateway.redis.egress.values() for rule in by_port]
         gateway |= {where for rule in rules for where in destinations(rule)}
@@ -572,7 +588,7 @@ def test_nothing_but_the_download_leaves_for_the_internet(name: str):
         extra: set[tuple[str, str]] = set()
         if pod.labels["app.kubernetes.io/name"] == "model-weights":
             of_instance = {"weights-fill": filling, "weights-verify": set(), "weights": hub}
-            extra = of_instance[pod.labels["app.kubernetes.io/instance"]]
+            extra = of_instance[pod.labels["app.kubernetes.io/instance"]] | opened(plan.weights.flows)
         elif pod.labels["app.kubernetes.io/name"] in ("verify-nodes", "vllm-router"):
             extra = {("anywhere", "TCP/443,TCP/6443,TCP/8443,TCP/16443")}
         elif pod.labels["app.kubernetes.io/name"] == "vllm":
