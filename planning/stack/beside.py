@@ -25,7 +25,7 @@ def same_cluster(plan: Plan, other: Plan) -> bool:
 
 
 def owned_twice(plan: Plan, other: Plan, owner: str) -> Iterator[Problem]:
-    """What this stack would own and another one has, whom `owner` names. Only what a stack may be told otherwise."""
+    """Objects that this stack would own and another one has, whom `owner` names, where one can be told otherwise."""
     if plan.takes_over:
         return
     if plan.namespace == other.namespace:

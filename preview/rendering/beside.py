@@ -28,7 +28,7 @@ def _neighbours(project: Project, rendering: Rendering, known: dict[str, Renderi
 
 
 def _cluster(project: Project, stack: str) -> set[tuple[str, str]]:
-    """What a stack file says of its cluster; nothing of one that cannot be read, which is refused for that."""
+    """Words of a stack file about its cluster; none of one that cannot be read, which is refused for that."""
     try:
         config = read_mapping(project.directory / f"Pulumi.{stack}.yaml").get("config")
     except Refused:

@@ -372,7 +372,7 @@ def test_a_base_whose_project_cannot_be_read(capsys, own, text, expected):
 
 STACK = """
 config:
-  llm-stack:cluster: {context: test, identifier: test-1}
+  llm-stack:cluster: {context: NAME, identifier: NAME-1}
   llm-stack:gpuPools: {l4: {gpu: nvidia-l4, nodes: 3, gpusPerNode: 1, pricePerNodeHourUsd: 0.8}}
   llm-stack:weights: {storageClass: rwx}
   llm-stack:models: {small: {model: Qwen/Qwen3-0.6B, pool: l4, contextTokens: 8192, replicas: REPLICAS}}
@@ -390,7 +390,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory):
-    """A user's repository: this project's files as a submodule, and one stack file per change, uncommitted."""
+    """A user's repository: this project as a submodule, and a stack file and cluster per change, uncommitted."""
     place = tmp_path_factory.mktemp("users")
     upstream, directory = repository(place / "upstream"), repository(place / "own")
     for package in ("catalog", "components", "planning", "preview", "settings"):
@@ -400,11 +400,12 @@ def users(tmp_path_factory):
     described = yaml.safe_load((ROOT / "Pulumi.yaml").read_text()) | {"main": "vendor/llm-stack"}
     (directory / "Pulumi.yaml").write_text(yaml.safe_dump(described))
     for name in CHANGES:
-        (directory / f"Pulumi.{name}.yaml").write_text(STACK.replace("REPLICAS", "{min: 2, max: 2}"))
+        before = STACK.replace("REPLICAS", "{min: 2, max: 2}")
+        (directory / f"Pulumi.{name}.yaml").write_text(before.replace("NAME", name))
     git(directory, "submodule", "--quiet", "add", upstream, "vendor/llm-stack")
     commit(directory)
     for name, text in CHANGES.items():
-        (directory / f"Pulumi.{name}.yaml").write_text(text)
+        (directory / f"Pulumi.{name}.yaml").write_text(text.replace("NAME", name))
     return directory
 
 

@@ -145,7 +145,7 @@ def test_missing_gpus_are_noticed_after_a_quarter_of_an_hour(tmp_path: Path):
     waiting = [{"series": PENDING % "vllm-qwen3-14b-7c9d8f6b5-x2x4z", "values": "1x120"}]
     other = [{"series": PENDING % "vllm-qwen3-14b-cpu-7c9d8f6b5-x2x4z", "values": "1x120"}]
     (alert,) = fires(tmp_path, "LLMNoGpuAvailable", waiting, 16)
-    assert alert["labels"] == {"pool": "a10", "severity": "critical"}
+    assert alert["labels"] == {"namespace": "llm-serving", "pool": "a10", "severity": "critical"}
     assert alert["annotations"]["summary"] == "Pods wait for GPUs of pool a10"
     assert fires(tmp_path, "LLMNoGpuAvailable", waiting, 14) == fires(tmp_path, "LLMNoGpuAvailable", other, 20) == []
 

@@ -92,6 +92,11 @@ ROWS: dict[str, tuple[str, Any, list[str], dict[str, Any]]] = {
         "network.extraEgress.x", way(to={"kind": "pods", "namespace": "llm-serving", "podLabels": {"a": 3}}),
         [".to.namespace", ".to.podLabels.a"], {},
     ),
+    "SharedNodes.labels": (
+        "gpuPools.spare", {"gpu": "nvidia-l9", "nodes": 1, "gpusPerNode": 1,
+                           "provisioning": {"kind": "shared", "labels": {"a": 3, "b": "c"}}},
+        [".gpu", ".provisioning.labels.a"], {},
+    ),
     "StackSettings.overrides": ("overrides", {"Job/a": 3, "Secret/b": {}}, [".Job/a", ".Secret/b"], {}),
     "CanarySettings.args": ("models.tested.canary.args", [3, "--no-such"], ["[0]", "[1]"], {}),
     "CapacityReservation.ids": (

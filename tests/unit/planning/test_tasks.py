@@ -301,7 +301,7 @@ def test_the_question_is_found_by_what_is_rendered():
     plan = planned(raw(a={}, b={"model": READER}))
     text = json.dumps(litellm_config(plan.gateway, {server.name: "http://x" for server in plan.servers}))
     objects = [{"kind": "ConfigMap", "metadata": {"name": "gateway"}, "data": {GATEWAY_FILE: text}}]
-    assert _modes(read(objects, [])) == {"a": None, "b": "embedding"}
+    assert _modes(read(objects, [])) == {"a": ("a", None), "b": ("b", "embedding")}
     entrance = Entrance("s", 80, SecretRef("k", "k"), "b", "embedding")
     assert (entrance.task.question, entrance.task.path) == (EMBED.question, "/v1/embeddings")
 
