@@ -32,6 +32,12 @@ class Read:
     keys: Mapping[str, tuple[bool, Any]]
 
 
+NO_MODELS = (
+    "models: is missing: what is served, by the name of its objects, which clients ask for too where it has no "
+    "publicName"
+)
+
+
 def loaded(values: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Read:
     """What is loaded when the engine hands these values over, `secrets` encrypted."""
 
@@ -96,7 +102,7 @@ def test_keys_of_ours_in_the_name_of_another_project_are_refused(monkeypatch):
         "cluster: is missing: which cluster",
         "gpuPools: is missing: groups of nodes, by name",
         "weights: is missing: how model weights reach the pods; a sharedClaim unless kind says otherwise",
-        "models: is missing: what is served, by public name",
+        NO_MODELS,
     ]
 
 
@@ -171,7 +177,7 @@ def test_a_secret_arrives_as_a_secret_output():
         ({**stack(), "cluster": "dev"}, (), 'cluster: "dev" must be a mapping of keys'),
         ({**stack(), "cluster": "5"}, (), "cluster: 5 must be a mapping of keys"),
         ({**stack(), "gateway": "{x: 1"}, (), 'gateway: "{x: 1" must be a mapping of keys'),
-        ({**stack(), "models": "{}"}, (), "models: is missing: what is served, by public name"),
+        ({**stack(), "models": "{}"}, (), NO_MODELS),
     ],
 )
 def test_what_is_wrong_is_said_once(values, secrets, message):

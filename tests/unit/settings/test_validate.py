@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from settings import validate
+from settings.problems import MOST_KNOWN
 from settings.schema import ExistingNodes, ReplicaSettings, StackSettings
 from tests.unit.small_stack import A10, MODEL, checked, properties, refusals, serving, stack, stack_file
 
@@ -127,6 +128,7 @@ def test_values_arrive_typed_and_defaults_are_filled_in():
         "kubernetes": "1.36",
         "dns_addresses": [],
         "namespace": "llm-serving",
+        "take_over": False,
         "proxy": None,
         "ca_bundle": None,
     }
@@ -282,7 +284,7 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
         (serving(env={"X": 3}), "models.m.env.X", f"3 {TEXT}"),
         (serving(pool=5), "models.m.pool", f"5 {TEXT}"),
         (stack(models={5: MODEL}), "models.5", f"5 {TEXT}"),
-        (stack(**{"": 1}), '""', f"unknown key; known: {', '.join(SECTIONS)}"),
+        (stack(**{"": 1}), '""', f"unknown key; known: {', '.join(SECTIONS[:MOST_KNOWN])}, …"),
         (serving(tensorParallel="two"), "models.m.tensorParallel", '"two" must be a whole number'),
         (serving(tensorParallel=2.5), "models.m.tensorParallel", "2.5 must be a whole number"),
         (serving(tensorParallel=[2]), "models.m.tensorParallel", "a list must be a whole number"),

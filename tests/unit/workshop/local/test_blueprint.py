@@ -66,13 +66,13 @@ def refusals(*objects, **options) -> list[str]:
 
 
 def test_entrances_are_the_services_of_gateway_and_servers():
-    """With the key each wants, and the model a server serves."""
+    """With the key each wants, and the model a server serves, by its name for clients and inside."""
     found = planned(gateway(), service("litellm", "http", 4000), vllm("a"), vllm("b", model="large"),
                     service("a"), service("b"), service("other", 8000, 8000, app="none"))  # fmt: skip
     assert found.gateway == Entrance("litellm", 4000, SecretRef("keys", "master-key"))
     assert found.servers == (
-        Entrance("a", 8000, SecretRef("keys", "a"), "small"),
-        Entrance("b", 8000, SecretRef("keys", "b"), "large"),
+        Entrance("a", 8000, SecretRef("keys", "a"), "small", inside="small"),
+        Entrance("b", 8000, SecretRef("keys", "b"), "large", inside="large"),
     )
 
 
