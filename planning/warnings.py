@@ -61,10 +61,7 @@ def _idle_parts(pools: Mapping[str, PoolPlan], servers: Sequence[ServerPlan]) ->
     """A warning for each pool of bought nodes of which the fewest replicas leave a part idle: it is paid for, too."""
     for name, pool in pools.items():
         priced = [(server, server.cost) for server in servers if server.pool == name and server.cost]
-        shares = sum(
-            cost.usd_per_hour * (server.scaling.min_replicas if server.scaling else server.replicas)
-            for server, cost in priced
-        )
+        shares = sum(cost.usd_per_hour * server.fewest_replicas for server, cost in priced)
         whole = nodes_usd_per_hour(pool, shares)
         if whole - shares > LEAST_IDLE_USD:
             yield (

@@ -127,6 +127,8 @@ class ComputeClass:
 
 # Where nodes are made for the pods of the stack.
 BOUGHT = (Karpenter, ComputeClass)
+# Where a pod may have to wait for a node, and nobody can say beforehand what is on it.
+AWAITED = (*BOUGHT, Shared)
 Provisioning = Labelled | Existing | Karpenter | ComputeClass | Shared
 
 
@@ -235,8 +237,8 @@ class PoolPlan:
 
     @property
     def awaited(self) -> bool:
-        """Whether a pod may have to wait for one of its nodes, and nobody can say beforehand what is on it."""
-        return self.bought or isinstance(self.provisioning, Shared)
+        """Whether a pod may have to wait for one of its nodes."""
+        return isinstance(self.provisioning, AWAITED)
 
     @property
     def spot(self) -> bool:

@@ -257,3 +257,8 @@ class ServerPlan(Server):
     scaling: Scaling | None
     router: RouterPlan | None = None
     """None: its Service chooses a replica."""
+
+    @property
+    def fewest_replicas(self) -> int:
+        """Fewest replicas that can run; 0 where scaling to zero is allowed."""
+        return self.scaling.min_replicas if self.scaling else self.replicas

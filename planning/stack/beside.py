@@ -42,11 +42,8 @@ def owned_twice(plan: Plan, other: Plan, owner: str) -> Iterator[Problem]:
                 yield Problem(
                     f"gpuPools.{name}.provisioning.nodeNames", f"{node} is in pool '{names[node]}' of {owner}; {fix}"
                 )
-    hosts = {host for host in (_host(plan), _host(other)) if host}
-    if len(hosts) == 1 and _host(plan) == _host(other):
-        yield Problem(
-            "gateway.host", f"'{hosts.pop()}' leads to the gateway of {owner} too; give each a name of its own"
-        )
+    if (host := _host(plan)) and host == _host(other):
+        yield Problem("gateway.host", f"'{host}' leads to the gateway of {owner} too; give each a name of its own")
 
 
 def _named(provisioning: object) -> tuple[str, ...]:

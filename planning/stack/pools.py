@@ -8,10 +8,9 @@ from catalog.vendors import Vendor
 from planning.near import near_gpu
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
-    BOUGHT,
+    AWAITED,
     POOL_LABEL,
     PoolPlan,
-    Shared,
     gpu_taint,
 )
 from planning.stack.cost import list_price
@@ -148,7 +147,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         provisioning=provisioning,
         expected_gpu_memory_mib=(part or gpu).memory_mib if gpu else None,
         verification=verification(image, VERIFY_TIMEOUT_S)
-        if settings.gpu_operator.verify_nodes and not isinstance(provisioning, (*BOUGHT, Shared))
+        if settings.gpu_operator.verify_nodes and not isinstance(provisioning, AWAITED)
         else None,
         usd_per_node_hour=price,
         reasons={**reasons, **(mig_reasons(part, per_node, price))},

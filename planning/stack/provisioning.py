@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from planning.plan.pools import (
@@ -76,12 +75,10 @@ def _choices(pool: str, nodes: KarpenterNodes) -> tuple[Choice, ...]:
     kinds = [types] if nodes.order == "price" else [(kind,) for kind in types]
     if len(kinds) == 1 and ways == tuple(way for way in BY_ITSELF if way in ways):
         return (Choice(types, ways, pool),)
-    choices = [Choice(kind, (way,)) for way in ways for kind in kinds]
     # no name of a pool has a dot
-    names = [pool, *(f"{pool}.{number}" for number in range(2, len(choices) + 1))]
     return tuple(
-        replace(choice, name=name, weight=MOST_CHOICES - rank if len(choices) > 1 else None)
-        for rank, (choice, name) in enumerate(zip(choices, names, strict=True))
+        Choice(kind, (way,), f"{pool}.{rank + 1}" if rank else pool, MOST_CHOICES - rank)
+        for rank, (way, kind) in enumerate((way, kind) for way in ways for kind in kinds)
     )
 
 

@@ -57,8 +57,7 @@ def spot_warnings(
 
 
 def _server_warnings(server: ServerPlan, model: ModelSettings, platform: Platform) -> Iterator[str]:
-    fewest = server.scaling.min_replicas if server.scaling else server.replicas
-    if fewest == 1 and not server.canary:
+    if server.fewest_replicas == 1 and not server.canary:
         yield (
             f"{server.name}: its one replica may be on a spot node; when that is taken back nothing answers until the "
             "next is loaded: use replicas.min: 2, or a pool of capacity type on-demand"

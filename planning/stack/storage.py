@@ -78,5 +78,4 @@ def _copies(server: ServerPlan) -> Iterator[Stored]:
 
 def _pods(server: ServerPlan) -> tuple[int, int]:
     """Fewest and most pods of a server."""
-    fewest = server.scaling.min_replicas if server.scaling else server.replicas
-    return fewest * server.nodes_per_replica, server.max_replicas * server.nodes_per_replica
+    return server.fewest_replicas * server.nodes_per_replica, server.max_replicas * server.nodes_per_replica

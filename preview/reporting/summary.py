@@ -38,7 +38,7 @@ def display_name(server: ServerPlan) -> str:
 
 def replica_range(server: ServerPlan) -> tuple[int, int]:
     """Fewest and most replicas that can run; fewest is 0 where scaling to zero is allowed."""
-    return (server.scaling.min_replicas if server.scaling else server.replicas), server.max_replicas
+    return server.fewest_replicas, server.max_replicas
 
 
 def bill(plan: Plan) -> Bill:
