@@ -152,7 +152,7 @@ def _mount_problems(target: Patchable, mounts: Sequence[Mapping[str, Any]], path
 def _volume_problems(target: Patchable, volume: Mapping[str, Any], path: str) -> Iterator[Problem]:
     if not str(volume["name"]).startswith(YOURS):
         yield Problem(f"{path}.name", f"must begin with {YOURS}, so that none of the stack's is meant")
-    for kind in volume.keys() - {"name", *NEW_VOLUMES}:
+    for kind in sorted(volume.keys() - {"name", *NEW_VOLUMES}):
         use = f"use {target.section}.extraVolumes, or one of {', '.join(NEW_VOLUMES)}"
         yield Problem(f"{path}.{kind}", f"is refused by restricted, or its room is counted nowhere; {use}")
     for source in (volume.get("projected") or {}).get("sources") or []:

@@ -82,7 +82,7 @@ def changes(base: Engine, facts: Mapping[str, object]) -> dict[str, object]:
         if isinstance(choices := option.get("choices"), list):
             option["choices"] = sorted(choices, key=str)
     options = difference(mine, theirs)
-    for name in theirs.keys() - mine.keys():
+    for name in sorted(theirs.keys() - mine.keys()):
         options[name] = {**theirs[name], "effect": UNCLASSIFIED}
     different: dict[str, object] = {"options": options} if options else {}
     held = facts["contents"]

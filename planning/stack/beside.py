@@ -31,7 +31,7 @@ def owned_twice(plan: Plan, other: Plan, owner: str) -> Iterator[Problem]:
     if plan.namespace == other.namespace:
         why = "each would undo what the other changes; give each a namespace, or put all models into one stack"
         yield Problem("cluster.namespace", f"'{plan.namespace}' is that of {owner} too: {why}")
-    for chart in plan.releases.keys() & other.releases.keys():
+    for chart in sorted(plan.releases.keys() & other.releases.keys()):
         fix = "write install: false in all stacks but one"
         yield Problem(f"{SECTIONS[chart]}.install", f"{owner} installs {chart} too, of which a cluster has one; {fix}")
     names = {node: pool.name for pool in other.pools.values() for node in _named(pool.provisioning)}

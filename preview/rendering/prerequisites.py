@@ -125,7 +125,7 @@ def _secret_variables(inside: Iterable[Any]) -> Iterator[tuple[str, str, str]]:
 
 def _secret_references(inside: Iterable[Any]) -> Iterator[tuple[str, set[str]]]:
     """(name, keys) of every Secret that these mappings need, wherever one of them names it."""
-    for field, here in ((field, value[field]) for value in inside for field in NAMING_SECRETS & value.keys()):
+    for field, here in ((field, value[field]) for value in inside for field in sorted(NAMING_SECRETS & value.keys())):
         match field, here:
             case "secretKeyRef" | "secretTargetRef", {"name": str(name), "key": str(key)} if not here.get("optional"):
                 yield name, {key}

@@ -161,7 +161,7 @@ def _route(sides: Sides, kind: str) -> Iterator[Notice]:
 def _limits(before: Document, after: Document) -> Iterator[Notice]:
     """Limits of models that both sides have; lower ones are noticed by those who ask more than that."""
     old, new = ((side.get("gateway") or {}).get("limits") or {} for side in (before, after))
-    for name in old.keys() & new.keys():
+    for name in sorted(old.keys() & new.keys()):
         for unit in ("requests", "tokens"):
             was, now = old[name][unit], new[name][unit]
             if was == now:
