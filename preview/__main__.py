@@ -13,6 +13,8 @@ from pathlib import Path
 from settings.commandline import Parser, end_with_the_reader, run
 
 PROGRAM = "python -m preview"
+# Seconds for the images of a kind of node: 10 GB at 20 MB/s; and the longest that may be asked for.
+IMAGES_S, LONGEST_S = 900, 7200
 LONGEST_REF = 1000
 EXIT_CODES = "Exit codes: 0 fine, 2 refused, 64 wrong usage."
 # Names of preview.reporting.bundle_formats.FORMATS, which a test compares: importing it takes half a second.
@@ -106,7 +108,28 @@ def _preflight_parser() -> argparse.ArgumentParser:
     )
     _common(parser, single=True)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the lines")
+    parser.add_argument(
+        "--admission",
+        action="store_true",
+        help="also show every object and pod to what admits them, as a dry run that the API server does not keep",
+    )
+    parser.add_argument(
+        "--images",
+        type=_seconds,
+        nargs="?",
+        const=IMAGES_S,
+        default=0,
+        metavar="SECONDS",
+        help="also let a node of each kind pull the images, by a pod that is made for it and deleted; at most that "
+        f"long for each (default {IMAGES_S})",
+    )
     return parser
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of seconds from 1 to {LONGEST_S}")
+    return int(text)
 
 
 def _ref(text: str) -> str:
@@ -168,9 +191,10 @@ def _keys(arguments: argparse.Namespace) -> int:
 
 
 def _preflight(arguments: argparse.Namespace) -> int:
-    from preview.preflight.show import show  # noqa: PLC0415 - as above
+    from preview.preflight.show import More, show  # noqa: PLC0415 - as above
 
-    return show(arguments.project, arguments.stack, as_json=arguments.json)
+    more = More(arguments.admission, arguments.images)
+    return show(arguments.project, arguments.stack, more, as_json=arguments.json)
 
 
 def _manifest(arguments: argparse.Namespace) -> int:

@@ -122,6 +122,40 @@ def _ingress_class(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator
         yield fine(name_of(expected))
 
 
+def _named(path: str) -> Look:
+    """A look for an object that has but to be there, by the path of its kind."""
+
+    def look(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
+        present = cluster.get(f"{path}/{expected.name}")
+        yield _absent(expected) if present is None else fine(name_of(expected))
+
+    return look
+
+
+def _csi_driver(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
+    present = cluster.get(f"/apis/storage.k8s.io/v1/csidrivers/{expected.name}")
+    if present is None:
+        yield _absent(expected)
+    elif "Ephemeral" not in (present["spec"].get("volumeLifecycleModes") or ("Persistent",)):
+        yield wrong(name_of(expected), f"takes no volumes of pods; it {expected.note}")
+    else:
+        yield fine(name_of(expected))
+
+
+def _issuer(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
+    place = f"namespaces/{expected.namespace}/issuers" if expected.namespace else "clusterissuers"
+    present = cluster.get(f"/apis/cert-manager.io/v1/{place}/{expected.name}")
+    if present is None:
+        yield _absent(expected)
+        return
+    states = {state["type"]: state for state in present.get("status", {}).get("conditions", [])}
+    ready = states.get("Ready", {})
+    if ready.get("status") == "False":
+        yield wrong(name_of(expected), f"is not ready: {ready.get('message') or ready.get('reason')}")
+    else:
+        yield fine(name_of(expected))
+
+
 def _nodes(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
     there = {node["metadata"]["name"] for node in items(cluster, "/api/v1/nodes")}
     lacking = [name for name in expected.name.split(", ") if name not in there]
@@ -158,4 +192,8 @@ LOOKS: Mapping[str, Look] = {
     "IngressClass": _ingress_class,
     "Nodes": _nodes,
     "API": _api,
+    "PriorityClass": _named("/apis/scheduling.k8s.io/v1/priorityclasses"),
+    "CSIDriver": _csi_driver,
+    "Issuer": _issuer,
+    "ClusterIssuer": _issuer,
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from preview.preflight.cluster import Forbidden
+from preview.preflight.cluster import Forbidden, Unavailable
 
 
 class Verdict(StrEnum):
@@ -59,3 +59,5 @@ def read(subject: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Findin
         yield from look()
     except Forbidden:
         yield not_known(subject, "may not be read by the user of this kubeconfig")
+    except Unavailable:
+        yield wrong(subject, "is served by a program of the cluster that does not answer", "look at its APIService")

@@ -6,21 +6,24 @@ from typing import Any
 from catalog.load import Catalog
 from planning.plan import Plan
 from preview.preflight.cluster import Cluster, items
-from preview.preflight.findings import Finding, fine, missing, read, wrong
+from preview.preflight.findings import Finding, fine, missing, not_known, read, wrong
+from preview.preflight.kinds import Resource, resource
 from preview.preflight.pools import quantity, requested
-from preview.rendering.manifests import Manifest
+from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import mappings_in
 
-# Priority classes that every cluster has.
-BORN = ("system-cluster-critical", "system-node-critical")
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 WORKLOADS = ("deployments", "daemonsets", "statefulsets")
+# Hard limits of a quota that count objects by their plural, without the word count.
+COUNTED = (
+    *("configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas", "secrets", "services"),
+)
 
 
 def look_at_others(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster, catalog: Catalog) -> Iterator[Finding]:
     """Operators of others, then classes, quotas and webhooks."""
     yield from read("operators of others", lambda: _operators(plan, cluster, catalog))
-    yield from read("classes of pods", lambda: _classes(manifests, cluster))
+    yield from read("classes of pods", lambda: _classes(manifests, plan, cluster))
     yield from read(f"quotas in {plan.namespace}", lambda: _quotas(manifests, plan, cluster))
     yield from read("webhooks", lambda: _webhooks(manifests, plan, cluster))
 
@@ -52,28 +55,26 @@ def _program(image: str) -> str:
     return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
-def _classes(manifests: Sequence[Manifest], cluster: Cluster) -> Iterator[Finding]:
-    declared = {(manifest.kind, manifest.name) for manifest in manifests}
+def _classes(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    """Runtime classes of pods; an operator that this stack installs brings its own."""
     pods = [part for manifest in manifests for part in mappings_in(manifest.body) if "containers" in part]
-    kinds = (
-        ("PriorityClass", "priorityClassName", "/apis/scheduling.k8s.io/v1/priorityclasses"),
-        ("RuntimeClass", "runtimeClassName", "/apis/node.k8s.io/v1/runtimeclasses"),
-    )
-    for kind, field, path in kinds:
-        named = {pod[field] for pod in pods if pod.get(field)}
-        for name in sorted(named - set(BORN)):
-            if (kind, name) in declared:
-                continue
-            subject = f"{kind} {name}"
-            yield fine(subject) if cluster.get(f"{path}/{name}") else missing(subject, f"pods have it as {field}")
+    operators = {pool.operator for pool in plan.pools.values()}
+    for name in sorted({pod["runtimeClassName"] for pod in pods if pod.get("runtimeClassName")}):
+        subject = f"RuntimeClass {name}"
+        if cluster.get(f"/apis/node.k8s.io/v1/runtimeclasses/{name}"):
+            yield fine(subject)
+        elif operators & plan.releases.keys():
+            yield not_known(subject, "is not there yet; this stack installs the operator that brings it")
+        else:
+            yield missing(subject, "pods have it as runtimeClassName")
 
 
 def _quotas(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
-    """Hard limits of the namespace against what the Deployments of the stack ask for; Jobs come and go."""
-    templates = [
-        (manifest.body["spec"].get("replicas", 1), manifest.body["spec"]["template"]["spec"])
+    """Hard limits of the namespace against what the stack has in it at once; Jobs and their pods come and go."""
+    inside = [
+        manifest
         for manifest in manifests
-        if manifest.kind in ("Deployment", "StatefulSet") and manifest.namespace == plan.namespace
+        if manifest.category is Category.OBJECT and manifest.namespace == plan.namespace
     ]
     for quota in items(cluster, f"/api/v1/namespaces/{plan.namespace}/resourcequotas"):
         if quota["spec"].get("scopeSelector") or quota["spec"].get("scopes"):
@@ -81,25 +82,53 @@ def _quotas(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iter
         over = [
             f"{name} {limit}, the stack asks for {needed:g}"
             for name, limit in sorted(quota["spec"].get("hard", {}).items())
-            if (needed := sum(count * _counted(name, pod) for count, pod in templates)) > quantity(limit)
+            if (needed := sum(counted(name, manifest, cluster) for manifest in inside)) > quantity(limit)
         ]
         subject = f"ResourceQuota {quota['metadata']['name']} in {plan.namespace}"
         yield wrong(subject, f"has too little: {'; '.join(over)}", "raise it") if over else fine(subject)
 
 
-def _counted(name: str, pod: Mapping[str, Any]) -> float:
-    """Part of a hard limit that one pod takes; of what no pod has, none."""
-    field, _, resource = name.partition(".")
+def counted(name: str, manifest: Manifest, cluster: Cluster) -> float:
+    """Part of a hard limit that an object and its pods take.
+
+    Names as in https://kubernetes.io/docs/concepts/policy/resource-quotas/.
+    """
+    if name not in ("pods", "count/pods") and (name.startswith("count/") or name in COUNTED):
+        here = resource(cluster, manifest.api_version, manifest.kind)
+        return here is not None and here.counted == name.removeprefix("count/")
+    if manifest.kind == "PersistentVolumeClaim":
+        spec = manifest.body["spec"]
+        names = ("requests.storage", f"{spec.get('storageClassName')}.storageclass.storage.k8s.io/requests.storage")
+        return quantity(spec["resources"]["requests"]["storage"]) if name in names else 0
+    return sum(number * _of_pod(name, pod) for number, pod in lasting_pods(manifest))
+
+
+def lasting_pods(manifest: Manifest) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """(how many, their spec) of the pods that an object keeps."""
+    spec = manifest.body.get("spec") or {}
+    if manifest.kind in ("Deployment", "StatefulSet"):
+        yield spec.get("replicas", 1), spec["template"]["spec"]
+    elif manifest.kind == "LeaderWorkerSet":
+        group = spec["leaderWorkerTemplate"]
+        replicas, size, worker = spec.get("replicas", 1), group.get("size", 1), group["workerTemplate"]["spec"]
+        yield replicas, (group.get("leaderTemplate") or group["workerTemplate"])["spec"]
+        yield replicas * (size - 1), worker
+
+
+def _of_pod(name: str, pod: Mapping[str, Any]) -> float:
+    field, _, resource_name = name.partition(".")
     if name in ("pods", "count/pods"):
         return 1
     if field in ("requests", "limits"):
-        return requested(pod, resource, field)
+        return requested(pod, resource_name, field)
     return requested(pod, name, "requests") if name in ("cpu", "memory") else 0
 
 
 def _webhooks(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     """Webhooks that are asked about objects of ours and must answer, and have nobody who does."""
-    kinds = {f"{manifest.kind.lower()}s" for manifest in manifests if manifest.namespace == plan.namespace} | {"pods"}
+    versions = {(manifest.api_version, manifest.kind) for manifest in manifests}
+    kinds = [resource(cluster, *each) for each in sorted({*versions, ("v1", "Pod")})]
+    ours = [each for each in kinds if each is not None]
     namespace = cluster.get(f"/api/v1/namespaces/{plan.namespace}")
     labels = {"kubernetes.io/metadata.name": plan.namespace}
     labels |= (namespace or {}).get("metadata", {}).get("labels", {})
@@ -108,24 +137,35 @@ def _webhooks(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> It
         for configuration in items(cluster, f"{WEBHOOKS}/{configurations}"):
             for webhook in configuration.get("webhooks") or ():
                 service = webhook["clientConfig"].get("service")
-                if webhook.get("failurePolicy") == "Ignore" or not service or not _asks(webhook, kinds, labels):
+                about = asked_about(webhook, ours, labels)
+                if webhook.get("failurePolicy") == "Ignore" or not service or not about:
                     continue
                 asked += 1
                 if not _answers(service, cluster):
-                    about = ", ".join(sorted(_resources(webhook) & kinds)) or "all"
                     behind = f"{service['namespace']}/{service['name']}"
-                    text = f"must answer about {about}, and no pod is ready behind {behind}"
+                    text = f"must answer about {', '.join(about)}, and no pod is ready behind {behind}"
                     yield wrong(f"webhook {webhook['name']}", text, f"of {configuration['metadata']['name']}")
-    yield fine("webhooks", f"{asked} are asked about objects of the stack; what they refuse only they know")
+    yield fine("webhooks", f"{asked} are asked about objects of the stack; --admission asks what they say")
 
 
-def _resources(webhook: Mapping[str, Any]) -> set[str]:
-    return {resource.partition("/")[0] for rule in webhook.get("rules") or () for resource in rule.get("resources", ())}
+def asked_about(webhook: Mapping[str, Any], kinds: Sequence[Resource], labels: Mapping[str, str]) -> list[str]:
+    """Names of the kinds about which a webhook must be asked when they are made, in a namespace with these labels.
+
+    Its selector of namespaces says nothing about what is in none
+    (https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/).
+    """
+    here = selects(webhook.get("namespaceSelector") or {}, labels)
+    rules = [rule for rule in webhook.get("rules") or () if {"CREATE", "*"} & {*rule.get("operations", ())}]
+    return sorted(
+        {kind.plural for kind in kinds if (here or not kind.namespaced) and any(_covers(rule, kind) for rule in rules)}
+    )
 
 
-def _asks(webhook: Mapping[str, Any], kinds: set[str], labels: Mapping[str, str]) -> bool:
-    resources = _resources(webhook)
-    return bool(resources & kinds or "*" in resources) and selects(webhook.get("namespaceSelector") or {}, labels)
+def _covers(rule: Mapping[str, Any], kind: Resource) -> bool:
+    of_group = {kind.group, "*"} & {*rule.get("apiGroups", ())}
+    scopes = {"*", "Namespaced" if kind.namespaced else "Cluster"}
+    named = {kind.plural, "*", "*/*"} & {*rule.get("resources", ())}
+    return bool(of_group and named) and (rule.get("scope") or "*") in scopes
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -3,14 +3,17 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.load import load_catalog
 from planning.plan import Plan
 from planning.stack.versions import is_older
+from preview.preflight.admission import ask_admission
 from preview.preflight.cluster import Cluster, Kubectl, Unreachable
 from preview.preflight.expected import look_for
-from preview.preflight.findings import FAILING, Finding, Verdict, fine, not_known, wrong
+from preview.preflight.findings import FAILING, Finding, Verdict, fine, not_known, read, wrong
+from preview.preflight.images import Clock, PodCluster, pull_images
 from preview.preflight.others import look_at_others
 from preview.preflight.pools import judge_pools
 from preview.rendering.edges import expectations
@@ -24,7 +27,15 @@ from settings.problems import Problem, Refused
 MARKS = {Verdict.FINE: "✓", Verdict.MISSING: "✗", Verdict.WRONG: "✗", Verdict.NOT_KNOWN: "?"}
 
 
-def show(directory: Path | None, stack: str, *, as_json: bool) -> int:
+@dataclass(frozen=True)
+class More:
+    """Questions that are asked only where somebody says so; `images_s`: seconds for the images of a place, 0: none."""
+
+    admission: bool = False
+    images_s: float = 0
+
+
+def show(directory: Path | None, stack: str, more: More, *, as_json: bool) -> int:
     """Asks the stack's cluster and prints a line for each answer; returns the exit code.
 
     Raises `UsageError` for an unknown stack, `Refused` for a stack that would not be deployed and for a cluster that
@@ -39,7 +50,7 @@ def show(directory: Path | None, stack: str, *, as_json: bool) -> int:
         raise Refused([Problem(project.program.name, "makes no LlmStack, whose plan says which cluster to ask")])
     plan = rendering.plan
     try:
-        findings = tuple(ask(collect_manifests(rendering.records), plan, Kubectl(plan.context)))
+        findings = tuple(_all(collect_manifests(rendering.records), plan, Kubectl(plan.context), more))
     except Unreachable as error:
         raise Refused([Problem("cluster.context", f'"{plan.context}" cannot be asked: {error}')]) from error
     failing = [finding for finding in findings if finding.verdict in FAILING]
@@ -48,6 +59,14 @@ def show(directory: Path | None, stack: str, *, as_json: bool) -> int:
     else:
         sys.stdout.write("\n".join(page(name, plan, findings)) + "\n")
     return REFUSED if failing else FINE
+
+
+def _all(manifests: Sequence[Manifest], plan: Plan, cluster: PodCluster, more: More) -> Iterator[Finding]:
+    yield from ask(manifests, plan, cluster)
+    if more.admission:
+        yield from read("admission", lambda: ask_admission(manifests, plan, cluster))
+    if more.images_s:
+        yield from read("images", lambda: pull_images(manifests, plan, cluster, more.images_s, Clock()))
 
 
 def ask(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:

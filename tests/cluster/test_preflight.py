@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from preview.__main__ import main
+from preview.preflight.admission import ask_admission
 from preview.preflight.cluster import Kubectl
-from preview.preflight.findings import FAILING
+from preview.preflight.findings import FAILING, Finding, Verdict
+from preview.preflight.images import Clock, pull_images
 from preview.preflight.show import ask
 from preview.rendering.manifests import collect_manifests
 from preview.rendering.render import render
 from preview.rendering.stackfile import read_project
-from tests.cluster.world import NAMESPACE, World
+from tests.cluster.world import NAMESPACE, SOON_S, World
 from tests.harness import ROOT
 from workshop.kubernetes import Object
+from workshop.simcluster.api import wait_until
 
 OTHERS = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "others"}}
 CONTAINER = {"name": "main", "image": "registry.example.com/notebook:1"}
@@ -38,6 +41,14 @@ def failing(world: World) -> list[str]:
     assert rendering.plan is not None
     findings = ask(collect_manifests(rendering.records), rendering.plan, Kubectl(world.stack.plan.context))
     return [str(finding) for finding in findings if finding.verdict in FAILING]
+
+
+def admission(world: World) -> list[Finding]:
+    """Findings of a dry run of the whole stack."""
+    rendering = render(read_project(ROOT), "prod")
+    assert rendering.plan is not None
+    manifests = collect_manifests(rendering.records)
+    return list(ask_admission(manifests, rendering.plan, Kubectl(world.stack.plan.context)))
 
 
 def body(api_version: str, kind: str, name: str, namespace: str = "", **fields: Any) -> Object:
@@ -201,3 +212,51 @@ def test_a_cluster_that_does_not_answer_is_a_refusal(
     monkeypatch.setenv("PATH", os.devnull)
     assert main(["preflight", "--stack", "prod"]) == 2
     assert "kubectl is not on PATH" in capsys.readouterr().err
+
+
+def test_a_policy_that_would_refuse_pods_is_named(kubectl: World):
+    """In its own words, for each pod that it refuses, before anything is deployed; nothing is kept of the questions."""
+    before = kubectl.uids("v1", "Pod")
+    (clean,) = admission(kubectl)
+    assert clean.verdict is Verdict.FINE
+    expression = "object.spec.containers.all(c, !c.image.contains('litellm'))"
+    kinds = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+    validations = [{"expression": expression, "message": "images come from registry.example.com"}]
+    group = "admissionregistration.k8s.io/v1"
+    spec = {"matchConstraints": {"resourceRules": [kinds]}, "validations": validations}
+    where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}}}
+    bound = {"policyName": "registries", "validationActions": ["Deny"], "matchResources": where}
+    policy = body(group, "ValidatingAdmissionPolicy", "registries", spec=spec)
+    binding = body(group, "ValidatingAdmissionPolicyBinding", "registries", spec=bound)
+    for each in (policy, binding):
+        kubectl.api.apply(each)
+    try:
+        # a policy is at work a moment after it is there
+        wait_until(lambda: len(admission(kubectl)) > 1, SOON_S, "the policy is at work")
+        *refused, rest = admission(kubectl)
+    finally:
+        for each in (binding, policy):
+            kubectl.api.delete(each)
+    assert {each.verdict for each in refused} == {Verdict.WRONG}
+    assert all("images come from registry.example.com" in each.text for each in refused)
+    assert "admission of a pod of Deployment litellm in llm-serving" in {each.subject for each in refused}
+    assert rest.verdict is Verdict.FINE
+    assert kubectl.uids("v1", "Pod") == before
+
+
+def test_a_node_of_each_kind_pulls_the_images(kubectl: World):
+    """By a pod that is let in as those of the stack are, and is gone afterwards."""
+    before = kubectl.uids("v1", "Pod")
+    rendering = render(read_project(ROOT), "prod")
+    assert rendering.plan is not None
+    manifests = collect_manifests(rendering.records)
+    findings = list(pull_images(manifests, rendering.plan, Kubectl(kubectl.stack.plan.context), SOON_S, Clock()))
+    assert [(each.verdict, each.subject) for each in findings] == [
+        (Verdict.FINE, f"images on {place}")
+        for place in (
+            *("any node", "nodes of their affinity"),
+            "nodes with gpu-type=a10, llm-stack.io/pool=a10, node-role=gpu-inference",
+            "nodes with nvidia.com/gpu.product=NVIDIA-H200",
+        )
+    ]
+    wait_until(lambda: kubectl.uids("v1", "Pod") == before, SOON_S, "its pods are gone")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from preview.preflight.cluster import Forbidden, Kubectl, Unreachable
+from preview.preflight.cluster import Forbidden, Kubectl, Unavailable, Unreachable
 from preview.preflight.expected import LOOKS, look_for
 from preview.preflight.findings import FAILING, Verdict
 from preview.preflight.others import selects
@@ -28,19 +28,36 @@ CLAIM = Expected("PersistentVolumeClaim", "weights", "llm", note="must hold acme
 CONFIG = Expected("ConfigMap", "authorities", "llm", ("ca.crt",))
 
 
+METRICS = Expected("API", "metrics.k8s.io/v1")
+DRIVER = Expected("CSIDriver", "secrets.csi", note="must take volumes of pods")
+DRIVERS = "/apis/storage.k8s.io/v1/csidrivers/secrets.csi"
+
+
 @dataclass(frozen=True)
 class Table:
-    """A cluster that knows these paths; `closed` may not be read."""
+    """A cluster that knows these paths; `closed` may not be read, and nobody answers for `silent`."""
 
     answers: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     closed: str = ""
+    silent: str = ""
+    refusals: Mapping[str, str | None] = field(default_factory=dict)
 
     def get(self, path: str) -> Any:
         """See `Cluster`; a question without its parameters is enough."""
         if self.closed and path.startswith(self.closed):
             raise Forbidden
+        if self.silent and path.startswith(self.silent):
+            raise Unavailable
         return self.answers.get(path.partition("?")[0])
+
+    def admits(self, body: Mapping[str, Any], *, create: bool) -> str:
+        """See `Cluster`; `refusals`: why objects of a kind are refused, None: they may not be asked for."""
+        assert create is (body["kind"] == "Pod")
+        answer = self.refusals.get(body["kind"], "")
+        if answer is None:
+            raise Forbidden
+        return answer
 
     def entries(self, namespace: str, secret: str) -> frozenset[str] | None:
         """See `Cluster`."""
@@ -56,6 +73,11 @@ def gateway(*listeners: str, programmed: str = "True") -> dict[str, Any]:
     """A Gateway with these listeners."""
     state = {"type": "Programmed", "status": programmed, "message": "no address"}
     return {"spec": {"listeners": [{"name": name} for name in listeners]}, "status": {"conditions": [state]}}
+
+
+def issuer(ready: str) -> dict[str, Any]:
+    """An issuer of certificates."""
+    return {"status": {"conditions": [{"type": "Ready", "status": ready, "message": "no account"}]}}
 
 
 CASES: list[tuple[Expected, Table, str, str]] = [
@@ -171,6 +193,38 @@ CASES: list[tuple[Expected, Table, str, str]] = [
         Table(),
         "not known",
         "Access to acme/tiny: no cluster can say that; gated",
+    ),
+    (
+        METRICS,
+        Table(silent="/apis/metrics.k8s.io"),
+        "wrong",
+        "API metrics.k8s.io/v1: is served by a program of the cluster that does not answer; look at its APIService",
+    ),
+    (
+        Expected("PriorityClass", "high"),
+        Table({"/apis/scheduling.k8s.io/v1/priorityclasses/high": {}}),
+        "fine",
+        "PriorityClass high",
+    ),
+    (Expected("PriorityClass", "high"), Table(), "missing", "PriorityClass high: is not there"),
+    (DRIVER, Table({DRIVERS: {"spec": {"volumeLifecycleModes": ["Ephemeral"]}}}), "fine", "CSIDriver secrets.csi"),
+    (
+        DRIVER,
+        Table({DRIVERS: {"spec": {}}}),
+        "wrong",
+        "CSIDriver secrets.csi: takes no volumes of pods; it must take volumes of pods",
+    ),
+    (
+        Expected("ClusterIssuer", "public", note="of cert-manager"),
+        Table({"/apis/cert-manager.io/v1/clusterissuers/public": issuer("False")}),
+        "wrong",
+        "ClusterIssuer public: is not ready: no account",
+    ),
+    (
+        Expected("Issuer", "public", "llm"),
+        Table({"/apis/cert-manager.io/v1/namespaces/llm/issuers/public": issuer("True")}),
+        "fine",
+        "Issuer public in llm",
     ),
     (
         SHARED,
