@@ -33,7 +33,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help up down status logs preview preflight diff plan test local-test gateway-test cluster-test engine-test vllm-test vllm-sample fuzz lint scan benchmark format golden docs setup promtool lock clean
+.PHONY: help up down status logs preview preflight diff plan test local-test local-sample gateway-test cluster-test engine-test vllm-test vllm-sample fuzz lint scan benchmark format golden docs setup promtool lock clean
 
 ##@ Run
 ifeq ($(CLUSTER),)
@@ -81,6 +81,10 @@ test: $(DEV)  ## run the tests; ARGS="-k memory", WORKERS=4
 local-test: $(DEV) $(LOCAL_VENV)/.stamp  ## bring stacks up on this machine and try them; makes .venv-local first (7 GB); ARGS="-k drain"
 	@$(stores)
 	@$(index); $(RUN) -m pytest -q -m local tests/local $(ARGS)
+
+local-sample: $(DEV) $(LOCAL_VENV)/.stamp  ## those of them with one stack of each kind: chat, tasks, weights in a bucket
+	@$(stores)
+	@$(index); $(RUN) -m pytest -q -m "local and sample" tests/local $(ARGS)
 
 gateway-test: $(DEV) $(LOCAL_VENV)/.stamp  ## the rendered gateway: real LiteLLM, Redis and Postgres before fake servers; makes .venv-local first; ARGS="-k limit"
 	@$(stores)

@@ -25,7 +25,7 @@ from tests.local.test_object_store import TENSORS, option_of
 from tests.unit.components.pod_scripts.hostile_hub import Answer, HostileHub
 from tests.unit.components.pod_scripts.hostile_hub import serving as serving_hub
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.sample]
 
 STACK, SERVER = "variant:store-filled", "vllm-small"
 OTHER = "f" * 40

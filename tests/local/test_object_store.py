@@ -22,7 +22,7 @@ from tests.unit.components.pod_scripts.reading_proxy import reading_proxy
 from workshop.local.chat import Endpoint, chat, request
 from workshop.ports import LOOPBACK, free_ports
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.sample]
 
 STACK, MODEL, SERVER = "variant:store-with-keys", "small", "vllm-small"
 ENDPOINT, API_KEY = "http://minio.storage.svc:9000", "sk-of-the-server"

@@ -21,7 +21,7 @@ from tests.local.store import PYTHON, serving, surroundings
 from tests.local.test_object_store import SERVER, STACK, Streaming
 from workshop.ports import free_ports
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.sample]
 
 RANKS = 2
 SHARDED = {

@@ -16,7 +16,7 @@ from planning.tasks import OF_A_CACHE, OF_WRITING
 from tests.local.runs import Run, project
 from workshop.local.chat import request
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.sample]
 
 CATALOG = load_catalog()
 VECTORS, PAIRS, ENCODER = "vectors", "pairs", "encoder"
