@@ -15,12 +15,17 @@ from settings.schema import StackSettings
 
 
 def as_written(loc: Path, values: Any) -> Path:
-    """The path as the user wrote it: pydantic puts the tag of a union (`existing`) into its location."""
+    """The path as the user wrote it: pydantic puts the tag of a union (`existing`) into its location, once."""
     path: list[str | int] = []
+    tagged = False
     for step in loc:
         kind, here = annotation(path, values), at(path, values)
-        if step == "[key]" or step in kinds(kind):
+        tags = kinds(kind)
+        # a key of a user may be a word for a kind as well
+        if step == "[key]" or (step in tags and len(tags) > 1 and not tagged):
+            tagged = True
             continue
+        tagged = False
         # names alone, where a mapping may be: pydantic puts the name into its location
         names = [str(name) for name in here] if isinstance(here, list) and get_origin(kind) is dict else []
         path.append(names.index(str(step)) if str(step) in names else step)

@@ -196,10 +196,13 @@ def _public_key(path: Path, values: Any) -> str | None:
 
 def _misplaced(key: str, place: Path, values: Any) -> str:
     """The refusal of a key that the mapping at `place` does not have: which kinds have it, or what was meant."""
-    members = kinds(annotation(place, values))
+    members, here = kinds(annotation(place, values)), fields(section(place, values))
+    words = {*members, *(get_args(here["kind"].annotation) if "kind" in here else ())}
+    if key in words:
+        return f"{UNKNOWN[0]}; {key} is a kind: write kind: {key}, and beside it what that has"
     having = [kind for kind, member in members.items() if key in fields(member)]
     if not having:
-        return f"{UNKNOWN[0]}{not_offered(place, key) or nearest(key, fields(section(place, values)))}"
+        return f"{UNKNOWN[0]}{not_offered(place, key) or nearest(key, here)}"
     return f"{UNKNOWN[1]} {' or '.join(having)}; leave it out, or use kind: {having[0]}"
 
 

@@ -28,6 +28,7 @@ WEIGHTS_KEYS = (
     "storageClass",
     "usdPerGibMonth",
 )
+KIND = "{0} is a kind: write kind: {0}, and beside it what that has"
 OF_A_SHARED_CLAIM = "belongs to kind sharedClaim; leave it out, or use kind: sharedClaim"
 TAINT_KEY = "key of the taint, e.g. dedicated"
 SECTIONS = sorted(field.alias or name for name, field in StackSettings.model_fields.items())
@@ -522,6 +523,13 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             OF_A_SHARED_CLAIM.replace(";", " or nodeCache;", 1),
         ),
         (existing_claim(hub={"tokenSecret": "hub"}), "weights.hub", OF_A_SHARED_CLAIM),
+        (existing_claim(objectStore={}), "weights.objectStore", "unknown key; " + KIND.format("objectStore")),
+        (existing_claim(existingClaim="disk"), "weights.existingClaim", "unknown key; " + KIND.format("existingClaim")),
+        (
+            cluster(caBundle={"kind": "configMap", "name": "company-ca", "configMap": "x"}),
+            "cluster.caBundle.configMap",
+            "unknown key; " + KIND.format("configMap"),
+        ),
         (existing_claim(downloadMibPerS=100), "weights.downloadMibPerS", OF_A_SHARED_CLAIM),
         (existing_claim(downloadMemoryGib=None), "weights.downloadMemoryGib", OF_A_SHARED_CLAIM),
         (
