@@ -94,10 +94,27 @@ NOT_OFFERED = {
     ("gateway.chatUi", "replicas"): "it is one pod, because its chats are in a database of files on one claim",
     ("gateway.chatUi.oidc", "clientSecret"): "it is the entry client-secret of gateway.chatUi.existingSecret",
     ("gateway", "adminUi"): f"LiteLLM signs five people in without its Enterprise licence, and {_NO_PAGES}",
+    **{
+        ("cluster.proxy", key): "the proxy, for http and https, is endpoint"
+        for key in ("httpProxy", "httpsProxy", "url")
+    },
+    **{("images", key): "a registry that has copies of all images is mirror" for key in ("registry", "repository")},
+    **{("models.*", key): "replicas: {min, max} scales, and scaling says how" for key in ("autoscaling", "hpa")},
+    **{
+        ("models.*.scaling", key): "the fewest and the most are replicas: {min, max}"
+        for key in ("min", "max", "minReplicas", "maxReplicas")
+    },
+    ("models.*.replicas", "count"): "a fixed number is min and max alike",
+    **{
+        ("gateway.expose.tls", key): "an existing Secret is tlsSecret of gateway.expose, without tls"
+        for key in ("secret", "secretName", "existingSecret")
+    },
 }
 
 
 def not_offered(section: Sequence[object], key: str) -> str:
-    """The reason why a section has no such key, where people look for it; else nothing."""
-    reason = NOT_OFFERED.get((".".join(map(str, section)), key))
+    """The reason why a section has no such key, where people look for it; else nothing. `*`: any name."""
+    words = [str(step) for step in section]
+    named = (words, [*words[:1], "*", *words[2:]])
+    reason = next((NOT_OFFERED[".".join(path), key] for path in named if (".".join(path), key) in NOT_OFFERED), "")
     return f": {reason}" if reason else ""

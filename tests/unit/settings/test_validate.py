@@ -28,6 +28,7 @@ WEIGHTS_KEYS = (
     "storageClass",
     "usdPerGibMonth",
 )
+MIRROR = "unknown key: a registry that has copies of all images is mirror"
 KIND = "{0} is a kind: write kind: {0}, and beside it what that has"
 OF_A_SHARED_CLAIM = "belongs to kind sharedClaim; leave it out, or use kind: sharedClaim"
 TAINT_KEY = "key of the taint, e.g. dedicated"
@@ -523,6 +524,12 @@ USER_IN_URL = "holds a password in a URL, which everybody who reads the stack wo
             OF_A_SHARED_CLAIM.replace(";", " or nodeCache;", 1),
         ),
         (existing_claim(hub={"tokenSecret": "hub"}), "weights.hub", OF_A_SHARED_CLAIM),
+        (
+            serving(scaling={"minReplicas": 1}),
+            "models.m.scaling.minReplicas",
+            "unknown key: the fewest and the most are replicas: {min, max}",
+        ),
+        (stack(images={"registry": "r"}), "images.registry", MIRROR),
         (existing_claim(objectStore={}), "weights.objectStore", "unknown key; " + KIND.format("objectStore")),
         (existing_claim(existingClaim="disk"), "weights.existingClaim", "unknown key; " + KIND.format("existingClaim")),
         (
