@@ -23,10 +23,14 @@ class Chart(Entry):
 
 
 class ChartImage(Entry):
-    """One image of a chart; `when`: the value, on by itself, without which it is not pulled."""
+    """One image of a chart; `when`: the value, on by itself, without which it is not pulled.
+
+    `only`: the value, off by itself, with which alone it is.
+    """
 
     image: Annotated[str, Field(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     when: str | None = None
+    only: str | None = None
 
 
 class NotKnown(Entry):

@@ -268,6 +268,7 @@ class Engine(BaseModel):
     defaults: Mapping[str, object] = {}
     health: Health = Health()
     newest_minor: int = 0
+    claims_minor: int = 0
     environment: Mapping[str, object] = {}
 
     @cached_property

@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from components import _k8s, _script
 from components._account import service_account
-from planning.plan.pools import DriverNeed, MigPlan, PoolPlan, Verification
+from planning.plan.pools import ClaimedDevices, DriverNeed, MigPlan, PoolPlan, Verification
 from planning.server import small_pods
 from planning.server.scratch import cores, quantity
 from planning.stack.network import API_SERVER_PORTS
@@ -36,7 +36,7 @@ def verification(
     here = f"verify-nodes-{pool.name}"
     metadata: Any = {"namespace": namespace, "labels": labels}
     account = service_account(f"{name}-verify", _k8s.named(metadata, here), plan.image, child)
-    binding = _may_list_nodes(f"{name}-verify", here, metadata, child)
+    binding = _may_list(pool, f"{name}-verify", here, metadata, child)
     script = _script.config_map(f"{name}-verify", _k8s.named(metadata, here), SCRIPT, child)
     policy = k8s.networking.v1.NetworkPolicy(
         f"{name}-verify",
@@ -73,14 +73,15 @@ def verification(
     )
 
 
-def _may_list_nodes(label: str, account: str, metadata: Any, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-    """The one right of the account, which no namespace can give: nodes are in none."""
+def _may_list(pool: PoolPlan, label: str, account: str, metadata: Any, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+    """The one right of the account, which no namespace can give: nodes, and devices of theirs, are in none."""
+    listed = {"": ["nodes"], **({"resource.k8s.io": ["resourceslices"]} if pool.claims else {})}
     namespace, labels = metadata["namespace"], metadata["labels"]
     full_name = pulumi.Output.concat(namespace, "-", account)
     role = k8s.rbac.v1.ClusterRole(
         label,
         metadata={"name": full_name, "labels": labels},
-        rules=[{"api_groups": [""], "resources": ["nodes"], "verbs": ["list"]}],
+        rules=[{"api_groups": [group], "resources": kinds, "verbs": ["list"]} for group, kinds in listed.items()],
         opts=opts,
     )
     return k8s.rbac.v1.ClusterRoleBinding(
@@ -110,6 +111,14 @@ def _parts(mig: MigPlan) -> dict[str, str]:
     }
 
 
+def _devices(claims: ClaimedDevices) -> dict[str, str]:
+    return {
+        "DEVICE_DRIVER": claims.driver,
+        "DEVICE_ATTRIBUTES": ",".join(f"{name}={'|'.join(values)}" for name, values in claims.attributes.items()),
+        "DRIVER_ATTRIBUTE": claims.driver_version,
+    }
+
+
 def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
     """Variables that verify_nodes.py reads."""
     memory = pool.expected_gpu_memory_mib
@@ -128,6 +137,6 @@ def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
         "DISK_MIB": str(pool.needed.disk_mib),
         "WHOLE_CARDS": ",".join(f"{label}={'|'.join(values)}" for label, values in pool.whole_cards.items()),
         **(_driver(pool.driver) if pool.driver else {}),
-        **(_parts(pool.mig) if pool.mig else {}),
+        **(_devices(pool.claims) if pool.claims else _parts(pool.mig) if pool.mig else {}),
         "TIMEOUT_S": str(plan.timeout_s),
     }

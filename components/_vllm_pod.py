@@ -5,7 +5,7 @@ from typing import Any
 
 import pulumi
 
-from components import _additions, _authorities, _k8s, _kept_cache, _script
+from components import _additions, _authorities, _gpu_claim, _k8s, _kept_cache, _script
 from planning.plan.access import CaBundle, SecretFile
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import ServerPlan
@@ -27,7 +27,7 @@ def pod_spec(
     mounts: Mapping[str, pulumi.Input[str]],
     key: dict[str, Any],
 ) -> dict[str, Any]:
-    """The whole pod spec, in Kubernetes' spelling; `mounts`: names of its `script` and `account`."""
+    """The whole pod spec, in Kubernetes' spelling; `mounts`: names of its `script`, `account` and `claim`."""
     spec = _k8s.restricted_pod(
         mounts["account"],
         server.image,
@@ -54,6 +54,7 @@ def pod_spec(
         ],
         **_k8s.placement(pool),
         **({"runtimeClassName": pool.runtime_class} if pool.runtime_class else {}),
+        **(_gpu_claim.of_pod(mounts["claim"]) if server.resources.claim else {}),
         **_additions.priority(server.additions),
     }
     if server.nodes_per_replica == 1:
@@ -186,7 +187,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[
     # CPU is not limited, because throttling stalls every sequence
     requests = _k8s.requests(engine_requests(resources, server.scratch, server.kept_cache))
     limits = {"memory": f"{resources.memory_limit_gib}Gi"}
-    if pool.resource_name:
+    if pool.resource_name and not resources.claim:
         requests[pool.resource_name] = limits[pool.resource_name] = str(resources.gpus)
     for name, amount in pool.pod_resources.items():
         requests[name] = limits[name] = amount
@@ -197,7 +198,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[
         "args": list(server.args),
         "env": [*_k8s.env(server.env), *_access(server, opening=False), key, *_additions.secrets(server.additions)],
         "ports": [{"name": "http", "containerPort": server.endpoint.port, "protocol": "TCP"}],
-        "resources": {"requests": requests, "limits": limits},
+        "resources": {"requests": requests, "limits": limits, **(_gpu_claim.of_container() if resources.claim else {})},
         "securityContext": _k8s.DROP_ALL,
         **_k8s.probes(server.probes, health, grace_s=timing.probe_grace_s),
         # endpoints drop the pod before SIGTERM; vLLM then finishes what is running (--shutdown-timeout)

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components import _additions, _contract, _k8s, _kept_cache, _router, _scaling, _script
+from components import _additions, _contract, _gpu_claim, _k8s, _kept_cache, _router, _scaling, _script
 from components._account import service_account
 from components._leader_worker_set import leader_worker_set
 from components._vllm_pod import APP, PROOF, pod_spec
@@ -89,12 +89,10 @@ class VllmServer(pulumi.ComponentResource):
             opts=child,
         )
         key = _k8s.secret_env(server.endpoint.key_variable, key_secret, key_entry)
-        mounts = {"account": account.metadata.name, "script": script.metadata.name}
+        claim = _claim(name, metadata, server, child)
+        mounts = {"account": account.metadata.name, "script": script.metadata.name, **claim}
         pod = pod_spec(server, args["pool"], mounts, key)
-        template: Any = {
-            "metadata": _template_metadata(server, labels),
-            "spec": pod,
-        }
+        template: Any = {"metadata": _template_metadata(server, labels), "spec": pod}
         # what leads to the pods is there before them, and goes after them
         after = [*args.get("after", ()), policy, service]
         self.workload = _workload(name, server, named, template, self, after)
@@ -134,6 +132,13 @@ def _front(
     clients = args.get("clients", ())
     front = _router.router(f"{name}-router", args["namespace"], plan, match, server.endpoint.port, clients, key, opts)
     return front, plan.port
+
+
+def _claim(name: str, metadata: Any, server: ServerPlan, opts: pulumi.ResourceOptions) -> dict[str, pulumi.Input[str]]:
+    """The name of the template of its pods' claims, where they claim their GPUs."""
+    if server.resources.claim is None:
+        return {}
+    return {"claim": _gpu_claim.template(name, server.name, metadata, server.resources.claim, opts).metadata.name}
 
 
 def _clients(server: ServerPlan, args: VllmServerArgs) -> list[Mapping[str, str]]:

@@ -7,6 +7,7 @@ from planning.own_catalog import own_warnings
 from planning.plan.pools import Karpenter, NodeClass, PoolPlan, Shared
 from planning.plan.servers import ServerPlan, Timing
 from planning.stack.at_zero import at_zero, held_s
+from planning.stack.claims import claims_warnings
 from planning.stack.cost import nodes_usd_per_hour
 from planning.stack.engines import engine_warnings
 from planning.stack.mig import mig_warnings
@@ -38,7 +39,7 @@ def stack_warnings(
                 f"pool {name}: its servers may ask for {most} {pool.unit}s at their most, it has {pool.gpus}"
             )
         gpu = catalog.gpus.get(pool.gpu)
-        if gpu is not None and (needs := catalog.vendors[gpu.vendor].needs):
+        if gpu is not None and not pool.claims and (needs := catalog.vendors[gpu.vendor].needs):
             sentences.append(f"pool {name}: {gpu.name} needs {needs}, which the stack does not install")
         match pool.provisioning:
             case Shared():
@@ -52,7 +53,7 @@ def stack_warnings(
         case ClusterOnly() if (host := settings.gateway.host) is not None:
             sentences.append(f"gateway: nothing leads from host {host} to it; give expose, or leave host out")
     sentences += [*pod_resource_warnings(pools, catalog), *spot_warnings(settings, catalog, pools, servers)]
-    sentences += [*mig_warnings(pools), *_idle_parts(pools, servers)]
+    sentences += [*mig_warnings(pools), *claims_warnings(pools, settings, catalog), *_idle_parts(pools, servers)]
     sentences += [*engine_warnings(servers, catalog), *_shared_cards(servers), *shared_nodes(pools, catalog)]
     return list(dict.fromkeys([*own_warnings(catalog), *sentences]))
 

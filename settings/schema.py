@@ -154,6 +154,10 @@ CertificateName = Annotated[str, StringConstraints(pattern=r"^[!-+\--~]{1,400}$"
 MOST_DNS_ADDRESSES = 6
 # The first with `lifecycle.preStop.sleep` (KEP-3960, beta and on by default).
 OLDEST_KUBERNETES_MINOR = 30
+# Of one request of a claim (kubernetes/api resource/v1 types.go, DeviceSelectorsMaxSize), where the first is ours; each
+# may be ten KiB (CELSelectorExpressionMaxLength).
+MOST_SELECTORS = 31
+CelExpression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10 * 1024)]
 # An object of a stack, as Kind/name.
 ObjectPath = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z]{1,60}/[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 # Adapters of one model: each has a Job of its own, and is looked at before each start.
@@ -501,6 +505,22 @@ class MigSettings(Section):
     )
 
 
+class ClaimsSettings(Section):
+    """GPUs that pods claim (dynamic resource allocation), in place of asking the device plugin for a number of them."""
+
+    device_class: DnsName | None = Field(
+        default=None,
+        description="DeviceClass of the GPUs; default: that of the maker's driver, e.g. gpu.nvidia.com, with mig "
+        "mig.nvidia.com",
+    )
+    selectors: list[CelExpression] = Field(
+        default_factory=list,
+        max_length=MOST_SELECTORS,
+        description="further conditions in CEL on a GPU, beside those that make it one of the pool's: "
+        "`device.attributes['gpu.nvidia.com'].architecture == 'Hopper'`",
+    )
+
+
 class PoolSettings(Section):
     """One homogeneous group of nodes."""
 
@@ -521,6 +541,11 @@ class PoolSettings(Section):
     mig: MigSettings | None = Field(
         default=None,
         description="whether its cards are cut into parts, of which each server has one; gpusPerNode counts cards",
+    )
+    claims: ClaimsSettings | None = Field(
+        default=None,
+        description="whether its GPUs are claimed, from a driver for dynamic resource allocation (DRA) in place of the "
+        "device plugin; {} for the usual class (docs/claims.md)",
     )
     tolerations: list[Toleration] = Field(
         default_factory=list,
@@ -584,6 +609,21 @@ class PoolSettings(Section):
         """A card is cut by its hardware or shared by its driver."""
         if self.gpu_share is not None and self.mig is not None:
             raise ValueError("mig and gpuShare are two ways to divide a card; leave one of them out")
+
+    @rule("gpu", "claims")
+    def claims_gpus(self) -> None:
+        """A CPU is no device."""
+        if self.gpu == "none" and self.claims is not None:
+            raise ValueError("claims must be left out when gpu is none")
+
+    @rule("gpu_share", "claims")
+    def claims_whole_devices(self) -> None:
+        """Slices are the device plugin's."""
+        if self.gpu_share is not None and self.claims is not None:
+            raise ValueError(
+                "claims and gpuShare do not go together: slices are offered by the device plugin, which claims stand "
+                "in for; leave one of them out"
+            )
 
     @rule("gpu", "mig")
     def cuts_cards(self) -> None:

@@ -1,6 +1,6 @@
 """Prove that a node pool offers what was promised, or say node by node why not.
 
-Runs as a Job whose ServiceAccount may list nodes, configured by its environment alone:
+Runs as a Job whose ServiceAccount may list nodes (and, where pods claim GPUs, devices), configured by its environment:
 
     POOL_NAME                how messages call the pool
     NODE_SELECTOR            k=v,k=v|w,k!=v: the labels that make a node one of the pool; | is or
@@ -13,6 +13,10 @@ Runs as a Job whose ServiceAccount may list nodes, configured by its environment
     DRIVER_LABELS            optional: k,k: labels of which one says the first number of the driver's version
     OLDEST_DRIVER, OLDER_DRIVERS  with it: the least of those numbers that will do, and others that do, n,n
     EXPECTED_GPU_MEMORY_MIB  optional: compared with the label nvidia.com/gpu.memory where there is one, within 2 %
+    DEVICE_DRIVER            optional, where pods claim their GPUs: the driver whose devices are counted in place of
+                             RESOURCE_NAME
+    DEVICE_ATTRIBUTES        with it: k=v|w,k=v: attributes of a device that make it one of the pool's
+    DRIVER_ATTRIBUTE         with it: the attribute that says the version of the kernel's driver
     MIG_CONFIG               optional, where cards are cut into parts: k=v, the label by which they are
     MIG_LABELS               with it: k=v|w: labels of nodes that are cut as promised
     GPU_MEMORY_LABEL         with it: the label to compare with instead; parts may have more, as drivers differ
@@ -48,6 +52,8 @@ NOT_READY_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreacha
 CORDON_TAINTS = ("node.kubernetes.io/unschedulable",)
 PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")  # set and taken away by the cluster itself
 CONTROL_PLANES = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+NODES = "/api/v1/nodes"
+SLICES = "/apis/resource.k8s.io/v1/resourceslices"
 # How Kubernetes writes numbers (apimachinery, api/resource, Quantity).
 QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 DECIMAL = {unit: 1000.0**power for power, unit in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)}
@@ -75,6 +81,9 @@ class Expectation:
     mig_config: str = ""
     mig_labels: Mapping[str, str] = field(default_factory=dict)
     memory_label: str = MEMORY_LABEL
+    device_driver: str = ""
+    device_attributes: Mapping[str, str] = field(default_factory=dict)
+    driver_attribute: str = ""
 
 
 def expectation_from(environ: Mapping[str, str]) -> Expectation:
@@ -86,6 +95,7 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
     pairs = [pair.partition("=") for pair in words("NODE_SELECTOR")]
     whole = [pair.partition("=") for pair in words("WHOLE_CARDS")]
     parts = [pair.partition("=") for pair in words("MIG_LABELS")]
+    attributes = [pair.partition("=") for pair in words("DEVICE_ATTRIBUTES")]
     return Expectation(
         pool=environ["POOL_NAME"],
         selector={key.strip(): value.strip() for key, _, value in pairs},
@@ -104,12 +114,15 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
         mig_config=environ.get("MIG_CONFIG", ""),
         mig_labels={label: values for label, _, values in parts},
         memory_label=environ.get("GPU_MEMORY_LABEL") or MEMORY_LABEL,
+        device_driver=environ.get("DEVICE_DRIVER", ""),
+        device_attributes={name: values for name, _, values in attributes},
+        driver_attribute=environ.get("DRIVER_ATTRIBUTE", ""),
     )
 
 
 def judge(nodes: list[dict], expectation: Expectation) -> list[str]:
     """Return why the pool does not keep its promise, one message per failing node; nothing when it does."""
-    matching = [node for node in nodes if not selector_faults(node, expectation.selector)]
+    matching = [node for node in nodes if not pool_faults(node, expectation)]
     failing = {node["metadata"]["name"]: faults for node in matching if (faults := node_faults(node, expectation))}
     if len(matching) - len(failing) >= expectation.nodes:
         return []
@@ -117,9 +130,19 @@ def judge(nodes: list[dict], expectation: Expectation) -> list[str]:
     messages = [f"{prefix} node {name} {', '.join(faults)}" for name, faults in sorted(failing.items())]
     if len(matching) < expectation.nodes:
         wanted = ",".join(f"{key}={value}" for key, value in expectation.selector.items())
-        count = f"{prefix} {len(matching)} of {expectation.nodes} nodes match {wanted}"
-        messages.append(f"{count}, {nearest(nodes, expectation.selector)}")
+        wanted = wanted or f"have devices with {asked(expectation)}"
+        verb = "match " if expectation.selector else ""
+        count = f"{prefix} {len(matching)} of {expectation.nodes} nodes {verb}{wanted}"
+        messages.append(f"{count}, {nearest(nodes, expectation)}")
     return messages
+
+
+def pool_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return why a node is not one of the pool: by its labels or, where no label says it, by its devices."""
+    faults = selector_faults(node, expectation.selector)
+    if expectation.device_driver and not expectation.selector and not claimable(node, expectation):
+        faults.append(f"it publishes {published(node, expectation)}")
+    return faults
 
 
 def selector_faults(node: dict, selector: Mapping[str, str]) -> list[str]:
@@ -136,9 +159,9 @@ def label_fault(labels: Mapping[str, str], key: str, value: str) -> str:
     return f"its {name} is '{labels[name]}'" if name in labels else f"it has no label {name}"
 
 
-def nearest(nodes: list[dict], selector: Mapping[str, str]) -> str:
+def nearest(nodes: list[dict], expectation: Expectation) -> str:
     """Name the node that misses the selector by the fewest labels, and by which."""
-    others = [(len(f), n["metadata"]["name"], f) for n in nodes if (f := selector_faults(n, selector))]
+    others = [(len(f), n["metadata"]["name"], f) for n in nodes if (f := pool_faults(n, expectation))]
     if not others:
         return "the cluster has no other node"
     _, name, faults = min(others)
@@ -162,7 +185,9 @@ def node_faults(node: dict, expectation: Expectation) -> list[str]:
         if taint["key"] not in said
     ]
     allocatable = node.get("status", {}).get("allocatable", {})
-    if expectation.resource:
+    if expectation.device_driver:
+        faults += device_faults(node, expectation)
+    elif expectation.resource:
         offered = int(quantity(allocatable.get(expectation.resource, "0")))
         if offered < expectation.gpus_per_node:
             promise = f"offers {offered} {expectation.resource}, promised {expectation.gpus_per_node}"
@@ -172,10 +197,81 @@ def node_faults(node: dict, expectation: Expectation) -> list[str]:
     return faults + memory_faults(node, expectation) + shortages(allocatable, expectation)
 
 
+def with_devices(nodes: list[dict], slices: list[dict]) -> list[dict]:
+    """Return the nodes, each with the devices that drivers publish of it: those of the newest of each pool's slices."""
+    newest: dict[tuple[str, str], int] = {}
+    for pool in (slice_["spec"] for slice_ in slices):
+        key = pool["driver"], pool["pool"]["name"]
+        newest[key] = max(newest.get(key, 0), pool["pool"]["generation"])
+    devices: dict[str, list[dict]] = {}
+    for pool in (slice_["spec"] for slice_ in slices):
+        if pool["pool"]["generation"] == newest[pool["driver"], pool["pool"]["name"]] and pool.get("nodeName"):
+            place = {"driver": pool["driver"], "pool": pool["pool"]["name"]}
+            devices.setdefault(pool["nodeName"], []).extend({**each, **place} for each in pool.get("devices") or [])
+    return [{**node, "devices": devices.get(node["metadata"]["name"], [])} for node in nodes]
+
+
+def attribute(device: dict, name: str) -> str:
+    """Return the value of an attribute as the pool writes it: as text, with dashes for spaces."""
+    values = (device.get("attributes") or {}).get(name) or {}
+    return str(next(iter(values.values()), "")).replace(" ", "-")
+
+
+def claimable(node: dict, expectation: Expectation) -> list[dict]:
+    """Return the devices of a node that pods of the pool may claim, as far as attributes say it."""
+    return [
+        device
+        for device in node.get("devices") or []
+        if device["driver"] == expectation.device_driver
+        and not any(taint.get("effect") in ("NoSchedule", "NoExecute") for taint in device.get("taints") or [])
+        and all(attribute(device, name) in value.split("|") for name, value in expectation.device_attributes.items())
+    ]
+
+
+def asked(expectation: Expectation) -> str:
+    """Say what a device has to be."""
+    return ", ".join(f"{name}={value}" for name, value in expectation.device_attributes.items())
+
+
+def published(node: dict, expectation: Expectation) -> str:
+    """Say which devices of the driver a node has."""
+    kinds: dict[str, int] = {}
+    for device in node.get("devices") or []:
+        if device["driver"] == expectation.device_driver:
+            kind = " ".join(filter(None, (attribute(device, name) for name in expectation.device_attributes)))
+            kinds[kind] = kinds.get(kind, 0) + 1
+    some = ", ".join(f"{amount} × {kind}" for kind, amount in sorted(kinds.items()))
+    return some or f"no devices of {expectation.device_driver}"
+
+
+def device_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return why the devices of a node are not those that the pool's pods claim."""
+    devices, pool = claimable(node, expectation), f"gpuPools.{expectation.pool}"
+    faults = []
+    if len(devices) < expectation.gpus_per_node:
+        kept = published(node, expectation)
+        running = "" if node.get("devices") else "does the driver run there?"
+        others = running or f"it publishes {kept};"
+        promise = f"has {len(devices)} devices with {asked(expectation)}, promised {expectation.gpus_per_node}"
+        faults.append(f"{promise} ({others} or lower {pool}.gpusPerNode)")
+    versions = sorted({attribute(device, expectation.driver_attribute).partition(".")[0] for device in devices})
+    older = [number for number in versions if old_driver(number, expectation)]
+    return faults + ([old_driver(older[0], expectation)] if older else [])
+
+
+def memory_of(node: dict, expectation: Expectation) -> str:
+    """Return the memory of one of a node's GPUs in MiB, as a label or its devices say it, the least of them."""
+    if not expectation.device_driver:
+        return node["metadata"].get("labels", {}).get(expectation.memory_label, "")
+    memories = [(device.get("capacity") or {}).get("memory") for device in claimable(node, expectation)]
+    sizes = [int(quantity(memory["value"]) / MIB) for memory in memories if memory]
+    return str(min(sizes)) if sizes else ""
+
+
 def memory_faults(node: dict, expectation: Expectation) -> list[str]:
-    """Return what the memory of a node's GPUs, as far as a label says it, is too little or too much of."""
-    memory = node["metadata"].get("labels", {}).get(expectation.memory_label, "")
-    promised, cut = expectation.gpu_memory_mib, bool(expectation.mig_config)
+    """Return what the memory of a node's GPUs, as far as it is said, is too little or too much of."""
+    memory = memory_of(node, expectation)
+    promised, cut = expectation.gpu_memory_mib, "profile" in expectation.device_attributes or expectation.mig_config
     if not promised or not memory.isdigit():
         return []
     missing = promised - int(memory)
@@ -226,11 +322,16 @@ def driver_faults(node: dict, expectation: Expectation) -> list[str]:
     """Return why the driver of a node, as far as a label says it, does not run the images of the pool's servers."""
     labels = node["metadata"].get("labels", {})
     number = next((labels[label] for label in expectation.driver_labels if label in labels), "")
+    return [fault] if (fault := old_driver(number, expectation)) else []
+
+
+def old_driver(number: str, expectation: Expectation) -> str:
+    """Return why a driver, by the first number of its version, does not run the images of the pool's servers."""
     if not number.isdigit() or int(number) >= expectation.oldest_driver or int(number) in expectation.older_drivers:
-        return []
+        return ""
     others = "".join(f", or {older}" for older in expectation.older_drivers)
     need = f"its servers need {expectation.oldest_driver} or newer{others}"
-    return [f"has driver {number}, {need} (update it, or give its models an image for it)"]
+    return f"has driver {number}, {need} (update it, or give its models an image for it)"
 
 
 def shortages(allocatable: Mapping[str, str], expectation: Expectation) -> list[str]:
@@ -299,7 +400,7 @@ def notes(nodes: list[dict], expectation: Expectation) -> list[str]:
     """Return what is odd about a pool that keeps its promise: further nodes that fail, and taints that only prefer."""
     found = []
     for node in sorted(nodes, key=lambda item: item["metadata"]["name"]):
-        if selector_faults(node, expectation.selector):
+        if pool_faults(node, expectation):
             continue
         faults = node_faults(node, expectation)
         faults += [
@@ -311,8 +412,14 @@ def notes(nodes: list[dict], expectation: Expectation) -> list[str]:
     return found[:MOST_NOTES] + more
 
 
-def list_nodes(environ: Mapping[str, str]) -> list[dict]:
-    """Ask the API server for every node, page by page, with the pod's own token (read anew: it rotates) and CA."""
+def look_around(environ: Mapping[str, str], expectation: Expectation) -> list[dict]:
+    """Ask for every node, with its devices where these are claimed."""
+    nodes = list_all(environ, NODES)
+    return with_devices(nodes, list_all(environ, SLICES)) if expectation.device_driver else nodes
+
+
+def list_all(environ: Mapping[str, str], path: str) -> list[dict]:
+    """Ask the API server for every object, page by page, with the pod's own token (read anew: it rotates) and CA."""
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
     server = environ.get("API_SERVER") or f"https://{f'[{host}]' if ':' in host else host}:{port}"
     account = Path(environ.get("SERVICE_ACCOUNT_DIR") or "/var/run/secrets/kubernetes.io/serviceaccount")
@@ -323,15 +430,15 @@ def list_nodes(environ: Mapping[str, str]) -> list[dict]:
         # Python 3.13 switched this on; cluster CAs without key identifiers (EKS among them) fail it.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         handlers.append(urllib.request.HTTPSHandler(context=context))
-    opener, nodes, token = urllib.request.build_opener(*handlers), [], ""
+    opener, objects, token = urllib.request.build_opener(*handlers), [], ""
     while True:
         query = urllib.parse.urlencode({"limit": PAGE, "continue": token} if token else {"limit": PAGE})
-        request = urllib.request.Request(f"{server}/api/v1/nodes?{query}", headers=headers)  # noqa: S310 - our own
+        request = urllib.request.Request(f"{server}{path}?{query}", headers=headers)  # noqa: S310 - our own
         with opener.open(request, timeout=10) as response:
             page = json.load(response)
-        nodes += page["items"]
+        objects += page["items"]
         if not (token := page.get("metadata", {}).get("continue", "")):
-            return nodes
+            return objects
 
 
 def attempt(expectation: Expectation, fetch: Callable[[], list[dict]]) -> list[str]:
@@ -339,7 +446,8 @@ def attempt(expectation: Expectation, fetch: Callable[[], list[dict]]) -> list[s
     try:
         return judge(fetch(), expectation)
     except urllib.error.HTTPError as error:
-        hint = "; may its ServiceAccount list nodes?" if error.code in (401, 403) else ""
+        kinds = "nodes and resourceslices" if expectation.device_driver else "nodes"
+        hint = f"; may its ServiceAccount list {kinds}?" if error.code in (401, 403) else ""
         return [f"pool '{expectation.pool}': the API server answered {error.code} {error.reason}{hint}"]
     except (OSError, ValueError) as error:
         return [f"pool '{expectation.pool}': nodes could not be listed: {error}"]
@@ -357,7 +465,7 @@ def main(
     found: list[dict] = []
 
     def look() -> list[dict]:
-        found[:] = fetch() if fetch else list_nodes(environ)
+        found[:] = fetch() if fetch else look_around(environ, expectation)
         return found
 
     while reasons := attempt(expectation, look):

@@ -163,6 +163,24 @@ class MigPlan:
 
 
 @dataclass(frozen=True)
+class ClaimedDevices:
+    """GPUs that each pod of a pool claims: by which class, and what makes a device one of the pool's.
+
+    `attributes` of a device, as its driver publishes it → values, one of which it has, with dashes for spaces.
+    """
+
+    device_class: str
+    ours: bool
+    """Whether the class is the one that the driver brings along."""
+    driver: str
+    attributes: Mapping[str, tuple[str, ...]]
+    driver_version: str
+    """The attribute with the version of the kernel's driver."""
+    selectors: tuple[str, ...]
+    """Conditions in CEL, all of which a device meets: that of the attributes, then the user's."""
+
+
+@dataclass(frozen=True)
 class PoolPlan:
     """One node pool: how pods find its nodes and what must be declared for it."""
 
@@ -198,6 +216,8 @@ class PoolPlan:
     """Slices of the one card of a node, which pods ask for in place of cards; 0: of whole cards."""
     mig: MigPlan | None = None
     """Parts of cards that pods ask for in place of cards, each as a smaller card; None: of whole cards."""
+    claims: ClaimedDevices | None = None
+    """Devices that pods claim; None: they ask for so many of `resource_name`."""
     whole_cards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Label → its values on nodes whose cards, or parts of them, nobody shares; without any, these do not have it."""
     driver: DriverNeed | None = None

@@ -65,6 +65,16 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class GpuClaim:
+    """The devices that a pod claims, all of one class; `mark`: what stands for all the rest in a name."""
+
+    device_class: str
+    count: int
+    selectors: tuple[str, ...]
+    mark: str
+
+
+@dataclass(frozen=True)
 class PodResources:
     """Requests of one pod."""
 
@@ -77,6 +87,8 @@ class PodResources:
     cache_gib: int
     gpu_share: float | None = None
     """Part of its one GPU, on which others may be, too."""
+    claim: GpuClaim | None = None
+    """None: it asks for its GPUs by the name of the resource, or for none."""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,21 @@ def plan_pre_pulls(
         for pool in pools.values()
         if pulls_ahead(settings, pool)
     ]
+    unknown = [pool.name for pool in pools.values() if pulls_ahead(settings, pool) and not _finds_nodes(pool)]
+    if unknown:
+        text = f"no label says which nodes pool '{unknown[0]}' has, only what its pods claim"
+        fix = f"give gpuPools.{unknown[0]}.provisioning.labels, or leave it out"
+        return (), [Problem("images.prePull", f"{text}; {fix}")]
     needed = tuple(pull for pull in pulls if pull.containers)
     if needed or not settings.pre_pull or not servers:
         return needed, []
     text = f"no server is on nodes with GPUs that exist, and {ELSEWHERE}; leave it out"
     return (), [Problem("images.prePull", text)]
+
+
+def _finds_nodes(pool: PoolPlan) -> bool:
+    """Whether pods without GPUs find its nodes."""
+    return bool(pool.node_selector or pool.node_affinity)
 
 
 def _pull(pool: PoolPlan, servers: Sequence[ServerPlan]) -> PrePull:

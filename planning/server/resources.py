@@ -11,6 +11,7 @@ from planning.capacity.memory import GIB
 from planning.plan.pools import PoolPlan
 from planning.plan.servers import PodResources
 from planning.plan.weights import Source
+from planning.server.claims import gpu_claim
 from planning.server.placement import NODE_MEMORY_SHARE, Placement
 from planning.server.shares import slices_of
 from settings.problems import Problem
@@ -78,7 +79,8 @@ def pod_resources(
         if not source.streamed
         else f"{parts} + {streamed} to stream weights through",
     }
-    return PodResources(cpus, needed, limit, slices or gpus, shm + cached, GPU_CACHE_GIB, settings.gpu_share), reasons
+    share, claim = settings.gpu_share, gpu_claim(pool, gpus)
+    return PodResources(cpus, needed, limit, slices or gpus, shm + cached, GPU_CACHE_GIB, share, claim), reasons
 
 
 def waiting_adapters_gib(settings: ModelSettings, model: Model, placed: Placement, workers: int) -> float:

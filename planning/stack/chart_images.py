@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.charts import ChartImage
 from catalog.load import Catalog
 from planning.plan.observe import ReleasePlan
 from planning.plan.weights import Hub
@@ -44,7 +45,7 @@ def contents(chart: str, version: str, values: Mapping[str, object], catalog: Ca
         return Contents(unread=(f"the images of this version (known: {known}); --helm renders it",))
     unknown = [missing for missing in table.not_known if _is_on(values, missing.when)]
     return Contents(
-        tuple(image.image for image in table.images if _is_on(values, image.when)),
+        tuple(image.image for image in table.images if _is_pulled(image, values)),
         tuple(missing.what for missing in unknown if not missing.rendering_tells),
         tuple(missing.what for missing in unknown if missing.rendering_tells),
     )
@@ -143,14 +144,21 @@ def _unmirrored_weights(settings: StackSettings, mirror: str, kinds: Collection[
             )
 
 
+def _is_pulled(image: ChartImage, values: Mapping[str, object]) -> bool:
+    return _is_on(values, image.when) and (image.only is None or _value(values, image.only) is True)
+
+
+def _value(values: Mapping[str, object], path: str) -> object:
+    """The value at a dotted path; None: the chart's own."""
+    value: Any = values
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 def _is_on(values: Mapping[str, object], path: str | None) -> bool:
     """Whether the value at a dotted path, which is on by itself, has been left on."""
-    value: Any = values
-    for part in path.split(".") if path else ():
-        if not isinstance(value, Mapping) or part not in value:
-            return True
-        value = value[part]
-    return value is not False
+    return path is None or _value(values, path) is not False
 
 
 def _with(values: Mapping[str, object], path: Sequence[str], value: object) -> dict[str, object]:

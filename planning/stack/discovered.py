@@ -13,6 +13,10 @@ def discovered(pool: PoolSettings, gpu: Gpu | None, part: Slice | None, catalog:
     if gpu is None:
         return {}
     vendor = catalog.vendors[gpu.vendor]
+    if pool.claims:
+        # without the device plugin there is no feature discovery; the operator itself says that there are GPUs
+        # (NVIDIA/gpu-operator v26.7.0, controllers/nodelabeling_controller.go)
+        return {f"{vendor.resource}.present": "true"} if vendor.operator else {}
     if gpu.vendor is not VendorName.NVIDIA:
         return {vendor.product_label: gpu.product_labels[0]}
     major, minor = gpu.capability

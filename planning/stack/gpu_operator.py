@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from catalog.load import Catalog
+from planning.stack.claims import claims_values, has_claims
 from planning.stack.mig import manager_problems, manager_values, strategy_of
 from planning.stack.operator_parts import brought
 from planning.stack.pools import gpu_toleration
@@ -49,10 +50,9 @@ def platform_warnings(settings: StackSettings, charts: Iterable[str], catalog: C
 
 def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, object]:
     """Values of the GPU Operator: its parts by platform, DCGM metrics on, GPUs shared and cut as pools say."""
-    parts = brought(settings, catalog)
+    claims = has_claims(settings, catalog)
     values: dict[str, object] = {
-        "driver": {"enabled": parts["driver"]},
-        "toolkit": {"enabled": parts["toolkit"]},
+        **(claims_values(settings, catalog) if claims else _plugin_values(settings, catalog)),
         "dcgmExporter": {
             "serviceMonitor": {
                 "enabled": True,
@@ -60,13 +60,7 @@ def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, 
                 "additionalLabels": {"release": settings.observability.release},
             }
         },
-        "mig": {"strategy": strategy_of(settings)},
-        **manager_values(settings, catalog),
     }
-    if not parts["devicePlugin"]:
-        values["devicePlugin"] = {"enabled": False}
-    elif plugin := plugin_config(settings, strategy_of(settings)):
-        values["devicePlugin"] = {"config": plugin}
     tolerated = [
         toleration.model_dump(exclude_none=True)
         for pool in settings.gpu_pools.values()
@@ -79,8 +73,26 @@ def gpu_operator_values(settings: StackSettings, catalog: Catalog) -> dict[str, 
         workers = [CONTROL_PLANE_TOLERATION, NVIDIA_TOLERATION, *tolerated]
         values["node-feature-discovery"] = {"worker": {"tolerations": workers}}
     for key, extra in catalog.platform(settings.cluster.platform).operator_values.items():
+        if claims and key == "toolkit":
+            continue
         current = values.get(key)
         values[key] = {**current, **extra} if isinstance(current, dict) and isinstance(extra, Mapping) else extra
+    return values
+
+
+def _plugin_values(settings: StackSettings, catalog: Catalog) -> dict[str, object]:
+    """Those with the device plugin: which parts come along, and how cards are shared and cut."""
+    parts = brought(settings, catalog)
+    values: dict[str, object] = {
+        "driver": {"enabled": parts["driver"]},
+        "toolkit": {"enabled": parts["toolkit"]},
+        "mig": {"strategy": strategy_of(settings)},
+        **manager_values(settings, catalog),
+    }
+    if not parts["devicePlugin"]:
+        values["devicePlugin"] = {"enabled": False}
+    elif plugin := plugin_config(settings, strategy_of(settings)):
+        values["devicePlugin"] = {"config": plugin}
     return values
 
 

@@ -110,11 +110,17 @@ def mig_plan(
         strategy=pool.mig.strategy,
         per_card=mig.profiles[part.profile].instances,
         config=(CONFIG_LABEL, CONFIG.format(part.profile)),
-        cut_by_us=isinstance(pool.provisioning, ExistingNodes) and brought(settings, catalog)["devicePlugin"],
+        cut_by_us=cut_by_operator(pool, settings, catalog),
         # under a name of their own there are none of another kind
         labels={vendor.product_label: tuple(part.product_labels)} if single else {},
         memory_label=f"{resource}.memory",
     )
+
+
+def cut_by_operator(pool: PoolSettings, settings: StackSettings, catalog: Catalog) -> bool:
+    """Whether the stack labels nodes for the operator's MIG manager, which is there with its device plugin alone."""
+    here = isinstance(pool.provisioning, ExistingNodes) and pool.claims is None
+    return here and brought(settings, catalog)["devicePlugin"]
 
 
 def part_resource(resource: str, pool: PoolSettings) -> str:
@@ -176,7 +182,12 @@ def mig_warnings(pools: Mapping[str, PoolPlan]) -> Iterator[str]:
         if (mig := pool.mig) is None:
             continue
         label = "=".join(mig.config)
-        if mig.cut_by_us:
+        if pool.claims:
+            yield (
+                f"pool {name}: whoever makes its nodes has to cut every card into {mig.per_card} × {mig.profile} "
+                "before the driver of claims starts there, which publishes what it finds then"
+            )
+        elif mig.cut_by_us:
             yield (
                 f"pool {name}: its nodes get the label {label}, upon which the GPU Operator cuts their cards anew: "
                 "that ends what runs on them, and on some machines needs a restart"

@@ -10,9 +10,11 @@ from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
     AWAITED,
     POOL_LABEL,
+    MigPlan,
     PoolPlan,
     gpu_taint,
 )
+from planning.stack.claims import claimed, claims_problems
 from planning.stack.cost import list_price
 from planning.stack.discovered import discovered
 from planning.stack.identity import name_on_cluster
@@ -88,6 +90,7 @@ def _resolve_pool(
         return None, uncut
     problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
     problems += judge(role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
+    problems += judge(claims_problems, name, pool, settings, catalog)
     return _pool(name, pool, settings, catalog, image), problems
 
 
@@ -114,8 +117,9 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
     resource = vendor.resource if vendor else None
     part = cut(pool, gpu)
     mig = mig_plan(pool, part, vendor, settings, catalog)
+    claims = claimed(pool, gpu, part, vendor)
     on_cluster = name_on_cluster(name, settings.cluster)
-    selector, affinity = _selection(on_cluster, pool, gpu, vendor)
+    selector, affinity = _selection(on_cluster, pool, gpu, vendor, settings)
     slices = slices_of(pool)
     machine, price, reasons = _machine(pool, catalog)
     per_node = slices or (pool.gpus_per_node or 0) * (mig.per_card if mig else 1)
@@ -132,7 +136,8 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         runtime_class=_runtime_class(pool, gpu, settings, catalog),
         slices=slices,
         mig=mig,
-        whole_cards=nobody_shares(named) if mig and named else vendor.whole_cards if vendor and not slices else {},
+        claims=claims,
+        whole_cards={} if claims else _whole(named, vendor, mig, slices),
         pod_resources=dict(sorted(pool.resources.items())),
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
@@ -155,10 +160,17 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
 
 
 def _runtime_class(pool: PoolSettings, gpu: Gpu | None, settings: StackSettings, catalog: Catalog) -> str | None:
-    """The pool's own, or the platform's, which is NVIDIA's."""
-    if gpu is None or pool.runtime_class_name or gpu.vendor is not VendorName.NVIDIA:
+    """The pool's own, or the platform's, which is NVIDIA's; claimed devices come into any pod, by CDI."""
+    if gpu is None or pool.runtime_class_name or gpu.vendor is not VendorName.NVIDIA or pool.claims:
         return pool.runtime_class_name
     return catalog.platform(settings.cluster.platform).runtime_class
+
+
+def _whole(named: str | None, vendor: Vendor | None, mig: MigPlan | None, slices: int) -> Mapping[str, tuple[str, ...]]:
+    """Labels of nodes whose cards, or parts of them, nobody shares."""
+    if mig and named:
+        return nobody_shares(named)
+    return vendor.whole_cards if vendor and not slices else {}
 
 
 def gpu_toleration(resource: str) -> Mapping[str, str]:
@@ -185,7 +197,7 @@ def _role(pool: PoolSettings) -> dict[str, str]:
 
 
 def _selection(
-    name: str, pool: PoolSettings, gpu: Gpu | None, vendor: Vendor | None
+    name: str, pool: PoolSettings, gpu: Gpu | None, vendor: Vendor | None, settings: StackSettings
 ) -> tuple[Mapping[str, str], Affinity]:
     """Node selector and affinity (key, operator, values) that find exactly this pool's nodes: one row per kind."""
     match pool.provisioning:
@@ -201,8 +213,18 @@ def _selection(
         case LabelledNodes(labels=labels):
             if gpu is None or vendor is None:
                 return labels, () if labels else ((NVIDIA_PRESENT, "NotIn", ("true",)),)
-            label, names = product_of(gpu, vendor, pool)
-            return ({label: names[0], **labels}, ()) if len(names) == 1 else (labels, ((label, "In", names),))
+            return _labelled(labels, pool, gpu, vendor, settings)
+
+
+def _labelled(
+    labels: Mapping[str, str], pool: PoolSettings, gpu: Gpu, vendor: Vendor, settings: StackSettings
+) -> tuple[Mapping[str, str], Affinity]:
+    """The same of nodes that are found by what they have: feature discovery names the GPU, or a claim does."""
+    if pool.claims:
+        present = vendor.operator and settings.gpu_operator.install
+        return ({NVIDIA_PRESENT: "true", **labels} if present else labels), ()
+    label, names = product_of(gpu, vendor, pool)
+    return ({label: names[0], **labels}, ()) if len(names) == 1 else (labels, ((label, "In", names),))
 
 
 def _machine_types(pool: PoolSettings) -> Sequence[str]:

@@ -156,6 +156,15 @@ def _issuer(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Findin
         yield fine(name_of(expected))
 
 
+def _device_class(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
+    path = "/apis/resource.k8s.io/v1/deviceclasses"
+    if cluster.get(f"{path}/{expected.name}") is None:
+        there = sorted(each["metadata"]["name"] for each in items(cluster, path))
+        yield missing(name_of(expected), expected.note, f"there are: {', '.join(there) or 'none'}")
+    else:
+        yield fine(name_of(expected))
+
+
 def _nodes(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
     there = {node["metadata"]["name"] for node in items(cluster, "/api/v1/nodes")}
     lacking = [name for name in expected.name.split(", ") if name not in there]
@@ -190,6 +199,7 @@ LOOKS: Mapping[str, Look] = {
     "StorageClass": _storage_class,
     "Gateway": _gateway,
     "IngressClass": _ingress_class,
+    "DeviceClass": _device_class,
     "Nodes": _nodes,
     "API": _api,
     "PriorityClass": _named("/apis/scheduling.k8s.io/v1/priorityclasses"),

@@ -13,6 +13,9 @@ from preview.rendering.manifests import Category, Manifest
 from preview.rendering.prerequisites import mappings_in
 
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
+CLAIMS_QUOTA, DEVICES_QUOTA = "count/resourceclaims.resource.k8s.io", ".deviceclass.resource.k8s.io/devices"
+# Template of claims → its requests.
+Claims = Mapping[str, Sequence[Mapping[str, Any]]]
 WORKLOADS = ("deployments", "daemonsets", "statefulsets")
 # Hard limits of a quota that count objects by their plural, without the word count.
 COUNTED = (
@@ -76,31 +79,36 @@ def _quotas(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iter
         for manifest in manifests
         if manifest.category is Category.OBJECT and manifest.namespace == plan.namespace
     ]
+    claims = {
+        manifest.name: manifest.body["spec"]["spec"]["devices"]["requests"]
+        for manifest in manifests
+        if manifest.kind == "ResourceClaimTemplate"
+    }
     for quota in items(cluster, f"/api/v1/namespaces/{plan.namespace}/resourcequotas"):
         if quota["spec"].get("scopeSelector") or quota["spec"].get("scopes"):
             continue  # of pods of a kind that none of ours is
         over = [
             f"{name} {limit}, the stack asks for {needed:g}"
             for name, limit in sorted(quota["spec"].get("hard", {}).items())
-            if (needed := sum(counted(name, manifest, cluster) for manifest in inside)) > quantity(limit)
+            if (needed := sum(counted(name, manifest, claims, cluster) for manifest in inside)) > quantity(limit)
         ]
         subject = f"ResourceQuota {quota['metadata']['name']} in {plan.namespace}"
         yield wrong(subject, f"has too little: {'; '.join(over)}", "raise it") if over else fine(subject)
 
 
-def counted(name: str, manifest: Manifest, cluster: Cluster) -> float:
-    """Part of a hard limit that an object and its pods take.
+def counted(name: str, manifest: Manifest, claims: Claims, cluster: Cluster) -> float:
+    """Part of a hard limit that an object, its pods and their claims take.
 
     Names as in https://kubernetes.io/docs/concepts/policy/resource-quotas/.
     """
-    if name not in ("pods", "count/pods") and (name.startswith("count/") or name in COUNTED):
+    if name not in ("pods", "count/pods", CLAIMS_QUOTA) and (name.startswith("count/") or name in COUNTED):
         here = resource(cluster, manifest.api_version, manifest.kind)
         return here is not None and here.counted == name.removeprefix("count/")
     if manifest.kind == "PersistentVolumeClaim":
         spec = manifest.body["spec"]
         names = ("requests.storage", f"{spec.get('storageClassName')}.storageclass.storage.k8s.io/requests.storage")
         return quantity(spec["resources"]["requests"]["storage"]) if name in names else 0
-    return sum(number * _of_pod(name, pod) for number, pod in lasting_pods(manifest))
+    return sum(number * _of_pod(name, pod, claims) for number, pod in lasting_pods(manifest))
 
 
 def lasting_pods(manifest: Manifest) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -115,7 +123,17 @@ def lasting_pods(manifest: Manifest) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield replicas * (size - 1), worker
 
 
-def _of_pod(name: str, pod: Mapping[str, Any]) -> float:
+def _of_pod(name: str, pod: Mapping[str, Any], claims: Claims) -> float:
+    """Part that one pod takes with the claims made for it.
+
+    A quota counts devices by class (kubernetes v1.36 pkg/quota/v1, evaluator/core/resource_claims.go).
+    """
+    of_pod = [claims.get(each.get("resourceClaimTemplateName", ""), ()) for each in pod.get("resourceClaims", ())]
+    if name == CLAIMS_QUOTA:
+        return len(of_pod)
+    if name.endswith(DEVICES_QUOTA):
+        asked = [request["exactly"] for requests in of_pod for request in requests]
+        return sum(each["count"] for each in asked if each["deviceClassName"] == name.removesuffix(DEVICES_QUOTA))
     field, _, resource_name = name.partition(".")
     if name in ("pods", "count/pods"):
         return 1

@@ -14,6 +14,7 @@ from preview.rendering.manifests import Manifest
 quantity = verify_nodes.quantity
 Node = Mapping[str, Any]
 NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
+CLAIMS = "/apis/resource.k8s.io/v1/resourceclaims"
 RUNNING = "status.phase!=Succeeded,status.phase!=Failed"
 
 
@@ -39,15 +40,18 @@ def _judge(job: Manifest, pool: PoolPlan, plan: Plan, cluster: Cluster) -> Itera
     subject = f"pool {pool.name}"
     (container,) = job.body["spec"]["template"]["spec"]["containers"]
     promise = verify_nodes.expectation_from({each["name"]: each.get("value", "") for each in container["env"]})
-    nodes = items(cluster, "/api/v1/nodes")
+    nodes: Sequence[Node] = items(cluster, verify_nodes.NODES)
+    if promise.device_driver:
+        slices = [dict(each) for each in items(cluster, verify_nodes.SLICES)]
+        nodes = verify_nodes.with_devices([dict(node) for node in nodes], slices)
     if isinstance(pool.provisioning, Existing):
         # the stack labels them, maybe only now
         nodes = [node for node in nodes if node["metadata"]["name"] in pool.provisioning.node_names]
         promise = replace(promise, selector={})
-    matching = [node for node in nodes if not verify_nodes.selector_faults(dict(node), promise.selector)]
-    unlabelled = not matching or not any(_amount(node, pool.resource_name) for node in matching)
+    matching = [node for node in nodes if not verify_nodes.pool_faults(dict(node), promise)]
+    unlabelled = not any(_offered(node, pool, promise) for node in matching)
     if pool.resource_name and unlabelled and _still_to_come(pool, plan, cluster):
-        text = f"its nodes offer no {pool.resource_name} yet; {pool.operator} brings that, and this stack installs it"
+        text = f"its nodes offer no {_unit(pool)} yet; {pool.operator} brings that, and this stack installs it"
         yield not_known(subject, text)
         return
     reasons = verify_nodes.judge([dict(node) for node in nodes], promise)
@@ -56,7 +60,7 @@ def _judge(job: Manifest, pool: PoolPlan, plan: Plan, cluster: Cluster) -> Itera
         return
     yield fine(subject, f"{pool.nodes} of {pool.nodes} nodes keep the promise")
     good = [node for node in matching if not verify_nodes.node_faults(dict(node), promise)]
-    yield from _room(pool, plan, good, cluster)
+    yield from _room(pool, promise, plan, good, cluster)
 
 
 def _still_to_come(pool: PoolPlan, plan: Plan, cluster: Cluster) -> bool:
@@ -65,20 +69,52 @@ def _still_to_come(pool: PoolPlan, plan: Plan, cluster: Cluster) -> bool:
     return ours is not None and not items(cluster, f"/apis/apps/v1/namespaces/{ours.namespace}/deployments")
 
 
-def _room(pool: PoolPlan, plan: Plan, nodes: Sequence[Node], cluster: Cluster) -> Iterator[Finding]:
-    """Units that pods outside of the stack's namespace leave, against those that its servers always have."""
-    resource = pool.resource_name or "cpu"
-    names = {node["metadata"]["name"] for node in nodes}
-    held = dict.fromkeys(names, 0.0)
+def _offered(node: Node, pool: PoolPlan, promise: verify_nodes.Expectation) -> float:
+    """Units that a node offers: devices, where pods claim them."""
+    if promise.device_driver:
+        return len(verify_nodes.claimable(dict(node), promise))
+    return _amount(node, pool.resource_name or "cpu")
+
+
+def _unit(pool: PoolPlan) -> str:
+    return f"devices of {pool.claims.device_class}" if pool.claims else pool.resource_name or "CPU cores"
+
+
+def _held_by_others(
+    pool: PoolPlan, promise: verify_nodes.Expectation, plan: Plan, nodes: Sequence[Node], cluster: Cluster
+) -> dict[str, float]:
+    """Node → units that others have of it: by allocated claims, or by what their pods request."""
+    held = {node["metadata"]["name"]: 0.0 for node in nodes}
+    if promise.device_driver:
+        owners = {
+            (device["driver"], device["pool"], device["name"]): node["metadata"]["name"]
+            for node in nodes
+            for device in verify_nodes.claimable(dict(node), promise)
+        }
+        for claim in items(cluster, CLAIMS):
+            results = claim.get("status", {}).get("allocation", {}).get("devices", {}).get("results") or ()
+            devices = [(result["driver"], result["pool"], result["device"]) for result in results]
+            for device in devices if claim["metadata"]["namespace"] != plan.namespace else ():
+                if device in owners:
+                    held[owners[device]] += 1
+        return held
     for pod in items(cluster, "/api/v1/pods", fieldSelector=RUNNING):
         name = pod["spec"].get("nodeName")
-        if name in names and pod["metadata"]["namespace"] != plan.namespace:
-            held[name] += requested(pod["spec"], resource)
-    free = {node["metadata"]["name"]: _amount(node, resource) - held[node["metadata"]["name"]] for node in nodes}
+        if name in held and pod["metadata"]["namespace"] != plan.namespace:
+            held[name] += requested(pod["spec"], pool.resource_name or "cpu")
+    return held
+
+
+def _room(
+    pool: PoolPlan, promise: verify_nodes.Expectation, plan: Plan, nodes: Sequence[Node], cluster: Cluster
+) -> Iterator[Finding]:
+    """Units that pods outside of the stack's namespace leave, against those that its servers always have."""
+    held = _held_by_others(pool, promise, plan, nodes, cluster)
+    free = {node["metadata"]["name"]: _offered(node, pool, promise) - held[node["metadata"]["name"]] for node in nodes}
     servers = [server for server in plan.servers if server.pool == pool.name]
     sizes = {server.name: server.resources.gpus if pool.resource_name else server.resources.cpus for server in servers}
     needed = sum(sizes[server.name] * server.nodes_per_replica * server.replicas for server in servers)
-    subject, unit = f"room in pool {pool.name}", pool.resource_name or "CPU cores"
+    subject, unit = f"room in pool {pool.name}", _unit(pool)
     others = f", others hold {sum(held.values()):g}" if any(held.values()) else ""
     most, total = max(free.values(), default=0), sum(free.values())
     for server in servers:

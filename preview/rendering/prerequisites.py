@@ -9,7 +9,7 @@ from typing import Any
 from planning.stack.beside import SECTIONS
 from preview.rendering.expected import Expected
 from preview.rendering.manifests import Category, Manifest
-from preview.rendering.pod_classes import pod_classes
+from preview.rendering.pod_classes import device_classes, pod_classes
 from preview.rendering.published_weights import published_weights
 from preview.rendering.secret_commands import Entries, add, create, takes_any
 
@@ -53,6 +53,7 @@ def find_prerequisites(manifests: Sequence[Manifest]) -> tuple[Expected, ...]:
         *(Expected(kind, name, note=note) for kind, name, note in published_weights(inside)),
         *_storage_classes(inside),
         *(Expected(kind, name, note=note) for kind, name, note in pod_classes(inside)),
+        *(Expected("DeviceClass", name, note=note) for name, note in device_classes(manifests, _charts(manifests))),
         *dict.fromkeys(_gateways(manifests)),
         *_licences(manifests),
         *_nodes(manifests),
@@ -265,8 +266,12 @@ def _resource_metrics(manifests: Sequence[Manifest]) -> Iterator[Expected]:
         yield Expected("API", "metrics.k8s.io/v1beta1", note=note)
 
 
+def _charts(manifests: Sequence[Manifest]) -> set[str]:
+    return {str(m.body.get("chart", "")).rpartition("/")[2] for m in manifests if m.category is Category.RELEASE}
+
+
 def _api_groups(manifests: Sequence[Manifest]) -> Iterator[Expected]:
-    charts = {str(m.body.get("chart", "")).rpartition("/")[2] for m in manifests if m.category is Category.RELEASE}
+    charts = _charts(manifests)
     brought = {group for chart in charts for group in GROUPS_OF_CHART.get(chart, ())}
     declared = {m.body.get("spec", {}).get("group") for m in manifests if m.kind == "CustomResourceDefinition"}
     kinds: dict[str, set[str]] = {}

@@ -213,7 +213,7 @@ def test_a_quota_counts_objects_by_their_kind_and_disks_by_their_class(deployed:
     cluster = Table({**KNOWN, "/api/v1": {"resources": [{"kind": "Service", "name": "services"}]}})
 
     def total(name: str) -> float:
-        return sum(counted(name, manifest, cluster) for manifest in deployed.manifests)
+        return sum(counted(name, manifest, {}, cluster) for manifest in deployed.manifests)
 
     (disk,) = {manifest.body["spec"]["storageClassName"] for manifest in deployed.manifests if _is_claim(manifest)}
     assert [total(name) for name in ("count/deployments.apps", "services", "count/services", "count/jobs.batch")] == [
