@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from catalog.load import Catalog
 from planning.plan import Plan
 from planning.plan.pools import Existing
+from planning.stack.claims import GPU_OPERATOR
 from planning.stack.overlap import counted_twice
 from settings.problems import Problem
 
@@ -34,6 +35,7 @@ def owned_twice(plan: Plan, other: Plan, owner: str) -> Iterator[Problem]:
     for chart in sorted(plan.releases.keys() & other.releases.keys()):
         fix = "write install: false in all stacks but one"
         yield Problem(f"{SECTIONS[chart]}.install", f"{owner} installs {chart} too, of which a cluster has one; {fix}")
+    yield from _two_ways(plan, other, owner)
     names = {node: pool.name for pool in other.pools.values() for node in _named(pool.provisioning)}
     for name, pool in plan.pools.items():
         for node in _named(pool.provisioning):
@@ -44,6 +46,20 @@ def owned_twice(plan: Plan, other: Plan, owner: str) -> Iterator[Problem]:
                 )
     if (host := _host(plan)) and host == _host(other):
         yield Problem("gateway.host", f"'{host}' leads to the gateway of {owner} too; give each a name of its own")
+
+
+def _two_ways(plan: Plan, other: Plan, owner: str) -> Iterator[Problem]:
+    """Pools whose GPUs are claimed beside others that ask the device plugin: the GPU Operator has one of the two."""
+    if GPU_OPERATOR not in plan.releases.keys() | other.releases.keys():
+        return
+    theirs = [pool for pool in other.pools.values() if pool.operator == GPU_OPERATOR]
+    for name, pool in plan.pools.items():
+        apart = next((each.name for each in theirs if bool(each.claims) != bool(pool.claims)), None)
+        if pool.operator == GPU_OPERATOR and apart is not None:
+            how = "claims its GPUs" if pool.claims else "asks the device plugin"
+            why = f"it {how}, and pool '{apart}' of {owner} does not; the GPU Operator has one way for all nodes"
+            fix = "give both claims, or neither"
+            yield Problem(f"gpuPools.{name}.claims", f"{why}: {fix}")
 
 
 def _named(provisioning: object) -> tuple[str, ...]:

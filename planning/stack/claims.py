@@ -126,11 +126,11 @@ def claimed(pool: PoolSettings, gpu: Gpu | None, part: Slice | None, vendor: Ven
         driver=known.driver,
         attributes=attributes,
         driver_version=known.driver_version,
-        selectors=(_condition(known.driver, attributes), *pool.claims.selectors),
+        selectors=(_condition(known.driver, known.product, attributes), *pool.claims.selectors),
     )
 
 
-def _condition(driver: str, attributes: Mapping[str, tuple[str, ...]]) -> str:
+def _condition(driver: str, product: str, attributes: Mapping[str, tuple[str, ...]]) -> str:
     """The condition in CEL that makes a device one of the pool's.
 
     An attribute that a device does not have is an error, which ends a whole allocation; after `false &&` it is none.
@@ -138,12 +138,12 @@ def _condition(driver: str, attributes: Mapping[str, tuple[str, ...]]) -> str:
     terms = [f"device.driver == '{driver}'"]
     for attribute, values in attributes.items():
         value = f"device.attributes['{driver}'].{attribute}"
-        if len(values) == 1 and attribute == "type":
-            terms.append(f"{value} == '{values[0]}'")
-        else:
+        if attribute == product:
             # as node labels have it: with dashes for spaces
             listed = ", ".join(f"'{each}'" for each in values)
             terms.append(f"{value}.replace(' ', '-') in [{listed}]")
+        else:
+            terms.append(f"{value} == '{values[0]}'")
     return " && ".join(terms)
 
 
@@ -179,7 +179,8 @@ def claims_warnings(pools: Mapping[str, PoolPlan], settings: StackSettings, cata
         ours = pool.operator is not None and settings.gpu_operator.install
         needs = vendor.claims.needs if ours else f"its nodes need {vendor.claims.brings}"
         yield f"pool {name}: its GPUs are claimed: {needs}"
+        # once for all pools
         yield (
-            f"pool {name}: Kubernetes takes no claimed GPU from a pod of lower priority, so a priority class decides "
-            "who waits first, and evicts nobody"
+            "GPUs that are claimed: Kubernetes takes none from a pod of lower priority, so a priority class decides "
+            "who is placed first, and evicts nobody"
         )

@@ -160,7 +160,7 @@ def _gpu_pod(thing: Thing) -> Any:
     limits = [
         key for container in pod.get("containers", ()) for key in container.get("resources", {}).get("limits", {})
     ]
-    return pod if any(key.endswith("/gpu") for key in limits) else None
+    return pod if pod.get("resourceClaims") or any(key.endswith("/gpu") for key in limits) else None
 
 
 def _place(pod: Mapping[str, Any]) -> tuple[Any, ...]:

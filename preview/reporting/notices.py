@@ -29,6 +29,14 @@ UPGRADED = {
 }
 
 
+# The value of the GPU Operator that is off where pods claim their GPUs, and what its maker says of a change.
+DEPLOYS_POLICY = "values.clusterPolicy"
+OTHER_WAY = (
+    "it gives out GPUs in another way, by claims or by its device plugin, which NVIDIA does not support in place: "
+    "scale the servers to zero, uninstall it, then update (docs/claims.md)"
+)
+
+
 def collect_notices(sides: Sides) -> tuple[Notice, ...]:
     """Everything that somebody may notice, the worst first; nothing where nothing changes."""
     noticed = [
@@ -243,6 +251,8 @@ def _operators(changes: Sequence[Change]) -> Iterator[Notice]:
                     Rank.OPERATORS, "whoever operates the cluster", f"{chart} is uninstalled, for all that use it"
                 )
             case _:
+                if any(field.path.startswith(DEPLOYS_POLICY) for field in change.fields):
+                    effect = OTHER_WAY
                 version = next((f": {f.old} → {f.new}" for f in change.fields if f.path == "version"), "")
                 yield Notice(Rank.OPERATORS, "whoever operates the cluster", f"{chart} is upgraded{version}; {effect}")
 

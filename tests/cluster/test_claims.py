@@ -4,15 +4,16 @@ Devices are allocated by Kubernetes itself. That a kubelet hands them to a conta
 such attributes, is not proved.
 """
 
-from collections import Counter
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.world import NAMESPACE, World, variant
+from tests.cluster.world import NAMESPACE, SOON_S, World, stuck, variant
 from workshop.kubernetes import Object
+from workshop.simcluster.api import wait_until
 from workshop.simcluster.rendered import Stack
 
 GROUP, DRIVER = "resource.k8s.io/v1", "gpu.nvidia.com"
@@ -30,7 +31,7 @@ def device_class() -> Object:
     return cluster_wide("DeviceClass", DRIVER, {"selectors": [{"cel": {"expression": expression}}]})
 
 
-def slices(world: World, product: str = PRODUCT, cards: int = 2) -> list[Object]:
+def slices(world: World, product: str = PRODUCT, generation: int = 1) -> list[Object]:
     """The cards of every GPU node, as the driver publishes them."""
     attributes = {
         "type": {"string": "gpu"},
@@ -39,7 +40,7 @@ def slices(world: World, product: str = PRODUCT, cards: int = 2) -> list[Object]
     }
     devices = [
         {"name": f"gpu-{number}", "attributes": attributes, "capacity": {"memory": {"value": "23028Mi"}}}
-        for number in range(cards)
+        for number in range(2)
     ]
     return [
         cluster_wide(
@@ -48,7 +49,7 @@ def slices(world: World, product: str = PRODUCT, cards: int = 2) -> list[Object]
             {
                 "driver": DRIVER,
                 "nodeName": node,
-                "pool": {"name": node, "generation": 1, "resourceSliceCount": 1},
+                "pool": {"name": node, "generation": generation, "resourceSliceCount": 1},
                 "devices": devices,
             },
         )
@@ -88,18 +89,42 @@ def claiming(dev: World, tmp_path: Path) -> Iterator[tuple[World, Stack]]:
 
 
 def test_servers_move_from_the_plugin_to_claims_and_get_their_cards(claiming: tuple[World, Stack]):
-    """Each pod has as many devices as its server needs, all of its own node, and nobody has the same."""
+    """Each pod has as many devices as its server needs, all of its own node, and its template can never change."""
     world, whole = claiming
     world.deploy(whole)
-    pods = [pod for server in whole.plan.servers for pod in world.settled(server.name, server.replicas)]
-    devices = allocated(world)
-    counts = {server.name: server.resources.gpus for server in whole.plan.servers}
-    for pod in pods:
-        mine = devices[pod["metadata"]["name"]]
-        server = pod["metadata"]["labels"]["app.kubernetes.io/instance"]
-        assert (len(mine), {node for node, _ in mine}) == (counts[server], {pod["spec"]["nodeName"]})
-    assert max(Counter(device for mine in devices.values() for device in mine).values()) == 1
+    (server,) = whole.plan.servers
+    (pod,) = world.settled(server.name, server.replicas)
+    claim = server.resources.claim
+    assert claim is not None
+    devices = allocated(world)[pod["metadata"]["name"]]
+    assert ({node for node, _ in devices}, len(devices)) == ({pod["spec"]["nodeName"]}, claim.count)
     (template,) = world.api.items(GROUP, "ResourceClaimTemplate", NAMESPACE)
-    template = {"apiVersion": GROUP, "kind": "ResourceClaimTemplate", **template}
-    change: Any = {"spec": {"spec": {"devices": {"requests": [{"name": "gpus", "exactly": None}]}}}}
-    assert "immutable" in str(world.refused(lambda: world.api.patch(template, change)))
+    requests = copy.deepcopy(template["spec"]["spec"]["devices"]["requests"])
+    requests[0]["exactly"]["count"] += 1
+    change = {"spec": {"spec": {"devices": {"requests": requests}}}}
+    assert "field is immutable" in str(world.refused(lambda: world.api.patch(template, change)))
+
+
+def test_another_card_or_a_quota_keeps_a_pod_waiting(claiming: tuple[World, Stack]):
+    """The claim promises the card of the pool, and a quota counts devices by their class, as the preflight does."""
+    world, whole = claiming
+    world.deploy(whole)
+    (server,) = whole.plan.servers
+    (pod,) = world.settled(server.name, server.replicas)
+    for body in slices(world, "NVIDIA L4", generation=2):
+        world.api.apply(body)
+    world.api.delete(pod)
+    wait_until(lambda: "cannot allocate all claims" in stuck(world).get(server.name, ""), SOON_S, "no card will do")
+    for body in slices(world, generation=3):
+        world.api.apply(body)
+    (pod,) = world.settled(server.name, server.replicas)
+    hard = {f"{DRIVER}.deviceclass.resource.k8s.io/devices": "0"}
+    metadata = {"name": "no-devices", "namespace": NAMESPACE}
+    world.api.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}})
+    world.api.delete(pod)
+    refused = f"exceeded quota: no-devices, requested: {next(iter(hard))}=1"
+
+    def told() -> bool:
+        return any(refused in event["message"] for event in world.api.items("v1", "Event", NAMESPACE))
+
+    wait_until(told, SOON_S, "the quota refuses the claim")

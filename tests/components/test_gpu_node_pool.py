@@ -353,6 +353,22 @@ def test_slices_are_no_whole_cards():
     assert verify_nodes.expectation_from(verification(deployed, "l4")).whole_cards == {}
 
 
+def test_claimed_cards_are_counted_in_what_their_driver_publishes():
+    """The account may list devices too, and the proof knows them by the attributes that the claims ask for."""
+    deployed = stack(minimal(gpuPools={"l4": {"claims": {}}}))
+    promise = verify_nodes.expectation_from(verification(deployed, "l4"))
+    assert (promise.selector, promise.device_driver, promise.driver_attribute) == (
+        {"nvidia.com/gpu.present": "true"},
+        "gpu.nvidia.com",
+        "driverVersion",
+    )
+    assert promise.device_attributes == {"type": "gpu", "productName": "NVIDIA-L4"}
+    assert deployed.object("ClusterRole", "llm-serving-verify-nodes-l4")["rules"] == [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]},
+        {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]},
+    ]
+
+
 def test_parts_of_cards_are_cut_promised_and_asked_for():
     """Named nodes get the label that cuts their cards, the proof looks for parts, and the pod asks for one."""
     pool = {

@@ -704,3 +704,32 @@ def test_pods_with_gpus_have_a_runtime_class_where_it_is_not_the_default(platfor
     assert {owner: name for owner, name in given.items() if name} == (
         {"Deployment vllm-small": expected} if expected else {}
     )
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("config", "count"), [(minimal(), 1), (two_nodes(), 8)])
+def test_pods_claim_their_gpus_by_a_template_of_their_server(config: dict[str, Any], count: int):
+    """Every pod that serves, of a group its workers too, has a claim of its own and asks for no number of GPUs."""
+    for pool in config["gpuPools"].values():
+        pool["claims"] = {"selectors": ["device.driver != 'x'"]}
+    deployed = stack(config)
+    (template,) = [manifest for manifest in deployed.manifests if manifest.kind == "ResourceClaimTemplate"]
+    claim = next(iter(deployed.plan.servers)).resources.claim
+    assert claim is not None
+    assert template.name == f"{deployed.plan.servers[0].name}-gpus-{claim.mark}"
+    exactly = {
+        "deviceClassName": "gpu.nvidia.com",
+        "allocationMode": "ExactCount",
+        "count": count,
+        "selectors": [{"cel": {"expression": expression}} for expression in claim.selectors],
+    }
+    assert template.body["spec"] == {"spec": {"devices": {"requests": [{"name": "gpus", "exactly": exactly}]}}}
+    serving = [pod for pod in pods(deployed) if pod.labels.get("app.kubernetes.io/name") == "vllm"]
+    for pod in serving:
+        container = pod.spec["containers"][0]
+        assert pod.spec["resourceClaims"] == [{"name": "gpus", "resourceClaimTemplateName": template.name}]
+        assert container["resources"]["claims"] == [{"name": "gpus"}]
+        assert list(container["resources"]["limits"]) == ["memory"]
+    assert len(serving) == (1 if count == 1 else 2)

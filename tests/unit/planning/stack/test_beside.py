@@ -38,6 +38,20 @@ def test_names_of_pools_are_told_apart_by_namespace():
     assert max(len(named(pool, "n" * 63)) for pool in ("a", "p" * 40)) <= 63
 
 
+def test_two_stacks_have_one_way_to_their_gpus():
+    """The GPU Operator of one of them gives out the cards of both; without any, whoever runs the nodes decides."""
+    claims = {**A10, "claims": {}}
+    one, two = planned(on("a", claims, observability={"install": False})), planned(on("b", A10, **OTHERS))
+    fix = "the GPU Operator has one way for all nodes: give both claims, or neither"
+    assert [str(problem) for problem in owned_twice(one, two, "Pulumi.b.yaml")] == [
+        f"gpuPools.a10.claims: it claims its GPUs, and pool 'a10' of Pulumi.b.yaml does not; {fix}"
+    ]
+    assert [str(problem) for problem in owned_twice(two, one, "Pulumi.a.yaml")] == [
+        f"gpuPools.a10.claims: it asks the device plugin, and pool 'a10' of Pulumi.a.yaml does not; {fix}"
+    ]
+    assert list(owned_twice(planned(on("a", claims, **OTHERS)), two, "Pulumi.b.yaml")) == []
+
+
 def test_what_two_stacks_would_own_is_refused_by_name():
     """Namespace, operators, named nodes and host: each with who has it, and told what else to write."""
     named = {**A10, "nodes": 1, "provisioning": {"kind": "existing", "nodeNames": ["gpu-1"]}}

@@ -18,7 +18,7 @@ OF = "device.attributes['gpu.nvidia.com']"
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 NAMED = f"{OF}.productName.replace(' ', '-') in ['{PRODUCT}']"
 WHOLE = f"device.driver == 'gpu.nvidia.com' && {OF}.type == 'gpu' && {NAMED}"
-PROFILED = f"{OF}.profile.replace(' ', '-') in ['3g.40gb']"
+PROFILED = f"{OF}.profile == '3g.40gb'"
 PART = f"device.driver == 'gpu.nvidia.com' && {OF}.type == 'mig' && {NAMED} && {PROFILED}"
 CUT = {"mig": {"profile": "3g.40gb"}}
 AMD = "device.attributes['gpu.amd.com']"

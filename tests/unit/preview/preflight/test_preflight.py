@@ -19,12 +19,14 @@ from preview.rendering.expected import Expected
 from tests.harness import minimal, stack
 
 GATEWAYS = "/apis/gateway.networking.k8s.io/v1/namespaces/edge/gateways/public"
+RESOURCES = "/apis/resource.k8s.io/v1"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
 GATEWAY = Expected("Gateway", "public", "edge", ("https",), "with the listener https")
 SECRET = Expected("Secret", "keys", "llm", ("a", "b"), "", "create\nit", add="add\nit")
 SHARED = Expected("StorageClass", "files", keys=("ReadWriteMany",), note="must offer ReadWriteMany")
 API = Expected("API", "keda.sh/v1alpha1", keys=("ScaledObject",), note="for ScaledObject")
 CLAIM = Expected("PersistentVolumeClaim", "weights", "llm", note="must hold acme/tiny/")
+DEVICES, DEVICE_CLASSES = Expected("DeviceClass", "gpu.nvidia.com", note="of a driver"), f"{RESOURCES}/deviceclasses"
 CONFIG = Expected("ConfigMap", "authorities", "llm", ("ca.crt",))
 
 
@@ -163,6 +165,13 @@ CASES: list[tuple[Expected, Table, str, str]] = [
         "missing",
         "IngressClass nginx: is not there; there are: alb",
     ),
+    (DEVICES, Table({f"{DEVICE_CLASSES}/gpu.nvidia.com": {}}), "fine", "DeviceClass gpu.nvidia.com"),
+    (
+        DEVICES,
+        Table({DEVICE_CLASSES: listed("gpu.amd.com")}),
+        "missing",
+        "DeviceClass gpu.nvidia.com: is not there; of a driver; there are: gpu.amd.com",
+    ),
     (
         Expected("Nodes", "a, b, c"),
         Table({"/api/v1/nodes": listed("a", "d")}),
@@ -269,6 +278,67 @@ def test_a_stack_before_its_first_up_waits_for_its_own_operator():
             "nearest: n1 (it has no label nvidia.com/gpu.product)"
         )
     ]
+
+
+def claiming(*claims: dict[str, Any], quota: dict[str, str] | None = None) -> list[str]:
+    """Lines about the pool of a stack that claims one L4 of two nodes with one each, beside claims of others."""
+    deployed = stack(minimal(gpuPools={"l4": {"claims": {}}}))
+    label = {"nvidia.com/gpu.present": "true"}
+    allocatable = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "500Gi"}
+    status = {"allocatable": allocatable, "conditions": [{"type": "Ready", "status": "True"}]}
+    devices = [{"name": "gpu-0", "attributes": {"type": {"string": "gpu"}, "productName": {"string": "NVIDIA L4"}}}]
+    nodes = [{"metadata": {"name": name, "labels": label}, "status": status} for name in ("a", "b")]
+    slices = [
+        {
+            "spec": {"driver": "gpu.nvidia.com", "nodeName": name, "pool": {"name": name, "generation": 1}}
+            | {"devices": devices}
+        }
+        for name in ("a", "b")
+    ]
+    quotas = [{"metadata": {"name": "q"}, "spec": {"hard": quota}}] if quota else []
+    answers = {
+        "/version": {"major": "1", "minor": "36"},
+        "/api/v1/nodes": {"items": nodes},
+        f"{RESOURCES}/resourceslices": {"items": slices},
+        f"{RESOURCES}/resourceclaims": {"items": list(claims)},
+        "/api/v1/namespaces/llm-serving/resourcequotas": {"items": quotas},
+    }
+    findings = ask(deployed.manifests, deployed.plan, Table(answers))
+    return [str(finding) for finding in findings if "pool" in finding.subject or "Quota" in finding.subject]
+
+
+def held(node: str, namespace: str = "others") -> dict[str, Any]:
+    """A claim that has the card of a node."""
+    results = [{"driver": "gpu.nvidia.com", "pool": node, "device": "gpu-0"}]
+    return {"metadata": {"namespace": namespace}, "status": {"allocation": {"devices": {"results": results}}}}
+
+
+def test_devices_are_counted_where_pods_claim_them():
+    """By what their driver publishes, without what others have been given."""
+    kept, unit = "pool l4: 2 of 2 nodes keep the promise", "devices of gpu.nvidia.com"
+    assert claiming() == [kept, f"room in pool l4: 1 of 2 free {unit}"]
+    assert claiming(held("a"), held("b", "llm-serving")) == [
+        kept,
+        f"room in pool l4: 1 of 1 free {unit}, others hold 1",
+    ]
+    assert claiming(held("a"), held("b")) == [
+        kept,
+        (
+            f"room in pool l4: a pod of vllm-small asks for 1 {unit}, the emptiest node has 0 free, others hold 2; "
+            "free a node, or give it a smaller place"
+        ),
+    ]
+
+
+def test_quotas_count_claims_and_their_devices():
+    """By class and by number; a quota of what the device plugin has is no hindrance to claims."""
+    devices, claims = "gpu.nvidia.com.deviceclass.resource.k8s.io/devices", "count/resourceclaims.resource.k8s.io"
+    hard = {devices: "0", claims: "0", "requests.nvidia.com/gpu": "0"}
+    assert claiming(quota=hard)[-1] == (
+        f"ResourceQuota q in llm-serving: has too little: {claims} 0, the stack asks for 1; {devices} 0, the stack "
+        "asks for 1; raise it"
+    )
+    assert claiming(quota={devices: "1", claims: "1"})[-1] == "ResourceQuota q in llm-serving"
 
 
 @pytest.mark.parametrize(

@@ -440,6 +440,21 @@ def test_another_cluster():
     )
 
 
+def test_another_way_to_give_out_gpus():
+    """The GPU Operator does not go from its device plugin to claims, or back, while it serves."""
+    former, later = (
+        thing("Release", "gpu-operator", {"chart": "gpu-operator", "version": "1", "values": values})
+        for values in ({"mig": {}}, {"clusterPolicy": {"deployCR": False}})
+    )
+    assert said(document({}), document({}), [former], [later]) == [
+        (
+            "**whoever operates the cluster**: gpu-operator is upgraded; it gives out GPUs in another way, by claims "
+            "or by its device plugin, which NVIDIA does not support in place: scale the servers to zero, uninstall it, "
+            "then update (docs/claims.md)"
+        )
+    ]
+
+
 def test_operators_and_alerts():
     """Whoever operates the cluster hears of charts, whoever is on call of alerts."""
 
