@@ -18,19 +18,10 @@ from catalog.charts import Chart, ChartContents
 from catalog.compiled import read_yaml
 from catalog.edges import Edge
 from catalog.engine import Engine
+from catalog.fabrics import Fabric
 from catalog.own import NOTHING, Own
 from catalog.platforms import DiskReaders, Platform, PodResource, StorageClasses, WorkloadIdentity
-from catalog.schema import (
-    CpuCore,
-    Gpu,
-    Image,
-    Instance,
-    KnownBad,
-    Model,
-    Networks,
-    TakenNamespace,
-    VendorName,
-)
+from catalog.schema import CpuCore, Gpu, Image, Instance, KnownBad, Model, Networks, TakenNamespace, VendorName
 from catalog.stores import Store
 from catalog.vendors import Vendor
 from catalog.versions import UnknownBase, resolved
@@ -76,6 +67,7 @@ class Catalog:
     disk_readers: Mapping[str, DiskReaders]
     storage_classes: Mapping[str, StorageClasses]
     pod_resources: Mapping[str, PodResource]
+    fabrics: Mapping[str, Fabric]
     stores: Mapping[str, Store]
     edges: Mapping[str, Mapping[str, Edge]]
     engines: Mapping[str, Engine]
@@ -136,9 +128,9 @@ def read_catalog(folder: Path) -> Catalog:
     hardware = _sections(gpus, "vendors", "gpus", "cpuCore", "instances")
     operators = _sections(charts, "charts", "takenNamespaces")
     bad, networks, platforms = (folder / f"{name}.yaml" for name in ("known-bad", "networks", "platforms"))
-    inside, stores, edges = (folder / f"{name}.yaml" for name in ("chart-images", "stores", "edges"))
+    inside = folder / "chart-images.yaml"
     platform = _sections(platforms, "platforms", "workloadIdentity", "diskReaders", "storageClasses", "podResources")
-    pinned = _entries(images, TypeAdapter(dict[str, Image]), _sections(images, "images")["images"])
+    pinned = _whole(images, "images", TypeAdapter(dict[str, Image]))
     versions = _engines(folder / "engines")
     return Catalog(
         models=_entries(
@@ -153,9 +145,7 @@ def read_catalog(folder: Path) -> Catalog:
             _validated(bad, TypeAdapter(list[KnownBad]), _sections(bad, "knownBad")["knownBad"], "knownBad")
         ),
         charts=_entries(charts, TypeAdapter(dict[str, Chart]), operators["charts"]),
-        chart_images=_entries(
-            inside, TypeAdapter(dict[str, dict[str, ChartContents]]), _sections(inside, "chartImages")["chartImages"]
-        ),
+        chart_images=_whole(inside, "chartImages", TypeAdapter(dict[str, dict[str, ChartContents]])),
         taken_namespaces=tuple(
             _validated(charts, TypeAdapter(list[TakenNamespace]), operators["takenNamespaces"], "takenNamespaces")
         ),
@@ -165,8 +155,9 @@ def read_catalog(folder: Path) -> Catalog:
         disk_readers=_entries(platforms, TypeAdapter(dict[str, DiskReaders]), platform["diskReaders"]),
         storage_classes=_entries(platforms, TypeAdapter(dict[str, StorageClasses]), platform["storageClasses"]),
         pod_resources=_entries(platforms, TypeAdapter(dict[str, PodResource]), platform["podResources"]),
-        stores=_entries(stores, TypeAdapter(dict[str, Store]), _sections(stores, "stores")["stores"]),
-        edges=_entries(edges, TypeAdapter(dict[str, dict[str, Edge]]), _sections(edges, "edges")["edges"]),
+        fabrics=_whole(folder / "fabrics.yaml", "fabrics", TypeAdapter(dict[str, Fabric])),
+        stores=_whole(folder / "stores.yaml", "stores", TypeAdapter(dict[str, Store])),
+        edges=_whole(folder / "edges.yaml", "edges", TypeAdapter(dict[str, dict[str, Edge]])),
         engines=_pinned(versions, pinned),
         versions=versions,
     )
@@ -285,6 +276,10 @@ def _sections(path: Path, *names: str) -> dict[str, object]:
 
 def _entries(path: Path, adapter: TypeAdapter[dict[str, Shape]], raw: object) -> Mapping[str, Shape]:
     return MappingProxyType(_validated(path, adapter, raw))
+
+
+def _whole(path: Path, section: str, adapter: TypeAdapter[dict[str, Shape]]) -> Mapping[str, Shape]:
+    return _entries(path, adapter, _sections(path, section)[section])
 
 
 def _validated(path: Path, adapter: TypeAdapter[Shape], raw: object, key: str = "") -> Shape:

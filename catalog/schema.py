@@ -193,12 +193,16 @@ class CpuCore(Entry):
 
 
 class Instance(Entry):
-    """One cloud machine type; `usd_per_hour` is on demand, in the region its source names."""
+    """One cloud machine type; `usd_per_hour` is on demand, in the region its source names.
+
+    `efa_cards`: network cards with AWS's Elastic Fabric Adapter; None: there are none.
+    """
 
     gpu: str
     gpus: Count
     vcpus: Count | None = None
     memory_gib: Count | None = None
+    efa_cards: Count | None = None
     usd_per_hour: float | None = None
     sources: Annotated[list[str], Field(min_length=1)]
 

@@ -10,6 +10,8 @@ from components import _k8s
 from planning.plan.servers import ServerPlan
 from planning.server.arguments import group_args
 
+# The label of nodes of which each group has one value to itself (LeaderWorkerSet API v1, ExclusiveKeyAnnotationKey).
+EXCLUSIVE = "leaderworkerset.sigs.k8s.io/exclusive-topology"
 POD_IP = {"fieldRef": {"fieldPath": "status.podIP"}}
 
 
@@ -39,6 +41,7 @@ def leader_worker_set(
     waits = {
         "pulumi.com/waitFor": "condition=Available",
         "pulumi.com/timeoutSeconds": str(server.timing.await_timeout_s),
+        **({EXCLUSIVE: server.fabric.topology} if server.fabric and server.fabric.topology else {}),
     }
     return k8s.apiextensions.CustomResource(
         name,

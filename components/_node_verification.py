@@ -119,6 +119,15 @@ def _devices(claims: ClaimedDevices) -> dict[str, str]:
     }
 
 
+def _joining(pool: PoolPlan) -> dict[str, str]:
+    """Amounts that pods ask for beside GPUs, and the label that places their replicas; nothing where neither is."""
+    asked, label = pool.needed.resources, pool.fabric.topology if pool.fabric else None
+    return {
+        **({"RESOURCES": json.dumps(dict(asked), sort_keys=True)} if asked else {}),
+        **({"TOPOLOGY_LABEL": label} if label else {}),
+    }
+
+
 def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
     """Variables that verify_nodes.py reads."""
     memory = pool.expected_gpu_memory_mib
@@ -136,6 +145,7 @@ def _environment(pool: PoolPlan, plan: Verification) -> dict[str, str]:
         "MEMORY_MIB": str(pool.needed.memory_mib),
         "DISK_MIB": str(pool.needed.disk_mib),
         "WHOLE_CARDS": ",".join(f"{label}={'|'.join(values)}" for label, values in pool.whole_cards.items()),
+        **_joining(pool),
         **(_driver(pool.driver) if pool.driver else {}),
         **(_devices(pool.claims) if pool.claims else _parts(pool.mig) if pool.mig else {}),
         "TIMEOUT_S": str(plan.timeout_s),

@@ -189,7 +189,7 @@ def _container(server: ServerPlan, pool: PoolPlan, key: dict[str, Any]) -> dict[
     limits = {"memory": f"{resources.memory_limit_gib}Gi"}
     if pool.resource_name and not resources.claim:
         requests[pool.resource_name] = limits[pool.resource_name] = str(resources.gpus)
-    for name, amount in pool.pod_resources.items():
+    for name, amount in {**pool.pod_resources, **(server.fabric.resources if server.fabric else {})}.items():
         requests[name] = limits[name] = amount
     health = {"httpGet": {"path": server.endpoint.health_path, "port": "http"}}
     return {

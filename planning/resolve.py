@@ -13,6 +13,7 @@ from planning.plan.gateway import GatewayPlan
 from planning.plan.pods import ImagePlan
 from planning.plan.servers import ServerPlan
 from planning.plan.weights import WeightsPlan
+from planning.server.between_nodes import fabric_warnings, spanning_problems
 from planning.server.claim_modes import mode_problems, reader_warnings
 from planning.server.complete import complete_servers
 from planning.server.drafts import draft_servers
@@ -90,7 +91,7 @@ def resolve_stack(
         warnings=(
             *stack_warnings(settings, catalog, pools, servers),
             *[*option_warnings(servers, catalog), *gateway_warnings(settings, gateway, catalog)],
-            *crowding(pools, drafts),
+            *[*crowding(pools, drafts), *fabric_warnings(catalog, pools, servers)],
             *known_bad.version_warnings(used, releases, catalog),
             *chart_warnings(settings, releases, weights.hubs, catalog),
             *reader_warnings(site, drafts),
@@ -116,7 +117,8 @@ def _yours(settings: StackSettings, servers: Sequence[ServerPlan], weights: Weig
 
 def _room_problems(site: Site, drafts: Sequence[Draft]) -> list[Problem]:
     """Servers that find no place, on nodes or on claims."""
-    return judge(room_problems, site, drafts) + judge(mode_problems, site, drafts)
+    of_nodes = judge(spanning_problems, site, drafts)
+    return judge(room_problems, site, drafts) + judge(mode_problems, site, drafts) + of_nodes
 
 
 def _stack_problems(site: Site) -> list[Problem]:

@@ -7,7 +7,7 @@ All models are frozen and closed (an unknown key is an error), camelCase in YAML
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -326,6 +326,9 @@ class ExistingNodes(Section):
 
 
 CapacityType = Literal["on-demand", "reserved", "spot"]
+# The link between the GPUs of a node, and the network between nodes.
+GpuLink = Literal["auto", "nvlink", "pcie"]
+FabricName = Literal["tcp", "rdma", "efa", "roce", "gpudirect-tcpx"]
 AnyTagValue = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9_.:/=+@-][A-Za-z0-9 _.:/=+@-]{0,255})$")]
 # A NodePool's weight is a number from 1 to 100 (karpenter.sh/v1).
 MOST_CHOICES = 100
@@ -532,8 +535,18 @@ class PoolSettings(Section):
     price_per_node_hour_usd: UsdPerHour | None = Field(
         default=None, description="price of one node; default: the instance type's on-demand price when known"
     )
-    interconnect: Literal["auto", "nvlink", "pcie"] = Field(
+    gpu_link: GpuLink = Field(
         default="auto", description="link between the GPUs of a node; auto: what the GPU type has"
+    )
+    interconnect: FabricName = Field(
+        default="tcp",
+        description="network between nodes that one replica spans: what its pods ask for and what NCCL is told; "
+        "rdma is InfiniBand",
+    )
+    exclusive_topology: QualifiedName | None = Field(
+        default=None,
+        description="label of nodes, e.g. topology.kubernetes.io/zone: a replica over several nodes is on nodes of one "
+        "value of it, and no other such replica of the stack is there",
     )
     gpu_share: GpuShareSettings | None = Field(
         default=None, description="whether small servers share its cards; its nodes then have one card each"
@@ -567,6 +580,27 @@ class PoolSettings(Section):
         discriminator="kind",
         description="where the nodes come from: labelled, existing, karpenter, computeClass or shared",
     )
+
+    @field_validator("interconnect", mode="before")
+    @classmethod
+    def is_between_nodes(cls, value: object) -> object:
+        """Refuses what this key said once, and the fix with it."""
+        if value in get_args(GpuLink):
+            fix = "leave it out" if value == "auto" else f"write gpuLink: {value}"
+            raise ValueError(f"{value} is the link inside a node, and this is the network between nodes; {fix}")
+        return value
+
+    @rule("gpu", "interconnect")
+    def connects_gpus(self) -> None:
+        """No replica of a CPU pool spans nodes."""
+        if self.gpu == "none" and self.interconnect != "tcp":
+            raise ValueError("interconnect must be left out when gpu is none")
+
+    @rule("gpu", "exclusive_topology")
+    def places_gpus(self) -> None:
+        """The same of their place."""
+        if self.gpu == "none" and self.exclusive_topology is not None:
+            raise ValueError("exclusiveTopology must be left out when gpu is none")
 
     @rule("gpu", "gpus_per_node")
     def counts_its_gpus(self) -> None:

@@ -9,6 +9,8 @@ Runs as a Job whose ServiceAccount may list nodes (and, where pods claim GPUs, d
     GPUS_PER_NODE            how many of them every node offers
     TOLERATIONS              optional: those of the pool's pods, as JSON
     CPUS, MEMORY_MIB, DISK_MIB    optional: what every node offers to pods: cores, memory, local disk
+    RESOURCES                optional: what one pod asks for beside, as JSON: resource to amount
+    TOPOLOGY_LABEL           optional: the label by whose values replicas over several nodes are placed
     WHOLE_CARDS              optional: k=v|w,k=: labels and their values on nodes with whole cards; none: no such label
     DRIVER_LABELS            optional: k,k: labels of which one says the first number of the driver's version
     OLDEST_DRIVER, OLDER_DRIVERS  with it: the least of those numbers that will do, and others that do, n,n
@@ -74,6 +76,8 @@ class Expectation:
     cpus: int = 0
     memory_mib: int = 0
     disk_mib: int = 0
+    resources: Mapping[str, str] = field(default_factory=dict)
+    topology_label: str = ""
     whole_cards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     driver_labels: tuple[str, ...] = ()
     oldest_driver: int = 0
@@ -107,6 +111,8 @@ def expectation_from(environ: Mapping[str, str]) -> Expectation:
         cpus=int(environ.get("CPUS") or 0),
         memory_mib=int(environ.get("MEMORY_MIB") or 0),
         disk_mib=int(environ.get("DISK_MIB") or 0),
+        resources=json.loads(environ.get("RESOURCES") or "{}"),
+        topology_label=environ.get("TOPOLOGY_LABEL", ""),
         whole_cards={label: tuple(value for value in values.split("|") if value) for label, _, values in whole},
         driver_labels=tuple(words("DRIVER_LABELS")),
         oldest_driver=int(environ.get("OLDEST_DRIVER") or 0),
@@ -194,6 +200,7 @@ def node_faults(node: dict, expectation: Expectation) -> list[str]:
             cut = f" or cut its cards by the label {expectation.mig_config}," if expectation.mig_config else ""
             faults.append(f"{promise} ({in_place(allocatable, expectation)}{cut} or lower {pool}.gpusPerNode)")
     faults += cut_faults(node, expectation) + part_faults(node, expectation) + driver_faults(node, expectation)
+    faults += joining_faults(node, expectation)
     return faults + memory_faults(node, expectation) + shortages(allocatable, expectation)
 
 
@@ -266,6 +273,23 @@ def memory_of(node: dict, expectation: Expectation) -> str:
     memories = [(device.get("capacity") or {}).get("memory") for device in claimable(node, expectation)]
     sizes = [int(quantity(memory["value"]) / MIB) for memory in memories if memory]
     return str(min(sizes)) if sizes else ""
+
+
+def joining_faults(node: dict, expectation: Expectation) -> list[str]:
+    """Return what a node lacks of that which pods ask for beside GPUs, and of the label that places replicas."""
+    pool, allocatable = f"gpuPools.{expectation.pool}", node.get("status", {}).get("allocatable", {})
+    faults = [
+        f"offers {allocatable.get(name, '0')} {name}, pods ask for {amount} (does what offers it run there? "
+        f"{pool}.resources says how many)"
+        for name, amount in expectation.resources.items()
+        if quantity(allocatable.get(name, "0")) < quantity(amount)
+    ]
+    label = expectation.topology_label
+    if label and label not in node["metadata"].get("labels", {}):
+        faults.append(
+            f"has no label {label}, by which replicas over several nodes are placed ({pool}.exclusiveTopology)"
+        )
+    return faults
 
 
 def memory_faults(node: dict, expectation: Expectation) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from planning.plan.fabrics import FabricPlan
 from planning.plan.pods import ImagePlan, JobLimits
 
 # The label of nodes that says whose they are.
@@ -24,6 +25,8 @@ class NodeOffer:
     cpus: int = 0
     memory_mib: int = 0
     disk_mib: int = 0
+    resources: Mapping[str, str] = field(default_factory=dict)
+    """Amounts beside GPUs that one pod asks for, as Kubernetes writes them."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,8 @@ class PoolPlan:
     """None: any will do, as far as anybody knows."""
     pod_resources: Mapping[str, str] = field(default_factory=dict)
     """What each pod of a server asks for beside: resource → amount, as Kubernetes writes it."""
+    fabric: FabricPlan | None = None
+    """The network between its nodes; None: it has no GPUs."""
     needed: NodeOffer = NodeOffer()
     """What every node has to give: what was promised of it, and no less than the largest pod asks for."""
     reasons: Mapping[str, str] = field(default_factory=dict)

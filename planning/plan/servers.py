@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from planning.capacity.budget import MemoryBudget, Parallelism
 from planning.plan.additions import Additions
+from planning.plan.fabrics import FabricPlan
 from planning.plan.pods import ImagePlan, Probes
 from planning.plan.router import RouterPlan
 from planning.plan.scaling import Scaling, Watched
@@ -241,6 +242,8 @@ class Server:
     """How Prometheus sees it."""
     reasons: Mapping[str, str] = field(default_factory=dict)
     additions: Additions = field(default_factory=Additions)
+    fabric: FabricPlan | None = None
+    """The network between the nodes of a replica; None: it is on one."""
 
     @property
     def checkpoint(self) -> CheckpointPlan:

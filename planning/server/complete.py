@@ -67,7 +67,9 @@ def _rollout(draft: Draft, room: int) -> Rollout:
         return plan_rollout(gpus_per_replica=0, max_replicas=ceiling(draft), gpus_free=0, load_s=load_s, cpu_slots=room)
     free = room * draft.gpus
     plan = plan_rollout(gpus_per_replica=draft.gpus, max_replicas=ceiling(draft), gpus_free=free, load_s=load_s)
-    if draft.nodes_per_replica == 1 or plan.max_surge == 0 or plan.max_unavailable == 0:
+    # one more group would need a place of its own
+    exclusive = draft.fabric is not None and draft.fabric.topology is not None
+    if draft.nodes_per_replica == 1 or plan.max_surge == 0 or (plan.max_unavailable == 0 and not exclusive):
         return plan
     # a LeaderWorkerSet knows no rounding that would serve both a full and a roomy pool
     gap_s = load_s if floor(draft) == 1 else 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 from planning.plan.pools import PoolPlan
 from planning.server.adapters import rank_problems
 from planning.server.additions import server_addition_problems, with_additions
+from planning.server.between_nodes import fabric_problems
 from planning.server.fit import Site
 from planning.server.indifferent import INDIFFERENT
 from planning.server.servers import Draft, draft_server
@@ -53,6 +54,7 @@ def _drafted(
     # one of which too little is known is counted nowhere
     known = draft if judging.is_sure(*INDIFFERENT) else None
     problems = judging.kept(problems) + server_addition_problems(site, path, known, settings)
+    problems += judge(fabric_problems, site, path, known) if known else []
     return with_additions(site, known, settings) if known else None, problems
 
 

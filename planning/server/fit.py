@@ -88,8 +88,8 @@ def _overridden_length(argument: str) -> int:
 
 def has_nvlink(site: Site, pool: PoolPlan, gpu: Gpu) -> bool:
     """Whether GPUs of one node of the pool are linked, as the type has it or the user says."""
-    interconnect = site.settings.gpu_pools[pool.name].interconnect
-    return gpu.nvlink_gb_per_s > 0 if interconnect == "auto" else interconnect == "nvlink"
+    link = site.settings.gpu_pools[pool.name].gpu_link
+    return gpu.nvlink_gb_per_s > 0 if link == "auto" else link == "nvlink"
 
 
 def hardware_of(site: Site, pool: PoolPlan, gpu: Gpu) -> Hardware:

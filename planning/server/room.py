@@ -15,6 +15,7 @@ from catalog.load import Catalog
 from planning.plan.pools import ComputeClass, Karpenter, NodeClass, NodeOffer, PoolPlan
 from planning.plan.weights import OciImage
 from planning.server.driver import driver_need
+from planning.server.fabric import asked_resources
 from planning.server.fit import Site
 from planning.server.fixes import MOST_MORE_NODES
 from planning.server.packing import Amounts, Pods, find_stranded, finds_room, packs
@@ -91,6 +92,7 @@ def _needed(pool: PoolPlan, inside: Sequence[Draft]) -> NodeOffer:
         cpus=max([cores, *(server.resources.cpus for server in inside)]),
         memory_mib=max([memory_mib, *(server.resources.memory_gib * MIB_PER_GIB for server in inside)]),
         disk_mib=max([0, *(server.scratch.disk_mib for server in inside)]),
+        resources=asked_resources(pool, [server.fabric for server in inside]),
     )
 
 

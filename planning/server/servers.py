@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 
 from catalog.engine import Engine, Health
 from catalog.schema import Gpu, Model
 from planning.capacity.options import read_options
+from planning.plan.fabrics import FabricPlan
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import PoolPlan
 from planning.plan.scaling import Watched
@@ -15,6 +15,7 @@ from planning.plan.weights import CheckpointPlan, OciImage
 from planning.server.adapters import adapter_reasons, module_args
 from planning.server.arguments import override_args, server_args
 from planning.server.environment import CACHE_ROOT, server_env
+from planning.server.fabric import join_nodes
 from planning.server.fields import with_fields
 from planning.server.fit import Site
 from planning.server.indifferent import ANY_ENGINE
@@ -35,7 +36,7 @@ from planning.stack.timing import Load, longest_request_s, plan_timing, server_p
 from planning.tasks import Task, silent_roles, task_of
 from settings.doubt import Judging
 from settings.problems import Problem
-from settings.schema import ModelSettings, WeightsSettings, public_names
+from settings.schema import ModelSettings, public_names
 
 # A label of the workers of a group is its StatefulSet's name, the server's and a group's number, and a hash of ten
 # characters: `controller-revision-hash`, as long as every label.
@@ -112,14 +113,13 @@ def _draft(
     if ready is None or problems:
         return None, problems
     settings, placed, beside, engine = ready.settings, ready.placed, ready.beside, site.catalog.vllm
-    weights = settings.weights or site.settings.weights
-    files = as_read(ready.files, weights, engine.loading, placed.parallelism)
+    files = as_read(ready.files, settings.weights or site.settings.weights, engine.loading, placed.parallelism)
     workload, times = placed.workload, _times(site, settings, pool, files, placed, task_of(model))
-    nodes = max(1, ceil(placed.parallelism.gpus / pool.cards_per_node)) if gpu else 1
+    nodes, fabric = join_nodes(pool, settings, model, placed)
     resources, pod_reasons = pod_resources(settings, model, pool, placed, nodes, files.source)
     price, pace, interval = throughput(model, gpu or site.catalog.cpu_core, pool, placed, settings, site.catalog)
     args = _args(name, with_fields(ready.written, engine, beside.draft), model, files, placed, times, engine, interval)
-    env = {**_env(engine, placed, times), **settings.env}
+    env = {**_env(engine, placed, times, fabric), **settings.env}
     draft = Draft(
         name=server_name(name, canary=canary),
         model_name=name,
@@ -135,6 +135,7 @@ def _draft(
         cpu=pool.resource_name is None,
         gpu_metrics=pool.operator is not None,
         nodes_per_replica=nodes,
+        fabric=fabric,
         parallelism=placed.parallelism,
         memory=placed.memory,
         max_num_seqs=workload.max_num_seqs,
@@ -152,7 +153,7 @@ def _draft(
         cost=price,
         pace=pace,
         stream_interval=interval,
-        reasons={**placed.reasons, **pod_reasons, **interval.reasons, **_reasons(site, settings, pool, weights, times)},
+        reasons={**placed.reasons, **pod_reasons, **interval.reasons, **_reasons(site, settings, pool, times)},
     )
     return draft, _group_problems(draft) + memory_problems(path, resources, kept_weights_gib(model, placed, nodes))
 
@@ -209,11 +210,9 @@ def _times(
     )
 
 
-def _reasons(
-    site: Site, settings: ModelSettings, pool: PoolPlan, weights: WeightsSettings, times: Timing
-) -> dict[str, str]:
+def _reasons(site: Site, settings: ModelSettings, pool: PoolPlan, times: Timing) -> dict[str, str]:
     """Reasons of the figures of a start: where they are from, why weights are read as they are, and what else is."""
-    warmed, why = prewarm(weights)
+    warmed, why = prewarm(settings.weights or site.settings.weights)
     parts = ", ".join(f"{phase.name} {phase.seconds} s ({phase.source})" for phase in times.phases)
     start = {"weights.prewarm": f"{str(warmed).lower()}: {why}", "measured.start": parts}
     platform = site.catalog.platform(site.settings.cluster.platform)
@@ -255,10 +254,11 @@ def _args(
     )
 
 
-def _env(engine: Engine, placed: Placement, times: Timing) -> dict[str, str]:
-    return server_env(
+def _env(engine: Engine, placed: Placement, times: Timing, fabric: FabricPlan | None) -> dict[str, str]:
+    env = server_env(
         engine, startup_budget_s=times.startup_budget_s, cache_root=CACHE_ROOT, cpu_kv_cache_gib=placed.cpu_kv_cache_gib
     )
+    return {**env, **fabric.environment} if fabric else env
 
 
 def _watched(site: Site, name: str, nodes: int, placed: Placement, silent: frozenset[str]) -> Watched:

@@ -39,8 +39,8 @@ def mig_problems(name: str, pool: PoolSettings, settings: StackSettings, catalog
         meant = guess(profile, gpu.mig.profiles)
         hint = f"did you mean '{meant}'? it" if meant else "it"
         yield Problem(f"{path}.profile", f"{gpu.name} has no '{profile}'; {hint} has {_listed(gpu)}")
-    if pool.interconnect == "nvlink":
-        yield Problem(f"gpuPools.{name}.interconnect", "is nvlink, and parts of cards have no link; leave it out")
+    if pool.gpu_link == "nvlink":
+        yield Problem(f"gpuPools.{name}.gpuLink", "is nvlink, and parts of cards have no link; leave it out")
     first = next((key, each.mig) for key, each in settings.gpu_pools.items() if each.mig)
     if first[1].strategy != pool.mig.strategy:
         why = f"is {pool.mig.strategy}, and that of pool '{first[0]}' is {first[1].strategy}"

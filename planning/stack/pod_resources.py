@@ -56,9 +56,11 @@ def _wrong_amount(resource: str, amount: str) -> str:
 def pod_resource_warnings(pools: Mapping[str, PoolPlan], catalog: Catalog) -> Iterator[str]:
     """For each such resource of a pool: what must be on its nodes, and what its pods are not given for it."""
     for name, pool in pools.items():
-        for resource, count in pool.pod_resources.items():
+        joined = pool.fabric.resources if pool.fabric else {}
+        asking = [("its servers", pool.pod_resources), ("its replicas over several nodes", joined)]
+        for who, resource, count in ((who, *entry) for who, resources in asking for entry in resources.items()):
             known = next(
                 (entry for pattern, entry in catalog.pod_resources.items() if fnmatchcase(resource, pattern)), None
             )
-            asked = f"pool {name}: its servers ask for {count} {resource} each"
+            asked = f"pool {name}: {who} ask for {count} {resource} each"
             yield f"{asked}, {known.needs}" if known else f"{asked}, which nothing is known of here"

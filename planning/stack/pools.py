@@ -17,6 +17,7 @@ from planning.plan.pools import (
 from planning.stack.claims import claimed, claims_problems
 from planning.stack.cost import list_price
 from planning.stack.discovered import discovered
+from planning.stack.fabrics import fabric_problems, fabric_reasons, plan_fabric
 from planning.stack.identity import name_on_cluster
 from planning.stack.mig import (
     cut,
@@ -55,6 +56,8 @@ INDIFFERENT = (
     "GpuOperatorSettings.",
     "ImagesSettings.",
     "LabelledNodes.",
+    "PoolSettings.exclusive_topology",
+    "PoolSettings.interconnect",
     "PoolSettings.price_per_node_hour_usd",
     "PoolSettings.runtime_class_name",
     "PoolSettings.tolerations",
@@ -91,7 +94,9 @@ def _resolve_pool(
     problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
     problems += judge(role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
     problems += judge(claims_problems, name, pool, settings, catalog)
-    return _pool(name, pool, settings, catalog, image), problems
+    unjoined = [*fabric_problems(name, pool, settings, catalog)]
+    problems += judge(fabric_problems, name, pool, settings, catalog)
+    return _pool(name, pool, settings, catalog, image, usable=not unjoined), problems
 
 
 def _unknown_gpu(name: str, written: PoolSettings, catalog: Catalog) -> Iterator[Problem]:
@@ -111,7 +116,9 @@ def _machine_problems(name: str, pool: PoolSettings, catalog: Catalog) -> Iterat
             )
 
 
-def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catalog, image: ImagePlan) -> PoolPlan:
+def _pool(
+    name: str, pool: PoolSettings, settings: StackSettings, catalog: Catalog, image: ImagePlan, *, usable: bool
+) -> PoolPlan:
     gpu = catalog.gpus.get(pool.gpu)
     vendor = catalog.vendors[gpu.vendor] if gpu else None
     resource = vendor.resource if vendor else None
@@ -125,6 +132,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
     per_node = slices or (pool.gpus_per_node or 0) * (mig.per_card if mig else 1)
     named = shared_name(resource) if resource and slices else part_resource(resource, pool) if resource else None
     provisioning = provision(on_cluster, pool, settings.cluster.identifier, resource)
+    fabric = plan_fabric(pool, catalog, usable=usable) if gpu else None
     return PoolPlan(
         name=name,
         on_cluster=on_cluster,
@@ -139,6 +147,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         claims=claims,
         whole_cards={} if claims else _whole(named, vendor, mig, slices),
         pod_resources=dict(sorted(pool.resources.items())),
+        fabric=fabric,
         cpus_per_node=pool.cpus_per_node or machine[0],
         memory_gib_per_node=pool.memory_gib_per_node or machine[1],
         resource_name=named,
@@ -155,7 +164,7 @@ def _pool(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catal
         if settings.gpu_operator.verify_nodes and not isinstance(provisioning, AWAITED)
         else None,
         usd_per_node_hour=price,
-        reasons={**reasons, **(mig_reasons(part, per_node, price))},
+        reasons={**reasons, **mig_reasons(part, per_node, price), **fabric_reasons(fabric)},
     )
 
 

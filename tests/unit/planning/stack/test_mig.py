@@ -171,9 +171,9 @@ def test_the_operator_offers_parts_as_pools_have_them(platform: str, strategy: s
         ),
         ({"mig": {"profile": "half"}}, {}, f"gpuPools.cut.mig.profile: {NAME} has no 'half'; {SIZES}"),
         (
-            {"interconnect": "nvlink"},
+            {"gpuLink": "nvlink"},
             {},
-            "gpuPools.cut.interconnect: is nvlink, and parts of cards have no link; leave it out",
+            "gpuPools.cut.gpuLink: is nvlink, and parts of cards have no link; leave it out",
         ),
         ({"gpu": "amd-mi300x"}, {}, "gpuPools.cut.mig: is of NVIDIA's cards, and amd-mi300x is none; leave it out"),
         (

@@ -8,7 +8,7 @@ import pytest
 from tests.harness import minimal, pods, stack, two_nodes
 from tests.unit.small_stack import A10, planned, refusals, serving
 
-EFA = {"vpc.amazonaws.com/efa": 4, "hugepages-2Mi": "5120Mi"}
+CARDS = {"example.com/card": 4, "hugepages-2Mi": "5120Mi"}
 
 
 def asked(**resources: object) -> list[str]:
@@ -18,8 +18,8 @@ def asked(**resources: object) -> list[str]:
 
 def test_every_pod_of_the_pool_asks_for_them_and_no_other():
     """Servers of one replica over two nodes ask, requests are limits, and no init container or other pod does."""
-    plain, deployed = (stack(two_nodes(gpuPools={"h100": {"resources": given}})) for given in ({}, EFA))
-    amounts = {"vpc.amazonaws.com/efa": "4", "hugepages-2Mi": "5120Mi"}
+    plain, deployed = (stack(two_nodes(gpuPools={"h100": {"resources": given}})) for given in ({}, CARDS))
+    amounts = {"example.com/card": "4", "hugepages-2Mi": "5120Mi"}
     expected = [
         {
             part: {**values, **(amounts if pod.kind == "LeaderWorkerSet" and container["name"] == "vllm" else {})}
