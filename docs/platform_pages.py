@@ -118,6 +118,11 @@ def _edges(name: str, catalog: Catalog) -> str:
     return "; ".join(found) or NOTHING
 
 
+def _fabrics(name: str, catalog: Catalog) -> str:
+    """Networks between nodes of one replica that a pool may say."""
+    return _listed([key for key, one in catalog.fabrics.items() if not one.never and name not in one.refuses])
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
@@ -137,6 +142,7 @@ FACTS: Mapping[str, Callable[[str, Catalog], str]] = {
     ),
     "time that pods of a spot node have": _of(lambda platform: f"{platform.spot.pods_s} s" if platform.spot else ""),
     "kinds of nodes that are refused": _of(lambda platform: _listed(list(platform.refuses))),
+    "networks between nodes of one replica": _fabrics,
     "quota for the operator's critical pods": _of(lambda platform: platform.critical_pods or ""),
     "DNS is open to": _of(_dns),
     "classes of disks, refused for many writers": _disks,

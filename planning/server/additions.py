@@ -68,6 +68,8 @@ def _variables(site: Site, path: str, draft: Draft, settings: ModelSettings, eng
     keys = {entry.name for entry in source.secrets} | ({source.secret_file.variable} if source.secret_file else set())
     owned |= dict.fromkeys(keys, "is decided by weights.credentials; set that")
     owned |= {name: "is an option of vLLM and no secret; write it in env" for name in names if _is_option(name, owned)}
+    joined = draft.fabric.environment if draft.fabric else ()
+    owned |= dict.fromkeys(joined, f"is decided by gpuPools.{draft.pool}.interconnect; leave it out")
     return owned | _own_key(draft.endpoint)
 
 

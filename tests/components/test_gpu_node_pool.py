@@ -392,6 +392,22 @@ def test_parts_of_cards_are_cut_promised_and_asked_for():
     assert placement(deployed, "vllm-small")["tolerations"] == [TOLERATION]
 
 
+def test_nodes_have_to_offer_what_pods_ask_for_beside_gpus():
+    """Of replicas over several nodes, too, and the label by which these are placed; other pools are told neither."""
+    joined = {
+        "interconnect": "efa",
+        "resources": {"vpc.amazonaws.com/efa": 32},
+        "exclusiveTopology": "example.com/rack",
+    }
+    image = {"image": "registry.example.com/vllm-efa:0.33.0", "engineVersion": "0.33.0"}
+    config = two_nodes(gpuPools={"h100": joined}, models={"r1": image})
+    promise = verify_nodes.expectation_from(verification(stack(config), "h100"))
+    assert promise.resources == {"vpc.amazonaws.com/efa": "32", "hugepages-2Mi": "5120Mi"}
+    assert promise.topology_label == "example.com/rack"
+    plain = verification(stack(two_nodes()), "h100")
+    assert [key for key in ("RESOURCES", "TOPOLOGY_LABEL") if key in plain] == []
+
+
 def test_the_verification_may_read_nodes_and_nothing_else():
     """Its ServiceAccount is bound to a role that lists nodes; the token is mounted into its pod only."""
     deployed = stack(minimal())

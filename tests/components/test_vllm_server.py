@@ -643,6 +643,30 @@ def test_groups_are_scaled_as_groups():
     assert deployed.manifest("LeaderWorkerSet", "vllm-r1").options.ignore_changes == ("spec.replicas",)
 
 
+def test_pods_of_a_group_have_what_their_network_needs():
+    """Cards and huge pages at the engine alone, what NCCL is told, a place to itself; no capability, as everywhere."""
+    joined = {
+        "interconnect": "efa",
+        "resources": {"vpc.amazonaws.com/efa": 32},
+        "exclusiveTopology": "example.com/rack",
+    }
+    image = {"image": "registry.example.com/vllm-efa:0.33.0", "engineVersion": "0.33.0"}
+    deployed = stack(two_nodes(gpuPools={"h100": joined}, models={"r1": image}))
+    body = deployed.object("LeaderWorkerSet", "vllm-r1")
+    assert body["metadata"]["annotations"]["leaderworkerset.sigs.k8s.io/exclusive-topology"] == "example.com/rack"
+    template = body["spec"]["leaderWorkerTemplate"]
+    asked = {"vpc.amazonaws.com/efa": "32", "hugepages-2Mi": "5120Mi"}
+    for role in ("leaderTemplate", "workerTemplate"):
+        spec = template[role]["spec"]
+        (container,) = spec["containers"]
+        amounts = container["resources"]
+        assert [{name: amounts[part].get(name) for name in asked} for part in ("requests", "limits")] == [asked, asked]
+        assert [set(asked) & set(opening["resources"]["limits"]) for opening in spec["initContainers"]] == [set()]
+        told = {key: value for key, value in environment(container).items() if key.startswith(("NCCL_", "FI_"))}
+        assert told == {"NCCL_NET": "AWS Libfabric", "FI_PROVIDER": "efa"}
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
 # --- CPU servers ------------------------------------------------------------------------------------------------------
 
 

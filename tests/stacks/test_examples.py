@@ -17,6 +17,7 @@ NAMES = sorted(file.name.split(".")[1] for file in FOLDER.glob("Pulumi.*.yaml"))
 # What its reader is warned of, by the part that each sentence begins with.
 WARNED = {
     "ack-airgap": ["gateway"],
+    "eks-efa": ["vllm-deepseek-r1", "vllm-deepseek-r1", "pool p5", "pool p5", "vllm-deepseek-r1"],
     "eks-spot": [],
     "gke": ["pool l4", "vllm-qwen3-8b"],
     "k3s-lab": ["vllm-qwen3-14b", "vllm-qwen3-8b", "gateway", "gateway.chatUi"],

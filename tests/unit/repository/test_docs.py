@@ -194,7 +194,7 @@ def test_both_readmes_quote_the_same_commands():
 
 
 # Pages that exist in both languages beside the READMEs: those that the Chinese README links first.
-TRANSLATED = ("configuration.md", "operations.md", "runbook.md")
+TRANSLATED = ("configuration.md", "multi-node.md", "operations.md", "runbook.md")
 # What is the same in every language: inline code, numbers of headings, and whole blocks of code.
 CODE = re.compile(r"`[^`\n]+`")
 

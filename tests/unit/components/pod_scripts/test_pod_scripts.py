@@ -1019,6 +1019,27 @@ class TestVerifyNodes:
         bare["metadata"]["labels"] = labels
         assert verify_nodes.node_faults(bare, verify_nodes.expectation_from(environ)) == faults
 
+    def test_what_pods_ask_for_beside_gpus_is_there(self) -> None:
+        """Every resource in its amount, and the label that places replicas; a node that has less is named with it."""
+        environ = {
+            "POOL_NAME": "h200",
+            "EXPECTED_NODES": "1",
+            "RESOURCES": '{"hugepages-2Mi": "5120Mi", "rdma/ib": "2"}',
+            "TOPOLOGY_LABEL": "rack",
+        }
+        expectation = verify_nodes.expectation_from(environ)
+        bare = node("a", gpus="8", zone="a")
+        bare["status"]["allocatable"] |= {"hugepages-2Mi": "4Gi"}
+        how = "does what offers it run there? gpuPools.h200.resources says how many"
+        assert verify_nodes.node_faults(bare, expectation) == [
+            f"offers 4Gi hugepages-2Mi, pods ask for 5120Mi ({how})",
+            f"offers 0 rdma/ib, pods ask for 2 ({how})",
+            "has no label rack, by which replicas over several nodes are placed (gpuPools.h200.exclusiveTopology)",
+        ]
+        bare["status"]["allocatable"] |= {"hugepages-2Mi": "5Gi", "rdma/ib": "2"}
+        bare["metadata"]["labels"]["rack"] = "r1"
+        assert verify_nodes.node_faults(bare, expectation) == []
+
     def test_cards_that_are_not_cut_are_named_with_the_way_to_cut_them(self) -> None:
         """A node that was never told offers whole cards in place of parts."""
         expectation = replace(

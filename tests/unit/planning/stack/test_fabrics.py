@@ -253,6 +253,14 @@ def test_what_cannot_be_is_refused_with_what_to_write(pool: Any, model: Any, pla
     assert refusals(raw) == messages
 
 
+def test_no_secret_takes_the_place_of_what_nccl_is_told():
+    """A variable from a Secret would come last, and so be the one that counts."""
+    raw = joined(IB, {"secretEnv": {"NCCL_NET": {"name": "mine", "key": "net"}}})
+    assert refusals(raw) == [
+        "models.r1.secretEnv.NCCL_NET: is decided by gpuPools.p.interconnect; leave it out",
+    ]
+
+
 def test_a_network_is_where_its_platform_has_one():
     """Kind → platforms on which a pool of labelled nodes that asks for its cards may say it."""
 
