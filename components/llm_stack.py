@@ -12,6 +12,7 @@ import pulumi_kubernetes as k8s
 
 from components import _contract, wiring
 from components._overrides import overridden_by
+from components.claim import claim, waiting_for
 from components.compile_cache import declare_compile_cache
 from components.gpu_node_pool import GpuNodePool
 from components.llm_gateway import LlmGateway
@@ -21,7 +22,7 @@ from components.operators import install
 from components.ownership import owned_by
 from components.parts import plan_from_catalog
 from components.pre_pull import declare_pre_pulls
-from components.serving_namespace import serving_namespace
+from components.serving_namespace import bare_namespace, closed
 from components.vllm_server import VllmServer
 from planning.parts import plan_stack
 from planning.plan import Plan
@@ -68,9 +69,13 @@ class LlmStack(pulumi.ComponentResource):
         owned = pulumi.ResourceOptions(transformations=changed)
         super().__init__("llm-stack:index:LlmStack", name, None, pulumi.ResourceOptions.merge(opts, owned))
         plan, child = self.plan, self._former()
-        child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(provider=self._cluster(plan, child)))
+        provider = self._cluster(plan, child)
+        child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(provider=provider))
+        place = bare_namespace(plan.namespace, child)
+        waits = waiting_for(claim(plan.namespace, place.metadata.name, owner(), provider, child))
+        child = pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(transformations=[waits]))
         operators = install(plan.releases, child)
-        namespace = serving_namespace(plan.namespace, child, plan.dns)
+        namespace = closed(place, plan.namespace, child, plan.dns)
         keys = wiring.keys(plan, _secret(args.get("gateway_master_key")))
         pools = {
             pool: GpuNodePool(pool, wiring.pool_args(plan, pool, namespace, operators), child) for pool in plan.pools

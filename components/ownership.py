@@ -21,7 +21,7 @@ KEPT_BY = "llm-stack"
 def owned_by(manager: str, *, take_over: bool = False) -> pulumi.ResourceTransformation:
     """A stack transformation that names `manager` as the owner of every object; what is kept belongs to all stacks.
 
-    `take_over`: also of those that other stacks have.
+    `take_over`: also of those that other stacks have. An object that names its owner itself keeps it.
 
     The annotation differs between stacks, so a second stack that declares the same object meets a conflict on it.
     Patches are left alone: two of one manager on one node would take each other's labels away.
@@ -34,7 +34,8 @@ def owned_by(manager: str, *, take_over: bool = False) -> pulumi.ResourceTransfo
         if not args.type_.startswith("kubernetes:") or args.type_.endswith("Patch") or not metadata:
             return None
         owner = KEPT_BY if args.opts.retain_on_delete else manager
-        annotations = {**metadata.get("annotations", {}), ANNOTATION: owner, **({FORCE: "true"} if take_over else {})}
+        own = metadata.get("annotations", {})
+        annotations = {**own, ANNOTATION: own.get(ANNOTATION, owner), **({FORCE: "true"} if take_over else {})}
         return pulumi.ResourceTransformationResult(
             {**props, "metadata": {**metadata, "annotations": annotations}}, args.opts
         )

@@ -15,16 +15,29 @@ RESTRICTED = {
 
 
 def serving_namespace(name: str, opts: pulumi.ResourceOptions, dns: DnsPlan | None = None) -> pulumi.Output[str]:
-    """Declare the namespace and its default-deny policies; returns its name. `dns`: default: that of any cluster.
+    """Declare the namespace and its default-deny policies; returns its name. `dns`: default: that of any cluster."""
+    return closed(bare_namespace(name, opts), name, opts, dns)
 
-    The namespace stays on destroy, because deleting it would delete the weights in it, and is taken over by the next
-    `up`. The names of the policies are ours alone: a namespace that existed may have a `default-deny` of its own.
+
+def bare_namespace(name: str, opts: pulumi.ResourceOptions) -> k8s.core.v1.Namespace:
+    """The namespace alone.
+
+    It stays on destroy, because deleting it would delete the weights in it, and is taken over by the next `up`.
     """
-    namespace = k8s.core.v1.Namespace(
+    return k8s.core.v1.Namespace(
         name,
         metadata={"name": name, "labels": {"app.kubernetes.io/part-of": _k8s.PART_OF, **RESTRICTED}},
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True)),
     )
+
+
+def closed(
+    namespace: k8s.core.v1.Namespace, name: str, opts: pulumi.ResourceOptions, dns: DnsPlan | None
+) -> pulumi.Output[str]:
+    """Declare that its pods reach nobody but DNS; returns its name.
+
+    The names of the policies are ours alone: a namespace that existed may have a `default-deny` of its own.
+    """
     for policy, spec in (
         ("default-deny", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
         (

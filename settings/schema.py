@@ -261,7 +261,8 @@ class ClusterSettings(Section):
     )
     take_over: bool = Field(
         default=False,
-        description="take over what another stack has in the namespace; for one `up`, as when a stack gets a new name",
+        description="take over what another stack, or another state of this one, has in the namespace; for one `up`, "
+        "as when a stack gets a new name, or when its state was lost",
     )
     proxy: ProxySettings | None = Field(
         default=None, description="HTTP proxy that leads out of the cluster; default: pods connect themselves"

@@ -23,6 +23,7 @@ from catalog.schema import KvProfile
 from planning import resolve_stack
 from planning.plan import Plan
 from planning.plan.stores import SERVING_ROLE
+from planning.stack.identity import CLAIM
 from preview.rendering.manifests import Category, Manifest, collect_manifests
 from preview.rendering.recorder import Recorder, Run, run, run_program
 from preview.rendering.records import Record, plain
@@ -36,6 +37,8 @@ SECRET_KEYS = ("gatewayMasterKey", "huggingFaceToken")
 # Values that must never be seen outside a Secret.
 MASTER_KEY = "sk-marker-7d41c2aa90e35b66f1"
 HUB_TOKEN = "hf_marker_51c0ffee9ad2"
+# What proves that the namespace is the stack's own: its claim, the claim as it is, and who drew the stack's identity.
+PROOF = {f"ConfigMap/{CLAIM}", f"ConfigMap/{CLAIM}-present", "kubernetes/cluster"}
 # Projects whose stacks are rendered by the stack tests: folder below the repository → golden folder of each stack.
 PROJECTS = {
     ".": "{stack}",
@@ -96,7 +99,14 @@ class Deployed:
         return [(kind_of(record), record.name, shown[record.urn]) for record in self.records if record.parent == urn]
 
     def depends_on(self, kind: str, name: str) -> set[str]:
-        """`Kind/logical name` of everything a resource waits for, named explicitly or used as an input."""
+        """`Kind/logical name` of everything a resource waits for, named explicitly or used as an input.
+
+        Without the proof of the claim, for which all wait: `tests/components/test_claim.py`.
+        """
+        return self.waits_for(kind, name) - PROOF
+
+    def waits_for(self, kind: str, name: str) -> set[str]:
+        """The same with the proof of the claim."""
         return {f"{kind_in(urn)}/{urn.rpartition('::')[2]}" for urn in self.record(kind, name).options.depends_on}
 
     def secret(self, logical_name: str) -> Mapping[str, str]:

@@ -9,6 +9,8 @@ from planning.plan.pods import ImagePlan, JobLimits
 
 # The label of nodes that says whose they are.
 POOL_LABEL = "llm-stack.io/pool"
+# of the nodes that GKE makes for a ComputeClass, whose name it says
+COMPUTE_CLASS_LABEL = "cloud.google.com/compute-class"
 # The end of the name of slices of a GPU, as the device plugin calls them (renameByDefault).
 SHARED = ".shared"
 

@@ -9,6 +9,7 @@ from planning.near import near_gpu
 from planning.plan.pods import ImagePlan
 from planning.plan.pools import (
     AWAITED,
+    COMPUTE_CLASS_LABEL,
     POOL_LABEL,
     MigPlan,
     PoolPlan,
@@ -215,7 +216,7 @@ def _selection(
         case KarpenterNodes():
             return {POOL_LABEL: name}, ()
         case ComputeClassNodes():
-            return {"cloud.google.com/compute-class": name}, ()
+            return {COMPUTE_CLASS_LABEL: name}, ()
         # what buys them promises these alone: a node that is not there yet would never have a card's label
         case SharedNodes(labels=labels):
             return labels, ()

@@ -6,7 +6,7 @@ from typing import Any
 
 from components.pod_scripts import verify_nodes
 from planning.plan import Plan
-from planning.plan.pools import Existing, PoolPlan
+from planning.plan.pools import COMPUTE_CLASS_LABEL, Existing, PoolPlan, Shared
 from preview.preflight.cluster import Cluster, items
 from preview.preflight.findings import Finding, fine, not_known, read, wrong
 from preview.rendering.manifests import Manifest
@@ -22,10 +22,12 @@ def judge_pools(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> 
     """Offers of each pool's nodes against what was promised, and the room that its servers find beside other pods."""
     jobs = {job.body["metadata"]["labels"][INSTANCE]: job for job in manifests if _verifies(job)}
     for pool in plan.pools.values():
-        if pool.awaited:
-            continue  # bought when a pod waits
         job, subject = jobs.get(pool.name), f"pool {pool.name}"
-        if job is None:
+        if isinstance(pool.provisioning, Shared):
+            yield from read(subject, lambda pool=pool: _judge_shared(pool, plan, cluster))
+        elif pool.awaited:
+            continue  # bought when a pod waits
+        elif job is None:
             yield not_known(subject, "its nodes are not proved, as gpuOperator.verifyNodes is false")
         else:
             yield from read(subject, lambda job=job, pool=pool: _judge(job, pool, plan, cluster))
@@ -54,11 +56,58 @@ def _judge(job: Manifest, pool: PoolPlan, plan: Plan, cluster: Cluster) -> Itera
         text = f"its nodes offer no {_unit(pool)} yet; {pool.operator} brings that, and this stack installs it"
         yield not_known(subject, text)
         return
+    yield from _judge_nodes(nodes, promise, pool, plan, cluster)
+
+
+def _judge_shared(pool: PoolPlan, plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    """No Job of this stack judges the nodes of another's: they are asked here for what its own pods need."""
+    nodes = items(cluster, "/api/v1/nodes")
+    promise = verify_nodes.Expectation(
+        pool=pool.name,
+        selector=pool.node_selector,
+        nodes=pool.nodes,
+        resource=pool.resource_name or "",
+        gpus_per_node=pool.gpus_per_node,
+        gpu_memory_mib=pool.expected_gpu_memory_mib or 0,
+        tolerations=tuple(dict(toleration) for toleration in pool.tolerations),
+        cpus=pool.needed.cpus,
+        memory_mib=pool.needed.memory_mib,
+        disk_mib=pool.needed.disk_mib,
+        whole_cards=pool.whole_cards,
+    )
+    present = sum(not verify_nodes.selector_faults(dict(node), promise.selector) for node in nodes)
+    if present < pool.nodes and (buyer := _buyer(pool.node_selector, cluster)):
+        text = f"{present} of {pool.nodes} nodes are there, {buyer} buys the others when a pod waits"
+        yield not_known(f"pool {pool.name}", text)
+        return
+    yield from _judge_nodes(nodes, promise, pool, plan, cluster)
+
+
+def _buyer(selector: Mapping[str, str], cluster: Cluster) -> str:
+    """The first that promises nodes with all of these labels; empty: nobody does."""
+    for node_pool in items(cluster, "/apis/karpenter.sh/v1/nodepools"):
+        name, template = node_pool["metadata"]["name"], node_pool["spec"]["template"]
+        promised = {key: [value] for key, value in template.get("metadata", {}).get("labels", {}).items()}
+        rules = template["spec"].get("requirements", [])
+        promised |= {rule["key"]: rule.get("values", []) for rule in rules if rule["operator"] == "In"}
+        promised["karpenter.sh/nodepool"] = [name]
+        if all(value in promised.get(key, ()) for key, value in selector.items()):
+            return f"NodePool {name}"
+    names = [one["metadata"]["name"] for one in items(cluster, "/apis/cloud.google.com/v1/computeclasses")]
+    return next((f"ComputeClass {name}" for name in names if selector == {COMPUTE_CLASS_LABEL: name}), "")
+
+
+def _judge_nodes(
+    nodes: Sequence[Node], promise: verify_nodes.Expectation, pool: PoolPlan, plan: Plan, cluster: Cluster
+) -> Iterator[Finding]:
+    """Nodes that keep the promise, each fault of those that do not, and the room of those that do."""
+    subject = f"pool {pool.name}"
     reasons = verify_nodes.judge([dict(node) for node in nodes], promise)
     yield from (wrong(subject, reason.removeprefix(f"pool '{pool.name}': ")) for reason in reasons)
     if reasons:
         return
     yield fine(subject, f"{pool.nodes} of {pool.nodes} nodes keep the promise")
+    matching = [node for node in nodes if not verify_nodes.selector_faults(dict(node), promise.selector)]
     good = [node for node in matching if not verify_nodes.node_faults(dict(node), promise)]
     yield from _room(pool, promise, plan, good, cluster)
 

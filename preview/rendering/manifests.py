@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from planning.stack.identity import CLAIM
 from preview.rendering.former import former_urns
 from preview.rendering.recorder import RELEASE_TYPE, autoname
 from preview.rendering.records import Options, Record
@@ -57,6 +58,11 @@ class Manifest:
     def __str__(self) -> str:
         where = f" in {self.namespace}" if self.namespace else ""
         return f"{self.kind} {self.name}{where}"
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether an engine alone can make it: a chart's objects, and the claim on a namespace for its own state."""
+        return self.category is Category.RELEASE or self.name == CLAIM
 
 
 def component_label(urn: str) -> str:

@@ -49,6 +49,7 @@ class Recorder(mocks.MockMonitor):
         self._records: dict[str, Record] = {}
         self._finished: set[str] = set()
         self._declared: dict[tuple[str, str], int] = {}
+        self._states: dict[tuple[str, str], struct_pb2.Struct] = {}
 
     def declare(self, args: pulumi.ResourceTransformationArgs) -> None:
         """Stack transformation that changes nothing: registrations arrive in any order, constructors run in one."""
@@ -82,13 +83,15 @@ class Recorder(mocks.MockMonitor):
         state.CopyFrom(request.object)
         identity = _fill_in(state, record.type, record.name, record.inputs)
         self.resources[urn] = self.ResourceRegistration(urn, identity, dict(record.inputs))
+        self._states[request.type, identity] = state
         return resource_pb2.RegisterResourceResponse(urn=urn, id=identity, object=state)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802 - the name of the RPC
-        """Answers every read with the resource under the name it was asked by."""
+        """Answers every read with what was registered under the ID, or a resource under the name it was asked by."""
         urn = self.make_urn(request.parent, request.type, request.name)
         state = struct_pb2.Struct()
-        state.CopyFrom(request.properties)
+        known = self._states.get((request.type, request.id))
+        state.CopyFrom(request.properties if known is None else known)
         _fill_in(state, request.type, request.name, plain(state)[0])
         return resource_pb2.ReadResourceResponse(urn=urn, properties=state)
 

@@ -7,6 +7,7 @@ import pytest
 
 from planning.plan.stores import BundledDatabase
 from planning.plan.weights import OwnClaim
+from planning.stack.identity import CLAIM, claim_manager
 from preview.rendering.manifests import Category
 from tests.harness import Deployed, every_stack, kind_of, rendered
 
@@ -37,19 +38,21 @@ def test_all_components_are_there_and_register_outputs(name: str):
 def test_children_belong_to_their_component_and_carry_its_name(name: str):
     """Every object is of one of the five, and has its name in front.
 
-    But for namespaces, releases, their quota, two policies, the claim of what is compiled, what pulls images before.
+    But for namespaces, the claim on one, releases, their quota, two policies, the claim of what is compiled, what pulls
+    images before.
     """
     deployed = rendered(name)
     (outer,) = [record.urn for record in deployed.records if kind_of(record) == "LlmStack"]
     assert [record.urn for record in deployed.records if not record.parent] == [outer]
     owners = {record.urn: record.name for record in deployed.records if not record.custom}
     common = [record for record in deployed.records if record.custom and record.parent == outer]
-    shared = {"kubernetes", "Namespace", "Release"} | (
+    shared = {"kubernetes", "Namespace", "ConfigMap", "Release"} | (
         {"PersistentVolumeClaim"} if deployed.plan.compile_cache else set()
     )
     shared |= {"DaemonSet", "ServiceAccount"} if deployed.plan.pre_pulls else set()
     shared |= {"ResourceQuota"} if any(one.critical_pods for one in deployed.plan.releases.values()) else set()
     assert {kind_of(record) for record in common} - {"NetworkPolicy"} <= shared
+    assert [record.name for record in common if kind_of(record) == "ConfigMap"] == [CLAIM]
     policies = [record.name for record in common if kind_of(record) == "NetworkPolicy"]
     assert policies == [f"{deployed.plan.namespace}-default-deny", f"{deployed.plan.namespace}-allow-dns"]
     children = [
@@ -81,7 +84,10 @@ def test_only_weights_databases_and_namespaces_outlive_the_stack(name: str):
 
 @EVERY
 def test_every_object_has_an_owner_and_one_provider(name: str):
-    """What is kept belongs to every stack, the rest to this one; patches and releases name nobody."""
+    """What is kept belongs to every stack, the rest to this one, the claim to this state of it.
+
+    Patches and releases name nobody.
+    """
     deployed = rendered(name)
     found = {
         item.urn: (
@@ -90,16 +96,15 @@ def test_every_object_has_an_owner_and_one_provider(name: str):
         )
         for item in deployed.manifests
     }
-    stack = next(iter(found)).split(":")[2]
-    assert found == {
-        item.urn: (
-            "cluster",
-            ("llm-stack" if item.options.retain_on_delete else f"llm-stack-{stack}")
-            if item.category is Category.OBJECT
-            else None,
-        )
+    owner = f"llm-stack-{next(iter(found)).split(':')[2]}"
+    expected = {
+        item.urn: ("llm-stack" if item.options.retain_on_delete else owner)
+        if item.category is Category.OBJECT
+        else None
         for item in deployed.manifests
     }
+    expected[deployed.record("ConfigMap", CLAIM).urn] = claim_manager(owner, "cluster-id")
+    assert found == {urn: ("cluster", manager) for urn, manager in expected.items()}
 
 
 @EVERY
@@ -159,7 +164,7 @@ def test_what_rolls_pods_has_a_drawn_name(name: str):
         for record in rendered(name).records
         if kind_of(record) == "ConfigMap"
     }
-    people_read = {"observability-dashboard", "observability-adapter"}
+    people_read = {"observability-dashboard", "observability-adapter", CLAIM}
     of_jobs = ("-verify", "-fetch", "-fill", "-proven", "weights-adapter", "-teams-script")
     assert found == {
         label: (

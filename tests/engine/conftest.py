@@ -13,19 +13,23 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from preview.rendering.stackfile import read_project
+from preview.rendering.stackfile import Project, read_project
 from tests.cluster.world import World, stack
 from tests.harness import ROOT
+from workshop.kubernetes import Object
 from workshop.problems import Impossible
 from workshop.process import stop
 from workshop.simcluster.deploy import prepare
 from workshop.simcluster.engine import Engine, command, helpers, missing
+from workshop.simcluster.rendered import Stack
 
 Change = Callable[[dict[str, Any]], None]
 BACKEND = "PULUMI_BACKEND_URL"
@@ -52,12 +56,32 @@ class Story:
     @classmethod
     def begin(cls, name: str) -> "Story":
         """A fresh cluster and a fresh backend for a stack of this project; nothing is deployed yet."""
+        return cls.on(World.begin(f"engine-{name}", stack(name)))
+
+    @classmethod
+    def on(cls, world: World, backend: Any = None, project: Project | None = None) -> "Story":
+        """The stack of a world, with a backend beside its cluster, or in `backend`, the root of another."""
         assert missing() == ""
-        world = World.begin(f"engine-{name}", stack(name))
         prepare(world.api, world.stack)
-        engine = Engine(command() or "", world.cluster, read_project(ROOT), name)
+        engine = Engine(command() or "", backend or world.cluster, project or read_project(ROOT), world.stack.name)
         engine.prepare()
         return cls(engine, world, yaml.safe_load(engine.stack_file.read_text(encoding="utf-8")))
+
+    def beside(self, folder: Path, project: Project | None = None, whole: Stack | None = None) -> "Story":
+        """A stack on the same cluster with a backend of its own in this folder; default: the same stack once more."""
+        backend = SimpleNamespace(paths=SimpleNamespace(root=folder, kubeconfig=self.world.cluster.paths.kubeconfig))
+        return Story.on(replace(self.world, stack=whole or self.world.stack), backend, project)
+
+    def managed(self) -> dict[str, Object]:
+        """Kind and name → object as the cluster has it, of everything in the state; without what the cluster counts."""
+        resources = json.loads(self.state())["checkpoint"]["latest"]["resources"]
+        bodies = [one["outputs"] for one in resources if one["type"].startswith("kubernetes:") and one["custom"]]
+        present = {f"{body['kind']}/{body['metadata']['name']}": self.world.api.current(body) for body in bodies}
+        return {title: what_is_managed(body) for title, body in present.items() if body}
+
+    def destroy(self, *options: str) -> None:
+        """Everything of it."""
+        self.engine.on_stack("destroy", "--yes", "--skip-preview", *options, capture=True)
 
     def end(self) -> None:
         """Leaves nothing behind."""
@@ -101,7 +125,8 @@ class Story:
             event = json.loads(line)
             if "summaryEvent" in event:
                 found.update(event["summaryEvent"].get("resourceChanges", {}))
-        found.pop("same", None)
+        for unchanged in ("same", "read"):
+            found.pop(unchanged, None)
         return dict(found)
 
     def killed_up(self, after: int = 1) -> str:
@@ -166,6 +191,13 @@ class Story:
         """How many resources are in the state, beside the stack itself."""
         resources = json.loads(self.state())["checkpoint"]["latest"].get("resources", [])
         return max(0, len(resources) - 1)
+
+
+def what_is_managed(body: Object) -> Object:
+    """An object without its status and what heartbeats change; a node has labels and taints alone."""
+    counted = {"resourceVersion", "managedFields"} | ({"annotations"} if body["kind"] == "Node" else set())
+    metadata = {key: value for key, value in body["metadata"].items() if key not in counted}
+    return {key: value for key, value in body.items() if key not in ("metadata", "status")} | {"metadata": metadata}
 
 
 def operations(found: Mapping[str, Any]) -> dict[str, str]:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from planning.stack.identity import CLAIM
 from preview.rendering.stackfile import PROJECT_FILE
 from tests.engine.conftest import Story
 from tests.harness import ROOT
 
 FLAT = Path(__file__).parent / "flat"
+NEW = {"LlmStack/llm-stack": "create", f"ConfigMap/{CLAIM}": "create"}
 KINDS = (
     ("apps/v1", "Deployment"),
     ("batch/v1", "Job"),
@@ -58,16 +60,18 @@ def test_a_rename_in_the_same_update_does_what_it_would_do_alone(flat: Story):
     """A model that is renamed meanwhile is found under its former name, at the top where it was."""
     alone = flat.preview(rename)
     run_from(flat, ROOT)
-    assert flat.preview(rename) == {**alone, "LlmStack/llm-stack": "create"}
+    assert flat.preview(rename) == {**alone, **NEW}
     assert "replace" in alone.values()
 
 
 def test_nothing_is_replaced_and_nothing_is_deleted(flat: Story):
-    """The one new thing is the component itself; every object stays the one it was, under the name it had."""
+    """New are the component itself and the claim; every object stays the one it was, under the name it had."""
     before = uids(flat)
     run_from(flat, ROOT)
-    assert flat.preview() == {"LlmStack/llm-stack": "create"}
-    assert flat.up() == {"create": 1}
+    assert flat.preview() == NEW
+    assert flat.up() == {"create": 2}
     assert flat.preview() == {}
-    assert uids(flat) == before
+    after = uids(flat)
+    assert after["ConfigMap"].pop(CLAIM)
+    assert after == before
     assert all(before.values())

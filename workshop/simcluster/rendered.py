@@ -58,7 +58,7 @@ def stack_of(rendering: Rendering) -> Stack:
 def targets(declared: Sequence[Manifest], records: Sequence[Record]) -> tuple[Target, ...]:
     """Objects and patches to apply, in order of declaration: a resource is declared after all it depends on."""
     names = content_names(declared)
-    applied = {manifest.urn: manifest for manifest in declared if manifest.category is not Category.RELEASE}
+    applied = {manifest.urn: manifest for manifest in declared if not manifest.needs_engine}
     through = {record.urn: frozenset(record.options.depends_on) for record in records}
     return tuple(
         Target(
@@ -74,7 +74,7 @@ def targets(declared: Sequence[Manifest], records: Sequence[Record]) -> tuple[Ta
 
 
 def _waits(urn: str, applied: Container[str], through: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The applied objects a resource waits for, seen through releases and providers, which nobody applies."""
+    """The applied objects a resource waits for, seen through what nobody applies: releases, the claim, providers."""
     behind = ({below} if below in applied else _waits(below, applied, through) for below in through.get(urn, ()))
     return frozenset().union(*behind)
 

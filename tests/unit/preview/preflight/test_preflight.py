@@ -17,6 +17,7 @@ from preview.preflight.pools import requested
 from preview.preflight.show import ask, page
 from preview.rendering.expected import Expected
 from tests.harness import minimal, stack
+from workshop.simcluster.nodes import nodes_of
 
 GATEWAYS = "/apis/gateway.networking.k8s.io/v1/namespaces/edge/gateways/public"
 RESOURCES = "/apis/resource.k8s.io/v1"
@@ -339,6 +340,76 @@ def test_quotas_count_claims_and_their_devices():
         "asks for 1; raise it"
     )
     assert claiming(quota={devices: "1", claims: "1"})[-1] == "ResourceQuota q in llm-serving"
+
+
+def node_pool(**promised: Any) -> dict[str, Any]:
+    """A NodePool of another stack that promises nodes with this label."""
+    return {"/apis/karpenter.sh/v1/nodepools": listed("theirs", spec={"template": {"spec": {}, **promised}})}
+
+
+def running(gpus: int) -> dict[str, Any]:
+    """A pod of another stack on the first node."""
+    container = {"resources": {"limits": {"nvidia.com/gpu": str(gpus)}}}
+    pod = {"metadata": {"namespace": "theirs"}, "spec": {"nodeName": "l4-1", "containers": [container]}}
+    return {"/api/v1/pods": {"items": [pod]}}
+
+
+BOUGHT = node_pool(metadata={"labels": {"llm-stack.io/pool": "l4"}})
+REQUIRED = {"operator": "In", "key": "llm-stack.io/pool", "values": ["l4"]}
+
+
+@pytest.mark.parametrize(
+    ("there", "answers", "lines"),
+    [
+        (
+            2,
+            {},
+            [
+                ("fine", "pool l4: 2 of 2 nodes keep the promise"),
+                ("fine", "room in pool l4: 1 of 2 free nvidia.com/gpu"),
+            ],
+        ),
+        (
+            2,
+            running(1),
+            [
+                ("fine", "pool l4: 2 of 2 nodes keep the promise"),
+                ("fine", "room in pool l4: 1 of 1 free nvidia.com/gpu, others hold 1"),
+            ],
+        ),
+        (
+            1,
+            BOUGHT,
+            [("not known", "pool l4: 1 of 2 nodes are there, NodePool theirs buys the others when a pod waits")],
+        ),
+        (
+            0,
+            node_pool(spec={"requirements": [REQUIRED]}),
+            [("not known", "pool l4: 0 of 2 nodes are there, NodePool theirs buys the others when a pod waits")],
+        ),
+        (
+            0,
+            node_pool(metadata={"labels": {"llm-stack.io/pool": "other"}}),
+            [
+                (
+                    "wrong",
+                    "pool l4: 0 of 2 nodes match llm-stack.io/pool=l4, nearest: n1 (it has no label llm-stack.io/pool)",
+                )
+            ],
+        ),
+    ],
+)
+def test_nodes_of_another_stack_are_asked_for(there: int, answers: dict[str, Any], lines: list[tuple[str, str]]):
+    """What offers them or will buy them, and the room that their stack and others leave."""
+    shared = {"kind": "shared", "labels": {"llm-stack.io/pool": "l4"}}
+    deployed = stack(minimal(gpuPools={"l4": {"provisioning": shared}}))
+    nodes = [node for node in nodes_of(deployed.plan) if node["metadata"]["name"].startswith("l4-")][:there]
+    for node in nodes:
+        node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    found = {"/version": {"major": "1", "minor": "36"}, "/api/v1/nodes": {"items": nodes or listed("n1")["items"]}}
+    findings = ask(deployed.manifests, deployed.plan, Table({**found, **answers}))
+    pools = [(finding.verdict.value, str(finding)) for finding in findings if "pool l4" in finding.subject]
+    assert sorted(pools) == sorted(lines)
 
 
 @pytest.mark.parametrize(
