@@ -5,6 +5,7 @@ from typing import Any
 
 from catalog.load import Catalog
 from planning.plan import Plan
+from planning.stack.identity import CLAIM, CLAIMED_BY
 from preview.preflight.cluster import Cluster, items
 from preview.preflight.findings import Finding, fine, missing, not_known, read, wrong
 from preview.preflight.kinds import Resource, resource
@@ -24,11 +25,26 @@ COUNTED = (
 
 
 def look_at_others(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster, catalog: Catalog) -> Iterator[Finding]:
-    """Operators of others, then classes, quotas and webhooks."""
+    """Who has the namespace, operators of others, then classes, quotas and webhooks."""
+    yield from read(f"namespace {plan.namespace}", lambda: _claim(manifests, plan, cluster))
     yield from read("operators of others", lambda: _operators(plan, cluster, catalog))
     yield from read("classes of pods", lambda: _classes(manifests, plan, cluster))
     yield from read(f"quotas in {plan.namespace}", lambda: _quotas(manifests, plan, cluster))
     yield from read("webhooks", lambda: _webhooks(manifests, plan, cluster))
+
+
+def _claim(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
+    """Whose the namespace is, where somebody claims it. Which state of a stack does, a state alone can tell."""
+    claim = cluster.get(f"/api/v1/namespaces/{plan.namespace}/configmaps/{CLAIM}")
+    own = {manifest.body["data"][CLAIMED_BY] for manifest in manifests if manifest.name == CLAIM}
+    if claim is None or plan.takes_over:
+        return
+    stack, subject = claim.get("data", {}).get(CLAIMED_BY, "of nobody"), f"namespace {plan.namespace}"
+    if stack in own:
+        yield fine(subject, f"claimed by {stack}")
+    else:
+        fix = "write another cluster.namespace, or take over by cluster.takeOver: true for one `up`"
+        yield wrong(subject, f"claimed by the stack {stack} (ConfigMap {CLAIM})", fix)
 
 
 def _operators(plan: Plan, cluster: Cluster, catalog: Catalog) -> Iterator[Finding]:

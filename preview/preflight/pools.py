@@ -61,7 +61,17 @@ def _judge(job: Manifest, pool: PoolPlan, plan: Plan, cluster: Cluster) -> Itera
 
 def _judge_shared(pool: PoolPlan, plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     """No Job of this stack judges the nodes of another's: they are asked here for what its own pods need."""
-    nodes = items(cluster, "/api/v1/nodes")
+    nodes, promise = items(cluster, "/api/v1/nodes"), promise_of(pool)
+    present = sum(not verify_nodes.selector_faults(dict(node), promise.selector) for node in nodes)
+    if present < pool.nodes and (buyer := _buyer(pool.node_selector, cluster)):
+        text = f"{present} of {pool.nodes} nodes are there, {buyer} buys the others when a pod waits"
+        yield not_known(f"pool {pool.name}", text)
+        return
+    yield from _judge_nodes(nodes, promise, pool, plan, cluster)
+
+
+def promise_of(pool: PoolPlan) -> verify_nodes.Expectation:
+    """What the Job of a pool would be told, had it one."""
     promise = verify_nodes.Expectation(
         pool=pool.name,
         selector=pool.node_selector,
@@ -75,12 +85,13 @@ def _judge_shared(pool: PoolPlan, plan: Plan, cluster: Cluster) -> Iterator[Find
         disk_mib=pool.needed.disk_mib,
         whole_cards=pool.whole_cards,
     )
-    present = sum(not verify_nodes.selector_faults(dict(node), promise.selector) for node in nodes)
-    if present < pool.nodes and (buyer := _buyer(pool.node_selector, cluster)):
-        text = f"{present} of {pool.nodes} nodes are there, {buyer} buys the others when a pod waits"
-        yield not_known(f"pool {pool.name}", text)
-        return
-    yield from _judge_nodes(nodes, promise, pool, plan, cluster)
+    if need := pool.driver:
+        told = {"driver_labels": need.labels, "oldest_driver": need.oldest, "older_drivers": need.older}
+        promise = replace(promise, **told)
+    if mig := pool.mig:
+        cut = {label: "|".join(values) for label, values in mig.labels.items()}
+        promise = replace(promise, mig_config="=".join(mig.config), mig_labels=cut, memory_label=mig.memory_label)
+    return promise
 
 
 def _buyer(selector: Mapping[str, str], cluster: Cluster) -> str:

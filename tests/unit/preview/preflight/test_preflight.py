@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from components.pod_scripts.verify_nodes import expectation_from
 from preview.preflight.cluster import Forbidden, Kubectl, Unavailable, Unreachable
 from preview.preflight.expected import LOOKS, look_for
 from preview.preflight.findings import FAILING, Verdict
 from preview.preflight.others import selects
-from preview.preflight.pools import requested
+from preview.preflight.pools import promise_of, requested
 from preview.preflight.show import ask, page
 from preview.rendering.expected import Expected
 from tests.harness import minimal, stack
@@ -342,6 +343,26 @@ def test_quotas_count_claims_and_their_devices():
     assert claiming(quota={devices: "1", claims: "1"})[-1] == "ResourceQuota q in llm-serving"
 
 
+CLAIMED = "llm-stack-claim); write another cluster.namespace, or take over by cluster.takeOver: true for one `up`"
+
+
+@pytest.mark.parametrize(
+    ("owner", "told", "line"),
+    [
+        ("llm-stack-test", {}, "namespace llm-serving: claimed by llm-stack-test"),
+        ("llm-stack-other", {}, f"namespace llm-serving: claimed by the stack llm-stack-other (ConfigMap {CLAIMED}"),
+        ("llm-stack-other", {"takeOver": True}, ""),
+    ],
+)
+def test_a_namespace_that_another_stack_claims_is_named(owner: str, told: dict[str, bool], line: str):
+    """By whose it is, unless the stack is told to take over."""
+    deployed = stack(minimal(cluster=told))
+    path = "/api/v1/namespaces/llm-serving/configmaps/llm-stack-claim"
+    cluster = Table({"/version": {"major": "1", "minor": "36"}, path: {"data": {"stack": owner, "state": "any"}}})
+    lines = [str(one) for one in ask(deployed.manifests, deployed.plan, cluster) if "namespace llm" in one.subject]
+    assert lines == ([line] if line else [])
+
+
 def node_pool(**promised: Any) -> dict[str, Any]:
     """A NodePool of another stack that promises nodes with this label."""
     return {"/apis/karpenter.sh/v1/nodepools": listed("theirs", spec={"template": {"spec": {}, **promised}})}
@@ -410,6 +431,15 @@ def test_nodes_of_another_stack_are_asked_for(there: int, answers: dict[str, Any
     findings = ask(deployed.manifests, deployed.plan, Table({**found, **answers}))
     pools = [(finding.verdict.value, str(finding)) for finding in findings if "pool l4" in finding.subject]
     assert sorted(pools) == sorted(lines)
+
+
+@pytest.mark.parametrize("pool", [{}, {"gpu": "nvidia-h100", "mig": {"profile": "1g.20gb"}}])
+def test_nodes_of_another_stack_are_asked_for_what_a_job_would_ask(pool: dict[str, Any]):
+    """The promise of a pool is that of its own Job, which one with another stack's nodes has not."""
+    deployed = stack(minimal(gpuPools={"l4": pool}))
+    (container,) = deployed.object("Job", "verify-nodes-l4")["spec"]["template"]["spec"]["containers"]
+    told = expectation_from({each["name"]: each.get("value", "") for each in container["env"]})
+    assert promise_of(deployed.plan.pools["l4"]) == told
 
 
 @pytest.mark.parametrize(
