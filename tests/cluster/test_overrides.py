@@ -33,6 +33,7 @@ def variable(name: str, value: str) -> dict[str, str]:
     return {"name": name, "value": value}
 
 
+VOLUME = {"volumes": [{"name": "yours-scratch", "emptyDir": {"sizeLimit": "1Gi"}}]}
 MOUNT = {"name": "yours-scratch", "mountPath": "/yours"}
 SPREAD = {"maxSkew": 2, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
 PATCHES = [
@@ -41,10 +42,10 @@ PATCHES = [
     (SERVER, {"spec": {"minReadySeconds": 7, "progressDeadlineSeconds": None}}),
     (SERVER, of_container("vllm", env=[variable("HF_HUB_OFFLINE", "0"), variable("YOURS", "1")])),
     (SERVER, of_container("vllm", env=[variable("A", "1"), variable("HOME", "/x"), variable("B", "2")])),
-    (SERVER, of_container("vllm", resources={"limits": {"memory": "9Gi"}, "requests": {"cpu": None}})),
+    (SERVER, of_container("vllm", resources={"limits": {"memory": "99Gi"}, "requests": {"cpu": None}})),
     (SERVER, of_container("vllm", args=["--one", "--two"], startupProbe={"failureThreshold": 9})),
-    (SERVER, of_container("vllm", volumeMounts=[MOUNT])),
-    (SERVER, of_pods(volumes=[{"name": "yours-scratch", "emptyDir": {"sizeLimit": "1Gi"}}])),
+    (SERVER, {"spec": {"template": {"spec": {"containers": [{"name": "vllm", "volumeMounts": [MOUNT]}], **VOLUME}}}}),
+    (SERVER, of_pods(**VOLUME)),
     (SERVER, of_pods(containers=[{"name": "yours", "image": "registry.example.com/yours:1"}])),
     (SERVER, of_pods(tolerations=[{"key": "yours", "operator": "Exists"}], nodeSelector={"disk": "fast"})),
     (SERVER, of_pods(topologySpreadConstraints=[SPREAD])),
