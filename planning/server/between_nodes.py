@@ -10,7 +10,7 @@ from planning.plan.servers import ServerPlan
 from planning.server.fit import Site
 from planning.server.servers import Draft
 from planning.server.unplanned import image_name
-from planning.stack.fabrics import cards_of
+from planning.stack.fabrics import cards_of, refusal
 from settings.problems import Problem
 from settings.schema import ModelSettings
 
@@ -69,11 +69,11 @@ def spanning_problems(site: Site, drafts: Sequence[Draft]) -> Iterator[Problem]:
 
 def _unused(site: Site, path: str, pool: PoolPlan, draft: Draft) -> Iterator[Problem]:
     """Cards of a network that are asked for, while the pool says TCP."""
-    platform = site.settings.cluster.platform
+    platform, provisioning = site.settings.cluster.platform, pool.provisioning.kind
     kinds = {
-        kind: (cards, not fabric.never and platform not in fabric.refuses)
+        kind: (cards, refusal(fabric, platform, provisioning) is None)
         for kind, fabric in site.catalog.fabrics.items()
-        if (cards := cards_of(pool.pod_resources, fabric))
+        if (cards := cards_of(pool.pod_resources, fabric.cards))
     }
     if kinds:
         asked = ", ".join(dict.fromkeys(card for cards, _ in kinds.values() for card in cards))

@@ -4,7 +4,7 @@ Of itself NCCL takes whatever it finds, TCP at last, and nobody hears of it. It 
 says, so that a server either talks by that or does not start.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from catalog.fabrics import Fabric
@@ -17,9 +17,14 @@ from settings.schema import KarpenterNodes, LabelledNodes, PoolSettings, SharedN
 MACHINE_LABEL = "node.kubernetes.io/instance-type"
 
 
-def cards_of(resources: Mapping[str, str], fabric: Fabric) -> list[str]:
-    """Names of resources that are cards of a network."""
-    return [name for name in resources if any(fnmatchcase(name, pattern) for pattern in fabric.cards)]
+def cards_of(resources: Mapping[str, str], patterns: Sequence[str]) -> list[str]:
+    """Names of resources that are cards by these patterns."""
+    return [name for name in resources if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def refusal(fabric: Fabric, platform: str, provisioning: str) -> str | None:
+    """The rest of a sentence that says why there is no such network on nodes of this kind; None: there may be."""
+    return fabric.refuses.get(platform) or fabric.never or fabric.provisioning.get(provisioning)
 
 
 def fabric_problems(name: str, pool: PoolSettings, settings: StackSettings, catalog: Catalog) -> Iterator[Problem]:
@@ -27,15 +32,14 @@ def fabric_problems(name: str, pool: PoolSettings, settings: StackSettings, cata
     kind, fabric, path = pool.interconnect, catalog.fabrics[pool.interconnect], f"gpuPools.{name}.interconnect"
     if kind == TCP or pool.gpu == "none":
         return
-    refused = (
-        fabric.refuses.get(settings.cluster.platform) or fabric.never or fabric.provisioning.get(pool.provisioning.kind)
-    )
+    refused = refusal(fabric, settings.cluster.platform, pool.provisioning.kind)
+    patterns = [*fabric.cards, *fabric.perhaps]
     if pool.mig or pool.gpu_share:
         yield Problem(path, f"is {kind}, and no replica on parts of cards spans nodes; leave it out")
     elif refused:
         yield Problem(path, f"{fabric.name} {refused}")
-    elif fabric.card is None and not cards_of(pool.resources, fabric):
-        names = ", ".join(fabric.cards)
+    elif fabric.card is None and not cards_of(pool.resources, patterns):
+        names = ", ".join(patterns)
         why = f"is {kind}, and nothing asks for its cards, which are called differently in each cluster"
         yield Problem(path, f"{why}; write resources: {{NAME: 1}} with the name that nodes offer them by ({names})")
     elif fabric.card is not None:

@@ -253,6 +253,11 @@ def test_what_cannot_be_is_refused_with_what_to_write(pool: Any, model: Any, pla
     assert refusals(raw) == messages
 
 
+def test_a_resource_that_may_be_anything_is_left_alone():
+    """What is of a vendor and no network card by its name is asked for beside TCP, too."""
+    assert refusals(joined({"resources": {"intel.com/qat": 1, "hugepages-2Mi": "512Mi"}})) == []
+
+
 def test_no_secret_takes_the_place_of_what_nccl_is_told():
     """A variable from a Secret would come last, and so be the one that counts."""
     raw = joined(IB, {"secretEnv": {"NCCL_NET": {"name": "mine", "key": "net"}}})
