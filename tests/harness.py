@@ -442,6 +442,7 @@ VARIANTS: dict[str, Config] = {
         },
     ),
     "standbys": own_keys(
+        gpuPools={"l4": {"claims": {}}},
         gateway={"database": {"kind": "cloudNativePg", "storageClass": "ssd", "gib": 50}},
         images={"pullSecrets": ["registry"]},
     ),

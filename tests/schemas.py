@@ -20,7 +20,16 @@ from tests.harness import CRDS, walk
 # simulated cluster checks (workshop/simcluster/crds.yaml); and kinds of edges, which tests/components/test_edges.py
 # holds to their schemas where those are there.
 WITHOUT_SCHEMA = {"ComputeClass", "Cluster", "GCPBackendPolicy", "HealthCheckPolicy", "Route"}
-BUILT_IN = {"", "apps", "autoscaling", "batch", "networking.k8s.io", "policy", "rbac.authorization.k8s.io"}
+BUILT_IN = {
+    "",
+    "apps",
+    "autoscaling",
+    "batch",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "resource.k8s.io",
+}
 # The newest version that kubernetes-validate has schemas of.
 NEWEST_SCHEMA = 37
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

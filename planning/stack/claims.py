@@ -10,7 +10,7 @@ from catalog.load import Catalog
 from catalog.schema import Gpu
 from catalog.vendors import Claims, Vendor
 from planning.capacity.mig import Slice
-from planning.plan.pools import ClaimedDevices, PoolPlan
+from planning.plan.pools import ClaimedDevices, PoolPlan, Shared
 from planning.stack.operator_parts import brought
 from settings.problems import Problem
 from settings.schema import PoolSettings, StackSettings
@@ -98,6 +98,9 @@ def _operator_problems(
             "claims is not the GPU Operator's there; make nodes without the one and with the other as the platform "
             "says, and set gpuOperator.install: false",
         )
+    if operator.toolkit:
+        why = f"pool '{name}' claims its GPUs, and the operator has no toolkit then: the nodes' runtime needs CDI"
+        yield Problem("gpuOperator.toolkit", f"{why}; leave it out")
     others = [other for other, each in settings.gpu_pools.items() if each.claims is None and _is_of(each, catalog)]
     if others:
         why = f"pool '{others[0]}' has none, and the GPU Operator has one way for all nodes of a cluster"
@@ -171,13 +174,13 @@ def claims_values(settings: StackSettings, catalog: Catalog) -> dict[str, object
 
 def claims_warnings(pools: Mapping[str, PoolPlan], settings: StackSettings, catalog: Catalog) -> Iterator[str]:
     """For each pool of claims: what must be on its nodes, and what Kubernetes does not do with claims."""
+    drivers = {vendor.claims.driver: vendor.claims for vendor in catalog.vendors.values() if vendor.claims}
     for name, pool in pools.items():
         if pool.claims is None:
             continue
-        vendor = catalog.vendors[catalog.gpus[settings.gpu_pools[name].gpu].vendor]
-        assert vendor.claims is not None
-        ours = pool.operator is not None and settings.gpu_operator.install
-        needs = vendor.claims.needs if ours else f"its nodes need {vendor.claims.brings}"
+        known = drivers[pool.claims.driver]
+        ours = pool.operator and settings.gpu_operator.install and not isinstance(pool.provisioning, Shared)
+        needs = known.needs if ours else f"its nodes need {known.brings}"
         yield f"pool {name}: its GPUs are claimed: {needs}"
         # once for all pools
         yield (

@@ -450,6 +450,14 @@ def test_every_secret_a_pod_reads_is_declared_or_named_in_the_configuration(name
     } == (set())
 
 
+def claimed(deployed: Deployed, pod: Pod) -> int:
+    """Devices of all claims of a pod, each of which its first container gets."""
+    names = {claim["name"]: claim["resourceClaimTemplateName"] for claim in pod.spec["resourceClaims"]}
+    assert [claim["name"] for claim in pod.spec["containers"][0]["resources"]["claims"]] == list(names)
+    templates = [deployed.object("ResourceClaimTemplate", name)["spec"]["spec"]["devices"] for name in names.values()]
+    return sum(request["exactly"]["count"] for devices in templates for request in devices["requests"])
+
+
 @EVERY
 def test_gpus_are_asked_for_where_nodes_have_them(name: str):
     """A GPU pod asks for as many GPUs as its limit, no more than a node has; a CPU pod for none."""
@@ -462,6 +470,9 @@ def test_gpus_are_asked_for_where_nodes_have_them(name: str):
                 resources = pod.spec["containers"][0]["resources"]
                 name_of_it = pool.resource_name or "nvidia.com/gpu"
                 asked = [int(resources[part].get(name_of_it, 0)) for part in ("requests", "limits")]
+                if "claims" in resources:
+                    assert asked == [0, 0]
+                    asked = [claimed(deployed, pod)] * 2
                 found[pod.owner] = (asked, asked[0] <= pool.gpus_per_node, bool(pod.spec.get("tolerations")))
                 gpus = 0 if server.cpu else server.parallelism.gpus // server.nodes_per_replica
                 gpus = round(server.resources.gpu_share * pool.slices) if server.resources.gpu_share else gpus

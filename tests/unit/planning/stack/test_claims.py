@@ -102,7 +102,8 @@ def test_amds_cards_are_claimed_from_amds_driver():
 
 def test_pods_claim_what_their_server_needs_and_another_need_is_another_name():
     """The name follows from class, number and conditions, since no template may change."""
-    (server,) = planned(claiming()).servers
+    # also of a card that is written as its nodes have it
+    (server,) = planned(claiming({"gpu": PRODUCT})).servers
     assert server.resources.claim == GpuClaim("gpu.nvidia.com", 1, (WHOLE,), "3a4ee670")
     changes: list[dict[str, Any]] = [
         {"claims": {"deviceClass": "other"}},
@@ -186,6 +187,11 @@ NODES = (
             {},
             {"gpuOperator": {"devicePlugin": True}},
             "gpuOperator.devicePlugin: pool 'p' claims its GPUs, and two that give out the same cards give them out ",
+        ),
+        (
+            {},
+            {"gpuOperator": {"toolkit": True}},
+            "gpuOperator.toolkit: pool 'p' claims its GPUs, and the operator has no toolkit then: the nodes' runtime ",
         ),
         (
             {},
