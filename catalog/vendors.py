@@ -21,9 +21,10 @@ class Claims(Entry):
 
     `driver`: its name, and the domain of its attributes; `device_class`: that of whole cards; `kind`: the value of
     their attribute `type`; `product`: the attribute that is the label of nodes, spaces apart; `driver_version`: that
-    with the version of the kernel's driver; `parts`: None: it has none that we know. `blind`: kinds of
-    provisioning that buy no node for a claim → the rest of a sentence, with what to do. `needs`: of nodes, where the
-    operator brings the driver, and `brings`: what must bring it where no operator does, the rest of a sentence each.
+    with the version of the kernel's driver; `parts`: None: it has none that we know. `without`: ids of GPUs that it is
+    not known to publish; `blind`: kinds of provisioning that buy no node for a claim → the rest of a sentence, with
+    what to do. `needs`: of nodes, where the operator brings the driver, and `brings`: what must bring it where no
+    operator does, the rest of a sentence each.
     """
 
     driver: str
@@ -32,6 +33,7 @@ class Claims(Entry):
     product: str
     driver_version: str
     parts: ClaimedParts | None = None
+    without: tuple[str, ...] = ()
     blind: Mapping[str, str] = Field(default_factory=dict)
     needs: str
     brings: str

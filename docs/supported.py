@@ -65,7 +65,7 @@ def _page(catalog: Catalog) -> Iterator[str]:
         )
     yield "\n## GPUs\n\n"
     yield _table(("id", "GPU", "memory, MiB", "compute capability", "machine types with a price"), _gpus(catalog))
-    yield "\n`gpu: none` is a pool of CPU nodes.\n"
+    yield "\n`gpu: none` is a pool of CPU nodes.\n\n" + "".join(_claimed(catalog))
     yield "\n## Where nodes come from\n\n"
     yield _table(("`provisioning.kind`", "meaning"), _meanings(PoolSettings, "provisioning"))
     yield "\n## Platforms\n\n"
@@ -111,6 +111,15 @@ def _gpus(catalog: Catalog) -> Iterator[Sequence[str]]:
         priced = [kind for kind, item in catalog.instances.items() if item.gpu == name and item.usd_per_hour]
         machines = _listed(f"`{kind}`" for kind in priced) or "–"
         yield f"`{name}`", gpu.name, f"{gpu.memory_mib:,}", gpu.compute_capability or gpu.target, machines
+
+
+def _claimed(catalog: Catalog) -> Iterator[str]:
+    """The drivers that GPUs are claimed from, and the cards that these are not known to publish."""
+    drivers = [vendor.claims for vendor in catalog.vendors.values() if vendor.claims]
+    classes = [each.device_class for each in drivers]
+    classes += [each.parts.device_class for each in drivers if each.parts]
+    yield f"With [`claims`](claims.md) pods claim them by class: {_listed(f'`{name}`' for name in classes)}; "
+    yield f"not {_listed(f'`{name}`' for each in drivers for name in each.without)}.\n"
 
 
 def _platforms(catalog: Catalog) -> Iterator[Sequence[str]]:

@@ -25,7 +25,7 @@ def claims_problems(name: str, pool: PoolSettings, settings: StackSettings, cata
         return
     path, gpu = f"gpuPools.{name}.claims", catalog.gpus.get(pool.gpu)
     vendor = catalog.vendors[gpu.vendor] if gpu else None
-    if vendor is None or vendor.claims is None:
+    if vendor is None or vendor.claims is None or pool.gpu in vendor.claims.without:
         yield Problem(path, f"no driver is known that {pool.gpu} is claimed from; leave it out")
         return
     minor, oldest = settings.cluster.kubernetes_minor, catalog.kubernetes.claims_minor

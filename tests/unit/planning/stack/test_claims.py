@@ -180,6 +180,11 @@ NODES = (
     ("pool", "sections", "message"),
     [
         ({"gpuShare": {"slices": 2}, "gpusPerNode": 1}, {}, "gpuPools.p: claims and gpuShare do not go together: "),
+        (
+            {"gpu": "nvidia-thor", "gpusPerNode": 1},
+            {},
+            "gpuPools.p.claims: no driver is known that nvidia-thor is claimed from; leave it out",
+        ),
         ({}, {"cluster": cluster(kubernetes="1.35")}, "gpuPools.p.claims: needs Kubernetes 1.36 or newer, and "),
         ({}, {"cluster": cluster(platform="gke")}, f"gpuPools.p.claims: {NODES.format('gke')}"),
         ({}, {"cluster": cluster(platform="eksAuto")}, f"gpuPools.p.claims: {NODES.format('eksAuto')}"),
