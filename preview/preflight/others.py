@@ -25,7 +25,7 @@ COUNTED = (
 
 
 def look_at_others(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster, catalog: Catalog) -> Iterator[Finding]:
-    """Who has the namespace, operators of others, then classes, quotas and webhooks."""
+    """The claim on the namespace, operators of others, then classes, quotas and webhooks."""
     yield from read(f"namespace {plan.namespace}", lambda: _claim(manifests, plan, cluster))
     yield from read("operators of others", lambda: _operators(plan, cluster, catalog))
     yield from read("classes of pods", lambda: _classes(manifests, plan, cluster))
@@ -34,7 +34,7 @@ def look_at_others(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster, 
 
 
 def _claim(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
-    """Whose the namespace is, where somebody claims it. Which state of a stack does, a state alone can tell."""
+    """The stack that claims the namespace, if any does; which state of it, that state alone can tell."""
     claim = cluster.get(f"/api/v1/namespaces/{plan.namespace}/configmaps/{CLAIM}")
     own = {manifest.body["data"][CLAIMED_BY] for manifest in manifests if manifest.name == CLAIM}
     if claim is None or plan.takes_over:

@@ -71,7 +71,7 @@ def _judge_shared(pool: PoolPlan, plan: Plan, cluster: Cluster) -> Iterator[Find
 
 
 def promise_of(pool: PoolPlan) -> verify_nodes.Expectation:
-    """What the Job of a pool would be told, had it one."""
+    """The promise that the Job of a pool would be told, had it one."""
     promise = verify_nodes.Expectation(
         pool=pool.name,
         selector=pool.node_selector,
@@ -86,8 +86,7 @@ def promise_of(pool: PoolPlan) -> verify_nodes.Expectation:
         whole_cards=pool.whole_cards,
     )
     if need := pool.driver:
-        told = {"driver_labels": need.labels, "oldest_driver": need.oldest, "older_drivers": need.older}
-        promise = replace(promise, **told)
+        promise = replace(promise, driver_labels=need.labels, oldest_driver=need.oldest, older_drivers=need.older)
     if mig := pool.mig:
         cut = {label: "|".join(values) for label, values in mig.labels.items()}
         promise = replace(promise, mig_config="=".join(mig.config), mig_labels=cut, memory_label=mig.memory_label)
@@ -104,7 +103,8 @@ def _buyer(selector: Mapping[str, str], cluster: Cluster) -> str:
         promised["karpenter.sh/nodepool"] = [name]
         if all(value in promised.get(key, ()) for key, value in selector.items()):
             return f"NodePool {name}"
-    names = [one["metadata"]["name"] for one in items(cluster, "/apis/cloud.google.com/v1/computeclasses")]
+    classes = items(cluster, "/apis/cloud.google.com/v1/computeclasses")
+    names = [compute_class["metadata"]["name"] for compute_class in classes]
     return next((f"ComputeClass {name}" for name in names if selector == {COMPUTE_CLASS_LABEL: name}), "")
 
 

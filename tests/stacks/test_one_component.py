@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from planning.stack.identity import CLAIM
 from preview.rendering.former import former_urns
 from preview.rendering.manifests import collect_manifests
 from preview.rendering.recorder import run_program
 from preview.rendering.records import Record
 from preview.rendering.render import render
 from preview.rendering.stackfile import read_project, read_stack
-from preview.reporting.compare import Thing, compare
+from preview.reporting.compare import Action, Thing, compare
 from preview.reporting.summary import document
 from tests.harness import ROOT
 
@@ -41,19 +42,20 @@ def things(rendering: Any, records: tuple[Record, ...]) -> tuple[Thing, ...]:
 
 @pytest.mark.parametrize("name", ["prod", "sim"])
 def test_every_resource_is_found_under_its_former_name(name: str):
-    """Each is one that was there, and none was there that is not: but for the new component itself."""
+    """Each is one that was there, and none was there that is not: but for the component itself and the claim."""
     records = render(read_project(ROOT), name).records
     former = former_urns(records)
     before = {record.urn for record in flat(name)}
     assert {urn for record in records for urn in former.get(record.urn, ())} >= before
     unknown = [record.name for record in records if not before & {*former.get(record.urn, ())}]
-    assert unknown == ["llm-stack"]
+    assert unknown == ["llm-stack", CLAIM]
 
 
 def test_the_preview_says_that_nothing_changes():
-    """No object is announced as replaced or deleted, because none is."""
+    """No object is announced as replaced or deleted, because none is; the claim is new."""
     rendering = render(read_project(ROOT), "prod")
-    assert compare(things(rendering, flat("prod")), things(rendering, rendering.records)) == ()
+    (change,) = compare(things(rendering, flat("prod")), things(rendering, rendering.records))
+    assert (change.action, change.thing.entry["name"]) == (Action.ADD, CLAIM)
 
 
 def test_a_program_may_call_its_stack_as_it_likes(tmp_path: Path):
