@@ -21,6 +21,7 @@ ASKED_FOR = (
     "(gateway.redis.tls, extraVolumes)",
     "(extraVolumes)",
     "(weights.kind)",
+    "processes of this machine get no devices; use a pool with gpu none",
     "use weights.accessMode ReadWriteMany",
     "name those",
 )

@@ -21,7 +21,7 @@ EDGES = [(kind, key) for kind, edges in CATALOG.edges.items() for key in edges]
 # A word of every page: whoever is not in the list.
 COMMON = {"other"}
 # What labels of nodes begin with, too.
-SHARED = {"cloud.google.com"}
+SHARED = {"cloud.google.com", "cert-manager.io"}
 NAMES = sorted({key for _, key in EDGES} - COMMON)
 # Between dots and hyphens stand domains and identifiers.
 NAMED = re.compile(rf"(?<![\w.:/-])({'|'.join(NAMES)})(?![\w:./-])")

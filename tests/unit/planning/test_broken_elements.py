@@ -125,6 +125,10 @@ ROWS: dict[str, tuple[str, Any, list[str], dict[str, Any]]] = {
     "ChartOverride.values": (
         "charts.keda.values", {"a": ["\a", {"password": "x"}]}, [".a[0]", ".a[1].password"], {},
     ),
+    "ClaimsSettings.selectors": (
+        "gpuPools.spare.claims", {"selectors": [3, "true)", "device.driver == 'x'"]},
+        [".selectors[0]", ".selectors[1]"], {},
+    ),
     "ClusterSettings.dnsAddresses": ("cluster.dnsAddresses", ["x", "10.0.0.10"], ["[0]"], {}),
     "ComputeClassNodes.capacityTypes": (
         "gpuPools.spare.provisioning",

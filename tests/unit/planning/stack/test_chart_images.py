@@ -87,8 +87,8 @@ NAMES, REFERENCES = ["one", "two"], [{"name": "one"}, {"name": "two"}]
             {"driver": {"enabled": True}, "node-feature-discovery": {"worker": {}}},
             {
                 "driver": {"enabled": True, "imagePullSecrets": NAMES},
-                **{part: {"imagePullSecrets": NAMES} for part in
-                   ("operator", "validator", "toolkit", "devicePlugin", "dcgmExporter", "gfd", "migManager")},
+                **{part: {"imagePullSecrets": NAMES} for part in ("operator", "validator", "toolkit", "devicePlugin",
+                   "dcgmExporter", "gfd", "migManager", "draDriver")},
                 "node-feature-discovery": {"worker": {}, "imagePullSecrets": REFERENCES},
             },
         ),

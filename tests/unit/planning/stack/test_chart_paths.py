@@ -16,6 +16,7 @@ from tests.unit.small_stack import A10, CATALOG, planned, stack
 # kubernetes-sigs/lws tag v0.10.0, cloudnative-pg/charts@b21ad2d. What is below a dict is the user's, or ours.
 KNOWN: Mapping[str, Mapping[str, type]] = {
     "gpu-operator": {
+        "clusterPolicy.deployCR": bool,
         "daemonsets.tolerations": list,
         "dcgmExporter.imagePullSecrets": list,
         "dcgmExporter.serviceMonitor.additionalLabels": dict,
@@ -27,9 +28,13 @@ KNOWN: Mapping[str, Mapping[str, type]] = {
         "devicePlugin.config.name": str,
         "devicePlugin.enabled": bool,
         "devicePlugin.imagePullSecrets": list,
+        "draDriver.computeDomains.enabled": bool,
+        "draDriver.imagePullSecrets": list,
         "driver.enabled": bool,
         "driver.imagePullSecrets": list,
+        "driver.nvidiaDriverCRD.enabled": bool,
         "gfd.imagePullSecrets": list,
+        "gpuCluster.deployCR": bool,
         "hostPaths.driverInstallDir": str,
         "mig.strategy": str,
         "migManager.imagePullSecrets": list,
@@ -69,10 +74,15 @@ SHARED = {
     "models": {"m": {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 2048, "gpuShare": 0.5}},
 }
 TAINTED = {"gpuPools": {"a10": {**A10, "tolerations": [{"key": "dedicated", "value": "ml"}]}}}
+CLAIMED = {
+    "gpuPools": {"a10": {**A10, "claims": {}}},
+    "models": {"m": {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 2048}},
+}
 MODEL = {"model": "Qwen/Qwen3-0.6B", "pool": "a10", "contextTokens": 2048, "replicas": {"max": 2}}
 # Ways to more charts, and to more values of one.
 WAYS: list[dict[str, Any]] = [
     SHARED,
+    CLAIMED,
     TAINTED,
     {"autoscaling": {"driver": "hpa"}, "models": {"m": MODEL}},
     {"models": {"m": MODEL}},
