@@ -101,7 +101,7 @@ class Api:
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            if connection and isinstance(error, ConnectionError):
+            if connection and isinstance(error, (ConnectionError, ssl.SSLEOFError)):
                 # it was closed meanwhile, which says nothing about the server
                 return self._exchange(method, target, data, headers)
             raise Unreachable(f"the API server on port {port} does not answer: {error}") from error
