@@ -113,21 +113,15 @@ def _gateway(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Findi
         yield fine(name_of(expected))
 
 
-def _ingress_class(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
-    path = "/apis/networking.k8s.io/v1/ingressclasses"
-    if cluster.get(f"{path}/{expected.name}") is None:
-        there = sorted(each["metadata"]["name"] for each in items(cluster, path))
-        yield missing(name_of(expected), expected.note, f"there are: {', '.join(there) or 'none'}")
-    else:
-        yield fine(name_of(expected))
-
-
-def _named(path: str) -> Look:
-    """A look for an object that has but to be there, by the path of its kind."""
+def _class(path: str) -> Look:
+    """A look for a class, by the path of its kind; where it is not there, those that are."""
 
     def look(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
-        present = cluster.get(f"{path}/{expected.name}")
-        yield _absent(expected) if present is None else fine(name_of(expected))
+        if cluster.get(f"{path}/{expected.name}") is None:
+            there = sorted(each["metadata"]["name"] for each in items(cluster, path))
+            yield missing(name_of(expected), expected.note, f"there are: {', '.join(there) or 'none'}")
+        else:
+            yield fine(name_of(expected))
 
     return look
 
@@ -152,15 +146,6 @@ def _issuer(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Findin
     ready = states.get("Ready", {})
     if ready.get("status") == "False":
         yield wrong(name_of(expected), f"is not ready: {ready.get('message') or ready.get('reason')}")
-    else:
-        yield fine(name_of(expected))
-
-
-def _device_class(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Finding]:
-    path = "/apis/resource.k8s.io/v1/deviceclasses"
-    if cluster.get(f"{path}/{expected.name}") is None:
-        there = sorted(each["metadata"]["name"] for each in items(cluster, path))
-        yield missing(name_of(expected), expected.note, f"there are: {', '.join(there) or 'none'}")
     else:
         yield fine(name_of(expected))
 
@@ -198,11 +183,11 @@ LOOKS: Mapping[str, Look] = {
     "PersistentVolumeClaim": _claim,
     "StorageClass": _storage_class,
     "Gateway": _gateway,
-    "IngressClass": _ingress_class,
-    "DeviceClass": _device_class,
+    "IngressClass": _class("/apis/networking.k8s.io/v1/ingressclasses"),
+    "DeviceClass": _class("/apis/resource.k8s.io/v1/deviceclasses"),
     "Nodes": _nodes,
     "API": _api,
-    "PriorityClass": _named("/apis/scheduling.k8s.io/v1/priorityclasses"),
+    "PriorityClass": _class("/apis/scheduling.k8s.io/v1/priorityclasses"),
     "CSIDriver": _csi_driver,
     "Issuer": _issuer,
     "ClusterIssuer": _issuer,

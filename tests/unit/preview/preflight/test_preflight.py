@@ -217,7 +217,7 @@ CASES: list[tuple[Expected, Table, str, str]] = [
         "fine",
         "PriorityClass high",
     ),
-    (Expected("PriorityClass", "high"), Table(), "missing", "PriorityClass high: is not there"),
+    (Expected("PriorityClass", "high"), Table(), "missing", "PriorityClass high: is not there; there are: none"),
     (DRIVER, Table({DRIVERS: {"spec": {"volumeLifecycleModes": ["Ephemeral"]}}}), "fine", "CSIDriver secrets.csi"),
     (
         DRIVER,
