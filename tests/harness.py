@@ -315,6 +315,17 @@ def two_nodes(**changes: Any) -> Config:
     return merged(config, changes)
 
 
+def over_efa() -> Config:
+    """The same over EFA with an image that has it, each replica on nodes of one rack."""
+    joined = {
+        "interconnect": "efa",
+        "resources": {"vpc.amazonaws.com/efa": 32},
+        "exclusiveTopology": "example.com/rack",
+    }
+    image = {"image": "registry.example.com/vllm-efa:0.33.0", "engineVersion": "0.33.0"}
+    return two_nodes(gpuPools={"h100": joined}, models={"r1": image})
+
+
 def on_cpu(**changes: Any) -> Config:
     """One model on a CPU pool and no GPU at all."""
     config = minimal(

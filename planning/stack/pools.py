@@ -95,8 +95,9 @@ def _resolve_pool(
     problems = judge(sharing_problems, name, pool, settings, catalog) + judge(_machine_problems, name, pool, catalog)
     problems += judge(role_problems, name, pool, settings.cluster) + judge(pod_resource_problems, name, pool, catalog)
     problems += judge(claims_problems, name, pool, settings, catalog)
-    unjoined = [*fabric_problems(name, pool, settings, catalog)]
-    problems += judge(fabric_problems, name, pool, settings, catalog)
+    with Judging() as judging:
+        unjoined = [*fabric_problems(name, pool, settings, catalog)]
+    problems += judging.kept(unjoined)
     return _pool(name, pool, settings, catalog, image, usable=not unjoined), problems
 
 

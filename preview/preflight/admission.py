@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from planning.plan import Plan
-from preview.preflight.cluster import Cluster, Forbidden
+from preview.preflight.cluster import Cluster, Forbidden, has_namespace
 from preview.preflight.findings import Finding, fine, not_known, wrong
 from preview.preflight.kinds import resource
 from preview.rendering.manifests import Category, Manifest
@@ -38,7 +38,7 @@ class DryRun:
 
 def ask_admission(manifests: Sequence[Manifest], plan: Plan, cluster: Cluster) -> Iterator[Finding]:
     """A finding for each object or pod that is refused, and one that counts the others. Raises `Unreachable`."""
-    if cluster.get(f"/api/v1/namespaces/{plan.namespace}") is None:
+    if not has_namespace(cluster, plan.namespace):
         yield not_known(SUBJECT, f"namespace {plan.namespace} is not there, and in none is nothing judged")
         return
     dry_runs = list(_dry_runs(manifests, cluster))
@@ -81,7 +81,7 @@ def _dry_runs(manifests: Sequence[Manifest], cluster: Cluster) -> Iterator[DryRu
 
 
 def _has_place(manifest: Manifest, cluster: Cluster) -> bool:
-    return not manifest.namespace or cluster.get(f"/api/v1/namespaces/{manifest.namespace}") is not None
+    return not manifest.namespace or has_namespace(cluster, manifest.namespace)
 
 
 def _pods(manifest: Manifest, cluster: Cluster) -> Iterator[dict[str, Any]]:

@@ -74,6 +74,17 @@ def items(cluster: Cluster, path: str, **parameters: str) -> Sequence[Mapping[st
     return answer["items"] if answer else ()
 
 
+def has_namespace(cluster: Cluster, name: str) -> bool:
+    """Whether it is there. Raises as `Cluster.get`."""
+    return cluster.get(f"/api/v1/namespaces/{name}") is not None
+
+
+def condition(body: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The condition of this type in an object's status; empty: it has none."""
+    states = body.get("status", {}).get("conditions") or ()
+    return next((state for state in states if state["type"] == kind), {})
+
+
 @dataclass(frozen=True)
 class Kubectl:
     """A cluster by the name of its context. What was asked once is not asked again."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from catalog.load import Catalog
-from preview.preflight.cluster import Cluster, items
+from preview.preflight.cluster import Cluster, condition, items
 from preview.preflight.findings import Finding, fine, missing, not_known, read, wrong
 from preview.rendering.expected import Expected
 
@@ -103,8 +103,7 @@ def _gateway(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Findi
         return
     listeners = [listener["name"] for listener in present["spec"].get("listeners", [])]
     lacking = [name for name in expected.keys if name not in listeners]
-    states = {state["type"]: state for state in present.get("status", {}).get("conditions", [])}
-    programmed = states.get("Programmed", {})
+    programmed = condition(present, "Programmed")
     if lacking:
         yield wrong(name_of(expected), f"has no listener {lacking[0]}", f"there are: {', '.join(listeners)}")
     elif programmed.get("status") == "False":
@@ -142,8 +141,7 @@ def _issuer(expected: Expected, cluster: Cluster, _: Catalog) -> Iterator[Findin
     if present is None:
         yield _absent(expected)
         return
-    states = {state["type"]: state for state in present.get("status", {}).get("conditions", [])}
-    ready = states.get("Ready", {})
+    ready = condition(present, "Ready")
     if ready.get("status") == "False":
         yield wrong(name_of(expected), f"is not ready: {ready.get('message') or ready.get('reason')}")
     else:

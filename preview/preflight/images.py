@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from planning.plan import Plan
-from preview.preflight.cluster import Cluster, Forbidden, Refusal
+from preview.preflight.cluster import Cluster, Forbidden, Refusal, condition, has_namespace
 from preview.preflight.findings import Finding, fine, not_known, wrong
 from preview.rendering.manifests import Manifest
 from preview.rendering.prerequisites import mappings_in
@@ -64,7 +64,7 @@ def pull_images(
 
     `timeout_s`: for all images of a place together. Raises `Unreachable`.
     """
-    if cluster.get(f"/api/v1/namespaces/{plan.namespace}") is None:
+    if not has_namespace(cluster, plan.namespace):
         yield not_known(SUBJECT, f"namespace {plan.namespace} is not there, and a pod that pulls needs one")
         return
     bought = {_key(pool.node_selector): pool.name for pool in plan.pools.values() if pool.awaited}
@@ -181,6 +181,5 @@ def _state(pod: Mapping[str, Any], container: str) -> str | None:
 
 
 def _unscheduled(pod: Mapping[str, Any]) -> str:
-    states = {state["type"]: state for state in pod.get("status", {}).get("conditions") or ()}
-    message = states.get("PodScheduled", {}).get("message")
+    message = condition(pod, "PodScheduled").get("message")
     return f": {message}" if message else ""

@@ -11,7 +11,19 @@ import pytest
 
 from catalog import load_catalog
 from components.pod_scripts import verify_nodes
-from tests.harness import Config, Deployed, container_of, environment, merged, minimal, on_cpu, pods, stack, two_nodes
+from tests.harness import (
+    Config,
+    Deployed,
+    container_of,
+    environment,
+    merged,
+    minimal,
+    on_cpu,
+    over_efa,
+    pods,
+    stack,
+    two_nodes,
+)
 
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -394,14 +406,7 @@ def test_parts_of_cards_are_cut_promised_and_asked_for():
 
 def test_nodes_have_to_offer_what_pods_ask_for_beside_gpus():
     """Of replicas over several nodes, too, and the label by which these are placed; other pools are told neither."""
-    joined = {
-        "interconnect": "efa",
-        "resources": {"vpc.amazonaws.com/efa": 32},
-        "exclusiveTopology": "example.com/rack",
-    }
-    image = {"image": "registry.example.com/vllm-efa:0.33.0", "engineVersion": "0.33.0"}
-    config = two_nodes(gpuPools={"h100": joined}, models={"r1": image})
-    promise = verify_nodes.expectation_from(verification(stack(config), "h100"))
+    promise = verify_nodes.expectation_from(verification(stack(over_efa()), "h100"))
     assert promise.resources == {"vpc.amazonaws.com/efa": "32", "hugepages-2Mi": "5120Mi"}
     assert promise.topology_label == "example.com/rack"
     plain = verification(stack(two_nodes()), "h100")

@@ -22,6 +22,7 @@ from tests.harness import (
     environment,
     minimal,
     on_cpu,
+    over_efa,
     own_keys,
     pods,
     stack,
@@ -645,13 +646,7 @@ def test_groups_are_scaled_as_groups():
 
 def test_pods_of_a_group_have_what_their_network_needs():
     """Cards and huge pages at the engine alone, what NCCL is told, a place to itself; no capability, as everywhere."""
-    joined = {
-        "interconnect": "efa",
-        "resources": {"vpc.amazonaws.com/efa": 32},
-        "exclusiveTopology": "example.com/rack",
-    }
-    image = {"image": "registry.example.com/vllm-efa:0.33.0", "engineVersion": "0.33.0"}
-    deployed = stack(two_nodes(gpuPools={"h100": joined}, models={"r1": image}))
+    deployed = stack(over_efa())
     body = deployed.object("LeaderWorkerSet", "vllm-r1")
     assert body["metadata"]["annotations"]["leaderworkerset.sigs.k8s.io/exclusive-topology"] == "example.com/rack"
     template = body["spec"]["leaderWorkerTemplate"]
